@@ -48,14 +48,13 @@ func (f Field) String() string {
 
 // Kind returns the JSON type of the field.
 func (f Field) Kind() Kind {
-	switch f {
-	case MainDepartmentID:
+	if f == MainDepartmentID {
 		return KindInt
-	case AttachingDepartmentIDs:
-		return KindInts
-	default:
-		return KindText
 	}
+	if f == AttachingDepartmentIDs {
+		return KindInts
+	}
+	return KindText
 }
 
 // ParseField finds a member field by the API's name, which is case-sensitive.

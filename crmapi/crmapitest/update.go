@@ -1,0 +1,203 @@
+package crmapitest
+
+import (
+	stdjson "encoding/json"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// updateRequest is the body of an update. Other members are refused.
+type updateRequest struct {
+	Token *string        `json:"corpAccessToken"`
+	Corp  *string        `json:"corpId"`
+	User  jsontext.Value `json:"user"`
+}
+
+type fields = map[string]jsontext.Value
+
+// update checks a request as strictly as the page allows, applies it, and returns the
+// errorCode. The caller holds mu.
+func (s *Server) update(r *http.Request, body []byte) int {
+	if !s.admit(time.Now()) {
+		return CodeThrottled
+	}
+	var req updateRequest
+	if json.Unmarshal(body, &req, json.RejectUnknownMembers(true)) != nil {
+		s.violations = append(s.violations, "malformed update")
+		return CodeMalformed
+	}
+	switch {
+	case !s.freshTrace(r):
+		s.violations = append(s.violations, "thirdTraceId missing or used before")
+		return CodeBadTrace
+	case req.Token == nil || !s.validToken(*req.Token, time.Now()):
+		return CodeToken
+	case req.Corp == nil || *req.Corp != s.opts.CorpID:
+		return CodeCorp
+	}
+	var user fields
+	if len(req.User) == 0 || json.Unmarshal(req.User, &user) != nil {
+		return CodeMissing
+	}
+	return s.modify(user)
+}
+
+func (s *Server) modify(user fields) int {
+	id, isText := text(user["openUserId"])
+	delete(user, "openUserId")
+	if !isText || id == "" || len(user) == 0 {
+		return CodeMissing
+	}
+	for name, value := range user {
+		if code := check(name, value); code != CodeSuccess {
+			return code
+		}
+	}
+	if _, ok := s.members[id]; !ok && !s.opts.AutoCreate {
+		return CodeNoMember
+	}
+	if !s.departmentsExist(user) {
+		return CodeNoDepartment
+	}
+	if s.taken(id, user) {
+		return s.opts.DuplicateCode
+	}
+	s.apply(id, user)
+	return CodeSuccess
+}
+
+// admit counts a call against the limit. A refused call does not count.
+func (s *Server) admit(now time.Time) bool {
+	if s.opts.RateLimit == 0 {
+		return true
+	}
+	s.calls = within(s.calls, now, s.opts.RateWindow)
+	if len(s.calls) >= s.opts.RateLimit {
+		return false
+	}
+	s.calls = append(s.calls, now)
+	return true
+}
+
+// freshTrace reports whether the query is thirdTraceId alone, never used before.
+func (s *Server) freshTrace(r *http.Request) bool {
+	query := r.URL.Query()
+	id := query.Get("thirdTraceId")
+	if len(query) != 1 || len(query["thirdTraceId"]) != 1 || id == "" || s.traces[id] {
+		return false
+	}
+	s.traces[id] = true
+	return true
+}
+
+// check checks a field by itself.
+func check(name string, value jsontext.Value) int {
+	switch name {
+	case "position", "email", "qq", "weixin":
+		return checkText(value, func(string) bool { return true })
+	case "account", "name", "fullName", "mobile", "employeeNumber", "leaderId":
+		return checkText(value, func(s string) bool { return s != "" })
+	case "gender":
+		return checkText(value, func(s string) bool { return s == "M" || s == "F" })
+	case "hireDate", "birthDate", "startWorkDate":
+		return checkText(value, isDecimal)
+	case "mainDepartmentId":
+		return checkInts([]jsontext.Value{value})
+	case "attachingDepartmentIds":
+		var list []jsontext.Value
+		if value.Kind() != '[' || json.Unmarshal(value, &list) != nil {
+			return CodeType
+		}
+		return checkInts(list)
+	}
+	return CodeType
+}
+
+func checkText(value jsontext.Value, rule func(string) bool) int {
+	s, ok := text(value)
+	if !ok {
+		return CodeType
+	}
+	if !rule(s) {
+		return CodeRule
+	}
+	return CodeSuccess
+}
+
+// isDecimal reports whether s is an integer in its only spelling.
+func isDecimal(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == s
+}
+
+func checkInts(list []jsontext.Value) int {
+	if len(list) > maxDepartments {
+		return CodeRule
+	}
+	for _, v := range list {
+		n, ok := integer(v)
+		if !ok {
+			return CodeType
+		}
+		if n < 0 {
+			return CodeRule
+		}
+	}
+	return CodeSuccess
+}
+
+func (s *Server) departmentsExist(user fields) bool {
+	var ids []int64
+	if list := user["attachingDepartmentIds"]; list != nil {
+		_ = json.Unmarshal(list, &ids) // checked before
+	}
+	if main, ok := integer(user["mainDepartmentId"]); ok {
+		ids = append(ids, main)
+	}
+	return s.departments == nil || !slices.ContainsFunc(ids, func(id int64) bool { return !s.departments[id] })
+}
+
+// peek reads the user object of a request that may be anything.
+func peek(body []byte) (user stdjson.RawMessage, id string) {
+	var req struct {
+		User jsontext.Value `json:"user"`
+	}
+	var member fields
+	if json.Unmarshal(body, &req) != nil || len(req.User) == 0 || json.Unmarshal(req.User, &member) != nil {
+		return nil, ""
+	}
+	id, _ = text(member["openUserId"])
+	return stdjson.RawMessage(req.User), id
+}
+
+func text(v jsontext.Value) (string, bool) {
+	var s string
+	if len(v) == 0 || v.Kind() != '"' || json.Unmarshal(v, &s) != nil {
+		return "", false
+	}
+	return s, true
+}
+
+func integer(v jsontext.Value) (int64, bool) {
+	var n int64
+	if len(v) == 0 || v.Kind() != '0' || json.Unmarshal(v, &n) != nil {
+		return 0, false
+	}
+	return n, true
+}
+
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == "application/json"
+}
+
+// within returns the times that are less than a window ago.
+func within(times []time.Time, now time.Time, window time.Duration) []time.Time {
+	return slices.DeleteFunc(times, func(t time.Time) bool { return now.Sub(t) >= window })
+}

@@ -1,0 +1,266 @@
+package crmapi_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"membersync/crmapi"
+	"membersync/crmapi/crmapitest"
+)
+
+// TestUnanswered: what may have been sent is never called unsent, whether or not it took effect.
+func TestUnanswered(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault   crmapitest.Fault
+		applied bool
+		status  int
+	}{
+		"closed before the effect": {crmapitest.Fault{Close: true}, false, 0},
+		"closed after the effect":  {crmapitest.Fault{Close: true, At: crmapitest.AfterEffect}, true, 0},
+		"hung before the effect":   {crmapitest.Fault{Hang: true}, false, 0},
+		"hung after the effect":    {crmapitest.Fault{Hang: true, At: crmapitest.AfterEffect}, true, 0},
+		"answer cut":               {crmapitest.Fault{Cut: true}, true, 200},
+		"refusal cut":              {crmapitest.Fault{Cut: true, Status: 400, Code: 10001}, false, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := crmapitest.New(options())
+			client := newClient(t, loopback(t, fake), func(c *crmapi.Config) {
+				if tt.fault.Hang {
+					c.Timeout = 100 * time.Millisecond
+				}
+			})
+			fake.Push(tt.fault)
+			_, got := modify(t, client, crmapi.Call{Update: sample()})
+			if got == nil || got.Class != crmapi.ClassUnanswered || !got.Sent || !got.OutcomeUnknown || got.Status != tt.status ||
+				got.HasCode || got.ThirdTraceID == "" {
+				t.Fatalf("%+v", got)
+			}
+			if applied := fake.State(member)["position"] != nil; applied != tt.applied {
+				t.Errorf("applied: %v", applied)
+			}
+			if _, got := modify(t, client, crmapi.Call{Update: sample()}); got != nil {
+				t.Errorf("sent again: %v", got)
+			}
+		})
+	}
+}
+
+// TestStatusThatNeedsNoBody: an answer cut short still throttles.
+func TestStatusThatNeedsNoBody(t *testing.T) {
+	t.Parallel()
+	fake := crmapitest.New(options())
+	client := newClient(t, loopback(t, fake))
+	for status, want := range map[int]crmapi.Class{
+		429: crmapi.ClassThrottled, 503: crmapi.ClassTransient, 302: crmapi.ClassOperator, 413: crmapi.ClassPoison,
+	} {
+		fake.Push(crmapitest.Fault{Cut: true, Status: status, Header: map[string]string{"Retry-After": "3"}})
+		if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || got.Class != want || got.RetryAfter != 3*time.Second {
+			t.Errorf("HTTP %d: %+v", status, got)
+		}
+	}
+}
+
+// TestSwitchingProtocols: what follows a 101 has no end, so it must not be read.
+func TestSwitchingProtocols(t *testing.T) {
+	t.Parallel()
+	base := loopback(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // until the client hangs up
+	}))
+	_, got := modify(t, newClient(t, base), crmapi.Call{Update: sample()})
+	if got == nil || got.Class != crmapi.ClassTransient || !got.OutcomeUnknown {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNotSent(t *testing.T) {
+	t.Parallel()
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusing := "http://" + closed.Addr().String()
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	secure := httptest.NewUnstartedServer(crmapitest.New(options())) // of an authority that nobody knows
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	plain := loopback(t, crmapitest.New(options()))
+	plain.Scheme = "https"
+	for name, base := range map[string]string{
+		"refused": refusing, "unknown authority": secure.URL, "no TLS": plain.String(), "no such host": "http://crm.invalid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, got := modify(t, newClient(t, parseURL(t, base)), crmapi.Call{Update: sample()})
+			if got == nil || got.Class != crmapi.ClassTransient || got.Sent || got.OutcomeUnknown || len(got.Unwrap()) == 0 {
+				t.Errorf("%+v", got)
+			}
+			if name == "refused" && !errors.Is(got, syscall.ECONNREFUSED) {
+				t.Errorf("the network's error is gone: %v", got.Unwrap())
+			}
+		})
+	}
+}
+
+// TestDialThatHangs: the time ran out before there was a connection.
+func TestDialThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}}
+		client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: transport} })
+		_, got := modify(t, client, crmapi.Call{Update: sample()})
+		if got == nil || got.Class != crmapi.ClassTransient || got.Sent || !errors.Is(got, crmapi.ErrTimeout) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestSendBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := crmapitest.New(options())
+		client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = inMemory(t, fake) })
+		for _, by := range []time.Duration{0, -time.Second} {
+			_, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now().Add(by)})
+			if got == nil || !errors.Is(got, crmapi.ErrTooLate) || got.Sent || got.OutcomeUnknown {
+				t.Errorf("by %v: %+v", by, got)
+			}
+		}
+		if len(fake.Log()) > 0 {
+			t.Error("something was sent")
+		}
+		if _, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now().Add(1)}); got != nil {
+			t.Error(got)
+		}
+	})
+}
+
+// untouchable is a transport that must not be used.
+type untouchable struct{ t *testing.T }
+
+func (u untouchable) RoundTrip(*http.Request) (*http.Response, error) {
+	u.t.Error("the transport was used")
+	return nil, io.EOF
+}
+
+// TestTooLateCostsNoConnection: what is too late already does not even dial.
+func TestTooLateCostsNoConnection(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: untouchable{t}} })
+	if _, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now()}); got == nil || !errors.Is(got, crmapi.ErrTooLate) {
+		t.Error(got)
+	}
+}
+
+// slowToken takes its time, and knows no other.
+type slowToken time.Duration
+
+func (s slowToken) Token(context.Context) (string, error) {
+	<-time.After(time.Duration(s))
+	return token, nil
+}
+
+func (slowToken) Refresh(context.Context, string) (string, error) { return token, nil }
+
+func TestSendByAfterAWaitForTheToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := crmapitest.New(options())
+		client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) {
+			c.HTTP, c.Token = inMemory(t, fake), slowToken(2*time.Second)
+		})
+		_, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now().Add(time.Second)})
+		if got == nil || !errors.Is(got, crmapi.ErrTooLate) || got.Sent || len(fake.Log()) > 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestSendByAfterAWaitForTheConnection: the check comes after the dial, where only the body is left
+// to hold back.
+func TestSendByAfterAWaitForTheConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := crmapitest.New(options())
+		hc := inMemory(t, fake)
+		transport, _ := hc.Transport.(*http.Transport)
+		dial := transport.DialContext
+		transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			<-time.After(2 * time.Second)
+			return dial(ctx, network, addr)
+		}
+		client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = hc })
+		_, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now().Add(time.Second)})
+		synctest.Wait()
+		if got == nil || !errors.Is(got, crmapi.ErrTooLate) || got.Sent || len(fake.Log()) > 0 || fake.State(member)["position"] != nil {
+			t.Errorf("%+v, %+v", got, fake.Log())
+		}
+	})
+}
+
+// lateReader is a transport that gives up first and comes to the body afterwards, as net/http's
+// write loop can.
+type lateReader struct {
+	mu   sync.Mutex
+	body io.Reader
+}
+
+func (l *lateReader) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.body = r.Body
+	return nil, io.EOF
+}
+
+func TestBodyIsSealedAfterTheCall(t *testing.T) {
+	t.Parallel()
+	late := &lateReader{}
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: late} })
+	_, got := modify(t, client, crmapi.Call{Update: sample()})
+	if got == nil || got.Sent || got.Class != crmapi.ClassTransient {
+		t.Fatalf("%+v", got)
+	}
+	if b, err := io.ReadAll(late.body); err == nil || len(b) > 0 {
+		t.Errorf("%d bytes could be sent after the call was reported unsent: %v", len(b), err)
+	}
+}
+
+// halfReader is a transport that fails after a byte.
+type halfReader struct{}
+
+func (halfReader) RoundTrip(r *http.Request) (*http.Response, error) {
+	_, _ = io.ReadFull(r.Body, make([]byte, 1))
+	return nil, io.EOF
+}
+
+func TestOneByteCountsAsSent(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: halfReader{}} })
+	if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || !got.Sent || got.Class != crmapi.ClassUnanswered {
+		t.Errorf("%+v", got)
+	}
+}

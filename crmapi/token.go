@@ -1,0 +1,66 @@
+package crmapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+)
+
+// A TokenSource supplies the company's access token. It must be safe for concurrent use.
+type TokenSource interface {
+	// Token returns a token that should work.
+	Token(ctx context.Context) (string, error)
+	// Refresh returns another token than the stale one, which the CRM has just refused.
+	Refresh(ctx context.Context, stale string) (string, error)
+}
+
+// A FixedToken is a token that is never renewed. Printing or logging it shows a mask.
+type FixedToken string
+
+// Token returns the token.
+func (t FixedToken) Token(context.Context) (string, error) { return string(t), nil }
+
+// Refresh fails: only the operator can replace a fixed token.
+func (FixedToken) Refresh(context.Context, string) (string, error) {
+	return "", &Error{Class: ClassOperator, op: "token", what: whatFixed}
+}
+
+// String masks the token.
+func (FixedToken) String() string { return mask }
+
+// GoString masks the token.
+func (FixedToken) GoString() string { return mask }
+
+// MarshalText masks the token.
+func (FixedToken) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// LogValue masks the token.
+func (FixedToken) LogValue() slog.Value { return slog.StringValue(mask) }
+
+const mask = "***"
+
+// withoutToken is the error of a call for which no token could be had: the update was not sent.
+func withoutToken(err error) *Error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return &Error{Class: ClassTransient, op: "token", what: whatNotSent, causes: []error{err}}
+	}
+	own := *e
+	own.Sent, own.OutcomeUnknown = false, false
+	return &own
+}
+
+// unrenewed is the error of a call whose token was refused and could not be renewed, or that was not
+// allowed to go out again.
+func (e *Error) unrenewed(err error) *Error {
+	e.causes = []error{err}
+	why, ok := errors.AsType[*Error](err)
+	if !ok {
+		return e
+	}
+	e.what, e.RetryAfter = why.what, max(e.RetryAfter, why.RetryAfter)
+	if why.Class == ClassOperator || why.Class == ClassThrottled || why.Class == ClassQuota {
+		e.Class = why.Class
+	}
+	return e
+}

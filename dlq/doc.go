@@ -1,0 +1,7 @@
+// Package dlq keeps what can never succeed: the format of a dead letter, the
+// writer that puts one into the dead-letter topic, and the topics themselves.
+//
+// It knows Kafka and nothing of Redis, HTTP or this project's other packages.
+// DESIGN.md beside this file states the format and its invariants, RUNBOOK.md
+// what each reason means for the person on call.
+package dlq

@@ -1,0 +1,143 @@
+package kafkatest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Env names the variable that holds the comma-separated addresses of a real Kafka.
+const Env = "MEMBERSYNC_TEST_KAFKA"
+
+const (
+	opTimeout     = 30 * time.Second
+	timeoutMillis = int32(opTimeout / time.Millisecond)
+	maxBatchBytes = 16 << 20
+)
+
+var (
+	errTimeout = errors.New("kafkatest: the operation took too long")
+	errNotYet  = errors.New("kafkatest: the cluster is not there yet")
+)
+
+// A Broker is a Kafka cluster for one test. Its methods fail the test when the
+// cluster refuses; they are safe for concurrent use.
+type Broker struct {
+	addrs []string
+	fake  *kfake.Cluster // nil for a real Kafka
+	kgo   *kgo.Client    // for what kafka-go cannot do, and for writing exactly once
+}
+
+// Start returns the real Kafka if there is one, else a fake cluster of the test's own.
+func Start(tb testing.TB) *Broker {
+	tb.Helper()
+	if env := os.Getenv(Env); env != "" {
+		return connect(tb, &Broker{addrs: strings.Split(env, ",")})
+	}
+	return StartFake(tb)
+}
+
+// StartFake returns a fake cluster of three brokers even if there is a real
+// Kafka, for tests that inject faults through [Broker.Fake].
+func StartFake(tb testing.TB, opts ...kfake.Opt) *Broker {
+	tb.Helper()
+	defaults := []kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(time.Second)}
+	fake, err := kfake.NewCluster(append(defaults, opts...)...)
+	if err != nil {
+		tb.Fatalf("starting a fake Kafka: %v", err)
+	}
+	tb.Cleanup(fake.Close)
+	return connect(tb, &Broker{addrs: fake.ListenAddrs(), fake: fake})
+}
+
+func connect(tb testing.TB, b *Broker) *Broker {
+	tb.Helper()
+	b.kgo = b.newKgo(tb)
+	return b
+}
+
+// newKgo returns a client of franz-go, closed at the end of the test.
+func (b *Broker) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
+	tb.Helper()
+	base := []kgo.Opt{
+		kgo.SeedBrokers(b.addrs...),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(maxBatchBytes),
+		kgo.MetadataMinAge(50 * time.Millisecond),
+	}
+	cl, err := kgo.NewClient(append(base, opts...)...)
+	if err != nil {
+		tb.Fatalf("making a Kafka client: %v", err)
+	}
+	tb.Cleanup(cl.Close)
+	return cl
+}
+
+// Real reports whether this is a real Kafka.
+func (b *Broker) Real() bool { return b.fake == nil }
+
+// Fake returns the fake cluster, nil for a real Kafka.
+func (b *Broker) Fake() *kfake.Cluster { return b.fake }
+
+// Addrs returns the addresses of the brokers.
+func (b *Broker) Addrs() []string { return b.addrs }
+
+// Client returns a client with a transport of its own, whose connections are
+// closed at the end of the test. It notices changes of topics quickly.
+func (b *Broker) Client(tb testing.TB) *kafka.Client {
+	tb.Helper()
+	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
+	tb.Cleanup(transport.CloseIdleConnections)
+	return &kafka.Client{Addr: kafka.TCP(b.addrs...), Transport: transport, Timeout: opTimeout}
+}
+
+// int32of converts a number of a partition, or of partitions.
+func int32of(n int) int32 { return int32(n) } //nolint:gosec // kafka-go says int, the protocol int32
+
+// unique returns a name that no other test uses.
+func unique() string { return "test-" + strings.ToLower(rand.Text()) }
+
+// bounded returns the test's context with a limit, which also works in a cleanup.
+func bounded(tb testing.TB) (context.Context, context.CancelFunc) {
+	tb.Helper()
+	return context.WithTimeoutCause(context.WithoutCancel(tb.Context()), opTimeout, errTimeout)
+}
+
+// retry repeats f while the cluster is not ready for it: a broker has not
+// heard of a new topic yet, a coordinator is moving, an old topic is still going.
+func (b *Broker) retry(tb testing.TB, what string, f func(context.Context) error) {
+	tb.Helper()
+	ctx, cancel := bounded(tb)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f(ctx)
+		if !kerr.IsRetriable(err) && !errors.Is(err, kerr.TopicAlreadyExists) && !errors.Is(err, errNotYet) {
+			check(tb, what, err)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tb.Fatalf("%s: %v: %v", what, context.Cause(ctx), err)
+		}
+	}
+}
+
+func check(tb testing.TB, what string, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatalf("%s: %v", what, err)
+	}
+}

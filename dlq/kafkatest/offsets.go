@@ -1,0 +1,156 @@
+package kafkatest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Group returns a name for a consumer group and deletes the group, should it
+// come to be and be empty, at the end of the test.
+func (b *Broker) Group(tb testing.TB) string {
+	tb.Helper()
+	name := unique()
+	tb.Cleanup(func() {
+		req := kmsg.NewPtrDeleteGroupsRequest()
+		req.Groups = []string{name}
+		ctx, cancel := bounded(tb)
+		defer cancel()
+		if _, err := req.RequestWith(ctx, b.kgo); err != nil {
+			tb.Logf("deleting group %s: %v", name, err)
+		}
+	})
+	return name
+}
+
+// A Commit is what a group has committed for one partition.
+type Commit struct {
+	Offset   int64
+	Metadata string
+}
+
+// Commits returns what the group has committed for the topic's partitions;
+// those without a commit are absent.
+func (b *Broker) Commits(tb testing.TB, group, topic string) map[int]Commit {
+	tb.Helper()
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group, req.RequireStable = group, true
+	commits := make(map[int]Commit)
+	b.retry(tb, "fetching the offsets of "+group, func(ctx context.Context) error {
+		res, err := req.RequestWith(ctx, b.kgo)
+		if err != nil {
+			return err
+		}
+		for _, rt := range res.Topics {
+			if rt.Topic == topic {
+				err = errors.Join(err, collect(commits, rt.Partitions))
+			}
+		}
+		if res.ErrorCode == kerr.GroupIDNotFound.Code {
+			return nil
+		}
+		return errors.Join(err, kerr.ErrorForCode(res.ErrorCode))
+	})
+	return commits
+}
+
+func collect(commits map[int]Commit, partitions []kmsg.OffsetFetchResponseTopicPartition) error {
+	for _, rp := range partitions {
+		if rp.ErrorCode != 0 {
+			return kerr.ErrorForCode(rp.ErrorCode)
+		}
+		if rp.Offset < 0 {
+			continue
+		}
+		c := Commit{Offset: rp.Offset}
+		if rp.Metadata != nil {
+			c.Metadata = *rp.Metadata
+		}
+		commits[int(rp.Partition)] = c
+	}
+	return nil
+}
+
+// Committed returns the offsets of [Broker.Commits].
+func (b *Broker) Committed(tb testing.TB, group, topic string) map[int]int64 {
+	tb.Helper()
+	offsets := make(map[int]int64)
+	for p, c := range b.Commits(tb, group, topic) {
+		offsets[p] = c.Offset
+	}
+	return offsets
+}
+
+// Lag returns how far the group's commits are behind [Broker.Ends], all
+// partitions together. Where nothing is committed the log's start counts.
+func (b *Broker) Lag(tb testing.TB, group, topic string) int64 {
+	tb.Helper()
+	committed := b.Committed(tb, group, topic)
+	first, last := b.offsets(tb, topic)
+	var lag int64
+	for p, end := range last {
+		at, ok := committed[p]
+		if !ok {
+			at = first[p]
+		}
+		lag += end - at
+	}
+	return lag
+}
+
+// Ends returns the last stable offset of each partition, where readers of
+// committed data come to a stop: the high watermark unless a transaction is open.
+func (b *Broker) Ends(tb testing.TB, topic string) map[int]int64 {
+	tb.Helper()
+	_, last := b.offsets(tb, topic)
+	return last
+}
+
+// offsets returns where each partition's log starts and where it is stable to.
+func (b *Broker) offsets(tb testing.TB, topic string) (first, last map[int]int64) {
+	tb.Helper()
+	const earliest, latest = -2, -1
+	b.retry(tb, "listing the offsets of "+topic, func(ctx context.Context) error {
+		n, err := b.countPartitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if first, err = b.listOffsets(ctx, topic, n, earliest); err != nil {
+			return err
+		}
+		last, err = b.listOffsets(ctx, topic, n, latest)
+		return err
+	})
+	return first, last
+}
+
+func (b *Broker) listOffsets(ctx context.Context, topic string, partitions int, at int64) (map[int]int64, error) {
+	const readCommitted = 1
+	rt := kmsg.NewListOffsetsRequestTopic()
+	rt.Topic = topic
+	for p := range partitions {
+		rp := kmsg.NewListOffsetsRequestTopicPartition()
+		rp.Partition, rp.Timestamp = int32of(p), at
+		rt.Partitions = append(rt.Partitions, rp)
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.IsolationLevel = readCommitted
+	req.Topics = append(req.Topics, rt)
+	res, err := req.RequestWith(ctx, b.kgo)
+	if err != nil {
+		return nil, err
+	}
+	offsets := make(map[int]int64)
+	for _, rt := range res.Topics {
+		for _, rp := range rt.Partitions {
+			if rp.ErrorCode != 0 {
+				return nil, kerr.ErrorForCode(rp.ErrorCode)
+			}
+			offsets[int(rp.Partition)] = rp.Offset
+		}
+	}
+	return offsets, nil
+}

@@ -1,0 +1,49 @@
+package dlq
+
+// A Reason says why an event was dead-lettered. It is part of the contract:
+// dashboards, filters and the runbook go by its text.
+type Reason string
+
+// The reasons. Each has a heading in RUNBOOK.md.
+const (
+	ReasonMalformed        Reason = "malformed"         // the bytes are not an event
+	ReasonOversized        Reason = "oversized"         // the record is larger than the configured bound
+	ReasonInvalidEvent     Reason = "invalid_event"     // a required part is missing or wrong
+	ReasonInvalidField     Reason = "invalid_field"     // a member field's value breaks a rule
+	ReasonCRMNotFound      Reason = "crm_not_found"     // the CRM does not know the member
+	ReasonCRMInvalid       Reason = "crm_invalid"       // the CRM calls a value invalid
+	ReasonCRMRejected      Reason = "crm_rejected"      // any other final refusal by the CRM
+	ReasonRetriesExhausted Reason = "retries_exhausted" // the retry budget is used up
+)
+
+// Reasons returns every reason, in the order of the stages.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidField,
+		ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted,
+	}
+}
+
+// Stage returns the step of the way in which events die for this reason. A
+// reason that this version does not know belongs to the last one.
+func (r Reason) Stage() Stage {
+	switch r {
+	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent:
+		return StageDecode
+	case ReasonInvalidField:
+		return StageMap
+	case ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted:
+		return StageUpdate
+	}
+	return StageUpdate
+}
+
+// A Stage is a step of an event's way through the service.
+type Stage string
+
+// The stages.
+const (
+	StageDecode Stage = "decode" // bytes to events
+	StageMap    Stage = "map"    // events to updates
+	StageUpdate Stage = "update" // the call of the CRM
+)

@@ -1,0 +1,90 @@
+package dlq_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/dlq"
+)
+
+func TestReasonStages(t *testing.T) {
+	t.Parallel()
+	want := map[dlq.Reason]dlq.Stage{
+		"malformed": "decode", "oversized": "decode", "invalid_event": "decode",
+		"invalid_field": "map",
+		"crm_not_found": "update", "crm_invalid": "update", "crm_rejected": "update", "retries_exhausted": "update",
+	}
+	got := make(map[dlq.Reason]dlq.Stage)
+	for _, r := range dlq.Reasons() {
+		got[r] = r.Stage()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stages (-want +got):\n%s", diff)
+	}
+	if got := dlq.Reason("of_a_later_version").Stage(); got != dlq.StageUpdate {
+		t.Errorf("an unknown reason has stage %q", got)
+	}
+}
+
+// Reasons must name every constant of its type: the metrics and the runbook go by it.
+func TestReasonsAreComplete(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var constants []dlq.Reason
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		lit, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok {
+			t.Fatalf("%s is not a literal", spec.Names[0].Name)
+		}
+		text, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		constants = append(constants, dlq.Reason(text))
+		return true
+	})
+	if diff := cmp.Diff(constants, dlq.Reasons()); diff != "" {
+		t.Errorf("constants and Reasons (-constants +Reasons):\n%s", diff)
+	}
+}
+
+// Whoever is on call finds a heading for every reason, and none for a reason that does not exist.
+func TestRunbookHasAHeadingForEveryReason(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := regexp.MustCompile("(?m)^## `([a-z_]+)`\n((?:[^#\n].*\n|\n)+)").FindAllStringSubmatch(string(text), -1)
+	var headings []dlq.Reason
+	for _, s := range section {
+		headings = append(headings, dlq.Reason(s[1]))
+		for _, part := range []string{"Cause:", "Check:", "Mend:"} {
+			if !strings.Contains(s[2], part) {
+				t.Errorf("section %s has no %q", s[1], part)
+			}
+		}
+	}
+	want := dlq.Reasons()
+	slices.Sort(want)
+	slices.Sort(headings)
+	if diff := cmp.Diff(want, headings); diff != "" {
+		t.Errorf("reasons and headings (-reasons +headings):\n%s", diff)
+	}
+}

@@ -1,0 +1,201 @@
+package mapper_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"math/big"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"membersync/crmapi"
+	"membersync/mapper"
+)
+
+// FuzzMap holds every result against the input as encoding/json reads it: all that is
+// sent stands in after, and nothing that is the same in before is sent.
+func FuzzMap(f *testing.F) {
+	for _, states := range []string{
+		`"before":{"name":"a","gender":"M"},"after":{"name":"b","gender":"F","mobile":"00000000001"}`,
+		`"before":null,"after":{"hireDate":"2023-03-16","birthDate":-1e3,"startWorkDate":"2023-03-16T00:00:00.5Z"}`,
+		`"after":{"mainDepartmentId":"1000","attachingDepartmentIds":[1,"2",3.0]},"x":[{"y":null}]`,
+		`"before":{"email":"a"},"after":{"email":null,"qq":"","attachingDepartmentIds":null}`,
+		`"before":{},"after":null`,
+		`"after":{"n\u0061me":"\ud83d\ude00\u0000"}`,
+	} {
+		f.Add([]byte(envelope(states)))
+	}
+	f.Add([]byte("\x00\x00\x00\x00\x01{}"))
+	f.Add([]byte(`{"EventId":1,"eventId":1,"eventId":2}`))
+	bySequence, byTime := builtin(f, "canonical", options()), builtin(f, "canonical-time", options())
+	f.Fuzz(func(t *testing.T, value []byte) {
+		input := bytes.Clone(value)
+		for _, m := range []*mapper.Mapping{bySequence, byTime} {
+			got := only(t, m, record(string(value)))
+			if again := only(t, m, mapper.Record{Topic: "in", Partition: 3, Offset: 41, Time: recordTime(), Value: value}); !reflect.DeepEqual(got, again) {
+				t.Fatalf("two results for one record: %+v and %+v", got, again)
+			}
+			if !bytes.Equal(value, input) {
+				t.Fatal("the input was changed")
+			}
+			if line := got.AppendMapJSON(nil); !json.Valid(line) {
+				t.Fatalf("not JSON: %s", line)
+			}
+			if got.Fault == nil {
+				judgeAccepted(t, value, got.Event)
+			} else if got.Event.Update.Len() != 0 || got.Fault.Text == "" || got.Fault.Offset > int64(len(value)) {
+				t.Fatalf("fault %+v of %+v", got.Fault, got.Event)
+			}
+		}
+	})
+}
+
+// judgeAccepted is an oracle that shares no code with the mapper.
+func judgeAccepted(t *testing.T, value []byte, e mapper.Event) {
+	t.Helper()
+	input := decode(t, value)
+	if e.ID == "" || e.EmployeeID == "" || e.OpenUserID == "" || len(e.Version) != 74 || e.Update.OpenUserID != e.OpenUserID && e.Ignored == "" {
+		t.Fatalf("accepted without an identity: %+v", e)
+	}
+	if _, ok := input["after"]; !ok {
+		t.Fatal("accepted without after")
+	}
+	after, _ := input["after"].(map[string]any)
+	before, _ := input["before"].(map[string]any)
+	sent := decode(t, e.Update.AppendJSON(nil))
+	delete(sent, "openUserId")
+	for name, v := range sent {
+		stated, ok := after[name]
+		if !ok || !derives(name, v, stated) {
+			t.Fatalf("%s is sent as %v, after is %v (%t)", name, v, stated, ok)
+		}
+		if old, ok := before[name]; ok && reflect.DeepEqual(old, stated) {
+			t.Fatalf("%s is sent and did not change", name)
+		}
+	}
+}
+
+func decode(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v map[string]any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("accepted what encoding/json refuses: %v", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		t.Fatal("accepted what goes on after the object")
+	}
+	return v
+}
+
+// derives reports whether a sent value is what the stated one means.
+func derives(name string, sent, stated any) bool {
+	if stated == nil || stated == "" {
+		list, isList := sent.([]any)
+		return sent == "" || isList && len(list) == 0
+	}
+	field, _ := crmapi.ParseField(name)
+	switch {
+	case field == crmapi.HireDate || field == crmapi.BirthDate || field == crmapi.StartWorkDate:
+		return sameInstant(sent, stated)
+	case field.Kind() == crmapi.KindInt:
+		return sameNumber(sent, stated)
+	case field.Kind() == crmapi.KindInts:
+		return sameNumbers(sent, stated)
+	case field == crmapi.Gender && sent != "M" && sent != "F":
+		return false
+	}
+	return sent == stated
+}
+
+func sameNumbers(sent, stated any) bool {
+	a, _ := sent.([]any)
+	b, ok := stated.([]any)
+	if !ok || len(a) != len(b) || len(a) > 500 {
+		return false
+	}
+	for i := range a {
+		if !sameNumber(a[i], b[i]) || strings.HasPrefix(text(a[i]), "-") {
+			return false
+		}
+	}
+	return true
+}
+
+func sameNumber(sent, stated any) bool {
+	a, okA := new(big.Rat).SetString(text(sent))
+	b, okB := new(big.Rat).SetString(text(stated))
+	return okA && okB && a.IsInt() && a.Cmp(b) == 0
+}
+
+func sameInstant(sent, stated any) bool {
+	if s, ok := stated.(string); ok {
+		zone := time.FixedZone("", 8*3600)
+		for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+			if at, err := time.ParseInLocation(layout, s, zone); err == nil {
+				return sent == strconv.FormatInt(at.UnixMilli(), 10)
+			}
+		}
+	}
+	return sameNumber(sent, stated)
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case json.Number:
+		return v.String()
+	case string:
+		return v
+	}
+	return "neither"
+}
+
+// FuzzFoldGrouping: every two bytes are an event, cuts says where the events are parted.
+func FuzzFoldGrouping(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8}, uint64(5))
+	f.Add([]byte{255, 1, 255, 1, 255, 0, 15, 255}, uint64(0b1010))
+	f.Fuzz(func(t *testing.T, text []byte, cuts uint64) {
+		events := fuzzedEvents(text)
+		want := summary(mapper.Fold(events))
+		var fromLeft, fromRight mapper.Folded
+		parts := cutUp(events, cuts)
+		for i := range parts {
+			fromLeft = fromLeft.Merge(mapper.Fold(parts[i]))
+			fromRight = mapper.Fold(parts[len(parts)-1-i]).Merge(fromRight)
+		}
+		if summary(fromLeft) != want || summary(fromRight) != want {
+			t.Fatalf("whole      %s\nfrom left  %s\nfrom right %s", want, summary(fromLeft), summary(fromRight))
+		}
+	})
+}
+
+func fuzzedEvents(text []byte) (events []mapper.Event) {
+	for ; len(text) >= 2; text = text[2:] {
+		e := event(string('0' + text[0]&3))
+		for i, f := range []crmapi.Field{crmapi.Name, crmapi.Position, crmapi.Email, crmapi.LeaderID} {
+			if text[1]>>i&1 == 1 {
+				e.Update = e.Update.With(f, crmapi.Text(string('a'+text[1]>>4)))
+			}
+		}
+		if text[0]>>2 == 0 {
+			e.Ignored = "deletion"
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+func cutUp(events []mapper.Event, cuts uint64) (parts [][]mapper.Event) {
+	start := 0
+	for i := range events {
+		if cuts>>(i%64)&1 == 1 {
+			parts = append(parts, events[start:i])
+			start = i
+		}
+	}
+	return append(parts, events[start:])
+}
