@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
+	"membersync/crmapi"
+	"membersync/dedupe"
+)
+
+// checkTimeout bounds each of the checks.
+const checkTimeout = 15 * time.Second
+
+var errCheckTimeout = errors.New("no answer in time")
+
+func checkCommand() command {
+	return command{
+		name: "check", summary: "validate configuration and mapping, reach Kafka, Redis and the CRM; nothing is modified",
+		details:  outputHelp,
+		settings: config.Define, settingsHelp: config.Help, flags: outputFlag,
+		run: func(ctx context.Context, in *invocation) int {
+			ctx, stop := in.withSignals(ctx)
+			defer stop()
+			return in.check(ctx)
+		},
+	}
+}
+
+// A finding is the result of one check.
+type finding struct {
+	Check  string `json:"check"`
+	State  string `json:"state"` // ok, failed, or skipped because of an earlier one
+	Detail string `json:"detail"`
+}
+
+func (in *invocation) check(ctx context.Context) int {
+	cfg, ok := in.configuration(config.Load)
+	if !ok {
+		if len(in.faults) == 0 {
+			in.skipped("configuration")
+		}
+		return exitUsage
+	}
+	in.found(finding{"configuration", "ok", "complete"})
+	if _, err := wiring.Mapping(cfg); err != nil {
+		in.found(finding{"mapping", "failed", err.Error()})
+		in.skipped("mapping")
+		return exitUsage
+	}
+	in.found(finding{"mapping", "ok", cfg.Mapping})
+	parts, err := in.build(cfg)
+	if err != nil {
+		in.complain(err.Error())
+		in.skipped("mapping")
+		return exitUsage
+	}
+	defer parts.Close()
+	return in.reach(ctx, cfg, parts)
+}
+
+// reach makes the checks that need others.
+func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wiring.Parts) int {
+	status := exitDone
+	for _, c := range []struct {
+		name  string
+		check func(context.Context) (string, error)
+	}{
+		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
+		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts.Store) }},
+		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts.Token) }},
+	} {
+		f := finding{Check: c.name, State: "ok"}
+		detail, err := within(ctx, c.check)
+		f.Detail = detail
+		if err != nil {
+			f.State, f.Detail, status = "failed", err.Error(), exitFailed
+		}
+		in.found(f)
+	}
+	if interrupted(ctx) {
+		return exitInterrupted
+	}
+	return status
+}
+
+func within(ctx context.Context, check func(context.Context) (string, error)) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errCheckTimeout)
+	defer cancel()
+	detail, err := check(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return detail, err
+}
+
+// skipped prints the line of a check that failed before it began, and those after it.
+func (in *invocation) skipped(failed string) {
+	after := false
+	for _, name := range []string{"configuration", "mapping", "kafka", "redis", "crm"} {
+		switch {
+		case after:
+			in.found(finding{name, "skipped", "because of what failed before"})
+		case name == failed && failed == "configuration":
+			in.found(finding{name, "failed", "see stderr"})
+		}
+		after = after || name == failed
+	}
+}
+
+func (in *invocation) found(f finding) {
+	if in.output == outputJSON {
+		_ = in.printJSON(f)
+		return
+	}
+	in.print(fmt.Sprintf("%-13s  %-7s  %s\n", f.Check, f.State, printable(f.Detail)))
+}
+
+// checkKafka looks at the topics alone: a check creates nothing.
+func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (string, error) {
+	topics := wiring.Topics(cfg)
+	names := []string{topics.Source, topics.DLQ, topics.Redrive, topics.Audit}
+	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	if err != nil {
+		return "", err
+	}
+	partitions := map[string]int{}
+	for _, t := range answer.Topics {
+		switch {
+		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
+		case t.Error != nil:
+			return "", fmt.Errorf("topic %s: %w", t.Name, t.Error)
+		default:
+			partitions[t.Name] = len(t.Partitions)
+		}
+	}
+	return describeTopics(names, partitions, cfg.Kafka.CreateTopics)
+}
+
+// describeTopics wants the first topic, and the others unless they can be created.
+func describeTopics(names []string, partitions map[string]int, create bool) (string, error) {
+	var missing []string
+	for _, name := range names {
+		if partitions[name] == 0 {
+			missing = append(missing, name)
+		}
+	}
+	detail := fmt.Sprintf("topic %s has %d partitions", names[0], partitions[names[0]])
+	switch {
+	case partitions[names[0]] == 0 || len(missing) > 0 && !create:
+		return "", fmt.Errorf("missing topics: %s", strings.Join(missing, ", "))
+	case len(missing) > 0:
+		return detail + "; run will create " + strings.Join(missing, ", "), nil
+	default:
+		return detail + "; membersync's own topics are there", nil
+	}
+}
+
+func checkRedis(ctx context.Context, store *dedupe.Store) (string, error) {
+	switch err := store.Check(ctx); {
+	case errors.Is(err, dedupe.ErrEvictionUnknown):
+		return "reachable; it does not tell its maxmemory-policy, which must be noeviction", nil
+	case err != nil:
+		return "", err
+	default:
+		return "reachable, maxmemory-policy noeviction", nil
+	}
+}
+
+// checkCRM fetches a token. A fixed one cannot be proven without a call that modifies.
+func checkCRM(ctx context.Context, cfg config.CRM, token crmapi.TokenSource) (string, error) {
+	if !cfg.Token.IsSet() {
+		if _, err := token.Token(ctx); err != nil {
+			return "", err
+		}
+		return "token fetched", nil
+	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, cfg.BaseURL, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	answer, err := transport.RoundTrip(request) // one exchange: a redirect is an answer too
+	if err != nil {
+		return "", err
+	}
+	return "reachable, token unproven", answer.Body.Close()
+}

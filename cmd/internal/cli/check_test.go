@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"membersync/dlq/kafkatest"
+)
+
+// closedPort is an address at which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	topic := strings.Fields(strings.Join(r.app.Environ, " "))[1]
+	topic = strings.TrimPrefix(topic, "MEMBERSYNC_KAFKA_TOPIC=")
+	if status := r.run(t, "check"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "configuration  ok       complete\n"+
+		"mapping        ok       canonical\n"+
+		"kafka          ok       topic "+topic+" has 3 partitions; run will create "+topic+".dlq, "+topic+".redrive, "+topic+".audit\n"+
+		"redis          ok       reachable, maxmemory-policy noeviction\n"+
+		"crm            ok       reachable, token unproven\n", "")
+}
+
+func TestCheckFetchesToken(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.unset("CRM_TOKEN")
+	r.set("CRM_APP_ID", "A1")
+	r.set("CRM_APP_SECRET", "canary")
+	r.set("CRM_PERMANENT_CODE", "canary")
+	if status := r.run(t, "check", "-o", "json"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(r.out.String(), `{"check":"crm","state":"ok","detail":"token fetched"}`) {
+		t.Error(r.out)
+	}
+}
+
+// Each check fails alone, and the others are made all the same.
+func TestCheckFails(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*testing.T, *rig)
+		failed string
+		detail string
+	}{
+		"source topic":      {func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka", "missing topics: gone, gone.dlq, gone.redrive, gone.audit"},
+		"own topics":        {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka", "missing topics: "},
+		"kafka away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", closedPort(t)) }, "kafka", "refused"},
+		"redis away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+closedPort(t)) }, "redis", "refused"},
+		"redis that evicts": {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "redis", "noeviction"},
+		"redis password": {func(_ *testing.T, r *rig) {
+			r.set("REDIS_PASSWORD", "canary")
+			r.set("REDIS_USERNAME", "nobody")
+		}, "redis", ""},
+		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+closedPort(t)) }, "crm", "refused"},
+		"crm secret": {func(_ *testing.T, r *rig) {
+			r.unset("CRM_TOKEN")
+			r.set("CRM_APP_ID", "A1")
+			r.set("CRM_APP_SECRET", "canary-wrong")
+			r.set("CRM_PERMANENT_CODE", "canary")
+		}, "crm", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newService(t)
+			tc.change(t, r)
+			if status := r.run(t, "check", "-o=json"); status != exitFailed {
+				t.Errorf("status %d", status)
+			}
+			for line := range strings.Lines(r.out.String()) {
+				failed := strings.Contains(line, `"state":"failed"`)
+				if wanted := strings.Contains(line, `"check":"`+tc.failed+`"`); failed != wanted || wanted && !strings.Contains(line, tc.detail) {
+					t.Error(line)
+				}
+			}
+		})
+	}
+}
+
+// A hosted Redis may not tell its policy: that is said, and no failure.
+func TestCheckUnknownPolicy(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.tellPolicy("")
+	if status := r.run(t, "check"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(r.out.String(), "redis          ok       reachable; it does not tell its maxmemory-policy") {
+		t.Error(r.out)
+	}
+}
+
+// A check leaves Kafka, Redis and the CRM as they were.
+func TestCheckCreatesNoTopic(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.set("KAFKA_TOPIC", "absent-topic")
+	r.run(t, "check")
+	r.run(t, "check")
+	if got := strings.Count(r.out.String(), "missing topics: absent-topic, "); got != 2 {
+		t.Error(r.out)
+	}
+}
+
+func TestCheckOfBadConfiguration(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	if status := r.run(t, "check"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "configuration  failed   see stderr\n"+
+		"mapping        skipped  because of what failed before\n"+
+		"kafka          skipped  because of what failed before\n"+
+		"redis          skipped  because of what failed before\n"+
+		"crm            skipped  because of what failed before\n", strings.ReplaceAll(required(), "membersync run", "membersync check"))
+	r = newService(t)
+	if status := r.run(t, "check", "--mapping=gone.yaml"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(r.out.String(), `mapping        failed   mapping "gone.yaml" is not built in`) {
+		t.Error(r.out)
+	}
+	r = newService(t)
+	if status := r.run(t, "check", "--kafka-tls", "--kafka-tls-ca-file=gone.pem"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	if r.errs.String() != "membersync check: kafka: open gone.pem: file does not exist\n" {
+		t.Error(r.errs)
+	}
+}
+
+func TestCheckInterrupted(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(&signalError{os.Interrupt})
+	if status := r.app.run(ctx, []string{"check"}); status != exitInterrupted {
+		t.Errorf("status %d", status)
+	}
+}
+
+// Kafka's credentials are used by check, and a wrong one is told.
+func TestCheckSASL(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.SeedTopics(2, "in"),
+		kfake.Superuser("PLAIN", "u1", "canary"), kfake.Superuser("SCRAM-SHA-256", "u2", "canary"), kfake.Superuser("SCRAM-SHA-512", "u3", "canary"))
+	for _, tc := range []struct {
+		mechanism, user, password string
+		status                    int
+	}{
+		{"PLAIN", "u1", "canary", exitDone},
+		{"SCRAM-SHA-256", "u2", "canary", exitDone},
+		{"SCRAM-SHA-512", "u3", "canary", exitDone},
+		{"PLAIN", "u1", "canary-wrong", exitFailed},
+		{"SCRAM-SHA-512", "u3", "canary-wrong", exitFailed},
+	} {
+		r := newService(t)
+		r.set("KAFKA_BROKERS", broker.Addrs()[0])
+		r.set("KAFKA_TOPIC", "in")
+		r.set("KAFKA_SASL_MECHANISM", tc.mechanism)
+		r.set("KAFKA_SASL_USERNAME", tc.user)
+		r.set("KAFKA_SASL_PASSWORD", tc.password)
+		if status := r.run(t, "check"); status != tc.status {
+			t.Errorf("%+v: status %d, %s", tc, status, r.out)
+		}
+	}
+}

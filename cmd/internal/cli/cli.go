@@ -1,0 +1,139 @@
+// Package cli is the membersync program as a function: its commands, their flags
+// and help, and the exit statuses. Only main exits.
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"membersync/cmd/internal/config"
+	"membersync/consumer"
+)
+
+// The exit statuses.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2 // bad usage or configuration
+	exitPart        = 3 // done in part
+	exitInterrupted = 130
+)
+
+// An Env is what the program takes from the process around it.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // results; all else
+	Environ        []string
+	ReadFile       func(string) ([]byte, error)
+	Version        string // set when it was built; empty: what the build recorded
+
+	// Observer watches the events of run. Nil: nobody does.
+	Observer consumer.Observer
+
+	// Notify has SIGTERM and SIGINT sent to a channel, and Exit ends the process at
+	// once. Without Notify, signals are the caller's.
+	Notify func(chan<- os.Signal)
+	Exit   func(code int)
+}
+
+// Run is the program: args are what follows its name. It returns the exit status.
+func Run(ctx context.Context, args []string, env Env) int {
+	return (&app{Env: env, serve: serve}).run(ctx, args)
+}
+
+// An app is one run of the program.
+type app struct {
+	Env
+	serve service
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		a.say(usage())
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "--help", "-h", "-help":
+		a.print(usage())
+		return exitDone
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return a.command(ctx, c, args[1:])
+		}
+	}
+	a.say("membersync: there is no such command; see membersync --help\n")
+	return exitUsage
+}
+
+// command parses the flags of a command and runs it.
+func (a *app) command(ctx context.Context, c command, args []string) int {
+	in := &invocation{app: a, command: c, output: outputTable}
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	help := false
+	flags.BoolVar(&help, "help", false, "")
+	flags.BoolVar(&help, "h", false, "")
+	if c.settings != nil {
+		c.settings(flags, &in.settings)
+	}
+	if c.flags != nil {
+		c.flags(in, flags)
+	}
+	rest, faults := config.ParseFlags(flags, args)
+	in.args, in.faults = rest, append(faults, in.faults...)
+	if help {
+		a.print(c.help())
+		return exitDone
+	}
+	if len(in.args) > c.maxArgs && len(in.faults) == 0 {
+		in.faults = append(in.faults, config.Fault{Text: fmt.Sprintf("%d arguments are too many", len(in.args))})
+	}
+	return c.run(ctx, in)
+}
+
+func (a *app) print(text string) { _, _ = io.WriteString(a.Stdout, text) }
+
+func (a *app) say(text string) { _, _ = io.WriteString(a.Stderr, text) }
+
+// An invocation is one command with what was given to it.
+type invocation struct {
+	*app
+	command  command
+	args     []string       // that are no flags
+	settings []string       // flags for config
+	faults   []config.Fault // of the command line
+	output   string
+	message  message // of map
+}
+
+// configuration loads the configuration. Not ok, all faults have been told.
+func (in *invocation) configuration(load loadFunc) (config.Config, bool) {
+	cfg, report, err := load(in.settings, in.Environ, in.ReadFile)
+	for _, w := range report.Warnings {
+		in.say("membersync " + in.command.name + ": warning: " + w.String() + "\n")
+	}
+	return cfg, !in.refuse(err)
+}
+
+// refuse tells the faults of the command line and those of the configuration.
+func (in *invocation) refuse(err error) bool {
+	lines := make([]string, 0, len(in.faults)+1)
+	for _, f := range in.faults {
+		lines = append(lines, f.String())
+	}
+	if err != nil {
+		lines = append(lines, err.Error())
+	}
+	for _, line := range lines {
+		in.complain(line)
+	}
+	return len(lines) > 0
+}
+
+// complain says what is wrong, in the name of the command before each line.
+func (in *invocation) complain(text string) {
+	in.say(prefixed("membersync "+in.command.name+": ", text))
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+
+	"membersync/cmd/internal/config"
+)
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"usage": {"--help"}, "run": {"run", "--help"}, "check": {"check", "-h", "--no-such"},
+		"map": {"map", "x", "y", "--help"}, "version": {"version", "--help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig()
+			if status := r.run(t, args...); status != exitDone {
+				t.Errorf("status %d", status)
+			}
+			golden(t, "testdata/"+name+".txt", r.out.String())
+			r.want(t, r.out.String(), "")
+		})
+	}
+}
+
+func TestBadUsage(t *testing.T) {
+	t.Parallel()
+	const (
+		badMap = "membersync map: --timestamp: should be a time such as 2026-11-22T08:00:00Z\n" +
+			"membersync map: --header: should be name=value\n" +
+			"membersync map: --timezone: \"Nowhere\" should be a zone such as Asia/Shanghai\n"
+		badRun = "membersync run: --crm-tokn: no such flag; did you mean --crm-token?\n" +
+			"membersync run: --help: should be true or false\n"
+		secret = "membersync check: --crm-token: a secret comes from MEMBERSYNC_CRM_TOKEN or the file that " +
+			"MEMBERSYNC_CRM_TOKEN_FILE names, never from a flag or the YAML file\n"
+	)
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"nothing":       {nil, usage()},
+		"no command":    {[]string{"canary"}, "membersync: there is no such command; see membersync --help\n"},
+		"arguments":     {[]string{"version", "canary"}, "membersync version: 1 arguments are too many\n"},
+		"output":        {[]string{"version", "-o", "canary"}, "membersync version: -o: should be table or json\n"},
+		"no value":      {[]string{"version", "-o"}, "membersync version: --o: needs a value\n"},
+		"unknown flag":  {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required()},
+		"map's flags":   {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
+		"a secret":      {[]string{"check", "--crm-token", "canary", "--crm-base-url=http://c", "--crm-corp-id=c"}, secret},
+		"a service's":   {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: no such flag\n"},
+		"map's mapping": {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in; canonical and canonical-time are\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig()
+			if status := r.run(t, tc.args...); status != exitUsage {
+				t.Errorf("status %d", status)
+			}
+			stdout := r.out.String()
+			if tc.args != nil && tc.args[0] != "check" && stdout != "" {
+				t.Errorf("stdout %q", stdout)
+			}
+			r.want(t, stdout, tc.want)
+		})
+	}
+}
+
+// required is what is said of a configuration without anything.
+func required() string {
+	_, _, err := config.Load(nil, nil, nil)
+	return prefixed("membersync run: ", err.Error())
+}
+
+// Everything is told at once: of the command line, environment and YAML.
+func TestAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.files["a.yaml"] = "kafka: {tls: perhaps}\n"
+	r.set("CRM_RATE", "fast")
+	r.set("KAFKA_TOPICS", "x")
+	if status := r.run(t, "run", "--config=a.yaml", "--no-such", "--crm-timeout=1"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{
+		"membersync run: --no-such: no such flag", `membersync run: kafka.tls (a.yaml line 1): "perhaps" should be true or false`,
+		`membersync run: MEMBERSYNC_CRM_RATE: "fast" should be`, `membersync run: --crm-timeout: "1" should be`,
+		"membersync run: warning: MEMBERSYNC_KAFKA_TOPICS: no such setting; did you mean MEMBERSYNC_KAFKA_TOPIC?",
+	} {
+		if !strings.Contains(r.errs.String(), want) {
+			t.Errorf("%q lacks %q", r.errs, want)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	if status := r.run(t, "version"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	if got := r.out.String(); !strings.HasPrefix(got, "membersync 1.2.3, revision ") || !strings.HasSuffix(got, runtime.Version()+"\n") {
+		t.Errorf("%q", got)
+	}
+	r = newRig()
+	r.app.Version = ""
+	if status := r.run(t, "version", "-o", "json"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	var got map[string]string
+	if err := json.Unmarshal([]byte(r.out.String()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["version"] == "" || got["revision"] == "" || got["go"] != runtime.Version() || len(got) != 3 {
+		t.Errorf("%v", got)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestStdoutThatFails(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"version", "-o=json"}, {"map", "-o=json"}, {"map"}} {
+		r := newRig()
+		r.app.Stdout = brokenPipe{}
+		if status := r.run(t, args...); status != exitFailed {
+			t.Errorf("%v: status %d", args, status)
+		}
+		if !strings.Contains(r.errs.String(), "stdout: broken pipe") {
+			t.Errorf("%v: stderr %q", args, r.errs)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
+	"membersync/mapper"
+)
+
+func mapCommand() command {
+	return command{
+		name: "map", args: "[FILE|-]", maxArgs: 1,
+		summary: "say what a message would do, without doing it",
+		details: "The message is a record's value, from a file or from stdin. Values are shown.\n" +
+			"Exit status: 1 when every employee in it is rejected, 3 when some are.\n\n" + outputHelp +
+			"  --key  text\n        the record's key\n" +
+			"  --header  name=value\n        a header of the record; may be repeated\n" +
+			"  --timestamp  a time in RFC 3339\n        the record's timestamp (default none)\n",
+		settings: config.DefineMapping, settingsHelp: config.MappingHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			messageFlags(in, flags)
+		},
+		run: func(_ context.Context, in *invocation) int { return in.mapMessage() },
+	}
+}
+
+// A message is what stands in for the record beside its value.
+type message struct {
+	key     []byte
+	headers []mapper.Header
+	time    time.Time
+}
+
+func messageFlags(in *invocation, flags *flag.FlagSet) {
+	flags.Func("key", "", func(text string) error {
+		in.message.key = []byte(text)
+		return nil
+	})
+	flags.Func("header", "", func(text string) error {
+		name, value, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			in.faults = append(in.faults, config.Fault{Name: "--header", Text: "should be name=value"})
+		}
+		in.message.headers = append(in.message.headers, mapper.Header{Key: name, Value: []byte(value)})
+		return nil
+	})
+	flags.Func("timestamp", "", func(text string) error {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			in.faults = append(in.faults, config.Fault{Name: "--timestamp", Text: "should be a time such as 2026-11-22T08:00:00Z"})
+		}
+		in.message.time = at
+		return nil
+	})
+}
+
+func (in *invocation) mapMessage() int {
+	cfg, ok := in.configuration(config.LoadMapping)
+	if !ok {
+		return exitUsage
+	}
+	mapping, err := wiring.Mapping(cfg)
+	if err != nil {
+		in.complain(err.Error())
+		return exitUsage
+	}
+	value, err := in.read()
+	if err != nil {
+		in.complain(err.Error())
+		return exitFailed
+	}
+	results := mapping.Map(mapper.Record{
+		Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers,
+	})
+	if err := in.printResults(results); err != nil {
+		in.complain("stdout: " + err.Error())
+		return exitFailed
+	}
+	return mapStatus(results)
+}
+
+func (in *invocation) read() ([]byte, error) {
+	if len(in.args) == 0 || in.args[0] == "-" {
+		return io.ReadAll(in.Stdin)
+	}
+	return in.ReadFile(in.args[0])
+}
+
+func mapStatus(results []mapper.Result) int {
+	rejected := 0
+	for _, r := range results {
+		if r.Fault != nil {
+			rejected++
+		}
+	}
+	switch rejected {
+	case 0:
+		return exitDone
+	case len(results):
+		return exitFailed
+	default:
+		return exitPart
+	}
+}
+
+func (in *invocation) printResults(results []mapper.Result) error {
+	if in.output == outputJSON {
+		for _, r := range results {
+			if _, err := in.Stdout.Write(append(r.AppendMapJSON(nil), '\n')); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(in.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "INDEX\tEMPLOYEE\tEVENT\tOUTCOME\tDETAIL")
+	for _, r := range results {
+		outcome, detail := describe(r)
+		index := strconv.Itoa(r.Event.Index)
+		if r.Fault != nil && r.Fault.Whole {
+			index = "-"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", index, printable(r.Event.EmployeeID), printable(r.Event.ID), outcome, printable(detail))
+	}
+	return w.Flush() // a stdout that failed above fails here too
+}
+
+func describe(r mapper.Result) (outcome, detail string) {
+	switch {
+	case r.Fault != nil:
+		return "rejected", strings.TrimSpace(string(r.Fault.Reason) + " " + r.Fault.Error())
+	case r.Event.Ignored != "":
+		return "ignored", r.Event.Ignored
+	case r.Event.Update.Len() == 0:
+		return "unchanged", ""
+	default:
+		return "update", string(r.Event.Update.AppendJSON(nil))
+	}
+}
+
+// printable quotes a text from outside that could move the cursor of a terminal or
+// the columns of the table.
+func printable(text string) string {
+	if text == "" {
+		return "-"
+	}
+	for _, r := range text {
+		if !strconv.IsPrint(r) {
+			return strconv.Quote(text)
+		}
+	}
+	return text
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"bytes"
+	"io/fs"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq/kafkatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A rig is a program with its surroundings.
+type rig struct {
+	app    *app
+	out    *output
+	errs   *output
+	files  map[string]string
+	broker *kafkatest.Broker
+	redis  *miniredis.Miniredis
+}
+
+// An output can be read while it is written.
+type output struct {
+	mu      sync.Mutex
+	buffer  bytes.Buffer
+	changed chan struct{}
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+// await waits until the output has a text.
+func (o *output) await(t *testing.T, text string) {
+	t.Helper()
+	for !strings.Contains(o.String(), text) {
+		select {
+		case <-o.changed:
+		case <-t.Context().Done():
+			t.Fatalf("%q lacks %q", o.String(), text)
+		}
+	}
+}
+
+func newRig() *rig {
+	r := &rig{
+		out: &output{changed: make(chan struct{}, 1)}, errs: &output{changed: make(chan struct{}, 1)},
+		files: map[string]string{},
+	}
+	r.app = &app{serve: serve, Env: Env{
+		Stdin: strings.NewReader(""), Stdout: r.out, Stderr: r.errs, Version: "1.2.3",
+		ReadFile: func(path string) ([]byte, error) {
+			text, ok := r.files[path]
+			if !ok {
+				return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+			}
+			return []byte(text), nil
+		},
+	}}
+	return r
+}
+
+// newService is a rig with all that the service needs, configured.
+func newService(t *testing.T) *rig {
+	t.Helper()
+	r := newRig()
+	r.broker = kafkatest.Start(t)
+	crm := httptest.NewServer(crmapitest.New(crmapitest.Options{
+		CorpID: "C1", Tokens: []string{"canary"}, AppID: "A1", AppSecret: "canary", PermanentCode: "canary", AutoCreate: true,
+	}))
+	t.Cleanup(crm.Close)
+	r.redis = miniredis.RunT(t)
+	r.tellPolicy("noeviction")
+	r.set("KAFKA_BROKERS", strings.Join(r.broker.Addrs(), ","))
+	r.set("KAFKA_TOPIC", r.broker.Topic(t, 3, nil))
+	r.set("KAFKA_GROUP", r.broker.Group(t))
+	r.set("REDIS_URL", "redis://"+r.redis.Addr())
+	r.set("CRM_BASE_URL", crm.URL)
+	r.set("CRM_CORP_ID", "C1")
+	r.set("CRM_TOKEN", "canary")
+	r.set("ADMIN_ADDR", "127.0.0.1:0")
+	return r
+}
+
+// tellPolicy lets Redis tell its maxmemory-policy; miniredis by itself does not.
+func (r *rig) tellPolicy(policy string) {
+	r.redis.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd != "INFO" || policy == "" {
+			return false
+		}
+		c.WriteBulk("maxmemory_policy:" + policy + "\r\n")
+		return true
+	})
+}
+
+// set sets a variable, in place of an earlier value.
+func (r *rig) set(name, value string) {
+	r.unset(name)
+	r.app.Environ = append(r.app.Environ, "MEMBERSYNC_"+name+"="+value)
+}
+
+func (r *rig) unset(name string) {
+	var kept []string
+	for _, v := range r.app.Environ {
+		if !strings.HasPrefix(v, "MEMBERSYNC_"+name+"=") {
+			kept = append(kept, v)
+		}
+	}
+	r.app.Environ = kept
+}
+
+func (r *rig) run(t *testing.T, args ...string) int {
+	t.Helper()
+	status := r.app.run(t.Context(), args)
+	if all := r.out.String() + r.errs.String(); strings.Contains(all, "canary") {
+		t.Errorf("a secret is printed: %s", all)
+	}
+	return status
+}
+
+// want compares the result and what stderr begins with.
+func (r *rig) want(t *testing.T, stdout, stderr string) {
+	t.Helper()
+	if d := cmp.Diff(stdout, r.out.String()); d != "" {
+		t.Errorf("stdout: %s", d)
+	}
+	if d := cmp.Diff(stderr, r.errs.String()); d != "" {
+		t.Errorf("stderr: %s", d)
+	}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path) //nolint:gosec // of testdata
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: %s", path, d)
+	}
+}

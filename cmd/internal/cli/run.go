@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/cmd/internal/admin"
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+	"membersync/dedupe"
+)
+
+func runCommand() command {
+	return command{
+		name: "run", summary: "run the service until SIGTERM",
+		details: "While Kafka, Redis or the CRM cannot be reached it stays alive and is not ready. A missing source\n" +
+			"topic and wrong credentials of Kafka or Redis end it with status 2. On SIGTERM or Ctrl-C it drains;\n" +
+			"a second signal ends it at once.\n",
+		settings: config.Define, settingsHelp: config.Help,
+		run: func(ctx context.Context, in *invocation) int {
+			ctx, stop := in.withSignals(ctx)
+			defer stop()
+			return in.runService(ctx)
+		},
+	}
+}
+
+func (in *invocation) runService(ctx context.Context) int {
+	cfg, ok := in.configuration(config.Load)
+	if !ok {
+		return exitUsage
+	}
+	parts, err := in.build(cfg)
+	if err != nil {
+		in.complain(err.Error())
+		return exitUsage
+	}
+	defer parts.Close()
+	run := &running{cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
+		version: buildOf(in.Version), observer: in.Observer}
+	return run.status(ctx, run.all(ctx, in.serve))
+}
+
+// build makes the parts, and tames the Redis library where the process is ours.
+func (in *invocation) build(cfg config.Config) (*wiring.Parts, error) {
+	parts, err := wiring.Build(cfg, wiring.Env{Log: in.Stderr, ReadFile: in.ReadFile})
+	if err == nil && in.Notify != nil {
+		dedupe.SetClientLog(parts.Logger)
+	}
+	return parts, err
+}
+
+// A running is the service while it runs.
+type running struct {
+	cfg      config.Config
+	parts    *wiring.Parts
+	board    *board
+	registry *prometheus.Registry
+	version  build
+	observer consumer.Observer
+}
+
+// all runs the admin server, and beside it the start and then the service.
+func (r *running) all(ctx context.Context, serve service) (err error) {
+	r.registry.MustRegister(buildInfo(r.version))
+	if addr := r.cfg.Admin.Addr; addr != "" {
+		server, err := admin.Start(ctx, addr, admin.Handler(r.board, r.registry), r.parts.Logger)
+		if err != nil {
+			return &refusedError{err}
+		}
+		defer func() { err = errors.Join(err, server.Stop(ctx)) }()
+		r.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "admin server listens", slog.String("addr", server.Addr()))
+	}
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	return serve(ctx, r)
+}
+
+// status turns how the service ended into an exit status.
+func (r *running) status(ctx context.Context, err error) int {
+	stopped := ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)))
+	refused, isRefused := errors.AsType[*refusedError](err)
+	switch {
+	case stopped && interrupted(ctx):
+		return exitInterrupted
+	case stopped || err == nil:
+		return exitDone
+	case isRefused:
+		r.parts.Logger.LogAttrs(ctx, slog.LevelError, "cannot start", slog.String("error", refused.Error()))
+		return exitUsage
+	default:
+		r.parts.Logger.LogAttrs(ctx, slog.LevelError, "service failed", slog.String("error", err.Error()))
+		return exitFailed
+	}
+}
+
+func buildInfo(b build) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "membersync_build_info", Help: "The binary: always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
+	})
+	g.Set(1)
+	return g
+}

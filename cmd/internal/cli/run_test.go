@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"membersync/dlq/kafkatest"
+)
+
+// A fakeService stands in for the consumer: it is ready, and runs until stopped.
+type fakeService struct{ stopErr error }
+
+func (*fakeService) Ready() (bool, string) { return true, "paused: crm_outage" }
+func (*fakeService) Live() (bool, string)  { return false, "stuck" }
+
+func (f *fakeService) serve(ctx context.Context, r *running) error {
+	r.board.hand(f)
+	r.parts.Logger.InfoContext(ctx, "serving")
+	<-ctx.Done()
+	return f.stopErr
+}
+
+// background runs the service and returns how to end it and its status.
+func (r *rig) background(t *testing.T, args ...string) (end func(cause error), status <-chan int) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int, 1)
+	go func() { done <- r.app.run(ctx, append([]string{"run"}, args...)) }()
+	t.Cleanup(func() { cancel(nil) })
+	return cancel, done
+}
+
+func (r *rig) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	r.errs.await(t, "admin server listens")
+	addr := regexp.MustCompile(`"addr":"([^"]*)"`).FindStringSubmatch(r.errs.String())[1]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+func TestRunEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		cause, stopErr error
+		want           int
+	}{
+		"SIGTERM":               {&signalError{syscall.SIGTERM}, nil, exitDone},
+		"Ctrl-C":                {&signalError{os.Interrupt}, context.Canceled, exitInterrupted},
+		"cancelled by a caller": {errors.New("test over"), context.Canceled, exitDone},
+		"a failure on the way":  {&signalError{syscall.SIGTERM}, errors.New("drain failed"), exitFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newService(t)
+			r.app.serve = (&fakeService{tc.stopErr}).serve
+			end, status := r.background(t)
+			r.errs.await(t, "serving")
+			if code, body := r.get(t, "/readyz"); code != http.StatusOK || body != "paused: crm_outage\n" {
+				t.Errorf("readyz: %d %q", code, body)
+			}
+			if code, body := r.get(t, "/livez"); code != http.StatusServiceUnavailable || body != "stuck\n" {
+				t.Errorf("livez: %d %q", code, body)
+			}
+			if code, body := r.get(t, "/metrics"); code != http.StatusOK || !strings.Contains(body, `membersync_build_info{goversion="go`) {
+				t.Errorf("metrics: %d %q", code, body)
+			}
+			end(tc.cause)
+			if got := <-status; got != tc.want {
+				t.Errorf("status %d, want %d: %s", got, tc.want, r.errs)
+			}
+			if strings.Contains(r.errs.String(), "canary") {
+				t.Error("a secret is logged")
+			}
+		})
+	}
+}
+
+// Own topics are there when the service begins.
+func TestRunCreatesTopics(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.app.serve = (&fakeService{}).serve
+	end, status := r.background(t)
+	r.errs.await(t, "serving")
+	end(&signalError{syscall.SIGTERM})
+	<-status
+	r.set("KAFKA_CREATE_TOPICS", "false")
+	if status := r.run(t, "check"); status != exitDone {
+		t.Error(r.out)
+	}
+}
+
+// refuseLikeKafka answers bad credentials with a code: the fake closes the
+// connection, which cannot be told from a broker that goes away.
+func refuseLikeKafka(fake *kfake.Cluster) {
+	fake.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		res := kmsg.NewPtrSASLAuthenticateResponse()
+		res.Version = req.GetVersion()
+		res.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		return res, nil, true
+	})
+}
+
+// What is wrong for good ends it with status 2.
+func TestRunRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*testing.T, *rig)
+		want   string
+	}{
+		"no source topic": {func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "gone"},
+		"an own topic missing that it may not create": {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false") }, ".dlq"},
+		"redis that evicts":                           {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "noeviction"},
+		"redis password": {func(_ *testing.T, r *rig) {
+			r.redis.RequireAuth("canary")
+			r.set("REDIS_PASSWORD", "canary-wrong")
+		}, "WRONGPASS"},
+		"redis without its password": {func(_ *testing.T, r *rig) { r.redis.RequireAuth("canary") }, "NOAUTH"},
+		"kafka password": {func(t *testing.T, r *rig) {
+			t.Helper()
+			broker := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.SeedTopics(1, "in"), kfake.Superuser("PLAIN", "u", "canary"))
+			refuseLikeKafka(broker.Fake())
+			r.set("KAFKA_BROKERS", broker.Addrs()[0])
+			r.set("KAFKA_SASL_MECHANISM", "PLAIN")
+			r.set("KAFKA_SASL_USERNAME", "u")
+			r.set("KAFKA_SASL_PASSWORD", "canary-wrong")
+		}, "SASL"},
+		"admin address taken": {func(t *testing.T, r *rig) {
+			t.Helper()
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			r.set("ADMIN_ADDR", l.Addr().String())
+		}, "address already in use"},
+		"mapping": {func(_ *testing.T, r *rig) { r.set("MAPPING", "gone") }, "not built in"},
+		"TLS":     {func(_ *testing.T, r *rig) { r.set("KAFKA_TLS", "true"); r.set("KAFKA_TLS_CA_FILE", "gone") }, "open gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newService(t)
+			tc.change(t, r)
+			if status := r.run(t, "run"); status != exitUsage {
+				t.Errorf("status %d: %s", status, r.errs)
+			}
+			if !strings.Contains(r.errs.String(), tc.want) {
+				t.Errorf("%q lacks %q", r.errs, tc.want)
+			}
+		})
+	}
+}
+
+// What is away is waited for, alive and not ready.
+func TestRunWaits(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*testing.T, *rig){
+		"kafka": func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", closedPort(t)) },
+		"redis": func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+closedPort(t)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := newService(t)
+			change(t, r)
+			end, status := r.background(t)
+			r.errs.await(t, "start waits")
+			if code, body := r.get(t, "/readyz"); code != http.StatusServiceUnavailable || body != "starting: "+what+" is unreachable\n" {
+				t.Errorf("readyz: %d %q", code, body)
+			}
+			if code, _ := r.get(t, "/livez"); code != http.StatusOK {
+				t.Errorf("livez: %d", code)
+			}
+			end(&signalError{syscall.SIGTERM})
+			if got := <-status; got != exitDone {
+				t.Errorf("status %d: %s", got, r.errs)
+			}
+		})
+	}
+}
+
+// Redis comes back, and the start goes on by itself.
+func TestRunGoesOn(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	store := miniredis.NewMiniRedis()
+	addr := closedPort(t)
+	r.set("REDIS_URL", "redis://"+addr)
+	r.set("LOG_FORMAT", "json")
+	r.app.serve = (&fakeService{}).serve
+	end, status := r.background(t)
+	r.errs.await(t, "start waits")
+	if err := store.StartAddr(addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	r.errs.await(t, "serving")
+	end(&signalError{syscall.SIGTERM})
+	<-status
+}
+
+// The admin server can be off, and logs take their level and form.
+func TestRunLogs(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.set("ADMIN_ADDR", "")
+	r.app.serve = (&fakeService{}).serve
+	end, status := r.background(t, "--log-format=text")
+	r.errs.await(t, "level=INFO msg=serving\n")
+	end(&signalError{syscall.SIGTERM})
+	<-status
+	if strings.Contains(r.errs.String(), "listens") {
+		t.Error(r.errs)
+	}
+}

@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+)
+
+// A service runs until the context ends and what it holds is drained. It shows its
+// state with r.board.hand and registers its metrics at r.registry.
+type service func(ctx context.Context, r *running) error
+
+// serve hands the parts to the consumer and runs it.
+func serve(ctx context.Context, r *running) error {
+	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s := consumer.New(r.consumerConfig(), r.consumerParts())
+	r.board.hand(s)
+	return s.Run(ctx)
+}
+
+func (r *running) consumerConfig() consumer.Config {
+	cfg := r.cfg
+	return consumer.Config{
+		Topic: cfg.Kafka.Topic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
+		StartLatest:   cfg.Kafka.AutoOffsetReset == "latest",
+		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes,
+		BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
+		Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
+		RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
+		DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
+	}
+}
+
+func (r *running) consumerParts() consumer.Parts {
+	p := consumer.Parts{
+		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
+		CRM: r.parts.CRM, Letters: r.parts.Letters, Observer: r.observer,
+		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes.Codes()), Logger: r.parts.Logger,
+	}
+	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {
+		p.Limiter = limiter
+	}
+	return p
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+const (
+	startTimeout    = 15 * time.Second // of one attempt to reach something
+	startFirstWait  = 500 * time.Millisecond
+	startLargeWait  = 15 * time.Second
+	startMultiplier = 2
+)
+
+var errStartTimeout = errors.New("no answer in time")
+
+// A refusedError is something that nobody but the operator can change, met at start.
+type refusedError struct{ err error }
+
+// Error says what was refused.
+func (e *refusedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *refusedError) Unwrap() error { return e.err }
+
+// start waits until Redis and Kafka are there. The CRM is not waited for: the service
+// pauses by itself while that is away.
+func (r *running) start(ctx context.Context) error {
+	if err := r.await(ctx, "redis", r.startRedis); err != nil {
+		return err
+	}
+	return r.await(ctx, "kafka", r.startKafka)
+}
+
+// await tries until it succeeds, is refused or the context ends.
+func (r *running) await(ctx context.Context, what string, try func(context.Context) error) error {
+	r.board.wait(what)
+	once := func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
+		defer cancel()
+		err := try(ctx)
+		if refused, ok := errors.AsType[*refusedError](err); ok {
+			return backoff.Permanent(refused)
+		}
+		return err
+	}
+	tell := func(err error, wait time.Duration) {
+		r.board.wait(what + " is unreachable")
+		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "start waits", slog.String("for", what),
+			slog.String("error", err.Error()), slog.Duration("retry_in", wait))
+	}
+	waits := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(startFirstWait), backoff.WithMaxInterval(startLargeWait),
+		backoff.WithMultiplier(startMultiplier), backoff.WithMaxElapsedTime(0),
+	)
+	return backoff.RetryNotify(once, backoff.WithContext(waits, ctx), tell)
+}
+
+func (r *running) startRedis(ctx context.Context) error {
+	err := r.parts.Store.Check(ctx)
+	switch {
+	case errors.Is(err, dedupe.ErrEvictionUnknown):
+		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "redis does not tell its maxmemory-policy, which must be noeviction")
+		return nil
+	case errors.Is(err, dedupe.ErrEviction), isRedisRefusal(err):
+		return &refusedError{err}
+	case err != nil:
+		return fmt.Errorf("redis: %w", err)
+	default:
+		return nil
+	}
+}
+
+// isRedisRefusal reports whether Redis answered that the credentials are wrong, which
+// it says by the first word of an error of its own.
+func isRedisRefusal(err error) bool {
+	answer, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return false
+	}
+	word, _, _ := strings.Cut(answer.Error(), " ")
+	return word == "WRONGPASS" || word == "NOAUTH" || word == "NOPERM" || strings.HasPrefix(answer.Error(), "ERR AUTH")
+}
+
+func (r *running) startKafka(ctx context.Context) error {
+	err := dlq.EnsureTopics(ctx, r.parts.Kafka, dlq.TopicSpec{
+		Topics:    wiring.Topics(r.cfg),
+		Retention: r.cfg.DLQ.Retention,
+		Create:    r.cfg.Kafka.CreateTopics,
+	})
+	small, isSmall := errors.AsType[*dlq.SmallTopicError](err)
+	switch {
+	case err == nil:
+		return nil
+	case isSmall:
+		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "dead-letter topic takes smaller records than the source topic",
+			slog.String("topic", small.Topic), slog.Int64("limit", small.Limit), slog.Int64("need", small.Need))
+		return nil
+	case dlq.IsUnavailable(err) || ctx.Err() != nil:
+		return fmt.Errorf("kafka: %w", err)
+	default:
+		return &refusedError{fmt.Errorf("kafka: %w", err)}
+	}
+}

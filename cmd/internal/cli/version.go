@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+func versionCommand() command {
+	return command{
+		name: "version", summary: "print version, revision and Go version",
+		details: outputHelp, flags: outputFlag,
+		run: func(_ context.Context, in *invocation) int {
+			if in.refuse(nil) {
+				return exitUsage
+			}
+			b := buildOf(in.Version)
+			if in.output == outputJSON {
+				return in.printJSON(b)
+			}
+			in.print(fmt.Sprintf("membersync %s, revision %s, %s\n", b.Version, b.Revision, b.Go))
+			return exitDone
+		},
+	}
+}
+
+// A build is what is known of the binary.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Go       string `json:"go"`
+}
+
+// buildOf completes the version given at build time by what the toolchain recorded.
+func buildOf(version string) build {
+	b := build{Version: version, Revision: "unknown", Go: runtime.Version()}
+	info, ok := debug.ReadBuildInfo()
+	if b.Version == "" {
+		b.Version = "dev"
+		if ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			b.Version = info.Main.Version
+		}
+	}
+	if !ok {
+		return b
+	}
+	dirty := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			b.Revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	b.Revision += dirty
+	return b
+}
+
+func (in *invocation) printJSON(v any) int {
+	encoder := json.NewEncoder(in.Stdout)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		in.complain("stdout: " + err.Error())
+		return exitFailed
+	}
+	return exitDone
+}

@@ -1,0 +1,210 @@
+// Package config loads membersync's configuration: flags before environment
+// before one YAML file, one name for all three, every fault reported at once.
+//
+// One table, in the settings files, holds each setting's name, default, rule and
+// meaning. Flags, variables, YAML keys, the help text and the README's table all
+// derive from it: to add a setting is to add a field and a row.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"membersync/crmapi"
+)
+
+// A Config is a whole valid configuration. Load makes it.
+type Config struct {
+	Kafka Kafka
+	DLQ   DLQ
+	Audit Audit
+	Redis Redis
+	State State
+	Order Order
+	CRM   CRM
+	Admin Admin
+	Log   Log
+
+	// Mapping names the mapping from events to updates: a built-in one or a file.
+	// Default canonical; never empty.
+	Mapping string
+
+	// Timezone is the zone of dates that name none. Default nil: such a date is
+	// refused as invalid_field.
+	Timezone *time.Location
+
+	// ShutdownTimeout bounds the drain after SIGTERM. Default 25s; never zero.
+	ShutdownTimeout time.Duration
+}
+
+// Kafka says where the events come from and how much of them is held.
+type Kafka struct {
+	// Brokers are the addresses to bootstrap from, each host:port.
+	// Default localhost:9092; never empty.
+	Brokers []string
+
+	// Topic is the source topic. Default hris.employee.changed; never empty.
+	Topic string
+
+	// Group is the consumer group. Default membersync; never empty.
+	Group string
+
+	// TLS turns on TLS to the brokers. Default false.
+	TLS bool
+
+	// TLSCAFile holds the certificates (PEM) that the brokers' are checked
+	// against. Default empty: the system's.
+	TLSCAFile string
+
+	// TLSCertFile and TLSKeyFile hold the client's certificate and key (PEM).
+	// Default empty: none. Both or neither.
+	TLSCertFile, TLSKeyFile string
+
+	// SASLMechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. Default empty: no
+	// authentication; else SASLUsername and SASLPassword are set too.
+	SASLMechanism string
+
+	// SASLUsername is the user of SASL. Default empty: no SASL.
+	SASLUsername string
+
+	// SASLPassword is the password of SASL. Default unset: no SASL.
+	SASLPassword Secret
+
+	// AutoOffsetReset is where a group without any offset starts: earliest or
+	// latest. Default earliest.
+	AutoOffsetReset string
+
+	// BufferRecords bounds the records fetched and not finished. Default 20000;
+	// never zero.
+	BufferRecords int
+
+	// BufferBytes bounds the bytes of those records; a larger record is admitted
+	// alone. Default 32MiB; never zero.
+	BufferBytes int64
+
+	// MaxRecordBytes is the size over which a record is dead-lettered as
+	// oversized. Default 1MiB; never zero.
+	MaxRecordBytes int64
+
+	// CreateTopics makes membersync's own topics where they are missing, never
+	// the source topic. Default true.
+	CreateTopics bool
+}
+
+// DLQ names the topics of dead letters and of redrives.
+type DLQ struct {
+	// Topic receives dead letters. Default the source topic and ".dlq".
+	Topic string
+
+	// RedriveTopic receives what is to be run again. Default the source topic and
+	// ".redrive".
+	RedriveTopic string
+
+	// Retention is that of the dead-letter and audit topics when created.
+	// Default 720h; never zero.
+	Retention time.Duration
+}
+
+// Audit names the topic of who did what.
+type Audit struct {
+	// Topic receives audit records. Default the source topic and ".audit".
+	Topic string
+}
+
+// Redis says where state and the shared limit are kept.
+type Redis struct {
+	// URL locates the servers. Default redis://localhost:6379/0. User and
+	// password are moved to the fields below when it is loaded.
+	URL RedisURL
+
+	// Mode is single, sentinel or cluster. Default single.
+	Mode string
+
+	// Username is the ACL user. Default empty: Redis' default user.
+	Username string
+
+	// Password is the password. Default unset: none is sent.
+	Password Secret
+
+	// Prefix begins every key. Default ms; never empty.
+	Prefix string
+}
+
+// State says how long what is known of events and members is believed.
+type State struct {
+	// DoneTTL is how long an event id is remembered. Default 336h; never zero.
+	DoneTTL time.Duration
+
+	// DigestKey turns on "the CRM already holds this value". Default unset: off.
+	DigestKey Secret
+
+	// DigestTTL is how long a digest is believed. Default 24h; never zero.
+	DigestTTL time.Duration
+}
+
+// Order bounds the order value of events.
+type Order struct {
+	// MaxAhead is how far an event's time may lie ahead of its record's timestamp.
+	// Default 24h; never zero.
+	MaxAhead time.Duration
+}
+
+// CRM says how to call the CRM.
+type CRM struct {
+	// BaseURL is the CRM's address without a trailing slash. Required.
+	BaseURL string
+
+	// Path is that of the Modify Member API. Default /cgi/crm/v2/data/update.
+	Path string
+
+	// CorpID is the company on the CRM's open platform. Required.
+	CorpID string
+
+	// Token is a fixed access token. Default unset: AppID, AppSecret and
+	// PermanentCode are all set instead.
+	Token Secret
+
+	// AppID is the app that fetches tokens. Default empty: Token is set.
+	AppID string
+
+	// AppSecret is the app's secret. Default unset: Token is set.
+	AppSecret Secret
+
+	// PermanentCode is the company's authorisation. Default unset: Token is set.
+	PermanentCode Secret
+
+	// Rate is the limit that all instances share. Default 100/20s; zero: none.
+	Rate Rate
+
+	// QuotaReset is when the daily quota starts again. Default 00:00 Asia/Shanghai.
+	QuotaReset ClockTime
+
+	// Concurrency bounds the calls in flight. Default 64; never zero.
+	Concurrency int
+
+	// Timeout is that of one attempt. Default 10s; never zero.
+	Timeout time.Duration
+
+	// RetryBudget is how long the calls of one event may fail before it is
+	// dead-lettered, counted only while other members' calls succeed. Default 5m;
+	// never zero.
+	RetryBudget time.Duration
+
+	// ErrorCodes are more rows for the error table. Default nil: none.
+	ErrorCodes crmapi.Table
+}
+
+// Admin is the listener for health and metrics.
+type Admin struct {
+	// Addr is host:port. Default 127.0.0.1:8080; empty: no listener.
+	Addr string
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	// Level is the least severe level logged: debug, info, warn, error. Default info.
+	Level slog.Level
+
+	// Format is json or text. Default json.
+	Format string
+}

@@ -1,0 +1,114 @@
+package config
+
+import "slices"
+
+// checkTogether applies the rules between settings and moves the URL's user and
+// password to their fields.
+func (l *loader) checkTogether(c *Config) {
+	l.checkTLS(c)
+	l.checkSASL()
+	l.checkTopics(c)
+	l.checkRedis(c)
+	l.checkToken()
+}
+
+func (l *loader) checkTLS(c *Config) {
+	files := []string{"kafka.tls_ca_file", "kafka.tls_cert_file", "kafka.tls_key_file"}
+	for _, name := range files {
+		if l.isSet(name) && !c.Kafka.TLS {
+			l.fault(l.nameOf(name), "needs "+l.nameOf("kafka.tls")+" to be true")
+		}
+	}
+	l.together("kafka.tls_cert_file", "kafka.tls_key_file")
+	l.together("kafka.tls_key_file", "kafka.tls_cert_file")
+}
+
+func (l *loader) checkSASL() {
+	l.together("kafka.sasl_mechanism", "kafka.sasl_username", "kafka.sasl_password")
+	l.together("kafka.sasl_username", "kafka.sasl_mechanism")
+	l.together("kafka.sasl_password", "kafka.sasl_mechanism")
+}
+
+// together reports the others that are missing beside a setting.
+func (l *loader) together(name string, others ...string) {
+	if !l.isSet(name) {
+		return
+	}
+	for _, other := range others {
+		if !l.isSet(other) {
+			l.fault(l.nameOf(name), "needs "+l.nameOf(other)+" too")
+		}
+	}
+}
+
+// checkTopics wants four topics: a dead letter in the source topic would go round
+// for ever.
+func (l *loader) checkTopics(c *Config) {
+	names := []string{"kafka.topic", "dlq.topic", "dlq.redrive_topic", "audit.topic"}
+	topics := []string{c.Kafka.Topic, c.DLQ.Topic, c.DLQ.RedriveTopic, c.Audit.Topic}
+	for i, topic := range topics {
+		if first := slices.Index(topics, topic); first < i && topic != "" {
+			l.fault(l.nameOf(names[i]), "is the topic of "+l.nameOf(names[first])+" too; the four differ")
+		}
+	}
+}
+
+func (l *loader) checkRedis(c *Config) {
+	u := &c.Redis.URL
+	name := l.nameOf("redis.url")
+	if g, ok := l.find("redis.url"); ok && g.from != fromEnvironment && u.password.IsSet() {
+		l.fault(name, "a password in it is taken only from MEMBERSYNC_REDIS_URL")
+	}
+	if u.password.IsSet() && l.isSet("redis.password") {
+		l.fault(l.nameOf("redis.password"), "is set, and "+name+" holds a password: one of them too many")
+	}
+	if u.username != "" && l.isSet("redis.username") {
+		l.fault(l.nameOf("redis.username"), "is set, and "+name+" holds a user: one of them too many")
+	}
+	l.checkRedisMode(c.Redis.Mode, *u, name)
+	if u.password.IsSet() {
+		c.Redis.Password = u.password
+	}
+	if u.username != "" {
+		c.Redis.Username = u.username
+	}
+	u.username, u.password = "", Secret{}
+	if c.Redis.Username != "" && !c.Redis.Password.IsSet() && !l.isSet("redis.password") {
+		l.fault(l.nameOf("redis.username"), "needs "+l.nameOf("redis.password")+" too")
+	}
+}
+
+func (l *loader) checkRedisMode(mode string, u RedisURL, name string) {
+	switch {
+	case len(u.Addrs) == 0: // wrong already
+	case mode == "single" && len(u.Addrs) > 1:
+		l.fault(name, "several addresses need "+l.nameOf("redis.mode")+" to be sentinel or cluster")
+	case mode != "sentinel" && u.MasterName != "":
+		l.fault(name, "master_name is for "+l.nameOf("redis.mode")+" sentinel")
+	case mode == "cluster" && u.DB != 0:
+		l.fault(name, "a cluster has no database but 0")
+	}
+}
+
+// checkToken wants a fixed token, or all that fetches one.
+func (l *loader) checkToken() {
+	fetch := []string{"crm.app_id", "crm.app_secret", "crm.permanent_code"}
+	anyFetch := slices.ContainsFunc(fetch, l.isSet)
+	switch {
+	case l.isSet("crm.token") && anyFetch:
+		for _, name := range fetch {
+			if l.isSet(name) {
+				l.fault(l.nameOf(name), "is set, and so is "+l.nameOf("crm.token")+": a fixed token is not fetched")
+			}
+		}
+	case !l.isSet("crm.token") && !anyFetch:
+		l.fault(l.nameOf("crm.token"), "is required, or else app id, app secret and permanent code ("+
+			l.nameOf("crm.app_id")+", "+l.nameOf("crm.app_secret")+", "+l.nameOf("crm.permanent_code")+")")
+	case anyFetch:
+		for _, name := range fetch {
+			if !l.isSet(name) {
+				l.fault(l.nameOf(name), "is required to fetch tokens")
+			}
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// A setting is one row of the table that everything derives from.
+type setting struct {
+	name string // section.key, as in YAML; flag and variable are spelt from it
+	def  string // default, as a user would write it; <topic> stands for the source topic
+	want string // what a value should be
+	help string
+
+	required bool // must be given
+	secret   bool // only from the environment or a file
+	private  bool // a wrong value is not quoted: it may hold a password
+	boolean  bool // as a flag it needs no value
+	mapping  bool // matters to the mapping alone, without a service
+
+	// set stores the value in the configuration, or says that text is none.
+	set func(c *Config, text string) bool
+}
+
+func (s setting) flag() string { return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(s.name) }
+
+func (s setting) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_"))
+}
+
+// fileName is the name of the setting that names the file of a secret.
+func (s setting) fileName() string { return s.name + "_file" }
+
+// A kind is what the values of a setting are: how they are read and described.
+type kind[T any] struct {
+	parse parser[T]
+	want  string
+}
+
+// row makes a setting of a kind, stored in a field.
+func row[T any](name, def string, k kind[T], field func(*Config) *T, help string) setting {
+	return setting{
+		name: name, def: def, want: k.want, help: help,
+		set: func(c *Config, text string) bool {
+			value, ok := k.parse(text)
+			if ok {
+				*field(c) = value
+			}
+			return ok
+		},
+	}
+}
+
+func secretRow(name string, field func(*Config) *Secret, help string) setting {
+	s := row(name, "", kind[Secret]{
+		parse: func(text string) (Secret, bool) { return NewSecret(text), text != "" },
+		want:  "text that is not empty",
+	}, field, help)
+	s.secret, s.private = true, true
+	return s
+}
+
+func boolRow(name, def string, field func(*Config) *bool, help string) setting {
+	s := row(name, def, kind[bool]{boolean, "true or false"}, field, help)
+	s.boolean = true
+	return s
+}
+
+func (s setting) asRequired() setting { s.required = true; return s }
+
+func (s setting) asPrivate() setting { s.private = true; return s }
+
+func (s setting) forMapping() setting { s.mapping = true; return s }
+
+// settings is the whole table, in the order of the help text. A default that
+// names <topic> stands below kafka.topic.
+func settings() []setting {
+	var all []setting
+	for _, section := range [][]setting{
+		fileSettings(), kafkaSettings(), dlqSettings(), redisSettings(), stateSettings(),
+		crmSettings(), mappingSettings(), serviceSettings(),
+	} {
+		all = append(all, section...)
+	}
+	return all
+}
+
+// mappingOnly leaves the settings that the mapping needs.
+func mappingOnly(all []setting) []setting {
+	var some []setting
+	for _, s := range all {
+		if s.mapping {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+func aName() kind[string] { return kind[string]{nonEmpty, "a name"} }
+
+func optional(what string) kind[string] { return kind[string]{anyText, what} }
+
+func topicName() kind[string] {
+	return kind[string]{topic, "the name of a topic: at most 249 letters, digits, dots, dashes and underscores"}
+}
+
+func byteSize() kind[int64] {
+	return kind[int64]{size, "a size above 0 such as 512KiB, 32MiB or 1GiB"}
+}
+
+func number() kind[int] { return kind[int]{count, "a whole number from 1"} }
+
+func duration(least time.Duration) kind[time.Duration] {
+	return kind[time.Duration]{atLeast(least), "a duration such as 500ms, 25s or 720h, at least " + least.String()}
+}

@@ -1,0 +1,171 @@
+// Package wiring builds the service's parts from the configuration. Building makes
+// no connection: whatever is wrong here is wrong with the configuration.
+package wiring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/config"
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// leaseMargin is what a lease lives beyond twice the time of a call.
+const leaseMargin = 5 * time.Second
+
+// Parts are what the service is made of.
+type Parts struct {
+	Logger  *slog.Logger
+	Kafka   *kafka.Client // its transport is shared by all of the service
+	Dialer  *kafka.Dialer // of the consumer group's own connections
+	Redis   redis.UniversalClient
+	Store   *dedupe.Store
+	CRM     *crmapi.Client
+	Token   crmapi.TokenSource
+	Mapping *mapper.Mapping
+	Letters *dlq.Writer
+
+	close []func()
+}
+
+// Env is what parts take from the process.
+type Env struct {
+	Log      io.Writer                    // where log lines go
+	ReadFile func(string) ([]byte, error) // reads certificates and keys
+}
+
+// Build makes the parts. Its error joins every fault, none of which holds a secret.
+func Build(cfg config.Config, env Env) (*Parts, error) {
+	p := &Parts{Logger: Logger(cfg.Log, env.Log)}
+	err := errors.Join(
+		p.addMapping(cfg),
+		p.addKafka(cfg, env.ReadFile),
+		p.addRedis(cfg),
+		p.addCRM(cfg),
+	)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close gives all connections back.
+func (p *Parts) Close() {
+	for i := range p.close {
+		p.close[len(p.close)-1-i]()
+	}
+	p.close = nil
+}
+
+// Logger makes the logger.
+func Logger(cfg config.Log, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// Mapping makes the mapping alone, for a command that needs nothing else.
+func Mapping(cfg config.Config) (*mapper.Mapping, error) {
+	m, err := mapper.Builtin(cfg.Mapping, mapper.Options{
+		MaxRecordBytes: int(cfg.Kafka.MaxRecordBytes),
+		MaxAhead:       cfg.Order.MaxAhead,
+		Zone:           cfg.Timezone,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (p *Parts) addMapping(cfg config.Config) (err error) {
+	p.Mapping, err = Mapping(cfg)
+	return err
+}
+
+// Lease is how long a member stays acquired from each send.
+func Lease(cfg config.Config) time.Duration { return 2*cfg.CRM.Timeout + leaseMargin }
+
+func (p *Parts) addRedis(cfg config.Config) error {
+	client, err := dedupe.Open(dedupe.ClientConfig{
+		URL:         cfg.Redis.URL.String(),
+		Mode:        dedupe.Mode(cfg.Redis.Mode),
+		Username:    cfg.Redis.Username,
+		Password:    cfg.Redis.Password.Reveal(),
+		Concurrency: cfg.CRM.Concurrency,
+	})
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	p.Redis = client
+	p.close = append(p.close, func() { _ = client.Close() })
+	options := dedupe.Options{
+		Prefix:  cfg.Redis.Prefix,
+		Scope:   cfg.CRM.BaseURL + " " + cfg.CRM.CorpID,
+		DoneTTL: cfg.State.DoneTTL,
+		Lease:   Lease(cfg),
+	}
+	if cfg.State.DigestKey.IsSet() {
+		options.DigestKey, options.DigestTTL = []byte(cfg.State.DigestKey.Reveal()), cfg.State.DigestTTL
+	}
+	p.Store, err = dedupe.New(client, options)
+	return err
+}
+
+func (p *Parts) addCRM(cfg config.Config) error {
+	base, err := url.Parse(cfg.CRM.BaseURL)
+	if err != nil {
+		return errors.New("crm: the base URL is none")
+	}
+	if err := p.addToken(cfg.CRM, base); err != nil {
+		return err
+	}
+	p.CRM, err = crmapi.New(crmapi.Config{
+		BaseURL:  base,
+		Path:     cfg.CRM.Path,
+		CorpID:   cfg.CRM.CorpID,
+		Timeout:  cfg.CRM.Timeout,
+		Token:    p.Token,
+		Codes:    cfg.CRM.ErrorCodes,
+		MaxConns: cfg.CRM.Concurrency,
+	})
+	if err == nil {
+		p.close = append(p.close, p.CRM.Close)
+	}
+	return err
+}
+
+func (p *Parts) addToken(cfg config.CRM, base *url.URL) error {
+	if cfg.Token.IsSet() {
+		p.Token = crmapi.FixedToken(cfg.Token.Reveal())
+		return nil
+	}
+	fetched, err := crmapi.NewFetchedToken(crmapi.TokenConfig{
+		BaseURL:       base,
+		AppID:         cfg.AppID,
+		AppSecret:     cfg.AppSecret.Reveal(),
+		PermanentCode: cfg.PermanentCode.Reveal(),
+		CorpID:        cfg.CorpID,
+		Timeout:       cfg.Timeout,
+		Codes:         cfg.ErrorCodes,
+		Log:           p.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	p.Token = fetched
+	p.close = append(p.close, fetched.Close)
+	return nil
+}

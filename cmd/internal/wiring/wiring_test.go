@@ -1,0 +1,198 @@
+package wiring
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
+
+	"membersync/cmd/internal/config"
+	"membersync/crmapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func load(t *testing.T, more ...string) config.Config {
+	t.Helper()
+	environ := append(more, "MEMBERSYNC_CRM_BASE_URL=http://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=canary")
+	c, _, err := config.Load(nil, environ, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func files(all map[string][]byte) func(string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		data, ok := all[path]
+		if !ok {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		}
+		return data, nil
+	}
+}
+
+func TestBuild(t *testing.T) {
+	t.Parallel()
+	p, err := Build(load(t), Env{Log: &bytes.Buffer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Logger == nil || p.Kafka == nil || p.Dialer == nil || p.Redis == nil || p.Store == nil || p.CRM == nil || p.Mapping == nil || p.Letters == nil {
+		t.Errorf("a part is missing: %+v", p)
+	}
+	if token, err := p.Token.Token(t.Context()); token != "canary" || err != nil {
+		t.Errorf("token %q, %v", token, err)
+	}
+	if strings.Contains(fmt.Sprintf("%+v %#v", p.CRM, p.Token), "canary") {
+		t.Error("a secret prints")
+	}
+	p.Close()
+	p.Close()
+}
+
+func TestBuildWithFetchedToken(t *testing.T) {
+	t.Parallel()
+	c := load(t, "MEMBERSYNC_STATE_DIGEST_KEY=canary", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=redis://u:canary@a:1,b:2")
+	c.CRM.Token, c.CRM.AppID = config.Secret{}, "A1"
+	c.CRM.AppSecret, c.CRM.PermanentCode = config.NewSecret("canary"), config.NewSecret("canary")
+	p, err := Build(c, Env{Log: &bytes.Buffer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.Token.(*crmapi.FetchedToken); !ok {
+		t.Errorf("token source is %T", p.Token)
+	}
+	p.Close()
+}
+
+// Every fault is told, not the first.
+func TestBuildFaults(t *testing.T) {
+	t.Parallel()
+	c := load(t, "MEMBERSYNC_MAPPING=gone", "MEMBERSYNC_KAFKA_TLS=true", "MEMBERSYNC_KAFKA_TLS_CA_FILE=gone.pem")
+	_, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(nil)})
+	if err == nil || !strings.Contains(err.Error(), `mapping "gone"`) || !strings.Contains(err.Error(), "open gone.pem") {
+		t.Error(err)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"json": `"msg":"seen"`, "text": "msg=seen"} {
+		var out bytes.Buffer
+		log := Logger(config.Log{Level: slog.LevelWarn, Format: format}, &out)
+		log.Info("hidden")
+		log.Warn("seen")
+		if !strings.Contains(out.String(), want) || strings.Contains(out.String(), "hidden") {
+			t.Errorf("%s: %s", format, out.String())
+		}
+	}
+}
+
+func TestLease(t *testing.T) {
+	t.Parallel()
+	if got := Lease(load(t, "MEMBERSYNC_CRM_TIMEOUT=7s")); got != 19*time.Second {
+		t.Errorf("lease %v", got)
+	}
+}
+
+// certificate makes a certificate for 127.0.0.1 that signs itself.
+func certificate(t *testing.T) (certPEM, keyPEM []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+}
+
+// Transport and dialer both speak TLS, show the client's certificate and log in.
+func TestKafkaTLSAndSASL(t *testing.T) {
+	t.Parallel()
+	certPEM, keyPEM := certificate(t)
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in"), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "u", "canary"),
+		kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	c := load(t, "MEMBERSYNC_KAFKA_BROKERS="+fake.ListenAddrs()[0], "MEMBERSYNC_KAFKA_TOPIC=in", "MEMBERSYNC_KAFKA_TLS=true",
+		"MEMBERSYNC_KAFKA_TLS_CA_FILE=ca", "MEMBERSYNC_KAFKA_TLS_CERT_FILE=cert", "MEMBERSYNC_KAFKA_TLS_KEY_FILE=key",
+		"MEMBERSYNC_KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "MEMBERSYNC_KAFKA_SASL_USERNAME=u", "MEMBERSYNC_KAFKA_SASL_PASSWORD=canary")
+	p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": certPEM, "cert": certPEM, "key": keyPEM})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	meta, err := p.Kafka.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{"in"}})
+	if err != nil || len(meta.Topics[0].Partitions) != 2 {
+		t.Errorf("transport: %+v, %v", meta, err)
+	}
+	conn, err := p.Dialer.DialContext(t.Context(), "tcp", c.Kafka.Brokers[0])
+	if err != nil {
+		t.Fatal("dialer:", err)
+	}
+	if _, err := conn.ReadPartitions("in"); err != nil {
+		t.Error("dialer:", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTLSFiles(t *testing.T) {
+	t.Parallel()
+	certPEM, keyPEM := certificate(t)
+	otherPEM, _ := certificate(t)
+	read := files(map[string][]byte{"cert": certPEM, "key": keyPEM, "other": otherPEM, "text": []byte("canary")})
+	for _, tc := range []struct{ ca, cert, key, want string }{
+		{"text", "", "", "text holds no certificate in PEM"},
+		{"gone", "", "", "open gone"},
+		{"", "gone", "key", "open gone"},
+		{"", "cert", "gone", "open gone"},
+		{"", "cert", "text", "cert and text: "},
+		{"", "other", "key", "other and key: "},
+	} {
+		_, err := tlsConfig(config.Kafka{TLS: true, TLSCAFile: tc.ca, TLSCertFile: tc.cert, TLSKeyFile: tc.key}, read)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
+	if c, err := tlsConfig(config.Kafka{}, read); c != nil || err != nil {
+		t.Errorf("TLS without being asked: %v, %v", c, err)
+	}
+}

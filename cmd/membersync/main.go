@@ -1,0 +1,28 @@
+// Command membersync takes employee changes from a Kafka topic to the CRM. See
+// membersync --help.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"membersync/cmd/internal/cli"
+)
+
+// version is set by the linker.
+var version string
+
+func main() {
+	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{
+		Stdin:    os.Stdin,
+		Stdout:   os.Stdout,
+		Stderr:   os.Stderr,
+		Environ:  os.Environ(),
+		ReadFile: os.ReadFile,
+		Version:  version,
+		Notify:   func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },
+		Exit:     os.Exit,
+	}))
+}

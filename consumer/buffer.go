@@ -1,0 +1,42 @@
+package consumer
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// A buffer bounds the records in memory, by number and by bytes. It is safe for
+// concurrent use.
+type buffer struct {
+	records, bytes *semaphore.Weighted
+	maxBytes       int64
+}
+
+func newBuffer(records int, bytes int64) *buffer {
+	return &buffer{
+		records:  semaphore.NewWeighted(int64(records)),
+		bytes:    semaphore.NewWeighted(bytes),
+		maxBytes: bytes,
+	}
+}
+
+// admit waits until a record of the size fits. One larger than the bound is
+// admitted alone: it takes all there is.
+func (b *buffer) admit(ctx context.Context, size int64) error {
+	if err := b.records.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	if err := b.bytes.Acquire(ctx, b.clip(size)); err != nil {
+		b.records.Release(1)
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (b *buffer) release(size int64) {
+	b.bytes.Release(b.clip(size))
+	b.records.Release(1)
+}
+
+func (b *buffer) clip(size int64) int64 { return min(size, b.maxBytes) }

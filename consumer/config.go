@@ -1,0 +1,111 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// A Config is the service's settings. Every field is required unless it says what zero means.
+type Config struct {
+	Topic       string   // the source topic
+	Group       string   // the consumer group
+	Brokers     []string // host:port, for the group's coordinator connection
+	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
+
+	BufferRecords int   // records in memory at most
+	BufferBytes   int64 // and their bytes; a larger record is admitted alone
+
+	BaseURL, CorpID string        // which CRM the members are of
+	Concurrency     int           // calls in flight at most
+	CallTimeout     time.Duration // of one attempt
+	Lease           time.Duration // how long an acquired member stays ours: 2 x CallTimeout + 5 s
+	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
+	QuotaReset      func(time.Time) time.Time
+	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away
+
+	Session Session // zero values: the defaults
+	Version string  // of the program, for dead letters
+}
+
+// A Session is the timing of the group membership.
+type Session struct {
+	Heartbeat time.Duration // default 3 s
+	Timeout   time.Duration // default 45 s
+	Rebalance time.Duration // default 60 s
+	Backoff   time.Duration // between failed joins; default 1 s
+	Watch     time.Duration // between looks for new partitions; default 5 s
+}
+
+func (s Session) withDefaults() Session {
+	or := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	or(&s.Heartbeat, 3*time.Second)
+	or(&s.Timeout, 45*time.Second)
+	or(&s.Rebalance, 60*time.Second)
+	or(&s.Backoff, time.Second)
+	or(&s.Watch, 5*time.Second)
+	return s
+}
+
+// A Mapper turns a record into what it says of each employee. It never blocks.
+type Mapper interface {
+	Map(rec mapper.Record) []mapper.Result
+}
+
+// A Store remembers what was done and keeps two processes off one member.
+type Store interface {
+	Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error)
+	Complete(ctx context.Context, c dedupe.Completion) (late bool, err error)
+	Leases
+}
+
+// Leases is the part of a [Store] between a failed call and the next try.
+type Leases interface {
+	Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (held bool, err error)
+	Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error
+}
+
+// A CRM takes updates, one attempt a call.
+type CRM interface {
+	Modify(ctx context.Context, call crmapi.Call) (crmapi.Answer, error)
+}
+
+// A Graveyard takes dead letters. An error means that the letter is not known to be written.
+type Graveyard interface {
+	Write(ctx context.Context, l dlq.Letter) error
+}
+
+// A Limiter shares the vendor's limit out over all instances.
+type Limiter interface {
+	// Permit asks for one call's place in the window: granted, or how long to wait.
+	Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error)
+	// Done gives the place back: at the end of the window after a call that was sent, or at once.
+	Done(ctx context.Context, id string, sent bool) error
+	// Throttle stops the permits of all instances for a while.
+	Throttle(ctx context.Context, d time.Duration) error
+}
+
+// Parts is what the service works with.
+type Parts struct {
+	Kafka    *kafka.Client // with its own transport
+	Dialer   *kafka.Dialer // for the group's coordinator connection
+	Mapper   Mapper
+	Store    Store
+	CRM      CRM
+	Letters  Graveyard
+	Limiter  Limiter  // nil: no limit
+	Observer Observer // nil: nobody watches
+	Metrics  *Metrics
+	Logger   *slog.Logger
+}

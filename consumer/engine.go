@@ -1,0 +1,310 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"membersync/consumer/gate"
+	"membersync/consumer/health"
+	"membersync/consumer/lanes"
+	"membersync/dedupe"
+)
+
+// letterSlots bounds how many unreadable records are buried at once. They do not
+// need the CRM, so they do not wait for it.
+const letterSlots = 8
+
+// An engine runs lanes: as many at once as there are call slots, one batch of each,
+// while the gate is open. It owns the account of every event in memory.
+type engine struct {
+	cfg   *Config
+	parts *Parts
+	log   *slog.Logger
+	kick  chan struct{} // something changed: look again
+	runs  sync.WaitGroup
+
+	mu       sync.Mutex // guards everything below, and the partitions' accounts
+	lanes    *queue     // of members
+	letters  *queue     // of records and events without a member
+	busy     int        // call slots in use
+	burying  int        // letter slots in use
+	gate     gate.Gate
+	health   *health.Monitor[dedupe.Member]
+	spare    permit
+	probes   int                       // runs under way that are probes
+	noLetter bool                      // the dead-letter topic does not take letters
+	room     map[laneKey]chan struct{} // closed when a full lane has shrunk
+	progress time.Time                 // when an event last ended, for the watchdog
+}
+
+func newEngine(cfg *Config, parts *Parts) *engine {
+	return &engine{
+		cfg: cfg, parts: parts, log: parts.Logger,
+		kick:    make(chan struct{}, 1),
+		lanes:   lanes.New[laneKey, *event, laneState](),
+		letters: lanes.New[laneKey, *event, laneState](),
+		health:  health.New[dedupe.Member](),
+		room:    make(map[laneKey]chan struct{}),
+	}
+}
+
+// A run is one batch of one lane, under way.
+type run struct {
+	lane   *lane
+	batch  []*event
+	queue  *queue
+	probe  bool   // it is to find out whether a pause can end
+	called bool   // it came to an answer of the CRM, good or bad
+	sent   bool   // a call may have reached the CRM
+	permit string // its place in the rate limit; empty if there is none
+}
+
+// A verdict is what a run came to.
+type verdict struct {
+	ended []ending      // events whose outcome is final
+	wait  time.Duration // until the lane's next run; zero: as soon as its turn comes
+}
+
+type ending struct {
+	event   *event
+	outcome Outcome
+	leftOut leftOut
+}
+
+// loop starts runs until the context ends, and returns when the last has. The
+// runs have the same context: whoever ends it has drained before, or gives up.
+func (e *engine) loop(ctx context.Context) {
+	defer e.runs.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		until := e.start(ctx)
+		e.returnStale(ctx)
+		wait := time.Hour
+		if !until.IsZero() {
+			wait = max(time.Until(until), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-e.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+func (e *engine) wake() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// start begins all runs that may begin now, and returns when to look again.
+func (e *engine) start(ctx context.Context) time.Time {
+	for ctx.Err() == nil {
+		r, until, wanted := e.next(time.Now())
+		if r == nil && wanted {
+			r, until = e.withPermit(ctx)
+		}
+		if r == nil {
+			return until
+		}
+		e.runs.Go(func() { e.execute(ctx, r) })
+	}
+	return time.Time{}
+}
+
+// next takes what needs no permit; wanted says that a lane waits for a permit. Where
+// nothing can be taken, until is when that may change by itself.
+func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	until = earliest(wakeOf(e.letters), wakeOf(e.lanes))
+	if e.burying < letterSlots && e.letters.Ready(now) {
+		return e.take(now, e.letters), until, false
+	}
+	if e.busy >= e.cfg.Concurrency || !e.lanes.Ready(now) {
+		return nil, until, false
+	}
+	if a := e.gate.Peek(now); !a.Open {
+		return nil, earliest(until, a.Until), false
+	}
+	if e.parts.Limiter != nil {
+		return nil, until, true
+	}
+	return e.takeOpen(now), until, false
+}
+
+// takeOpen takes a lane for a call, if the gate lets it.
+func (e *engine) takeOpen(now time.Time) *run {
+	if !e.lanes.Ready(now) {
+		return nil
+	}
+	a := e.gate.Ask(now)
+	if !a.Open {
+		return nil
+	}
+	r := e.take(now, e.lanes)
+	r.probe = a.Probe
+	if r.probe {
+		e.probes++
+	}
+	return r
+}
+
+func (e *engine) take(now time.Time, q *queue) *run {
+	l, batch := q.Take(now, choose)
+	if q == e.letters {
+		e.burying++
+	} else {
+		e.busy++
+	}
+	return &run{lane: l, batch: batch, queue: q}
+}
+
+// execute carries a run out and settles its account.
+func (e *engine) execute(ctx context.Context, r *run) {
+	v := e.process(ctx, r)
+	for _, end := range v.ended {
+		e.report(end)
+	}
+	e.settlePermit(ctx, r)
+	e.settle(time.Now(), r, v)
+	e.wake()
+}
+
+// settle takes the ended events off the account, and gives the lane back.
+func (e *engine) settle(now time.Time, r *run, v verdict) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	gone := make([]*event, 0, len(v.ended))
+	for _, end := range v.ended {
+		gone = append(gone, end.event)
+		end.event.finish()
+		e.progress = now
+	}
+	for _, ev := range r.batch { // taken away while it ran, and not finished: somebody else's now
+		if ev.rec.part.revoked && !slices.Contains(gone, ev) {
+			gone = append(gone, ev)
+			ev.drop()
+		}
+	}
+	r.lane.State.settle(gone)
+	var until time.Time
+	if v.wait > 0 {
+		until = now.Add(v.wait)
+	}
+	r.queue.Return(r.lane, gone, until)
+	e.freeSlot(now, r)
+	e.makeRoom(r.lane.Key)
+}
+
+func (e *engine) freeSlot(now time.Time, r *run) {
+	if r.queue == e.letters {
+		e.burying--
+		return
+	}
+	e.busy--
+	if r.probe {
+		e.probes--
+		if !r.called {
+			e.gate.Unspent(now)
+		}
+	}
+}
+
+// settle forgets what binds the lane to events that it no longer holds: those that
+// ended, and those that were taken away, be it while the lane ran. The lease of an
+// unanswered call stays in Redis until it runs out. A suspect that is left alone is still suspected.
+func (s *laneState) settle(gone []*event) {
+	left := func(ev *event) bool { return ev.rec.part.revoked || slices.Contains(gone, ev) }
+	s.suspects = slices.DeleteFunc(slices.Clone(s.suspects), left)
+	if s.pin != nil && slices.ContainsFunc(s.pin.events, left) {
+		s.pin = nil
+	}
+}
+
+// add puts an event into its lane. A lane at its cap makes the caller wait, and
+// so only the partition that the event comes from.
+func (e *engine) add(ctx context.Context, ev *event) error {
+	for {
+		wait := e.tryAdd(ev)
+		if wait == nil {
+			e.wake()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-wait:
+		}
+	}
+}
+
+// laneCap bounds the events of one lane: several folds' worth.
+const laneCap = 4 * maxFold
+
+func (e *engine) tryAdd(ev *event) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q := e.lanes
+	if ev.key.alone != "" {
+		q = e.letters
+	}
+	if q.Len(ev.key) >= laneCap {
+		if e.room[ev.key] == nil {
+			e.room[ev.key] = make(chan struct{})
+		}
+		return e.room[ev.key]
+	}
+	q.Add(ev.key, ev)
+	ev.rec.part.gen.pending++
+	return nil
+}
+
+func (e *engine) makeRoom(key laneKey) {
+	if c := e.room[key]; c != nil {
+		close(c)
+		delete(e.room, key)
+	}
+}
+
+// revoke takes partitions out of service: what was not begun is dropped, and
+// what runs is left to end.
+func (e *engine) revoke(g *generation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range g.partitions {
+		p.revoked = true
+	}
+	gone := func(ev *event) bool { return ev.rec.part.revoked }
+	for _, q := range []*queue{e.lanes, e.letters} {
+		dropped := q.Drop(gone, func(l *lane) {
+			if !l.Running() { // the state of a lane that runs is the run's, which settles it in the end
+				l.State.settle(nil)
+			}
+			e.makeRoom(l.Key)
+		})
+		for _, ev := range dropped {
+			ev.drop()
+		}
+	}
+	g.checkDrained()
+}
+
+func wakeOf(q *queue) time.Time {
+	at, _ := q.Wake()
+	return at
+}
+
+// earliest of the times that are set.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,147 @@
+package consumer
+
+import (
+	"strconv"
+	"time"
+
+	"membersync/consumer/lanes"
+	"membersync/consumer/source"
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// A record is one source record in memory. It is finished when all its events are.
+type record struct {
+	part *partition
+	src  source.Record
+	size int64
+
+	// Guarded by the engine's lock.
+	open    int  // events that are not finished
+	epoch   int  // of the partition's account when it was begun
+	dropped bool // an event of it was dropped: it never counts as finished here
+}
+
+// An event is one employee's change, from its decoding to its outcome. While its
+// lane runs it belongs to the run; otherwise the engine's lock guards it.
+type event struct {
+	rec    *record
+	mapped mapper.Event
+	key    laneKey
+	id     dedupe.EventID
+	doom   *doom // not nil: it will be dead-lettered
+	trials trials
+}
+
+// A doom is why an event dies, and how far its burial is.
+type doom struct {
+	reason  dlq.Reason
+	text    string
+	whole   bool      // the record failed whole
+	at      time.Time // when it was decided
+	written bool      // the dead letter is acknowledged by the topic
+}
+
+// The trials of an event are its calls that failed.
+type trials struct {
+	attempts int           // calls that carried it, the budget aside
+	counted  int           // of those, the ones that count against the budget
+	from     time.Duration // the health clock's reading at the first failure
+	first    time.Time     // when that was
+	last     *crmapi.Error // what the latest said
+}
+
+// A laneKey is a member, or a single record or event that has none because it could not be read.
+type laneKey struct {
+	member dedupe.Member
+	alone  string
+}
+
+// A laneState is what a lane remembers between its runs.
+type laneState struct {
+	pin      *work           // an update that may be sent again only as it is, or whose answer is not recorded yet
+	token    dedupe.Token    // of an acquire whose answer was lost: it may hold the lease, and answers the same again
+	suspects []*event        // the guilty one is among them
+	backoff  *crmapi.Backoff // nil: the latest try went well
+}
+
+type (
+	lane  = lanes.Lane[laneKey, *event, laneState]
+	queue = lanes.Lanes[laneKey, *event, laneState]
+)
+
+// maxFold bounds the events that go into one update.
+const maxFold = 500
+
+// choose picks the events that a lane runs next: what it is bound to repeat,
+// half of the suspects while it looks for a guilty one, or all that fits into a fold.
+func choose(l *lane) []*event {
+	waiting := l.Waiting()
+	if doomed := doomedOf(waiting); len(doomed) > 0 {
+		return doomed
+	}
+	switch s := &l.State; {
+	case s.pin != nil:
+		return s.pin.events
+	case len(s.suspects) > 0:
+		return s.suspects[:(len(s.suspects)+1)/2]
+	default:
+		return waiting[:min(len(waiting), maxFold)]
+	}
+}
+
+func doomedOf(events []*event) []*event {
+	var doomed []*event
+	for _, e := range events {
+		if e.doom != nil {
+			doomed = append(doomed, e)
+		}
+	}
+	return doomed
+}
+
+// letter is the dead letter of a doomed event.
+func (e *event) letter(cfg *Config) dlq.Letter {
+	r := e.rec
+	l := dlq.Letter{
+		Key: r.src.Key, Value: r.src.Value,
+		Source: dlq.Source{Topic: r.part.topic, Partition: r.part.id, Offset: r.src.Offset, Timestamp: r.src.Time},
+		Reason: e.doom.reason, Error: e.doom.text, Whole: e.doom.whole,
+		EventID: e.mapped.ID, EmployeeID: e.mapped.EmployeeID, Index: e.mapped.Index, Count: e.mapped.Count,
+		Attempts: e.trials.attempts, FirstFailedAt: e.doom.at, FailedAt: e.doom.at,
+		Group: cfg.Group, Version: cfg.Version,
+	}
+	for _, h := range r.src.Headers {
+		l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})
+	}
+	if !e.trials.first.IsZero() {
+		l.FirstFailedAt = e.trials.first
+	}
+	if last := e.trials.last; last != nil {
+		l.CRMTraceID, l.ThirdTraceID = last.TraceID, last.ThirdTraceID
+		if last.HasCode {
+			l.CRMCode = strconv.Itoa(last.Code)
+		}
+	}
+	return l
+}
+
+// stated are the fields that the event states, for the store.
+func (e *event) stated() []dedupe.Field {
+	fields := make([]dedupe.Field, 0, e.mapped.Update.Len())
+	for f, v := range e.mapped.Update.All() {
+		fields = append(fields, dedupe.Field{Name: f.String(), Value: v.AppendJSON(nil)})
+	}
+	return fields
+}
+
+// names are the names of the fields that the event states.
+func (e *event) names() []string {
+	names := make([]string, 0, e.mapped.Update.Len())
+	for f := range e.mapped.Update.All() {
+		names = append(names, f.String())
+	}
+	return names
+}

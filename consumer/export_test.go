@@ -1,0 +1,29 @@
+package consumer
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Dump describes the account of everything in memory, for tests that wait in vain.
+func (s *Service) Dump() string {
+	e := s.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var b strings.Builder
+	wake, _ := e.lanes.Wake()
+	fmt.Fprintf(&b, "items %d+%d, parked %d (next in %v), ready %v, busy %d+%d, paused by %v, probes %d\n",
+		e.lanes.Items(), e.letters.Items(), e.lanes.Parked(), time.Until(wake), e.lanes.Ready(time.Now()),
+		e.busy, e.burying, e.gate.Causes(), e.probes)
+	if g := s.status.current(); g != nil {
+		fmt.Fprintf(&b, "pending %d\n", g.pending)
+		for _, p := range g.partitions {
+			if p.mark != nil {
+				fmt.Fprintf(&b, "partition %d: committable %d of %d, committed %d, open %d, revoked %v\n",
+					p.id, p.mark.Committable(), p.end, p.committed, p.mark.Open(), p.revoked)
+			}
+		}
+	}
+	return b.String()
+}

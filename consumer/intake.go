@@ -1,0 +1,98 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"membersync/consumer/source"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// take decodes a record and puts its events into their lanes. It waits while
+// memory or a lane is full. The record's offset is begun before anything else: from here on the
+// watermark cannot pass it until every event of it has its outcome.
+func (s *Service) take(ctx context.Context, p *partition, src source.Record) error {
+	size := src.Size()
+	if err := s.buffer.admit(ctx, size); err != nil {
+		return err
+	}
+	in := mapperRecord(p, src)
+	results := s.parts.Mapper.Map(in)
+	s.parts.Observer.Arrived(in, results)
+	rec := &record{part: p, src: src, size: size, open: len(results)}
+	s.engine.begin(rec)
+	for i, res := range results {
+		if err := s.place(ctx, rec, res); err != nil {
+			s.engine.abandon(rec, len(results)-i)
+			return err
+		}
+	}
+	return nil
+}
+
+// place gives one event its lane, or its outcome where it needs none.
+func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) error {
+	ev := &event{rec: rec, mapped: res.Event}
+	switch {
+	case res.Fault != nil:
+		ev.doom = &doom{
+			reason: dlq.Reason(res.Fault.Reason), text: res.Fault.Error(), whole: res.Fault.Whole, at: time.Now(),
+		}
+		ev.key.alone = fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
+	case res.Event.Ignored != "":
+		s.engine.report(ending{event: ev, outcome: Ignored})
+		s.engine.settleAlone(rec)
+		return nil
+	default:
+		ev.key.member = dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, res.Event.OpenUserID)
+		ev.id = eventID(rec, res.Event)
+	}
+	return s.engine.add(ctx, ev)
+}
+
+// eventID identifies an event by what its source says, or by where it stands if the source says nothing.
+func eventID(rec *record, ev mapper.Event) dedupe.EventID {
+	if ev.ID == "" {
+		return dedupe.NewRecordID(rec.part.topic, rec.part.id, rec.src.Offset, rec.src.Time.UnixMilli(), ev.Index)
+	}
+	return dedupe.NewEventID(rec.part.topic, ev.ID, ev.Index, ev.Order)
+}
+
+func (e *engine) begin(rec *record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec.epoch = rec.part.epoch
+	rec.part.mark.Begin(rec.src.Offset, rec.src.Time)
+}
+
+// abandon drops the last n events of a record, which never reached a lane.
+func (e *engine) abandon(rec *record, n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec.dropped = true
+	rec.part.gen.pending += n
+	for range n {
+		(&event{rec: rec}).finish()
+	}
+}
+
+// settleAlone finishes an event that needs no lane.
+func (e *engine) settleAlone(rec *record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec.part.gen.pending++
+	(&event{rec: rec}).finish()
+}
+
+func mapperRecord(p *partition, src source.Record) mapper.Record {
+	in := mapper.Record{
+		Topic: p.topic, Partition: p.id, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,
+	}
+	for _, h := range src.Headers {
+		in.Headers = append(in.Headers, mapper.Header{Key: h.Key, Value: h.Value})
+	}
+	return in
+}

@@ -1,0 +1,177 @@
+package consumer
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/consumer/gate"
+	"membersync/crmapi"
+	"membersync/dlq"
+)
+
+// Metrics are the service's Prometheus metrics. The labels are closed sets, present
+// from the start at zero. Its methods are safe for concurrent use.
+type Metrics struct {
+	registry prometheus.Registerer
+	codes    map[int]bool
+
+	events       *prometheus.CounterVec
+	latency      *prometheus.HistogramVec
+	dead         *prometheus.CounterVec
+	calls        *prometheus.CounterVec
+	callDuration prometheus.Histogram
+	callEvents   prometheus.Histogram
+	inFlight     prometheus.Gauge
+	saved        prometheus.Counter
+	pauses       *prometheus.GaugeVec
+	commits      *prometheus.CounterVec
+	rebalances   prometheus.Counter
+	gaps         prometheus.Counter
+	lateCalls    prometheus.Counter
+	lastSuccess  prometheus.Gauge
+}
+
+const (
+	namespace = "membersync"
+	pathLive  = "live"
+)
+
+// NewMetrics registers the metrics. The codes are those of the CRM that get a label value
+// of their own; all others count as other.
+func NewMetrics(reg prometheus.Registerer, codes []int) *Metrics {
+	m := &Metrics{
+		registry: reg, codes: make(map[int]bool, len(codes)),
+		events:       counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
+		latency:      histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.", "path"),
+		dead:         counters("dead_letters_total", "Dead letters written, by reason.", "reason"),
+		calls:        counters("crm_calls_total", "Calls of the CRM by what the answer was.", "class", "code"),
+		callDuration: histogram("crm_call_duration_seconds", "Time that one call took.", prometheus.DefBuckets),
+		callEvents:   histogram("crm_call_events", "Events folded into one call.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}),
+		inFlight:     gauge("crm_calls_in_flight", "Calls that wait for their answer."),
+		saved:        counter("calls_saved_total", "Events that needed no call of their own: folded, superseded, unchanged or duplicate."),
+		pauses:       gauges("paused", "1 while this cause pauses the service.", "cause"),
+		commits:      counters("commits_total", "Offset commits by result.", "result"),
+		rebalances:   counter("rebalances_total", "Generations of the consumer group joined."),
+		gaps:         counter("gap_records_total", "Records that were gone before they were read; 1 where their number is unknown."),
+		lateCalls:    counter("late_calls_total", "Calls completed after their lease had run out."),
+		lastSuccess:  gauge("last_success_timestamp_seconds", "When the CRM last accepted a call."),
+	}
+	reg.MustRegister(m.events, m.latency, m.dead, m.calls, m.callDuration, m.callEvents, m.inFlight, m.saved,
+		m.pauses, m.commits, m.rebalances, m.gaps, m.lateCalls, m.lastSuccess)
+	m.zero(codes)
+	return m
+}
+
+// zero makes every series exist from the start: a rate over a series that appears later misses its first step.
+func (m *Metrics) zero(codes []int) {
+	for _, o := range Outcomes() {
+		m.events.WithLabelValues(string(o), pathLive)
+	}
+	m.latency.WithLabelValues(pathLive)
+	for _, r := range dlq.Reasons() {
+		m.dead.WithLabelValues(string(r))
+	}
+	for _, code := range codes {
+		m.codes[code] = true
+	}
+	for _, c := range crmapi.Classes() {
+		m.calls.WithLabelValues(c.String(), codeOther)
+	}
+	for _, result := range []string{"ok", "failed", "fenced"} {
+		m.commits.WithLabelValues(result)
+	}
+	for i := range gate.NumCauses {
+		m.pauses.WithLabelValues(gate.Cause(i).String()) //nolint:gosec // an index of the causes
+	}
+	m.pauses.WithLabelValues("kafka")
+	m.pauses.WithLabelValues("dlq")
+}
+
+const codeOther = "other"
+
+// watch registers what is read from the service itself at each scrape.
+func (m *Metrics) watch(s *Service) { m.registry.MustRegister(newPartitionCollector(s)) }
+
+func (m *Metrics) ended(o Outcome, age time.Duration) {
+	m.events.WithLabelValues(string(o), pathLive).Inc()
+	m.latency.WithLabelValues(pathLive).Observe(age.Seconds())
+	if o == Superseded || o == Unchanged || o == Duplicate {
+		m.saved.Inc()
+	}
+}
+
+func (m *Metrics) deadLetter(reason string) { m.dead.WithLabelValues(reason).Inc() }
+
+func (m *Metrics) callBegins() { m.inFlight.Inc() }
+
+// callEnds counts a call that was made; one that was given up before its send is none.
+func (m *Metrics) callEnds(took time.Duration, events int, err error) {
+	m.inFlight.Dec()
+	if errors.Is(err, crmapi.ErrTooLate) {
+		return
+	}
+	m.callDuration.Observe(took.Seconds())
+	m.callEvents.Observe(float64(events))
+	class, code := crmapi.ClassSuccess, "0"
+	if err != nil {
+		class, code = m.classify(err)
+	} else {
+		m.lastSuccess.SetToCurrentTime()
+		m.saved.Add(float64(events - 1))
+	}
+	m.calls.WithLabelValues(class.String(), code).Inc()
+}
+
+func (m *Metrics) classify(err error) (crmapi.Class, string) {
+	var e *crmapi.Error
+	if !errors.As(err, &e) {
+		return crmapi.ClassUnanswered, codeOther
+	}
+	if e.HasCode && m.codes[e.Code] {
+		return e.Class, strconv.Itoa(e.Code)
+	}
+	return e.Class, codeOther
+}
+
+func (m *Metrics) setPaused(cause string, on bool) {
+	value := 0.0
+	if on {
+		value = 1
+	}
+	m.pauses.WithLabelValues(cause).Set(value)
+}
+
+func (m *Metrics) committed(result string) { m.commits.WithLabelValues(result).Inc() }
+func (m *Metrics) rebalanced()             { m.rebalances.Inc() }
+func (m *Metrics) gap(records int64)       { m.gaps.Add(float64(records)) }
+func (m *Metrics) late()                   { m.lateCalls.Inc() }
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets []float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+}
+
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help,
+		Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200, 86400},
+	}, labels)
+}

@@ -1,0 +1,111 @@
+package consumer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+)
+
+// A permit is a place in the rate limit's window.
+type permit struct {
+	id    string
+	drawn time.Time // or handed on
+}
+
+// spareFor bounds how long a permit that a run did not need is kept for the next
+// one: a permit that nobody uses blocks a place for all instances.
+const spareFor = time.Second
+
+// withPermit draws a permit and takes a lane for it. Without a permit it returns when to try again.
+func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
+	p := e.takeSpare()
+	if p.id == "" {
+		p = permit{id: rand.Text(), drawn: time.Now()}
+		granted, wait, err := e.parts.Limiter.Permit(ctx, p.id)
+		switch {
+		case err != nil:
+			e.redisFailed(ctx, "permit", err)
+			return nil, time.Now()
+		case !granted:
+			return nil, time.Now().Add(max(wait, time.Millisecond))
+		}
+	}
+	e.mu.Lock()
+	r := e.takeOpen(time.Now())
+	e.mu.Unlock()
+	if r == nil {
+		e.keepOrReturn(ctx, p)
+		return nil, time.Now().Add(spareFor)
+	}
+	r.permit = p.id
+	return r, time.Time{}
+}
+
+func (e *engine) takeSpare() permit {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.spare
+	e.spare = permit{}
+	return p
+}
+
+// returnStale gives back a spare permit that no lane has wanted for a while.
+func (e *engine) returnStale(ctx context.Context) {
+	e.mu.Lock()
+	stale := e.spare.id != "" && time.Since(e.spare.drawn) >= spareFor
+	e.mu.Unlock()
+	if stale {
+		e.permitDone(ctx, e.takeSpare().id, false)
+	}
+}
+
+// settlePermit ends the run's place in the window, or hands it on if it was not needed.
+func (e *engine) settlePermit(ctx context.Context, r *run) {
+	switch {
+	case r.permit == "":
+	case r.sent:
+		e.permitDone(ctx, r.permit, true)
+	default:
+		e.keepOrReturn(ctx, permit{r.permit, time.Now()})
+	}
+}
+
+// keepOrReturn keeps the permit if another lane is ready for it, and gives it back otherwise.
+func (e *engine) keepOrReturn(ctx context.Context, p permit) {
+	e.mu.Lock()
+	keep := e.spare.id == "" && e.lanes.Ready(time.Now()) && e.gate.Peek(time.Now()).Open
+	if keep {
+		e.spare = p
+	}
+	e.mu.Unlock()
+	if !keep {
+		e.permitDone(ctx, p.id, false)
+	}
+}
+
+func (e *engine) permitDone(ctx context.Context, id string, sent bool) {
+	if err := e.parts.Limiter.Done(ctx, id, sent); err != nil {
+		e.log.LogAttrs(ctx, levelOf(ctx), "permit not given back; it runs out by itself", errAttr(err))
+	}
+}
+
+var errNoPermit = errors.New("consumer: no permit for sending again")
+
+// permitForResend draws a second permit when a renewed token makes the client send the
+// call again. Without one the call fails, and is tried again later.
+func (e *engine) permitForResend(r *run) func(context.Context) error {
+	if e.parts.Limiter == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		id := rand.Text()
+		granted, _, err := e.parts.Limiter.Permit(ctx, id)
+		if err != nil || !granted {
+			return errors.Join(errNoPermit, err)
+		}
+		e.permitDone(ctx, r.permit, true)
+		r.permit = id
+		return nil
+	}
+}

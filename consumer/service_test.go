@@ -1,0 +1,242 @@
+package consumer_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
+)
+
+func TestAChangeReachesTheCRM(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.produce(r.change(1, map[string]any{"position": "Engineer", "mainDepartmentId": 7}))
+	r.start()
+	r.settled()
+	r.wantField(1, "position", `"Engineer"`)
+	r.wantField(1, "mainDepartmentId", `7`)
+	if calls := r.crm.Calls(); len(calls) != 1 {
+		t.Errorf("%d calls, want 1", len(calls))
+	}
+	if got := r.outcome.of("ev-1"); !slices.Equal(got, []consumer.Outcome{consumer.Applied}) {
+		t.Errorf("outcomes %v", got)
+	}
+}
+
+func TestNewestWinsFieldByField(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(oneByOne)
+	r.produce(r.event("new", 1, 9, map[string]any{"position": "Lead"}))
+	r.settled()
+	r.produce(r.event("late", 1, 3, map[string]any{"position": "Engineer", "email": "a@test.invalid"}))
+	r.settled()
+	r.produce(r.event("late again", 1, 2, map[string]any{"position": "Trainee"}))
+	r.settled()
+	inst.stop()
+	r.wantField(1, "position", `"Lead"`)
+	r.wantField(1, "email", `"a@test.invalid"`)
+	if calls := r.crm.Calls(); len(calls) != 2 {
+		t.Errorf("%d calls, want 2", len(calls))
+	}
+	for id, want := range map[string]consumer.Outcome{"late": consumer.Applied, "late again": consumer.Superseded} {
+		if got := r.outcome.of(id); !slices.Equal(got, []consumer.Outcome{want}) {
+			t.Errorf("%s: outcomes %v, want %v", id, got, want)
+		}
+	}
+}
+
+func TestADuplicateCausesNoCall(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	first := r.change(1, map[string]any{"position": "Engineer"})
+	r.start()
+	r.produce(first)
+	r.settled()
+	r.produce(first)
+	r.settled()
+	if calls := r.crm.Calls(); len(calls) != 1 {
+		t.Errorf("%d calls, want 1", len(calls))
+	}
+	want := []consumer.Outcome{consumer.Applied, consumer.Duplicate}
+	if got := r.outcome.of("ev-1"); !slices.Equal(got, want) {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
+}
+
+func TestAValueTheCRMHoldsIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.start()
+	for range 2 {
+		r.produce(r.change(1, map[string]any{"position": "Engineer"}))
+		r.settled()
+	}
+	if calls := r.crm.Calls(); len(calls) != 1 {
+		t.Errorf("%d calls, want 1", len(calls))
+	}
+	if got := r.outcome.of("ev-2"); !slices.Equal(got, []consumer.Outcome{consumer.Unchanged}) {
+		t.Errorf("outcomes %v", got)
+	}
+}
+
+// oneByOne leaves a single call slot.
+func oneByOne(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 1 }
+
+func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.start(oneByOne)
+	r.produce(r.change(99, map[string]any{"position": "Blocker"}))
+	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
+	for i := range 40 {
+		r.produce(r.change(1, map[string]any{"position": fmt.Sprintf("Level %d", i)}),
+			r.change(2, map[string]any{"qq": fmt.Sprint(i)}))
+	}
+	r.eventually("the backlog to be read", func() bool { return r.inMemory() })
+	r.crm.Release()
+	r.settled()
+	r.wantField(1, "position", `"Level 39"`)
+	r.wantField(2, "qq", `"39"`)
+	if calls := r.crm.Calls(); len(calls) != 3 {
+		t.Errorf("%d calls, want 3", len(calls))
+	}
+}
+
+// inMemory reports whether the service has read all there is: the observer has no count of
+// its own for it, so this waits for a second of quiet.
+func (r *rig) inMemory() bool {
+	<-time.After(time.Second)
+	return true
+}
+
+func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(5), Times: -1, Code: 20012})
+	msgs := []kafka.Message{
+		{Partition: 1, Key: []byte("k"), Value: []byte(`{"eventId":`)},
+		{Partition: 1, Value: nil, Key: []byte("tombstone")},
+		r.change(1, map[string]any{"gender": "X"}),
+		r.change(2, map[string]any{"position": "Good"}),
+		r.change(5, map[string]any{"position": "Nobody"}),
+	}
+	msgs[0].Headers = []kafka.Header{{Key: "h", Value: nil}, {Key: "dlq.reason", Value: []byte("their own")}}
+	r.produce(msgs...)
+	r.start()
+	r.settled()
+	got := map[dlq.Reason]int{}
+	for _, l := range r.letters() {
+		got[l.Reason]++
+		if l.Reason == dlq.ReasonCRMNotFound && (l.CRMCode != "20012" || l.Attempts != 1 || l.EmployeeID != "E0005") {
+			t.Errorf("facts of the refused event: %+v", l)
+		}
+	}
+	want := map[dlq.Reason]int{dlq.ReasonMalformed: 2, dlq.ReasonInvalidField: 1, dlq.ReasonCRMNotFound: 1}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	r.wantField(2, "position", `"Good"`)
+	r.samePayloads(msgs[:3])
+}
+
+// samePayloads checks that each message has a dead letter with its very bytes.
+func (r *rig) samePayloads(msgs []kafka.Message) {
+	r.t.Helper()
+	letters := r.letters()
+	for i, m := range msgs {
+		found := slices.ContainsFunc(letters, func(l dlq.Letter) bool {
+			return string(l.Key) == string(m.Key) && string(l.Value) == string(m.Value) &&
+				(l.Value == nil) == (m.Value == nil) && len(l.Headers) == len(m.Headers)
+		})
+		if !found {
+			r.t.Errorf("message %d has no dead letter with its bytes", i)
+		}
+	}
+}
+
+func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2, 3}})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.start(oneByOne)
+	r.produce(r.change(99, map[string]any{"position": "Blocker"}))
+	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
+	fields := []string{"position", "email", "qq", "weixin", "account"}
+	for i, f := range fields {
+		r.produce(r.change(1, map[string]any{f: fmt.Sprintf("value-%d", i)}))
+		if i == 2 {
+			r.produce(r.event("guilty", 1, 50, map[string]any{"mainDepartmentId": 404}))
+		}
+	}
+	r.inMemory()
+	r.crm.Release()
+	r.settled()
+	for i, f := range fields {
+		r.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
+	}
+	letters := r.letters()
+	if len(letters) != 1 || letters[0].EventID != "guilty" || letters[0].Reason != dlq.ReasonCRMNotFound {
+		t.Fatalf("%d dead letters: %+v", len(letters), letters)
+	}
+}
+
+func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Status: 503})
+	r.produce(r.change(1, map[string]any{"position": "Patient"}), r.change(2, map[string]any{"position": "Quick"}))
+	r.start()
+	r.settled()
+	r.wantField(1, "position", `"Patient"`)
+	r.wantField(2, "position", `"Quick"`)
+	if n := len(r.letters()); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+	if n := r.crm.Overlaps(); n != 0 {
+		t.Errorf("%d overlapping calls", n)
+	}
+}
+
+func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 6, crmapitest.Options{Latency: time.Millisecond})
+	r.start()
+	want := map[int]string{}
+	send := func(n int) {
+		var msgs []kafka.Message
+		for i := range n {
+			employee := i % 50
+			m := r.change(employee, map[string]any{"position": fmt.Sprint(r.seq)})
+			m.Partition = employee % 6
+			want[employee] = fmt.Sprintf("%q", fmt.Sprint(r.seq-1))
+			msgs = append(msgs, m)
+		}
+		r.produce(msgs...)
+	}
+	send(500)
+	second := r.start()
+	send(500)
+	r.eventually("the second to join", func() bool { ok, _ := second.service.Ready(); return ok })
+	send(500)
+	second.stop()
+	send(500)
+	r.settled()
+	for employee, v := range want {
+		r.wantField(employee, "position", v)
+	}
+	if n := r.crm.Overlaps(); n != 0 {
+		t.Errorf("%d overlapping calls", n)
+	}
+	if n := len(r.letters()); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}

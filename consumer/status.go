@@ -1,0 +1,103 @@
+package consumer
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// A status is what readiness and liveness are answered from. It is safe for concurrent use.
+type status struct {
+	mu       sync.Mutex
+	joined   bool // at least once
+	draining bool
+	gen      *generation // the current one
+	kafka    bool        // it does not answer
+}
+
+func newStatus() *status { return &status{} }
+
+func (s *status) assigned(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.joined, s.gen = true, g
+}
+
+func (s *status) unassigned(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gen == g {
+		s.gen = nil
+	}
+}
+
+func (s *status) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+}
+
+// kafkaFails notes whether Kafka answers, and reports whether that is news.
+func (s *status) kafkaFails(fails bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := s.kafka != fails
+	s.kafka = fails
+	return news
+}
+
+func (s *status) current() *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gen
+}
+
+// Ready reports whether the service takes part in its group, and what it waits for: the reason if it is
+// not ready, the causes of a pause if it is. It is safe for concurrent use.
+func (s *Service) Ready() (ok bool, cause string) {
+	s.status.mu.Lock()
+	joined, draining := s.status.joined, s.status.draining
+	s.status.mu.Unlock()
+	switch {
+	case draining:
+		return false, "draining"
+	case !joined:
+		return false, "not joined the consumer group yet"
+	}
+	return true, s.engine.pauseText()
+}
+
+// stuckAfter is how long events may lie in memory without one ending or a known cause.
+const stuckAfter = 5 * time.Minute
+
+// Live reports whether a restart would help: it would if events lie in memory, none has ended
+// for minutes, and nothing explains it. It is safe for concurrent use.
+func (s *Service) Live() (ok bool, why string) { return s.engine.live(time.Now()) }
+
+func (e *engine) live(now time.Time) (ok bool, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	waiting := e.lanes.Items()+e.letters.Items() > 0
+	explained := len(e.gate.Causes()) > 0 || e.lanes.Parked()+e.letters.Parked() > 0
+	if !waiting || explained || e.progress.IsZero() {
+		e.progress = now // nothing to make progress with
+		return true, ""
+	}
+	if stuck := now.Sub(e.progress); stuck > stuckAfter {
+		return false, "no event has ended for " + stuck.Round(time.Second).String()
+	}
+	return true, ""
+}
+
+func (e *engine) pauseText() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var names []string
+	for _, c := range e.gate.Causes() {
+		names = append(names, c.String())
+	}
+	if e.noLetter {
+		names = append(names, "dlq")
+	}
+	return strings.Join(names, ", ")
+}

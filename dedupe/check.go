@@ -1,0 +1,67 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrEviction says that Redis may drop keys when its memory is full. A dropped lease
+// or version would break the order of updates silently.
+var ErrEviction = errors.New("dedupe: redis must run with maxmemory-policy noeviction")
+
+// ErrEvictionUnknown says that Redis answers, but does not tell its maxmemory-policy.
+var ErrEvictionUnknown = errors.New("dedupe: redis does not tell its maxmemory-policy")
+
+// Check reports whether Redis is reachable and never evicts a key; of a cluster, every
+// master. See [ErrEviction] and [ErrEvictionUnknown].
+func (s *Store) Check(ctx context.Context) error {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return checkServer(ctx, c) })
+	}
+	return checkServer(ctx, s.client)
+}
+
+func checkServer(ctx context.Context, c redis.Cmdable) error {
+	if err := c.Ping(ctx).Err(); err != nil {
+		return failed("check", err)
+	}
+	policy, err := evictionPolicy(ctx, c)
+	switch {
+	case err != nil:
+		return failed("check", err)
+	case policy != "noeviction":
+		return fmt.Errorf("%w: it is %q", ErrEviction, policy)
+	}
+	return nil
+}
+
+// evictionPolicy asks INFO, and then CONFIG, which hosted servers like to forbid.
+func evictionPolicy(ctx context.Context, c redis.Cmdable) (string, error) {
+	info, err := c.Info(ctx, "memory").Result()
+	if err != nil && !answered(err) {
+		return "", err
+	}
+	for line := range strings.Lines(info) {
+		if policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); ok {
+			return policy, nil
+		}
+	}
+	config, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
+	if err != nil && !answered(err) {
+		return "", err
+	}
+	if policy := config["maxmemory-policy"]; policy != "" {
+		return policy, nil
+	}
+	return "", ErrEvictionUnknown
+}
+
+// answered reports whether the error is the server's own word.
+func answered(err error) bool {
+	_, ok := errors.AsType[redis.Error](err)
+	return ok
+}

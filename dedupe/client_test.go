@@ -1,0 +1,165 @@
+package dedupe_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"membersync/dedupe"
+)
+
+// parts are the options of a client that differ from one configuration to another.
+type parts struct {
+	Addrs              []string
+	Username, Password string
+	DB                 int
+	TLS                bool
+}
+
+func partsOf(client redis.UniversalClient) parts {
+	switch c := client.(type) {
+	case *redis.Client:
+		o := c.Options()
+		return parts{[]string{o.Addr}, o.Username, o.Password, o.DB, isTLS(o.TLSConfig)}
+	case *redis.ClusterClient:
+		o := c.Options()
+		return parts{o.Addrs, o.Username, o.Password, 0, isTLS(o.TLSConfig)}
+	}
+	return parts{}
+}
+
+func isTLS(c *tls.Config) bool { return c != nil && c.MinVersion == tls.VersionTLS12 }
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		cfg  dedupe.ClientConfig
+		want parts
+	}{
+		"plain":        {dedupe.ClientConfig{URL: "redis://h:1/2"}, parts{Addrs: []string{"h:1"}, DB: 2}},
+		"default port": {dedupe.ClientConfig{URL: "redis://h"}, parts{Addrs: []string{"h:6379"}}},
+		"IPv6":         {dedupe.ClientConfig{URL: "redis://[::1]/0"}, parts{Addrs: []string{"[::1]:6379"}}},
+		"TLS and a user": {
+			dedupe.ClientConfig{URL: "rediss://u:" + "p%40%2Fss@h:1", Mode: dedupe.ModeSingle},
+			parts{Addrs: []string{"h:1"}, Username: "u", Password: "p@/ss", TLS: true},
+		},
+		"password alone": {dedupe.ClientConfig{URL: "redis://:p@h:1"}, parts{Addrs: []string{"h:1"}, Password: "p"}},
+		"a password beside the URL goes first": {
+			dedupe.ClientConfig{URL: "redis://u:" + "p@h:1", Username: "v", Password: "q"},
+			parts{Addrs: []string{"h:1"}, Username: "v", Password: "q"},
+		},
+		"cluster": {
+			dedupe.ClientConfig{URL: "redis://u:p@h1:1,h2:2,h3", Mode: dedupe.ModeCluster},
+			parts{Addrs: []string{"h1:1", "h2:2", "h3:6379"}, Username: "u", Password: "p"},
+		},
+		"cluster of one address": {
+			dedupe.ClientConfig{URL: "rediss://h1:1", Mode: dedupe.ModeCluster}, parts{Addrs: []string{"h1:1"}, TLS: true},
+		},
+		"sentinel": {
+			dedupe.ClientConfig{URL: "redis://h1,h2/3?master_name=m", Mode: dedupe.ModeSentinel},
+			parts{Addrs: []string{"FailoverClient"}, DB: 3},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, err := dedupe.Open(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeAtEnd(t, client)
+			if diff := cmp.Diff(tt.want, partsOf(client)); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOpenGivesUpSoon(t *testing.T) {
+	t.Parallel()
+	client, err := dedupe.Open(dedupe.ClientConfig{URL: "redis://h", Concurrency: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, client)
+	single, ok := client.(*redis.Client)
+	if !ok {
+		t.Fatalf("a client of type %T, want that of one server", client)
+	}
+	o := single.Options()
+	if !o.ContextTimeoutEnabled || o.MaxRetries != 1 || o.DialTimeout != time.Second || o.PoolSize != 7 ||
+		o.ReadTimeout != 500*time.Millisecond || o.WriteTimeout != 500*time.Millisecond ||
+		o.MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
+		t.Errorf("options %+v, want those of DESIGN.md", o)
+	}
+}
+
+func TestOpenRefusesWithoutQuoting(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]dedupe.ClientConfig{
+		"another scheme":            {URL: "http://secret@h"},
+		"no scheme":                 {URL: "secret:6379"},
+		"nothing":                   {},
+		"no host":                   {URL: "redis://:secret@/0"},
+		"an empty address":          {URL: "redis://:secret@h1,,h2", Mode: dedupe.ModeCluster},
+		"port not a number":         {URL: "redis://:secret@h:secret"},
+		"port zero":                 {URL: "redis://:secret@h:0"},
+		"db not a number":           {URL: "redis://:secret@h/secret"},
+		"bad percent encoding":      {URL: "redis://:secret%zz@h"},
+		"bad query":                 {URL: "redis://:secret@h?master_name=%zz", Mode: dedupe.ModeSentinel},
+		"unknown query":             {URL: "redis://:secret@h?secret=1"},
+		"two addresses, one server": {URL: "redis://:secret@h1,h2"},
+		"db in a cluster":           {URL: "redis://:secret@h1,h2/1", Mode: dedupe.ModeCluster},
+		"unknown mode":              {URL: "redis://:secret@h", Mode: "secret"},
+	} {
+		_, err := dedupe.Open(cfg)
+		if _, ok := errors.AsType[*dedupe.ConfigError](err); !ok {
+			t.Errorf("%s: error %v, want a ConfigError", name, err)
+			continue
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error quotes the configuration: %v", name, err)
+		}
+	}
+}
+
+// A lockedBuffer may be read while the library's goroutines still log.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// TestSetClientLog is not parallel: the library's logger is the process's.
+func TestSetClientLog(t *testing.T) { //nolint:paralleltest // sets the library's logger
+	var out lockedBuffer
+	dedupe.SetClientLog(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	defer dedupe.SetClientLog(slog.New(slog.DiscardHandler))
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
+	closeAtEnd(t, client)
+	if client.Ping(t.Context()).Err() == nil {
+		t.Skip("something listens on port 1")
+	}
+	if !strings.Contains(out.String(), `"msg":"redis client"`) {
+		t.Errorf("the log has %q, want the library's complaint", out.String())
+	}
+}

@@ -1,0 +1,62 @@
+package dedupe
+
+import (
+	"context"
+	"slices"
+)
+
+// Complete marks the events done, moves the versions of their fields forward, writes
+// the digests of the fields sent, and gives the lease back. Late means that the token
+// did not hold the lease any more: nothing was written, although a call may have
+// taken effect. Asked again, when the first answer was lost, it is not late, even if
+// another token has taken the lease meanwhile; that takes at least one Done event to
+// know it by.
+func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err error) {
+	if err := c.check(); err != nil {
+		return false, err
+	}
+	keys := s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID })
+	n, err := s.scripts.complete.Run(ctx, s.client, keys, s.completeArgs(c)...).Int()
+	if err != nil {
+		return false, failed("complete", err)
+	}
+	return n == 1, nil
+}
+
+// completeArgs are the ARGV of complete.lua.
+func (s *Store) completeArgs(c Completion) []any {
+	moves := newestVersions(c.Done)
+	args := make([]any, 0, 5+2*len(c.Done)+3*len(moves))
+	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
+	for _, e := range c.Done {
+		args = append(args, e.Redrive, e.Outcome)
+	}
+	d := s.digester(c.Member, true)
+	for _, m := range moves {
+		digest := ""
+		if i := slices.IndexFunc(c.Sent, func(f Field) bool { return f.Name == m.name }); i >= 0 {
+			digest = d.sum(c.Sent[i])
+		}
+		args = append(args, m.name, m.version, digest)
+	}
+	return args
+}
+
+type move struct{ name, version string }
+
+// newestVersions lists the newest version of each field that the events state. A
+// field that no event states gets no digest either: digests move only with versions.
+func newestVersions(done []DoneEvent) []move {
+	var moves []move
+	for _, e := range done {
+		for _, name := range e.Fields {
+			i := slices.IndexFunc(moves, func(m move) bool { return m.name == name })
+			if i < 0 {
+				moves = append(moves, move{name, e.Version})
+				continue
+			}
+			moves[i].version = max(moves[i].version, e.Version)
+		}
+	}
+	return moves
+}

@@ -1,0 +1,151 @@
+package dedupetest
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"membersync/dedupe"
+)
+
+func markTests() map[string]func(*fixture) {
+	return map[string]func(*fixture){
+		"a done event is a duplicate":                                   markIsDuplicate,
+		"a mark lives for its time":                                     markLives,
+		"a redrive passes and clicked twice runs once":                  redriveRunsOnce,
+		"the same id with another order value is a new event":           otherOrderIsNew,
+		"reapply ignores marks":                                         reapplyIgnoresMarks,
+		"an original reapplied does not let its old redrive run again":  reapplyKeepsRedrive,
+		"a dead letter is done and moves no version":                    deadLetterMovesNothing,
+		"an event of a group that fails stays live":                     releaseMarksNothing,
+		"an event refused alone leaves the others of its group applied": guiltyAlone,
+		"five hundred events of sixteen fields fold in one call":        bigFold,
+	}
+}
+
+func markIsDuplicate(f *fixture) {
+	e := event(1, "mobile", "a")
+	f.apply(e)
+	g := f.acquire(dedupe.NewToken(), event(2, "title", "a"), e)
+	f.equal("events", g.Events, []dedupe.Verdict{{}, {Done: true, Outcome: "applied"}})
+	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "title", Winner: 0, Verdict: dedupe.Send}})
+}
+
+func markLives(f *fixture) {
+	e := event(1, "mobile", "a")
+	f.apply(e)
+	ttl := f.client.PTTL(f.Context(), f.key("done:"+e.ID.String())).Val()
+	if ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
+		f.Errorf("the mark lives %v more, want %v", ttl, f.opts.DoneTTL)
+	}
+	f.equal("TTL of the fields", f.client.PTTL(f.Context(), f.key("fields")).Val(), time.Duration(-1))
+}
+
+func redriveRunsOnce(f *fixture) {
+	e := event(1, "mobile", "a")
+	token := dedupe.NewToken()
+	f.acquire(token, e)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
+	f.equal("the original", f.acquireOnce(e), dedupe.Verdict{Done: true, Outcome: "dead_lettered"})
+	f.equal("its redrive", f.acquireOnce(redrive(e, 1)), dedupe.Verdict{})
+	f.apply(redrive(e, 1))
+	applied := dedupe.Verdict{Done: true, Outcome: "applied", Redrive: 1}
+	f.equal("clicked twice", f.acquireOnce(redrive(e, 1)), applied)
+	f.equal("the original again", f.acquireOnce(e), applied)
+	f.equal("the next redrive", f.acquireOnce(redrive(e, 2)), dedupe.Verdict{})
+}
+
+// acquireOnce asks for the verdict of one event and gives the lease back.
+func (f *fixture) acquireOnce(e dedupe.Event) dedupe.Verdict {
+	f.Helper()
+	token := dedupe.NewToken()
+	g := f.acquire(token, e)
+	f.must(f.store.Release(f.Context(), f.member, token))
+	return g.Events[0]
+}
+
+func otherOrderIsNew(f *fixture) {
+	a, b := event(1, "mobile", "a"), event(2, "mobile", "b")
+	a.ID, b.ID = dedupe.NewEventID("t", "same", 0, a.Version), dedupe.NewEventID("t", "same", 0, b.Version)
+	f.apply(a)
+	f.equal("verdict", f.acquireOnce(b), dedupe.Verdict{})
+}
+
+func reapplyIgnoresMarks(f *fixture) {
+	e := event(1, "mobile", "a")
+	f.apply(e)
+	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
+		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{e}, Reapply: true,
+	})
+	f.must(err)
+	f.equal("events", g.Events, []dedupe.Verdict{{}})
+	f.equal("fields", fieldVerdicts(g), map[string]string{"mobile": "send"}) // its digest is ignored too
+}
+
+func reapplyKeepsRedrive(f *fixture) {
+	e := event(1, "mobile", "a")
+	f.apply(redrive(e, 2))
+	token := dedupe.NewToken()
+	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
+		Member: f.member, Token: token, Events: []dedupe.Event{e}, Reapply: true,
+	})
+	f.must(err)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "unchanged")}})
+	f.equal("redrive 2", f.acquireOnce(redrive(e, 2)), dedupe.Verdict{Done: true, Outcome: "unchanged", Redrive: 2})
+}
+
+func deadLetterMovesNothing(f *fixture) {
+	e, token := event(5, "mobile", "a"), dedupe.NewToken()
+	f.acquire(token, e)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
+	f.equal("versions", f.versions(), map[string]string{})
+	f.equal("an older event", f.verdicts(event(4, "mobile", "b")), map[string]string{"mobile": "send"})
+}
+
+func releaseMarksNothing(f *fixture) {
+	events := []dedupe.Event{event(1, "mobile", "a"), event(2, "title", "a")}
+	token := dedupe.NewToken()
+	f.acquire(token, events...)
+	f.must(f.store.Release(f.Context(), f.member, token))
+	f.equal("events", f.acquire(dedupe.NewToken(), events...).Events, []dedupe.Verdict{{}, {}})
+}
+
+func guiltyAlone(f *fixture) {
+	guilty, good := event(1, "mobile", "a", "title", "a"), event(2, "title", "b")
+	token := dedupe.NewToken()
+	f.acquire(token, guilty)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(guilty, "dead_lettered")}})
+	f.apply(good)
+	f.equal("versions", f.versions(), map[string]string{"title": version(2)})
+	g := f.acquire(dedupe.NewToken(), redrive(guilty, 1))
+	f.equal("redriven", fieldVerdicts(g), map[string]string{"mobile": "send", "title": "superseded"})
+}
+
+func bigFold(f *fixture) {
+	const events, fields = 500, 16
+	fold := make([]dedupe.Event, events)
+	var sent []dedupe.Field
+	for i := range fold {
+		fold[i] = event(i + 1)
+		for n := range fields {
+			fold[i].Fields = append(fold[i].Fields, dedupe.Field{Name: "field" + strconv.Itoa(n), Value: fmt.Append(nil, i)})
+		}
+		sent = fold[i].Fields
+	}
+	token := dedupe.NewToken()
+	g := f.acquire(token, fold...)
+	f.equal("distinct fields", len(g.Fields), fields)
+	for _, field := range g.Fields {
+		f.equal("winner of "+field.Name, field.Winner, events-1)
+	}
+	completion := dedupe.Completion{Token: token, Sent: sent}
+	for _, e := range fold {
+		completion.Done = append(completion.Done, done(e, "applied"))
+	}
+	f.complete(completion)
+	for i, v := range f.acquire(dedupe.NewToken(), fold...).Events {
+		if !v.Done {
+			f.Fatalf("event %d is not done", i)
+		}
+	}
+}

@@ -1,0 +1,314 @@
+package dedupetest
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"membersync/dedupe"
+)
+
+// The model is what the state in Redis should be, told in plain Go, and a CRM whose
+// fields the owners set. Owners acquire, call, complete, repeat themselves, release,
+// crash and stall in any order; leases run out at any moment. What owners do not do is
+// call after their lease ran out: that is the one thing no state in Redis can prevent.
+type model struct {
+	f      *fixture
+	t      *rapid.T
+	events []dedupe.Event
+	poison map[int]bool // by event number: the CRM refuses it for good
+
+	holder   dedupe.Token
+	versions map[string]string
+	marks    map[dedupe.EventID]int
+	counts   map[dedupe.EventID]bool // ended otherwise than as a dead letter
+	crm      map[string]string
+	owners   [3]owner
+}
+
+// An owner is where one process stands in the way of a fold.
+type owner struct {
+	token     dedupe.Token // empty: idle
+	events    []dedupe.Event
+	grant     dedupe.Grant
+	called    bool
+	completed *dedupe.Completion // the last one that was in time
+}
+
+func modelTest(f *fixture) {
+	var members atomic.Int32
+	rapid.Check(f.T, func(t *rapid.T) {
+		g := *f
+		g.member = memberNumber(int(members.Add(1)))
+		m := newModel(&g, t)
+		t.Repeat(map[string]func(*rapid.T){
+			"":              m.check,
+			"acquire":       m.acquire,
+			"acquire again": m.acquireAgain,
+			"call":          m.call,
+			"complete":      m.complete,
+			"again":         m.completeAgain,
+			"release":       m.release,
+			"crash":         func(t *rapid.T) { *m.anyOwner(t) = owner{} },
+			"expire":        func(*rapid.T) { m.f.expire(); m.holder = "" },
+		})
+		m.converge()
+	})
+}
+
+func newModel(f *fixture, t *rapid.T) *model {
+	m := &model{
+		f: f, t: t, poison: map[int]bool{},
+		versions: map[string]string{}, marks: map[dedupe.EventID]int{}, counts: map[dedupe.EventID]bool{}, crm: map[string]string{},
+	}
+	fields := []string{"mobile", "title", "name"}
+	for n := range 8 {
+		e := event(n)
+		for _, field := range fields {
+			if rapid.Bool().Draw(t, "states") {
+				value := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "value")
+				e.Fields = append(e.Fields, dedupe.Field{Name: field, Value: []byte(value)})
+			}
+		}
+		m.poison[n] = rapid.IntRange(0, 3).Draw(t, "poison") == 0
+		m.events = append(m.events, e)
+	}
+	return m
+}
+
+func (m *model) anyOwner(t *rapid.T) *owner { return &m.owners[rapid.IntRange(0, 2).Draw(t, "owner")] }
+
+// check holds what is stored against the model, in one round trip.
+func (m *model) check(t *rapid.T) {
+	ctx, p := m.f.Context(), m.f.client.Pipeline()
+	fields, lease := p.HGetAll(ctx, m.f.key("fields")), p.Get(ctx, m.f.key("lease"))
+	keys := make([]string, len(m.events))
+	for i, e := range m.events {
+		keys[i] = m.f.key("done:" + e.ID.String())
+	}
+	marks := p.MGet(ctx, keys...)
+	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	m.same(t, "versions", maps.Equal(versionsOf(fields.Val()), m.versions))
+	m.same(t, "holder", lease.Val() == string(m.holder))
+	for i, e := range m.events {
+		_, marked := m.marks[e.ID]
+		m.same(t, "done mark", (marks.Val()[i] != nil) == marked)
+	}
+}
+
+func (m *model) same(t *rapid.T, what string, same bool) {
+	if !same {
+		t.Fatalf("%s: stored and model differ", what)
+	}
+}
+
+func (m *model) acquire(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.token != "" {
+		t.Skip("busy")
+	}
+	var fold []dedupe.Event
+	for _, i := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(m.events)-1), 1, 4, rapid.ID).Draw(t, "fold") {
+		fold = append(fold, redrive(m.events[i], rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "redrive")))
+	}
+	token := dedupe.NewToken()
+	g := m.f.ask(token, fold...)
+	m.same(t, "held by another", g.Held == (m.holder != ""))
+	if g.Held {
+		return
+	}
+	m.holder = token
+	*o = owner{token: token, events: fold, grant: g}
+	m.checkGrant(t, o)
+}
+
+// checkGrant works the answer out anew, from the model and, for digests, from the CRM.
+func (m *model) checkGrant(t *rapid.T, o *owner) {
+	newest := map[string]int{}
+	for i, e := range o.events {
+		number, marked := m.marks[e.ID]
+		isDone := marked && number >= e.Redrive
+		m.same(t, "done", o.grant.Events[i].Done == isDone)
+		for _, field := range e.Fields {
+			if old, ok := newest[field.Name]; !isDone && (!ok || o.events[old].Version <= e.Version) {
+				newest[field.Name] = i
+			}
+		}
+	}
+	m.same(t, "fields granted", len(newest) == len(o.grant.Fields))
+	for _, field := range o.grant.Fields {
+		m.same(t, "winner", field.Winner == newest[field.Name])
+		winner := o.events[field.Winner]
+		older := winner.Version < m.versions[field.Name]
+		m.same(t, "superseded", older == (field.Verdict == dedupe.Superseded))
+		if field.Verdict == dedupe.Unchanged && m.crm[field.Name] != value(winner, field.Name) {
+			t.Fatalf("%s: unchanged, but the CRM holds another value", field.Name)
+		}
+	}
+}
+
+func (m *model) acquireAgain(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.token == "" || o.called || o.token != m.holder {
+		t.Skip("nothing to repeat")
+	}
+	again := m.f.ask(o.token, o.events...)
+	again.Expires = o.grant.Expires
+	m.f.equal("answer to the repeated token", again, o.grant)
+}
+
+// call sends what was granted, if the lease is still held. The CRM refuses a fold that
+// holds poison; then only a fold of that one event ends, as a dead letter.
+func (m *model) call(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.token == "" || o.called || o.token != m.holder {
+		t.Skip("nothing to call")
+	}
+	if !m.send(o) && len(o.events) > 1 {
+		m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
+		m.holder = ""
+		*o = owner{}
+	}
+}
+
+// send applies what was granted to the CRM, unless an event of it is poison.
+func (m *model) send(o *owner) bool {
+	o.called = true
+	for _, field := range o.grant.Fields {
+		if field.Verdict == dedupe.Send && m.isPoison(o.events[field.Winner]) {
+			return false
+		}
+	}
+	for _, field := range o.grant.Fields {
+		if field.Verdict == dedupe.Send {
+			m.crm[field.Name] = value(o.events[field.Winner], field.Name)
+		}
+	}
+	return true
+}
+
+func (m *model) isPoison(e dedupe.Event) bool {
+	return m.poison[slices.IndexFunc(m.events, func(o dedupe.Event) bool { return o.ID == e.ID })]
+}
+
+func value(e dedupe.Event, name string) string {
+	i := slices.IndexFunc(e.Fields, func(f dedupe.Field) bool { return f.Name == name })
+	return string(e.Fields[i].Value)
+}
+
+func (m *model) complete(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.token == "" || !o.called {
+		t.Skip("nothing to complete")
+	}
+	c := m.completion(o)
+	c.Keep = rapid.Bool().Draw(t, "keep")
+	late := m.f.completeLate(c)
+	m.same(t, "late", late == (o.token != m.holder))
+	*o = owner{}
+	if !late {
+		m.record(c)
+		o.completed = &c
+	}
+}
+
+// completion says of each live event what came of it.
+func (m *model) completion(o *owner) dedupe.Completion {
+	c := dedupe.Completion{Token: o.token}
+	refused := slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
+		return f.Verdict == dedupe.Send && m.isPoison(o.events[f.Winner])
+	})
+	for i, e := range o.events {
+		switch {
+		case o.grant.Events[i].Done:
+		case refused:
+			c.Done = append(c.Done, done(e, "dead_lettered"))
+		default:
+			c.Done = append(c.Done, done(e, "applied"))
+		}
+	}
+	for _, field := range o.grant.Fields {
+		if field.Verdict == dedupe.Send && !refused {
+			sent := value(o.events[field.Winner], field.Name)
+			c.Sent = append(c.Sent, dedupe.Field{Name: field.Name, Value: []byte(sent)})
+		}
+	}
+	return c
+}
+
+// record does to the model what a completion in time does to the state.
+func (m *model) record(c dedupe.Completion) {
+	for _, e := range c.Done {
+		m.marks[e.ID] = max(m.marks[e.ID], e.Redrive)
+		m.counts[e.ID] = m.counts[e.ID] || e.Outcome != "dead_lettered"
+		for _, field := range e.Fields {
+			m.versions[field] = max(m.versions[field], e.Version)
+		}
+	}
+	if !c.Keep {
+		m.holder = ""
+	}
+}
+
+// completeAgain repeats a completion whose reply was lost, at any later time. Marks
+// that others wrote over since are no proof any more, so nothing is asked of "late".
+func (m *model) completeAgain(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.completed == nil {
+		t.Skip("nothing to repeat")
+	}
+	late := m.f.completeLate(*o.completed)
+	if late && o.completed.Token == m.holder {
+		t.Fatal("late, but the token holds the lease")
+	}
+}
+
+func (m *model) release(t *rapid.T) {
+	o := m.anyOwner(t)
+	if o.token == "" || o.called {
+		t.Skip("nothing to release")
+	}
+	m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
+	if o.token == m.holder {
+		m.holder = ""
+	}
+	*o = owner{}
+}
+
+// converge delivers every event once more, and then the CRM must hold, for each field,
+// the value of the newest event that states it and did not end as a dead letter. (One
+// that the CRM would refuse counts too, if it came when the CRM held its value already.)
+func (m *model) converge() {
+	m.f.expire()
+	m.holder = ""
+	for _, e := range rapid.Permutation(m.events).Draw(m.t, "redelivery") {
+		o := &owner{token: dedupe.NewToken(), events: []dedupe.Event{e}}
+		o.grant = m.f.acquire(o.token, e)
+		m.holder = o.token
+		m.checkGrant(m.t, o)
+		m.send(o)
+		c := m.completion(o)
+		m.f.complete(c)
+		m.record(c)
+		m.check(m.t)
+	}
+	want := map[string]string{}
+	for _, e := range m.events { // oldest first
+		for _, field := range e.Fields {
+			if m.counts[e.ID] {
+				want[field.Name] = string(field.Value)
+			}
+		}
+	}
+	for name, wanted := range want {
+		if m.crm[name] != wanted {
+			m.t.Fatalf("%s: the CRM does not hold the value of the newest event", name)
+		}
+	}
+}

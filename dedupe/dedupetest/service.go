@@ -1,0 +1,162 @@
+package dedupetest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"membersync/dedupe"
+)
+
+func serviceTests() map[string]func(*fixture) {
+	return map[string]func(*fixture){
+		"check passes":                               func(f *fixture) { f.must(f.store.Check(f.Context())) },
+		"a pause lasts until it is taken back":       pauseUntilResume,
+		"a pause ends by itself":                     pauseEnds,
+		"scripts come back after they were flushed":  scriptsFlushed,
+		"no value and no id as it came is stored":    nothingPersonalStored,
+		"requests that cannot be meant are refused":  requestsRefused,
+		"a cancelled context ends a request at once": cancelled,
+	}
+}
+
+func pauseUntilResume(f *fixture) {
+	_, paused, err := f.store.Paused(f.Context())
+	f.must(err)
+	f.equal("paused", paused, false)
+	f.must(f.store.Pause(f.Context(), time.Time{}, "vendor maintenance", "oncall@test"))
+	p, paused, err := f.store.Paused(f.Context())
+	f.must(err)
+	if age := time.Since(p.At); age < 0 || age > time.Minute {
+		f.Errorf("paused since %v, want now", p.At)
+	}
+	p.At = time.Time{}
+	f.equal("paused", paused, true)
+	f.equal("pause", p, dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"})
+	f.must(f.store.Resume(f.Context()))
+	f.must(f.store.Resume(f.Context()))
+	_, paused, err = f.store.Paused(f.Context())
+	f.must(err)
+	f.equal("paused after resume", paused, false)
+}
+
+func pauseEnds(f *fixture) {
+	until := time.Now().Add(50 * time.Millisecond)
+	f.must(f.store.Pause(f.Context(), until, "", ""))
+	p, paused, err := f.store.Paused(f.Context())
+	for ; err == nil && paused; p, paused, err = f.store.Paused(f.Context()) {
+		f.equal("until", p.Until.Equal(until), true)
+	}
+	f.must(err)
+	if now := time.Now(); now.Before(until.Add(-2 * time.Millisecond)) {
+		f.Errorf("the pause ended %v early", until.Sub(now))
+	}
+	f.isFault("a pause that is over", f.store.Pause(f.Context(), time.Now(), "", ""))
+}
+
+func scriptsFlushed(f *fixture) {
+	f.must(f.eachServer(f.Context(), func(ctx context.Context, c redis.Cmdable) error { return c.ScriptFlush(ctx).Err() }))
+	f.apply(event(1, "mobile", "a"))
+}
+
+func nothingPersonalStored(f *fixture) {
+	canaries := []string{"canary-value", "canary-user", "canary-event", "canary-employee", "canary-scope"}
+	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "https://crm.invalid/canary-scope" })
+	f.member = dedupe.NewMember("https://crm.invalid/canary-scope", "corp", "canary-user-canary-employee")
+	e := event(1, "mobile", "canary-value", "title", "canary-value")
+	e.ID = dedupe.NewEventID("topic", "canary-event", 0, version(1))
+	f.apply(e)
+	f.acquire(dedupe.NewToken(), event(2, "mobile", "canary-value-2"))
+	f.fill(1, dedupe.RankRedrive, 1)
+	f.refused("one more", dedupe.RankRedrive, 1)
+	f.must(f.store.Throttle(f.Context(), time.Minute))
+	f.must(f.store.Pause(f.Context(), time.Time{}, "note", "actor"))
+
+	stored := f.dump()
+	for _, want := range []string{"lease", "fields", "done:", "v:mobile", "d:title", "log", "pause", "throttle", "waiting"} {
+		if !strings.Contains(stored, want) {
+			f.Errorf("%s was not stored: the test looks at too little", want)
+		}
+	}
+	for _, canary := range canaries {
+		if strings.Contains(stored, canary) {
+			f.Errorf("%s is stored as it came", canary)
+		}
+	}
+}
+
+// dump returns all keys of the test and all that they hold.
+func (f *fixture) dump() string {
+	f.Helper()
+	ctx := f.Context()
+	var all []string
+	for _, key := range f.keys(ctx) {
+		all = append(all, key)
+		switch kind := f.client.Type(ctx, key).Val(); kind {
+		case "string":
+			all = append(all, f.client.Get(ctx, key).Val())
+		case "hash":
+			for name, value := range f.client.HGetAll(ctx, key).Val() {
+				all = append(all, name, value)
+			}
+		case "zset":
+			all = append(all, f.client.ZRange(ctx, key, 0, -1).Val()...)
+		default:
+			f.Errorf("a key of the unexpected type %s", kind)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+func requestsRefused(f *fixture) {
+	good := event(1, "mobile", "secret-value")
+	for what, r := range map[string]dedupe.AcquireRequest{
+		"no token":               {Events: []dedupe.Event{good}},
+		"token with a colon":     {Token: "a:b"},
+		"version not digits":     {Token: "t", Events: []dedupe.Event{{Version: "secret-value"}}},
+		"no version":             {Token: "t", Events: []dedupe.Event{{}}},
+		"versions of two widths": {Token: "t", Events: []dedupe.Event{good, {Version: "1"}}},
+		"redrive below 0":        {Token: "t", Events: []dedupe.Event{redrive(good, -1)}},
+		"a value as field name":  {Token: "t", Events: []dedupe.Event{event(1, "secret value", "")}},
+		"no field name":          {Token: "t", Events: []dedupe.Event{event(1, "", "")}},
+	} {
+		_, err := f.store.Acquire(f.Context(), r)
+		f.isFault(what, err)
+	}
+	for what, c := range map[string]dedupe.Completion{
+		"no token":              {},
+		"outcome not a word":    {Token: "t", Done: []dedupe.DoneEvent{done(good, "secret-value")}},
+		"no outcome":            {Token: "t", Done: []dedupe.DoneEvent{done(good, "")}},
+		"redrive below 0":       {Token: "t", Done: []dedupe.DoneEvent{done(redrive(good, -1), "applied")}},
+		"fields but no version": {Token: "t", Done: []dedupe.DoneEvent{{Outcome: "applied", Fields: []string{"mobile"}}}},
+		"a value as field name": {Token: "t", Done: []dedupe.DoneEvent{{Outcome: "applied", Version: "1", Fields: []string{"secret value"}}}},
+	} {
+		_, err := f.store.Complete(f.Context(), c)
+		f.isFault(what, err)
+	}
+}
+
+func (f *fixture) isFault(what string, err error) {
+	f.Helper()
+	if _, ok := errors.AsType[*dedupe.RequestError](err); !ok {
+		f.Errorf("%s: error %v, want a RequestError", what, err)
+		return
+	}
+	if strings.Contains(err.Error(), "secret") {
+		f.Errorf("%s: the error quotes the value: %v", what, err)
+	}
+}
+
+func cancelled(f *fixture) {
+	cause := errors.New("the test is over")
+	ctx, cancel := context.WithCancelCause(f.Context())
+	cancel(cause)
+	_, err := f.store.Acquire(ctx, dedupe.AcquireRequest{Member: f.member, Token: dedupe.NewToken()})
+	if !errors.Is(err, context.Canceled) {
+		f.Errorf("error %v, want context.Canceled", err)
+	}
+	f.equal("holder", f.holder(), dedupe.Token(""))
+}

@@ -1,0 +1,252 @@
+// Package dedupetest has what tests of the state in Redis need: one conformance suite
+// that every kind of Redis server must pass, and a proxy that loses replies.
+package dedupetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"membersync/dedupe"
+)
+
+// Run runs the suite. NewClient returns a client of a reachable server, and has it
+// closed at the end of the test. The server may be shared: each test uses a random
+// prefix of its own, and deletes its keys.
+func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
+	t.Helper()
+	groups := map[string]map[string]func(*fixture){
+		"lease":    leaseTests(),
+		"marks":    markTests(),
+		"versions": versionTests(),
+		"digests":  digestTests(),
+		"limit":    limitTests(),
+		"service":  serviceTests(),
+		"model":    {"any sequence of owners that crash, stall and repeat": modelTest},
+	}
+	for group, tests := range groups {
+		for name, test := range tests {
+			t.Run(group+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				test(newFixture(t, newClient(t)))
+			})
+		}
+	}
+}
+
+// A fixture is a store under a prefix of its own, and a member.
+type fixture struct {
+	*testing.T
+
+	client redis.UniversalClient
+	opts   dedupe.Options
+	store  *dedupe.Store
+	member dedupe.Member
+}
+
+func newFixture(t *testing.T, client redis.UniversalClient) *fixture {
+	t.Helper()
+	f := &fixture{T: t, client: client, member: memberNumber(1), opts: dedupe.Options{
+		Prefix:    "test-" + string(dedupe.NewToken()),
+		Scope:     "scope",
+		DoneTTL:   time.Hour,
+		Lease:     time.Minute,
+		DigestKey: []byte("a key made up for tests"),
+		DigestTTL: time.Hour,
+	}}
+	f.store = f.newStore(func(*dedupe.Options) {})
+	t.Cleanup(f.deleteKeys)
+	return f
+}
+
+func memberNumber(n int) dedupe.Member {
+	return dedupe.NewMember("https://crm.invalid", "corp-test", fmt.Sprintf("FSUID_TEST%04d", n))
+}
+
+// newStore returns another store on the same keys, with options changed.
+func (f *fixture) newStore(change func(*dedupe.Options)) *dedupe.Store {
+	f.Helper()
+	opts := f.opts
+	change(&opts)
+	store, err := dedupe.New(f.client, opts)
+	f.must(err)
+	return store
+}
+
+func (f *fixture) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// equal compares what is with what should be.
+func (f *fixture) equal(what string, got, want any) {
+	f.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// version is a version as the mapper makes them: digits of one width.
+func version(n int) string { return fmt.Sprintf("%020d", n) }
+
+// event makes up event n, whose version is n too, from pairs of field and value.
+func event(n int, pairs ...string) dedupe.Event {
+	e := dedupe.Event{ID: dedupe.NewEventID("topic-test", fmt.Sprintf("evt-test-%d", n), 0, version(n)), Version: version(n)}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		e.Fields = append(e.Fields, dedupe.Field{Name: pairs[i], Value: []byte(pairs[i+1])})
+	}
+	return e
+}
+
+func redrive(e dedupe.Event, n int) dedupe.Event {
+	e.Redrive = n
+	return e
+}
+
+// done is the event with an outcome; its versions move unless it is dead-lettered.
+func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
+	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome}
+	if outcome == "dead_lettered" {
+		return d
+	}
+	d.Version = e.Version
+	for _, field := range e.Fields {
+		d.Fields = append(d.Fields, field.Name)
+	}
+	return d
+}
+
+// ask asks for the lease.
+func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
+	f.Helper()
+	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: t, Events: events})
+	f.must(err)
+	return g
+}
+
+// acquire gets the lease, or ends the test.
+func (f *fixture) acquire(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
+	f.Helper()
+	g := f.ask(t, events...)
+	if g.Held {
+		f.Fatalf("the lease is held for %v more, want it granted", g.Wait)
+	}
+	return g
+}
+
+// complete is in time, or ends the test.
+func (f *fixture) complete(c dedupe.Completion) {
+	f.Helper()
+	if f.completeLate(c) {
+		f.Fatal("the completion is late, want it in time")
+	}
+}
+
+func (f *fixture) completeLate(c dedupe.Completion) bool {
+	f.Helper()
+	c.Member = f.member
+	late, err := f.store.Complete(f.Context(), c)
+	f.must(err)
+	return late
+}
+
+// apply takes the whole way of one event whose fields are sent with success.
+func (f *fixture) apply(e dedupe.Event) {
+	f.Helper()
+	t := dedupe.NewToken()
+	f.acquire(t, e)
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
+}
+
+// verdicts asks what of the events is to be sent, and gives the lease back. Asking
+// drops the digests of the fields that are handed out.
+func (f *fixture) verdicts(events ...dedupe.Event) map[string]string {
+	f.Helper()
+	t := dedupe.NewToken()
+	g := f.acquire(t, events...)
+	f.must(f.store.Release(f.Context(), f.member, t))
+	return fieldVerdicts(g)
+}
+
+func fieldVerdicts(g dedupe.Grant) map[string]string {
+	m := map[string]string{}
+	for _, field := range g.Fields {
+		m[field.Name] = field.Verdict.String()
+	}
+	return m
+}
+
+func (f *fixture) key(name string) string {
+	return f.opts.Prefix + ":{" + f.member.String() + "}:" + name
+}
+
+// expire ends the lease, as its time does.
+func (f *fixture) expire() {
+	f.Helper()
+	f.must(f.client.Del(f.Context(), f.key("lease")).Err())
+}
+
+// holder is the token that holds the lease, if any does.
+func (f *fixture) holder() dedupe.Token {
+	f.Helper()
+	return dedupe.Token(f.client.Get(f.Context(), f.key("lease")).Val())
+}
+
+// versions are those stored, by field.
+func (f *fixture) versions() map[string]string {
+	f.Helper()
+	all, err := f.client.HGetAll(f.Context(), f.key("fields")).Result()
+	f.must(err)
+	return versionsOf(all)
+}
+
+func versionsOf(stored map[string]string) map[string]string {
+	versions := map[string]string{}
+	for name, v := range stored {
+		if field, ok := strings.CutPrefix(name, "v:"); ok {
+			versions[field] = v
+		}
+	}
+	return versions
+}
+
+// eachServer runs fn on each server that holds keys.
+func (f *fixture) eachServer(ctx context.Context, fn func(context.Context, redis.Cmdable) error) error {
+	if cluster, ok := f.client.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return fn(ctx, c) })
+	}
+	return fn(ctx, f.client)
+}
+
+// keys lists the keys of the test.
+func (f *fixture) keys(ctx context.Context) []string {
+	f.Helper()
+	var mu sync.Mutex
+	var keys []string
+	err := f.eachServer(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		iter := c.Scan(ctx, 0, f.opts.Prefix+"*", 1000).Iterator()
+		for iter.Next(ctx) {
+			mu.Lock()
+			keys = append(keys, iter.Val())
+			mu.Unlock()
+		}
+		return iter.Err()
+	})
+	f.must(err)
+	return keys
+}
+
+func (f *fixture) deleteKeys() {
+	ctx := context.WithoutCancel(f.Context())
+	for _, key := range f.keys(ctx) {
+		f.must(f.client.Del(ctx, key).Err())
+	}
+}

@@ -1,0 +1,88 @@
+package dedupetest
+
+import "membersync/dedupe"
+
+func versionTests() map[string]func(*fixture) {
+	return map[string]func(*fixture){
+		"a failed older event is still newest for the fields it alone states": versionsByField,
+		"an older value is superseded and an equal one may be sent again":     olderIsSuperseded,
+		"stale is an event all of whose fields are older":                     staleEvents,
+		"the newest live event wins and of equal ones the last":               newestWins,
+		"a done event wins nothing":                                           doneWinsNothing,
+		"versions move for what was applied, unchanged and superseded alike":  versionsMoveAlike,
+		"versions never go back":                                              versionsNeverGoBack,
+		"a crash between call and complete lets the event be sent again":      crashBeforeComplete,
+	}
+}
+
+func versionsByField(f *fixture) {
+	seven, eight := event(7, "mobile", "a"), event(8, "title", "a")
+	token := dedupe.NewToken()
+	f.acquire(token, seven)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(seven, "dead_lettered")}})
+	f.apply(eight)
+	f.equal("redriven", f.verdicts(redrive(seven, 1)), map[string]string{"mobile": "send"})
+}
+
+func olderIsSuperseded(f *fixture) {
+	f.store = f.newStore(func(o *dedupe.Options) { o.DigestKey = nil })
+	f.apply(event(5, "mobile", "a"))
+	f.equal("older", f.verdicts(event(4, "mobile", "b")), map[string]string{"mobile": "superseded"})
+	other := event(5, "mobile", "a")
+	other.ID = event(99).ID
+	f.equal("equal", f.verdicts(other), map[string]string{"mobile": "send"})
+	f.equal("newer", f.verdicts(event(6, "mobile", "b")), map[string]string{"mobile": "send"})
+}
+
+func staleEvents(f *fixture) {
+	f.apply(event(5, "mobile", "a", "title", "a"))
+	f.apply(event(9, "name", "a"))
+	g := f.acquire(dedupe.NewToken(),
+		event(4, "mobile", "b", "title", "b"), // all older
+		event(6, "mobile", "b", "name", "b"),  // one newer
+		event(3),                              // no fields
+		event(5, "mobile", "a"),               // done
+		event(8, "name", "c", "email", "c"),   // one unheard of
+	)
+	f.equal("stale", g.Stale, []bool{true, false, false, false, false})
+}
+
+func newestWins(f *fixture) {
+	equal := event(3, "title", "c")
+	equal.ID = event(99).ID
+	g := f.acquire(dedupe.NewToken(), event(2, "mobile", "a"), event(3, "mobile", "b", "title", "a"), event(1, "mobile", "c"), equal)
+	f.equal("fields", g.Fields, []dedupe.FieldGrant{
+		{Name: "mobile", Winner: 1, Verdict: dedupe.Send},
+		{Name: "title", Winner: 3, Verdict: dedupe.Send},
+	})
+}
+
+func doneWinsNothing(f *fixture) {
+	f.apply(event(3, "mobile", "b", "title", "b"))
+	g := f.acquire(dedupe.NewToken(), event(3, "mobile", "b", "title", "b"), event(2, "mobile", "a"))
+	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "mobile", Winner: 1, Verdict: dedupe.Superseded}})
+}
+
+func versionsMoveAlike(f *fixture) {
+	applied, unchanged, superseded := event(5, "mobile", "a"), event(7, "title", "a"), event(3, "name", "a", "mobile", "c")
+	token := dedupe.NewToken()
+	f.acquire(token, applied, unchanged, superseded)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{
+		done(applied, "applied"), done(unchanged, "unchanged"), done(superseded, "superseded"),
+	}})
+	f.equal("versions", f.versions(), map[string]string{"mobile": version(5), "title": version(7), "name": version(3)})
+}
+
+func versionsNeverGoBack(f *fixture) {
+	f.apply(event(5, "mobile", "a"))
+	f.apply(event(4, "mobile", "b", "title", "b"))
+	f.equal("versions", f.versions(), map[string]string{"mobile": version(5), "title": version(4)})
+}
+
+func crashBeforeComplete(f *fixture) {
+	f.apply(event(1, "mobile", "a"))
+	f.acquire(dedupe.NewToken(), event(2, "mobile", "b")) // sent, and then the process died
+	f.expire()
+	f.equal("an older event", f.verdicts(event(1, "mobile", "a")), map[string]string{})
+	f.equal("the event again", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
+}

@@ -1,0 +1,39 @@
+package dedupe
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+)
+
+// A digester computes HMAC(member, field, value) over and over with one key.
+type digester struct {
+	mac    hash.Hash // nil: digests are off
+	member Member
+	buf    []byte
+}
+
+func (s *Store) digester(m Member, on bool) *digester {
+	d := &digester{member: m}
+	if on && len(s.opts.DigestKey) > 0 {
+		d.mac = hmac.New(sha256.New, s.opts.DigestKey)
+	}
+	return d
+}
+
+// sum returns 128 bits of the digest as text, or the empty text if digests are off.
+func (d *digester) sum(f Field) string {
+	if d.mac == nil {
+		return ""
+	}
+	d.mac.Reset()
+	d.buf = append(d.buf[:0], d.member.sum[:]...)
+	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(len(f.Name)))
+	d.buf = append(d.buf, f.Name...)
+	d.mac.Write(d.buf)
+	d.mac.Write(f.Value)
+	d.buf = d.mac.Sum(d.buf[:0])
+	return base64.RawStdEncoding.EncodeToString(d.buf[:16])
+}

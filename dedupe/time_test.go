@@ -1,0 +1,170 @@
+package dedupe_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"membersync/dedupe"
+)
+
+func options() dedupe.Options {
+	return dedupe.Options{
+		Prefix: "t", Scope: "s", DoneTTL: time.Hour, Lease: 25 * time.Second,
+		DigestKey: []byte("a key made up for tests"), DigestTTL: time.Hour,
+	}
+}
+
+func newStore(tb testing.TB, client redis.UniversalClient, change func(*dedupe.Options)) *dedupe.Store {
+	tb.Helper()
+	opts := options()
+	if change != nil {
+		change(&opts)
+	}
+	store, err := dedupe.New(client, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return store
+}
+
+// apply takes the whole way of an event that states one field.
+func apply(tb testing.TB, s *dedupe.Store, m dedupe.Member, n int, value string) dedupe.Grant {
+	tb.Helper()
+	fields := []dedupe.Field{{Name: "mobile", Value: []byte(value)}}
+	token, version := dedupe.NewToken(), fmt.Sprintf("%020d", n)
+	e := dedupe.Event{ID: dedupe.NewEventID("topic", version, 0, version), Version: version, Fields: fields}
+	g, err := s.Acquire(tb.Context(), dedupe.AcquireRequest{Member: m, Token: token, Events: []dedupe.Event{e}})
+	if err != nil || g.Held {
+		tb.Fatal("acquire:", g.Held, err)
+	}
+	c := dedupe.Completion{Member: m, Token: token, Sent: fields, Done: []dedupe.DoneEvent{
+		{ID: e.ID, Outcome: "applied", Version: version, Fields: []string{"mobile"}},
+	}}
+	if g.Fields[0].Verdict != dedupe.Send {
+		c.Sent = nil
+	}
+	if late, err := s.Complete(tb.Context(), c); err != nil || late {
+		tb.Fatal("complete:", late, err)
+	}
+	return g
+}
+
+func TestDigestAge(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		after []time.Duration // when the same value comes again
+		want  []dedupe.FieldVerdict
+	}{
+		"young":               {[]time.Duration{time.Hour - time.Millisecond}, []dedupe.FieldVerdict{dedupe.Unchanged}},
+		"old":                 {[]time.Duration{time.Hour}, []dedupe.FieldVerdict{dedupe.Send}},
+		"the clock went back": {[]time.Duration{-time.Minute}, []dedupe.FieldVerdict{dedupe.Send}},
+		"unchanged makes no younger": {
+			[]time.Duration{40 * time.Minute, 80 * time.Minute, 100 * time.Minute},
+			[]dedupe.FieldVerdict{dedupe.Unchanged, dedupe.Send, dedupe.Unchanged},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, client := newMini(t)
+			m.ClockTTL(false)
+			m.SetTime(start)
+			s, member := newStore(t, client, nil), dedupe.NewMember("b", "c", "u")
+			apply(t, s, member, 1, "a")
+			for i, after := range tt.after {
+				m.SetTime(start.Add(after))
+				if got := apply(t, s, member, 2+i, "a").Fields[0].Verdict; got != tt.want[i] {
+					t.Errorf("after %v: %v, want %v", after, got, tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+// A call as the vendor may see it: at any one moment from its send to its answer.
+type call struct {
+	id             string
+	sent, answered time.Time
+}
+
+// TestNoWindowSeesMoreThanTheLimit moves the server's clock by hand between permits, sends and answers. For any window
+// of time, the calls open at any moment of it are no more than the limit: so no choice
+// of moments makes the vendor count more.
+func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
+	t.Parallel()
+	mini, client := newMini(t)
+	runs := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		runs++
+		store := newStore(t, client, func(o *dedupe.Options) { o.Scope = fmt.Sprint(runs) })
+		limit := rapid.IntRange(1, 8).Draw(rt, "limit")
+		window := time.Duration(rapid.IntRange(1, 50).Draw(rt, "window")) * time.Millisecond
+		const hold = 20 * time.Millisecond
+		now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+		var open, over []call
+		for i := range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 12_000).Draw(rt, "µs")) * time.Microsecond)
+			mini.SetTime(now)
+			open, over = endSome(rt, store, open, over, now, hold)
+			id := fmt.Sprint(i)
+			ok, wait, _, err := store.Permit(t.Context(), dedupe.PermitRequest{
+				Limit: limit, Window: window, Rank: rapid.IntRange(0, 2).Draw(rt, "rank"), ID: id, Hold: hold,
+			})
+			switch {
+			case err != nil:
+				rt.Fatal(err)
+			case ok:
+				open = append(open, call{id: id, sent: now})
+			case wait <= 0 || wait > max(window, time.Second):
+				rt.Fatalf("refused with a wait of %v", wait)
+			}
+		}
+		for _, c := range open {
+			over = append(over, call{c.id, c.sent, c.sent.Add(hold)})
+		}
+		for _, c := range over {
+			inWindow(rt, over, c.answered, window, limit)
+			inWindow(rt, over, c.sent.Add(-window), window, limit)
+		}
+	})
+}
+
+// endSome ends some of the open calls: answered now, given back unsent, or forgotten by
+// a process that died, whose call then is over at its deadline.
+func endSome(t *rapid.T, s *dedupe.Store, open, over []call, now time.Time, hold time.Duration) ([]call, []call) {
+	var still []call
+	for _, c := range open {
+		deadline := c.sent.Add(hold)
+		switch end := rapid.SampledFrom([]string{"not", "answered", "given back"}).Draw(t, "end"); {
+		case !now.Before(deadline):
+			over = append(over, call{c.id, c.sent, deadline})
+		case end == "answered":
+			must(t, s.PermitDone(t.Context(), c.id, true))
+			over = append(over, call{c.id, c.sent, now})
+		case end == "given back":
+			must(t, s.PermitDone(t.Context(), c.id, false))
+		default:
+			still = append(still, c)
+		}
+	}
+	return still, over
+}
+
+func must(t *rapid.T, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func inWindow(t *rapid.T, calls []call, from time.Time, window time.Duration, limit int) {
+	to := from.Add(window)
+	seen := slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return c.sent.After(to) || c.answered.Before(from) })
+	if len(seen) > limit {
+		t.Fatalf("the window from %v to %v sees %d calls, want at most %d", from, to, len(seen), limit)
+	}
+}
