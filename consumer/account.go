@@ -28,8 +28,9 @@ type generation struct {
 	partitions []*partition
 	buffer     *buffer
 	commitNow  chan struct{} // the group had nothing stored: commit where we begin
+	revoked    bool
 	pending    int           // events in lanes
-	drained    chan struct{} // closed when the partitions are revoked and no event is pending
+	drained    chan struct{} // closed when it is revoked and no event is pending
 }
 
 // finish takes an event off the account for good. The engine's lock is held.
@@ -63,7 +64,7 @@ func (g *generation) eventGone() {
 }
 
 func (g *generation) checkDrained() {
-	if g.pending > 0 || len(g.partitions) == 0 || !g.partitions[0].revoked {
+	if g.pending > 0 || !g.revoked {
 		return
 	}
 	select {

@@ -37,7 +37,8 @@ type engine struct {
 	probes   int                       // runs under way that are probes
 	noLetter bool                      // the dead-letter topic does not take letters
 	room     map[laneKey]chan struct{} // closed when a full lane has shrunk
-	progress time.Time                 // when an event last ended, for the watchdog
+	noPermit time.Time                 // not to ask for a permit before
+	progress time.Time                 // when a run last came to something, for the watchdog
 }
 
 func newEngine(cfg *Config, parts *Parts) *engine {
@@ -134,7 +135,7 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 		return nil, earliest(until, a.Until), false
 	}
 	if e.parts.Limiter != nil {
-		return nil, until, true
+		return nil, earliest(until, e.noPermit), !e.noPermit.After(now)
 	}
 	return e.takeOpen(now), until, false
 }
@@ -170,7 +171,7 @@ func (e *engine) take(now time.Time, q *queue) *run {
 func (e *engine) execute(ctx context.Context, r *run) {
 	v := e.process(ctx, r)
 	for _, end := range v.ended {
-		e.report(end)
+		e.report(ctx, end)
 	}
 	e.settlePermit(ctx, r)
 	e.settle(time.Now(), r, v)
@@ -181,11 +182,11 @@ func (e *engine) execute(ctx context.Context, r *run) {
 func (e *engine) settle(now time.Time, r *run, v verdict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.progress = now
 	gone := make([]*event, 0, len(v.ended))
 	for _, end := range v.ended {
 		gone = append(gone, end.event)
 		end.event.finish()
-		e.progress = now
 	}
 	for _, ev := range r.batch { // taken away while it ran, and not finished: somebody else's now
 		if ev.rec.part.revoked && !slices.Contains(gone, ev) {
@@ -278,6 +279,7 @@ func (e *engine) makeRoom(key laneKey) {
 func (e *engine) revoke(g *generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	g.revoked = true
 	for _, p := range g.partitions {
 		p.revoked = true
 	}

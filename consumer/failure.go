@@ -25,11 +25,11 @@ const (
 func (e *engine) failed(ctx context.Context, r *run, w *work, err error) verdict {
 	now := time.Now()
 	j := judge(ctx, err, now, e.cfg.QuotaReset)
-	switch j.kind {
-	case kindAbandon: // stopping: the lease runs out by itself
+	if j.kind == kindAbandon { // stopping: the lease runs out by itself
 		r.sent = true
 		return verdict{}
-	case kindNotSent:
+	}
+	if j.kind == kindNotSent {
 		return e.again(ctx, r, w, verdict{})
 	}
 	r.called, r.sent = true, j.err.Sent

@@ -43,7 +43,7 @@ func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) err
 		}
 		ev.key.alone = fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
 	case res.Event.Ignored != "":
-		s.engine.report(ending{event: ev, outcome: Ignored})
+		s.engine.report(ctx, ending{event: ev, outcome: Ignored})
 		s.engine.settleAlone(rec)
 		return nil
 	default:

@@ -84,7 +84,7 @@ func (m *Metrics) zero(codes []int) {
 		m.commits.WithLabelValues(result)
 	}
 	for i := range gate.NumCauses {
-		m.pauses.WithLabelValues(gate.Cause(i).String()) //nolint:gosec // an index of the causes
+		m.pauses.WithLabelValues(gate.Cause(i).String())
 	}
 	m.pauses.WithLabelValues("kafka")
 	m.pauses.WithLabelValues("dlq")

@@ -27,7 +27,9 @@ func (s *Service) read(ctx context.Context, p *partition, stored source.Committe
 			continue
 		case err != nil:
 			s.fetchFailed(ctx, p, err)
-			sleep(ctx, retry.Next(err))
+			if sleep(ctx, retry.Next(err)) != nil {
+				return
+			}
 			continue
 		}
 		retry.Reset()

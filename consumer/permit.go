@@ -28,7 +28,7 @@ func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
 			e.redisFailed(ctx, "permit", err)
 			return nil, time.Now()
 		case !granted:
-			return nil, time.Now().Add(max(wait, time.Millisecond))
+			return nil, e.permitRefused(time.Now(), wait)
 		}
 	}
 	e.mu.Lock()
@@ -40,6 +40,16 @@ func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
 	}
 	r.permit = p.id
 	return r, time.Time{}
+}
+
+// permitRefused keeps the engine from asking again before a place can be free. Waiting
+// for the vendor's limit is no standstill.
+func (e *engine) permitRefused(now time.Time, wait time.Duration) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noPermit = now.Add(max(wait, time.Millisecond))
+	e.progress = now
+	return e.noPermit
 }
 
 func (e *engine) takeSpare() permit {

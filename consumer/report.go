@@ -20,7 +20,7 @@ func levelOf(ctx context.Context) slog.Level {
 }
 
 // report tells the observer, the metrics and the log what became of an event.
-func (e *engine) report(end ending) {
+func (e *engine) report(ctx context.Context, end ending) {
 	ev := end.event
 	p, src := ev.rec.part, ev.rec.src
 	level, reason := slog.LevelDebug, ""
@@ -33,7 +33,6 @@ func (e *engine) report(end ending) {
 		Topic: p.topic, Partition: p.id, Offset: src.Offset,
 		Event: ev.mapped, Outcome: end.outcome, Reason: reason, LeftOut: end.leftOut,
 	})
-	ctx := context.Background()
 	if !e.log.Enabled(ctx, level) {
 		return
 	}

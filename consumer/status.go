@@ -67,24 +67,24 @@ func (s *Service) Ready() (ok bool, cause string) {
 	return true, s.engine.pauseText()
 }
 
-// stuckAfter is how long events may lie in memory without one ending or a known cause.
+// stuckAfter is far longer than any run may take: its call, its lease and Redis are all bounded.
 const stuckAfter = 5 * time.Minute
 
-// Live reports whether a restart would help: it would if events lie in memory, none has ended
-// for minutes, and nothing explains it. It is safe for concurrent use.
+// Live reports whether a restart would help: it would if runs are under way or could be, and none
+// has come to anything for minutes. It is safe for concurrent use.
 func (s *Service) Live() (ok bool, why string) { return s.engine.live(time.Now()) }
 
 func (e *engine) live(now time.Time) (ok bool, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	waiting := e.lanes.Items()+e.letters.Items() > 0
-	explained := len(e.gate.Causes()) > 0 || e.lanes.Parked()+e.letters.Parked() > 0
-	if !waiting || explained || e.progress.IsZero() {
-		e.progress = now // nothing to make progress with
+	running := e.busy+e.burying > 0
+	could := e.letters.Ready(now) || (e.lanes.Ready(now) && e.gate.Peek(now).Open)
+	if (!running && !could) || e.progress.IsZero() {
+		e.progress = now // nothing to come to anything
 		return true, ""
 	}
 	if stuck := now.Sub(e.progress); stuck > stuckAfter {
-		return false, "no event has ended for " + stuck.Round(time.Second).String()
+		return false, "nothing has come of any work for " + stuck.Round(time.Second).String()
 	}
 	return true, ""
 }

@@ -77,7 +77,7 @@ func IsUnavailable(err error) bool {
 
 // isTemporary adds to the library's judgement what a restarting broker answers too.
 func isTemporary(code kafka.Error) bool {
-	switch code { //nolint:exhaustive // the other hundred are the library's to judge
+	switch code {
 	case kafka.Unknown, kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable:
 		return true
 	default:

@@ -94,7 +94,7 @@ func (g *Gate) Ask(now time.Time) Answer {
 		return Answer{Until: until}
 	}
 	for i := range g.pauses {
-		g.pauses[i].spend(now, Cause(i)) //nolint:gosec // an index of the causes
+		g.pauses[i].spend(now, Cause(i))
 	}
 	return Answer{Open: true, Probe: true}
 }
@@ -140,7 +140,7 @@ func (g *Gate) Unspent(now time.Time) {
 func (g *Gate) Succeeded() []Cause {
 	var ended []Cause
 	for i := range g.pauses {
-		if c := Cause(i); g.pauses[i].on && c.ofCRM() { //nolint:gosec // an index of the causes
+		if c := Cause(i); g.pauses[i].on && c.ofCRM() {
 			g.pauses[i] = pause{}
 			ended = append(ended, c)
 		}
@@ -163,7 +163,7 @@ func (g *Gate) Causes() []Cause {
 	var causes []Cause
 	for i := range g.pauses {
 		if g.pauses[i].on {
-			causes = append(causes, Cause(i)) //nolint:gosec // an index of the causes
+			causes = append(causes, Cause(i))
 		}
 	}
 	return causes

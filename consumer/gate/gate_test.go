@@ -98,7 +98,7 @@ func TestWaitsGrowToTheCausesBound(t *testing.T) {
 		gate.Operator: time.Minute, gate.Redis: 2 * time.Second,
 	}
 	for i := range gate.NumCauses {
-		c := gate.Cause(i) //nolint:gosec // an index of the causes
+		c := gate.Cause(i)
 		var g gate.Gate
 		now := at(0)
 		g.Close(now, c, 0)

@@ -129,7 +129,7 @@ func FuzzLanes(f *testing.F) {
 		for range min(int(steps), 2000) {
 			switch rnd.IntN(4) {
 			case 0:
-				key := string(rune('a' + rnd.IntN(5)))
+				key := string("abcde"[rnd.IntN(5)])
 				ls.Add(key, serial)
 				want[key] = append(want[key], serial)
 				serial++

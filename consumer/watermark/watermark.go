@@ -92,7 +92,7 @@ func (w *Watermark) Open() int { return w.open }
 func (w *Watermark) find(offset int64) int {
 	lo, hi := w.head, len(w.entries)
 	for lo < hi {
-		mid := int(uint(lo+hi) >> 1) //nolint:gosec // a sum of two slice indexes is never negative
+		mid := int(uint(lo+hi) >> 1)
 		if w.entries[mid].offset < offset {
 			lo = mid + 1
 		} else {
