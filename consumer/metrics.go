@@ -108,19 +108,19 @@ func (m *Metrics) deadLetter(reason string) { m.dead.WithLabelValues(reason).Inc
 func (m *Metrics) callBegins() { m.inFlight.Inc() }
 
 // callEnds counts a call that was made; one that was given up before its send is none.
-func (m *Metrics) callEnds(took time.Duration, events int, err error) {
+func (m *Metrics) callEnds(took time.Duration, w *work, err error) {
 	m.inFlight.Dec()
 	if errors.Is(err, crmapi.ErrTooLate) {
 		return
 	}
 	m.callDuration.Observe(took.Seconds())
-	m.callEvents.Observe(float64(events))
+	m.callEvents.Observe(float64(len(w.events)))
 	class, code := crmapi.ClassSuccess, "0"
 	if err != nil {
 		class, code = m.classify(err)
 	} else {
 		m.lastSuccess.SetToCurrentTime()
-		m.saved.Add(float64(events - 1))
+		m.saved.Add(float64(len(w.givers) - 1)) // the others of the fold count by their outcome
 	}
 	m.calls.WithLabelValues(class.String(), code).Inc()
 }

@@ -113,7 +113,7 @@ func (e *engine) send(ctx context.Context, r *run, w *work) verdict {
 	start := time.Now()
 	e.parts.Metrics.callBegins()
 	_, err := e.parts.CRM.Modify(ctx, crmapi.Call{Update: w.update, SendBy: sendBy, BeforeResend: e.permitForResend(r)})
-	e.parts.Metrics.callEnds(time.Since(start), len(w.events), err)
+	e.parts.Metrics.callEnds(time.Since(start), w, err)
 	if err == nil {
 		r.called, r.sent = true, true
 		e.observeCall(w, nil)

@@ -40,8 +40,10 @@ func (in *invocation) runService(ctx context.Context) int {
 		return exitUsage
 	}
 	defer parts.Close()
-	run := &running{cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
-		version: buildOf(in.Version), observer: in.Observer}
+	run := &running{
+		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
+		version: buildOf(in.Version), observer: in.Observer,
+	}
 	return run.status(ctx, run.all(ctx, in.serve))
 }
 
