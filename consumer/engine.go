@@ -26,19 +26,21 @@ type engine struct {
 	kick  chan struct{} // something changed: look again
 	runs  sync.WaitGroup
 
-	mu       sync.Mutex // guards everything below, and the partitions' accounts
-	lanes    *queue     // of members
-	letters  *queue     // of records and events without a member
-	busy     int        // call slots in use
-	burying  int        // letter slots in use
-	gate     gate.Gate
-	health   *health.Monitor[dedupe.Member]
-	spare    permit
-	probes   int                       // runs under way that are probes
-	noLetter bool                      // the dead-letter topic does not take letters
-	room     map[laneKey]chan struct{} // closed when a full lane has shrunk
-	noPermit time.Time                 // not to ask for a permit before
-	progress time.Time                 // when a run last came to something, for the watchdog
+	mu          sync.Mutex // guards everything below, and the partitions' accounts
+	lanes       *queue     // of members
+	letters     *queue     // of records and events without a member
+	busy        int        // call slots in use
+	burying     int        // letter slots in use
+	gate        gate.Gate
+	health      *health.Monitor[dedupe.Member]
+	spare       permit
+	probes      int                       // runs under way that are probes
+	noLetter    bool                      // the dead-letter topic does not take letters
+	room        map[laneKey]chan struct{} // closed when a full lane has shrunk
+	refusedOnly *dedupe.Member            // the member that met an operator's error first, since a call last succeeded
+	refusedMore bool                      // and others did too
+	noPermit    time.Time                 // not to ask for a permit before
+	progress    time.Time                 // when a run last came to something, for the watchdog
 }
 
 func newEngine(cfg *Config, parts *Parts) *engine {
@@ -60,7 +62,7 @@ type run struct {
 	probe  bool   // it is to find out whether a pause can end
 	called bool   // it came to an answer of the CRM, good or bad
 	sent   bool   // a call may have reached the CRM
-	permit string // its place in the rate limit; empty if there is none
+	permit permit // its place in the rate limit; the zero value if there is none
 }
 
 // A verdict is what a run came to.
@@ -83,7 +85,7 @@ func (e *engine) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		until := e.start(ctx)
-		e.returnStale(ctx)
+		until = earliest(until, e.returnStale(ctx))
 		wait := time.Hour
 		if !until.IsZero() {
 			wait = max(time.Until(until), 0)

@@ -88,8 +88,25 @@ func choose(l *lane) []*event {
 	case len(s.suspects) > 0:
 		return s.suspects[:(len(s.suspects)+1)/2]
 	default:
-		return waiting[:min(len(waiting), maxFold)]
+		return distinct(waiting[:min(len(waiting), maxFold)])
 	}
+}
+
+// distinct takes each event once. A second delivery waits for the first to end: beside it, its later
+// version could win over an event that the first delivery loses to.
+func distinct(events []*event) []*event {
+	if len(events) == 1 {
+		return events
+	}
+	seen := make(map[dedupe.EventID]bool, len(events))
+	batch := make([]*event, 0, len(events))
+	for _, ev := range events {
+		if !seen[ev.id] {
+			seen[ev.id] = true
+			batch = append(batch, ev)
+		}
+	}
+	return batch
 }
 
 func doomedOf(events []*event) []*event {

@@ -36,7 +36,7 @@ func (e *engine) failed(ctx context.Context, r *run, w *work, err error) verdict
 	e.observeCall(w, err)
 	e.logFailure(ctx, r, w, j)
 	w.unanswered = w.unanswered || j.lost
-	e.countTrials(now, w, j)
+	e.countTrials(now, r, w, j)
 	switch j.kind {
 	case kindPoison:
 		e.callSucceeded(ctx, r) // the CRM works; it is this update that it does not want
@@ -47,6 +47,7 @@ func (e *engine) failed(ctx context.Context, r *run, w *work, err error) verdict
 		return e.again(ctx, r, w, verdict{})
 	case kindOperator:
 		e.pause(ctx, j.cause, j.floor)
+		e.suspectOperator(now, r)
 	case kindTransient:
 		e.callFailed(ctx, now, r)
 	case kindAbandon, kindNotSent: // handled above
@@ -69,6 +70,21 @@ func (e *engine) throttleAll(ctx context.Context, j judgement) {
 	if err := e.parts.Limiter.Throttle(ctx, max(j.floor, time.Second)); err != nil {
 		e.log.LogAttrs(ctx, levelOf(ctx), "other instances not told of the throttling", errAttr(err))
 	}
+}
+
+// suspectOperator lets another member probe at once while only one has met an operator's error: that
+// one's own further tries prove nothing.
+func (e *engine) suspectOperator(now time.Time, r *run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.refusedOnly == nil {
+		e.refusedOnly = &r.lane.Key.member
+	}
+	if *e.refusedOnly == r.lane.Key.member && !e.refusedMore {
+		e.gate.Again(now, gate.Operator)
+		return
+	}
+	e.refusedMore = true
 }
 
 // again lets the lane have another try. After an answer the lease is given back, so that the next
@@ -105,6 +121,7 @@ func (e *engine) refused(ctx context.Context, r *run, w *work, j judgement) verd
 func (e *engine) condemn(ctx context.Context, r *run, w *work, j judgement, events []*event) verdict {
 	for _, ev := range events {
 		ev.doom = &doom{reason: j.final, text: j.err.Error(), at: time.Now()}
+		ev.trials.attempts, ev.trials.last = max(ev.trials.attempts, 1), j.err // also if the fold overtook its values
 	}
 	r.lane.State.pin, r.lane.State.suspects, r.lane.State.backoff = nil, nil, nil
 	return e.bury(ctx, r, events, w)
@@ -168,10 +185,11 @@ func (w *work) notStale() []*event {
 }
 
 // countTrials keeps the facts of a failed call with the events that were in it.
-func (e *engine) countTrials(now time.Time, w *work, j judgement) {
+func (e *engine) countTrials(now time.Time, r *run, w *work, j judgement) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	healthy, clock := e.health.Healthy(now), e.health.Clock(now)
+	quick := j.quick && !r.probe && !e.gate.Paused(gate.Outage)
 	for _, ev := range w.givers {
 		t := &ev.trials
 		if t.first.IsZero() {
@@ -179,7 +197,7 @@ func (e *engine) countTrials(now time.Time, w *work, j judgement) {
 		}
 		t.attempts++
 		t.last = j.err
-		if j.quick || (healthy && j.kind != kindPause) {
+		if quick || (healthy && j.kind != kindPause) {
 			t.counted++
 		}
 	}

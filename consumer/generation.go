@@ -27,6 +27,7 @@ func (s *Service) serve(ctx context.Context, gen *kafka.Generation) {
 	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var readers sync.WaitGroup
 	s.status.assigned(g)
+	s.kafkaWorks(ctx, joining)
 	readers.Go(func() { s.readAll(readCtx, g) })
 	s.commitUntil(readCtx, g, ctx.Done())
 
@@ -35,6 +36,9 @@ func (s *Service) serve(ctx context.Context, gen *kafka.Generation) {
 	s.engine.revoke(g)
 	s.drain(context.WithoutCancel(ctx), g)
 	s.status.unassigned(g)
+	for _, p := range g.partitions { // not ours to worry about any more
+		s.kafkaFails(p.id, false)
+	}
 }
 
 func (s *Service) newGeneration(gen *kafka.Generation) *generation {

@@ -24,6 +24,9 @@ func (s *Service) take(ctx context.Context, p *partition, src source.Record) err
 	s.parts.Observer.Arrived(in, results)
 	rec := &record{part: p, src: src, size: size, open: len(results)}
 	s.engine.begin(rec)
+	if len(results) == 0 { // a mapping says nothing of nobody
+		s.engine.settleEmpty(rec)
+	}
 	for i, res := range results {
 		if err := s.place(ctx, rec, res); err != nil {
 			s.engine.abandon(rec, len(results)-i)
@@ -77,6 +80,13 @@ func (e *engine) abandon(rec *record, n int) {
 	for range n {
 		(&event{rec: rec}).finish()
 	}
+}
+
+// settleEmpty finishes a record that holds no event.
+func (e *engine) settleEmpty(rec *record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec.close()
 }
 
 // settleAlone finishes an event that needs no lane.

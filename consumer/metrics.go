@@ -39,11 +39,11 @@ const (
 	pathLive  = "live"
 )
 
-// NewMetrics registers the metrics. The codes are those of the CRM that get a label value
-// of their own; all others count as other.
-func NewMetrics(reg prometheus.Registerer, codes []int) *Metrics {
+// NewMetrics registers the metrics. The codes of the table get a label value of their
+// own; all others count as other.
+func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 	m := &Metrics{
-		registry: reg, codes: make(map[int]bool, len(codes)),
+		registry: reg, codes: make(map[int]bool),
 		events:       counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
 		latency:      histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.", "path"),
 		dead:         counters("dead_letters_total", "Dead letters written, by reason.", "reason"),
@@ -61,12 +61,12 @@ func NewMetrics(reg prometheus.Registerer, codes []int) *Metrics {
 	}
 	reg.MustRegister(m.events, m.latency, m.dead, m.calls, m.callDuration, m.callEvents, m.inFlight, m.saved,
 		m.pauses, m.commits, m.rebalances, m.gaps, m.lateCalls, m.lastSuccess)
-	m.zero(codes)
+	m.zero(table)
 	return m
 }
 
 // zero makes every series exist from the start: a rate over a series that appears later misses its first step.
-func (m *Metrics) zero(codes []int) {
+func (m *Metrics) zero(table crmapi.Table) {
 	for _, o := range Outcomes() {
 		m.events.WithLabelValues(string(o), pathLive)
 	}
@@ -74,12 +74,15 @@ func (m *Metrics) zero(codes []int) {
 	for _, r := range dlq.Reasons() {
 		m.dead.WithLabelValues(string(r))
 	}
-	for _, code := range codes {
+	for _, code := range table.Codes() {
+		row, _ := table.Lookup(code)
 		m.codes[code] = true
+		m.calls.WithLabelValues(row.Class.String(), strconv.Itoa(code))
 	}
 	for _, c := range crmapi.Classes() {
 		m.calls.WithLabelValues(c.String(), codeOther)
 	}
+	m.calls.WithLabelValues(crmapi.ClassSuccess.String(), "0")
 	for _, result := range []string{"ok", "failed", "fenced"} {
 		m.commits.WithLabelValues(result)
 	}

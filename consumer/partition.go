@@ -11,6 +11,9 @@ import (
 	"membersync/crmapi"
 )
 
+// errMovedBounds: the log holds the offset after all. Fetch again.
+var errMovedBounds = errors.New("consumer: the log's bounds have moved")
+
 // read brings one partition's records into the lanes until the context ends.
 func (s *Service) read(ctx context.Context, p *partition, stored source.Committed, groupIsNew bool) {
 	offset, err := s.begin(ctx, p, stored, groupIsNew)
@@ -23,8 +26,10 @@ func (s *Service) read(ctx context.Context, p *partition, stored source.Committe
 		var gone *source.OutOfRangeError
 		switch {
 		case errors.As(err, &gone):
-			offset = s.jump(ctx, p, gone)
-			continue
+			if offset, err = s.jump(ctx, p, offset); err == nil {
+				continue
+			}
+			fallthrough
 		case err != nil:
 			s.fetchFailed(ctx, p, err)
 			if sleep(ctx, retry.Next(err)) != nil {
@@ -33,7 +38,7 @@ func (s *Service) read(ctx context.Context, p *partition, stored source.Committe
 			continue
 		}
 		retry.Reset()
-		s.fetchWorks(ctx)
+		s.kafkaWorks(ctx, p.id)
 		s.engine.setEnd(p, batch.HighWatermark)
 		for _, rec := range batch.Records {
 			if s.take(ctx, p, rec) != nil {
@@ -52,7 +57,7 @@ func (s *Service) begin(ctx context.Context, p *partition, stored source.Committ
 	for {
 		offset, err := s.startOffset(ctx, p, stored, groupIsNew)
 		if err == nil {
-			s.engine.open(p, offset, stored.Offset)
+			s.engine.open(p, offset, stored)
 			if stored.Offset < 0 {
 				p.gen.commitSoon()
 			}
@@ -87,15 +92,15 @@ func (s *Service) startOffset(ctx context.Context, p *partition, stored source.C
 // sameTopic compares the record below the committed offset with what was stored
 // with the commit: if it is another one, the topic was made again under its name.
 func (s *Service) sameTopic(ctx context.Context, p *partition, stored source.Committed, first int64) (int64, error) {
-	below := stored.Offset - 1
-	if stored.Stamp.Offset != below || below < first {
+	at := stored.Stamp.Offset
+	if at < first || at >= stored.Offset { // it is gone, or none was stored
 		return stored.Offset, nil
 	}
-	batch, err := s.log.Fetch(ctx, p.topic, p.id, below)
+	batch, err := s.log.Fetch(ctx, p.topic, p.id, at)
 	if err != nil {
 		return 0, err
 	}
-	if len(batch.Records) == 0 || batch.Records[0].Offset != below || sameStamp(batch.Records[0], stored.Stamp) {
+	if len(batch.Records) == 0 || batch.Records[0].Offset != at || sameStamp(batch.Records[0], stored.Stamp) {
 		return stored.Offset, nil
 	}
 	s.gap(ctx, p, "the record below the committed offset is another one: the topic was recreated", stored.Offset, first, 1)
@@ -106,18 +111,24 @@ func sameStamp(r source.Record, stamp watermark.Stamp) bool {
 	return r.Time.UnixMilli() == stamp.Time.UnixMilli()
 }
 
-// jump goes on from the log's start when the log no longer holds the offset to fetch.
-func (s *Service) jump(ctx context.Context, p *partition, gone *source.OutOfRangeError) int64 {
-	to := max(gone.LogStart, 0)
-	if gone.Offset < to {
-		s.gap(ctx, p, "records were deleted before they were read", gone.Offset, to, to-gone.Offset)
-		s.engine.skip(p, to)
-		return to
+// jump goes on from the log's start when the log no longer holds the offset to fetch. The
+// error's own bounds are not used: real brokers leave the log's start out of it.
+func (s *Service) jump(ctx context.Context, p *partition, from int64) (int64, error) {
+	first, end, err := s.offsets.Bounds(ctx, p.topic, p.id)
+	switch {
+	case err != nil:
+		return from, err
+	case from < first:
+		s.gap(ctx, p, "records were deleted before they were read", from, first, first-from)
+		s.engine.skip(p, first)
+		return first, nil
+	case from > end:
+		// It was recreated, or lost its end. The account begins anew, since offsets are used again.
+		s.gap(ctx, p, "the log ends below the offset to read: it was recreated or lost its end", from, first, 1)
+		s.engine.reopen(p, first)
+		return first, nil
 	}
-	// The log ends below: it was recreated, or lost its end. The account begins anew, since offsets are used again.
-	s.gap(ctx, p, "the log ends below the offset to read: it was recreated or lost its end", gone.Offset, to, 1)
-	s.engine.reopen(p, to)
-	return to
+	return from, errMovedBounds
 }
 
 func (s *Service) gap(ctx context.Context, p *partition, what string, from, to, records int64) {
@@ -128,10 +139,13 @@ func (s *Service) gap(ctx context.Context, p *partition, what string, from, to, 
 }
 
 // open begins the account of a partition.
-func (e *engine) open(p *partition, offset, stored int64) {
+func (e *engine) open(p *partition, offset int64, stored source.Committed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p.mark, p.committed, p.end = watermark.New(offset), stored, offset
+	p.mark, p.committed, p.end = watermark.New(offset), stored.Offset, offset
+	if offset == stored.Offset {
+		p.mark.Restore(stored.Stamp)
+	}
 }
 
 // reopen begins the account anew at a lower offset. Records of the old account

@@ -10,7 +10,7 @@ import (
 // A permit is a place in the rate limit's window.
 type permit struct {
 	id    string
-	drawn time.Time // or handed on
+	drawn time.Time
 }
 
 // spareFor bounds how long a permit that a run did not need is kept for the next
@@ -20,6 +20,10 @@ const spareFor = time.Second
 // withPermit draws a permit and takes a lane for it. Without a permit it returns when to try again.
 func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
 	p := e.takeSpare()
+	if p.stale(time.Now()) {
+		e.permitDone(ctx, p.id, false)
+		p = permit{}
+	}
 	if p.id == "" {
 		p = permit{id: rand.Text(), drawn: time.Now()}
 		granted, wait, err := e.parts.Limiter.Permit(ctx, p.id)
@@ -38,7 +42,7 @@ func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
 		e.keepOrReturn(ctx, p)
 		return nil, time.Now().Add(spareFor)
 	}
-	r.permit = p.id
+	r.permit = p
 	return r, time.Time{}
 }
 
@@ -60,31 +64,44 @@ func (e *engine) takeSpare() permit {
 	return p
 }
 
-// returnStale gives back a spare permit that no lane has wanted for a while.
-func (e *engine) returnStale(ctx context.Context) {
+// returnStale gives back a spare permit that no lane has wanted for a while, and
+// returns when to look at the one that there is.
+func (e *engine) returnStale(ctx context.Context) time.Time {
 	e.mu.Lock()
-	stale := e.spare.id != "" && time.Since(e.spare.drawn) >= spareFor
-	e.mu.Unlock()
+	p, stale := e.spare, e.spare.stale(time.Now())
 	if stale {
-		e.permitDone(ctx, e.takeSpare().id, false)
+		e.spare = permit{}
 	}
+	e.mu.Unlock()
+	switch {
+	case p.id == "":
+		return time.Time{}
+	case stale:
+		e.permitDone(ctx, p.id, false)
+		return time.Time{}
+	}
+	return p.drawn.Add(spareFor)
 }
+
+func (p permit) stale(now time.Time) bool { return p.id != "" && now.Sub(p.drawn) >= spareFor }
 
 // settlePermit ends the run's place in the window, or hands it on if it was not needed.
 func (e *engine) settlePermit(ctx context.Context, r *run) {
 	switch {
-	case r.permit == "":
+	case r.permit.id == "":
 	case r.sent:
-		e.permitDone(ctx, r.permit, true)
+		e.permitDone(ctx, r.permit.id, true)
 	default:
-		e.keepOrReturn(ctx, permit{r.permit, time.Now()})
+		e.keepOrReturn(ctx, r.permit)
 	}
 }
 
-// keepOrReturn keeps the permit if another lane is ready for it, and gives it back otherwise.
+// keepOrReturn keeps the permit if another lane is ready for it, and gives it back otherwise. It is
+// kept for a second from its draw at most: in Redis it is held only as long as one call may take.
 func (e *engine) keepOrReturn(ctx context.Context, p permit) {
+	now := time.Now()
 	e.mu.Lock()
-	keep := e.spare.id == "" && e.lanes.Ready(time.Now()) && e.gate.Peek(time.Now()).Open
+	keep := e.spare.id == "" && !p.stale(now) && e.lanes.Ready(now) && e.gate.Peek(now).Open
 	if keep {
 		e.spare = p
 	}
@@ -114,8 +131,8 @@ func (e *engine) permitForResend(r *run) func(context.Context) error {
 		if err != nil || !granted {
 			return errors.Join(errNoPermit, err)
 		}
-		e.permitDone(ctx, r.permit, true)
-		r.permit = id
+		e.permitDone(ctx, r.permit.id, true)
+		r.permit = permit{id, time.Now()}
 		return nil
 	}
 }

@@ -76,6 +76,9 @@ func (e *engine) logFailure(ctx context.Context, r *run, w *work, j judgement) {
 // wasLate tells of a call that succeeded under a lease that had run out: meanwhile another process
 // may have sent something newer, which this call may have undone.
 func (e *engine) wasLate(ctx context.Context, w *work) {
+	if w.update.Len() == 0 {
+		return // nothing was sent
+	}
 	e.parts.Metrics.late()
 	e.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had run out; it may have undone a newer change",
 		identify(w.events[0])...)
@@ -89,6 +92,7 @@ func (e *engine) callSucceeded(ctx context.Context, r *run) {
 	if r.probe {
 		if ended = e.gate.Succeeded(); len(ended) > 0 {
 			e.health.Reset(now)
+			e.refusedOnly, e.refusedMore = nil, false
 		}
 	}
 	e.health.Record(now, r.lane.Key.member, true)
@@ -148,26 +152,29 @@ func (e *engine) tellPause(ctx context.Context, c gate.Cause, on bool) {
 }
 
 func (s *Service) joinFailed(ctx context.Context, err error) {
-	if s.kafkaFails(true) {
+	if s.kafkaFails(joining, true) {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
 	}
 }
 
 func (s *Service) fetchFailed(ctx context.Context, p *partition, err error) {
-	if ctx.Err() == nil && s.kafkaFails(true) {
+	if ctx.Err() == nil && s.kafkaFails(p.id, true) {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again", slog.String("topic", p.topic),
 			slog.Int("partition", p.id), errAttr(err))
 	}
 }
 
-func (s *Service) fetchWorks(ctx context.Context) {
-	if s.kafkaFails(false) {
+func (s *Service) kafkaWorks(ctx context.Context, part int) {
+	if s.kafkaFails(part, false) {
 		s.logger.LogAttrs(ctx, slog.LevelInfo, "kafka answers again")
 	}
 }
 
-func (s *Service) kafkaFails(fails bool) bool {
-	news := s.status.kafkaFails(fails)
+// joining stands for the group where others give a partition.
+const joining = -1
+
+func (s *Service) kafkaFails(part int, fails bool) bool {
+	news := s.status.kafkaFails(part, fails)
 	if news {
 		s.parts.Metrics.setPaused("kafka", fails)
 	}

@@ -11,11 +11,11 @@ type status struct {
 	mu       sync.Mutex
 	joined   bool // at least once
 	draining bool
-	gen      *generation // the current one
-	kafka    bool        // it does not answer
+	gen      *generation  // the current one
+	kafka    map[int]bool // partitions, or the join, for which it does not answer
 }
 
-func newStatus() *status { return &status{} }
+func newStatus() *status { return &status{kafka: make(map[int]bool)} }
 
 func (s *status) assigned(g *generation) {
 	s.mu.Lock()
@@ -37,13 +37,18 @@ func (s *status) drain() {
 	s.draining = true
 }
 
-// kafkaFails notes whether Kafka answers, and reports whether that is news.
-func (s *status) kafkaFails(fails bool) bool {
+// kafkaFails notes whether Kafka answers for a partition, and reports whether it is news that it
+// fails for any, or works for all again.
+func (s *status) kafkaFails(part int, fails bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	news := s.kafka != fails
-	s.kafka = fails
-	return news
+	failed := len(s.kafka) > 0
+	if fails {
+		s.kafka[part] = true
+	} else {
+		delete(s.kafka, part)
+	}
+	return failed != (len(s.kafka) > 0)
 }
 
 func (s *status) current() *generation {

@@ -120,18 +120,31 @@ func (g *Gate) Close(now time.Time, c Cause, floor time.Duration) bool {
 			p.spend(now, c)
 		}
 	}
-	if at := now.Add(floor); at.After(p.probe) {
+	switch at := now.Add(floor); {
+	case c == Quota && floor > 0: // the caller knows when it ends, sooner or later than any pace
+		p.probe = at
+	case c == Redis && !fresh && !p.probe.After(now): // found out without a probe
+		p.spend(now, c)
+	case at.After(p.probe):
 		p.probe = at
 	}
 	return fresh
 }
 
-// Unspent takes back a probe that proved nothing, because its lane needed no call.
+// Unspent takes back a probe that proved nothing of the CRM, because its lane came to no call.
 func (g *Gate) Unspent(now time.Time) {
 	for i := range g.pauses {
-		if p := &g.pauses[i]; p.on && p.probe.After(now) && p.probe.Sub(now) <= p.delay {
+		if p := &g.pauses[i]; p.on && Cause(i).ofCRM() && p.probe.After(now) && p.probe.Sub(now) <= p.delay {
 			p.probe = now
 		}
+	}
+}
+
+// Again lets the next probe for the cause go at once, at the first pace: the last one
+// showed nothing new.
+func (g *Gate) Again(now time.Time, c Cause) {
+	if p := &g.pauses[c]; p.on {
+		p.probe, p.delay = now, 0
 	}
 }
 

@@ -119,3 +119,37 @@ func TestWaitsGrowToTheCausesBound(t *testing.T) {
 		}
 	}
 }
+
+func TestRedisProbesArePacedEvenWithoutACall(t *testing.T) {
+	t.Parallel()
+	var g gate.Gate
+	g.Close(at(0), gate.Redis, 0)
+	wantOpen(t, &g, 0.1, true)
+	g.Close(at(0.1), gate.Redis, 0) // the probe met it too
+	g.Unspent(at(0.1))
+	wantClosed(t, &g, 0.1, 0.3)
+	g.Close(at(0.4), gate.Redis, 0) // found out by a permit, without a probe
+	wantClosed(t, &g, 0.4, 0.8)
+}
+
+func TestQuotaIsProbedWhenItEnds(t *testing.T) {
+	t.Parallel()
+	var g gate.Gate
+	g.Close(at(0), gate.Quota, 5*time.Minute)
+	wantClosed(t, &g, 1, 300)
+	wantOpen(t, &g, 300, true)
+	g.Close(at(300), gate.Quota, time.Hour) // not yet
+	wantClosed(t, &g, 301, 3900)
+}
+
+func TestAProbeThatShowedNothingNewIsFree(t *testing.T) {
+	t.Parallel()
+	var g gate.Gate
+	g.Again(at(0), gate.Operator)
+	wantOpen(t, &g, 0, false)
+	g.Close(at(0), gate.Operator, 0)
+	wantOpen(t, &g, 0, true)
+	g.Again(at(1), gate.Operator)
+	wantOpen(t, &g, 1, true)
+	wantClosed(t, &g, 1, 6)
+}

@@ -15,7 +15,7 @@ import (
 )
 
 // A Committed is what the group has stored for a partition: the next offset to
-// process (-1 if none) and, where it is known, the record just below it.
+// process (-1 if none) and, where it is known, the last record below it.
 type Committed struct {
 	Offset int64
 	Stamp  watermark.Stamp // Stamp.Offset is -1 where it is not known
@@ -25,7 +25,7 @@ type Committed struct {
 type Position struct {
 	Partition int
 	Offset    int64
-	Stamp     watermark.Stamp // kept only if it is of the record at Offset - 1
+	Stamp     watermark.Stamp // of the last record below the offset; Offset -1 if there is none
 }
 
 // A Member is one member of one generation of the group.
@@ -138,9 +138,9 @@ func (o *Offsets) list(ctx context.Context, topic string, req kafka.OffsetReques
 
 const stampPrefix = "membersync/1 ts="
 
-// formatStamp writes the metadata of a commit: the timestamp of the record just below the offset.
+// formatStamp writes the metadata of a commit: offset and timestamp of the last record below it.
 func formatStamp(p Position) string {
-	if p.Stamp.Offset < 0 || p.Stamp.Offset != p.Offset-1 {
+	if p.Stamp.Offset < 0 {
 		return ""
 	}
 	return fmt.Sprintf("%s%d offset=%d", stampPrefix, p.Stamp.Time.UnixMilli(), p.Stamp.Offset)

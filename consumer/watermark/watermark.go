@@ -38,6 +38,9 @@ func New(start int64) *Watermark {
 	return &Watermark{next: start, stamp: Stamp{Offset: -1}}
 }
 
+// Restore sets the stamp that was stored with the start: it holds until a record is finished.
+func (w *Watermark) Restore(s Stamp) { w.stamp = s }
+
 // Begin notes that the record at offset was taken in. Offsets must rise; it
 // panics otherwise, since committing past a lost record is worse than stopping.
 func (w *Watermark) Begin(offset int64, ts time.Time) {

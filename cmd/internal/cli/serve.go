@@ -38,7 +38,7 @@ func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
 		CRM: r.parts.CRM, Letters: r.parts.Letters, Observer: r.observer,
-		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes.Codes()), Logger: r.parts.Logger,
+		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {
 		p.Limiter = limiter
