@@ -65,7 +65,7 @@ type Store struct {
 }
 
 type scripts struct {
-	acquire, complete, renew, release, permit, permitDone, throttle *redis.Script
+	acquire, complete, renew, release, permit, permitDone, throttle, lock *redis.Script
 }
 
 //go:embed acquire.lua
@@ -94,6 +94,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			permit:     redis.NewScript(permitLua),
 			permitDone: redis.NewScript(permitDoneLua),
 			throttle:   redis.NewScript(throttleLua),
+			lock:       redis.NewScript(lockLua),
 		},
 	}, nil
 }

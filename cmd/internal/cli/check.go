@@ -56,7 +56,7 @@ func (in *invocation) check(ctx context.Context) int {
 		return exitUsage
 	}
 	in.found(finding{"mapping", "ok", cfg.Mapping})
-	parts, err := in.build(cfg)
+	parts, err := in.build(cfg, false)
 	if err != nil {
 		in.complain(err.Error())
 		in.skipped("mapping")

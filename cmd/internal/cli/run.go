@@ -34,7 +34,7 @@ func (in *invocation) runService(ctx context.Context) int {
 	if !ok {
 		return exitUsage
 	}
-	parts, err := in.build(cfg)
+	parts, err := in.build(cfg, true)
 	if err != nil {
 		in.complain(err.Error())
 		return exitUsage
@@ -48,8 +48,8 @@ func (in *invocation) runService(ctx context.Context) int {
 }
 
 // build makes the parts, and tames the Redis library where the process is ours.
-func (in *invocation) build(cfg config.Config) (*wiring.Parts, error) {
-	parts, err := wiring.Build(cfg, wiring.Env{Log: in.Stderr, ReadFile: in.ReadFile})
+func (in *invocation) build(cfg config.Config, service bool) (*wiring.Parts, error) {
+	parts, err := wiring.Build(cfg, wiring.Env{Log: in.Stderr, ReadFile: in.ReadFile, Service: service})
 	if err == nil && in.Notify != nil {
 		dedupe.SetClientLog(parts.Logger)
 	}

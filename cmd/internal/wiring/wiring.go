@@ -42,6 +42,9 @@ type Parts struct {
 type Env struct {
 	Log      io.Writer                    // where log lines go
 	ReadFile func(string) ([]byte, error) // reads certificates and keys
+	// Service keeps token fetches apart from those of other instances, by a lock in
+	// Redis. A command that must change nothing goes without.
+	Service bool
 }
 
 // Build makes the parts. Its error joins every fault, none of which holds a secret.
@@ -51,7 +54,7 @@ func Build(cfg config.Config, env Env) (*Parts, error) {
 		p.addMapping(cfg),
 		p.addKafka(cfg, env.ReadFile),
 		p.addRedis(cfg),
-		p.addCRM(cfg),
+		p.addCRM(cfg, env.Service),
 	)
 	if err != nil {
 		p.Close()
@@ -124,12 +127,12 @@ func (p *Parts) addRedis(cfg config.Config) error {
 	return err
 }
 
-func (p *Parts) addCRM(cfg config.Config) error {
+func (p *Parts) addCRM(cfg config.Config, service bool) error {
 	base, err := url.Parse(cfg.CRM.BaseURL)
 	if err != nil {
 		return errors.New("crm: the base URL is none")
 	}
-	if err := p.addToken(cfg.CRM, base); err != nil {
+	if err := p.addToken(cfg.CRM, base, service); err != nil {
 		return err
 	}
 	p.CRM, err = crmapi.New(crmapi.Config{
@@ -147,10 +150,14 @@ func (p *Parts) addCRM(cfg config.Config) error {
 	return err
 }
 
-func (p *Parts) addToken(cfg config.CRM, base *url.URL) error {
+func (p *Parts) addToken(cfg config.CRM, base *url.URL, service bool) error {
 	if cfg.Token.IsSet() {
 		p.Token = crmapi.FixedToken(cfg.Token.Reveal())
 		return nil
+	}
+	var lock crmapi.Locker
+	if service && p.Store != nil {
+		lock = p.Store.NewLock("token")
 	}
 	fetched, err := crmapi.NewFetchedToken(crmapi.TokenConfig{
 		BaseURL:       base,
@@ -161,6 +168,7 @@ func (p *Parts) addToken(cfg config.CRM, base *url.URL) error {
 		Timeout:       cfg.Timeout,
 		Codes:         cfg.ErrorCodes,
 		Log:           p.Logger,
+		Lock:          lock,
 	})
 	if err != nil {
 		return err
