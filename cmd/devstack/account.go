@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"membersync/consumer"
+	"membersync/mapper"
+)
+
+// A place is where a record stands in the source topic.
+type place struct {
+	partition int
+	offset    int64
+}
+
+func (p place) String() string { return fmt.Sprintf("%d:%d", p.partition, p.offset) }
+
+// An account tells, line by line, what happens to each event, and keeps count. It
+// is the service's observer.
+type account struct {
+	mu      sync.Mutex
+	out     io.Writer
+	now     func() time.Time
+	count   counts
+	open    map[place]arrival // what has arrived and has no end yet
+	refused map[string]string // by member, what its latest call was answered
+	arrived map[string]bool   // notes of the samples
+	ended   map[string]bool
+	news    chan struct{} // closed when something has happened
+}
+
+// An arrival is what was read of a record.
+type arrival struct {
+	note  string
+	fault string // why its event is rejected
+}
+
+func newAccount(out io.Writer) *account {
+	return &account{
+		out: out, now: time.Now, count: newCounts(), open: map[place]arrival{}, refused: map[string]string{},
+		arrived: map[string]bool{}, ended: map[string]bool{}, news: make(chan struct{}),
+	}
+}
+
+// Arrived tells what a record says.
+func (a *account) Arrived(rec mapper.Record, results []mapper.Result) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := place{rec.Partition, rec.Offset}
+	in := arrival{note: noteOf(rec)}
+	for _, r := range results {
+		if r.Fault != nil {
+			in.fault = strings.TrimPrefix(r.Fault.Error(), string(r.Fault.Reason)+": ")
+		}
+	}
+	a.open[at] = in
+	a.arrived[in.note] = true
+	a.line(at.String(), results[0].Event.ID, "arrived", said(rec, results[0])+remark(in.note))
+	a.changed()
+}
+
+// Called tells what was sent and what the answer was.
+func (a *account) Called(call consumer.Called) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	answer, state := answerOf(call.Err)
+	a.refused[call.Update.OpenUserID] = answer
+	a.count.called(call)
+	together := ""
+	if call.Events > 1 {
+		together = fmt.Sprintf("   [one call for %d events]", call.Events)
+	}
+	a.line("", "", "  call", string(call.Update.AppendJSON(nil))+" -> "+state+together)
+}
+
+// Ended tells what became of an event.
+func (a *account) Ended(end consumer.Ended) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := place{end.Partition, end.Offset}
+	in := a.open[at]
+	delete(a.open, at)
+	a.ended[in.note] = true
+	a.count.ended(end)
+	why := in.fault
+	if why == "" {
+		why = a.refused[end.Event.OpenUserID]
+	}
+	a.line(at.String(), end.Event.ID, verb(end.Outcome), became(end, why))
+	a.changed()
+}
+
+// title begins a new part of the account.
+func (a *account) title(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	say(a.out, "\n%s\n", text)
+}
+
+func (a *account) line(at, id, what, text string) {
+	say(a.out, "%s  %-6s %-9s %-11s %s\n", a.now().Format(time.TimeOnly), at, shown(id), what, text)
+}
+
+func (a *account) changed() {
+	close(a.news)
+	a.news = make(chan struct{})
+}
+
+// wait waits until all these samples have arrived, or ended.
+func (a *account) wait(ctx context.Context, seen func(*account) map[string]bool, notes []string) error {
+	for {
+		a.mu.Lock()
+		news, missing := a.news, ""
+		for _, note := range notes {
+			if !seen(a)[note] {
+				missing = note
+			}
+		}
+		a.mu.Unlock()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %q: %w", missing, context.Cause(ctx))
+		}
+	}
+}
+
+func arrivals(a *account) map[string]bool { return a.arrived }
+
+func endings(a *account) map[string]bool { return a.ended }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"devstack": {"--help"}, "fakecrm": {"fakecrm", "--help"}, "produce": {"produce", "-h"}, "probe": {"probe", "--help"},
+	} {
+		status, out, errs := call(t, args...)
+		if status != exitDone || errs != "" {
+			t.Errorf("%s: status %d, stderr %q", name, status, errs)
+		}
+		golden(t, "testdata/"+name+".txt", out)
+	}
+}
+
+// Every flag is in the help of its command, with its default.
+func TestHelpIsComplete(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "fakecrm", "produce", "probe"} {
+		c, _ := findCommand([]string{name})
+		for flag, def := range flagsOf(c) {
+			if !strings.Contains(c.help, "--"+flag) {
+				t.Errorf("%s: the help lacks --%s", name, flag)
+			}
+			if def != "false" && !strings.Contains(c.help, def) {
+				t.Errorf("%s: the help lacks the default of --%s, %s", name, flag, def)
+			}
+		}
+	}
+}
+
+func TestBadUsage(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"redis"}, "there is no command redis"},
+		{[]string{"produce", "now"}, "there is no command now"},
+		{[]string{"--port", "1"}, "-port"},
+		{[]string{"--rate", "x"}, "rate"},
+		{[]string{"--rate", "-1"}, "--rate"},
+		{[]string{"produce", "--rate", "0"}, "--rate"},
+		{[]string{"produce", "--count", "-1"}, "--count"},
+		{[]string{"fakecrm", "--addr", "nowhere"}, "nowhere"},
+	} {
+		status, out, errs := call(t, tt.args...)
+		if status != exitUsage || out != "" || !strings.HasPrefix(errs, "devstack: ") || !strings.Contains(errs, tt.want) {
+			t.Errorf("%v: status %d, stdout %q, stderr %q", tt.args, status, out, errs)
+		}
+	}
+}
+
+func TestABadLogLevelIsTheServicesToRefuse(t *testing.T) {
+	t.Parallel()
+	status, _, errs := call(t, "--once", "--log-level", "loud")
+	if status != exitUsage || !strings.Contains(errs, "MEMBERSYNC_LOG_LEVEL") {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for signal, want := range map[os.Signal]int{os.Interrupt: exitInterrupted, syscall.SIGTERM: exitDone} {
+		p := start(t, "fakecrm", "--addr", "127.0.0.1:0")
+		p.out.await(t, "/_fake/members")
+		p.signals <- signal
+		if got := <-p.status; got != want {
+			t.Errorf("%s: status %d, want %d", signal, got, want)
+		}
+	}
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	exits := make(chan int, 1)
+	var signals chan<- os.Signal
+	e := env{notify: func(c chan<- os.Signal) { signals = c }, exit: func(code int) { exits <- code }}
+	ctx, stop := e.withSignals(t.Context())
+	defer stop()
+	signals <- syscall.SIGTERM
+	<-ctx.Done()
+	signals <- syscall.SIGTERM
+	if got := <-exits; got != exitInterrupted {
+		t.Errorf("ended with %d", got)
+	}
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/consumer"
+	"membersync/dlq"
+)
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	status, out, errs := call(t, "--once")
+	if status != exitDone || errs != "" {
+		t.Fatalf("status %d, stderr %s\n%s", status, errs, out)
+	}
+	if !strings.Contains(out, "\nAs expected: all 9 members") {
+		t.Error("no verdict")
+	}
+	wanted := counted(theScript())
+	if diff := cmp.Diff(wanted, summary(t, out)); diff != "" {
+		t.Errorf("events by outcome and reason (-script +summary):\n%s", diff)
+	}
+	told(t, out)
+}
+
+// counted is what the script should come to, by outcome and by reason.
+func counted(script []act) map[string]int {
+	n := map[string]int{}
+	for _, act := range script {
+		for _, r := range act.rows {
+			n[words(string(r.want))]++
+			if r.reason != "" {
+				n[string(r.reason)]++
+			}
+		}
+	}
+	return n
+}
+
+// summary reads the numbers of the summary.
+func summary(t *testing.T, out string) map[string]int {
+	t.Helper()
+	_, text, found := strings.Cut(out, "\nSummary\n")
+	if !found {
+		t.Fatal("no summary")
+	}
+	n := map[string]int{}
+	for _, pattern := range []string{`(?m)^    (\w[\w ]*\w) +(\d+) `, `(\w+_\w+|malformed|oversized) (\d+)`} {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			var count int
+			if _, err := fmt.Sscan(m[2], &count); err != nil {
+				t.Fatal(err)
+			}
+			n[m[1]] = count
+		}
+	}
+	return n
+}
+
+// told checks that the account has each row's outcome, and the sparse calls.
+func told(t *testing.T, out string) {
+	t.Helper()
+	for _, want := range []string{
+		"call      {\"openUserId\":\"FSUID_TEST0002\",\"mobile\":\"00000000002\"} -> ok",
+		"applied     sent qq; left out position: a newer event states it",
+		"superseded  left out position: a newer event waiting beside it states it",
+		"unchanged   left out position: the CRM holds this value",
+		"unchanged   before and after are the same: no call",
+		"duplicate   this event is done already: no call",
+		"ignored     a deletion never clears a member",
+		"failed: HTTP 503", "failed: no answer",
+		"DEAD LETTER malformed: sequence occurs twice",
+		"DEAD LETTER invalid_field: after.gender is neither M nor F",
+		"DEAD LETTER crm_not_found: errorCode 20012 (no such member)",
+		"DEAD LETTER crm_rejected: errorCode 201112011 (another member has it)",
+		"[one call for 4 events]",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the account lacks %q", want)
+		}
+	}
+	for _, act := range theScript() {
+		for _, r := range act.rows {
+			if !strings.Contains(out, "["+shown(r.note)+"]") {
+				t.Errorf("the account does not say that %q arrived", r.note)
+			}
+		}
+	}
+}
+
+func TestOnceFailsIfTheCRMIsNotAsExpected(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"FSUID_TEST0001": `{"fullName":"Sample Person 001","employeeNumber":"E0001","position":"Sample Boss","qq":"1"}`,
+	}
+	for n := 2; n <= samplePeople; n++ {
+		want[member(n)] = fmt.Sprintf(`{"fullName":"Sample Person %03d","employeeNumber":"E%04d"}`, n, n)
+	}
+	delete(want, member(samplePeople))
+	script := []act{{title: "One", rows: []row{
+		good("a", consumer.Applied, "one", 1, 1, `"after":{"position":"Sample Lead"}`),
+		dead("b", dlq.ReasonInvalidField, "poison", 1, 2, `"after":{"gender":"M"}`),
+		good("c", consumer.Applied, "nobody expects its death", 2, 2, `"after":{"gender":"X"}`),
+	}}}
+	out, errs := newOutput(), newOutput()
+	status := runOnce(t.Context(), &arguments{logLevel: "error"}, env{stdout: out, stderr: errs}, script, want)
+	if status != exitFailed {
+		t.Errorf("status %d, stderr %s", status, errs)
+	}
+	_, verdict, _ := strings.Cut(out.String(), "\nNOT as expected:\n")
+	wantVerdict := `  FSUID_TEST0001.gender is "M", should be not set
+  FSUID_TEST0001.position is "Sample Lead", should be "Sample Boss"
+  FSUID_TEST0001.qq is not set, should be "1"
+  FSUID_TEST0009 is a member, which nobody expected
+  no dead letter invalid_field for "poison"
+`
+	rest, found := strings.CutPrefix(verdict, wantVerdict)
+	if !found || !regexp.MustCompile(`^  dead letter \d:\d:0 \(invalid_field\) that nobody expected\n$`).MatchString(rest) {
+		t.Errorf("verdict:\n%s", verdict)
+	}
+}
+
+// The expectation is worked out by hand. Here it is worked out by a loop over the
+// script's JSON, with nothing but encoding/json.
+func TestTheExpectationFollowsFromTheScript(t *testing.T) {
+	t.Parallel()
+	state := map[string]map[string]json.RawMessage{}
+	for _, p := range people() {
+		state[p.OpenUserID] = p.Fields
+	}
+	newest := map[string]int{}
+	for _, act := range theScript() {
+		for _, r := range act.rows {
+			if r.want == consumer.Applied || r.want == consumer.Superseded {
+				overlay(t, state, newest, r.value)
+			}
+		}
+	}
+	got, want := map[string]map[string]string{}, map[string]map[string]string{}
+	for id, text := range expectation() {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(text), &fields); err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+		want[id] = texts(fields)
+	}
+	for id, fields := range state {
+		got[id] = texts(fields)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("members (-expectation +script):\n%s", diff)
+	}
+}
+
+// overlay sets what an event states, unless a newer one has stated it.
+func overlay(t *testing.T, state map[string]map[string]json.RawMessage, newest map[string]int, value []byte) {
+	t.Helper()
+	var event struct {
+		Sequence      int
+		OpenUserID    string
+		Before, After map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(value, &event); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range event.After {
+		key := event.OpenUserID + "." + name
+		if string(event.Before[name]) == string(v) || newest[key] > event.Sequence {
+			continue
+		}
+		newest[key] = event.Sequence
+		switch {
+		case string(v) == "null":
+			v = json.RawMessage(`""`)
+		case name == "hireDate":
+			v = json.RawMessage(`"1772438400000"`) // 2026-03-02T08:00:00Z
+		}
+		state[event.OpenUserID][name] = v
+	}
+}
+
+func texts(fields map[string]json.RawMessage) map[string]string {
+	all := map[string]string{}
+	for name, v := range fields {
+		all[name] = string(v)
+	}
+	return all
+}
+
+func TestTheScriptHasEachKindOfHappening(t *testing.T) {
+	t.Parallel()
+	n := counted(theScript())
+	for _, o := range consumer.Outcomes() {
+		if n[words(string(o))] == 0 {
+			t.Errorf("nothing is %s", o)
+		}
+	}
+	for _, r := range dlq.Reasons() {
+		if n[string(r)] == 0 && r != dlq.ReasonRetriesExhausted { // which takes minutes
+			t.Errorf("nothing dies of %s", r)
+		}
+	}
+	var all []string
+	for _, act := range theScript() {
+		all = append(all, notes(act.rows)...)
+	}
+	if slices.Sort(all); len(all) < 40 || len(slices.Compact(slices.Clone(all))) != len(all) {
+		t.Errorf("%d rows, whose notes should differ: %q", len(all), all)
+	}
+}

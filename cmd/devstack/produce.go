@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// produce is the command of that name. Its event ids and sequences go on from those of an
+// earlier run, since both begin with the time.
+func produce(ctx context.Context, a *arguments, e env) int {
+	if a.rate <= 0 || a.count < 0 {
+		e.complain("--rate should be greater than 0, and --count not less")
+		return exitUsage
+	}
+	out := newSender(a.topic, strings.Split(a.brokers, ",")...)
+	defer out.close()
+	now := time.Now()
+	samples := newStream(fmt.Sprintf("hr-%d-", now.Unix()), int(now.UnixMilli()), uint64(now.UnixNano()))
+	err := pace(ctx, a.rate, a.count, func() error {
+		for _, m := range samples.next() {
+			if err := out.send(ctx, m); err != nil {
+				return err
+			}
+			say(e.stdout, "%s  sent  %s  [%s]\n", time.Now().Format(time.TimeOnly), excerpt(m.value), m.note)
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		e.complain("topic " + a.topic + ": " + err.Error())
+		return exitFailed
+	}
+	return ended(ctx)
+}
+
+// pace does something so often a second, and so many times; 0 goes on until the context
+// ends or it fails.
+func pace(ctx context.Context, rate float64, count int, do func() error) error {
+	tick := time.NewTicker(max(time.Duration(float64(time.Second)/rate), time.Microsecond))
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		if err := do(); err != nil || n == count {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

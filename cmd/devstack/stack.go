@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"membersync/cmd/internal/cli"
+	"membersync/consumer"
+)
+
+const (
+	loopback   = "127.0.0.1"
+	partitions = 6
+	group      = "membersync"
+)
+
+// ports are where the parts listen; 0 is a free one.
+type ports struct{ kafka, redis, crm, admin int }
+
+// A stack is all that the service needs.
+type stack struct {
+	kafka *kfake.Cluster
+	redis *miniredis.Miniredis
+	crm   *fakeCRM
+	admin string // the service's own
+}
+
+// A portError says that something cannot listen.
+type portError struct {
+	what, flag string
+	port       int
+	err        error
+}
+
+// Error names the port and what to do.
+func (e *portError) Error() string {
+	if errors.Is(e.err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("port %d, for %s, is taken; choose another with --%s, or 0 for a free one", e.port, e.what, e.flag)
+	}
+	return fmt.Sprintf("%s cannot listen at port %d (--%s): %v", e.what, e.port, e.flag, e.err)
+}
+
+// Unwrap returns the cause.
+func (e *portError) Unwrap() error { return e.err }
+
+// startStack starts all of it, with the source topic created.
+func startStack(ctx context.Context, p ports, failEvery int) (s *stack, err error) {
+	s = &stack{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	for _, part := range []struct {
+		what, flag string
+		port       int
+		start      func(ctx context.Context, port int) error
+	}{
+		{"Kafka", "kafka-port", p.kafka, s.startKafka},
+		{"Redis", "redis-port", p.redis, s.startRedis},
+		{"the fake CRM", "crm-port", p.crm, func(ctx context.Context, port int) (err error) {
+			s.crm, err = startCRM(ctx, address(port), sampleCorp, sampleToken, failEvery)
+			return err
+		}},
+		{"the admin server", "admin-port", p.admin, s.chooseAdmin},
+	} {
+		if err := part.start(ctx, part.port); err != nil {
+			return s, &portError{part.what, part.flag, part.port, err}
+		}
+	}
+	client := newKafka(s.brokers())
+	defer client.close()
+	return s, client.createTopic(ctx, sampleTopic, partitions)
+}
+
+func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+
+func (s *stack) brokers() string { return s.kafka.ListenAddrs()[0] }
+
+func (s *stack) startKafka(_ context.Context, port int) (err error) {
+	s.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port))
+	return err
+}
+
+// startRedis has keys expire by the clock, and Redis say what is true of it: it never
+// evicts a key.
+func (s *stack) startRedis(_ context.Context, port int) error {
+	redis := miniredis.NewMiniRedis()
+	if err := redis.StartAddr(address(port)); err != nil {
+		return err
+	}
+	redis.ClockTTL(true)
+	redis.Server().SetPreHook(func(peer *server.Peer, command string, args ...string) bool {
+		if !strings.EqualFold(command, "info") || len(args) != 1 || !strings.EqualFold(args[0], "memory") {
+			return false
+		}
+		peer.WriteBulk("# Memory\r\nmaxmemory_policy:noeviction\r\n")
+		return true
+	})
+	s.redis = redis
+	return nil
+}
+
+// chooseAdmin finds out whether the service's own port is free, before it does.
+func (s *stack) chooseAdmin(ctx context.Context, port int) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address(port))
+	if err != nil {
+		return err
+	}
+	s.admin = listener.Addr().String()
+	return listener.Close()
+}
+
+func (s *stack) close() {
+	if s.crm != nil {
+		s.crm.close()
+	}
+	if s.redis != nil {
+		s.redis.Close()
+	}
+	if s.kafka != nil {
+		s.kafka.Close()
+	}
+}
+
+// settings are what membersync has to be told to find all this.
+func (s *stack) settings() []string {
+	return []string{
+		"MEMBERSYNC_KAFKA_BROKERS=" + s.brokers(),
+		"MEMBERSYNC_REDIS_URL=redis://" + s.redis.Addr() + "/0",
+		"MEMBERSYNC_CRM_BASE_URL=" + s.crm.url(),
+		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,
+		"MEMBERSYNC_CRM_TOKEN=" + sampleToken,
+		"MEMBERSYNC_STATE_DIGEST_KEY=" + sampleDigest,
+	}
+}
+
+// runService is membersync run.
+func (s *stack) runService(ctx context.Context, a *arguments, e env, watch consumer.Observer) int {
+	return cli.Run(ctx, []string{"run"}, cli.Env{
+		Stdin: strings.NewReader(""), Stdout: e.stdout, Stderr: e.stderr, ReadFile: os.ReadFile,
+		Version: "devstack", Observer: watch,
+		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin,
+			"MEMBERSYNC_LOG_LEVEL="+a.logLevel, "MEMBERSYNC_LOG_FORMAT=text"),
+	})
+}

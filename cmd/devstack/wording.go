@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"membersync/consumer"
+	"membersync/crmapi"
+	"membersync/crmapi/crmapitest"
+	"membersync/mapper"
+)
+
+const longest = 100 // bytes of a value that are shown
+
+func noteOf(rec mapper.Record) string {
+	for _, h := range rec.Headers {
+		if h.Key == noteHeader {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func remark(note string) string {
+	if note == "" {
+		return ""
+	}
+	return "   [" + shown(note) + "]"
+}
+
+// said is what a record says: whose change it is and to what, or its bytes if they are no event.
+func said(rec mapper.Record, r mapper.Result) string {
+	var event struct {
+		Sequence      json.RawMessage
+		Before, After json.RawMessage
+	}
+	if r.Fault != nil && r.Fault.Whole || json.Unmarshal(rec.Value, &event) != nil || r.Event.EmployeeID == "" {
+		return excerpt(rec.Value)
+	}
+	text := shown(r.Event.EmployeeID)
+	if len(event.Sequence) > 0 {
+		text += " seq " + shown(string(event.Sequence))
+	}
+	if len(event.Before) > 0 {
+		text += " before " + excerpt(event.Before)
+	}
+	return text + " after " + excerpt(event.After)
+}
+
+// excerpt shows the beginning of a value.
+func excerpt(value []byte) string {
+	switch {
+	case value == nil:
+		return "no value (a tombstone)"
+	case len(value) > longest:
+		return shown(string(value[:longest])) + fmt.Sprintf("… (%d bytes)", len(value))
+	}
+	return shown(string(value))
+}
+
+// shown quotes a text from outside that could move the cursor of a terminal.
+func shown(text string) string {
+	for _, r := range text {
+		if !strconv.IsPrint(r) || r == '\uFFFD' {
+			return strconv.QuoteToASCII(text)
+		}
+	}
+	return text
+}
+
+// answerOf is what the CRM answered, and whether a call that failed can succeed later.
+func answerOf(err error) (answer, state string) {
+	e, ok := errors.AsType[*crmapi.Error](err)
+	switch {
+	case err == nil:
+		return "", "ok"
+	case !ok:
+		return "not sent", "failed"
+	case e.HasCode:
+		answer = "errorCode " + strconv.Itoa(e.Code) + codeMeaning(e.Code)
+	case e.Status != 0 && e.Status != http.StatusOK:
+		answer = "HTTP " + strconv.Itoa(e.Status)
+	default:
+		answer = "no answer"
+	}
+	if e.Class == crmapi.ClassPoison {
+		return answer, "refused: " + answer
+	}
+	return answer, "failed: " + answer
+}
+
+// codeMeaning explains the codes that the samples bring about.
+func codeMeaning(code int) string {
+	switch code {
+	case systemBusy:
+		return " (system busy)"
+	case crmapitest.CodeNoMember:
+		return " (no such member)"
+	case crmapitest.CodeNoDepartment:
+		return " (no such department)"
+	case crmapitest.CodeRule:
+		return " (invalid parameter)"
+	case crmapitest.CodeDuplicate:
+		return " (another member has it)"
+	}
+	return ""
+}
+
+func verb(o consumer.Outcome) string {
+	if o == consumer.DeadLettered {
+		return "DEAD LETTER"
+	}
+	return string(o)
+}
+
+// became is what was sent of an event, and what was left out and why.
+func became(end consumer.Ended, why string) string {
+	switch end.Outcome {
+	case consumer.DeadLettered:
+		return end.Reason + ": " + why
+	case consumer.Duplicate:
+		return "this event is done already: no call"
+	case consumer.Ignored:
+		return "a " + end.Event.Ignored + " never clears a member"
+	case consumer.Applied, consumer.Superseded, consumer.Unchanged:
+	}
+	var parts []string
+	if sent := fieldsSent(end); len(sent) > 0 {
+		parts = append(parts, "sent "+strings.Join(sent, ", "))
+	}
+	parts = append(parts, leftOut(end.LeftOut)...)
+	if len(parts) == 0 {
+		return "before and after are the same: no call"
+	}
+	return strings.Join(parts, "; ")
+}
+
+func fieldsSent(end consumer.Ended) (sent []string) {
+	for f := range end.Event.Update.All() {
+		if _, out := end.LeftOut[f]; !out {
+			sent = append(sent, f.String())
+		}
+	}
+	return sent
+}
+
+// leftOut groups the fields by the reason why they were left out.
+func leftOut(fields map[crmapi.Field]string) (parts []string) {
+	byReason := map[string][]string{}
+	for f := range crmapi.NumFields {
+		if why, out := fields[crmapi.Field(f)]; out {
+			byReason[why] = append(byReason[why], crmapi.Field(f).String())
+		}
+	}
+	for why, names := range byReason {
+		parts = append(parts, "left out "+strings.Join(names, ", ")+": "+why)
+	}
+	slices.Sort(parts)
+	return parts
+}
