@@ -104,11 +104,16 @@ func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
 		store := newStore(t, client, func(o *dedupe.Options) { o.Scope = fmt.Sprint(runs) })
 		limit := rapid.IntRange(1, 8).Draw(rt, "limit")
 		window := time.Duration(rapid.IntRange(1, 50).Draw(rt, "window")) * time.Millisecond
+		// Any step, and those that fall on a window's end or just short of it.
+		step := rapid.OneOf(
+			rapid.Map(rapid.IntRange(0, 12_000), func(n int) time.Duration { return time.Duration(n) * time.Microsecond }),
+			rapid.SampledFrom([]time.Duration{window, window - 300*time.Microsecond, window / 2}),
+		)
 		const hold = 20 * time.Millisecond
 		now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 		var open, over []call
 		for i := range rapid.IntRange(1, 40).Draw(rt, "steps") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 12_000).Draw(rt, "µs")) * time.Microsecond)
+			now = now.Add(step.Draw(rt, "step"))
 			mini.SetTime(now)
 			open, over = endSome(rt, store, open, over, now, hold)
 			id := fmt.Sprint(i)

@@ -18,14 +18,16 @@ func digestTests() map[string]func(*fixture) {
 		"what is not sent gets no digest":                                    notSentGetsNone,
 		"what no done event states gets no digest":                           notDoneGetsNone,
 		"a value older than the version gets no digest":                      olderGetsNone,
+		"an equal version sent again gets a digest":                          equalGetsOne,
 		"a digest is believed for its time":                                  digestGrowsOld,
-		"another key or another member proves nothing":                       digestOfAnother,
+		"another key, member or field proves nothing":                        digestOfAnother,
 		"without a key there are no digests":                                 digestsOff,
 	}
 }
 
 func digestProves(f *fixture) {
 	f.apply(event(1, "mobile", "a", "title", "a"))
+	f.equal("title alone", f.verdicts(event(2, "title", "a")), map[string]string{"title": "unchanged"})
 	want := map[string]string{"mobile": "unchanged", "title": "send"}
 	f.equal("verdicts", f.verdicts(event(2, "mobile", "a", "title", "b")), want)
 }
@@ -99,6 +101,14 @@ func olderGetsNone(f *fixture) {
 	f.equal("verdicts", f.verdicts(event(6, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
+func equalGetsOne(f *fixture) {
+	e := event(1, "mobile", "a")
+	f.apply(e)
+	f.must(f.client.HDel(f.Context(), f.key("fields"), "d:mobile").Err())
+	f.apply(redrive(e, 1))
+	f.equal("verdicts", f.verdicts(event(2, "mobile", "a")), map[string]string{"mobile": "unchanged"})
+}
+
 func digestGrowsOld(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.DigestTTL = time.Millisecond })
 	f.apply(event(1, "mobile", "a"))
@@ -119,6 +129,8 @@ func digestOfAnother(f *fixture) {
 	// The digest of one member, put in another's place, and then read under another key.
 	digest, err := f.client.HGet(f.Context(), f.key("fields"), "d:mobile").Result()
 	f.must(err)
+	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:gender", digest).Err())
+	f.equal("another field", f.verdicts(event(2, "gender", "a")), map[string]string{"gender": "send"})
 	f.member = memberNumber(2)
 	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:mobile", digest).Err())
 	f.equal("another member", f.verdicts(event(2, "mobile", "a")), map[string]string{"mobile": "send"})

@@ -126,6 +126,8 @@ func lowerRanksStandBack(f *fixture) {
 	for _, id := range ids[:6] {
 		f.permitDone(id, false)
 	}
+	f.permitDone(ids[6], true) // counts as what it was, and to no other rank
+	f.permitDone(ids[7], true)
 	f.fill(2, dedupe.RankRedrive, limit)
 	f.refused("a third redrive", dedupe.RankRedrive, limit)
 	f.fill(2, dedupe.RankReplay, limit)
@@ -156,14 +158,14 @@ func smallLimit(f *fixture) {
 
 func throttleStopsAll(f *fixture) {
 	f.fill(1, dedupe.RankLive, 10)
-	f.must(f.store.Throttle(f.Context(), time.Hour))
+	f.must(f.store.Throttle(f.Context(), 2*time.Hour))
 	f.must(f.store.Throttle(f.Context(), time.Minute))
 	f.must(f.store.Throttle(f.Context(), 0))
 	f.store = f.newStore(func(*dedupe.Options) {})
-	for _, limit := range []int{10, 0} {
+	for _, limit := range []int{10, 1, 0} { // free, full and none
 		ok, wait, used := f.permit("next", dedupe.RankLive, limit)
-		if ok || wait <= 50*time.Minute || wait > time.Hour || used != 1 {
-			f.Errorf("limit %d: granted %v, wait %v, used %d, want it refused for an hour with 1 used", limit, ok, wait, used)
+		if ok || wait <= time.Hour || wait > 2*time.Hour || used != 1 {
+			f.Errorf("limit %d: granted %v, wait %v, used %d, want it refused for two hours with 1 used", limit, ok, wait, used)
 		}
 	}
 }

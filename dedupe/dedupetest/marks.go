@@ -19,7 +19,8 @@ func markTests() map[string]func(*fixture) {
 		"a dead letter is done and moves no version":                    deadLetterMovesNothing,
 		"an event of a group that fails stays live":                     releaseMarksNothing,
 		"an event refused alone leaves the others of its group applied": guiltyAlone,
-		"five hundred events of sixteen fields fold in one call":        bigFold,
+		"five hundred events of sixteen fields fold in one call":        func(f *fixture) { bigFold(f, 500, 16) },
+		"more events than Lua's stack takes fold in one call":           func(f *fixture) { bigFold(f, 2001, 1) },
 	}
 }
 
@@ -121,8 +122,8 @@ func guiltyAlone(f *fixture) {
 	f.equal("redriven", fieldVerdicts(g), map[string]string{"mobile": "send", "title": "superseded"})
 }
 
-func bigFold(f *fixture) {
-	const events, fields = 500, 16
+func bigFold(f *fixture, events, fields int) {
+	f.Helper()
 	fold := make([]dedupe.Event, events)
 	var sent []dedupe.Field
 	for i := range fold {

@@ -35,16 +35,21 @@ func olderIsSuperseded(f *fixture) {
 }
 
 func staleEvents(f *fixture) {
+	f.apply(event(2, "mobile", "a"))
 	f.apply(event(5, "mobile", "a", "title", "a"))
 	f.apply(event(9, "name", "a"))
+	equal := event(9, "name", "a")
+	equal.ID = event(99).ID
 	g := f.acquire(dedupe.NewToken(),
 		event(4, "mobile", "b", "title", "b"), // all older
 		event(6, "mobile", "b", "name", "b"),  // one newer
 		event(3),                              // no fields
 		event(5, "mobile", "a"),               // done
 		event(8, "name", "c", "email", "c"),   // one unheard of
+		equal,
+		event(2, "mobile", "a"), // done, and older
 	)
-	f.equal("stale", g.Stale, []bool{true, false, false, false, false})
+	f.equal("stale", g.Stale, []bool{true, false, false, false, false, false, false})
 }
 
 func newestWins(f *fixture) {
