@@ -63,6 +63,8 @@ type laneKey struct {
 type laneState struct {
 	pin      *work           // an update that may be sent again only as it is, or whose answer is not recorded yet
 	token    dedupe.Token    // of an acquire whose answer was lost: it may hold the lease, and answers the same again
+	held     time.Duration   // the latest wait for a lease that another process holds
+	limit    int             // of the next fold, after Redis did not answer; 0: none
 	suspects []*event        // the guilty one is among them
 	backoff  *crmapi.Backoff // nil: the latest try went well
 }
@@ -88,7 +90,11 @@ func choose(l *lane) []*event {
 	case len(s.suspects) > 0:
 		return s.suspects[:(len(s.suspects)+1)/2]
 	default:
-		return distinct(waiting[:min(len(waiting), maxFold)])
+		n := maxFold
+		if s.limit > 0 {
+			n = s.limit
+		}
+		return distinct(waiting[:min(len(waiting), n)])
 	}
 }
 

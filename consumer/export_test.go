@@ -27,3 +27,10 @@ func (s *Service) Dump() string {
 	}
 	return b.String()
 }
+
+// Items is how many events lie in the lanes, running or waiting.
+func (s *Service) Items() int {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	return s.engine.lanes.Items() + s.engine.letters.Items()
+}

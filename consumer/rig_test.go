@@ -1,10 +1,8 @@
 package consumer_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"flag"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
@@ -29,12 +27,13 @@ import (
 	"membersync/mapper"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// These tests wait most of their time, so many run at once even on few processors.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "10") // the command line's goes before it
+	goleak.VerifyTestMain(m)
+}
 
-const (
-	corp        = "CORP_TEST"
-	callTimeout = 2 * time.Second
-)
+const corp = "CORP_TEST"
 
 // A rig is Kafka, Redis and the fake CRM, for services that the test starts and stops.
 type rig struct {
@@ -46,48 +45,44 @@ type rig struct {
 	crmURL  string
 	redis   redis.UniversalClient
 	mini    *miniredis.Miniredis // nil with a real Redis
+	addr    string               // of Redis
 	prefix  string
 	logs    *logBuffer
 	seq     int
 	outcome *outcomes
 
-	instances []*instance
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	callTimeout time.Duration
+	lease       time.Duration
+	instances   []*instance
 }
 
 func newRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
 	t.Helper()
-	r := &rig{t: t, broker: kafkatest.Start(t), logs: &logBuffer{}, outcome: newOutcomes()}
+	return newRigOn(t, kafkatest.Start(t), partitions, opts)
+}
+
+// newFakeRig has a fake Kafka even if there is a real one, for tests that inject faults into it.
+func newFakeRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
+	t.Helper()
+	return newRigOn(t, kafkatest.StartFake(t), partitions, opts)
+}
+
+func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmapitest.Options) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, broker: broker, logs: &logBuffer{}, outcome: newOutcomes(),
+		callTimeout: 15 * time.Second, lease: 35 * time.Second,
+	}
 	r.topic = r.broker.Topic(t, partitions, nil)
-	r.broker.Topic(t, 1, nil)
 	r.group = r.broker.Group(t)
 	r.prefix = "mstest-" + strings.ToLower(r.group)
-	r.redis, r.mini = startRedis(t)
+	r.startRedis()
 	opts.CorpID, opts.Tokens, opts.AutoCreate = corp, []string{"token"}, true
 	r.crm = crmapitest.New(opts)
 	server := httptest.NewServer(r.crm)
 	t.Cleanup(server.Close)
 	r.crmURL = server.URL
-	client := r.broker.Client(t)
-	if err := dlq.EnsureTopics(t.Context(), client, dlq.TopicSpec{Topics: r.topics(), Create: true}); err != nil {
-		t.Fatal(err)
-	}
+	r.ensureTopics()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(r.logs.String()[max(0, len(r.logs.String())-4000):])
@@ -96,41 +91,69 @@ func newRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
 	return r
 }
 
+// quick makes a rig's calls time out soon, and its leases run out soon after.
+func (r *rig) quick() *rig {
+	r.callTimeout, r.lease = 700*time.Millisecond, 3*time.Second
+	return r
+}
+
+func (r *rig) ensureTopics() {
+	r.t.Helper()
+	spec := dlq.TopicSpec{Topics: r.topics(), Create: true}
+	if err := dlq.EnsureTopics(r.t.Context(), r.client(), spec); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// client has a longer look at the cluster than the broker's own: kafka-go gives up a look after MetadataTTL, which
+// a busy machine can take for a few hundred milliseconds.
+func (r *rig) client() *kafka.Client {
+	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
+	r.t.Cleanup(transport.CloseIdleConnections)
+	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: transport, Timeout: 30 * time.Second}
+}
+
 func (r *rig) topics() dlq.Topics {
 	return dlq.Topics{Source: r.topic, DLQ: r.topic + ".dlq", Redrive: r.topic + ".redrive", Audit: r.topic + ".audit"}
 }
 
-func startRedis(t *testing.T) (redis.UniversalClient, *miniredis.Miniredis) {
-	t.Helper()
-	addr, mini := os.Getenv("MEMBERSYNC_TEST_REDIS"), (*miniredis.Miniredis)(nil)
-	if addr == "" {
-		mini = miniredis.RunT(t)
-		letTimePass(t, mini)
-		addr = "redis://" + mini.Addr()
+func (r *rig) startRedis() {
+	r.t.Helper()
+	r.addr = strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://")
+	if r.addr == "" {
+		r.mini = miniredis.RunT(r.t)
+		letTimePass(r.t, r.mini)
+		r.addr = r.mini.Addr()
 	}
-	client, err := dedupe.Open(dedupe.ClientConfig{URL: addr})
+	r.redis = r.redisAt(r.addr)
+}
+
+func (r *rig) redisAt(addr string) redis.UniversalClient {
+	r.t.Helper()
+	client, err := dedupe.Open(dedupe.ClientConfig{URL: "redis://" + addr})
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client, mini
+	r.t.Cleanup(func() { _ = client.Close() })
+	return client
 }
 
 // letTimePass lets keys run out as time goes by. miniredis' own ClockTTL walks over
 // all keys at every command, which is too slow for thousands of done marks.
 func letTimePass(t *testing.T, mini *miniredis.Miniredis) {
-	const step = 100 * time.Millisecond
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(step)
+		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
+		last := time.Now()
 		for {
 			select {
 			case <-stop:
 				return
-			case <-tick.C:
-				mini.FastForward(step)
+			case now := <-tick.C:
+				mini.FastForward(now.Sub(last).Truncate(time.Millisecond))
+				last = now
 			}
 		}
 	}()
@@ -141,61 +164,26 @@ func letTimePass(t *testing.T, mini *miniredis.Miniredis) {
 type instance struct {
 	service  *consumer.Service
 	registry *prometheus.Registry
-	stop     func()
+	cancel   context.CancelFunc
+	stop     func() // once; returns when Run has
 }
 
-func (r *rig) start(change ...func(*consumer.Config, *consumer.Parts)) *instance {
+// A change alters a service before it starts.
+type change = func(*consumer.Config, *consumer.Parts)
+
+func (r *rig) start(changes ...change) *instance {
 	t := r.t
 	t.Helper()
-	client := r.broker.Client(t)
-	store, err := dedupe.New(r.redis, dedupe.Options{
-		Prefix: r.prefix, Scope: r.crmURL, DoneTTL: time.Hour, Lease: 2*callTimeout + 5*time.Second,
-		DigestKey: []byte("test digest key"), DigestTTL: time.Hour,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := url.Parse(r.crmURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := crmapi.New(crmapi.Config{
-		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: callTimeout,
-		Token: crmapi.FixedToken("token"), MaxConns: 16,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: 1 << 20, MaxAhead: 24 * time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	api := r.api()
 	registry := prometheus.NewRegistry()
-	cfg := consumer.Config{
-		Topic: r.topic, Group: r.group, Brokers: r.broker.Addrs(),
-		BufferRecords: 20000, BufferBytes: 32 << 20,
-		BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: callTimeout, Lease: 2*callTimeout + 5*time.Second,
-		RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
-		DrainLimit: 10 * time.Second, Version: "test",
-		Session: consumer.Session{
-			Heartbeat: 200 * time.Millisecond, Timeout: 6 * time.Second, Rebalance: 10 * time.Second,
-			Backoff: 100 * time.Millisecond, Watch: 500 * time.Millisecond,
-		},
-	}
-	parts := consumer.Parts{
-		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: store, CRM: api,
-		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome,
-		Metrics: consumer.NewMetrics(registry, crmapi.Table{}.Codes()),
-		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: logLevel()})),
-	}
-	for _, c := range change {
+	cfg, parts := r.config(), r.parts(api, registry)
+	for _, c := range changes {
 		c(&cfg, &parts)
 	}
-	svc := consumer.New(cfg, parts)
 	ctx, cancel := context.WithCancel(context.Background())
+	inst := &instance{service: consumer.New(cfg, parts), registry: registry, cancel: cancel}
 	done := make(chan error, 1)
-	go func() { done <- svc.Run(ctx) }()
-	inst := &instance{service: svc, registry: registry}
+	go func() { done <- inst.service.Run(ctx) }()
 	inst.stop = sync.OnceFunc(func() {
 		cancel()
 		select {
@@ -213,109 +201,59 @@ func (r *rig) start(change ...func(*consumer.Config, *consumer.Parts)) *instance
 	return inst
 }
 
-// event is a canonical event of a made-up employee; a nil value of a field is a clear.
-func (r *rig) event(id string, employee int, sequence int, after map[string]any) kafka.Message {
-	body, err := json.Marshal(map[string]any{
-		"eventId": id, "employeeId": fmt.Sprintf("E%04d", employee), "openUserId": member(employee),
-		"sequence": sequence, "after": after,
+func (r *rig) config() consumer.Config {
+	return consumer.Config{
+		Topic: r.topic, Group: r.group, Brokers: r.broker.Addrs(),
+		BufferRecords: 20000, BufferBytes: 32 << 20,
+		BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
+		RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
+		DrainLimit: 10 * time.Second, Version: "test",
+		Session: consumer.Session{
+			Heartbeat: 200 * time.Millisecond, Timeout: 6 * time.Second, Rebalance: 10 * time.Second,
+			Backoff: 100 * time.Millisecond, Watch: 500 * time.Millisecond,
+		},
+	}
+}
+
+func (r *rig) parts(api *crmapi.Client, registry *prometheus.Registry) consumer.Parts {
+	r.t.Helper()
+	client := r.client()
+	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: 1 << 20, MaxAhead: 24 * time.Hour})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return consumer.Parts{
+		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: r.store(r.redis), CRM: api,
+		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome,
+		Metrics: consumer.NewMetrics(registry, crmapi.Table{}),
+		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
+	}
+}
+
+func (r *rig) store(client redis.UniversalClient) *dedupe.Store {
+	r.t.Helper()
+	store, err := dedupe.New(client, dedupe.Options{
+		Prefix: r.prefix, Scope: r.crmURL, DoneTTL: time.Hour, Lease: r.lease,
+		DigestKey: []byte("test digest key"), DigestTTL: time.Hour,
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return kafka.Message{Key: fmt.Appendf(nil, "E%04d", employee), Value: body}
+	return store
 }
 
-// change is an event with a number of its own.
-func (r *rig) change(employee int, after map[string]any) kafka.Message {
-	r.seq++
-	return r.event(fmt.Sprintf("ev-%d", r.seq), employee, r.seq, after)
-}
-
-func member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
-
-func (r *rig) produce(msgs ...kafka.Message) {
+func (r *rig) api() *crmapi.Client {
 	r.t.Helper()
-	r.broker.Produce(r.t, r.topic, msgs...)
-}
-
-// settled waits until everything in the topic has its outcome and is committed.
-func (r *rig) settled() {
-	r.t.Helper()
-	r.eventually("the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
-}
-
-func (r *rig) eventually(what string, ok func() bool) {
-	r.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			for _, inst := range r.instances {
-				r.t.Log(inst.service.Dump())
-			}
-			r.t.Fatalf("waited a minute for %s", what)
-		}
-		<-tick.C
+	base, err := url.Parse(r.crmURL)
+	if err != nil {
+		r.t.Fatal(err)
 	}
-}
-
-func (r *rig) field(employee int, name string) string {
-	return string(r.crm.State(member(employee))[name])
-}
-
-func (r *rig) wantField(employee int, name, want string) {
-	r.t.Helper()
-	if got := r.field(employee, name); got != want {
-		r.t.Errorf("member %d: %s = %s, want %s", employee, name, got, want)
+	api, err := crmapi.New(crmapi.Config{
+		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: r.callTimeout,
+		Token: crmapi.FixedToken("token"), MaxConns: 16,
+	})
+	if err != nil {
+		r.t.Fatal(err)
 	}
-}
-
-func (r *rig) letters() []dlq.Letter {
-	r.t.Helper()
-	var letters []dlq.Letter
-	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
-		l, err := dlq.Parse(m)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		letters = append(letters, l)
-	}
-	return letters
-}
-
-// outcomes counts what the observer is told.
-type outcomes struct {
-	mu    sync.Mutex
-	ended map[string][]consumer.Outcome // by event id
-	calls []consumer.Called
-}
-
-func newOutcomes() *outcomes { return &outcomes{ended: make(map[string][]consumer.Outcome)} }
-
-func (*outcomes) Arrived(mapper.Record, []mapper.Result) {}
-
-func (o *outcomes) Called(c consumer.Called) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.calls = append(o.calls, c)
-}
-
-func (o *outcomes) Ended(e consumer.Ended) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.ended[e.Event.ID] = append(o.ended[e.Event.ID], e.Outcome)
-}
-
-func (o *outcomes) of(id string) []consumer.Outcome {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.ended[id]
-}
-
-func logLevel() slog.Level {
-	if os.Getenv("DEBUGLOG") != "" {
-		return slog.LevelDebug
-	}
-	return slog.LevelInfo
+	return api
 }

@@ -17,7 +17,7 @@ import (
 func TestAChangeReachesTheCRM(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.produce(r.change(1, map[string]any{"position": "Engineer", "mainDepartmentId": 7}))
+	r.produce(r.change(1, fields{"position": "Engineer", "mainDepartmentId": 7}))
 	r.start()
 	r.settled()
 	r.wantField(1, "position", `"Engineer"`)
@@ -34,11 +34,11 @@ func TestNewestWinsFieldByField(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(oneByOne)
-	r.produce(r.event("new", 1, 9, map[string]any{"position": "Lead"}))
+	r.produce(r.event("new", 1, 9, fields{"position": "Lead"}))
 	r.settled()
-	r.produce(r.event("late", 1, 3, map[string]any{"position": "Engineer", "email": "a@test.invalid"}))
+	r.produce(r.event("late", 1, 3, fields{"position": "Engineer", "email": "a@test.invalid"}))
 	r.settled()
-	r.produce(r.event("late again", 1, 2, map[string]any{"position": "Trainee"}))
+	r.produce(r.event("late again", 1, 2, fields{"position": "Trainee"}))
 	r.settled()
 	inst.stop()
 	r.wantField(1, "position", `"Lead"`)
@@ -56,7 +56,7 @@ func TestNewestWinsFieldByField(t *testing.T) {
 func TestADuplicateCausesNoCall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	first := r.change(1, map[string]any{"position": "Engineer"})
+	first := r.change(1, fields{"position": "Engineer"})
 	r.start()
 	r.produce(first)
 	r.settled()
@@ -76,7 +76,7 @@ func TestAValueTheCRMHoldsIsNotSentAgain(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start()
 	for range 2 {
-		r.produce(r.change(1, map[string]any{"position": "Engineer"}))
+		r.produce(r.change(1, fields{"position": "Engineer"}))
 		r.settled()
 	}
 	if calls := r.crm.Calls(); len(calls) != 1 {
@@ -94,14 +94,14 @@ func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Hold(crmapitest.BeforeEffect)
-	r.start(oneByOne)
-	r.produce(r.change(99, map[string]any{"position": "Blocker"}))
+	inst := r.start(oneByOne)
+	r.produce(r.change(99, fields{"position": "Blocker"}))
 	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
 	for i := range 40 {
-		r.produce(r.change(1, map[string]any{"position": fmt.Sprintf("Level %d", i)}),
-			r.change(2, map[string]any{"qq": fmt.Sprint(i)}))
+		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", i)}),
+			r.change(2, fields{"qq": fmt.Sprint(i)}))
 	}
-	r.eventually("the backlog to be read", func() bool { return r.inMemory() })
+	r.waiting(inst, 81)
 	r.crm.Release()
 	r.settled()
 	r.wantField(1, "position", `"Level 39"`)
@@ -111,13 +111,6 @@ func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
 	}
 }
 
-// inMemory reports whether the service has read all there is: the observer has no count of
-// its own for it, so this waits for a second of quiet.
-func (r *rig) inMemory() bool {
-	<-time.After(time.Second)
-	return true
-}
-
 func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
@@ -125,9 +118,9 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 	msgs := []kafka.Message{
 		{Partition: 1, Key: []byte("k"), Value: []byte(`{"eventId":`)},
 		{Partition: 1, Value: nil, Key: []byte("tombstone")},
-		r.change(1, map[string]any{"gender": "X"}),
-		r.change(2, map[string]any{"position": "Good"}),
-		r.change(5, map[string]any{"position": "Nobody"}),
+		r.change(1, fields{"gender": "X"}),
+		r.change(2, fields{"position": "Good"}),
+		r.change(5, fields{"position": "Nobody"}),
 	}
 	msgs[0].Headers = []kafka.Header{{Key: "h", Value: nil}, {Key: "dlq.reason", Value: []byte("their own")}}
 	r.produce(msgs...)
@@ -167,20 +160,20 @@ func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2, 3}})
 	r.crm.Hold(crmapitest.BeforeEffect)
-	r.start(oneByOne)
-	r.produce(r.change(99, map[string]any{"position": "Blocker"}))
+	inst := r.start(oneByOne)
+	r.produce(r.change(99, fields{"position": "Blocker"}))
 	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
-	fields := []string{"position", "email", "qq", "weixin", "account"}
-	for i, f := range fields {
-		r.produce(r.change(1, map[string]any{f: fmt.Sprintf("value-%d", i)}))
+	names := []string{"position", "email", "qq", "weixin", "account"}
+	for i, f := range names {
+		r.produce(r.change(1, fields{f: fmt.Sprintf("value-%d", i)}))
 		if i == 2 {
-			r.produce(r.event("guilty", 1, 50, map[string]any{"mainDepartmentId": 404}))
+			r.produce(r.event("guilty", 1, 50, fields{"mainDepartmentId": 404}))
 		}
 	}
-	r.inMemory()
+	r.waiting(inst, len(names)+2)
 	r.crm.Release()
 	r.settled()
-	for i, f := range fields {
+	for i, f := range names {
 		r.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
 	}
 	letters := r.letters()
@@ -193,7 +186,7 @@ func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Status: 503})
-	r.produce(r.change(1, map[string]any{"position": "Patient"}), r.change(2, map[string]any{"position": "Quick"}))
+	r.produce(r.change(1, fields{"position": "Patient"}), r.change(2, fields{"position": "Quick"}))
 	r.start()
 	r.settled()
 	r.wantField(1, "position", `"Patient"`)
@@ -215,7 +208,7 @@ func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
 		var msgs []kafka.Message
 		for i := range n {
 			employee := i % 50
-			m := r.change(employee, map[string]any{"position": fmt.Sprint(r.seq)})
+			m := r.change(employee, fields{"position": fmt.Sprint(r.seq)})
 			m.Partition = employee % 6
 			want[employee] = fmt.Sprintf("%q", fmt.Sprint(r.seq-1))
 			msgs = append(msgs, m)

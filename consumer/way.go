@@ -80,15 +80,24 @@ func (e *engine) lease(ctx context.Context, l *lane, batch []*event) (*work, ded
 		Member: w.member, Token: w.token, Events: storeEvents(batch),
 	})
 	if err != nil {
+		l.State.limit = (len(batch) + 1) / 2 // perhaps it was too much for Redis in the time that it has
 		return nil, grant, e.redisFailed(ctx, "acquire", err)
 	}
 	e.redisWorks(ctx)
-	l.State.token = ""
+	l.State.token, l.State.limit = "", 0
 	if grant.Held {
-		return nil, grant, verdict{wait: max(grant.Wait, time.Millisecond)}
+		l.State.held = max(heldFirst, min(2*l.State.held, heldMax))
+		return nil, grant, verdict{wait: max(min(grant.Wait, l.State.held), time.Millisecond)}
 	}
+	l.State.held = 0
 	return w, grant, verdict{}
 }
+
+// A lease that another process holds is mostly given back long before it runs out, so ask again soon.
+const (
+	heldFirst = 50 * time.Millisecond
+	heldMax   = time.Second
+)
 
 // repeat sends the very same update again, under the lease of the call that went unanswered.
 func (e *engine) repeat(ctx context.Context, r *run, w *work) verdict {

@@ -1,0 +1,183 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for something that has to come.
+const patience = 90 * time.Second
+
+// A process is one instance of the service.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  *output // stdout and stderr
+	done chan struct{}
+	addr string // of its admin server
+}
+
+// start starts the binary with just these variables and waits until its admin server listens.
+func start(t *testing.T, variables map[string]string) *process {
+	t.Helper()
+	p := &process{t: t, out: newOutput(), done: make(chan struct{})}
+	p.cmd = exec.Command(binary("membersync"), "run") //nolint:gosec,noctx // our own; it is ended by signals, which is what is tested
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	for name, value := range variables {
+		p.cmd.Env = append(p.cmd.Env, "MEMBERSYNC_"+name+"="+value)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(p.end)
+	p.addr = p.await(`"addr":"([^"]*)"`)[1]
+	return p
+}
+
+// end makes sure that the process is gone, and shows what it said if the test has failed.
+func (p *process) end() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+	all := p.out.String()
+	if strings.Contains(all, "DATA RACE") {
+		p.t.Error("the race detector has found a race in the process")
+	}
+	if p.t.Failed() {
+		p.t.Logf("the end of what process %d said:\n%s", p.cmd.Process.Pid, all[max(0, len(all)-4000):])
+	}
+}
+
+// await waits until the output matches.
+func (p *process) await(pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	limit := time.After(patience)
+	for {
+		news := p.out.news()
+		if match := re.FindStringSubmatch(p.out.String()); match != nil {
+			return match
+		}
+		select {
+		case <-news:
+		case <-p.done:
+			p.t.Fatalf("the process has ended with status %d", p.cmd.ProcessState.ExitCode())
+		case <-limit:
+			p.t.Fatalf("waited %v for %s in the output", patience, pattern)
+		}
+	}
+}
+
+// awaitReady waits until the process has joined the group.
+func (p *process) awaitReady() {
+	p.t.Helper()
+	eventually(p.t, "the process to be ready", func() bool {
+		status, _ := p.get("/readyz")
+		return status == http.StatusOK
+	})
+}
+
+// get asks the admin server.
+func (p *process) get(path string) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.addr+path, http.NoBody)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	<-p.done
+}
+
+// terminate sends SIGTERM and wants the process to end well.
+func (p *process) terminate() {
+	p.t.Helper()
+	began := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Fatalf("the process has not ended %v after SIGTERM", patience)
+	}
+	p.t.Logf("ended %.1f s after SIGTERM", time.Since(began).Seconds())
+	if status := p.cmd.ProcessState.ExitCode(); status != 0 {
+		p.t.Errorf("status %d on SIGTERM, want 0", status)
+	}
+}
+
+// eventually looks again and again.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.After(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+// An output can be read while it is written.
+type output struct {
+	mu      sync.Mutex
+	buffer  bytes.Buffer
+	changed chan struct{} // closed at the next write
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{})} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+func (o *output) news() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.changed
+}

@@ -1,0 +1,28 @@
+// Command miniredis is the Redis of the tests where there is no real one. It is a process of its own, without the race
+// detector, under which one script takes so long that the service takes it for an outage.
+//
+//	miniredis [USER PASSWORD]    prints its address, and ends when its standard input does
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+func main() {
+	m := miniredis.NewMiniRedis()
+	if len(os.Args) > 2 {
+		m.RequireUserAuth(os.Args[1], os.Args[2])
+	}
+	if err := m.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	m.ClockTTL(true)
+	fmt.Println(m.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	m.Close()
+}

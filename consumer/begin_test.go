@@ -1,0 +1,221 @@
+package consumer_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq/kafkatest"
+)
+
+// Where a partition is read from: at the first start, after a gap, in a topic that was made anew.
+
+func (r *rig) some(n int) {
+	for range n {
+		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", r.seq)}))
+	}
+}
+
+func TestRecordsDeletedWhileTheServiceWasAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.some(2)
+	inst := r.start()
+	r.settled()
+	inst.stop()
+	r.some(5)
+	r.broker.DeleteRecords(t, r.topic, 0, 6)
+	inst = r.start()
+	r.settled()
+	r.wantField(1, "position", `"Level 6"`)
+	if got := r.metric(inst, "membersync_gap_records_total"); got != 4 {
+		t.Errorf("gap of %v records, want 4", got)
+	}
+	if !strings.Contains(r.logs.String(), "gap in the source topic") {
+		t.Error("the gap is not told of")
+	}
+}
+
+func TestRecordsDeletedWhileTheServiceReads(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]change{
+		"a broker that names the log's start": func(*consumer.Config, *consumer.Parts) {},
+		"a broker that does not":              vagueAboutTheLog,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			r.crm.Hold(crmapitest.BeforeEffect)
+			inst := r.start(change, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 1 })
+			// The record is larger than a fetch, so that the next ones are not in memory yet.
+			big := r.change(1, fields{"position": "First"})
+			big.Headers = []kafka.Header{{Key: "large", Value: make([]byte, 600<<10)}}
+			r.produce(big)
+			r.eventually("the first call", func() bool { return r.crm.Held() == 1 })
+			for i := range 6 {
+				m := r.change(2, fields{"position": fmt.Sprintf("Level %d", i)})
+				m.Headers = big.Headers
+				r.produce(m)
+			}
+			r.broker.DeleteRecords(t, r.topic, 0, 5)
+			r.crm.Release()
+			r.settled()
+			r.wantField(1, "position", `"First"`)
+			r.wantField(2, "position", `"Level 5"`)
+			if got := r.metric(inst, "membersync_gap_records_total"); got < 3 || got > 4 {
+				t.Errorf("gap of %v records, want the 3 or 4 that were neither read nor in memory", got)
+			}
+		})
+	}
+}
+
+// The stamp of the last record tells the topic from another of the same name, also if
+// a transaction's marker lies between that record and the committed offset.
+func TestATopicMadeAnew(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		again       int // records in the new topic, the old one had 4
+		transaction bool
+	}{
+		"with the same number of records":  {again: 4},
+		"with fewer records":               {again: 2},
+		"with more records":                {again: 6},
+		"written by a transaction, same":   {again: 4, transaction: true},
+		"written by a transaction, longer": {again: 7, transaction: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			write := func(n int, generation string) {
+				var msgs []kafka.Message
+				for range n {
+					msgs = append(msgs, r.change(1, fields{"position": generation, "qq": fmt.Sprint(r.seq)}))
+					msgs[len(msgs)-1].Time = time.Now().Add(-time.Duration(10-r.seq) * time.Second)
+				}
+				if !c.transaction {
+					r.produce(msgs...)
+					return
+				}
+				tx := r.broker.Begin(t)
+				tx.Produce(t, r.topic, msgs...)
+				tx.Commit(t)
+			}
+			write(4, "old")
+			inst := r.start()
+			r.settled()
+			inst.stop()
+			stored := r.broker.Commits(t, r.group, r.topic)[0]
+			r.broker.Recreate(t, r.topic, 1, nil)
+			write(c.again, "new")
+			r.restore(stored)
+			inst = r.start()
+			r.eventually("all of the new topic", func() bool { return r.field(1, "qq") == fmt.Sprintf("%q", fmt.Sprint(r.seq-1)) })
+			r.eventually("the offset of the new topic", func() bool { return r.broker.Lag(t, r.group, r.topic) == 0 })
+			if n := r.outcome.records(); n != 4+c.again {
+				t.Errorf("%d records were read, want all %d", n, 4+c.again)
+			}
+			if got := r.metric(inst, "membersync_gap_records_total"); got != 1 {
+				t.Errorf("gap of %v records, want 1 for an unknown number", got)
+			}
+		})
+	}
+}
+
+// restore brings back what was committed: deleting a topic deletes that too, but not where the topic was
+// mirrored, or came out of a backup.
+func (r *rig) restore(c kafkatest.Commit) {
+	r.t.Helper()
+	res, err := r.client().OffsetCommit(r.t.Context(), &kafka.OffsetCommitRequest{
+		GroupID: r.group, GenerationID: -1,
+		Topics: map[string][]kafka.OffsetCommit{r.topic: {{Partition: 0, Offset: c.Offset, Metadata: c.Metadata}}},
+	})
+	if err != nil || res.Topics[r.topic][0].Error != nil {
+		r.t.Fatal(err, res)
+	}
+}
+
+// A restart without new records must not lose the stamp, nor take the topic for another.
+func TestARestartReadsNothingTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.some(3)
+	for range 3 {
+		inst := r.start()
+		r.settled()
+		r.eventually("the assignment", func() bool { ok, _ := inst.service.Ready(); return ok })
+		inst.stop()
+		if got := r.metric(inst, "membersync_gap_records_total"); got != 0 {
+			t.Errorf("gap of %v records", got)
+		}
+	}
+	if n := r.outcome.records(); n != 3 {
+		t.Errorf("%d records were read, want 3", n)
+	}
+}
+
+func TestPartitionsAddedWhileRunning(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.start(latest)
+	r.eventually("the start to be committed", func() bool { return r.committed(0) == 0 })
+	r.broker.AddPartitions(t, r.topic, 3)
+	r.produce(on(2, r.change(1, fields{"position": "Early"})), on(1, r.change(2, fields{"position": "Too"})))
+	r.settled()
+	r.wantField(1, "position", `"Early"`)
+	r.wantField(2, "position", `"Too"`)
+}
+
+func latest(cfg *consumer.Config, _ *consumer.Parts) { cfg.StartLatest = true }
+
+func TestLatestCountsForANewGroupOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.produce(on(0, r.change(1, fields{"position": "History"})))
+	inst := r.start(latest)
+	r.eventually("the starts to be committed", func() bool { return r.committed(0) == 1 && r.committed(1) == 0 })
+	r.produce(on(0, r.change(2, fields{"position": "News"})))
+	r.settled()
+	inst.stop()
+	r.wantField(1, "position", "")
+	r.wantField(2, "position", `"News"`)
+	r.produce(on(1, r.change(3, fields{"position": "Meanwhile"})))
+	r.start(latest)
+	r.settled()
+	r.wantField(3, "position", `"Meanwhile"`)
+}
+
+func TestEarliestReadsHistory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.some(3)
+	r.broker.DeleteRecords(t, r.topic, 0, 2)
+	inst := r.start()
+	r.settled()
+	r.wantField(1, "position", `"Level 2"`)
+	if got := r.metric(inst, "membersync_gap_records_total"); got != 0 {
+		t.Errorf("gap of %v records: a new group misses nothing", got)
+	}
+}
+
+func TestAbortedRecordsAreNotProcessed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start()
+	bad, good := r.broker.Begin(t), r.broker.Begin(t)
+	bad.Produce(t, r.topic, r.change(1, fields{"position": "Never"}))
+	good.Produce(t, r.topic, r.change(2, fields{"position": "Good"}))
+	bad.Abort(t)
+	good.Commit(t)
+	r.settled() // behind the markers too
+	r.wantField(1, "position", "")
+	r.wantField(2, "position", `"Good"`)
+	r.eventually("the lag in the metrics to end", func() bool {
+		return r.metric(inst, "membersync_lag_records", "topic", r.topic, "partition", "0") == 0
+	})
+	r.wantCalls(1)
+}

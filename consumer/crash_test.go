@@ -1,0 +1,215 @@
+package consumer_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"membersync/crmapi/crmapitest"
+)
+
+// Every step of the way fails once, or is the last that the process takes: before it has its effect, and after. Whatever
+// step it is, in the end every event has its outcome, the CRM holds the newest values, and what must die is dead.
+
+// A breaker of steps counts the points that a service passes and fails at one of them.
+type stepBreaker struct {
+	mu    sync.Mutex
+	n     int // points passed
+	at    int // where to fail, from 1; 0: nowhere
+	where op
+	crash func() // not nil: from there on the process is dead, and nothing has an effect any more
+	dead  bool
+}
+
+func (b *stepBreaker) tap() tap {
+	return tap{at: func(o op, _ bool) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.dead {
+			return errInjected
+		}
+		if b.n++; b.n != b.at {
+			return nil
+		}
+		b.where = o
+		if b.crash != nil {
+			b.dead = true
+			b.crash()
+		}
+		return errInjected
+	}}
+}
+
+func (b *stepBreaker) passed() (int, op) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n, b.where
+}
+
+func newStepRig(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
+	r.callTimeout, r.lease = 500*time.Millisecond, 2*time.Second
+	r.crm.Push(crmapitest.Fault{Member: member(3), Code: -1}, always(crmapitest.Fault{Member: member(5), Code: 10001}))
+	twice := r.event("twice", 1, 10, fields{"position": "A", "qq": "1"})
+	r.produce(twice,
+		r.event("guilty", 2, 1, fields{"mainDepartmentId": 404}), r.event("innocent", 2, 2, fields{"email": "a@test.invalid"}),
+		message{Key: []byte("k"), Value: []byte("{")},
+		r.event("newer", 1, 11, fields{"position": "B"}), r.event("older", 1, 9, fields{"position": "Z", "weixin": "w"}), twice,
+		r.event("invalid", 4, 1, fields{"gender": "X"}), r.event("retried", 3, 1, fields{"position": "C"}),
+		r.event("refused", 5, 1, fields{"position": "D"}))
+	return r
+}
+
+func (r *rig) wantAllWell() {
+	r.t.Helper()
+	r.settled()
+	r.wantField(1, "position", `"B"`)
+	r.wantField(1, "qq", `"1"`)
+	r.wantField(1, "weixin", `"w"`)
+	r.wantField(2, "email", `"a@test.invalid"`)
+	r.wantField(3, "position", `"C"`)
+	r.wantField(5, "position", "")
+	dead := r.dead()
+	want := map[string]string{"guilty": "crm_not_found", "": "malformed", "invalid": "invalid_field", "refused": "crm_invalid"}
+	for id, reason := range want {
+		if string(dead[id]) != reason {
+			r.t.Errorf("event %q is dead-lettered as %q, want %s", id, dead[id], reason)
+		}
+	}
+	if len(dead) != len(want) {
+		r.t.Errorf("dead letters %v", dead)
+	}
+	for _, id := range []string{"twice", "newer", "older", "innocent", "retried"} {
+		if len(r.outcome.of(id)) == 0 {
+			r.t.Errorf("event %s has no outcome", id)
+		}
+	}
+	r.wantNoOverlap()
+	r.nothingWentBack(1)
+}
+
+// nothingWentBack checks that position only moved from Z over A to B.
+func (r *rig) nothingWentBack(employee int) {
+	r.t.Helper()
+	rank, reached := map[string]int{"Z": 1, "A": 2, "B": 3}, 0
+	for _, c := range r.callsOf(employee) {
+		user := userOf(r.t, c)
+		if now := rank[user["position"]]; now > 0 && c.Applied {
+			if now < reached {
+				r.t.Errorf("position went back to %s", user["position"])
+			}
+			reached = now
+		}
+	}
+}
+
+// steps runs the way without a fault and returns how many points it has.
+func steps(t *testing.T) int {
+	t.Helper()
+	r := newStepRig(t)
+	var b stepBreaker
+	inst := r.start(b.tap().install, oneByOne)
+	r.wantAllWell()
+	inst.stop()
+	n, _ := b.passed()
+	return n
+}
+
+func TestEveryStepFailsOnce(t *testing.T) {
+	t.Parallel()
+	total := steps(t)
+	for n := 1; n <= total; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			r := newStepRig(t)
+			b := stepBreaker{at: n}
+			r.start(b.tap().install, oneByOne)
+			r.wantAllWell()
+			if _, where := b.passed(); t.Failed() {
+				t.Logf("the step that failed: %s", where)
+			}
+		})
+	}
+}
+
+func TestTheProcessDiesAtEveryStep(t *testing.T) {
+	t.Parallel()
+	total := steps(t)
+	for n := 1; n <= total; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			r := newStepRig(t)
+			died := make(chan struct{})
+			b := stepBreaker{at: n, crash: sync.OnceFunc(func() { close(died) })}
+			inst := r.start(b.tap().install, oneByOne, hasty)
+			r.eventually("the crash", func() bool {
+				select {
+				case <-died:
+					return true
+				default:
+					return r.broker.Lag(t, r.group, r.topic) == 0 // folded otherwise, it took fewer steps
+				}
+			})
+			inst.stop()
+			r.start(oneByOne)
+			r.wantAllWell()
+			if _, where := b.passed(); t.Failed() {
+				t.Logf("the last step: %s", where)
+			}
+		})
+	}
+}
+
+// Two instances die and start again in turn, under load: nothing is lost, nothing goes back.
+func TestInstancesThatDieUnderLoad(t *testing.T) {
+	t.Parallel()
+	const members = 20
+	r := newRig(t, 4, crmapitest.Options{Latency: 2 * time.Millisecond})
+	r.callTimeout, r.lease = 500*time.Millisecond, 2*time.Second
+	survivor := r.start()
+	for round := range 5 {
+		died := make(chan struct{})
+		b := stepBreaker{at: 30 + 7*round, crash: sync.OnceFunc(func() { close(died) })}
+		inst := r.start(b.tap().install, hasty)
+		for i := range 10 {
+			var msgs []message
+			for m := range members {
+				msgs = append(msgs, on(m%4, r.change(m, fields{"position": fmt.Sprintf("%03d", 10*round+i)})))
+			}
+			r.produce(msgs...)
+		}
+		r.eventually("its death, or the end of its work", func() bool {
+			select {
+			case <-died:
+				return true
+			default:
+				return r.broker.Lag(t, r.group, r.topic) == 0
+			}
+		})
+		inst.stop()
+	}
+	r.settled()
+	for m := range members {
+		r.wantField(m, "position", `"049"`)
+		newest := ""
+		for _, c := range r.callsOf(m) {
+			if v := userOf(t, c)["position"]; c.Applied {
+				if v < newest {
+					t.Errorf("member %d went back from %s to %s", m, newest, v)
+				}
+				newest = v
+			}
+		}
+	}
+	for i := 1; i <= r.seq; i++ {
+		if len(r.outcome.of(fmt.Sprintf("ev-%d", i))) == 0 {
+			t.Errorf("event %d has no outcome", i)
+		}
+	}
+	r.wantNoLetters()
+	if n := r.metric(survivor, "membersync_late_calls_total"); n != 0 {
+		t.Errorf("%v late calls", n)
+	}
+}

@@ -1,0 +1,187 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
+)
+
+// A limiter shares a limit out by the real store, and remembers what it granted.
+type limiter struct {
+	store        *dedupe.Store
+	limit        int
+	window, hold time.Duration
+
+	mu      sync.Mutex
+	permits int
+	granted map[string]time.Time
+	oldest  time.Duration // age of a permit at the end of the call that was made with it
+}
+
+func (l *limiter) Permit(ctx context.Context, id string) (bool, time.Duration, error) {
+	began := time.Now()
+	granted, wait, _, err := l.store.Permit(ctx, dedupe.PermitRequest{Limit: l.limit, Window: l.window, ID: id, Hold: l.hold})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.permits++
+	if l.granted == nil {
+		l.granted = make(map[string]time.Time)
+	}
+	if granted {
+		l.granted[id] = began
+	}
+	return granted, wait, err
+}
+
+func (l *limiter) Done(ctx context.Context, id string, sent bool) error {
+	l.mu.Lock()
+	if sent {
+		l.oldest = max(l.oldest, time.Since(l.granted[id]))
+	}
+	delete(l.granted, id)
+	l.mu.Unlock()
+	return l.store.PermitDone(ctx, id, sent)
+}
+
+func (l *limiter) Throttle(ctx context.Context, d time.Duration) error {
+	return l.store.Throttle(ctx, d)
+}
+
+func (l *limiter) asked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.permits
+}
+
+func (l *limiter) out() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.granted)
+}
+
+func (l *limiter) install(_ *consumer.Config, p *consumer.Parts) { p.Limiter = l }
+
+func TestTheLimitIsKept(t *testing.T) {
+	t.Parallel()
+	// The fake refuses what is beyond its limit: one throttled answer is one too many.
+	r := newRig(t, 2, crmapitest.Options{RateLimit: 5, RateWindow: 500 * time.Millisecond})
+	l := &limiter{store: r.store(r.redis), limit: 5, window: 500 * time.Millisecond, hold: r.lease}
+	for i := range 25 {
+		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
+	}
+	r.start(l.install)
+	r.start(l.install)
+	r.settled()
+	for _, c := range r.crm.Calls() {
+		if c.Code != 0 {
+			t.Errorf("call %d was answered with %d", c.N, c.Code)
+		}
+	}
+	r.wantCalls(25)
+	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
+}
+
+// Runs that need no call hand their permit on; it must not be handed on for longer than Redis holds its place.
+func TestAPermitIsNotHandedOnForEver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	const members = 80
+	all := func(id string, sequence int) (msgs []message) {
+		for i := range members {
+			msgs = append(msgs, r.event(fmt.Sprintf("%s %d", id, i), i, sequence, fields{"position": fmt.Sprint(sequence)}))
+		}
+		return msgs
+	}
+	r.produce(all("old", 1)...)
+	inst := r.start()
+	r.settled()
+	inst.stop()
+	for range 3 { // a long stretch of duplicates, then a change
+		r.produce(all("old", 1)...)
+	}
+	r.produce(all("new", 2)...)
+	l := &limiter{store: r.store(r.redis), limit: 100000, window: time.Second, hold: r.lease}
+	slow := tap{at: func(o op, after bool) error {
+		if o == opAcquire && after {
+			<-time.After(10 * time.Millisecond)
+		}
+		return nil
+	}}
+	r.start(l.install, slow.install, oneByOne)
+	r.settled()
+	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
+	if l.oldest == 0 || l.oldest > 2*time.Second {
+		t.Errorf("a call ended %v after its permit was drawn", l.oldest)
+	}
+}
+
+// A permit that was drawn for a lane that then went away is given back soon.
+func TestAPermitThatNobodyNeedsIsGivenBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	l := &limiter{store: r.store(r.redis), limit: 2, window: 200 * time.Millisecond, hold: r.lease}
+	r.start(l.install)
+	for range 5 {
+		m := r.event("same", 1, 1, fields{"position": "x"})
+		r.produce(m, m, m)
+		r.settled()
+		r.eventually("the permits to be given back", func() bool { return l.out() == 0 })
+	}
+	r.wantCalls(1)
+}
+
+func TestThrottling(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]crmapitest.Fault{
+		"by code":   {Times: 1, Code: 14001, Header: map[string]string{"Retry-After": "2"}},
+		"by second": {Times: 1, Code: 30004, Header: map[string]string{"Retry-After": "2"}},
+		"by status": {Times: 1, Status: 429, Header: map[string]string{"Retry-After": "2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+			r.crm.Push(f)
+			inst := r.start(l.install, oneByOne, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			for i := range 5 {
+				r.produce(r.change(i, fields{"position": "x"}))
+			}
+			r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "crm_throttled") == 1 })
+			r.settled()
+			calls := r.crm.Calls()
+			if len(calls) != 6 {
+				t.Fatalf("%d calls, want 6", len(calls))
+			}
+			if gap := calls[1].Arrived.Sub(calls[0].Finished); gap < 1900*time.Millisecond {
+				t.Errorf("the next call came %v after the CRM asked for 2 s", gap)
+			}
+			// Another instance would have had no permit either.
+			r.wantNoLetters()
+			if r.metric(inst, "membersync_paused", "cause", "crm_throttled") != 0 {
+				t.Error("the pause goes on")
+			}
+		})
+	}
+}
+
+func TestThrottlingSlowsAllInstances(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Code: 14001, Header: map[string]string{"Retry-After": "3"}})
+	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+	r.start(l.install)
+	r.produce(r.change(1, fields{"position": "x"}))
+	r.eventually("the throttled call", func() bool { return len(r.outcome.called()) == 1 })
+	other := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+	r.eventually("the other to be told", func() bool {
+		granted, wait, err := other.Permit(t.Context(), "another-instance")
+		return err == nil && !granted && wait > time.Second
+	})
+	r.settled()
+}

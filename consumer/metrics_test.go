@@ -1,0 +1,151 @@
+package consumer_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/consumer"
+	"membersync/crmapi"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
+)
+
+// series are the lines of all metrics, as text: name, labels, and the value (of a histogram its count).
+func series(t *testing.T, g prometheus.Gatherer) []string {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			v := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			lines = append(lines, fmt.Sprintf("%s{%s} %v", f.GetName(), strings.Join(labels, ","), v))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// contract is what DESIGN.md, section 4, says of the metrics that there are, all at zero.
+func contract() []string {
+	var lines []string
+	add := func(name string, labels ...string) {
+		lines = append(lines, fmt.Sprintf("membersync_%s{%s} 0", name, strings.Join(labels, ",")))
+	}
+	label := func(name string, value any) string { return fmt.Sprintf("%s=%q", name, fmt.Sprint(value)) }
+	for _, o := range []string{"applied", "superseded", "unchanged", "duplicate", "ignored", "dead_lettered"} {
+		add("events_total", label("outcome", o), label("path", "live"))
+	}
+	for _, reason := range dlq.Reasons() {
+		add("dead_letters_total", label("reason", reason))
+	}
+	for _, class := range []string{"success", "poison", "transient", "unanswered", "throttled", "quota", "token", "operator"} {
+		add("crm_calls_total", label("class", class), label("code", "other"))
+	}
+	for _, code := range (crmapi.Table{}).Codes() {
+		row, _ := crmapi.Table{}.Lookup(code)
+		add("crm_calls_total", label("class", row.Class), label("code", code))
+	}
+	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_operator", "redis", "kafka", "dlq"} {
+		add("paused", label("cause", cause))
+	}
+	for _, result := range []string{"ok", "failed", "fenced"} {
+		add("commits_total", label("result", result))
+	}
+	add("event_latency_seconds", label("path", "live"))
+	for _, name := range []string{
+		"crm_call_duration_seconds", "crm_call_events", "crm_calls_in_flight", "calls_saved_total", "rebalances_total",
+		"gap_records_total", "late_calls_total", "last_success_timestamp_seconds",
+	} {
+		add(name)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestMetricsAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	consumer.NewMetrics(registry, crmapi.Table{})
+	if diff := cmp.Diff(contract(), series(t, registry)); diff != "" {
+		t.Errorf("series at the start (-contract +got):\n%s", diff)
+	}
+}
+
+// What is read from the service itself; the series of a partition come with its assignment.
+func TestMetricsOfAService(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Brokers = []string{"127.0.0.1:1"} })
+	own := []string{
+		`membersync_breaker_state{state="closed"} 1`, `membersync_breaker_state{state="half_open"} 0`,
+		`membersync_breaker_state{state="open"} 0`, `membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
+	}
+	var got []string
+	for _, s := range series(t, inst.registry) {
+		if !slices.Contains(contract(), s) && !strings.HasPrefix(s, `membersync_paused{cause="kafka"}`) {
+			got = append(got, s)
+		}
+	}
+	if diff := cmp.Diff(own, got); diff != "" {
+		t.Errorf("series of the service (-want +got):\n%s", diff)
+	}
+	if ok, why := inst.service.Ready(); ok || !strings.Contains(why, "not joined") {
+		t.Errorf("ready %v: %s", ok, why)
+	}
+}
+
+func TestMetricsCount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(2), Code: 10001}, crmapitest.Fault{Member: member(3), Code: -1})
+	inst := r.start(oneByOne)
+	r.backlog(inst,
+		r.change(1, fields{"position": "1"}), r.change(1, fields{"position": "2"}), r.change(1, fields{"qq": "3"}),
+		r.change(2, fields{"position": "refused"}), r.change(3, fields{"position": "retried"}),
+		r.change(4, fields{"gender": "X"}))
+	r.settled()
+	r.eventually("the commit to be counted", func() bool { return r.metric(inst, "membersync_lag_records") == 0 })
+	for want, v := range map[string]float64{
+		`membersync_events_total{outcome="applied",path="live"}`:       4, // the blocker, two of member 1, the retried one
+		`membersync_events_total{outcome="superseded",path="live"}`:    1,
+		`membersync_events_total{outcome="dead_lettered",path="live"}`: 2,
+		`membersync_dead_letters_total{reason="crm_invalid"}`:          1,
+		`membersync_dead_letters_total{reason="invalid_field"}`:        1,
+		`membersync_crm_calls_total{class="success",code="0"}`:         3,
+		`membersync_crm_calls_total{class="poison",code="10001"}`:      1,
+		`membersync_crm_calls_total{class="transient",code="-1"}`:      1,
+		`membersync_crm_call_events{}`:                                 5,
+		`membersync_calls_saved_total{}`:                               2, // three events in one call
+		`membersync_crm_calls_in_flight{}`:                             0,
+		`membersync_rebalances_total{}`:                                1,
+		`membersync_late_calls_total{}`:                                0,
+	} {
+		if line := fmt.Sprintf("%s %v", want, v); !slices.Contains(series(t, inst.registry), line) {
+			t.Errorf("no series %s", line)
+		}
+	}
+}
+
+func TestACodeOfNoTableIsOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Code: 987654321})
+	inst := r.start()
+	r.produce(r.change(1, fields{"position": "1"}))
+	r.settled()
+	if n := r.metric(inst, "membersync_crm_calls_total", "class", "transient", "code", "other"); n != 1 {
+		t.Errorf("%v calls of an unknown code", n)
+	}
+}

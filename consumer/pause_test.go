@@ -1,0 +1,233 @@
+package consumer_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+)
+
+// What stops all calls, and what does not.
+
+func always(f crmapitest.Fault) crmapitest.Fault {
+	f.Times = -1
+	return f
+}
+
+func (r *rig) paused(inst *instance, cause string) bool {
+	return r.metric(inst, "membersync_paused", "cause", cause) == 1
+}
+
+// stream sends changes of the members, so that there are always some that succeed.
+func (r *rig) stream(members ...int) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				r.broker.Produce(r.t, r.topic, r.event("stream "+time.Now().String(), members[n%len(members)], n, fields{"qq": time.Now().String()}))
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() { close(quit); <-done })
+	r.t.Cleanup(stop)
+	return stop
+}
+
+func TestAnOperatorErrorOfOneMemberOnly(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]crmapitest.Fault{
+		"forbidden":     {Status: 403},
+		"no permission": {Code: 15003},
+		"not found":     {Status: 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			f.Member = member(1)
+			r.crm.Push(always(f))
+			stop := r.stream(2, 3, 4, 5, 6)
+			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 100 * time.Millisecond })
+			r.produce(r.change(1, fields{"position": "x"}))
+			r.eventually("the dead letter", func() bool { return len(r.dead()) > 0 })
+			stop()
+			r.settled()
+			letters := r.letters()
+			if len(letters) != 1 || letters[0].EventID != "ev-1" || letters[0].Reason != "crm_rejected" || letters[0].Attempts < 5 {
+				t.Errorf("dead letters %+v", letters)
+			}
+			if r.paused(inst, "crm_operator") {
+				t.Error("the pause goes on")
+			}
+		})
+	}
+}
+
+// Alone, it is not known to be the member's own fault: nothing dies, and whoever comes next is tried at once.
+func TestAnOperatorErrorOfALoneMember(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(always(crmapitest.Fault{Member: member(1), Status: 403}))
+	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+	r.produce(r.change(1, fields{"position": "x"}))
+	r.eventually("three tries", func() bool { return len(r.callsOf(1)) >= 3 })
+	began := time.Now()
+	r.produce(r.change(2, fields{"position": "y"}))
+	r.eventually("the other member", func() bool { return r.field(2, "position") == `"y"` })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the other member waited %v", took)
+	}
+	r.never("the lone failing event died", time.Second, func() bool { return len(r.outcome.of("ev-1")) > 0 })
+	if n := len(r.letters()); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+	r.crm.Clear()
+	r.settled()
+	r.wantField(1, "position", `"x"`)
+	if r.paused(inst, "crm_operator") {
+		t.Error("the pause goes on")
+	}
+}
+
+func TestAnOperatorErrorForAll(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]crmapitest.Fault{
+		"unauthorised": {Status: 401}, "wrong host": {Status: 302}, "no quota purchased": {Code: 30003}, "bad app": {Code: 20006},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			r.crm.Push(always(f))
+			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			for i := range 20 {
+				r.produce(r.change(i, fields{"position": "x"}))
+			}
+			r.eventually("the pause", func() bool { return r.paused(inst, "crm_operator") && len(r.crm.Calls()) > 1 })
+			calls := 0
+			r.eventually("the running calls to end", func() bool {
+				before := calls
+				calls = len(r.crm.Calls())
+				return calls == before
+			})
+			r.never("the probes are not slow", 3*time.Second, func() bool { return len(r.crm.Calls()) > calls+2 })
+			if ok, cause := inst.service.Ready(); !ok || cause != "crm_operator" {
+				t.Errorf("ready %v, cause %q", ok, cause)
+			}
+			r.crm.Clear()
+			r.settled()
+			r.wantNoLetters()
+			for i := range 20 {
+				r.wantField(i, "position", `"x"`)
+			}
+		})
+	}
+}
+
+func TestTheQuotaIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(always(crmapitest.Fault{Code: 30002}))
+	reset := time.Now().Add(4 * time.Second)
+	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) {
+		cfg.QuotaReset = func(time.Time) time.Time { return reset }
+		cfg.RetryBudget = 0
+	}, oneByOne)
+	for i := range 5 {
+		r.produce(r.change(i, fields{"position": "x"}))
+	}
+	r.eventually("the pause", func() bool { return r.paused(inst, "crm_quota") })
+	r.never("a call before the reset", time.Until(reset)-500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 1 })
+	r.crm.Clear()
+	r.settled()
+	if wait := r.crm.Calls()[1].Arrived.Sub(reset); wait < 0 || wait > 5*time.Second {
+		t.Errorf("the next call came %v after the reset", wait)
+	}
+	r.wantNoLetters()
+}
+
+func TestAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]crmapitest.Fault{
+		"server errors": {Status: 503}, "system busy": {Code: -1}, "no connection": {Close: true},
+		"a code that nobody knows": {Code: 987654}, "of a proxy": {Status: 502, Body: "<html>bad gateway</html>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{}).quick()
+			for i := range 12 {
+				r.produce(r.change(i, fields{"position": "before"}))
+			}
+			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			r.settled()
+			r.crm.Push(always(f))
+			for i := range 12 {
+				r.produce(r.change(i, fields{"position": "after"}))
+			}
+			r.eventually("the pause", func() bool { return r.paused(inst, "crm_outage") })
+			if s := r.breaker(inst); s == "closed" {
+				t.Errorf("the breaker is %s", s)
+			}
+			// Fetching goes on while calling is paused, and the membership is kept.
+			r.produce(r.change(20, fields{"position": "during"}))
+			r.eventually("a record to arrive in the outage", func() bool { return r.outcome.records() == 25 })
+			r.never("an event died of the outage", 9*time.Second, func() bool { return len(r.outcome.dead()) > 0 })
+			if at := r.committed(0); at != 12 {
+				t.Errorf("committed %d, want 12", at)
+			}
+			r.crm.Clear()
+			r.settled()
+			r.wantNoLetters()
+			for i := range 12 {
+				r.wantField(i, "position", `"after"`)
+			}
+			if s := r.breaker(inst); s != "closed" {
+				t.Errorf("the breaker is %s", s)
+			}
+			if n := r.metric(inst, "membersync_rebalances_total"); n != 1 {
+				t.Errorf("%v rebalances", n)
+			}
+		})
+	}
+}
+
+func (r *rig) breaker(inst *instance) string {
+	for _, s := range []string{"closed", "open", "half_open"} {
+		if r.metric(inst, "membersync_breaker_state", "state", s) == 1 {
+			return s
+		}
+	}
+	return "in no state"
+}
+
+// One member that always fails must not keep the breaker open.
+func TestProbesRotate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start()
+	r.crm.Push(always(crmapitest.Fault{Status: 503}))
+	for i := range 8 {
+		r.produce(r.change(i, fields{"position": "x"}))
+	}
+	r.eventually("the pause", func() bool { return r.paused(inst, "crm_outage") })
+	r.crm.Clear()
+	r.crm.Push(always(crmapitest.Fault{Member: member(0), Status: 503}))
+	r.eventually("the others", func() bool {
+		for i := 1; i < 8; i++ {
+			if r.field(i, "position") != `"x"` {
+				return false
+			}
+		}
+		return true
+	})
+	r.eventually("the breaker to close", func() bool { return r.breaker(inst) == "closed" })
+	r.crm.Clear()
+	r.settled()
+	r.wantNoLetters()
+}

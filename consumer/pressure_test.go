@@ -1,0 +1,178 @@
+package consumer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/mapper"
+)
+
+func TestMemoryIsBoundedByRecords(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 3 })
+	for i := range 12 {
+		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
+	}
+	r.eventually("three calls", func() bool { return r.crm.Held() == 3 })
+	r.never("more records than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 3 })
+	if at := r.committed(0) + r.committed(1); at > 0 {
+		t.Errorf("committed past records that are under way: %d", at)
+	}
+	r.crm.Release()
+	r.settled()
+	r.wantCalls(12)
+}
+
+func TestMemoryIsBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 25 << 10 })
+	for i := range 6 {
+		m := r.change(i, fields{"position": "x"})
+		m.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 10<<10)}}
+		r.produce(m)
+	}
+	r.eventually("two calls", func() bool { return r.crm.Held() == 2 })
+	r.never("more bytes than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 2 })
+	r.crm.Release()
+	r.settled()
+	r.wantCalls(6)
+}
+
+func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 1 << 10 })
+	small, large, last := r.change(1, fields{"position": "s"}), r.change(2, fields{"position": "l"}), r.change(3, fields{"position": "e"})
+	large.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 100<<10)}}
+	r.produce(small, large, last)
+	for n := 1; n <= 3; n++ {
+		r.eventually(fmt.Sprintf("record %d", n), func() bool { return r.crm.Held() == 1 && r.outcome.records() == n })
+		r.never("another record is in memory", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
+		r.crm.Release()
+		if n < 3 {
+			r.crm.Hold(crmapitest.BeforeEffect)
+		}
+	}
+	r.settled()
+	r.wantCalls(3)
+}
+
+// A lane at its cap stops the partition that feeds it, and no other.
+func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
+	t.Parallel()
+	const laneCap = 2000
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Hold: true})
+	r.start()
+	var msgs []kafka.Message
+	for i := range laneCap + 300 {
+		msgs = append(msgs, on(0, r.change(1, fields{"position": fmt.Sprint(i)})))
+	}
+	r.produce(append(msgs, on(0, r.change(2, fields{"position": "Behind"})))...)
+	r.eventually("the lane to be full", func() bool { return r.outcome.records() == laneCap+1 })
+	r.produce(on(1, r.change(3, fields{"position": "Beside"})))
+	r.eventually("the other partition to go on", func() bool { return r.field(3, "position") == `"Beside"` })
+	if n := r.outcome.records(); n != laneCap+2 {
+		t.Errorf("%d records arrived, want %d", n, laneCap+2)
+	}
+	r.crm.Release()
+	r.settled()
+	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
+	r.wantField(2, "position", `"Behind"`)
+	r.wantNoOverlap()
+	if n := len(r.callsOf(1)); n > 8 {
+		t.Errorf("%d calls for a backlog of one member", n)
+	}
+}
+
+// listMapper reads a list of events; each is mapped by the real mapper.
+type listMapper struct{ one consumer.Mapper }
+
+func (m listMapper) Map(rec mapper.Record) []mapper.Result {
+	var parts []json.RawMessage
+	if json.Unmarshal(rec.Value, &parts) != nil {
+		return m.one.Map(rec)
+	}
+	var results []mapper.Result
+	for i, part := range parts {
+		in := rec
+		in.Value = part
+		res := m.one.Map(in)[0]
+		res.Event.Index, res.Event.Count = i, len(parts)
+		if res.Fault != nil {
+			res.Fault.Whole = false
+		}
+		results = append(results, res)
+	}
+	return results
+}
+
+func lists(_ *consumer.Config, p *consumer.Parts) { p.Mapper = listMapper{p.Mapper} }
+
+func list(msgs ...kafka.Message) kafka.Message {
+	parts := []json.RawMessage{}
+	for _, m := range msgs {
+		parts = append(parts, m.Value)
+	}
+	value, err := json.Marshal(parts)
+	if err != nil {
+		panic(err)
+	}
+	return kafka.Message{Value: value}
+}
+
+// A record counts as finished only when all its events are.
+func TestARecordWithSeveralOutcomes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(4), Hold: true})
+	r.start(lists)
+	first := r.change(1, fields{"position": "Alone"})
+	deleted := kafka.Message{}
+	deleted.Value = []byte(`{"eventId":"gone","employeeId":"E0003","openUserId":"FSUID_TEST0003","sequence":3,"before":{},"after":null}`)
+	r.produce(first, list(
+		r.change(2, fields{"position": "Good"}),
+		r.event("bad", 5, 90, fields{"gender": "X"}),
+		deleted, first,
+		r.event("slow", 4, 91, fields{"position": "Slow"}),
+		r.event("twice", 2, 92, fields{"qq": "2"}),
+	))
+	r.eventually("the others", func() bool {
+		return len(r.outcome.of("ev-2")) == 1 && len(r.outcome.of("bad")) == 1 && len(r.outcome.of("gone")) == 1 &&
+			len(r.outcome.of("twice")) == 1
+	})
+	r.never("committed past an unfinished event", 1500*time.Millisecond, func() bool { return r.committed(0) > 1 })
+	r.crm.Release()
+	r.settled()
+	r.wantField(4, "position", `"Slow"`)
+	r.wantField(2, "qq", `"2"`)
+	r.wantOutcomes("bad", consumer.DeadLettered)
+	r.wantOutcomes("gone", consumer.Ignored)
+	letters := r.letters()
+	if len(letters) != 1 || letters[0].Index != 1 || letters[0].Count != 6 {
+		t.Errorf("dead letters: %+v", letters)
+	}
+}
+
+func TestARecordWithoutEvents(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(lists, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 2 })
+	r.produce(list(), list(), list(), r.change(1, fields{"position": "Behind"}))
+	r.settled()
+	r.wantField(1, "position", `"Behind"`)
+	if n := inst.service.Items(); n != 0 {
+		t.Errorf("%d events left", n)
+	}
+}

@@ -1,0 +1,135 @@
+package consumer_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dedupe/dedupetest"
+)
+
+// withMini skips a test that takes Redis away where a real one is shared with others.
+func (r *rig) withMini() {
+	r.t.Helper()
+	if r.mini == nil {
+		r.t.Skip("takes Redis away: only with miniredis")
+	}
+}
+
+func (r *rig) awayAndBack(while func()) {
+	r.t.Helper()
+	r.mini.Close()
+	while()
+	if err := r.mini.Restart(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	for _, limited := range []bool{false, true} {
+		t.Run(fmt.Sprintf("limited %v", limited), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			r.withMini()
+			r.produce(r.change(1, fields{"position": "Before"}))
+			var ops counting
+			limiter := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+			inst := r.start(ops.tap().install, func(_ *consumer.Config, p *consumer.Parts) {
+				if limited {
+					p.Limiter = limiter
+				}
+			})
+			r.settled()
+			tries := func() int { return ops.of(opAcquire) + limiter.asked() }
+			r.awayAndBack(func() {
+				before := tries()
+				for i := range 30 {
+					r.produce(r.change(i, fields{"position": "After"}))
+				}
+				r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
+				r.never("a call or a commit without Redis", 2*time.Second, func() bool {
+					return len(r.crm.Calls()) > 1 || r.committed(0) > 1
+				})
+				// 100 ms, 200, 400, 800, 1600: and some that were under way.
+				if n := tries() - before; n > 30 {
+					t.Errorf("%d tries in about two seconds without Redis", n)
+				}
+				if ok, cause := inst.service.Ready(); !ok || cause != "redis" {
+					t.Errorf("ready %v, cause %q", ok, cause)
+				}
+			})
+			r.settled()
+			for i := range 30 {
+				r.wantField(i, "position", `"After"`)
+			}
+			r.wantNoLetters()
+			r.wantCalls(31)
+			if r.metric(inst, "membersync_paused", "cause", "redis") != 0 {
+				t.Error("the pause goes on")
+			}
+		})
+	}
+}
+
+// Redis goes while a call is open: its completion is made up for, and the call not made again.
+func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.withMini()
+	r.crm.Hold(crmapitest.AfterEffect)
+	inst := r.start()
+	r.produce(r.change(1, fields{"position": "Once"}))
+	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+	r.awayAndBack(func() {
+		r.crm.Release()
+		r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
+		r.produce(r.change(1, fields{"position": "Next"}))
+		r.never("committed without a completion", 1200*time.Millisecond, func() bool { return r.committed(0) > 0 })
+	})
+	r.settled()
+	r.wantField(1, "position", `"Next"`)
+	r.wantCalls(2)
+	r.wantOutcomes("ev-1", consumer.Applied)
+	r.wantNoLetters()
+}
+
+// A reply is lost after its request took effect. The event must be no duplicate, no call be made twice.
+func TestLostRepliesOfRedis(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"fields of an acquire": ":fields", "done mark": ":done:", "lease": ":lease"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{}).quick()
+			proxy := dedupetest.NewProxy(t, r.addr)
+			inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { p.Store = r.store(r.redisAt(proxy.Addr())) })
+			r.produce(r.change(1, fields{"position": "0"}))
+			r.settled()
+			for i := 1; i <= 6; i++ { // a loss now in acquire, now in complete
+				proxy.LoseReply(key)
+				if i%2 == 0 {
+					r.crm.Hold(crmapitest.BeforeEffect)
+				}
+				r.produce(r.change(1, fields{"position": fmt.Sprint(i)}))
+				if i%2 == 0 {
+					r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+					proxy.LoseReply(key)
+					r.crm.Release()
+				}
+				r.settled()
+				r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(i)))
+				r.wantOutcomes(fmt.Sprintf("ev-%d", i+1), consumer.Applied)
+			}
+			if proxy.Lost() < 6 {
+				t.Errorf("%d replies were lost", proxy.Lost())
+			}
+			r.wantCalls(7)
+			r.wantNoLetters()
+			if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
+				t.Errorf("%v late calls", n)
+			}
+		})
+	}
+}
