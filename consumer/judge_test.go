@@ -43,6 +43,7 @@ func poison(final dlq.Reason) course { return course{kind: kindPoison, final: fi
 func paused(cause gate.Cause) course {
 	return course{kind: kindPause, cause: cause, final: dlq.ReasonRetriesExhausted}
 }
+
 func unknown() course {
 	return course{kind: kindTransient, final: dlq.ReasonCRMRejected, quick: true}
 }
@@ -128,7 +129,11 @@ func (a answering) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	if status != http.StatusNoContent && status != http.StatusNotModified {
-		_ = json.NewEncoder(w).Encode(body)
+		text, err := json.Marshal(body)
+		if err != nil {
+			panic(err) // numbers and texts
+		}
+		_, _ = w.Write(text)
 	}
 }
 
@@ -144,7 +149,7 @@ func errorOf(t *testing.T, base string, status int, code *int) error {
 	}
 	client, err := crmapi.New(crmapi.Config{
 		BaseURL: u, Path: fmt.Sprintf("/%d/%s/", status, text), CorpID: "CORP_TEST", Token: crmapi.FixedToken("t"),
-		HTTP: http.DefaultClient,
+		HTTP: &http.Client{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -190,12 +195,12 @@ func TestEveryStatusAndCode(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(answering{message: "failed"})
 	t.Cleanup(server.Close)
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	t.Cleanup((&http.Client{}).CloseIdleConnections)
 	for status := 200; status <= 599; status++ {
 		checkCourse(t, server.URL, status, nil)
 		for _, code := range []int{0, unknownCode, -1, 50009, 10001, 20012, 14001, 30002, 15003, 20016} {
 			if code == unknownCode && (status == http.StatusRequestTimeout || status >= 500) {
-				continue // FINDING Q
+				continue // the status should decide alone; today the code shortens the event's life
 			}
 			checkCourse(t, server.URL, status, &code)
 		}
@@ -203,7 +208,7 @@ func TestEveryStatusAndCode(t *testing.T) {
 	for _, code := range append(crmapi.Table{}.Codes(), unknownCode) {
 		for _, status := range []int{200, 400, 403, 500} {
 			if code == unknownCode && status >= 500 {
-				continue // FINDING Q
+				continue // the status should decide alone; today the code shortens the event's life
 			}
 			checkCourse(t, server.URL, status, &code)
 		}

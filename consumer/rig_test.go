@@ -29,7 +29,8 @@ import (
 
 // These tests wait most of their time, so many run at once even on few processors.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "10") // the command line's goes before it
+	_ = flag.Set("test.parallel", "8") // the command line's goes before it
+	dedupe.SetClientLog(slog.New(slog.DiscardHandler))
 	goleak.VerifyTestMain(m)
 }
 
@@ -141,6 +142,7 @@ func (r *rig) redisAt(addr string) redis.UniversalClient {
 // letTimePass lets keys run out as time goes by. miniredis' own ClockTTL walks over
 // all keys at every command, which is too slow for thousands of done marks.
 func letTimePass(t *testing.T, mini *miniredis.Miniredis) {
+	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)

@@ -175,8 +175,12 @@ func TestNothingGoesBackUnderFaults(t *testing.T) {
 	const members, rounds = 8, 12
 	r := newRig(t, 2, crmapitest.Options{Latency: time.Millisecond}).quick()
 	kinds := []crmapitest.Fault{
-		{Close: true}, {Close: true, At: crmapitest.AfterEffect}, {Status: 503}, {Code: -1},
-		{Status: 504, At: crmapitest.AfterEffect}, {Code: 50009, At: crmapitest.AfterEffect},
+		{Close: true},
+		{Close: true, At: crmapitest.AfterEffect},
+		{Status: 503},
+		{Code: -1},
+		{Status: 504, At: crmapitest.AfterEffect},
+		{Code: 50009, At: crmapitest.AfterEffect},
 	}
 	for i, k := range slices.Concat(kinds, kinds, kinds) {
 		k.Member = member(i % members)

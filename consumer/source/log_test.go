@@ -46,7 +46,7 @@ func TestRecordsOutliveTheirFetch(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
-	body := func(i int) []byte { return bytes.Repeat([]byte{byte('a' + i)}, 20<<10) }
+	body := func(i int) []byte { return bytes.Repeat([]byte{"abcdefgh"[i]}, 20<<10) }
 	for i := range 8 {
 		b.Produce(t, topic, kafka.Message{Key: body(i), Value: body(i), Headers: []kafka.Header{{Key: "h", Value: body(i)}}})
 	}
