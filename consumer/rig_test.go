@@ -29,7 +29,7 @@ import (
 
 // These tests wait most of their time, so many run at once even on few processors.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "8") // the command line's goes before it
+	_ = flag.Set("test.parallel", "12") // the command line's goes before it
 	dedupe.SetClientLog(slog.New(slog.DiscardHandler))
 	goleak.VerifyTestMain(m)
 }
