@@ -50,6 +50,10 @@ type ConfigError struct {
 // Error implements error.
 func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " + e.Should }
 
+// replyTimeout is far above what a script takes, 2.5 ms for 500 events, since dozens of them may stand in
+// Redis' queue at once; and well below the 5 s within which a call must begin once its lease was asked for.
+const replyTimeout = 2 * time.Second
+
 // Open returns a client that gives up soon, so that Redis away is noticed at once, and
 // that keeps to the deadline of a context. It does not connect yet; the caller closes it.
 func Open(cfg ClientConfig) (redis.UniversalClient, error) {
@@ -65,8 +69,8 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled:    true,
 		DialTimeout:              time.Second,
 		DialerRetries:            1, // the library's five would hide for seconds that Redis is away
-		ReadTimeout:              500 * time.Millisecond,
-		WriteTimeout:             500 * time.Millisecond,
+		ReadTimeout:              replyTimeout,
+		WriteTimeout:             replyTimeout,
 		MaxRetries:               1,
 		PoolSize:                 cfg.Concurrency,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

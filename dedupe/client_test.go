@@ -96,7 +96,7 @@ func TestOpenGivesUpSoon(t *testing.T) {
 	}
 	o := single.Options()
 	if !o.ContextTimeoutEnabled || o.MaxRetries != 1 || o.DialTimeout != time.Second || o.PoolSize != 7 ||
-		o.ReadTimeout != 500*time.Millisecond || o.WriteTimeout != 500*time.Millisecond ||
+		o.ReadTimeout != 2*time.Second || o.WriteTimeout != 2*time.Second ||
 		o.MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
 		t.Errorf("options %+v, want those of DESIGN.md", o)
 	}
