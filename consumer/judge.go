@@ -58,7 +58,7 @@ func judge(ctx context.Context, err error, now time.Time, reset func(time.Time) 
 		j.kind, j.cause, j.final = kindOperator, gate.Operator, dlq.ReasonCRMRejected
 	case crmapi.ClassTransient, crmapi.ClassUnanswered, crmapi.ClassToken, crmapi.ClassSuccess: // the token could not be renewed just now
 		j.kind = kindTransient
-		if e.HasCode && !e.Known {
+		if e.HasCode && !e.Known && !e.OutcomeUnknown { // of 408 and 5xx the status decides, whatever the code
 			j.quick, j.final = true, dlq.ReasonCRMRejected
 		}
 	}

@@ -29,7 +29,7 @@ const (
 	opLetter   op = "letter"
 )
 
-// A tap sits between the service and its parts. Each operation passes two points, before and after its effect; an
+// A tap sits between the service and its parts. Each operation passes two points, before and after its effect, if it has one; an
 // error of at is what the service sees there. Before the effect it also keeps it from happening.
 type tap struct{ at func(o op, after bool) error }
 
@@ -43,11 +43,10 @@ func (t tap) around(o op, do func() error) error {
 	if err := t.at(o, false); err != nil {
 		return err
 	}
-	err := do()
-	if injected := t.at(o, true); injected != nil {
-		return injected
+	if err := do(); err != nil {
+		return err
 	}
-	return err
+	return t.at(o, true)
 }
 
 type tappedStore struct {
