@@ -120,7 +120,7 @@ func (r *rig) topics() dlq.Topics {
 
 func (r *rig) startRedis() {
 	r.t.Helper()
-	r.addr = strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://")
+	r.addr, _, _ = strings.Cut(strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://"), "/")
 	if r.addr == "" {
 		r.mini = miniredis.RunT(r.t)
 		letTimePass(r.t, r.mini)
