@@ -20,6 +20,7 @@ type partition struct {
 	epoch     int  // raised when the account begins anew, because offsets are used again
 	committed int64
 	end       int64 // the log's end as of the latest fetch
+	target    int64 // the log's end at the assignment; -1 until it is known
 }
 
 // A generation is this process's share of the topic between two rebalances.

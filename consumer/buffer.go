@@ -11,10 +11,12 @@ import (
 type buffer struct {
 	records, bytes *semaphore.Weighted
 	maxBytes       int64
+	full           func() // called before a record is made to wait
 }
 
-func newBuffer(records int, bytes int64) *buffer {
+func newBuffer(records int, bytes int64, full func()) *buffer {
 	return &buffer{
+		full:     full,
 		records:  semaphore.NewWeighted(int64(records)),
 		bytes:    semaphore.NewWeighted(bytes),
 		maxBytes: bytes,
@@ -24,11 +26,22 @@ func newBuffer(records int, bytes int64) *buffer {
 // admit waits until a record of the size fits. One larger than the bound is
 // admitted alone: it takes all there is.
 func (b *buffer) admit(ctx context.Context, size int64) error {
-	if err := b.records.Acquire(ctx, 1); err != nil {
-		return context.Cause(ctx)
+	if err := b.acquire(ctx, b.records, 1); err != nil {
+		return err
 	}
-	if err := b.bytes.Acquire(ctx, b.clip(size)); err != nil {
+	if err := b.acquire(ctx, b.bytes, b.clip(size)); err != nil {
 		b.records.Release(1)
+		return err
+	}
+	return nil
+}
+
+func (b *buffer) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
+	if of.TryAcquire(n) {
+		return nil
+	}
+	b.full()
+	if err := of.Acquire(ctx, n); err != nil {
 		return context.Cause(ctx)
 	}
 	return nil

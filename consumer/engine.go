@@ -24,16 +24,19 @@ type engine struct {
 	parts *Parts
 	log   *slog.Logger
 	kick  chan struct{} // something changed: look again
+	slots chan struct{} // one for each call in flight
 	runs  sync.WaitGroup
 
 	mu          sync.Mutex // guards everything below, and the partitions' accounts
 	lanes       *queue     // of members
 	letters     *queue     // of records and events without a member
-	busy        int        // call slots in use
+	busy        int        // runs before the end of their call: they hold a call slot or are about to
+	closing     int        // runs after it, which record what became of it
 	burying     int        // letter slots in use
 	gate        gate.Gate
 	health      *health.Monitor[dedupe.Member]
 	spare       permit
+	gathering   gathering
 	probes      int                       // runs under way that are probes
 	noLetter    bool                      // the dead-letter topic does not take letters
 	room        map[laneKey]chan struct{} // closed when a full lane has shrunk
@@ -47,6 +50,7 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 	return &engine{
 		cfg: cfg, parts: parts, log: parts.Logger,
 		kick:    make(chan struct{}, 1),
+		slots:   make(chan struct{}, cfg.Concurrency),
 		lanes:   lanes.New[laneKey, *event, laneState](),
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
@@ -60,6 +64,7 @@ type run struct {
 	batch  []*event
 	queue  *queue
 	probe  bool   // it is to find out whether a pause can end
+	closed bool   // its call is over: it counts as closing
 	called bool   // it came to an answer of the CRM, good or bad
 	sent   bool   // a call may have reached the CRM
 	permit permit // its place in the rate limit; the zero value if there is none
@@ -130,8 +135,11 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 	if e.burying < letterSlots && e.letters.Ready(now) {
 		return e.take(now, e.letters), until, false
 	}
-	if e.busy >= e.cfg.Concurrency || !e.lanes.Ready(now) {
+	if !e.hasRoom() || !e.lanes.Ready(now) {
 		return nil, until, false
+	}
+	if wait := e.gathers(now); !wait.IsZero() {
+		return nil, earliest(until, wait), false
 	}
 	if a := e.gate.Peek(now); !a.Open {
 		return nil, earliest(until, a.Until), false
@@ -140,6 +148,14 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 		return nil, earliest(until, e.noPermit), !e.noPermit.After(now)
 	}
 	return e.takeOpen(now), until, false
+}
+
+// hasRoom reports whether one more run may begin. A call slot is held only during the call, so a few
+// runs more than there are slots acquire their members meanwhile; those that have made their
+// call are bounded too, or a slow Redis would let them pile up.
+func (e *engine) hasRoom() bool {
+	ahead := e.cfg.Concurrency / 4
+	return e.busy < e.cfg.Concurrency+ahead && e.closing < e.cfg.Concurrency
 }
 
 // takeOpen takes a lane for a call, if the gate lets it.
@@ -211,7 +227,11 @@ func (e *engine) freeSlot(now time.Time, r *run) {
 		e.burying--
 		return
 	}
-	e.busy--
+	if r.closed {
+		e.closing--
+	} else {
+		e.busy--
+	}
 	if r.probe {
 		e.probes--
 		if !r.called {
@@ -259,6 +279,7 @@ func (e *engine) tryAdd(ev *event) <-chan struct{} {
 		q = e.letters
 	}
 	if q.Len(ev.key) >= laneCap {
+		e.gathering = gathering{} // it would wait for more than can come
 		if e.room[ev.key] == nil {
 			e.room[ev.key] = make(chan struct{})
 		}
@@ -281,6 +302,9 @@ func (e *engine) makeRoom(key laneKey) {
 func (e *engine) revoke(g *generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.gathering.gen == g {
+		e.gathering = gathering{}
+	}
 	g.revoked = true
 	for _, p := range g.partitions {
 		p.revoked = true

@@ -13,9 +13,9 @@ func (s *Service) Dump() string {
 	defer e.mu.Unlock()
 	var b strings.Builder
 	wake, _ := e.lanes.Wake()
-	fmt.Fprintf(&b, "items %d+%d, parked %d (next in %v), ready %v, busy %d+%d, paused by %v, probes %d\n",
+	fmt.Fprintf(&b, "items %d+%d, parked %d (next in %v), ready %v, busy %d+%d+%d, paused by %v, probes %d\n",
 		e.lanes.Items(), e.letters.Items(), e.lanes.Parked(), time.Until(wake), e.lanes.Ready(time.Now()),
-		e.busy, e.burying, e.gate.Causes(), e.probes)
+		e.busy, e.closing, e.burying, e.gate.Causes(), e.probes)
 	if g := s.status.current(); g != nil {
 		fmt.Fprintf(&b, "pending %d\n", g.pending)
 		for _, p := range g.partitions {
@@ -33,4 +33,12 @@ func (s *Service) Items() int {
 	s.engine.mu.Lock()
 	defer s.engine.mu.Unlock()
 	return s.engine.lanes.Items() + s.engine.letters.Items()
+}
+
+// Revoked reports whether the partitions were taken away and what runs is let end.
+func (s *Service) Revoked() bool {
+	g := s.status.current()
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	return g != nil && g.revoked
 }

@@ -27,6 +27,7 @@ func (s *Service) serve(ctx context.Context, gen *kafka.Generation) {
 	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var readers sync.WaitGroup
 	s.status.assigned(g)
+	s.engine.gather(g)
 	s.kafkaWorks(ctx, joining)
 	readers.Go(func() { s.readAll(readCtx, g) })
 	s.commitUntil(readCtx, g, ctx.Done())
@@ -48,7 +49,7 @@ func (s *Service) newGeneration(gen *kafka.Generation) *generation {
 		drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
 	for _, a := range gen.Assignments[s.cfg.Topic] {
-		g.partitions = append(g.partitions, &partition{topic: s.cfg.Topic, id: a.ID, gen: g})
+		g.partitions = append(g.partitions, &partition{topic: s.cfg.Topic, id: a.ID, gen: g, target: -1})
 	}
 	return g
 }

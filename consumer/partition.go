@@ -55,9 +55,9 @@ func (s *Service) read(ctx context.Context, p *partition, stored source.Committe
 func (s *Service) begin(ctx context.Context, p *partition, stored source.Committed, groupIsNew bool) (int64, error) {
 	retry := newKafkaBackoff()
 	for {
-		offset, err := s.startOffset(ctx, p, stored, groupIsNew)
+		offset, end, err := s.startOffset(ctx, p, stored, groupIsNew)
 		if err == nil {
-			s.engine.open(p, offset, stored)
+			s.engine.open(p, offset, end, stored)
 			if stored.Offset < 0 {
 				p.gen.commitSoon()
 			}
@@ -70,23 +70,27 @@ func (s *Service) begin(ctx context.Context, p *partition, stored source.Committ
 	}
 }
 
-func (s *Service) startOffset(ctx context.Context, p *partition, stored source.Committed, groupIsNew bool) (int64, error) {
+// startOffset also returns the log's end.
+func (s *Service) startOffset(
+	ctx context.Context, p *partition, stored source.Committed, groupIsNew bool,
+) (offset, end int64, err error) {
 	first, end, err := s.offsets.Bounds(ctx, p.topic, p.id)
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, 0, err
 	case stored.Offset < 0 && s.cfg.StartLatest && groupIsNew:
-		return end, nil
+		return end, end, nil
 	case stored.Offset < 0:
-		return first, nil
+		return first, end, nil
 	case stored.Offset < first:
 		s.gap(ctx, p, "records were deleted before they were read", stored.Offset, first, first-stored.Offset)
-		return first, nil
+		return first, end, nil
 	case stored.Offset > end:
 		s.gap(ctx, p, "the log ends below the committed offset: it was recreated or lost its end", stored.Offset, first, 1)
-		return first, nil
+		return first, end, nil
 	}
-	return s.sameTopic(ctx, p, stored, first)
+	offset, err = s.sameTopic(ctx, p, stored, first)
+	return offset, end, err
 }
 
 // sameTopic compares the record below the committed offset with what was stored
@@ -139,10 +143,11 @@ func (s *Service) gap(ctx context.Context, p *partition, what string, from, to, 
 }
 
 // open begins the account of a partition.
-func (e *engine) open(p *partition, offset int64, stored source.Committed) {
+func (e *engine) open(p *partition, offset, end int64, stored source.Committed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p.mark, p.committed, p.end = watermark.New(offset), stored.Offset, offset
+	p.mark, p.committed, p.end, p.target = watermark.New(offset), stored.Offset, offset, end
+	defer e.checkGathered()
 	if offset == stored.Offset {
 		p.mark.Restore(stored.Stamp)
 	}
@@ -154,13 +159,14 @@ func (e *engine) reopen(p *partition, offset int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.epoch++
-	p.mark, p.end = watermark.New(offset), offset
+	p.mark, p.end, p.target = watermark.New(offset), offset, offset
 }
 
 func (e *engine) skip(p *partition, next int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.mark.Skip(next)
+	e.checkGathered()
 }
 
 func (e *engine) setEnd(p *partition, end int64) {

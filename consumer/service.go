@@ -39,12 +39,12 @@ func New(cfg Config, parts Parts) *Service {
 	}
 	s := &Service{
 		cfg: cfg, parts: parts, logger: parts.Logger,
-		buffer:  newBuffer(cfg.BufferRecords, cfg.BufferBytes),
 		log:     source.NewLog(parts.Kafka, fetchBytes, fetchWait),
 		offsets: source.NewOffsets(parts.Kafka, adminTimeout),
 		status:  newStatus(),
 	}
 	s.engine = newEngine(&s.cfg, &s.parts)
+	s.buffer = newBuffer(cfg.BufferRecords, cfg.BufferBytes, s.engine.gathered)
 	s.parts.Metrics.watch(s)
 	return s
 }

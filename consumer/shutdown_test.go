@@ -40,6 +40,42 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	r.wantOutcomes("ev-1", consumer.Applied)
 }
 
+// A member that was acquired ahead of its call slot has not begun: its lease is given back, and no call goes out.
+func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Hold(crmapitest.BeforeEffect)
+	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 4 })
+	for i := range 4 {
+		r.produce(r.change(i, fields{"position": "Running"}))
+	}
+	r.eventually("the calls", func() bool { return r.crm.Held() == 4 })
+	r.produce(r.change(9, fields{"position": "Waiting"}))
+	r.eventually("its lease", func() bool { return r.leases() == 5 })
+	inst.cancel()
+	r.eventually("the drain", inst.service.Revoked)
+	r.crm.Release()
+	inst.stop()
+	r.wantOutcomes("ev-5")
+	r.wantCalls(4)
+	if n := r.leases(); n != 0 {
+		t.Errorf("%d leases left behind", n)
+	}
+	r.start()
+	r.settled()
+	r.wantField(9, "position", `"Waiting"`)
+	r.wantCalls(5)
+}
+
+// leases is how many members are acquired.
+func (r *rig) leases() int {
+	keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(keys)
+}
+
 func TestShutdownInIdleness(t *testing.T) {
 	t.Parallel()
 	for name, partitions := range map[string]int{"with all partitions": 2, "with none": 1} {

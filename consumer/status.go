@@ -82,7 +82,7 @@ func (s *Service) Live() (ok bool, why string) { return s.engine.live(time.Now()
 func (e *engine) live(now time.Time) (ok bool, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	running := e.busy+e.burying > 0
+	running := e.busy+e.closing+e.burying > 0
 	could := e.letters.Ready(now) || (e.lanes.Ready(now) && e.gate.Peek(now).Open)
 	if (!running && !could) || e.progress.IsZero() {
 		e.progress = now // nothing to come to anything

@@ -119,10 +119,14 @@ func (e *engine) repeat(ctx context.Context, r *run, w *work) verdict {
 // the send must begin within 5 s of asking for the lease.
 func (e *engine) send(ctx context.Context, r *run, w *work) verdict {
 	sendBy := w.leased.Add(e.cfg.Lease - 2*e.cfg.CallTimeout)
+	if !e.slot(ctx, r, sendBy) {
+		return e.again(ctx, r, w, verdict{})
+	}
 	start := time.Now()
 	e.parts.Metrics.callBegins()
 	_, err := e.parts.CRM.Modify(ctx, crmapi.Call{Update: w.update, SendBy: sendBy, BeforeResend: e.permitForResend(r)})
 	e.parts.Metrics.callEnds(time.Since(start), w, err)
+	e.slotDone(r)
 	if err == nil {
 		r.called, r.sent = true, true
 		e.observeCall(w, nil)
@@ -245,4 +249,41 @@ func storeEvents(batch []*event) []dedupe.Event {
 		events[i] = dedupe.Event{ID: ev.id, Version: string(ev.mapped.Version), Fields: ev.stated()}
 	}
 	return events
+}
+
+// slot waits for a call slot, until the lease is too old for a call. It reports false if the call must
+// not go out: too late, stopping, or meanwhile paused or the partitions taken away.
+func (e *engine) slot(ctx context.Context, r *run, sendBy time.Time) bool {
+	select {
+	case e.slots <- struct{}{}:
+	default:
+		late := time.NewTimer(time.Until(sendBy))
+		defer late.Stop()
+		select {
+		case e.slots <- struct{}{}:
+		case <-late.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	paused := !r.probe && len(e.gate.Causes()) > 0
+	if paused || slices.ContainsFunc(r.batch, func(ev *event) bool { return ev.rec.part.revoked }) {
+		<-e.slots
+		return false
+	}
+	return true
+}
+
+// slotDone gives the slot to the next run: what is left of this one needs Redis alone.
+func (e *engine) slotDone(r *run) {
+	<-e.slots
+	e.mu.Lock()
+	r.closed = true
+	e.busy--
+	e.closing++
+	e.mu.Unlock()
+	e.wake()
 }

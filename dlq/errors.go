@@ -66,9 +66,8 @@ func IsUnavailable(err error) bool {
 	if code, ok := errors.AsType[kafka.Error](err); ok {
 		return isTemporary(code)
 	}
-	_, alert := errors.AsType[tls.AlertError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	if alert || certificate {
+	if certificate || isAlert(err) {
 		return false
 	}
 	_, network := errors.AsType[net.Error](err)
@@ -83,6 +82,16 @@ func isTemporary(code kafka.Error) bool {
 	default:
 		return code.Temporary()
 	}
+}
+
+// isAlert recognises the broker's refusal of our certificate. Over TCP crypto/tls hides
+// the alert in an error of the network, and only the operation's name is left to know it by.
+func isAlert(err error) bool {
+	if _, alert := errors.AsType[tls.AlertError](err); alert {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 func isCutOff(err error) bool {

@@ -23,6 +23,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/crmapi"
+	"membersync/dlq"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -194,5 +195,48 @@ func TestTLSFiles(t *testing.T) {
 	}
 	if c, err := tlsConfig(config.Kafka{}, read); c != nil || err != nil {
 		t.Errorf("TLS without being asked: %v, %v", c, err)
+	}
+}
+
+// A broker that refuses our certificate is not waited for: nobody mends that by waiting.
+func TestKafkaRefusesTheCertificate(t *testing.T) {
+	t.Parallel()
+	certPEM, keyPEM := certificate(t)
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"),
+		kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	for name, more := range map[string][]string{
+		"none":    nil,
+		"another": {"MEMBERSYNC_KAFKA_TLS_CERT_FILE=cert", "MEMBERSYNC_KAFKA_TLS_KEY_FILE=key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := load(t, append(more, "MEMBERSYNC_KAFKA_BROKERS="+fake.ListenAddrs()[0], "MEMBERSYNC_KAFKA_TLS=true", "MEMBERSYNC_KAFKA_TLS_CA_FILE=ca")...)
+			p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": certPEM, "cert": certPEM, "key": keyPEM})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			_, err = p.Kafka.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{"in"}})
+			if err == nil || dlq.IsUnavailable(err) {
+				t.Errorf("%v: is a refusal, not an absence", err)
+			}
+		})
+	}
+}
+
+func TestDurationsReadWell(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	Logger(config.Log{Format: "json"}, &out).Info("waiting", slog.Duration("for", 1512345678*time.Nanosecond))
+	if !strings.Contains(out.String(), `"for":"1.512s"`) {
+		t.Error(out.String())
 	}
 }

@@ -1,0 +1,67 @@
+package consumer_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+)
+
+// What the log holds at the assignment is fetched before the first call goes out: each member costs one call.
+func TestABacklogIsGatheredBeforeTheFirstCall(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 3, crmapitest.Options{})
+	var backlog []message
+	for i := range 600 {
+		backlog = append(backlog, on(i%3, r.change(i%20, fields{"position": fmt.Sprintf("Level %d", i)})))
+	}
+	r.produce(backlog...)
+	r.start()
+	r.settled()
+	r.wantCalls(20)
+	for i := range 20 {
+		r.wantField(i, "position", fmt.Sprintf("%q", fmt.Sprintf("Level %d", 580+i)))
+	}
+}
+
+// The wait is over when memory is full, and soon in any case.
+func TestGatheringEnds(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]change{
+		"when there is no room for more records": func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 10 },
+		"when there is no room for more bytes":   func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 2000 },
+		"when all is there":                      func(*consumer.Config, *consumer.Parts) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			for i := range 100 {
+				r.produce(r.change(i, fields{"position": "Engineer"}))
+			}
+			r.start(change)
+			r.settled()
+			r.wantCalls(100)
+		})
+	}
+}
+
+// An open transaction keeps the end of the log out of reach: the calls do not wait for it.
+func TestGatheringDoesNotWaitForATransaction(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.produce(r.change(1, fields{"position": "Engineer"}))
+	tx := r.broker.Begin(t)
+	tx.Produce(t, r.topic, r.change(2, fields{"position": "Open"}))
+	inst := r.start()
+	r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
+	began := time.Now()
+	r.eventually("the call", func() bool { return len(r.crm.Calls()) == 1 })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the first call came %v after the assignment", took)
+	}
+	tx.Commit(t)
+	r.settled()
+	r.wantCalls(2)
+}
