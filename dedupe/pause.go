@@ -37,9 +37,14 @@ func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) 
 	return nil
 }
 
-// Resume takes a pause back. Without one it does nothing.
+// Resume takes a pause back, and counts: see [Orders]. Without a pause it only counts.
 func (s *Store) Resume(ctx context.Context) error {
-	if err := s.client.Del(ctx, s.scope+"pause").Err(); err != nil {
+	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, s.scope+"pause")
+		p.Incr(ctx, s.scope+"resumes")
+		return nil
+	})
+	if err != nil {
 		return failed("resume", err)
 	}
 	return nil
@@ -47,15 +52,22 @@ func (s *Store) Resume(ctx context.Context) error {
 
 // Paused returns the pause that is in force, if there is one.
 func (s *Store) Paused(ctx context.Context) (p Pause, paused bool, err error) {
-	text, err := s.client.Get(ctx, s.scope+"pause").Bytes()
+	if p, paused, err = readPause(s.client.Get(ctx, s.scope+"pause")); err != nil {
+		return Pause{}, false, failed("paused", err)
+	}
+	return p, paused, nil
+}
+
+func readPause(cmd *redis.StringCmd) (p Pause, paused bool, err error) {
+	text, err := cmd.Bytes()
 	if errors.Is(err, redis.Nil) {
 		return Pause{}, false, nil
 	}
 	if err != nil {
-		return Pause{}, false, failed("paused", err)
+		return Pause{}, false, err
 	}
 	if err := json.Unmarshal(text, &p); err != nil {
-		return Pause{}, false, failed("paused", errReply) // the decoder's text could quote the note
+		return Pause{}, false, errReply // the decoder's text could quote the note
 	}
 	return p, true, nil
 }

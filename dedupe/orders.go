@@ -1,0 +1,71 @@
+package dedupe
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Orders is what an instance looks up every few seconds.
+type Orders struct {
+	Pause  Pause // valid when Paused
+	Paused bool
+	// Resumes counts how often Resume was called, with or without a pause; a reply that
+	// was lost may count twice. Only its growth is an order: when Redis is
+	// emptied, it falls back to 0.
+	Resumes int64
+	// Born says that Bear was called for the group since Redis was last emptied.
+	Born bool
+}
+
+// Orders looks up the operator's orders, and whether the state was born for the
+// consumer group, in one round trip.
+func (s *Store) Orders(ctx context.Context, group string) (Orders, error) {
+	pipe := s.client.Pipeline() // of a cluster, the born key is in another slot
+	pause, resumes, born := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"resumes"), pipe.Exists(ctx, s.bornKey(group))
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	o := Orders{Born: born.Val() == 1}
+	var err error
+	if o.Pause, o.Paused, err = readPause(pause); err != nil {
+		return Orders{}, failed("orders", err)
+	}
+	if o.Resumes, err = readCount(resumes); err != nil {
+		return Orders{}, failed("orders", err)
+	}
+	if err := born.Err(); err != nil {
+		return Orders{}, failed("orders", err)
+	}
+	return o, nil
+}
+
+func readCount(cmd *redis.StringCmd) (int64, error) {
+	text, err := cmd.Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, errReply
+	}
+	return n, nil
+}
+
+// Bear notes that the state of the scope exists for the consumer group. While that key is
+// there, Redis was not emptied since. Called again it changes nothing.
+func (s *Store) Bear(ctx context.Context, group string) error {
+	now := time.Now().UTC().Format(time.RFC3339)
+	if err := s.client.SetNX(ctx, s.bornKey(group), now, 0).Err(); err != nil {
+		return failed("bear", err)
+	}
+	return nil
+}
+
+func (s *Store) bornKey(group string) string {
+	return s.opts.Prefix + ":born:" + sumOf("born", s.opts.Scope, group).String()
+}
