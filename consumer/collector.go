@@ -12,6 +12,7 @@ import (
 type partitionCollector struct {
 	service                            *Service
 	lag, age, inFlight, retrying, open *prometheus.Desc
+	headroom, throttled                *prometheus.Desc
 }
 
 func newPartitionCollector(s *Service) *partitionCollector {
@@ -25,12 +26,15 @@ func newPartitionCollector(s *Service) *partitionCollector {
 		inFlight: desc("oldest_in_flight_seconds", "Age of the oldest unfinished record over all partitions."),
 		retrying: desc("lanes_retrying", "Members whose next try is later."),
 		open:     desc("breaker_state", "1 for the state that the outage breaker is in.", "state"),
+		headroom: desc("retention_headroom_seconds", "Time until the topic's retention deletes the oldest unfinished record.",
+			"topic", "partition"),
+		throttled: desc("crm_throttled_seconds_total", "Time for which the CRM's throttling has paused calls."),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.lag, c.age, c.inFlight, c.retrying, c.open} {
+	for _, d := range []*prometheus.Desc{c.lag, c.age, c.inFlight, c.retrying, c.open, c.headroom, c.throttled} {
 		ch <- d
 	}
 }
@@ -47,7 +51,11 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 		id := strconv.Itoa(p.id)
 		send(c.lag, float64(p.records), p.topic, id)
 		send(c.age, p.age.Seconds(), p.topic, id)
+		if s.retention > 0 {
+			send(c.headroom, (s.retention - p.age).Seconds(), p.topic, id)
+		}
 	}
+	ch <- prometheus.MustNewConstMetric(c.throttled, prometheus.CounterValue, s.throttled.Seconds())
 	send(c.inFlight, oldest.Seconds())
 	send(c.retrying, float64(s.retrying))
 	for _, state := range []breaker{breakerClosed, breakerOpen, breakerHalfOpen} {
@@ -71,6 +79,8 @@ type snapshot struct {
 	partitions []partitionLag
 	retrying   int
 	breaker    breaker
+	throttled  time.Duration
+	retention  time.Duration // of the topic; 0: none, or not known
 }
 
 type partitionLag struct {
@@ -83,7 +93,10 @@ type partitionLag struct {
 func (e *engine) snapshot(now time.Time, g *generation) snapshot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := snapshot{retrying: e.lanes.Parked(), breaker: e.breakerState()}
+	s := snapshot{
+		retrying: e.lanes.Parked(), breaker: e.breakerState(), retention: e.retention,
+		throttled: e.throttled.total(now),
+	}
 	if g == nil {
 		return s
 	}

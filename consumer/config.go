@@ -30,6 +30,7 @@ type Config struct {
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
 	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away
+	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
 
 	Session Session // zero values: the defaults
 	Version string  // of the program, for dead letters
@@ -104,6 +105,7 @@ type Parts struct {
 	Store    Store
 	CRM      CRM
 	Letters  Graveyard
+	Overseer Overseer // nil: nobody gives orders, and the state is not watched
 	Limiter  Limiter  // nil: no limit
 	Observer Observer // nil: nobody watches
 	Metrics  *Metrics

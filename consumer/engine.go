@@ -10,6 +10,7 @@ import (
 	"membersync/consumer/gate"
 	"membersync/consumer/health"
 	"membersync/consumer/lanes"
+	"membersync/consumer/storm"
 	"membersync/dedupe"
 )
 
@@ -37,13 +38,19 @@ type engine struct {
 	health      *health.Monitor[dedupe.Member]
 	spare       permit
 	gathering   gathering
+	oversight   oversight
+	guard       *storm.Guard
+	lenient     bool                      // the operator has let events die during a storm
+	tried       int                       // the partition of which a held event was tried last
 	probes      int                       // runs under way that are probes
 	noLetter    bool                      // the dead-letter topic does not take letters
 	room        map[laneKey]chan struct{} // closed when a full lane has shrunk
 	refusedOnly *dedupe.Member            // the member that met an operator's error first, since a call last succeeded
 	refusedMore bool                      // and others did too
 	noPermit    time.Time                 // not to ask for a permit before
-	progress    time.Time                 // when a run last came to something, for the watchdog
+	throttled   stopwatch
+	retention   time.Duration // of the source topic; 0: none, or not known
+	progress    time.Time     // when a run last came to something, for the watchdog
 }
 
 func newEngine(cfg *Config, parts *Parts) *engine {
@@ -54,7 +61,8 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 		lanes:   lanes.New[laneKey, *event, laneState](),
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
-		room:    make(map[laneKey]chan struct{}),
+		guard:   storm.New(cfg.StormShare), tried: -1,
+		room: make(map[laneKey]chan struct{}),
 	}
 }
 
@@ -64,6 +72,7 @@ type run struct {
 	batch  []*event
 	queue  *queue
 	probe  bool   // it is to find out whether a pause can end
+	storm  bool   // it tries afresh what a storm holds
 	closed bool   // its call is over: it counts as closing
 	called bool   // it came to an answer of the CRM, good or bad
 	sent   bool   // a call may have reached the CRM
@@ -73,6 +82,7 @@ type run struct {
 // A verdict is what a run came to.
 type verdict struct {
 	ended []ending      // events whose outcome is final
+	moved []*event      // out of this lane into that of a member
 	wait  time.Duration // until the lane's next run; zero: as soon as its turn comes
 }
 
@@ -131,17 +141,26 @@ func (e *engine) start(ctx context.Context) time.Time {
 func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	letters, members := e.letters.Ready(now), e.lanes.Ready(now) // first: lanes whose time has come wake nobody any more
 	until = earliest(wakeOf(e.letters), wakeOf(e.lanes))
-	if e.burying < letterSlots && e.letters.Ready(now) {
-		return e.take(now, e.letters), until, false
+	if e.guard.On() {
+		until = earliest(until, e.gate.Peek(now).Until)
 	}
-	if !e.hasRoom() || !e.lanes.Ready(now) {
+	if letters && e.burying < letterSlots {
+		if r := e.takeLetter(now); r != nil {
+			return r, until, false
+		}
+	}
+	if !members || !e.hasRoom() {
+		return nil, until, false
+	}
+	if !e.oversight.known {
 		return nil, until, false
 	}
 	if wait := e.gathers(now); !wait.IsZero() {
 		return nil, earliest(until, wait), false
 	}
-	if a := e.gate.Peek(now); !a.Open {
+	if a := e.gate.Peek(now); !a.Open && !e.mercy() {
 		return nil, earliest(until, a.Until), false
 	}
 	if e.parts.Limiter != nil {
@@ -163,6 +182,9 @@ func (e *engine) takeOpen(now time.Time) *run {
 	if !e.lanes.Ready(now) {
 		return nil
 	}
+	if e.guard.On() {
+		return e.takeDuringStorm(now, e.lanes)
+	}
 	a := e.gate.Ask(now)
 	if !a.Open {
 		return nil
@@ -175,8 +197,25 @@ func (e *engine) takeOpen(now time.Time) *run {
 	return r
 }
 
+// takeLetter takes a record or an event without a member. It needs no call, so only a storm holds it.
+func (e *engine) takeLetter(now time.Time) *run {
+	if e.guard.On() {
+		return e.takeDuringStorm(now, e.letters)
+	}
+	return e.take(now, e.letters)
+}
+
+// mercy reports whether only a storm pauses calling, and the operator has let events go.
+func (e *engine) mercy() bool {
+	return e.lenient && e.guard.On() && slices.Equal(e.gate.Causes(), []gate.Cause{gate.Storm})
+}
+
 func (e *engine) take(now time.Time, q *queue) *run {
 	l, batch := q.Take(now, choose)
+	return e.began(q, l, batch)
+}
+
+func (e *engine) began(q *queue, l *lane, batch []*event) *run {
 	if q == e.letters {
 		e.burying++
 	} else {
@@ -193,6 +232,9 @@ func (e *engine) execute(ctx context.Context, r *run) {
 	}
 	e.settlePermit(ctx, r)
 	e.settle(time.Now(), r, v)
+	if r.provesCalm(v) {
+		e.stormPasses(ctx)
+	}
 	e.wake()
 }
 
@@ -201,13 +243,16 @@ func (e *engine) settle(now time.Time, r *run, v verdict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.progress = now
-	gone := make([]*event, 0, len(v.ended))
+	gone := make([]*event, 0, len(v.ended)+len(v.moved))
 	for _, end := range v.ended {
 		gone = append(gone, end.event)
+		e.lived(end)
 		end.event.finish()
 	}
+	gone = append(gone, v.moved...)
+	e.move(v.moved)
 	for _, ev := range r.batch { // taken away while it ran, and not finished: somebody else's now
-		if ev.rec.part.revoked && !slices.Contains(gone, ev) {
+		if r.lane.State.leaves(ev) && !slices.Contains(gone, ev) {
 			gone = append(gone, ev)
 			ev.drop()
 		}
@@ -234,7 +279,7 @@ func (e *engine) freeSlot(now time.Time, r *run) {
 	}
 	if r.probe {
 		e.probes--
-		if !r.called {
+		if !r.called && !r.storm {
 			e.gate.Unspent(now)
 		}
 	}
@@ -244,7 +289,7 @@ func (e *engine) freeSlot(now time.Time, r *run) {
 // ended, and those that were taken away, be it while the lane ran. The lease of an
 // unanswered call stays in Redis until it runs out. A suspect that is left alone is still suspected.
 func (s *laneState) settle(gone []*event) {
-	left := func(ev *event) bool { return ev.rec.part.revoked || slices.Contains(gone, ev) }
+	left := func(ev *event) bool { return s.leaves(ev) || slices.Contains(gone, ev) }
 	s.suspects = slices.DeleteFunc(slices.Clone(s.suspects), left)
 	if s.pin != nil && slices.ContainsFunc(s.pin.events, left) {
 		s.pin = nil
@@ -309,9 +354,14 @@ func (e *engine) revoke(g *generation) {
 	for _, p := range g.partitions {
 		p.revoked = true
 	}
-	gone := func(ev *event) bool { return ev.rec.part.revoked }
+	e.dropAway()
+	g.checkDrained()
+}
+
+// dropAway drops what leaves its lane because it was taken away.
+func (e *engine) dropAway() {
 	for _, q := range []*queue{e.lanes, e.letters} {
-		dropped := q.Drop(gone, func(l *lane) {
+		dropped := q.Drop(leaves, func(l *lane) {
 			if !l.Running() { // the state of a lane that runs is the run's, which settles it in the end
 				l.State.settle(nil)
 			}
@@ -321,7 +371,22 @@ func (e *engine) revoke(g *generation) {
 			ev.drop()
 		}
 	}
-	g.checkDrained()
+}
+
+// leaves looks at an event that does not run. The state of a lane that runs is the run's, and binds what runs alone.
+func leaves(l *lane, ev *event) bool {
+	if l.Running() {
+		return ev.rec.part.revoked
+	}
+	return l.State.leaves(ev)
+}
+
+// leaves reports whether an event of the lane that was taken away leaves it. What the CRM has accepted, or the dead-letter
+// topic has taken, needs only Redis to be told: the next owner would send it again. It stays until the drain is over.
+func (s *laneState) leaves(ev *event) bool {
+	p := ev.rec.part
+	told := ev.doom != nil && ev.doom.written || s.pin != nil && s.pin.answered && slices.Contains(s.pin.events, ev)
+	return p.closed || p.revoked && !told
 }
 
 func wakeOf(q *queue) time.Time {

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,6 +34,12 @@ type event struct {
 	id     dedupe.EventID
 	doom   *doom // not nil: it will be dead-lettered
 	trials trials
+
+	// Of the storm guard, always under the engine's lock.
+	counted bool // the guard has been told of its end
+	held    bool // it is doomed, but a storm keeps it
+	amnesty bool // the operator lets it die
+	afresh  bool // it was held, and is to be tried again instead of buried
 }
 
 // A doom is why an event dies, and how far its burial is.
@@ -82,6 +89,9 @@ const maxFold = 500
 func choose(l *lane) []*event {
 	waiting := l.Waiting()
 	if doomed := doomedOf(waiting); len(doomed) > 0 {
+		if afresh := slices.DeleteFunc(slices.Clone(doomed), func(ev *event) bool { return !ev.afresh }); len(afresh) > 0 {
+			return afresh
+		}
 		return doomed
 	}
 	switch s := &l.State; {

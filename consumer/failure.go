@@ -57,6 +57,7 @@ func (e *engine) failed(ctx context.Context, r *run, w *work, err error) verdict
 	case j.quick && len(w.givers) > 1: // it could be any one's fault
 		return e.refused(ctx, r, w, j)
 	default:
+		e.acquitOperator(ctx, r, j)
 		return e.condemn(ctx, r, w, j, spent)
 	}
 	return e.again(ctx, r, w, verdict{wait: e.backoff(r.lane, j.err)})
@@ -85,6 +86,27 @@ func (e *engine) suspectOperator(now time.Time, r *run) {
 		return
 	}
 	e.refusedMore = true
+}
+
+// acquitOperator ends the pause for an operator's error that only this member has met: its budget was spent
+// while the others' calls succeeded, so the answer is its own. Nobody else would disprove it while nothing else is to do.
+func (e *engine) acquitOperator(ctx context.Context, r *run, j judgement) {
+	if j.kind != kindOperator {
+		return
+	}
+	e.mu.Lock()
+	own := e.refusedOnly != nil && *e.refusedOnly == r.lane.Key.member && !e.refusedMore
+	was := own && e.gate.Open(gate.Operator)
+	if own {
+		e.refusedOnly = nil
+	}
+	if was {
+		e.health.SetPaused(time.Now(), len(e.gate.Causes()) > 0)
+	}
+	e.mu.Unlock()
+	if was {
+		e.tellPause(ctx, gate.Operator, false)
+	}
 }
 
 // again lets the lane have another try. After an answer the lease is given back, so that the next
@@ -130,6 +152,9 @@ func (e *engine) condemn(ctx context.Context, r *run, w *work, j judgement, even
 // bury writes the dead letters of doomed events, then marks the events done. Nothing is finished
 // before its letter is acknowledged. A nil w means that no lease is held.
 func (e *engine) bury(ctx context.Context, r *run, events []*event, w *work) verdict {
+	if events = e.sift(ctx, events); len(events) == 0 {
+		return e.holdBack(ctx, w)
+	}
 	for _, ev := range events {
 		if ev.doom.written {
 			continue

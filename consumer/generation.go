@@ -60,7 +60,7 @@ func (s *Service) readAll(ctx context.Context, g *generation) {
 		return
 	}
 	stored, groupIsNew, err := s.stored(ctx, g)
-	if err != nil {
+	if err != nil || s.bear(ctx, groupIsNew) != nil {
 		return // the generation is over
 	}
 	var readers sync.WaitGroup
@@ -189,4 +189,5 @@ func (e *engine) closeAccount(g *generation) {
 	for _, p := range g.partitions {
 		p.closed = true
 	}
+	e.dropAway()
 }

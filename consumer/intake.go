@@ -47,13 +47,17 @@ func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) err
 		ev.key.alone = fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
 	case res.Event.Ignored != "":
 		s.engine.report(ctx, ending{event: ev, outcome: Ignored})
-		s.engine.settleAlone(rec)
+		s.engine.settleAlone(ev)
 		return nil
 	default:
-		ev.key.member = dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, res.Event.OpenUserID)
+		ev.key = memberKey(&s.cfg, res.Event)
 		ev.id = eventID(rec, res.Event)
 	}
 	return s.engine.add(ctx, ev)
+}
+
+func memberKey(cfg *Config, ev mapper.Event) laneKey {
+	return laneKey{member: dedupe.NewMember(cfg.BaseURL, cfg.CorpID, ev.OpenUserID)}
 }
 
 // eventID identifies an event by what its source says, or by where it stands if the source says nothing.
@@ -90,11 +94,12 @@ func (e *engine) settleEmpty(rec *record) {
 }
 
 // settleAlone finishes an event that needs no lane.
-func (e *engine) settleAlone(rec *record) {
+func (e *engine) settleAlone(ev *event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	rec.part.gen.pending++
-	(&event{rec: rec}).finish()
+	e.lived(ending{event: ev, outcome: Ignored})
+	ev.rec.part.gen.pending++
+	ev.finish()
 }
 
 func mapperRecord(p *partition, src source.Record) mapper.Record {

@@ -32,6 +32,9 @@ type Metrics struct {
 	gaps         prometheus.Counter
 	lateCalls    prometheus.Counter
 	lastSuccess  prometheus.Gauge
+	stateLost    prometheus.Gauge
+	reusedIDs    prometheus.Counter
+	redis        *prometheus.HistogramVec
 }
 
 const (
@@ -44,8 +47,9 @@ const (
 func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 	m := &Metrics{
 		registry: reg, codes: make(map[int]bool),
-		events:       counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
-		latency:      histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.", "path"),
+		events: counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
+		latency: histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.",
+			[]float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200, 86400}, "path"),
 		dead:         counters("dead_letters_total", "Dead letters written, by reason.", "reason"),
 		calls:        counters("crm_calls_total", "Calls of the CRM by what the answer was.", "class", "code"),
 		callDuration: histogram("crm_call_duration_seconds", "Time that one call took.", prometheus.DefBuckets),
@@ -58,9 +62,13 @@ func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 		gaps:         counter("gap_records_total", "Records that were gone before they were read; 1 where their number is unknown."),
 		lateCalls:    counter("late_calls_total", "Calls completed after their lease had run out."),
 		lastSuccess:  gauge("last_success_timestamp_seconds", "When the CRM last accepted a call."),
+		stateLost:    gauge("state_lost", "1 while the state in Redis is missing although the group has committed offsets."),
+		reusedIDs:    counter("reused_event_ids_total", "Events whose id was seen before with another order value."),
+		redis: histograms("redis_duration_seconds", "Time of one request to Redis.",
+			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "op"),
 	}
 	reg.MustRegister(m.events, m.latency, m.dead, m.calls, m.callDuration, m.callEvents, m.inFlight, m.saved,
-		m.pauses, m.commits, m.rebalances, m.gaps, m.lateCalls, m.lastSuccess)
+		m.pauses, m.commits, m.rebalances, m.gaps, m.lateCalls, m.lastSuccess, m.stateLost, m.reusedIDs, m.redis)
 	m.zero(table)
 	return m
 }
@@ -88,6 +96,9 @@ func (m *Metrics) zero(table crmapi.Table) {
 	}
 	for i := range gate.NumCauses {
 		m.pauses.WithLabelValues(gate.Cause(i).String())
+	}
+	for _, op := range []string{opAcquire, opComplete, opPermit, opOther} {
+		m.redis.WithLabelValues(op)
 	}
 	m.pauses.WithLabelValues("kafka")
 	m.pauses.WithLabelValues("dlq")
@@ -147,6 +158,14 @@ func (m *Metrics) setPaused(cause string, on bool) {
 	m.pauses.WithLabelValues(cause).Set(value)
 }
 
+func (m *Metrics) setStateLost(lost bool) {
+	value := 0.0
+	if lost {
+		value = 1
+	}
+	m.stateLost.Set(value)
+}
+
 func (m *Metrics) committed(result string) { m.commits.WithLabelValues(result).Inc() }
 func (m *Metrics) rebalanced()             { m.rebalances.Inc() }
 func (m *Metrics) gap(records int64)       { m.gaps.Add(float64(records)) }
@@ -172,9 +191,6 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
 }
 
-func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: name, Help: help,
-		Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200, 86400},
-	}, labels)
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 }

@@ -143,6 +143,11 @@ func (e *engine) redisWorks(ctx context.Context) {
 }
 
 func (e *engine) tellPause(ctx context.Context, c gate.Cause, on bool) {
+	if c == gate.Throttled {
+		e.mu.Lock()
+		e.throttled.set(time.Now(), on)
+		e.mu.Unlock()
+	}
 	e.parts.Metrics.setPaused(c.String(), on)
 	if on {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "calling paused; it resumes by itself", slog.String("cause", c.String()))

@@ -226,7 +226,7 @@ func (r *rig) parts(api *crmapi.Client, registry *prometheus.Registry) consumer.
 	}
 	return consumer.Parts{
 		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: r.store(r.redis), CRM: api,
-		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome,
+		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome, Overseer: r.store(r.redis),
 		Metrics: consumer.NewMetrics(registry, crmapi.Table{}),
 		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}

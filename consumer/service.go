@@ -37,6 +37,7 @@ func New(cfg Config, parts Parts) *Service {
 	if parts.Observer == nil {
 		parts.Observer = nobody{}
 	}
+	timed(&parts)
 	s := &Service{
 		cfg: cfg, parts: parts, logger: parts.Logger,
 		log:     source.NewLog(parts.Kafka, fetchBytes, fetchWait),
@@ -44,6 +45,7 @@ func New(cfg Config, parts Parts) *Service {
 		status:  newStatus(),
 	}
 	s.engine = newEngine(&s.cfg, &s.parts)
+	s.engine.oversight.known = parts.Overseer == nil
 	s.buffer = newBuffer(cfg.BufferRecords, cfg.BufferBytes, s.engine.gathered)
 	s.parts.Metrics.watch(s)
 	return s
@@ -63,6 +65,10 @@ func (s *Service) Run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var engine sync.WaitGroup
 	engine.Go(func() { s.engine.loop(work) })
+	engine.Go(func() { s.watchRetention(work) })
+	if s.parts.Overseer != nil {
+		engine.Go(func() { s.oversee(work) })
+	}
 
 	s.generations(ctx, group)
 	s.status.drain()

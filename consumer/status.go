@@ -83,8 +83,8 @@ func (e *engine) live(now time.Time) (ok bool, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	running := e.busy+e.closing+e.burying > 0
-	could := e.letters.Ready(now) || (e.lanes.Ready(now) && e.gate.Peek(now).Open)
-	if (!running && !could) || e.progress.IsZero() {
+	could := (e.letters.Ready(now) && !e.guard.On()) || (e.lanes.Ready(now) && e.gate.Peek(now).Open)
+	if (!running && (!could || !e.oversight.known)) || e.progress.IsZero() {
 		e.progress = now // nothing to come to anything
 		return true, ""
 	}

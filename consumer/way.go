@@ -37,6 +37,11 @@ type leftOut map[crmapi.Field]string
 // process carries one run through, to where it ends or has to wait.
 func (e *engine) process(ctx context.Context, r *run) verdict {
 	pin := r.lane.State.pin
+	if ev := r.batch[0]; ev.doom != nil && ev.afresh {
+		if v, over := e.tryAfresh(ctx, r); over {
+			return v
+		}
+	}
 	switch {
 	case r.batch[0].doom != nil:
 		return e.bury(ctx, r, r.batch, nil)
@@ -269,7 +274,7 @@ func (e *engine) slot(ctx context.Context, r *run, sendBy time.Time) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	paused := !r.probe && len(e.gate.Causes()) > 0
+	paused := !r.probe && !e.mercy() && len(e.gate.Causes()) > 0
 	if paused || slices.ContainsFunc(r.batch, func(ev *event) bool { return ev.rec.part.revoked }) {
 		<-e.slots
 		return false

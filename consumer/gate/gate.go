@@ -17,6 +17,8 @@ const (
 	Quota                  // the CRM's daily quota is used up
 	Operator               // the CRM refuses us: somebody has to act
 	Redis                  // Redis does not answer
+	Storm                  // most events would be dead-lettered
+	Pause                  // the operator says so
 	NumCauses = int(iota)
 )
 
@@ -33,12 +35,19 @@ func (c Cause) String() string {
 		return "crm_operator"
 	case Redis:
 		return "redis"
+	case Storm:
+		return "storm"
+	case Pause:
+		return "pause"
 	}
 	return "unknown"
 }
 
 // ofCRM reports whether a call that succeeds disproves the cause.
-func (c Cause) ofCRM() bool { return c != Redis }
+func (c Cause) ofCRM() bool { return c != Redis && c != Storm && c != Pause }
+
+// never is how long a pause that is not probed waits for its probe.
+const never = 365 * 24 * time.Hour
 
 // pace returns the first and the longest wait between probes.
 func (c Cause) pace() (first, longest time.Duration) {
@@ -47,12 +56,16 @@ func (c Cause) pace() (first, longest time.Duration) {
 		return time.Second, 4 * time.Second
 	case Throttled:
 		return time.Second, 30 * time.Second
-	case Quota:
-		return time.Hour, time.Hour
+	case Quota: // after a probe that said nothing of the quota: an answer that does sets the time itself
+		return 5 * time.Second, time.Minute
 	case Operator:
 		return 5 * time.Second, time.Minute
 	case Redis:
 		return 100 * time.Millisecond, 2 * time.Second
+	case Storm:
+		return 30 * time.Second, 30 * time.Second
+	case Pause:
+		return never, never
 	}
 	return time.Second, time.Minute
 }

@@ -94,8 +94,8 @@ func TestProbeWithoutACallIsTakenBack(t *testing.T) {
 func TestWaitsGrowToTheCausesBound(t *testing.T) {
 	t.Parallel()
 	longest := map[gate.Cause]time.Duration{
-		gate.Outage: 4 * time.Second, gate.Throttled: 30 * time.Second, gate.Quota: time.Hour,
-		gate.Operator: time.Minute, gate.Redis: 2 * time.Second,
+		gate.Outage: 4 * time.Second, gate.Throttled: 30 * time.Second, gate.Quota: time.Minute,
+		gate.Operator: time.Minute, gate.Redis: 2 * time.Second, gate.Storm: 30 * time.Second, gate.Pause: 365 * 24 * time.Hour,
 	}
 	for i := range gate.NumCauses {
 		c := gate.Cause(i)

@@ -7,6 +7,8 @@ package lanes
 
 import (
 	"container/heap"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -39,6 +41,9 @@ func (l *Lane[K, T, S]) Waiting() []T { return l.items }
 // Running reports whether a batch of the lane is running. Until it returns, the
 // lane's State belongs to whoever runs it.
 func (l *Lane[K, T, S]) Running() bool { return l.status == running }
+
+// Ready reports whether the lane waits for nothing but its turn.
+func (l *Lane[K, T, S]) Ready() bool { return l.status == ready }
 
 // Lanes holds all lanes that have work. It is not safe for concurrent use.
 type Lanes[K comparable, T comparable, S any] struct {
@@ -75,10 +80,29 @@ func (ls *Lanes[K, T, S]) Take(now time.Time, choose func(*Lane[K, T, S]) []T) (
 	l := ls.ready[0]
 	ls.ready[0] = nil
 	ls.ready = ls.ready[1:]
+	return l, l.run(choose)
+}
+
+// TakeIf is [Lanes.Take] of the lane that has been ready the longest of those that pick chooses. It looks at all.
+func (ls *Lanes[K, T, S]) TakeIf(now time.Time, pick func(*Lane[K, T, S]) bool, choose func(*Lane[K, T, S]) []T) (*Lane[K, T, S], []T) {
+	ls.wake(now)
+	i := slices.IndexFunc(ls.ready, pick)
+	if i < 0 {
+		return nil, nil
+	}
+	l := ls.ready[i]
+	ls.ready = slices.Delete(ls.ready, i, i+1)
+	return l, l.run(choose)
+}
+
+func (l *Lane[K, T, S]) run(choose func(*Lane[K, T, S]) []T) []T {
 	l.status = running
 	l.batch = slices.Clone(choose(l))
-	return l, l.batch
+	return l.batch
 }
+
+// All yields all lanes, in no order.
+func (ls *Lanes[K, T, S]) All() iter.Seq[*Lane[K, T, S]] { return maps.Values(ls.lanes) }
 
 // Return ends the run of a lane: the finished items leave it, and the rest is
 // ready again or, with a time to wait until, parked.
@@ -99,12 +123,12 @@ func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time
 
 // Drop removes the items that gone picks, but for those that are running, and
 // calls changed for each lane that lost any before it goes on.
-func (ls *Lanes[K, T, S]) Drop(gone func(T) bool, changed func(*Lane[K, T, S])) []T {
+func (ls *Lanes[K, T, S]) Drop(gone func(*Lane[K, T, S], T) bool, changed func(*Lane[K, T, S])) []T {
 	var dropped []T
 	for _, l := range ls.lanes {
 		var of []T
 		for _, item := range l.items {
-			if gone(item) && !slices.Contains(l.batch, item) {
+			if !slices.Contains(l.batch, item) && gone(l, item) {
 				of = append(of, item)
 			}
 		}

@@ -100,7 +100,7 @@ func TestDropSparesTheRunningBatch(t *testing.T) {
 	a := take(t, ls, 0, 2, "a", 0, 1)
 	ls.Return(take(t, ls, 0, 1, "b", 10), nil, now(9))
 	var changed []string
-	dropped := ls.Drop(func(i int) bool { return i != 3 }, func(l *lane) { changed = append(changed, l.Key) })
+	dropped := ls.Drop(func(_ *lane, i int) bool { return i != 3 }, func(l *lane) { changed = append(changed, l.Key) })
 	slices.Sort(dropped)
 	slices.Sort(changed)
 	if diff := cmp.Diff([]int{2, 10, 11}, dropped); diff != "" {

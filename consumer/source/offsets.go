@@ -136,6 +136,35 @@ func (o *Offsets) list(ctx context.Context, topic string, req kafka.OffsetReques
 	return 0, fmt.Errorf("source: bounds of %s/%d: not in the answer", topic, req.Partition)
 }
 
+// Retention returns for how long the topic keeps a record, and 0 if time does not limit it.
+func (o *Offsets) Retention(ctx context.Context, topic string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errOffsetsTimeout)
+	defer cancel()
+	res, err := o.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"cleanup.policy", "retention.ms"},
+	}}})
+	if err != nil {
+		return 0, fmt.Errorf("source: configuration of %s: %w", topic, err)
+	}
+	values := make(map[string]string)
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			return 0, fmt.Errorf("source: configuration of %s: %w", topic, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			values[e.ConfigName] = e.ConfigValue
+		}
+	}
+	millis, err := strconv.ParseInt(values["retention.ms"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("source: configuration of %s: retention.ms is not in the answer", topic)
+	}
+	if millis < 0 || !strings.Contains(values["cleanup.policy"], "delete") {
+		return 0, nil
+	}
+	return time.Duration(millis) * time.Millisecond, nil
+}
+
 const stampPrefix = "membersync/1 ts="
 
 // formatStamp writes the metadata of a commit: offset and timestamp of the last record below it.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"membersync/cmd/internal/wiring"
@@ -30,18 +31,22 @@ func (r *running) consumerConfig() consumer.Config {
 		BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
 		Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
 		RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
-		DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
+		StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
 	}
 }
 
 func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
-		CRM: r.parts.CRM, Letters: r.parts.Letters, Observer: r.observer,
+		CRM: r.parts.CRM, Letters: r.parts.Letters, Overseer: r.parts.Store, Observer: r.observer,
 		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
+	used := func() float64 { return 0 } // where there is no limit
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {
-		p.Limiter = limiter
+		p.Limiter, used = limiter, limiter.Used
 	}
+	r.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "membersync_rate_limit_used_ratio", Help: "Share of the limit on calls that all instances have taken, at the latest look.",
+	}, used))
 	return p
 }

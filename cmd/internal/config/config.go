@@ -103,6 +103,10 @@ type DLQ struct {
 	// Retention is that of the dead-letter and audit topics when created.
 	// Default 720h; never zero.
 	Retention time.Duration
+
+	// StormShare is the share of the latest events, 0 to 1, beyond which none is
+	// dead-lettered any more until one succeeds. Default 0.5; 0 turns the guard off.
+	StormShare float64
 }
 
 // Audit names the topic of who did what.

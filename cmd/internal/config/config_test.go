@@ -76,7 +76,7 @@ func TestDefaults(t *testing.T) {
 			AutoOffsetReset: "earliest", BufferRecords: 20000, BufferBytes: 32 << 20, MaxRecordBytes: 1 << 20, CreateTopics: true,
 		},
 		DLQ: DLQ{
-			Topic: "hris.employee.changed.dlq", RedriveTopic: "hris.employee.changed.redrive", Retention: 720 * time.Hour,
+			Topic: "hris.employee.changed.dlq", RedriveTopic: "hris.employee.changed.redrive", Retention: 720 * time.Hour, StormShare: 0.5,
 		},
 		Audit: Audit{Topic: "hris.employee.changed.audit"},
 		Redis: Redis{URL: RedisURL{Addrs: []string{"localhost:6379"}}, Mode: "single", Prefix: "ms"},
@@ -102,7 +102,7 @@ func examples() map[string]string {
 		"kafka.sasl_mechanism": "SCRAM-SHA-256", "kafka.sasl_username": "u1", "kafka.sasl_password": "canary-sasl",
 		"kafka.auto_offset_reset": "latest", "kafka.buffer_records": "7", "kafka.buffer_bytes": "3KiB",
 		"kafka.max_record_bytes": "1234", "kafka.create_topics": "false",
-		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.retention": "48h", "audit.topic": "who",
+		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.storm_share": "0.25", "dlq.retention": "48h", "audit.topic": "who",
 		"redis.url": "rediss://r1:1,r2:2/0?master_name=m1", "redis.mode": "sentinel", "redis.username": "u2",
 		"redis.password": "canary-redis", "redis.prefix": "other",
 		"state.done_ttl": "1h", "state.digest_key": "canary-digest", "state.digest_ttl": "2h", "order.max_ahead": "3h",

@@ -32,6 +32,11 @@ func count(text string) (int, bool) {
 	return int(n), err == nil && n >= 1
 }
 
+func share(text string) (float64, bool) {
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil && n >= 0 && n <= 1
+}
+
 // size reads a number of bytes, alone or with B, KiB, MiB or GiB.
 func size(text string) (int64, bool) {
 	digits, unit := text, int64(1)

@@ -12,7 +12,7 @@ import (
 func topicTests() map[string]func(*scene) {
 	return map[string]func(*scene){
 		"KAFKA_CREATE_TOPICS": kafkaCreateTopics, "DLQ_TOPIC": dlqTopic, "DLQ_REDRIVE_TOPIC": dlqRedriveTopic,
-		"DLQ_RETENTION": dlqRetention, "AUDIT_TOPIC": auditTopic,
+		"DLQ_RETENTION": dlqRetention, "AUDIT_TOPIC": auditTopic, "DLQ_STORM_SHARE": dlqStormShare,
 	}
 }
 
@@ -74,5 +74,27 @@ func dlqRetention(s *scene) {
 				s.t.Errorf("%s: retention.ms %s, want %s", suffix, got, want)
 			}
 		}
+	}
+}
+
+// When a larger share of the events than this would be dead-lettered, no more are.
+func dlqStormShare(s *scene) {
+	for share, stops := range map[string]bool{"0.3": true, "0.9": false, "0": false} {
+		r := s.rig()
+		p := r.start("DLQ_STORM_SHARE", share)
+		for i := range 60 {
+			r.produce(kafka.Message{Value: []byte("no event")}, r.title(strconv.Itoa(i), i))
+		}
+		if stops {
+			p.says(`"cause":"storm"`)
+		}
+		s.eventually("the dead letters", func() bool {
+			n := len(r.letters(r.topic + ".dlq"))
+			return n == 60 || stops && n > 0
+		})
+		if n := len(r.letters(r.topic + ".dlq")); stops && n >= 50 {
+			s.t.Errorf("%d dead letters with a share of %s", n, share)
+		}
+		p.stop()
 	}
 }

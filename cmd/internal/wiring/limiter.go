@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"membersync/cmd/internal/config"
@@ -13,6 +14,10 @@ type Limiter struct {
 	store *dedupe.Store
 	rate  config.Rate
 	hold  time.Duration
+
+	mu   sync.Mutex
+	used float64   // share of the limit that was taken when a permit was last asked for
+	seen time.Time // when that was
 }
 
 // NewLimiter returns the limiter that the configuration asks for, and false if it asks for no limit.
@@ -25,10 +30,26 @@ func NewLimiter(cfg config.Config, store *dedupe.Store) (*Limiter, bool) {
 
 // Permit asks for one call's place in the window: granted, or how long to wait.
 func (l *Limiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
-	granted, wait, _, err = l.store.Permit(ctx, dedupe.PermitRequest{
+	granted, wait, used, err := l.store.Permit(ctx, dedupe.PermitRequest{
 		Limit: l.rate.Calls, Window: l.rate.Window, Rank: dedupe.RankLive, ID: id, Hold: l.hold,
 	})
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.used, l.seen = float64(used)/float64(l.rate.Calls), time.Now()
+	}
 	return granted, wait, err
+}
+
+// Used is the share of the limit that all instances have taken, as of the latest permit; nothing is taken when nobody
+// has asked for a window's time. It is safe for concurrent use.
+func (l *Limiter) Used() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.seen) > l.rate.Window {
+		return 0
+	}
+	return l.used
 }
 
 // Done ends the place in the window that a call took, or gives it back if nothing was sent.

@@ -1,0 +1,239 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"membersync/consumer/gate"
+)
+
+// The storm guard: while most events would be dead-lettered, none is. What is doomed is held in its lane, calling
+// pauses, and one held event at a time is tried afresh. The first good end ends the storm.
+
+// sift tells the guard of events that are doomed, and parts those that may be buried from those that a storm holds back.
+func (e *engine) sift(ctx context.Context, events []*event) (bury []*event) {
+	e.mu.Lock()
+	for _, ev := range events {
+		if !ev.counted && !ev.amnesty {
+			ev.counted = true
+			e.guard.Dies()
+		}
+	}
+	for _, ev := range events {
+		if ev.held = e.guard.On() && !ev.amnesty && !ev.doom.written; !ev.held {
+			bury = append(bury, ev)
+		}
+	}
+	begins := e.guard.On() && !e.gate.Paused(gate.Storm)
+	e.mu.Unlock()
+	if begins {
+		e.pause(ctx, gate.Storm, 0)
+		e.log.LogAttrs(ctx, slog.LevelError, "most events would be dead-lettered: nothing is, until one succeeds or membersync resume lets them go",
+			slog.String("reason", string(events[len(events)-1].doom.reason)))
+	}
+	return bury
+}
+
+// holdBack ends a run of which all events are held.
+func (e *engine) holdBack(ctx context.Context, w *work) verdict {
+	switch {
+	case w == nil:
+		return verdict{}
+	case w.unanswered:
+		return verdict{wait: e.leaseLeft(w)}
+	}
+	e.release(ctx, w)
+	return verdict{}
+}
+
+// takeDuringStorm takes a lane that the operator has let go, or, once its time has come, one to try afresh.
+func (e *engine) takeDuringStorm(now time.Time, q *queue) *run {
+	if e.lenient {
+		if l, batch := q.TakeIf(now, hasAmnesty, chooseAmnesty); l != nil {
+			return e.began(q, l, batch)
+		}
+	}
+	if a := e.gate.Peek(now); !a.Open {
+		return nil
+	}
+	held := e.nextHeld()
+	pick, choose := func(*lane) bool { return true }, choose
+	if held != nil {
+		pick = func(l *lane) bool { return l.Key == held.key }
+		choose = func(*lane) []*event { return []*event{held} }
+	}
+	l, batch := q.TakeIf(now, pick, choose)
+	if l == nil {
+		return nil
+	}
+	e.gate.Ask(now)
+	for _, ev := range batch {
+		ev.afresh = ev.doom != nil
+		e.tried = ev.rec.part.id
+	}
+	r := e.began(q, l, batch)
+	r.probe, r.storm = true, true
+	if q == e.lanes {
+		e.probes++
+	}
+	return r
+}
+
+// nextHeld is a held event that can be tried now: of the partition after the one that was tried last, in turn.
+func (e *engine) nextHeld() *event {
+	var next *event
+	turn := func(ev *event) int { return (ev.rec.part.id - e.tried - 1 + 1<<30) % (1 << 30) }
+	e.each(func(l *lane) {
+		if !l.Ready() || l.State.pin != nil {
+			return
+		}
+		for _, ev := range l.Waiting() {
+			if ev.held && (next == nil || turn(ev) < turn(next)) {
+				next = ev
+			}
+		}
+	})
+	return next
+}
+
+func hasAmnesty(l *lane) bool {
+	return slices.ContainsFunc(l.Waiting(), func(ev *event) bool { return ev.amnesty })
+}
+
+// chooseAmnesty picks what [choose] does, without what the operator has not let go.
+func chooseAmnesty(l *lane) []*event {
+	batch := choose(l)
+	if l.State.pin != nil {
+		return batch
+	}
+	let := slices.DeleteFunc(slices.Clone(batch), func(ev *event) bool { return !ev.amnesty })
+	if len(let) > 0 {
+		return let
+	}
+	for _, ev := range l.Waiting() {
+		if ev.amnesty {
+			return []*event{ev}
+		}
+	}
+	return batch
+}
+
+// tryAfresh takes back what the storm held. It reports false if the run can go on as any other; otherwise the events have
+// no lane of a member, and the verdict says what they came to.
+func (e *engine) tryAfresh(ctx context.Context, r *run) (verdict, bool) {
+	for _, ev := range r.batch {
+		ev.afresh = false
+		if ev.key.alone == "" {
+			ev.doom, ev.trials = nil, trials{}
+			continue
+		}
+		if m, ok := e.mapAgain(ev); ok {
+			return m, true
+		}
+		return e.bury(ctx, r, r.batch, nil), true
+	}
+	return verdict{}, false
+}
+
+// mapAgain asks the mapper once more: its lookup tables may have changed.
+func (e *engine) mapAgain(ev *event) (verdict, bool) {
+	results := e.parts.Mapper.Map(mapperRecord(ev.rec.part, ev.rec.src))
+	if ev.doom.whole || len(results) != ev.mapped.Count {
+		return verdict{}, false
+	}
+	res := results[ev.mapped.Index]
+	switch {
+	case res.Fault != nil:
+		return verdict{}, false
+	case res.Event.Ignored != "":
+		ev.mapped, ev.doom = res.Event, nil
+		return verdict{ended: []ending{{event: ev, outcome: Ignored}}}, true
+	}
+	ev.mapped = res.Event
+	return verdict{moved: []*event{ev}}, true
+}
+
+// move puts events that have found their member into its lane. The lock is held.
+func (e *engine) move(events []*event) {
+	for _, ev := range events {
+		if ev.rec.part.revoked {
+			ev.drop()
+			continue
+		}
+		ev.doom, ev.held = nil, false
+		ev.key, ev.id = memberKey(e.cfg, ev.mapped), eventID(ev.rec, ev.mapped)
+		e.lanes.Add(ev.key, ev)
+	}
+}
+
+// stormPasses ends the storm: a held event came to a good end. All that are doomed are tried afresh.
+func (e *engine) stormPasses(ctx context.Context) {
+	e.mu.Lock()
+	e.each(func(l *lane) {
+		if l.Running() { // its events are the run's
+			return
+		}
+		for _, ev := range l.Waiting() {
+			if ev.doom != nil && !ev.doom.written { // also those that had no turn yet
+				ev.afresh, ev.held, ev.counted = true, false, false
+			}
+		}
+	})
+	e.mu.Unlock()
+	e.endStorm(ctx)
+}
+
+// letGo ends the storm because the operator wants what is in memory to be dead-lettered after all.
+func (e *engine) letGo(ctx context.Context) {
+	e.mu.Lock()
+	on := e.guard.On()
+	if on {
+		e.lenient = true
+		e.each(func(l *lane) {
+			for _, ev := range l.Waiting() {
+				ev.amnesty, ev.held = true, false
+			}
+		})
+	}
+	e.mu.Unlock()
+	if on {
+		e.endStorm(ctx)
+	}
+}
+
+func (e *engine) endStorm(ctx context.Context) {
+	e.mu.Lock()
+	e.guard.Reset()
+	was := e.gate.Open(gate.Storm)
+	e.health.SetPaused(time.Now(), len(e.gate.Causes()) > 0)
+	e.mu.Unlock()
+	if was {
+		e.tellPause(ctx, gate.Storm, false)
+	}
+	e.wake()
+}
+
+func (e *engine) each(do func(*lane)) {
+	for _, q := range []*queue{e.letters, e.lanes} {
+		for l := range q.All() {
+			do(l)
+		}
+	}
+}
+
+// lived tells the guard of good ends. The lock is held.
+func (e *engine) lived(end ending) {
+	if end.outcome != DeadLettered && end.outcome != Duplicate && !end.event.counted {
+		end.event.counted = true
+		e.guard.Lived()
+	}
+}
+
+// provesCalm reports whether a run during a storm came to a good end.
+func (r *run) provesCalm(v verdict) bool {
+	return r.storm && (len(v.moved) > 0 || slices.ContainsFunc(v.ended, func(end ending) bool {
+		return end.outcome != DeadLettered && end.outcome != Duplicate
+	}))
+}

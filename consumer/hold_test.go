@@ -1,0 +1,158 @@
+package consumer_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// stormy turns the guard on.
+func stormy(cfg *consumer.Config, _ *consumer.Parts) { cfg.StormShare = 0.5 }
+
+// A brokenMapper is a mapper whose lookup finds nothing until it is mended.
+type brokenMapper struct {
+	consumer.Mapper
+	mended atomic.Bool
+}
+
+func (m *brokenMapper) Map(rec mapper.Record) []mapper.Result {
+	results := m.Mapper.Map(rec)
+	for i := range results {
+		if !m.mended.Load() {
+			results[i].Fault = &mapper.Fault{Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1}
+		}
+	}
+	return results
+}
+
+func (m *brokenMapper) install(_ *consumer.Config, p *consumer.Parts) {
+	m.Mapper, p.Mapper = p.Mapper, m
+}
+
+// storms waits until the storm has come, and checks that no more is dead-lettered.
+func (r *rig) storms(inst *instance, most int) {
+	r.t.Helper()
+	r.eventually("the storm", func() bool { return r.metric(inst, "membersync_paused", "cause", "storm") == 1 })
+	calls := len(r.crm.Calls())
+	r.never("a dead letter or a call in the storm", time.Second, func() bool {
+		return len(r.letters()) > most || len(r.crm.Calls()) > calls+cfgSlots
+	})
+	if ok, cause := inst.service.Ready(); !ok || cause != "storm" {
+		r.t.Errorf("ready %v, cause %q", ok, cause)
+	}
+	if ok, why := inst.service.Live(); !ok {
+		r.t.Errorf("not live in a storm: %s", why)
+	}
+}
+
+// cfgSlots is how many calls may have been under way when the storm came.
+const cfgSlots = 16 + letterSlots
+
+const letterSlots = 8
+
+func TestStormOfUnmappableEvents(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 3, crmapitest.Options{})
+	broken := &brokenMapper{}
+	inst := r.start(stormy, broken.install)
+	for i := range 150 {
+		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
+	}
+	r.storms(inst, 49)
+	if lag := r.broker.Lag(t, r.group, r.topic); lag < 101 {
+		t.Errorf("lag %d: what is held counts as finished", lag)
+	}
+	broken.mended.Store(true)
+	r.settled() // one held event is tried every 30 s
+	dead := len(r.letters())
+	if dead > 49 {
+		t.Errorf("%d dead letters, want at most 49", dead)
+	}
+	r.wantCalls(150 - dead)
+	if r.metric(inst, "membersync_paused", "cause", "storm") != 0 {
+		t.Error("the storm goes on")
+	}
+}
+
+func TestStormOfRefusals(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	broken.Store(true)
+	r := newRig(t, 3, crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
+		if broken.Load() {
+			return crmapitest.Fault{Code: 11002}
+		}
+		return crmapitest.Fault{}
+	}})
+	inst := r.start(stormy)
+	for i := range 150 {
+		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
+	}
+	r.storms(inst, 49)
+	broken.Store(false)
+	r.settled()
+	dead := r.dead()
+	if len(dead) > 49 {
+		t.Errorf("%d dead letters, want at most 49", len(dead))
+	}
+	for i := range 150 {
+		if _, died := dead[fmt.Sprintf("ev-%d", i+1)]; !died {
+			r.wantField(i, "position", `"Engineer"`)
+		}
+	}
+	r.wantNoOverlap()
+}
+
+// The operator lets go what is there; what comes later is guarded again.
+func TestResumeInAStorm(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(stormy, (&brokenMapper{}).install)
+	for i := range 120 {
+		r.produce(r.change(i, fields{"position": "Engineer"}))
+	}
+	r.waiting(inst, 120-49)
+	r.storms(inst, 49)
+	if err := r.store(r.redis).Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
+	if n := len(r.letters()); n != 120 {
+		t.Fatalf("%d dead letters, want all 120", n)
+	}
+	for i := range 60 {
+		r.produce(r.change(i, fields{"position": "Engineer"}))
+	}
+	r.storms(inst, 120+49)
+	for _, l := range r.letters() {
+		if l.Reason != dlq.ReasonInvalidField {
+			t.Errorf("reason %s", l.Reason)
+		}
+	}
+}
+
+// Partitions that are taken away in a storm take their held events with them, and whoever gets them next meets the storm anew.
+func TestStormAndRebalance(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	broken := &brokenMapper{}
+	first := r.start(stormy, broken.install)
+	for i := range 200 {
+		r.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
+	}
+	r.storms(first, 49)
+	second := &brokenMapper{}
+	r.start(stormy, second.install)
+	broken.mended.Store(true)
+	second.mended.Store(true)
+	r.settled()
+	if n := len(r.dead()); n > 100 {
+		t.Errorf("%d dead letters of two instances", n)
+	}
+}

@@ -1,0 +1,105 @@
+package storm_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"membersync/consumer/storm"
+)
+
+func feed(g *storm.Guard, n int, died bool) (last bool) {
+	for range n {
+		if died {
+			last = g.Dies()
+		} else {
+			g.Lived()
+		}
+	}
+	return last
+}
+
+func TestAStormBegins(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		share       float64
+		lived, dead int
+		want        bool
+	}{
+		"too few seen":              {0.5, 0, 49, false},
+		"enough, and all die":       {0.5, 0, 50, true},
+		"just half die":             {0.5, 50, 50, false},
+		"more than half die":        {0.5, 50, 51, true},
+		"the window forgets":        {0.5, 1000, 100, false},
+		"and then it is full":       {0.5, 1000, 101, true},
+		"off":                       {0, 0, 1000, false},
+		"all must die and one more": {1, 0, 1000, false},
+		"a small share":             {0.01, 99, 1, false},
+		"a small share, exceeded":   {0.01, 98, 2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := storm.New(tc.share)
+			feed(g, tc.lived, false)
+			if got := feed(g, tc.dead, true); got != tc.want || g.On() != tc.want {
+				t.Errorf("after %d that lived and %d that died: %v, on %v, want %v", tc.lived, tc.dead, got, g.On(), tc.want)
+			}
+		})
+	}
+}
+
+// What happens during a storm does not count, and afterwards nothing is remembered.
+func TestAStormLastsUntilReset(t *testing.T) {
+	t.Parallel()
+	g := storm.New(0.5)
+	feed(g, 50, true)
+	feed(g, 1000, false)
+	if !g.On() || !g.Dies() {
+		t.Error("the storm ended by itself")
+	}
+	g.Reset()
+	if g.On() || feed(g, 49, true) {
+		t.Error("the window was not empty")
+	}
+	if !g.Dies() {
+		t.Error("no second storm")
+	}
+}
+
+func TestNoStormByGoodEnds(t *testing.T) {
+	t.Parallel()
+	g := storm.New(0.5)
+	feed(g, 49, true)
+	g.Lived()
+	if g.On() {
+		t.Error("an event that lived began a storm")
+	}
+}
+
+// The guard agrees with one that keeps everything.
+func TestAgainstAModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		share := rapid.Float64Range(0.01, 1).Draw(t, "share")
+		g, all, on := storm.New(share), []bool{}, false
+		for range rapid.IntRange(0, 500).Draw(t, "n") {
+			died := rapid.Float64Range(0, 1).Draw(t, "event") < 0.6
+			feed(g, 1, died)
+			if on {
+				continue
+			}
+			all = append(all, died)
+			dead := 0
+			recent := all[max(0, len(all)-storm.Window):]
+			for _, d := range recent {
+				if d {
+					dead++
+				}
+			}
+			on = died && len(recent) >= storm.Least && float64(dead) > share*float64(len(recent))
+			if g.On() != on {
+				t.Fatalf("after %d events, %d of the latest %d dead: on %v, want %v", len(all), dead, len(recent), g.On(), on)
+			}
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"membersync/dedupe"
+)
+
+// The operations of redis_duration_seconds.
+const (
+	opAcquire  = "acquire"
+	opComplete = "complete"
+	opPermit   = "permit"
+	opOther    = "other"
+)
+
+// timed measures how long Redis takes, as the service sees it: with all waiting for a connection and all repetitions.
+func timed(parts *Parts) {
+	if parts.Store != nil {
+		parts.Store = timedStore{parts.Store, parts.Metrics}
+	}
+	if parts.Limiter != nil {
+		parts.Limiter = timedLimiter{parts.Limiter, parts.Metrics}
+	}
+}
+
+type timedStore struct {
+	Store
+	metrics *Metrics
+}
+
+// Acquire implements [Store].
+func (t timedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
+	defer t.metrics.redisTook(opAcquire, time.Now())
+	return t.Store.Acquire(ctx, req)
+}
+
+// Complete implements [Store].
+func (t timedStore) Complete(ctx context.Context, c dedupe.Completion) (late bool, err error) {
+	defer t.metrics.redisTook(opComplete, time.Now())
+	return t.Store.Complete(ctx, c)
+}
+
+// Renew implements [Leases].
+func (t timedStore) Renew(ctx context.Context, m dedupe.Member, token dedupe.Token) (held bool, err error) {
+	defer t.metrics.redisTook(opOther, time.Now())
+	return t.Store.Renew(ctx, m, token)
+}
+
+// Release implements [Leases].
+func (t timedStore) Release(ctx context.Context, m dedupe.Member, token dedupe.Token) error {
+	defer t.metrics.redisTook(opOther, time.Now())
+	return t.Store.Release(ctx, m, token)
+}
+
+type timedLimiter struct {
+	Limiter
+	metrics *Metrics
+}
+
+// Permit implements [Limiter].
+func (t timedLimiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
+	defer t.metrics.redisTook(opPermit, time.Now())
+	return t.Limiter.Permit(ctx, id)
+}
+
+// Done implements [Limiter].
+func (t timedLimiter) Done(ctx context.Context, id string, sent bool) error {
+	defer t.metrics.redisTook(opPermit, time.Now())
+	return t.Limiter.Done(ctx, id, sent)
+}
+
+func (m *Metrics) redisTook(op string, since time.Time) {
+	m.redis.WithLabelValues(op).Observe(time.Since(since).Seconds())
+}
