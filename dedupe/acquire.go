@@ -33,6 +33,10 @@ type Verdict struct {
 	Done    bool
 	Outcome string // of the done mark
 	Redrive int    // of the done mark
+	// Reused says that the source gave the event's id to another event too: one with
+	// another order value is marked done, or comes earlier in the same request. Each is an
+	// event of its own, so this decides nothing; it is told each time that the event is asked for.
+	Reused bool
 }
 
 // A FieldGrant says what to do with a field.
@@ -81,7 +85,7 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 	names := fieldNames(req.Events)
 	keys := s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID })
 	began := time.Now()
-	reply, err := s.scripts.acquire.Run(ctx, s.client, keys, s.acquireArgs(req, names)...).Slice()
+	reply, err := s.batch.run(ctx, s.scripts.acquire, keys, s.acquireArgs(req, names)...).Slice()
 	if err != nil {
 		return Grant{}, failed("acquire", err)
 	}
@@ -124,7 +128,7 @@ func fieldNames(events []Event) []string {
 func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	n := 6 + len(names)
 	for _, e := range req.Events {
-		n += 3 + 2*len(e.Fields)
+		n += 4 + 2*len(e.Fields)
 	}
 	args := make([]any, 0, n)
 	args = append(args, string(req.Token), s.opts.Lease.Milliseconds(), req.Reapply, s.opts.DigestTTL.Milliseconds(),
@@ -134,7 +138,7 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	}
 	d := s.digester(req.Member, !req.Reapply)
 	for _, e := range req.Events {
-		args = append(args, e.Redrive, e.Version, len(e.Fields))
+		args = append(args, e.ID.orderText(), e.Redrive, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}
@@ -194,17 +198,16 @@ func (r *replyReader) string() string {
 	return s
 }
 
-// verdict reads a done mark, redrive:token:outcome, or the empty text of a live event.
+// verdict reads redrive:outcome, or the empty text of a live event, with a plus before it if the id is reused.
 func (r *replyReader) verdict() Verdict {
-	mark := r.string()
-	if mark == "" {
-		return Verdict{}
+	text, reused := strings.CutPrefix(r.string(), "+")
+	if text == "" {
+		return Verdict{Reused: reused}
 	}
-	number, rest, _ := strings.Cut(mark, ":")
-	_, outcome, ok := strings.Cut(rest, ":")
+	number, outcome, ok := strings.Cut(text, ":")
 	redrive, err := strconv.Atoi(number)
 	r.bad = r.bad || !ok || err != nil
-	return Verdict{Done: true, Outcome: outcome, Redrive: redrive}
+	return Verdict{Done: true, Outcome: outcome, Redrive: redrive, Reused: reused}
 }
 
 func (r *replyReader) fieldVerdict() FieldVerdict {

@@ -4,10 +4,11 @@
 -- KEYS: the lease, the fields, then the done mark of each event.
 -- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms,
 --       the number of events E, the number of field names F, F names;
---       then for each event: redrive number, version, the number of its fields N,
+--       then for each event: order, redrive number, version, the number of its fields N,
 --       and N times: place of the name (from 1), digest of the value ('' for none, or to have it sent).
 -- Reply: {0, ms left} another token holds the lease; {2} the token has completed;
---        {1, E times: its done mark ('' when live),
+--        {1, E times: '' when live, redrive:outcome when done, '+' before it when the mark, or an
+--            earlier event of the request, has the same name under another order value,
 --            F times: the winning event (0 for none), verdict (0 send, 1 superseded, 2 unchanged), stored version}.
 local token, reapply = ARGV[1], ARGV[3] == '1'
 local events, names = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -27,17 +28,26 @@ end
 
 local reply = {1}
 local winner, version, digest = {}, {}, {} -- by place of the name
+local asked = {} -- the order value last asked for, by done mark
 local at = 7 + names
 for i = 1, events do
-  local redrive, ver, stated = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
-  at = at + 3
-  local mark, done = marks[i], false
-  if mark then
-    local number, by = string.match(mark, '^(%d+):([^:]+):')
-    if by == token then return {2} end -- an old request, overtaken by its own complete
-    done = not reapply and tonumber(number) >= redrive
+  local order, redrive, ver, stated = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
+  at = at + 4
+  local key = KEYS[2 + i]
+  local reused, done = asked[key] and asked[key] ~= order, false
+  asked[key] = order
+  if marks[i] then
+    -- A mark has an entry for each order value: order:redrive:token:outcome, between semicolons.
+    for value, number, by, outcome in string.gmatch(marks[i], '(%x+):(%d+):([^:]+):([^;]+)') do
+      if by == token then return {2} end -- an old request, overtaken by its own complete
+      if value ~= order then
+        reused = true
+      elseif not reapply and tonumber(number) >= redrive then
+        done = number .. ':' .. outcome
+      end
+    end
   end
-  reply[1 + i] = done and mark or ''
+  reply[1 + i] = (reused and '+' or '') .. (done or '')
   for _ = 1, stated do
     local f = tonumber(ARGV[at])
     -- Versions are digits of one width, so that < on strings is right in every locale.
@@ -48,41 +58,50 @@ for i = 1, events do
   end
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ttl = tonumber(ARGV[4])
-
--- A digest proves a value only while it is young, and not if the clock went back.
-local function proven(name, wanted)
-  if wanted == '' then return false end
-  local held = redis.call('HGET', KEYS[2], 'd:' .. name)
-  if not held then return false end
-  local written, mac = string.match(held, '^(%d+):(.+)$')
-  local age = now - tonumber(written)
-  return mac == wanted and age >= 0 and age < ttl
+-- Each call into Redis costs more than what is around it: one for all versions, and one for all digests.
+local fields, digested, proven = {}, {}, {}
+local versions = {}
+for f = 1, names do
+  if winner[f] then
+    fields[#fields + 1] = f
+    versions[#versions + 1] = 'v:' .. ARGV[6 + f]
+    if digest[f] ~= '' then digested[#digested + 1] = f end
+  end
+end
+if #fields > 0 then versions = redis.call('HMGET', KEYS[2], unpack(versions)) end
+if #digested > 0 then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local wanted = {}
+  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[6 + f] end
+  for i, held in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
+    if held then
+      -- A digest proves a value only while it is young, and not if the clock went back.
+      local written, mac = string.match(held, '^(%d+):(.+)$')
+      local age = now - tonumber(written)
+      proven[digested[i]] = mac == digest[digested[i]] and age >= 0 and age < tonumber(ARGV[4])
+    end
+  end
 end
 
 local handed = {}
 for f = 1, names do
-  local verdict, stored = 0, ''
-  if winner[f] then
-    local name = ARGV[6 + f]
-    stored = redis.call('HGET', KEYS[2], 'v:' .. name) or ''
-    if stored > version[f] then
-      verdict = 1
-    elseif proven(name, digest[f]) then
-      verdict = 2
-    else
-      handed[#handed + 1] = 'd:' .. name
-    end
+  local r = 1 + events + 3 * (f - 1)
+  reply[r + 1], reply[r + 2], reply[r + 3] = 0, 0, ''
+end
+for i, f in ipairs(fields) do
+  local r, stored, verdict = 1 + events + 3 * (f - 1), versions[i] or '', 0
+  if stored > version[f] then
+    verdict = 1
+  elseif proven[f] then
+    verdict = 2
+  else
+    handed[#handed + 1] = 'd:' .. ARGV[6 + f]
   end
-  local r = #reply
-  reply[r + 1], reply[r + 2], reply[r + 3] = winner[f] or 0, verdict, stored
+  reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], verdict, stored
 end
 
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 -- From here on nobody knows what the CRM holds, until a complete says so.
-for _, member in ipairs(handed) do
-  redis.call('HDEL', KEYS[2], member)
-end
+if #handed > 0 then redis.call('HDEL', KEYS[2], unpack(handed)) end
 return reply

@@ -3,7 +3,10 @@ package dedupe_test
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,36 +17,87 @@ import (
 
 // BenchmarkAcquireComplete measures the two round trips of a fold, by the number of its
 // events, on the server that MEMBERSYNC_TEST_REDIS names, or else on miniredis. Half of
-// the events state other values than the last time; 64 folds run at once.
+// the events state other values than the last time; 64 folds run at once, on one store
+// and, beside it, on a store for each: those have no pipelines.
 func BenchmarkAcquireComplete(b *testing.B) {
-	var client redis.UniversalClient
-	if url := os.Getenv("MEMBERSYNC_TEST_REDIS"); url != "" {
-		opts, err := redis.ParseURL(url)
-		if err != nil {
-			b.Fatal(err)
-		}
-		opts.ReadTimeout, opts.PoolSize = 20*time.Second, 64 // the server is meant to be the bottleneck
-		client = redis.NewClient(opts)
-		closeAtEnd(b, client)
-	} else {
-		client = openMini(b)
-	}
 	for _, events := range []int{1, 20, 500} {
-		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
-			prefix := "bench-" + string(dedupe.NewToken())
-			s := newStore(b, client, func(o *dedupe.Options) { o.Prefix = prefix })
-			deletePrefix(b, client, prefix)
-			var round atomic.Int64
-			b.ReportAllocs()
-			b.SetParallelism(32)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					fold(b, s, int(round.Add(1)), events)
+		for _, stores := range []int{64, 1} {
+			b.Run(fmt.Sprintf("events=%d/stores=%d", events, stores), func(b *testing.B) {
+				client, prefix := openBench(b), "bench-"+string(dedupe.NewToken())
+				deletePrefix(b, client, prefix)
+				free := make(chan *dedupe.Store, 64)
+				var s *dedupe.Store
+				for i := range cap(free) {
+					if i < stores {
+						s = newStore(b, client, func(o *dedupe.Options) { o.Prefix = prefix })
+					}
+					free <- s
 				}
+				measureFolds(b, client, free, events)
 			})
-			b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
-		})
+		}
 	}
+}
+
+func measureFolds(b *testing.B, client redis.UniversalClient, stores chan *dedupe.Store, events int) {
+	b.Helper()
+	var round atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	before, beforeServer := ownCPU(b), serverCPU(b, client)
+	b.RunParallel(func(pb *testing.PB) {
+		s := <-stores
+		for pb.Next() {
+			fold(b, s, int(round.Add(1)), events)
+		}
+	})
+	perFold := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(b.N) }
+	b.ReportMetric(perFold(ownCPU(b)-before), "client-µs/fold")
+	b.ReportMetric(perFold(serverCPU(b, client)-beforeServer), "server-µs/fold")
+	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+}
+
+func openBench(b *testing.B) redis.UniversalClient {
+	b.Helper()
+	url := os.Getenv("MEMBERSYNC_TEST_REDIS")
+	if url == "" {
+		return openMini(b)
+	}
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	opts.ReadTimeout, opts.PoolSize = 20*time.Second, 64 // the server is meant to be the bottleneck
+	client := redis.NewClient(opts)
+	closeAtEnd(b, client)
+	return client
+}
+
+// ownCPU is what this process took of the processors; miniredis is part of it.
+func ownCPU(b *testing.B) time.Duration {
+	b.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// serverCPU is what a real server took.
+func serverCPU(b *testing.B, client redis.UniversalClient) time.Duration {
+	b.Helper()
+	var seconds float64
+	for line := range strings.Lines(client.Info(b.Context(), "cpu").Val()) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_user" || name == "used_cpu_sys" {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			seconds += n
+		}
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // fold takes events of three fields through acquire and complete, on a member that no

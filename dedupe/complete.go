@@ -16,7 +16,7 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 		return false, err
 	}
 	keys := s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID })
-	n, err := s.scripts.complete.Run(ctx, s.client, keys, s.completeArgs(c)...).Int()
+	n, err := s.batch.run(ctx, s.scripts.complete, keys, s.completeArgs(c)...).Int()
 	if err != nil {
 		return false, failed("complete", err)
 	}
@@ -26,10 +26,10 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 // completeArgs are the ARGV of complete.lua.
 func (s *Store) completeArgs(c Completion) []any {
 	moves := newestVersions(c.Done)
-	args := make([]any, 0, 5+2*len(c.Done)+3*len(moves))
+	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
 	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
 	for _, e := range c.Done {
-		args = append(args, e.Redrive, e.Outcome)
+		args = append(args, e.ID.orderText(), e.Redrive, e.Outcome)
 	}
 	d := s.digester(c.Member, true)
 	for _, m := range moves {

@@ -3,7 +3,7 @@
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
 -- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
---       E times: redrive number, outcome; F times: name, newest version, digest ('' for none).
+--       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none).
 -- Reply: 0 done, 1 too late and nothing written.
 local token, events, fields = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local held = redis.call('GET', KEYS[1]) == token
@@ -16,39 +16,60 @@ for from = 3, 2 + events, 1000 do
   end
 end
 
-local redrives = {}
-for i = 1, events do
-  local redrive, mark = tonumber(ARGV[4 + 2 * i]), marks[i]
-  if mark then
-    local number, by = string.match(mark, '^(%d+):([^:]+):')
-    -- Our own mark: this ran before, and only its reply was lost.
-    if not held and by == token then return 0 end
-    redrive = math.max(redrive, tonumber(number)) -- reapplying the original must not let an old redrive run again
+-- A mark has an entry for each order value: order:redrive:token:outcome, between semicolons.
+if not held then
+  for i = 1, events do
+    for by in string.gmatch(marks[i] or '', '%x+:%d+:([^:]+):[^;]+') do
+      if by == token then return 0 end -- our own mark: this ran before, and only its reply was lost
+    end
   end
-  redrives[i] = redrive
+  return 1
 end
-if not held then return 1 end
 
-local stored = {}
-local first = 5 + 2 * events
-for f = 1, fields do
-  stored[f] = redis.call('HGET', KEYS[2], 'v:' .. ARGV[first + 3 * f - 2]) or ''
+-- The entry completed last goes to the end, and the last eight are kept. An event whose entry fell out is
+-- live when it is delivered again, and so are its redrives: then the versions decide, and nothing goes back.
+local kept = 8
+local value = {} -- by key: two events of the request may share a mark
+for i = 1, events do
+  local at, key = 3 + 3 * i, KEYS[2 + i]
+  local order, redrive, entries = ARGV[at], tonumber(ARGV[at + 1]), {}
+  local mark = value[key] or marks[i]
+  if mark then
+    for entry, other, number in string.gmatch(mark, '((%x+):(%d+):[^;]+)') do
+      if other ~= order then
+        entries[#entries + 1] = entry
+      else
+        redrive = math.max(redrive, tonumber(number)) -- reapplying the original must not let an old redrive run again
+      end
+    end
+  end
+  entries[#entries + 1] = order .. ':' .. redrive .. ':' .. token .. ':' .. ARGV[at + 2]
+  value[key] = table.concat(entries, ';', math.max(1, #entries - kept + 1))
 end
+
+local first = 5 + 3 * events
+local stored = {}
+for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 3 * f - 2] end
+if fields > 0 then stored = redis.call('HMGET', KEYS[2], unpack(stored)) end
+local time = redis.call('TIME')
+local now = string.format('%.0f:', time[1] * 1000 + math.floor(time[2] / 1000))
 
 for i = 1, events do
-  redis.call('SET', KEYS[2 + i], redrives[i] .. ':' .. token .. ':' .. ARGV[5 + 2 * i], 'PX', ARGV[3])
+  redis.call('SET', KEYS[2 + i], value[KEYS[2 + i]], 'PX', ARGV[3])
 end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local moved = {}
 for f = 1, fields do
   local name, version, digest = ARGV[first + 3 * f - 2], ARGV[first + 3 * f - 1], ARGV[first + 3 * f]
-  if stored[f] <= version then -- versions never go back
-    redis.call('HSET', KEYS[2], 'v:' .. name, version)
+  if (stored[f] or '') <= version then -- versions never go back
+    moved[#moved + 1] = 'v:' .. name
+    moved[#moved + 1] = version
     if digest ~= '' then
-      redis.call('HSET', KEYS[2], 'd:' .. name, now .. ':' .. digest)
+      moved[#moved + 1] = 'd:' .. name
+      moved[#moved + 1] = now .. digest
     end
   end
 end
+if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
 if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
 end

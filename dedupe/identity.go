@@ -17,7 +17,7 @@ func (s sum) String() string { return hex.EncodeToString(s[:]) }
 // sumOf sums up a kind and its parts. Each part is preceded by its length, so that
 // ("ab", "c") and ("a", "bc") differ.
 func sumOf(parts ...string) sum {
-	var buf []byte
+	buf := make([]byte, 0, 256) // mostly enough, and on the stack
 	for _, p := range parts {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
 		buf = append(buf, p...)
@@ -39,26 +39,36 @@ func NewMember(baseURL, corpID, openUserID string) Member {
 // String returns the hash in hexadecimal digits, for use as the key of a lane.
 func (m Member) String() string { return m.sum.String() }
 
-// An EventID identifies an event. It is comparable, and a hash.
-type EventID struct{ sum sum }
+// An EventID identifies an event. It is comparable, and a hash in two parts: what the
+// event's source calls it, under which its done mark is kept, and its order value, which
+// tells a reuse of that name from a repeated delivery.
+type EventID struct {
+	sum   sum
+	order [8]byte // zero where there is no such value
+}
 
 // NewEventID identifies an event by its topic, the id that its source gave it, its
 // index in its record, and its order value. The same id with another order value is
-// another event.
+// another event: see [Verdict].
 func NewEventID(topic, id string, index int, order string) EventID {
-	return EventID{sumOf("event", topic, id, strconv.Itoa(index), order)}
+	e := EventID{sum: sumOf("event", topic, id, strconv.Itoa(index))}
+	o := sumOf("order", order)
+	copy(e.order[:], o[:])
+	return e
 }
 
 // NewRecordID identifies an event whose source gives no ids by the place of its record.
 // The timestamp tells the records of a topic from those of its namesake that was
 // created anew.
 func NewRecordID(topic string, partition int, offset, timestampMillis int64, index int) EventID {
-	return EventID{sumOf("record", topic, strconv.Itoa(partition), strconv.FormatInt(offset, 10),
+	return EventID{sum: sumOf("record", topic, strconv.Itoa(partition), strconv.FormatInt(offset, 10),
 		strconv.FormatInt(timestampMillis, 10), strconv.Itoa(index))}
 }
 
-// String returns the hash in hexadecimal digits.
-func (e EventID) String() string { return e.sum.String() }
+// String returns both parts in hexadecimal digits: 32 of the name, and 16 of the order value.
+func (e EventID) String() string { return e.sum.String() + e.orderText() }
+
+func (e EventID) orderText() string { return hex.EncodeToString(e.order[:]) }
 
 // A Token is what its holder proves a lease with. It is used for one way through
 // Acquire, Renew and then Complete or Release; the next one takes a new token.
@@ -68,4 +78,4 @@ type Token string
 func NewToken() Token { return Token(rand.Text()) }
 
 // valid reports whether the token can stand in a done mark.
-func (t Token) valid() bool { return t != "" && len(t) <= 64 && !strings.Contains(string(t), ":") }
+func (t Token) valid() bool { return t != "" && len(t) <= 64 && !strings.ContainsAny(string(t), ":;") }

@@ -16,7 +16,7 @@ return redis.call('DEL', KEYS[1])`
 // means that the lease ran out: nothing may be sent under this token any more.
 func (s *Store) Renew(ctx context.Context, m Member, t Token) (held bool, err error) {
 	keys := []string{s.memberKey(m) + "lease"}
-	n, err := s.scripts.renew.Run(ctx, s.client, keys, string(t), s.opts.Lease.Milliseconds()).Int()
+	n, err := s.batch.run(ctx, s.scripts.renew, keys, string(t), s.opts.Lease.Milliseconds()).Int()
 	if err != nil {
 		return false, failed("renew", err)
 	}
@@ -28,7 +28,7 @@ func (s *Store) Renew(ctx context.Context, m Member, t Token) (held bool, err er
 // unanswered the lease must run out by itself.
 func (s *Store) Release(ctx context.Context, m Member, t Token) error {
 	keys := []string{s.memberKey(m) + "lease"}
-	if err := s.scripts.release.Run(ctx, s.client, keys, string(t)).Err(); err != nil {
+	if err := s.batch.run(ctx, s.scripts.release, keys, string(t)).Err(); err != nil {
 		return failed("release", err)
 	}
 	return nil

@@ -84,7 +84,7 @@ func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time
 		return false, 0, 0, err
 	}
 	keys := append(s.logs(), s.scope+"waiting", s.scope+"throttle")
-	reply, err := s.scripts.permit.Run(ctx, s.client, keys, r.ID, r.Limit, ceilMillis(r.Window), ceilMillis(r.Hold),
+	reply, err := s.batch.run(ctx, s.scripts.permit, keys, r.ID, r.Limit, ceilMillis(r.Window), ceilMillis(r.Hold),
 		r.Rank, r.share()).Slice()
 	if err != nil {
 		return false, 0, 0, failed("permit", err)
@@ -97,7 +97,7 @@ func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time
 // PermitDone says that the call was answered, or given up at its deadline; or, if it
 // was not sent, gives its place back.
 func (s *Store) PermitDone(ctx context.Context, id string, sent bool) error {
-	if err := s.scripts.permitDone.Run(ctx, s.client, s.logs(), id, sent).Err(); err != nil {
+	if err := s.batch.run(ctx, s.scripts.permitDone, s.logs(), id, sent).Err(); err != nil {
 		return failed("permit done", err)
 	}
 	return nil
@@ -109,7 +109,7 @@ func (s *Store) Throttle(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	if err := s.scripts.throttle.Run(ctx, s.client, []string{s.scope + "throttle"}, ceilMillis(d)).Err(); err != nil {
+	if err := s.batch.run(ctx, s.scripts.throttle, []string{s.scope + "throttle"}, ceilMillis(d)).Err(); err != nil {
 		return failed("throttle", err)
 	}
 	return nil

@@ -74,7 +74,11 @@ func (c Completion) check() error {
 	if !c.Token.valid() {
 		return &RequestError{What: "token: must be one of NewToken"}
 	}
-	for i, e := range c.Done {
+	return checkDone(c.Done)
+}
+
+func checkDone(done []DoneEvent) error {
+	for i, e := range done {
 		if e.Redrive < 0 {
 			return eventFault(i, "redrive number: must not be negative")
 		}

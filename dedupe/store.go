@@ -59,13 +59,14 @@ var ErrTokenUsed = errors.New("dedupe: token already completed")
 // A Store is the state in Redis. It is safe for concurrent use. It does not close its client.
 type Store struct {
 	client  redis.UniversalClient
+	batch   *batcher
 	opts    Options
 	scope   string // prefix of the keys of the limit and the pause
 	scripts scripts
 }
 
 type scripts struct {
-	acquire, complete, renew, release, permit, permitDone, throttle, lock *redis.Script
+	acquire, complete, renew, release, permit, permitDone, throttle, lock, view, restore *redis.Script
 }
 
 //go:embed acquire.lua
@@ -73,6 +74,9 @@ var acquireLua string
 
 //go:embed complete.lua
 var completeLua string
+
+//go:embed restore.lua
+var restoreLua string
 
 //go:embed permit.lua
 var permitLua string
@@ -84,6 +88,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}
 	return &Store{
 		client: client,
+		batch:  newBatcher(client),
 		opts:   opts,
 		scope:  opts.Prefix + ":{limit:" + sumOf("scope", opts.Scope).String() + "}:",
 		scripts: scripts{
@@ -95,6 +100,8 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			permitDone: redis.NewScript(permitDoneLua),
 			throttle:   redis.NewScript(throttleLua),
 			lock:       redis.NewScript(lockLua),
+			view:       redis.NewScript(viewLua),
+			restore:    redis.NewScript(restoreLua),
 		},
 	}, nil
 }
@@ -109,7 +116,7 @@ func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
 	keys := make([]string, 0, 2+n)
 	keys = append(keys, base+"lease", base+"fields")
 	for i := range n {
-		keys = append(keys, base+"done:"+event(i).String())
+		keys = append(keys, base+"done:"+event(i).sum.String())
 	}
 	return keys
 }

@@ -2,6 +2,7 @@ package dedupetest
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ func leaseTests() map[string]func(*fixture) {
 		"complete repeated after a lost reply is not late":                  completeRepeated,
 		"complete repeated while the next one holds it changes nothing":     completeRepeatedUnderAnother,
 		"many at once enter one at a time and each event runs once":         leaseUnderLoad,
+		"many members at once each get their own answer":                    membersAtOnce,
 	}
 }
 
@@ -206,4 +208,33 @@ func leaseUnderLoad(f *fixture) {
 	}
 	wg.Wait()
 	f.equal("calls", calls.Load(), int32(events))
+}
+
+// membersAtOnce is for requests that share a pipeline, across the nodes of a cluster too, and lose the scripts meanwhile.
+func membersAtOnce(f *fixture) {
+	const members, rounds = 40, 4
+	var wg sync.WaitGroup
+	for n := range members {
+		wg.Go(func() {
+			g := *f
+			g.member = memberNumber(n)
+			field, other := fmt.Sprint("field", n), fmt.Sprint("other", n)
+			for round := range rounds {
+				e := event(n*rounds+round, field, "a", other, fmt.Sprint(round))
+				token := dedupe.NewToken()
+				want := []dedupe.FieldGrant{{Name: field, Verdict: dedupe.Unchanged}, {Name: other}}
+				if round == 0 {
+					want[0].Verdict = dedupe.Send
+				}
+				g.equal("fields", g.ask(token, e).Fields, want)
+				g.equal("late", g.completeLate(dedupe.Completion{
+					Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields,
+				}), false)
+				if n == 0 {
+					g.flushScripts()
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

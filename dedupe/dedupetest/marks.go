@@ -13,7 +13,6 @@ func markTests() map[string]func(*fixture) {
 		"a done event is a duplicate":                                   markIsDuplicate,
 		"a mark lives for its time":                                     markLives,
 		"a redrive passes and clicked twice runs once":                  redriveRunsOnce,
-		"the same id with another order value is a new event":           otherOrderIsNew,
 		"reapply ignores marks":                                         reapplyIgnoresMarks,
 		"an original reapplied does not let its old redrive run again":  reapplyKeepsRedrive,
 		"a dead letter is done and moves no version":                    deadLetterMovesNothing,
@@ -35,7 +34,7 @@ func markIsDuplicate(f *fixture) {
 func markLives(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
-	ttl := f.client.PTTL(f.Context(), f.key("done:"+e.ID.String())).Val()
+	ttl := f.client.PTTL(f.Context(), f.mark(e)).Val()
 	if ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
 		f.Errorf("the mark lives %v more, want %v", ttl, f.opts.DoneTTL)
 	}
@@ -63,13 +62,6 @@ func (f *fixture) acquireOnce(e dedupe.Event) dedupe.Verdict {
 	g := f.acquire(token, e)
 	f.must(f.store.Release(f.Context(), f.member, token))
 	return g.Events[0]
-}
-
-func otherOrderIsNew(f *fixture) {
-	a, b := event(1, "mobile", "a"), event(2, "mobile", "b")
-	a.ID, b.ID = dedupe.NewEventID("t", "same", 0, a.Version), dedupe.NewEventID("t", "same", 0, b.Version)
-	f.apply(a)
-	f.equal("verdict", f.acquireOnce(b), dedupe.Verdict{})
 }
 
 func reapplyIgnoresMarks(f *fixture) {

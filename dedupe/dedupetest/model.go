@@ -2,8 +2,11 @@ package dedupetest
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -68,6 +71,8 @@ func newModel(f *fixture, t *rapid.T) *model {
 	fields := []string{"mobile", "title", "name"}
 	for n := range 8 {
 		e := event(n)
+		id := rapid.IntRange(max(0, n-2), n).Draw(t, "id") // now and then that of an event before
+		e.ID = dedupe.NewEventID("topic-test", fmt.Sprint(id), 0, version(n))
 		for _, field := range fields {
 			if rapid.Bool().Draw(t, "states") {
 				value := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "value")
@@ -88,7 +93,7 @@ func (m *model) check(t *rapid.T) {
 	fields, lease := p.HGetAll(ctx, m.f.key("fields")), p.Get(ctx, m.f.key("lease"))
 	keys := make([]string, len(m.events))
 	for i, e := range m.events {
-		keys[i] = m.f.key("done:" + e.ID.String())
+		keys[i] = m.f.mark(e)
 	}
 	marks := p.MGet(ctx, keys...)
 	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
@@ -97,9 +102,19 @@ func (m *model) check(t *rapid.T) {
 	m.same(t, "versions", maps.Equal(versionsOf(fields.Val()), m.versions))
 	m.same(t, "holder", lease.Val() == string(m.holder))
 	for i, e := range m.events {
-		_, marked := m.marks[e.ID]
-		m.same(t, "done mark", (marks.Val()[i] != nil) == marked)
+		number, marked := m.marks[e.ID]
+		stored, _ := marks.Val()[i].(string)
+		entry := e.ID.String()[len(markName(e.ID)):] + ":" // of its order value
+		m.same(t, "done mark", strings.Contains(stored, entry) == marked)
+		m.same(t, "redrive number", !marked || strings.Contains(stored, entry+strconv.Itoa(number)+":"))
 	}
+}
+
+// reused says that another event of the same name is done, or comes earlier in the fold.
+func (m *model) reused(fold []dedupe.Event, at int) bool {
+	other := func(id dedupe.EventID) bool { return id != fold[at].ID && markName(id) == markName(fold[at].ID) }
+	return slices.ContainsFunc(fold[:at], func(e dedupe.Event) bool { return other(e.ID) }) ||
+		slices.ContainsFunc(slices.Collect(maps.Keys(m.marks)), other)
 }
 
 func (m *model) same(t *rapid.T, what string, same bool) {
@@ -135,6 +150,7 @@ func (m *model) checkGrant(t *rapid.T, o *owner) {
 		number, marked := m.marks[e.ID]
 		isDone := marked && number >= e.Redrive
 		m.same(t, "done", o.grant.Events[i].Done == isDone)
+		m.same(t, "reused", o.grant.Events[i].Reused == m.reused(o.events, i))
 		for _, field := range e.Fields {
 			if old, ok := newest[field.Name]; !isDone && (!ok || o.events[old].Version <= e.Version) {
 				newest[field.Name] = i

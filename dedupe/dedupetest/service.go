@@ -3,6 +3,7 @@ package dedupetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +59,13 @@ func pauseEnds(f *fixture) {
 }
 
 func scriptsFlushed(f *fixture) {
-	f.must(f.eachServer(f.Context(), func(ctx context.Context, c redis.Cmdable) error { return c.ScriptFlush(ctx).Err() }))
+	f.flushScripts()
 	f.apply(event(1, "mobile", "a"))
+}
+
+func (f *fixture) flushScripts() {
+	f.Helper()
+	f.must(f.eachServer(f.Context(), func(ctx context.Context, c redis.Cmdable) error { return c.ScriptFlush(ctx).Err() }))
 }
 
 func nothingPersonalStored(f *fixture) {
@@ -108,6 +114,7 @@ func (f *fixture) dump() string {
 			f.Errorf("a key of the unexpected type %s", kind)
 		}
 	}
+	slices.Sort(all)
 	return strings.Join(all, "\n")
 }
 

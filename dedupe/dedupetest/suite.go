@@ -24,10 +24,14 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 	groups := map[string]map[string]func(*fixture){
 		"lease":    leaseTests(),
 		"marks":    markTests(),
+		"reuse":    reuseTests(),
 		"versions": versionTests(),
 		"digests":  digestTests(),
 		"limit":    limitTests(),
 		"service":  serviceTests(),
+		"orders":   orderTests(),
+		"views":    viewTests(),
+		"restore":  restoreTests(),
 		"model":    {"any sequence of owners that crash, stall and repeat": modelTest},
 	}
 	for group, tests := range groups {
@@ -187,6 +191,14 @@ func fieldVerdicts(g dedupe.Grant) map[string]string {
 func (f *fixture) key(name string) string {
 	return f.opts.Prefix + ":{" + f.member.String() + "}:" + name
 }
+
+// mark is the key of the event's done mark, which has the name of the event in it and not its order value.
+func (f *fixture) mark(e dedupe.Event) string {
+	f.Helper()
+	return f.key("done:" + markName(e.ID))
+}
+
+func markName(id dedupe.EventID) string { return id.String()[:32] }
 
 // expire ends the lease, as its time does.
 func (f *fixture) expire() {

@@ -1,0 +1,321 @@
+package dedupe_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"membersync/dedupe"
+)
+
+// A bubble is a store on a miniredis inside a synctest bubble. A request can be
+// held at the server, while others come.
+type bubble struct {
+	*testing.T
+
+	mini   *miniredis.Miniredis
+	store  *dedupe.Store
+	hold   chan struct{} // when set, the next request waits for it at the server
+	lose   atomic.Int32  // replies to lose
+	mu     sync.Mutex
+	sizes  []int // of the pipelines sent
+	alone  int   // requests that went out on their own
+	answer sync.WaitGroup
+	errs   []error
+}
+
+func inBubble(t *testing.T, test func(*bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{T: t, mini: miniredis.NewMiniRedis()}
+		client := redis.NewClient(&redis.Options{
+			MaxRetries: 1, PoolSize: 8, Protocol: 2, DisableIdentity: true,
+			Dialer: func(context.Context, string, string) (net.Conn, error) {
+				c, err := b.mini.Dial()
+				return &lossyConn{Conn: c, lose: &b.lose}, err
+			},
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+		client.AddHook(b)
+		b.store = newStore(t, client, nil)
+		apply(t, b.store, b.member(99), 1, "b") // loads the scripts
+		b.mini.Server().SetPreHook(b.atServer)
+		b.sizes, b.alone = nil, 0
+		test(b)
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		b.mini.Close()
+	})
+}
+
+func (b *bubble) member(n int) dedupe.Member { return dedupe.NewMember("b", "c", fmt.Sprint(n)) }
+
+// atServer holds a request at the server.
+func (b *bubble) atServer(_ *server.Peer, cmd string, _ ...string) bool {
+	if cmd != "EVALSHA" { // of a new connection
+		return false
+	}
+	b.mu.Lock()
+	hold := b.hold
+	b.hold = nil
+	b.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	return false
+}
+
+// holdNext has the next request wait at the server until release is called.
+func (b *bubble) holdNext() (release func()) {
+	hold := make(chan struct{})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold = hold
+	return func() { close(hold) }
+}
+
+// acquire asks for the lease of member n, in the background, under the token t<n>.
+func (b *bubble) acquire(ctx context.Context, n, events int) {
+	b.answer.Go(func() {
+		req := dedupe.AcquireRequest{Member: b.member(n), Token: token(n)}
+		for i := range events {
+			req.Events = append(req.Events, dedupe.Event{ID: dedupe.NewRecordID("t", 0, int64(i), 0, 0), Version: "1"})
+		}
+		g, err := b.store.Acquire(ctx, req)
+		if err == nil && (g.Held || len(g.Events) != events) {
+			err = fmt.Errorf("member %d: held %v, %d verdicts", n, g.Held, len(g.Events))
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.errs = append(b.errs, err)
+	})
+}
+
+func token(n int) dedupe.Token { return dedupe.Token(fmt.Sprint("t", n)) }
+
+// holders lists the members up to n whose lease is held, by their own token.
+func (b *bubble) holders(n int) (held []int) {
+	for i := range n {
+		if v, err := b.mini.Get("t:{" + b.member(i).String() + "}:lease"); err == nil && v == string(token(i)) {
+			held = append(held, i)
+		}
+	}
+	return held
+}
+
+func (b *bubble) wantErrors(want ...error) {
+	b.Helper()
+	b.answer.Wait()
+	if !slices.EqualFunc(b.errs, want, func(got, want error) bool { return errors.Is(got, want) && (want != nil || got == nil) }) {
+		b.Errorf("errors %v, want %v", b.errs, want)
+	}
+	b.errs = nil
+}
+
+func (b *bubble) wantSent(alone int, pipelines ...int) {
+	b.Helper()
+	if diff := cmp.Diff(pipelines, b.sizes); diff != "" || b.alone != alone {
+		b.Errorf("%d requests went out alone, want %d; pipelines (-want +got):\n%s", b.alone, alone, diff)
+	}
+}
+
+// DialHook implements redis.Hook.
+func (b *bubble) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements redis.Hook.
+func (b *bubble) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			b.mu.Lock()
+			b.alone++
+			b.mu.Unlock()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (b *bubble) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() == "evalsha" {
+			b.mu.Lock()
+			b.sizes = append(b.sizes, len(cmds))
+			b.mu.Unlock()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A lossyConn breaks instead of giving the reply to a script.
+type lossyConn struct {
+	net.Conn
+
+	lose  *atomic.Int32 // how many
+	asked bool          // a script
+}
+
+func (c *lossyConn) Write(p []byte) (int, error) {
+	c.asked = bytes.Contains(p, []byte("evalsha"))
+	return c.Conn.Write(p)
+}
+
+func (c *lossyConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.asked && c.lose.Load() > 0 {
+		c.lose.Add(-1)
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func TestRequestsCollectWhileOneIsUnderWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bubble) {
+		release := b.holdNext()
+		for i := range 11 {
+			b.acquire(b.Context(), i, 1)
+			synctest.Wait()
+		}
+		b.wantSent(1)
+		release()
+		b.wantErrors(make([]error, 11)...)
+		b.wantSent(1, 10)
+		if held := b.holders(11); len(held) != 11 {
+			b.Errorf("members %v have their lease, want all 11", held)
+		}
+		b.acquire(b.Context(), 11, 1)
+		b.wantErrors(nil)
+		b.wantSent(2, 10)
+	})
+}
+
+func TestRequestsAfterScriptsWereFlushed(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bubble) {
+		release := b.holdNext()
+		for i := range 4 {
+			b.acquire(b.Context(), i, 1)
+			synctest.Wait()
+		}
+		release()
+		b.wantErrors(make([]error, 4)...)
+		release = b.holdNext()
+		for i := range 4 {
+			b.acquire(b.Context(), 4+i, 1)
+			synctest.Wait()
+		}
+		b.mini.FlushAll() // scripts too, in miniredis
+		b.mini.Server().SetPreHook(b.atServer)
+		release()
+		b.wantErrors(make([]error, 4)...)
+	})
+}
+
+func TestOneThatGivesUpHoldsNobody(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bubble) {
+		release := b.holdNext()
+		ctx, giveUp := context.WithCancel(b.Context())
+		for i := range 4 {
+			b.acquire(map[bool]context.Context{true: ctx, false: b.Context()}[i == 2], i, 1)
+			synctest.Wait()
+		}
+		giveUp()
+		synctest.Wait()
+		if !slices.ContainsFunc(b.errs, func(err error) bool { return errors.Is(err, context.Canceled) }) {
+			b.Error("it still waits")
+		}
+		release()
+		b.wantErrors(context.Canceled, nil, nil, nil)
+		b.wantSent(1, 2)
+		if diff := cmp.Diff([]int{0, 1, 3}, b.holders(4)); diff != "" {
+			b.Errorf("leases (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestOneThatGivesUpInAPipelineHoldsNobody(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bubble) {
+		first := b.holdNext()
+		ctx, giveUp := context.WithCancel(b.Context())
+		for i := range 4 {
+			b.acquire(map[bool]context.Context{true: ctx, false: b.Context()}[i == 1], i, 1)
+			synctest.Wait()
+		}
+		second := b.holdNext()
+		first()
+		synctest.Wait()
+		giveUp() // its request heads the pipeline, which is under way
+		synctest.Wait()
+		b.wantSent(1, 3)
+		if len(b.errs) != 2 || !errors.Is(b.errs[1], context.Canceled) {
+			b.Errorf("ended with %v, want the first request's nil and %v", b.errs, context.Canceled)
+		}
+		second()
+		b.wantErrors(nil, context.Canceled, nil, nil)
+		if diff := cmp.Diff([]int{0, 1, 2, 3}, b.holders(4)); diff != "" { // as after a lost reply
+			b.Errorf("leases (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestLargeRequestsGoInSeveralPipelines(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(b *bubble) {
+		release := b.holdNext()
+		for i, events := range []int{1, 1000, 500, 2000, 1, 1} { // some five arguments an event
+			b.acquire(b.Context(), i, events)
+			synctest.Wait()
+		}
+		release()
+		b.wantErrors(make([]error, 6)...)
+		b.wantSent(1, 2, 1, 2)
+	})
+}
+
+// TestLostPipeline has the replies to a pipeline lost, once and then as often as the
+// client asks.
+func TestLostPipeline(t *testing.T) {
+	t.Parallel()
+	for lost, want := range map[int32]error{1: nil, 2: io.ErrUnexpectedEOF} {
+		t.Run(fmt.Sprint(lost), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(b *bubble) {
+				release := b.holdNext()
+				for i := range 4 {
+					b.acquire(b.Context(), i, 1)
+					synctest.Wait()
+				}
+				second := b.holdNext()
+				release()
+				synctest.Wait()
+				b.lose.Store(lost)
+				second()
+				b.wantErrors(nil, want, want, want)
+				if held := b.holders(4); len(held) != 4 {
+					b.Errorf("members %v have their lease, want all: only the replies were lost", held)
+				}
+				for i := range 4 {
+					b.acquire(b.Context(), i, 1)
+				}
+				b.wantErrors(nil, nil, nil, nil)
+			})
+		})
+	}
+}

@@ -1,0 +1,134 @@
+package dedupe
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A MemberState is what is known of one member, for people to look at. It has no values.
+type MemberState struct {
+	Held   bool
+	Holder string        // the beginning of the holder's token
+	Left   time.Duration // of the lease
+	Fields []FieldState  // by name
+}
+
+// A FieldState is what is known of one field of a member.
+type FieldState struct {
+	Name    string
+	Version string // of the newest event that was not dead-lettered; empty for none
+	Digest  bool   // that an event with the value last sent would cause no call
+}
+
+// viewLua reads all at one moment. The digests themselves are of no use to anybody, only their times.
+const viewLua = `
+local time = redis.call('TIME')
+local fields = redis.call('HGETALL', KEYS[2])
+for i = 2, #fields, 2 do
+  if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.match(fields[i], '^%d+') or '' end
+end
+return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), time[1] * 1000 + math.floor(time[2] / 1000), fields}`
+
+// shownToken is how much of a token tells it from others.
+const shownToken = 8
+
+// Member looks at the state of a member, and of these fields; nil for all fields of
+// which something is known. It changes nothing.
+func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
+	reply, err := s.batch.run(ctx, s.scripts.view, s.keys(m, 0, nil)).Slice()
+	if err != nil {
+		return MemberState{}, failed("member", err)
+	}
+	r := replyReader{rest: reply}
+	holder, left, now := r.string(), r.int(), r.int()
+	versions, digests := r.fields()
+	if err := r.failed("member"); err != nil {
+		return MemberState{}, err
+	}
+	state := MemberState{Held: holder != "", Holder: holder[:min(len(holder), shownToken)]}
+	if state.Held {
+		state.Left = s.wait(left)
+	}
+	if fields == nil {
+		fields = slices.Sorted(maps.Keys(versions))
+	}
+	for _, name := range fields {
+		state.Fields = append(state.Fields, FieldState{name, versions[name], s.believes(digests[name], int64(now))})
+	}
+	return state, nil
+}
+
+// fields reads the fields' versions, and the times of their digests.
+func (r *replyReader) fields() (versions, digests map[string]string) {
+	all, ok := r.next().([]any)
+	r.bad = r.bad || !ok
+	versions, digests = map[string]string{}, map[string]string{}
+	inner := replyReader{rest: all}
+	for len(inner.rest) > 0 {
+		member, value := inner.string(), inner.string()
+		if name, ok := strings.CutPrefix(member, "v:"); ok {
+			versions[name] = value
+		} else if name, ok := strings.CutPrefix(member, "d:"); ok {
+			digests[name] = value
+		}
+	}
+	r.bad = r.bad || inner.bad
+	return versions, digests
+}
+
+// believes decides about the age of a digest as acquire.lua does.
+func (s *Store) believes(written string, now int64) bool {
+	at, err := strconv.ParseInt(written, 10, 64)
+	age := now - at
+	return err == nil && len(s.opts.DigestKey) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
+}
+
+// markChunk is how many marks are asked for, or restored, at once.
+const markChunk = 500
+
+// Done looks up what became of events, in their order. It takes no lease and changes nothing.
+func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]Verdict, error) {
+	verdicts := make([]Verdict, 0, len(ids))
+	for chunk := range slices.Chunk(ids, markChunk) {
+		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
+		if err != nil {
+			return nil, failed("done", err)
+		}
+		for i, mark := range marks {
+			text, _ := mark.(string)
+			v, ok := readMark(text, chunk[i].orderText())
+			if !ok {
+				return nil, failed("done", errReply)
+			}
+			verdicts = append(verdicts, v)
+		}
+	}
+	return verdicts, nil
+}
+
+// readMark reads the mark of an event, as acquire.lua does.
+func readMark(mark, order string) (v Verdict, ok bool) {
+	if mark == "" {
+		return Verdict{}, true
+	}
+	for entry := range strings.SplitSeq(mark, ";") {
+		parts := strings.Split(entry, ":") // order, redrive number, token, outcome
+		if len(parts) != 4 {
+			return Verdict{}, false
+		}
+		if parts[0] != order {
+			v.Reused = true
+			continue
+		}
+		redrive, err := strconv.Atoi(parts[1])
+		if err != nil {
+			return Verdict{}, false
+		}
+		v.Done, v.Redrive, v.Outcome = true, redrive, parts[3]
+	}
+	return v, true
+}
