@@ -1,0 +1,8 @@
+// Package sim runs the whole service, several instances of it, in virtual time against kfake, miniredis and the fake
+// CRM, while faults drawn from a seed strike at every part and at every step of an event's way. An independent oracle
+// judges each run. TestPlantedBugs shows that it catches what it should.
+//
+//	go test ./cmd/internal/sim -run TestSimulation -seeds 200
+//	go test ./cmd/internal/sim -run TestSimulation -seed 17 -v
+//	go test ./cmd/internal/sim -run TestPlantedBugs -mutants
+package sim

@@ -1,0 +1,267 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/sim/oracle"
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+	"membersync/crmapi"
+	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// A life is one instance of the service from its start to its end, in peace or not.
+type life struct {
+	w      *world
+	n      int // of all lives
+	slot   int
+	host   *host
+	ctx    context.Context //nolint:containedctx // on its way from launch to Run
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended and all is closed
+	fate   fate
+
+	mu     sync.Mutex
+	dead   bool
+	passed int             // points of the fate's step
+	open   map[string]bool // members with a call that is not completed
+	seen   map[oracle.Delivery]*oracle.Delivery
+}
+
+// A fate is where a life ends, if it comes to that.
+type fate struct {
+	step string // empty: nowhere
+	nth  int
+}
+
+func (w *world) fateOf(n int) fate {
+	r := w.dice.roll("fate", n)
+	if r.IntN(8) == 0 {
+		return fate{}
+	}
+	rare := []string{"before mark", "after mark", "before renew", "after renew"} // more often drawn than met
+	f := fate{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
+	switch f.step {
+	case "before letter", "after letter", "before release", "after release", "before commit", "after commit":
+		f.nth = 1 + r.IntN(3)
+	case "before mark", "after mark", "before renew", "after renew":
+		f.nth = 1
+	}
+	return f
+}
+
+const (
+	group  = "sim"
+	source = "in"
+	base   = "http://crm.test"
+	rate   = 40
+	window = 5 * time.Second
+	budget = 45 * time.Second
+)
+
+// launch starts an instance.
+func (w *world) launch(slot int) {
+	w.mu.Lock()
+	n := len(w.lives) + 1
+	l := &life{
+		w: w, n: n, slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
+		open: make(map[string]bool), seen: make(map[oracle.Delivery]*oracle.Delivery),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	w.lives = append(w.lives, l)
+	w.slots[slot] = l
+	w.mu.Unlock()
+	w.log("start", "instance", n, "fate", l.fate)
+	listener, err := w.network.Listen("tcp", l.crmAddr())
+	w.must(err)
+	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, n}) })
+	w.running.Go(l.live)
+}
+
+func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
+
+func (l *life) live() {
+	defer close(l.done)
+	transport := &kafka.Transport{
+		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: []string{source, source + ".dlq"},
+	}
+	defer transport.CloseIdleConnections()
+	cache := l.redis()
+	defer func() { _ = cache.Close() }()
+	web := &http.Transport{
+		DialContext: l.dialCRM, MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+	}
+	defer web.CloseIdleConnections()
+	service := consumer.New(l.config(), l.parts(transport, cache, web))
+	if err := service.Run(l.ctx); err != nil && !l.isDead() {
+		l.w.log("run", "instance", l.n, "error", err)
+	}
+	l.host.cut("")
+}
+
+func (l *life) redis() redis.UniversalClient {
+	return redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: []string{"localhost:6379"}, ContextTimeoutEnabled: true, DialTimeout: time.Second, DialerRetries: 1,
+		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxRetries: 1, PoolSize: 64,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return l.host.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return l.w.keeper.dial(ctx, l.n) })
+		},
+	})
+}
+
+func (l *life) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
+	return l.host.dial(ctx, "kafka", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, addr) })
+}
+
+func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error) {
+	if l.w.weather.refuses() {
+		l.w.fired("crm outage: refuse", l.n)
+		return nil, errNoRoute
+	}
+	return l.host.dial(ctx, "crm", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, l.crmAddr()) })
+}
+
+func (l *life) config() consumer.Config {
+	return consumer.Config{
+		Topic: source, Group: group, Brokers: l.w.cluster.ListenAddrs(),
+		BufferRecords: pick(l.dice(), 20, 200), BufferBytes: 1 << 20,
+		BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
+		RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
+		DrainLimit: 5 * time.Second, Version: "sim",
+		Session: consumer.Session{
+			Heartbeat: time.Second, Timeout: sessionTimeout, Rebalance: rebalanceTimeout,
+			Backoff: 500 * time.Millisecond, Watch: 5 * time.Second,
+		},
+	}
+}
+
+func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
+	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
+	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
+	l.w.must(err)
+	store, err := dedupe.New(cache, dedupe.Options{
+		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
+		DigestKey: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
+	})
+	l.w.must(err)
+	target, err := url.Parse(base)
+	l.w.must(err)
+	crm, err := crmapi.New(crmapi.Config{
+		BaseURL: target, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: callTimeout,
+		Token: crmapi.FixedToken(token), HTTP: &http.Client{Transport: web},
+	})
+	l.w.must(err)
+	limiter, _ := wiring.NewLimiter(config.Config{CRM: config.CRM{
+		Rate: config.Rate{Calls: rate, Window: window}, Timeout: callTimeout,
+	}}, store)
+	return consumer.Parts{
+		Kafka:  client,
+		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
+		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
+		Letters: tappedLetters{l, dlq.NewWriter(client, source+".dlq")}, Limiter: tappedLimiter{l, limiter},
+		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
+		Logger: l.w.logger.With(slog.Int("instance", l.n)),
+	}
+}
+
+func (l *life) dice() *rand.Rand { return l.w.dice.roll("life", l.n) }
+
+// due counts a point of the way, and reports whether this life is to end there.
+func (l *life) due(step string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead || step != l.fate.step || l.w.calm.Load() {
+		return false
+	}
+	l.passed++
+	return l.passed == l.fate.nth
+}
+
+// reaches reports whether the life is over, for instance because it ends at this very point.
+func (l *life) reaches(step string) bool {
+	if l.due(step) {
+		l.die(step)
+	}
+	return l.isDead()
+}
+
+func (l *life) isDead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead
+}
+
+// die ends the life: its connections break, and nothing that it does from now on has an effect.
+func (l *life) die(step string) {
+	l.mu.Lock()
+	if l.dead || l.w.calm.Load() {
+		l.mu.Unlock()
+		return
+	}
+	l.dead = true
+	crash := oracle.Crash{Instance: l.n, At: time.Now(), Open: l.open}
+	l.open = make(map[string]bool)
+	l.mu.Unlock()
+	l.host.kill()
+	l.cancel()
+	l.w.log("crash", "instance", l.n, "step", step, "open", crash.Open)
+	l.w.tally.crashed(step)
+	l.w.buried(crash, l)
+}
+
+// stop ends the life in peace.
+func (l *life) stop() {
+	l.w.log("stop", "instance", l.n)
+	l.cancel()
+	<-l.done
+}
+
+func (l *life) calling(member string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[member] = true
+}
+
+func (l *life) completed(m dedupe.Member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for member := range l.open {
+		if dedupe.NewMember(base, corp, member) == m {
+			delete(l.open, member)
+		}
+	}
+}
+
+// note counts what a living instance takes in and ends.
+func (l *life) note(partition int, offset int64, index, arrived, ended int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return
+	}
+	key := oracle.Delivery{Instance: l.n, Partition: partition, Offset: offset, Index: index}
+	if l.seen[key] == nil {
+		l.seen[key] = &oracle.Delivery{Instance: l.n, Partition: partition, Offset: offset, Index: index}
+	}
+	l.seen[key].Arrived += arrived
+	l.seen[key].Ended += ended
+}

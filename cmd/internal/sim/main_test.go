@@ -1,0 +1,36 @@
+package sim
+
+import (
+	"flag"
+	"log/slog"
+	"runtime/debug"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"membersync/dedupe"
+)
+
+func TestMain(m *testing.M) {
+	flag.Int("seeds", 0, "how many seeds to run; 0: skip the simulation")
+	flag.Int("from", 1, "the first of them")
+	flag.Int("seed", 0, "run this seed alone, and print its log")
+	flag.String("logs", "", "a folder for the logs of seeds that fail")
+	flag.Bool("fade", false, "overlook fields that go back after a call that went unanswered")
+	flag.Bool("mutants", false, "build the service with planted bugs and see them caught")
+	debug.SetGCPercent(400) // a third of the time would go into collecting little garbage
+	dedupe.SetClientLog(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}
+
+func intFlag(name string) int {
+	n, _ := flag.Lookup(name).Value.(flag.Getter).Get().(int)
+	return n
+}
+
+func textFlag(name string) string { return flag.Lookup(name).Value.String() }
+
+func boolFlag(name string) bool {
+	b, _ := flag.Lookup(name).Value.(flag.Getter).Get().(bool)
+	return b
+}

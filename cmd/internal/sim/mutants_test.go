@@ -1,0 +1,187 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A mutant is a bug to be planted in the service.
+type mutant struct {
+	name  string
+	edits []edit
+}
+
+// An edit replaces the one place in a file where a text stands.
+type edit struct{ file, old, new string }
+
+const (
+	mostSeeds   = 200 // that a mutant has to survive to be missed
+	seedsAtOnce = 10
+)
+
+func mutants() []mutant {
+	return []mutant{
+		{"an event is marked done before the call", []edit{{
+			"consumer/way.go",
+			"\t_, err := e.parts.CRM.Modify(",
+			`	early := dedupe.Completion{Member: w.member, Token: w.token, Keep: true}
+	for _, ev := range w.events {
+		early.Done = append(early.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(Applied)})
+	}
+	_, _ = e.parts.Store.Complete(ctx, early)
+	_, err := e.parts.CRM.Modify(`,
+		}}},
+		{"what failed is committed", []edit{{
+			"consumer/failure.go",
+			"\tcase kindTransient:\n\t\te.callFailed(ctx, now, r)\n",
+			`	case kindTransient:
+		e.callFailed(ctx, now, r)
+		e.release(ctx, w)
+		var passed verdict
+		for _, ev := range w.events {
+			passed.ended = append(passed.ended, ending{event: ev, outcome: Applied})
+		}
+		return passed
+`,
+		}}},
+		{"a version is kept for the whole member, not for each field", []edit{
+			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[6 + f]", "versions[#versions + 1] = 'v:all'"},
+			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 3 * f - 2]", "stored[f] = 'v:all'"},
+			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
+		}},
+		{"the lease is not checked", []edit{{
+			"dedupe/acquire.lua", "if holder and holder ~= token then", "if false then",
+		}}},
+		{"the digest of a field outlives a call without an answer", []edit{{
+			"dedupe/acquire.lua", "if #handed > 0 then redis.call('HDEL', KEYS[2], unpack(handed)) end", "",
+		}}},
+		{"an unchanged event does not move the versions", []edit{{
+			"consumer/way.go",
+			"Fields: ev.names(),\n\t\t})\n",
+			`Fields: ev.names(),
+		})
+		if outcome == Unchanged {
+			c.Done[len(c.Done)-1].Fields = nil
+		}
+`,
+		}}},
+	}
+}
+
+// TestPlantedBugs builds the simulation with one bug at a time. Some seed has to fail of each that does not fail without.
+func TestPlantedBugs(t *testing.T) { //nolint:tparallel // as said below
+	t.Parallel()
+	if !boolFlag("mutants") {
+		t.Skip("builds the service anew for each bug; run it with -mutants")
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants() { //nolint:paralleltest // one after the other: each uses all processors
+		t.Run(m.name, func(t *testing.T) {
+			seed := caught(t, root, m)
+			if seed == "" {
+				t.Fatalf("not caught by %d seeds", mostSeeds)
+			}
+			t.Logf("caught by seed %s", seed)
+		})
+	}
+}
+
+// caught returns the first seed that fails with the bug, or nothing.
+func caught(t *testing.T, root string, m mutant) string {
+	t.Helper()
+	program := build(t, root, m)
+	for from := 1; from <= mostSeeds; from += seedsAtOnce {
+		seeds, out := failing(t, program, from, seedsAtOnce)
+		for _, seed := range seeds {
+			if fails, _ := failing(t, os.Args[0], seed, 1); len(fails) == 0 {
+				t.Logf("%s:\n%s", m.name, firstFaults(out))
+				return strconv.Itoa(seed)
+			}
+		}
+	}
+	return ""
+}
+
+// failing runs some seeds in a program and returns those that fail, and what it printed.
+func failing(t *testing.T, program string, from, n int) (seeds []int, out []byte) {
+	t.Helper()
+	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestSimulation$", //nolint:gosec // just built, or ourselves
+		"-from", strconv.Itoa(from), "-seeds", strconv.Itoa(n), "-fade="+textFlag("fade"))
+	out, err := run.CombinedOutput()
+	for _, found := range regexp.MustCompile(`--- FAIL: TestSimulation/seed/(\d+)`).FindAllSubmatch(out, -1) {
+		seed, err := strconv.Atoi(string(found[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = append(seeds, seed)
+	}
+	if err != nil && len(seeds) == 0 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return seeds, out
+}
+
+// firstFaults are the first few lines in which the oracle speaks.
+func firstFaults(out []byte) string {
+	var lines []string
+	for line := range bytes.Lines(out) {
+		if bytes.Contains(line, []byte("_test.go:")) && len(lines) < 3 {
+			lines = append(lines, strings.TrimRight(string(line), "\n"))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// build compiles this package with the bug in it.
+func build(t *testing.T, root string, m mutant) string {
+	t.Helper()
+	dir := t.TempDir()
+	overlay := struct{ Replace map[string]string }{make(map[string]string)}
+	for i, e := range m.edits {
+		file := filepath.Join(root, e.file)
+		read := file
+		if changed, ok := overlay.Replace[file]; ok {
+			read = changed
+		}
+		text, err := os.ReadFile(read) //nolint:gosec // named above
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			t.Fatalf("%s: the text stands in %s %d times: %q", m.name, e.file, n, e.old)
+		}
+		overlay.Replace[file] = filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(e.file)))
+		write(t, overlay.Replace[file], []byte(strings.Replace(string(text), e.old, e.new, 1)))
+	}
+	spec, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "overlay.json"), spec)
+	program := filepath.Join(dir, "sim.test")
+	compile := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", filepath.Join(dir, "overlay.json"), //nolint:gosec // our own
+		"-o", program, "./cmd/internal/sim")
+	compile.Dir = root
+	if out, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", m.name, err, out)
+	}
+	return program
+}
+
+func write(t *testing.T, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // in a folder of the test's own
+		t.Fatal(err)
+	}
+}

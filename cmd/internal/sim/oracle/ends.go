@@ -1,0 +1,96 @@
+package oracle
+
+import "time"
+
+// finalState: each field of each member ends at the value of the newest event that states it and was not
+// dead-lettered. Where the latest effect is a dead letter's own (it went unanswered until its budget was used up),
+// that is what the CRM holds.
+func (j *judge) finalState() {
+	for s := range j.stating {
+		alive := j.alive(s)
+		got, has := j.State[s.member][s.field]
+		effects := j.effects[s]
+		if len(effects) > 0 && !j.lives(s, effects[len(effects)-1]) {
+			continue
+		}
+		switch {
+		case len(alive) == 0:
+			if has {
+				j.fault("%s has %s = %s, which no living event states", s.member, s.field, got)
+			}
+		case !has || got != alive[len(alive)-1].states[s.field]:
+			newest := alive[len(alive)-1]
+			j.fault("%s ends with %s = %s, but %s, the newest that lives, states %s", s.member, s.field, got, newest, newest.states[s.field])
+		}
+	}
+	for p, end := range j.Ends {
+		if j.Committed[p] != end {
+			j.fault("partition %d is committed up to %d of %d", p, j.Committed[p], end)
+		}
+	}
+}
+
+// lives reports whether the effect is that of an event that was not dead-lettered.
+func (j *judge) lives(s slot, ef effect) bool {
+	return len(j.ordersOf(s, ef.value, ef.call.Arrived)) > 0
+}
+
+// commits: when an offset is committed, whatever lies below it must have come to its end before.
+func (j *judge) commits() {
+	upTo := make(map[int]int64)
+	for _, c := range j.Commits {
+		for offset := upTo[c.Partition]; offset < c.Offset; offset++ {
+			e := j.byPlace[place{c.Partition, offset}]
+			if e == nil {
+				j.fault("offset %d of partition %d is committed but does not exist", offset, c.Partition)
+				break
+			}
+			if why := j.unfinished(e, c.At); why != "" {
+				j.fault("%s is committed at %s, but %s", e, clock(c.At), why)
+			}
+		}
+		upTo[c.Partition] = max(upTo[c.Partition], c.Offset)
+	}
+}
+
+// unfinished says why an event had not come to its end at a time; empty if it had.
+func (j *judge) unfinished(e *event, at time.Time) string {
+	p := place{e.rec.Partition, e.rec.Offset}
+	switch {
+	case e.ignored:
+		return ""
+	case e.poison != "":
+		if !j.buried[p] {
+			return "it has no dead letter"
+		}
+		return ""
+	}
+	if d := j.dead[e.key()]; d != nil && !d.at.After(at) {
+		return ""
+	}
+	for field, value := range e.states {
+		if !j.settled(j.events[e.key()][0], field, value, at) {
+			return "nothing was sent for its " + field
+		}
+	}
+	return ""
+}
+
+// settled reports whether by then the field had been given the event's value, or a newer event's.
+func (j *judge) settled(e *event, field, value string, at time.Time) bool {
+	s := slot{e.member, field}
+	for _, ef := range j.effects[s] {
+		if ef.call.Effect.After(at) {
+			continue
+		}
+		if ef.value == value {
+			return true
+		}
+		for _, o := range j.stating[s] {
+			if o.order > e.order && o.states[field] == ef.value {
+				return true
+			}
+		}
+	}
+	return false
+}

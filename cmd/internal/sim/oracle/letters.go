@@ -1,0 +1,112 @@
+package oracle
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// readLetters checks each dead letter against the record that it names.
+func (j *judge) readLetters() {
+	j.dead = make(map[string]*death)
+	j.buried = make(map[place]bool)
+	for _, l := range j.Letters {
+		facts, rest := split(l.Headers)
+		partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
+		offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
+		p := place{partition, offset}
+		e := j.byPlace[p]
+		if err1 != nil || err2 != nil || e == nil {
+			j.fault("dead letter %d:%d names no source record", l.Partition, l.Offset)
+			continue
+		}
+		j.buried[p] = true
+		if !bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
+			!slices.EqualFunc(rest, e.rec.Headers, sameHeader) {
+			j.fault("the dead letter of %s differs from its record", e)
+		}
+		j.judgeDeath(e, facts, l)
+	}
+}
+
+func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
+	reason := facts["dlq.reason"]
+	if e.poison != "" {
+		if reason != e.poison {
+			j.fault("%s is dead-lettered as %s, not %s", e, reason, e.poison)
+		}
+		return
+	}
+	if j.dead[e.key()] == nil {
+		j.dead[e.key()] = &death{reason, l.Time}
+	}
+	switch {
+	case e.ignored:
+		j.fault("%s is dead-lettered as %s, but is to be ignored", e, reason)
+	case e.refusal != "" && reason == e.refusal:
+	case e.member == j.World.Sick && (reason == "retries_exhausted" || reason == "crm_rejected"):
+		if n := j.failures(e); n < minAttempts {
+			j.fault("%s is dead-lettered as %s after %d failed calls", e, reason, n)
+		}
+	default:
+		j.fault("%s is dead-lettered as %s at %s, want %q", e, reason, clock(l.Time), e.refusal)
+	}
+}
+
+// minAttempts is what an event has before its budget can be used up.
+const minAttempts = 5
+
+// failures counts the calls that carried a value of the event and did not succeed.
+func (j *judge) failures(e *event) int {
+	n := 0
+	for _, c := range j.Calls {
+		fields, _ := userOf(c.User)
+		for name, value := range e.states {
+			if c.Member == e.member && c.Failed && fields[name] == value {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// lettersThatMustBe: poison of its own bytes has a letter for each record, and what the CRM refuses has one for the
+// event, unless a newer event that lives overtook the field that it is refused for.
+func (j *judge) lettersThatMustBe() {
+	for p, e := range j.byPlace {
+		switch {
+		case e.poison != "":
+			if !j.buried[p] {
+				j.fault("%s is %s and has no dead letter", e, e.poison)
+			}
+		case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:
+		case e.bad == "" || !j.overtaken(e, e.bad):
+			j.fault("%s is %s and has no dead letter", e, e.refusal)
+		}
+	}
+}
+
+func (j *judge) overtaken(e *event, field string) bool {
+	alive := j.alive(slot{e.member, field})
+	return len(alive) > 0 && alive[len(alive)-1].order > e.order
+}
+
+// split parts the facts of a dead letter from the source's own headers.
+func split(headers []Header) (facts map[string]string, rest []Header) {
+	facts = make(map[string]string)
+	for _, h := range headers {
+		switch own, escaped := strings.CutPrefix(h.Key, "orig."); {
+		case escaped && strings.HasPrefix(strings.ReplaceAll(own, "orig.", ""), "dlq."):
+			rest = append(rest, Header{own, h.Value})
+		case strings.HasPrefix(h.Key, "dlq."):
+			facts[h.Key] = string(h.Value)
+		default:
+			rest = append(rest, h)
+		}
+	}
+	return facts, rest
+}
+
+func sameHeader(a, b Header) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) }

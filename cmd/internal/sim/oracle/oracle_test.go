@@ -1,0 +1,170 @@
+package oracle_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"membersync/cmd/internal/sim/oracle"
+)
+
+const member = "FSUID_TEST0001"
+
+func at(seconds float64) time.Time {
+	return time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// record is an event that states one field.
+func record(offset int64, sequence int, field, value string) oracle.Record {
+	return oracle.Record{Offset: offset, Time: at(0), Key: []byte("E"), Value: fmt.Appendf(nil,
+		`{"eventId":"ev-%d","sequence":%d,"employeeId":"E","openUserId":%q,"after":{%q:%q}}`, offset, sequence, member, field, value)}
+}
+
+// call is a call that takes effect a second after it came and is answered at once.
+func call(n int, arrived float64, value string) oracle.Call {
+	return oracle.Call{
+		N: n, Turn: n, Instance: 1, Member: member, User: fmt.Appendf(nil, `{"openUserId":%q,"qq":%q}`, member, value),
+		Arrived: at(arrived), Effect: at(arrived + 1), Left: at(arrived + 1),
+	}
+}
+
+// good is a history without fault: the value a, then the newer b.
+func good() oracle.History {
+	return oracle.History{
+		World: oracle.World{
+			Members: []string{member}, Departments: 5, MaxRecordBytes: 1000, Refused: "refuse-", Rejected: "reject-", Sick: "-",
+			Limit: 2, Window: 2 * time.Second, Quiet: 20 * time.Second,
+		},
+		Source:    []oracle.Record{record(0, 1, "qq", "a"), record(1, 2, "qq", "b")},
+		Calls:     []oracle.Call{call(1, 10, "a"), call(2, 20, "b")},
+		State:     map[string]map[string]string{member: {"qq": `"b"`}},
+		Commits:   []oracle.Commit{{At: at(12), Offset: 1}, {At: at(22), Offset: 2}},
+		Committed: map[int]int64{0: 2},
+		Ends:      map[int]int64{0: 2},
+		Deliveries: []oracle.Delivery{
+			{Instance: 1, Offset: 0, Arrived: 1, Ended: 1}, {Instance: 1, Offset: 1, Arrived: 2, Ended: 1},
+		},
+	}
+}
+
+// letter is the dead letter of a record.
+func letter(r oracle.Record, reason string) oracle.Record {
+	r.Headers = append(slices.Clone(r.Headers),
+		oracle.Header{Key: "dlq.reason", Value: []byte(reason)},
+		oracle.Header{Key: "dlq.source.partition", Value: fmt.Append(nil, r.Partition)},
+		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)})
+	return r
+}
+
+// older lets the older value come last.
+func older(h *oracle.History) {
+	h.Calls = append(h.Calls, call(3, 30, "a"), call(4, 40, "b"))
+	h.Calls[2].Instance = 2
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*oracle.History)
+		want   string // empty: no fault
+	}{
+		"good":      {func(*oracle.History) {}, ""},
+		"not sent":  {func(h *oracle.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest that lives"},
+		"went back": {older, "went back"},
+		"went back after a crash with the call open": {func(h *oracle.History) {
+			older(h)
+			h.Crashes = []oracle.Crash{{Instance: 1, At: at(25), Open: map[string]bool{member: true}}}
+			h.Calls[3].Instance = 2
+		}, ""},
+		"went back after a crash with another call open": {func(h *oracle.History) {
+			older(h)
+			h.Crashes = []oracle.Crash{{Instance: 1, At: at(25), Open: map[string]bool{"other": true}}}
+			h.Calls[3].Instance = 2
+		}, "went back"},
+		"went back before the crash": {func(h *oracle.History) {
+			older(h)
+			h.Crashes = []oracle.Crash{{Instance: 1, At: at(35), Open: map[string]bool{member: true}}}
+			h.Calls[3].Instance = 2
+		}, "went back"},
+		"went back after a lost answer": {func(h *oracle.History) { older(h); h.Calls[1].Lost = true; h.World.Quiet = 0 }, "gone unanswered"},
+		"went back after a lost answer, and nobody minds": {func(h *oracle.History) {
+			older(h)
+			h.Calls[1].Lost, h.World.Quiet, h.World.LostCallsFade = true, 0, true
+		}, ""},
+		"overlap":                  {func(h *oracle.History) { h.Calls[0].Left = at(20.5) }, "overlap"},
+		"another update too soon":  {func(h *oracle.History) { h.Calls[0].Lost = true }, "another update"},
+		"another update in time":   {func(h *oracle.History) { h.Calls[0].Lost = true; h.World.Quiet = 10 * time.Second }, ""},
+		"too many calls":           {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 11*time.Second }, "2 calls within 10s"},
+		"just enough calls":        {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 10*time.Second }, ""},
+		"a value of nobody":        {func(h *oracle.History) { h.Calls[0] = call(1, 10, "x") }, "which no event states"},
+		"committed too soon":       {func(h *oracle.History) { h.Commits[0].Offset = 2 }, "is committed at 03:00:12.000"},
+		"committed beyond the end": {func(h *oracle.History) { h.Commits[1].Offset = 3 }, "does not exist"},
+		"not committed":            {func(h *oracle.History) { h.Committed[0] = 1 }, "committed up to 1 of 2"},
+		"two outcomes":             {func(h *oracle.History) { h.Deliveries[0].Ended = 2 }, "ended the event at 0:0 2 times"},
+		"no outcome":               {func(h *oracle.History) { h.Deliveries = h.Deliveries[1:] }, "has no outcome"},
+		"dead for nothing": {func(h *oracle.History) {
+			h.Letters = []oracle.Record{letter(h.Source[0], "retries_exhausted")}
+		}, "dead-lettered as retries_exhausted"},
+		"dead and sick, but not tried": {func(h *oracle.History) {
+			h.World.Sick = member
+			h.Letters = []oracle.Record{letter(h.Source[0], "retries_exhausted")}
+		}, "after 0 failed calls"},
+		"a letter of nothing": {func(h *oracle.History) {
+			h.Letters = []oracle.Record{letter(record(7, 1, "qq", "a"), "malformed")}
+		}, "names no source record"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := good()
+			test.change(&h)
+			expect(t, oracle.Check(h), test.want)
+		})
+	}
+}
+
+func expect(t *testing.T, faults []string, want string) {
+	t.Helper()
+	all := strings.Join(faults, "\n")
+	if want == "" && all != "" || !strings.Contains(all, want) {
+		t.Errorf("faults %q, want %q", all, want)
+	}
+}
+
+// poison adds a record that must become a dead letter.
+func poison(h *oracle.History, r oracle.Record) {
+	r.Offset = 2
+	h.Source = append(h.Source, r)
+	h.Ends[0], h.Committed[0] = 3, 3
+	h.Deliveries = append(h.Deliveries, oracle.Delivery{Instance: 1, Offset: 2, Arrived: 1, Ended: 1})
+}
+
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	with := func(field, value string) oracle.Record { return record(2, 3, field, value) }
+	raw := func(value string) oracle.Record { return oracle.Record{Offset: 2, Value: []byte(value)} }
+	for reason, records := range map[string][]oracle.Record{
+		"malformed":     {raw("{"), raw(""), raw(`{"eventId":"a","eventId":"b"}`), raw("{} {}")},
+		"oversized":     {raw(strings.Repeat(" ", 1001))},
+		"invalid_event": {raw(`{"eventId":"a","sequence":-1,"employeeId":"E","openUserId":"F","after":{}}`), raw(`{"eventId":"a"}`)},
+		"invalid_field": {with("gender", "X")},
+		"crm_invalid":   {with("position", "refuse-1")},
+		"crm_rejected":  {with("position", "reject-1")},
+	} {
+		for i, r := range records {
+			t.Run(fmt.Sprint(reason, i), func(t *testing.T) {
+				t.Parallel()
+				h := good()
+				poison(&h, r)
+				expect(t, oracle.Check(h), "has no dead letter")
+				h.Letters = []oracle.Record{letter(r, reason)}
+				expect(t, oracle.Check(h), "")
+				h.Letters[0].Value = append([]byte("x"), h.Letters[0].Value...)
+				expect(t, oracle.Check(h), "differs from its record")
+				h.Letters = []oracle.Record{letter(r, "routed")}
+				expect(t, oracle.Check(h), "dead-lettered as routed")
+			})
+		}
+	}
+}

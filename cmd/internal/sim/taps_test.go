@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/offsetcommit"
+
+	"membersync/consumer"
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+var errDead = errors.New("sim: the instance is dead")
+
+// steps are the points of an event's way at which an instance can die.
+func steps() []string {
+	steps := []string{"during call"}
+	for _, op := range []string{"permit", "acquire", "call", "complete", "letter", "mark", "commit", "renew", "release"} {
+		steps = append(steps, "before "+op, "after "+op)
+	}
+	return steps
+}
+
+// around lets an operation pass the points before and after it. From a death on nothing has an effect.
+func (l *life) around(op string, do func() error) error {
+	if l.reaches("before " + op) {
+		return errDead
+	}
+	err := do()
+	if l.reaches("after " + op) {
+		return errDead
+	}
+	return err
+}
+
+type tappedStore struct {
+	l    *life
+	real *dedupe.Store
+}
+
+// Acquire implements consumer.Store.
+func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g dedupe.Grant, err error) {
+	err = s.l.around("acquire", func() error { g, err = s.real.Acquire(ctx, req); return err })
+	return g, err
+}
+
+// Complete implements consumer.Store.
+func (s tappedStore) Complete(ctx context.Context, c dedupe.Completion) (late bool, err error) {
+	op := "complete"
+	if len(c.Done) > 0 && c.Done[0].Outcome == string(consumer.DeadLettered) {
+		op = "mark"
+	}
+	err = s.l.around(op, func() error {
+		late, err = s.real.Complete(ctx, c)
+		if err == nil && !late && op == "complete" {
+			s.l.completed(c.Member)
+		}
+		return err
+	})
+	return late, err
+}
+
+// Renew implements consumer.Leases.
+func (s tappedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (held bool, err error) {
+	err = s.l.around("renew", func() error { held, err = s.real.Renew(ctx, m, t); return err })
+	return held, err
+}
+
+// Release implements consumer.Leases.
+func (s tappedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
+	return s.l.around("release", func() error { return s.real.Release(ctx, m, t) })
+}
+
+type tappedCRM struct {
+	l    *life
+	real *crmapi.Client
+}
+
+// Modify implements consumer.CRM.
+func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Answer, err error) {
+	err = c.l.around("call", func() error {
+		c.l.calling(call.Update.OpenUserID)
+		if c.l.due("during call") {
+			time.AfterFunc(between(c.l.dice(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
+		}
+		a, err = c.real.Modify(ctx, call)
+		return err
+	})
+	return a, err
+}
+
+type tappedLetters struct {
+	l    *life
+	real *dlq.Writer
+}
+
+// Write implements consumer.Graveyard.
+func (g tappedLetters) Write(ctx context.Context, letter dlq.Letter) error {
+	return g.l.around("letter", func() error { return g.real.Write(ctx, letter) })
+}
+
+type tappedLimiter struct {
+	l    *life
+	real consumer.Limiter
+}
+
+// Permit implements consumer.Limiter.
+func (p tappedLimiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
+	err = p.l.around("permit", func() error { granted, wait, err = p.real.Permit(ctx, id); return err })
+	p.l.w.log("permit", "instance", p.l.n, "granted", granted, "wait", wait, "error", err)
+	return granted, wait, err
+}
+
+// Done implements consumer.Limiter.
+func (p tappedLimiter) Done(ctx context.Context, id string, sent bool) error {
+	return p.real.Done(ctx, id, sent)
+}
+
+// Throttle implements consumer.Limiter.
+func (p tappedLimiter) Throttle(ctx context.Context, d time.Duration) error {
+	return p.real.Throttle(ctx, d)
+}
+
+type tappedKafka struct {
+	l    *life
+	real *kafka.Transport
+}
+
+// RoundTrip implements kafka.RoundTripper.
+func (k tappedKafka) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (res kafka.Response, err error) {
+	if _, ok := req.(*offsetcommit.Request); !ok {
+		return k.real.RoundTrip(ctx, addr, req)
+	}
+	err = k.l.around("commit", func() error { res, err = k.real.RoundTrip(ctx, addr, req); return err })
+	return res, err
+}
+
+// A witness notes what an instance takes in and what comes of it.
+type witness struct{ l *life }
+
+// Arrived implements consumer.Observer.
+func (o witness) Arrived(rec mapper.Record, results []mapper.Result) {
+	for i := range results {
+		o.l.note(rec.Partition, rec.Offset, i, 1, 0)
+	}
+}
+
+// Called implements consumer.Observer.
+func (witness) Called(consumer.Called) {}
+
+// Ended implements consumer.Observer.
+func (o witness) Ended(end consumer.Ended) {
+	o.l.w.log("ended", "instance", o.l.n, "partition", end.Partition, "offset", end.Offset, "outcome", end.Outcome, "reason", end.Reason)
+	o.l.note(end.Partition, end.Offset, end.Event.Index, 0, 1)
+	o.l.w.tally.total("outcome "+string(end.Outcome), 1)
+}
