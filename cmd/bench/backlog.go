@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"membersync/cmd/internal/chaos"
+	"membersync/cmd/internal/stand"
+	"membersync/crmapi/crmapitest"
+)
+
+// A backlog is what the command backlog was asked for.
+type backlog struct {
+	events, employees, partitions, buffer int
+	seed                                  uint64
+	rate                                  string
+	latency                               time.Duration
+	maxRatio                              float64
+}
+
+// mostFolded is how many events the service folds into one call at most.
+const mostFolded = 500
+
+func backlogCommand() command {
+	return command{
+		name: "backlog", about: "counts the calls that a backlog costs, beside the fewest that the buffer allows",
+		flags: func(f *flag.FlagSet) measure {
+			var g backlog
+			f.IntVar(&g.events, "events", 100_000, "that wait when the service starts")
+			f.IntVar(&g.employees, "employees", 1000, "whom they are of")
+			f.IntVar(&g.partitions, "partitions", 6, "of the topic")
+			f.IntVar(&g.buffer, "buffer", 20_000, "MEMBERSYNC_KAFKA_BUFFER_RECORDS of the first round; the second has room for all")
+			f.Uint64Var(&g.seed, "seed", 1, "of the order of the events")
+			f.StringVar(&g.rate, "rate", "100/1s", "MEMBERSYNC_CRM_RATE")
+			f.DurationVar(&g.latency, "latency", 20*time.Millisecond, "of the fake CRM")
+			f.Float64Var(&g.maxRatio, "max-ratio", 1.02, "target: calls over the computed minimum")
+			return func(ctx context.Context, b *bench) (*report, error) { return g.measure(ctx, b) } // once g is filled
+		},
+	}
+}
+
+func (g backlog) measure(ctx context.Context, b *bench) (*report, error) {
+	r := &report{about: []string{
+		fmt.Sprintf("%d events of %d employees in random order, produced before the service starts; %s calls, API latency %v.",
+			g.events, g.employees, g.rate, g.latency),
+		"minimum = calls of an ideal service with this buffer, which is always full, in the order of producing, and which calls for the",
+		fmt.Sprintf("member of whom it holds most, at most %d events a call. one_by_one = the same, if it read one partition after the other", mostFolded),
+		"and let the others wait, which nobody wants, but some of it comes by itself. naive = one call for each employee.",
+	}}
+	t := table{name: "backlog", columns: []string{"buffer_records", "calls", "minimum", "ratio", "one_by_one", "naive", "seconds", "events_per_call"}}
+	order := g.order()
+	for _, buffer := range []int{g.buffer, g.events} {
+		calls, took, err := g.round(ctx, b, order, buffer)
+		if err != nil {
+			return nil, err
+		}
+		ideal := chaos.Scheduler{Buffer: buffer, Fold: mostFolded}
+		least := ideal.Least(order)
+		ratio := float64(calls) / float64(least)
+		t.add(buffer, calls, least, ratio, ideal.Least(oneByOne(order, g.partitions)), g.employees, took.Seconds(), float64(g.events)/float64(calls))
+		b.say("backlog: buffer %d: %d calls, minimum %d", buffer, calls, least)
+		r.atMost(fmt.Sprintf("calls over the minimum, buffer of %d records", buffer), ratio, g.maxRatio)
+	}
+	r.tables = append(r.tables, t)
+	return r, nil
+}
+
+// order draws the employee of each event, as many of each.
+func (g backlog) order() []int {
+	rng := rand.New(rand.NewPCG(g.seed, 3))
+	order := make([]int, g.events)
+	for i := range order {
+		order[i] = i % g.employees
+	}
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	return order
+}
+
+// oneByOne is the order if one partition comes after the other.
+func oneByOne(order []int, partitions int) []int {
+	parts := make([][]int, partitions)
+	for _, employee := range order {
+		p := stand.Event{Employee: employee}.Record(partitions).Partition
+		parts[p] = append(parts[p], employee)
+	}
+	return slices.Concat(parts...)
+}
+
+// round has a new instance work a fresh backlog off, and returns its calls and how long they took.
+func (g backlog) round(ctx context.Context, b *bench, order []int, buffer int) (calls int, took time.Duration, err error) {
+	crm, err := startCRM(ctx, crmapitest.Options{Latency: g.latency}, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, crm.Close()) }()
+	job, err := b.NewJob(ctx, g.partitions, crm.URL())
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := job.Produce(ctx, inOrder(order, g.partitions)); err != nil {
+		return 0, 0, err
+	}
+	i, err := job.Start(ctx, map[string]string{
+		"CRM_RATE": g.rate, "KAFKA_BUFFER_RECORDS": strconv.Itoa(buffer), "KAFKA_BUFFER_BYTES": "256MiB",
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := job.AwaitDrained(ctx); err != nil {
+		return 0, 0, err
+	}
+	all := crm.Calls()
+	if err := crm.verify(len(all)); err != nil {
+		return 0, 0, err
+	}
+	if err := g.newest(crm, order); err != nil {
+		return 0, 0, err
+	}
+	return len(all), all[len(all)-1].Finished.Sub(all[0].Arrived), errors.Join(i.Terminate(ctx), noLetters(ctx, job), job.Drop(ctx))
+}
+
+// inOrder are the events: each states a field of its employee.
+func inOrder(order []int, partitions int) iter.Seq[stand.Record] {
+	return func(yield func(stand.Record) bool) {
+		for n, employee := range order {
+			e := stand.Event{Employee: employee, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+			if !yield(e.Record(partitions)) {
+				return
+			}
+		}
+	}
+}
+
+// newest wants each employee to end at the newest event.
+func (g backlog) newest(crm *fakeCRM, order []int) error {
+	last := make(map[int]int)
+	for n, employee := range order {
+		last[employee] = n
+	}
+	for employee, n := range last {
+		if got := string(crm.State(stand.OpenUserID(employee))["position"]); got != strconv.Quote(position(n)) {
+			return fmt.Errorf("backlog: the position of %s is not the newest", stand.OpenUserID(employee))
+		}
+	}
+	return nil
+}

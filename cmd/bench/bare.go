@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// The bare client is this program once more, as a process of its own beside the fake CRM, as the service is: it
+// reads bodies, a line each, and posts them from so many goroutines. It does nothing else.
+const bareName = "bare"
+
+const bareTimeout = 10 * time.Second // of one call, as the service's
+
+var errAnswer = errors.New("an answer that is no success")
+
+func runBare(ctx context.Context, args []string, e env) int {
+	flags := flag.NewFlagSet("bench bare", flag.ContinueOnError)
+	flags.SetOutput(e.stderr)
+	url := flags.String("url", "", "where to post to")
+	concurrency := flags.Int("concurrency", 64, "calls in flight")
+	if flags.Parse(args) != nil {
+		return exitUsage
+	}
+	bodies, err := readLines(e.stdin)
+	if err == nil {
+		err = newBare(*url, *concurrency).post(ctx, bodies, *concurrency)
+	}
+	if err != nil {
+		e.say("bench bare: %v", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+func readLines(r io.Reader) (all [][]byte, err error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		all = append(all, bytes.Clone(lines.Bytes()))
+	}
+	return all, lines.Err()
+}
+
+// A bare is a client that keeps as many connections as there are calls in flight.
+type bare struct {
+	url  string
+	http http.Client
+}
+
+func newBare(url string, conns int) *bare {
+	return &bare{url: url, http: http.Client{
+		Timeout:   bareTimeout,
+		Transport: &http.Transport{MaxIdleConns: conns, MaxIdleConnsPerHost: conns, DisableCompression: true},
+	}}
+}
+
+// post sends all bodies and checks all answers.
+func (b *bare) post(ctx context.Context, bodies [][]byte, concurrency int) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var next atomic.Int64
+	var senders sync.WaitGroup
+	for range concurrency {
+		senders.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(bodies)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if err := b.send(ctx, bodies[i]); err != nil {
+					fail(err)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	b.http.CloseIdleConnections()
+	return context.Cause(ctx)
+}
+
+func (b *bare) send(ctx context.Context, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"?thirdTraceId="+rand.Text(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := b.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Code *int `json:"errorCode"`
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK || answer.Code == nil || *answer.Code != 0 {
+		return fmt.Errorf("%w: status %d", errAnswer, res.StatusCode)
+	}
+	return nil
+}
+
+// startBare runs the bare client as a process and returns the CPU time that it took.
+func startBare(ctx context.Context, url string, concurrency int, bodies [][]byte) (time.Duration, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, self, bareName, "--url", url, "--concurrency", fmt.Sprint(concurrency)) //nolint:gosec // this program
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stdin = bytes.NewReader(append(bytes.Join(bodies, []byte("\n")), '\n'))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("the bare client: %w\n%s", err, out)
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"membersync/cmd/internal/chaos"
+	"membersync/cmd/internal/e2e/oracle"
+	"membersync/cmd/internal/stand"
+	"membersync/crmapi/crmapitest"
+)
+
+// An arena is where faults strike.
+type arena struct {
+	trial    chaosTrial
+	b        *bench
+	job      *stand.Job
+	workload *chaos.Workload
+	crm      *crmapitest.Server
+	who      *callers
+	server   *stand.HTTP
+
+	kafka, toCRM *cuttable
+	seats        []*seat
+	broker       sync.Mutex // one fault at a time
+	redis        sync.Mutex
+
+	mu        sync.Mutex
+	struck    map[chaos.Kind]int
+	deaths    []chaos.Death
+	losses    []chaos.Loss
+	surprises []string // instances that ended otherwise than they should
+	settled   time.Duration
+}
+
+// A seat is the place of one instance.
+type seat struct {
+	number    int
+	variables map[string]string
+	redis     *cuttable
+
+	mu       sync.Mutex
+	instance *stand.Instance
+}
+
+// A cuttable is a proxy, with one cut at a time.
+type cuttable struct {
+	*chaos.Proxy
+	mu sync.Mutex
+}
+
+// chaosTimeout is the service's time-out of a call, so that a lease lives 7 s.
+const (
+	chaosTimeout = time.Second
+	chaosLease   = 2*chaosTimeout + 5*time.Second
+)
+
+// open starts the CRM, the proxies and the instances.
+func (c chaosTrial) open(ctx context.Context, b *bench) (_ *arena, err error) {
+	a := &arena{trial: c, b: b, struck: make(map[chaos.Kind]int), workload: chaos.NewWorkload(chaos.Spec{
+		Seed: c.seed, Employees: c.employees, Partitions: c.partitions, Late: 0.05, Twice: 0.05, Poison: 0.001, Delay: 2000,
+	})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	a.crm = crmapitest.New(crmapitest.Options{
+		CorpID: stand.CorpID, Tokens: []string{stand.Token}, Members: a.workload.World().Members, Latency: c.latency,
+	})
+	a.who = newCallers(a.crm)
+	if a.server, err = stand.Serve(ctx, a.who); err != nil {
+		return nil, err
+	}
+	proxies := chaos.NewProxies()
+	if a.toCRM, err = openCuttable(proxies, "127.0.0.1:0", strings.TrimPrefix(a.server.URL(), "http://")); err != nil {
+		return nil, err
+	}
+	if a.job, err = b.NewJob(ctx, c.partitions, "http://"+a.toCRM.Addr()); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(a.openProxies(proxies), a.syncRedis(ctx)); err != nil {
+		return nil, err
+	}
+	for _, s := range a.seats {
+		if err := a.start(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func openCuttable(proxies *chaos.Proxies, listen, upstream string) (*cuttable, error) {
+	p, err := proxies.Open(listen, upstream)
+	return &cuttable{Proxy: p}, err
+}
+
+// openProxies opens one before Kafka for all instances, since it stands where Kafka says that it is, and one before Redis for each.
+func (a *arena) openProxies(proxies *chaos.Proxies) (err error) {
+	if a.kafka, err = openCuttable(proxies, a.job.Variables["KAFKA_BROKERS"], a.b.Kafka().Upstream()); err != nil {
+		return err
+	}
+	if err := a.kafka.ShortenSessions(a.trial.session); err != nil {
+		return err
+	}
+	for n := range a.trial.instances {
+		s := &seat{number: n}
+		if s.redis, err = openCuttable(proxies, "127.0.0.1:0", a.b.Redis().Addr()); err != nil {
+			return err
+		}
+		s.variables = map[string]string{
+			"REDIS_URL": "redis://" + s.redis.Addr() + "/0", "CRM_PATH": pathOf(n), "CRM_TIMEOUT": chaosTimeout.String(),
+			"CRM_CONCURRENCY": fmt.Sprint(a.trial.concurrency),
+		}
+		a.seats = append(a.seats, s)
+	}
+	return nil
+}
+
+// start starts an instance on the seat, which the caller holds.
+func (a *arena) start(ctx context.Context, s *seat) (err error) {
+	s.instance, err = a.job.Start(ctx, s.variables)
+	return err
+}
+
+// syncRedis has Redis write everything to the disk before it answers, so that nothing is lost with it.
+func (a *arena) syncRedis(ctx context.Context) error {
+	return a.b.RedisClient().ConfigSet(ctx, "appendfsync", "always").Err()
+}
+
+// close ends what the stand does not know of. The instances end with the stand.
+func (a *arena) close() error {
+	all := []*cuttable{a.kafka, a.toCRM}
+	for _, s := range a.seats {
+		all = append(all, s.redis)
+		if s.instance != nil {
+			_ = s.instance.Kill()
+		}
+	}
+	for _, p := range all {
+		if p != nil && p.Proxy != nil {
+			p.Close()
+		}
+	}
+	if a.server == nil {
+		return nil
+	}
+	return a.server.Close()
+}
+
+// settle waits until all work is done, and ends the instances. It returns what is not finished when time is up.
+func (a *arena) settle(ctx context.Context) (unfinished int64, err error) {
+	began := time.Now()
+	if err := produceAll(ctx, a.job, a.workload.Flush()); err != nil {
+		return 0, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, a.trial.settle, errSlow)
+	defer cancel()
+	if err := a.job.AwaitDrained(limited); err != nil && !errors.Is(err, errSlow) {
+		return 0, err
+	}
+	a.settled = time.Since(began)
+	for _, s := range a.seats {
+		if err := s.instance.Terminate(ctx); err != nil {
+			a.surprise(s, err)
+		}
+	}
+	return a.job.Lag(ctx)
+}
+
+// evidence gathers what the verdict goes by.
+func (a *arena) evidence(ctx context.Context, unfinished int64) (chaos.Evidence, error) {
+	e := chaos.Evidence{
+		World: a.workload.World(), Calls: callsOf(a.crm, a.who.instance), State: stateOf(a.crm), Unfinished: unfinished,
+		Deaths: a.deaths, Losses: a.losses, Lease: chaosLease,
+	}
+	slices.SortFunc(e.Deaths, func(x, y chaos.Death) int { return x.Signal.Compare(y.Signal) })
+	var err error
+	if e.Records, _, err = readRecords(ctx, a.b, a.job.Topic); err != nil {
+		return e, err
+	}
+	e.Letters, err = readLetters(ctx, a.b, a.job.Topic+".dlq")
+	return e, err
+}
+
+// callsOf are the requests of the update API, each with who sent it.
+func callsOf(crm *crmapitest.Server, instance func(thirdTraceID string) int) []chaos.Call {
+	var calls []chaos.Call
+	for _, seen := range crm.Calls() {
+		calls = append(calls, chaos.Call{
+			N: seen.N, Instance: instance(seen.ThirdTraceID), Member: seen.OpenUserID, User: seen.User,
+			Arrived: seen.Arrived, Finished: seen.Finished, Applied: seen.Applied,
+			Answered: seen.Outcome == crmapitest.OutcomeSuccess, Gone: seen.Outcome == crmapitest.OutcomeGone,
+		})
+	}
+	return calls
+}
+
+// stateOf spells out what a CRM holds.
+func stateOf(crm *crmapitest.Server) map[string]map[string]string {
+	state := make(map[string]map[string]string)
+	for _, id := range crm.Members() {
+		state[id] = make(map[string]string)
+		for field, value := range crm.State(id) {
+			state[id][field] = oracle.Canonical(value)
+		}
+	}
+	return state
+}
+
+// A callers notes which instance sends which request: each has a path of its own.
+type callers struct {
+	next http.Handler
+
+	mu   sync.Mutex
+	by   map[string]int // by thirdTraceId
+	last map[int]time.Time
+}
+
+func newCallers(next http.Handler) *callers {
+	return &callers{next: next, by: make(map[string]int), last: make(map[int]time.Time)}
+}
+
+func pathOf(instance int) string {
+	return fmt.Sprintf("/instance-%d%s", instance, crmapitest.UpdatePath)
+}
+
+// ServeHTTP implements [http.Handler].
+func (c *callers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var n int
+	if _, err := fmt.Sscanf(r.URL.Path, "/instance-%d/", &n); err == nil {
+		c.mu.Lock()
+		c.by[r.URL.Query().Get("thirdTraceId")], c.last[n] = n, time.Now()
+		c.mu.Unlock()
+		r.URL.Path = crmapitest.UpdatePath
+	}
+	c.next.ServeHTTP(w, r)
+}
+
+func (c *callers) instance(trace string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.by[trace]
+}
+
+// latest is when an instance last called.
+func (c *callers) latest(instance int) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last[instance]
+}

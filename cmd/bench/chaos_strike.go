@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"membersync/cmd/internal/chaos"
+	"membersync/cmd/internal/stand"
+)
+
+// strike produces and lets the faults happen, until the last is over.
+func (a *arena) strike(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	producing, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var group, producer sync.WaitGroup
+	producer.Go(func() {
+		if err := a.keepProducing(producing); err != nil {
+			cancel(err)
+		}
+	})
+	began := time.Now()
+	for _, f := range chaos.Plan(a.trial.seed, a.trial.length, a.trial.instances) {
+		if waitUntil(ctx, began.Add(f.At)) != nil {
+			break
+		}
+		group.Go(func() {
+			if err := a.happen(ctx, f); err != nil {
+				cancel(fmt.Errorf("%s: %w", f.Kind, err))
+			}
+		})
+	}
+	group.Wait()
+	err := waitUntil(ctx, began.Add(a.trial.length))
+	stop(errEnough)
+	producer.Wait()
+	return errors.Join(err, context.Cause(ctx))
+}
+
+// keepProducing produces at the rate. While the broker is away, what is due waits.
+func (a *arena) keepProducing(ctx context.Context) error {
+	return keepProducing(ctx, a.job, a.workload, a.trial.rate)
+}
+
+// happen lets one fault happen, from its beginning to its end.
+func (a *arena) happen(ctx context.Context, f chaos.Fault) error {
+	switch f.Kind {
+	case chaos.Kill, chaos.Leave:
+		return a.restart(ctx, f, a.seats[f.Instance])
+	case chaos.BrokerStop, chaos.BrokerKill:
+		a.broker.Lock()
+		defer a.broker.Unlock()
+		_, err := a.bounce(ctx, f, a.b.Kafka(), f.Kind == chaos.BrokerKill)
+		return err
+	case chaos.RedisStop, chaos.RedisKill:
+		a.redis.Lock()
+		defer a.redis.Unlock()
+		span, err := a.bounce(ctx, f, a.b.Redis(), f.Kind == chaos.RedisKill)
+		a.lose(chaos.Loss{Span: span, Instance: -1, Redis: true})
+		return errors.Join(err, a.syncRedis(ctx))
+	case chaos.CutKafka:
+		_, err := a.cut(ctx, f, a.kafka)
+		return err
+	case chaos.CutRedis:
+		span, err := a.cut(ctx, f, a.seats[f.Instance].redis)
+		a.lose(chaos.Loss{Span: span, Instance: f.Instance, Redis: true})
+		return err
+	case chaos.CutCRM:
+		span, err := a.cut(ctx, f, a.toCRM)
+		if f.Way != chaos.Slow { // that cuts nothing
+			a.lose(chaos.Loss{Span: span, Instance: -1, CRM: true})
+		}
+		return err
+	}
+	return nil
+}
+
+// restart ends an instance, hard or gently, and starts it again.
+func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.instance.Done():
+		a.surprise(s, stand.ErrEnded)
+	default:
+	}
+	if f.Kind == chaos.Kill {
+		if err := a.awaitWork(ctx, s); err != nil {
+			return err
+		}
+		signal := time.Now()
+		if err := s.instance.Kill(); err != nil {
+			return err
+		}
+		a.die(chaos.Death{Instance: s.number, Signal: signal, Dead: time.Now()})
+	} else if err := s.instance.Terminate(ctx); err != nil {
+		a.surprise(s, err)
+	}
+	a.count(f)
+	if err := waitUntil(ctx, time.Now().Add(f.Lasts)); err != nil {
+		return err
+	}
+	return a.start(ctx, s)
+}
+
+// awaitWork waits until the instance calls, for a while: killing one that waits for its partitions proves little.
+func (a *arena) awaitWork(ctx context.Context, s *seat) error {
+	const lately, every, patience = 200 * time.Millisecond, 10 * time.Millisecond, 15 * time.Second
+	limit := time.Now().Add(patience)
+	return stand.Until(ctx, every, func(context.Context) (bool, error) {
+		now := time.Now()
+		return now.Sub(a.who.latest(s.number)) < lately || now.After(limit), nil
+	})
+}
+
+// bounce ends a server, hard or gently, and starts it again.
+func (a *arena) bounce(ctx context.Context, f chaos.Fault, server *stand.Server, hard bool) (chaos.Span, error) {
+	span, end := chaos.Span{From: time.Now()}, server.Stop
+	if hard {
+		end = server.Kill
+	}
+	if err := end(ctx); err != nil {
+		return span, err
+	}
+	a.count(f)
+	if err := waitUntil(ctx, time.Now().Add(f.Lasts)); err != nil {
+		return span, err
+	}
+	err := server.Start(ctx)
+	span.To = time.Now()
+	return span, err
+}
+
+// cut cuts connections for a while.
+func (a *arena) cut(ctx context.Context, f chaos.Fault, p *cuttable) (chaos.Span, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	span := chaos.Span{From: time.Now()}
+	if err := p.Cut(f.Way); err != nil {
+		return span, err
+	}
+	a.count(f)
+	err := waitUntil(ctx, time.Now().Add(f.Lasts))
+	err = errors.Join(err, p.Mend(ctx))
+	span.To = time.Now()
+	return span, err
+}
+
+func (a *arena) count(f chaos.Fault) {
+	a.b.say("chaos: %s %s, instance %d, %s for %.1f s", time.Now().Format("15:04:05.000"), f.Kind, f.Instance, f.Way, f.Lasts.Seconds())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.struck[f.Kind]++
+}
+
+func (a *arena) die(d chaos.Death) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.deaths = append(a.deaths, d)
+}
+
+func (a *arena) lose(l chaos.Loss) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.losses = append(a.losses, l)
+}
+
+func (a *arena) surprise(s *seat, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.surprises = append(a.surprises, fmt.Sprintf("instance %d: %v", s.number, err))
+	a.surprises = slices.Clip(a.surprises)
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"membersync/cmd/internal/stand"
+	"membersync/crmapi/crmapitest"
+)
+
+// A sending is one event on its way.
+type sending struct {
+	member int
+	n      int // its sequence, and the number in its value
+	at     time.Time
+}
+
+// A pacer produces single events without waiting for the acknowledgement of the one before.
+type pacer struct {
+	job  *stand.Job
+	sent []sending
+
+	group  sync.WaitGroup
+	mu     sync.Mutex
+	faults []error
+}
+
+func (p *pacer) send(ctx context.Context, n, member int) {
+	p.sent[n] = sending{member: member, n: n, at: time.Now()}
+	e := stand.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+	p.group.Go(func() {
+		if err := p.job.Produce(ctx, one(e.Record(p.job.Partitions))); err != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.faults = append(p.faults, err)
+		}
+	})
+}
+
+func (p *pacer) wait() error {
+	p.group.Wait()
+	return errors.Join(p.faults...)
+}
+
+func one(r stand.Record) iter.Seq[stand.Record] { return slices.Values([]stand.Record{r}) }
+
+// An effect is a value that has got to the CRM.
+type effect struct {
+	n  int
+	at time.Time
+}
+
+// latenciesOf works out how long each event took, but for those of one member, and how many are still on
+// their way. A newer value of the member counts as well: the event was folded into it.
+func latenciesOf(sent []sending, calls []crmapitest.Seen, except int) (latencies []time.Duration, missing int, err error) {
+	effects, err := effectsOf(calls)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, s := range sent {
+		if s.member == except {
+			continue
+		}
+		at := firstFrom(effects[stand.OpenUserID(s.member)], s.n)
+		if at.IsZero() {
+			missing++
+			continue
+		}
+		latencies = append(latencies, at.Sub(s.at))
+	}
+	return latencies, missing, nil
+}
+
+// effectsOf sorts the calls that took effect by member and time.
+func effectsOf(calls []crmapitest.Seen) (map[string][]effect, error) {
+	effects := make(map[string][]effect)
+	for _, call := range calls {
+		if call.Outcome != crmapitest.OutcomeSuccess {
+			continue
+		}
+		var user struct {
+			Position string `json:"position"`
+		}
+		var n int
+		if err := json.Unmarshal(call.User, &user); err != nil {
+			return nil, err
+		}
+		if _, err := fmt.Sscanf(user.Position, "Position %d", &n); err != nil {
+			return nil, fmt.Errorf("call %d: %w", call.N, err)
+		}
+		effects[call.OpenUserID] = append(effects[call.OpenUserID], effect{n, call.Finished})
+	}
+	for _, e := range effects {
+		slices.SortFunc(e, func(a, b effect) int { return a.at.Compare(b.at) })
+	}
+	return effects, nil
+}
+
+// firstFrom is when the value n or a newer one was there, zero if none is.
+func firstFrom(effects []effect, n int) time.Time {
+	i := slices.IndexFunc(effects, func(e effect) bool { return cmp.Compare(e.n, n) >= 0 })
+	if i < 0 {
+		return time.Time{}
+	}
+	return effects[i].at
+}

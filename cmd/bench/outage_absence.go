@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"membersync/cmd/internal/chaos"
+	"membersync/cmd/internal/e2e/oracle"
+	"membersync/cmd/internal/stand"
+	"membersync/crmapi/crmapitest"
+)
+
+// An absence is what one service made of the CRM's outage.
+type absence struct {
+	mode                       mode
+	verdict                    chaos.Verdict
+	letters                    int
+	unfinished                 int64
+	causes                     []string // that /readyz told
+	failedCalls, failedMembers int
+	first, firstFailed         time.Duration // from the return to the first call that took effect, of anybody and of a member that had failed
+	allBack                    time.Duration // and until the last of those
+	// Of the members that do not fail in part, before and during the absence: calls that took effect a second, and how long records waited for one.
+	othersBefore, othersDuring float64
+	delayBefore, delayDuring   []time.Duration
+}
+
+// A theatre is one service with its CRM.
+type theatre struct {
+	outage
+	mode     mode
+	crm      *crmapitest.Server
+	server   *stand.HTTP
+	job      *stand.Job
+	workload *chaos.Workload
+	away     atomic.Bool
+	sick     map[string]bool // the members that fail in part
+}
+
+func (o outage) absence(ctx context.Context, b *bench, m mode) (a absence, err error) {
+	t := &theatre{outage: o, mode: m, workload: chaos.NewWorkload(chaos.Spec{
+		Seed: o.seed, Employees: o.employees, Partitions: o.partitions, Late: 0.02, Twice: 0.02, Delay: 20 * o.rate,
+	})}
+	if err := t.open(ctx, b); err != nil {
+		return a, err
+	}
+	defer func() { err = errors.Join(err, t.server.Close()) }()
+	i, err := t.job.Start(ctx, nil)
+	if err != nil {
+		return a, err
+	}
+	left, back, causes, err := t.play(ctx, i)
+	if err != nil {
+		return a, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, o.settle, errSlow)
+	defer cancel()
+	if err := t.job.AwaitDrained(limited); err != nil && !errors.Is(err, errSlow) {
+		return a, err
+	}
+	if err := i.Terminate(ctx); err != nil {
+		return a, err
+	}
+	a, err = t.judge(ctx, b, left, back)
+	a.causes = causes
+	return a, err
+}
+
+func (t *theatre) open(ctx context.Context, b *bench) (err error) {
+	members := t.workload.World().Members
+	t.sick = make(map[string]bool)
+	for n, id := range members {
+		t.sick[id] = n%2 == 0
+	}
+	t.crm = crmapitest.New(crmapitest.Options{
+		CorpID: stand.CorpID, Tokens: []string{stand.Token}, Members: members, Latency: t.latency, Fault: t.fault,
+	})
+	if t.server, err = stand.Serve(ctx, t.crm); err != nil {
+		return err
+	}
+	t.job, err = b.NewJob(ctx, t.partitions, t.server.URL())
+	return err
+}
+
+// fault is what goes wrong with a request now.
+func (t *theatre) fault(seen crmapitest.Seen) crmapitest.Fault {
+	const busy = -1
+	switch {
+	case !t.away.Load():
+	case t.mode == modeHangs:
+		return crmapitest.Fault{Hang: true}
+	case t.mode == modeBusy, t.mode == modeHalf && t.sick[seen.OpenUserID]:
+		return crmapitest.Fault{Code: busy}
+	}
+	return crmapitest.Fault{}
+}
+
+// play produces all the while, has the CRM go away and come back, and watches /readyz meanwhile.
+func (t *theatre) play(ctx context.Context, i *stand.Instance) (left, back time.Time, causes []string, err error) {
+	if err := i.AwaitReady(ctx); err != nil {
+		return left, back, nil, err
+	}
+	producing, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var producer sync.WaitGroup
+	var failed error
+	producer.Go(func() { failed = keepProducing(producing, t.job, t.workload, t.rate) })
+	err = waitUntil(ctx, time.Now().Add(t.before))
+	left = time.Now()
+	err = errors.Join(err, t.leave())
+	if err == nil {
+		causes, err = t.watch(ctx, i, left.Add(t.length))
+	}
+	back = time.Now()
+	t.away.Store(false)
+	err = errors.Join(err, t.server.Up(ctx))
+	if err == nil { // under load as well
+		err = waitUntil(ctx, back.Add(t.before))
+	}
+	stop(errEnough)
+	producer.Wait()
+	return left, back, causes, errors.Join(err, failed, produceAll(ctx, t.job, t.workload.Flush()))
+}
+
+func (t *theatre) leave() error {
+	t.away.Store(true)
+	if t.mode == modeRefused {
+		return t.server.Down()
+	}
+	return nil
+}
+
+// watch returns all that /readyz says until a moment.
+func (t *theatre) watch(ctx context.Context, i *stand.Instance, until time.Time) (causes []string, err error) {
+	const every = time.Second
+	err = stand.Until(ctx, every, func(ctx context.Context) (bool, error) {
+		_, text, err := i.Ready(ctx)
+		if err == nil && !slices.Contains(causes, text) {
+			causes = append(causes, text)
+		}
+		return !time.Now().Before(until), err
+	})
+	return causes, err
+}
+
+// judge works out what came of it.
+func (t *theatre) judge(ctx context.Context, b *bench, left, back time.Time) (a absence, err error) {
+	a = absence{mode: t.mode}
+	if a.unfinished, err = t.job.Lag(ctx); err != nil {
+		return a, err
+	}
+	calls := callsOf(t.crm, func(string) int { return 0 })
+	e := chaos.Evidence{World: t.workload.World(), Calls: calls, State: stateOf(t.crm), Unfinished: a.unfinished}
+	var written []time.Time
+	if e.Records, written, err = readRecords(ctx, b, t.job.Topic); err != nil {
+		return a, err
+	}
+	if e.Letters, err = readLetters(ctx, b, t.job.Topic+".dlq"); err != nil {
+		return a, err
+	}
+	a.letters, a.verdict = len(e.Letters), chaos.Judge(e)
+	a.count(calls, left, back, t.waitingAt(calls, left, back), t.sick)
+	a.delayBefore, a.delayDuring = delays(e.Records, written, calls, left, back, t.sick)
+	return a, nil
+}
+
+// waitingAt are the members who had failed before the return: those whose calls did, or, where the CRM saw none, all.
+func (t *theatre) waitingAt(calls []chaos.Call, left, back time.Time) map[string]bool {
+	failed := make(map[string]bool)
+	if t.mode == modeRefused { // nobody was let in, so nobody knows whose calls were tried
+		for _, id := range t.workload.World().Members {
+			failed[id] = true
+		}
+		return failed
+	}
+	for _, c := range calls {
+		if !c.Answered && c.Arrived.After(left) && c.Arrived.Before(back) {
+			failed[c.Member] = true
+		}
+	}
+	return failed
+}
+
+// count takes the times from the CRM's log.
+func (a *absence) count(calls []chaos.Call, left, back time.Time, failed, sick map[string]bool) {
+	a.failedMembers = len(failed)
+	a.first, a.firstFailed = never, never
+	begin, served := calls[0].Arrived, make(map[string]bool)
+	for _, c := range calls {
+		switch {
+		case !c.Answered:
+			a.failedCalls++
+		case c.Finished.After(back):
+			a.first = min(a.first, c.Finished.Sub(back))
+			if failed[c.Member] && !served[c.Member] {
+				served[c.Member] = true
+				a.firstFailed = min(a.firstFailed, c.Finished.Sub(back))
+				a.allBack = max(a.allBack, c.Finished.Sub(back))
+			}
+		case sick[c.Member]:
+		case c.Finished.After(left):
+			a.othersDuring++
+		default:
+			a.othersBefore++
+		}
+	}
+	a.othersBefore /= left.Sub(begin).Seconds()
+	a.othersDuring /= back.Sub(left).Seconds()
+}
+
+// delays are how long the records of members who are well waited for the next call of their member to take effect, before and during the
+// absence. Of a record that needed no call, that is the next one's.
+func delays(records []oracle.Record, written []time.Time, calls []chaos.Call, left, back time.Time, sick map[string]bool) (before, during []time.Duration) {
+	effects := make(map[string][]time.Time)
+	for _, c := range calls {
+		if c.Answered {
+			effects[c.Member] = append(effects[c.Member], c.Finished)
+		}
+	}
+	for n, r := range records {
+		var event struct {
+			OpenUserID string `json:"openUserId"`
+		}
+		if json.Unmarshal(r.Value, &event) != nil || sick[event.OpenUserID] || !written[n].Before(back) {
+			continue
+		}
+		next := slices.IndexFunc(effects[event.OpenUserID], func(at time.Time) bool { return at.After(written[n]) })
+		switch {
+		case next < 0: // it came late, behind the newest
+		case written[n].Before(left):
+			before = append(before, effects[event.OpenUserID][next].Sub(written[n]))
+		default:
+			during = append(during, effects[event.OpenUserID][next].Sub(written[n]))
+		}
+	}
+	return before, during
+}
+
+// never is longer than any trial.
+const never = 24 * time.Hour

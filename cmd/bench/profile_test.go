@@ -1,0 +1,25 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"membersync/crmapi/crmapitest"
+)
+
+// BenchmarkFakeCRM is what the fake CRM costs, with the bare client as a process beside it: it must not be what is
+// measured. With -cpuprofile the profile is the fake's alone.
+func BenchmarkFakeCRM(b *testing.B) {
+	calls := bodies(b.N)
+	crm, err := startCRM(b.Context(), crmapitest.Options{}, b.N)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	_, err = startBare(b.Context(), crm.URL()+crmapitest.UpdatePath, 64, calls)
+	b.StopTimer()
+	if err := errors.Join(err, crm.Close(), crm.verify(b.N)); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(crm.rate(), "calls/s")
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+)
+
+// A report is what a command has measured.
+type report struct {
+	about   []string // how it was measured, in lines
+	tables  []table
+	targets []target
+}
+
+// A table has a column for each name. Cells are strings, ints and floats.
+type table struct {
+	name    string
+	columns []string // as in JSON: small letters, with the unit at the end
+	rows    [][]any
+}
+
+func (t *table) add(cells ...any) { t.rows = append(t.rows, cells) }
+
+// A target is a number that has to be reached, or not to be passed.
+type target struct {
+	name       string
+	got, limit float64
+	atLeast    bool // or else at most
+}
+
+func (t target) met() bool {
+	if t.atLeast {
+		return t.got >= t.limit
+	}
+	return t.got <= t.limit
+}
+
+func (t target) words() (verdict, relation string) {
+	verdict, relation = "MISSED", "at most"
+	if t.met() {
+		verdict = "met"
+	}
+	if t.atLeast {
+		relation = "at least"
+	}
+	return verdict, relation
+}
+
+func (r *report) atLeast(name string, got, limit float64) {
+	r.targets = append(r.targets, target{name, got, limit, true})
+}
+
+func (r *report) atMost(name string, got, limit float64) {
+	r.targets = append(r.targets, target{name, got, limit, false})
+}
+
+// met reports whether all targets are.
+func (r *report) met() bool {
+	for _, t := range r.targets {
+		if !t.met() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *report) print(w io.Writer, output string) error {
+	if output == "json" {
+		return r.printJSON(w)
+	}
+	return r.printTables(w)
+}
+
+func (r *report) printTables(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, line := range r.about {
+		_, _ = fmt.Fprintln(t, line)
+	}
+	for _, table := range r.tables {
+		_, _ = fmt.Fprintf(t, "\n%s\n", table.name)
+		for _, c := range table.columns {
+			_, _ = fmt.Fprintf(t, "%s\t", c)
+		}
+		_, _ = fmt.Fprintln(t)
+		for _, row := range table.rows {
+			for _, c := range row {
+				_, _ = fmt.Fprintf(t, "%s\t", cell(c))
+			}
+			_, _ = fmt.Fprintln(t)
+		}
+	}
+	_, _ = fmt.Fprintln(t)
+	for _, g := range r.targets {
+		verdict, relation := g.words()
+		_, _ = fmt.Fprintf(t, "%s: %s is %s, wanted %s %s\n", verdict, g.name, number(g.got), relation, number(g.limit))
+	}
+	return t.Flush()
+}
+
+// printJSON prints an object for each row and each target.
+func (r *report) printJSON(w io.Writer) error {
+	lines := json.NewEncoder(w)
+	for _, t := range r.tables {
+		for _, row := range t.rows {
+			object := map[string]any{"table": t.name}
+			for i, c := range row {
+				object[t.columns[i]] = c
+			}
+			if err := lines.Encode(object); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range r.targets {
+		_, relation := t.words()
+		object := map[string]any{"target": t.name, "got": t.got, "wanted": relation, "limit": t.limit, "met": t.met()}
+		if err := lines.Encode(object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cell(c any) string {
+	if f, ok := c.(float64); ok {
+		return number(f)
+	}
+	return fmt.Sprint(c)
+}
+
+// number spells a number with about four digits that count.
+func number(f float64) string {
+	decimals := 3
+	switch {
+	case f >= 1000 || f <= -1000:
+		decimals = 0
+	case f >= 100 || f <= -100:
+		decimals = 1
+	case f >= 10 || f <= -10:
+		decimals = 2
+	}
+	return strconv.FormatFloat(f, 'f', decimals, 64)
+}

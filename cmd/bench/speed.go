@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A speed is what the command speed was asked for.
+type speed struct {
+	events, rounds, partitions, concurrency int
+	latencies                               string
+	minRatio0, minRatio, maxFirst           float64
+}
+
+func speedCommand() command {
+	return command{
+		name: "speed", about: "drains a prepared topic, beside a bare Go HTTP client that sends the same requests",
+		flags: func(f *flag.FlagSet) measure {
+			var s speed
+			f.IntVar(&s.events, "events", 6000, "events in the topic, of as many employees")
+			f.IntVar(&s.rounds, "rounds", 5, "rounds for each latency, of both in turn")
+			f.IntVar(&s.partitions, "partitions", 8, "of the topic")
+			f.IntVar(&s.concurrency, "concurrency", 64, "calls in flight")
+			f.StringVar(&s.latencies, "latencies", "0s,20ms,50ms", "of the fake CRM, comma-separated")
+			f.Float64Var(&s.minRatio0, "min-ratio-0", 0.35, "target: share of the bare client's rate without latency")
+			f.Float64Var(&s.minRatio, "min-ratio", 0.97, "target: share of the bare client's rate with latency")
+			f.Float64Var(&s.maxFirst, "max-first", 1, "target: seconds from the assignment to the first call")
+			return func(ctx context.Context, b *bench) (*report, error) { return s.measure(ctx, b) } // once s is filled
+		},
+	}
+}
+
+func (s speed) measure(ctx context.Context, b *bench) (*report, error) {
+	r := &report{about: []string{
+		fmt.Sprintf("%d events of distinct employees, %d partitions, %d calls in flight, no rate limit; medians of %d rounds of both in turn.",
+			s.events, s.partitions, s.concurrency, s.rounds),
+		"rate = events / (last answer at the CRM - first request at the CRM). Both run as a process of their own, beside the fake CRM's.",
+		"cpu = CPU seconds for 1,000 events: the service's, Redis' and the fake CRM's (with the rest of this program) from the first request to the",
+		"last answer of the service, the bare client's from its start to its end.",
+		"first_call = from the assignment of the partitions to the first request, the worst of all rounds.",
+	}}
+	t := table{name: "speed", columns: []string{
+		"latency_ms", "service_per_s", "bare_per_s", "ratio", "calls",
+		"service_cpu_s", "redis_cpu_s", "crm_cpu_s", "bare_cpu_s", "peak_rss_mib", "first_call_s",
+	}}
+	for text := range strings.SplitSeq(s.latencies, ",") {
+		latency, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, err
+		}
+		m, err := s.series(ctx, b, latency)
+		if err != nil {
+			return nil, err
+		}
+		m.report(r, &t, s, latency)
+	}
+	r.tables = append(r.tables, t)
+	return r, nil
+}
+
+// A series is what was measured at one latency, by round.
+type series struct {
+	service, bare, cpu, redisCPU, crmCPU, bareCPU, rss, first []float64
+	calls                                                     int
+}
+
+func (m *series) report(r *report, t *table, s speed, latency time.Duration) {
+	ratio, first := median(m.service)/median(m.bare), quantile(m.first, 1)
+	ms := latency.Milliseconds()
+	t.add(ms, median(m.service), median(m.bare), ratio, m.calls,
+		median(m.cpu), median(m.redisCPU), median(m.crmCPU), median(m.bareCPU), quantile(m.rss, 1), first)
+	limit := s.minRatio
+	if latency == 0 {
+		limit = s.minRatio0
+	}
+	r.atLeast(fmt.Sprintf("ratio at %d ms", ms), ratio, limit)
+	r.atMost(fmt.Sprintf("first call at %d ms, s", ms), first, s.maxFirst)
+}

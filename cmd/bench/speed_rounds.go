@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"membersync/cmd/internal/stand"
+	"membersync/crmapi/crmapitest"
+)
+
+const roundLimit = 5 * time.Minute
+
+// series measures at one latency. The two take turns, and also in who comes first; only the first round is
+// the service's for certain, since the bare client sends what the CRM has seen of it.
+func (s speed) series(ctx context.Context, b *bench, latency time.Duration) (*series, error) {
+	m := &series{calls: s.events}
+	var bodies [][]byte
+	for round := range s.rounds {
+		turns := []func() error{
+			func() (err error) { bodies, err = s.serviceRound(ctx, b, latency, m); return err },
+			func() error { return s.bareRound(ctx, latency, bodies, m) },
+		}
+		if round%2 == 1 {
+			turns[0], turns[1] = turns[1], turns[0]
+		}
+		for _, turn := range turns {
+			if err := turn(); err != nil {
+				return nil, err
+			}
+		}
+		b.say("latency %v, round %d: service %.0f/s, bare client %.0f/s", latency, round+1, m.service[round], m.bare[round])
+	}
+	return m, nil
+}
+
+// serviceRound drains one prepared topic and returns the bodies of the calls.
+func (s speed) serviceRound(ctx context.Context, b *bench, latency time.Duration, m *series) (bodies [][]byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errSlow)
+	defer cancel()
+	crm, err := startCRM(ctx, crmapitest.Options{Latency: latency}, s.events)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, crm.Close()) }()
+	job, err := b.NewJob(ctx, s.partitions, crm.URL())
+	if err != nil {
+		return nil, err
+	}
+	if err := job.Produce(ctx, distinct(s.events, s.partitions)); err != nil {
+		return nil, err
+	}
+	i, err := job.Start(ctx, map[string]string{"CRM_CONCURRENCY": strconv.Itoa(s.concurrency)})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.watch(ctx, b, crm, job, i, m); err != nil {
+		return nil, err
+	}
+	return bodiesOf(crm), errors.Join(crm.verify(s.events), noLetters(ctx, job), job.Drop(ctx))
+}
+
+// watch follows the instance from its start to a clean stop.
+func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *stand.Job, i *stand.Instance, m *series) error {
+	if err := await(ctx, crm.began, i.Done()); err != nil {
+		return err
+	}
+	before, err := cpuOf(b, i)
+	if err != nil {
+		return err
+	}
+	if err := await(ctx, crm.ended, i.Done()); err != nil {
+		return err
+	}
+	after, err := cpuOf(b, i)
+	if err != nil {
+		return err
+	}
+	joined, err := i.AwaitLog(ctx, "joined the group")
+	if err != nil {
+		return err
+	}
+	if err := job.AwaitDrained(ctx); err != nil {
+		return err
+	}
+	last, err := i.Usage()
+	if err != nil {
+		return err
+	}
+	m.service = append(m.service, crm.rate())
+	m.cpu = append(m.cpu, per1000(after.service-before.service, s.events))
+	m.redisCPU = append(m.redisCPU, per1000(after.redis-before.redis, s.events))
+	m.crmCPU = append(m.crmCPU, per1000(after.crm-before.crm, s.events))
+	m.rss = append(m.rss, mib(last.PeakRSS))
+	m.first = append(m.first, crm.first.Sub(joined.Time).Seconds())
+	return i.Terminate(ctx)
+}
+
+// A cpu is the CPU time that each process has taken so far; that of a Redis that was given is not known.
+type cpu struct{ service, redis, crm time.Duration }
+
+func cpuOf(b *bench, i *stand.Instance) (cpu, error) {
+	service, err1 := i.Usage()
+	own, err2 := stand.OwnUsage()
+	redis, err3 := b.Redis().Usage()
+	if errors.Is(err3, stand.ErrForeign) {
+		err3 = nil
+	}
+	return cpu{service.CPU, redis.CPU, own.CPU}, errors.Join(err1, err2, err3)
+}
+
+// bareRound sends the same bodies to a fresh CRM.
+func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]byte, m *series) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errSlow)
+	defer cancel()
+	crm, err := startCRM(ctx, crmapitest.Options{Latency: latency}, s.events)
+	if err != nil {
+		return err
+	}
+	cpu, err := startBare(ctx, crm.URL()+crmapitest.UpdatePath, s.concurrency, bodies)
+	if err := errors.Join(err, crm.Close()); err != nil {
+		return err
+	}
+	if err := crm.verify(s.events); err != nil {
+		return err
+	}
+	m.bare = append(m.bare, crm.rate())
+	m.bareCPU = append(m.bareCPU, per1000(cpu, s.events))
+	return nil
+}
+
+// distinct are changes of three fields each, of as many employees.
+func distinct(events, partitions int) iter.Seq[stand.Record] {
+	return func(yield func(stand.Record) bool) {
+		for n := range events {
+			e := stand.Event{Employee: n + 1, Sequence: 1, Before: "{}", After: fmt.Sprintf(
+				`{"position":"Position %d","mobile":"%011d","mainDepartmentId":%d}`, n, n, 1000+n%50)}
+			if !yield(e.Record(partitions)) {
+				return
+			}
+		}
+	}
+}
+
+// bodiesOf spells the calls that the CRM has seen as they came.
+func bodiesOf(crm *fakeCRM) [][]byte {
+	calls := crm.Calls()
+	bodies := make([][]byte, len(calls))
+	for i, call := range calls {
+		bodies[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, stand.Token, stand.CorpID, call.User)
+	}
+	return bodies
+}
+
+// noLetters wants the dead-letter topic to be empty.
+func noLetters(ctx context.Context, job *stand.Job) error {
+	n, err := job.DeadLetters(ctx)
+	if err == nil && n != 0 {
+		err = fmt.Errorf("%d dead letters; there should be none", n)
+	}
+	return err
+}
+
+func per1000(cpu time.Duration, events int) float64 { return cpu.Seconds() / float64(events) * 1000 }
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
