@@ -2,7 +2,11 @@ package mapper_test
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
+
+	"membersync/mapper"
 )
 
 // typical is an event of 900 bytes: full states, of which two fields differ.
@@ -60,6 +64,51 @@ func BenchmarkMapBomb(b *testing.B) {
 	for b.Loop() {
 		if m.Map(rec)[0].Fault == nil {
 			b.Fatal("accepted")
+		}
+	}
+}
+
+// BenchmarkMapByFile is the same event, mapped by the file that says what the reader of the canonical event does.
+func BenchmarkMapByFile(b *testing.B) {
+	m, rec := fromFile(b, "canonical", options()), record(typical())
+	b.SetBytes(int64(len(rec.Value)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := m.Map(rec); got[0].Event.Update.Len() != 2 {
+			b.Fatal(got[0].Fault)
+		}
+	}
+}
+
+// BenchmarkMapHostileList bounds what a record of the largest size costs that has the most employees, in a document of
+// as many other members as fit.
+func BenchmarkMapHostileList(b *testing.B) {
+	m := mustParse(b, strings.NewReplacer("$event.emp", "$item.emp", "version: 1", "version: 1\nenvelope: {list: $event.l}").Replace(minimal("fields: {qq: qq}")))
+	var text strings.Builder
+	text.WriteString(`{"l":[` + strings.Repeat(`{"emp":"E1"},`, 999) + `{"emp":"E1"}]`)
+	for i := 0; text.Len() < 1<<20-100; i++ {
+		text.WriteString(`,"` + strconv.Itoa(i) + `":0`)
+	}
+	rec := record(text.String() + `}`)
+	for b.Loop() {
+		if got := m.Map(rec); len(got) != 1000 || got[0].Fault == nil {
+			b.Fatal(got[0])
+		}
+	}
+}
+
+// BenchmarkMapDebezium is a typical update of a row.
+func BenchmarkMapDebezium(b *testing.B) {
+	file := corpus(b)["debezium"]
+	rec := record(`{"before":{"emp_no":"E1","full_name":"Sample Person 001","title":"A","sex":"M","phone":"+86 000 0000 0001","email":"a@example.com","dept_code":"D01","birthday":7425,"hired_at":1678958999999999},` +
+		`"after":{"emp_no":"E1","full_name":"Sample Person 001","title":"B","sex":"M","phone":"+86 000 0000 0002","email":"a@example.com","dept_code":"D02","birthday":7425,"hired_at":1678958999999999},` +
+		`"source":{"version":"2.7.0","connector":"postgresql","name":"hr","ts_ms":1795334400000,"db":"hr","schema":"public","table":"emp","txId":571,"lsn":24023128},"op":"u","ts_ms":1795334400100}`)
+	found := map[mapper.Reference]string{{Lookup: "members", Key: "E1"}: "FSUID_TEST0001"}
+	b.SetBytes(int64(len(rec.Value)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := file.mapped.MapWith(rec, found); got[0].Event.Update.Len() != 3 {
+			b.Fatal(got[0])
 		}
 	}
 }

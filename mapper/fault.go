@@ -11,6 +11,10 @@ const (
 	Oversized    Reason = "oversized"     // the record is larger than the bound
 	InvalidEvent Reason = "invalid_event" // a required part is missing or wrong
 	InvalidField Reason = "invalid_field" // the value of a member field is wrong
+
+	UnresolvedReference Reason = "unresolved_reference" // a lookup found nothing
+	NeedsFetch          Reason = "needs_fetch"          // the event carries no values
+	Routed              Reason = "routed"               // a rule of the mapping says so
 )
 
 // A Fault is why an event was rejected. It names the place and what is wrong there,
@@ -39,7 +43,7 @@ func (f *Fault) Error() string {
 // Stage names the step that failed: decode or map.
 func (f *Fault) Stage() string {
 	switch f.Reason {
-	case InvalidField:
+	case InvalidField, UnresolvedReference, NeedsFetch, Routed:
 		return "map"
 	case Malformed, Oversized, InvalidEvent:
 		return "decode"

@@ -1,7 +1,6 @@
 package mapper
 
 import (
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -24,34 +23,35 @@ type Options struct {
 // A Mapping knows how one source writes its events. It is immutable and safe for
 // concurrent use.
 type Mapping struct {
+	name     string
 	options  Options
+	program  *program         // of a mapping file; nil for the canonical event, which is read in one pass
+	tables   map[string]Table // by the names of lookups
+	works    *sync.Pool       // of *work
+	file     func() *Mapping  // that says the same as the reader of the canonical event
 	order    order
 	names    map[string]crmapi.Field
 	rules    [crmapi.NumFields]rule
 	scanners *sync.Pool // of *scanner: decoders are expensive to make
 }
 
-// Builtin returns a mapping of the canonical event by name: canonical orders by
-// sequence, canonical-time by occurredAt.
-func Builtin(name string, opts Options) (*Mapping, error) {
-	switch name {
-	case "canonical":
-		return newMapping(opts, order{kind: bySequence}), nil
-	case "canonical-time":
-		return newMapping(opts, order{kind: byTime}), nil
-	}
-	return nil, fmt.Errorf("mapping %q is not built in; canonical and canonical-time are", name)
-}
-
 // newMapping assembles a mapping with the rules of the canonical event.
-func newMapping(opts Options, by order) *Mapping {
+func newMapping(name string, opts Options, by order) *Mapping {
 	m := &Mapping{
+		name:     name,
 		options:  opts,
 		order:    by,
 		names:    make(map[string]crmapi.Field, crmapi.NumFields),
 		rules:    canonicalRules(opts.Zone),
 		scanners: &sync.Pool{New: func() any { return new(scanner) }},
 	}
+	m.file = sync.OnceValue(func() *Mapping {
+		read, err := Parse(name, builtinFile(name), opts)
+		if err != nil {
+			panic("mapper: a built-in mapping is wrong: " + err.Error()) // cannot happen: a test reads them all
+		}
+		return read
+	})
 	for f := range crmapi.Field(crmapi.NumFields) {
 		m.names[f.String()] = f
 	}
@@ -61,9 +61,11 @@ func newMapping(opts Options, by order) *Mapping {
 // Map returns what the record says, one result for each employee in it and at least
 // one. It never panics, whatever the bytes are.
 func (m *Mapping) Map(rec Record) []Result {
-	if n, bound := rec.size(), m.options.MaxRecordBytes; bound > 0 && n > bound {
-		text := "has " + strconv.Itoa(n) + " bytes with its key; the bound is " + strconv.Itoa(bound)
-		return []Result{{Fault: whole(Oversized, -1, text)}}
+	if m.program != nil {
+		return m.MapWith(rec, nil)
+	}
+	if fault := m.oversized(rec); fault != nil {
+		return []Result{{Fault: fault}}
 	}
 	if problem := notJSON(rec.Value); problem != "" {
 		return []Result{{Fault: whole(Malformed, 0, problem)}}
@@ -78,4 +80,27 @@ func (m *Mapping) Map(rec Record) []Result {
 		return []Result{{Fault: fault}}
 	}
 	return []Result{m.event(&s.doc, rec)}
+}
+
+func (m *Mapping) oversized(rec Record) *Fault {
+	n, bound := rec.size(), m.options.MaxRecordBytes
+	if bound <= 0 || n <= bound {
+		return nil
+	}
+	return whole(Oversized, -1, "has "+strconv.Itoa(n)+" bytes with its key; the bound is "+strconv.Itoa(bound))
+}
+
+// work returns what it takes to map a record by a mapping file, and done takes it back.
+func (m *Mapping) work(rec Record) *work {
+	w, ok := m.works.Get().(*work)
+	if !ok {
+		w = newWork() // cannot happen
+	}
+	w.m, w.p, w.rec = m, m.program, rec
+	return w
+}
+
+func (m *Mapping) done(w *work) {
+	w.release()
+	m.works.Put(w)
 }

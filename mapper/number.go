@@ -95,6 +95,10 @@ func (l lexeme) integer() (n int64, problem string) {
 	default:
 		return 0, "is " + l.kind() + ", not an integer"
 	}
+	return parseInteger(digits)
+}
+
+func parseInteger(digits string) (n int64, problem string) {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
 		return 0, tooLarge

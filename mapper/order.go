@@ -91,9 +91,15 @@ func instant(l lexeme, recorded time.Time, maxAhead time.Duration) (digits, prob
 		return "", "is " + l.kind() + ", not an RFC 3339 time"
 	}
 	t, ok := parseRFC3339(l.text())
-	switch {
-	case !ok:
+	if !ok {
 		return "", "is not an RFC 3339 time"
+	}
+	return instantDigits(t, recorded, maxAhead)
+}
+
+// instantDigits turns a time into an order value.
+func instantDigits(t, recorded time.Time, maxAhead time.Duration) (digits, problem string) {
+	switch {
 	case t.Unix() < 0:
 		return "", "is before 1970"
 	case t.Unix() >= 1e10:

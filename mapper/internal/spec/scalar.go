@@ -1,0 +1,66 @@
+package spec
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func (d *decoder) text(n *yaml.Node, to *Text, tag reflect.StructTag) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || !knownTag(n) {
+		d.log.Add(at(n), "should be a text")
+		return
+	}
+	*to = Text{at(n), n.Value}
+	allowed := strings.Fields(tag.Get("enum"))
+	if len(allowed) > 0 && !slices.Contains(allowed, n.Value) {
+		d.log.Add(at(n), strconv.Quote(n.Value)+" should be one of "+strings.Join(allowed, ", ")+Hint(n.Value, allowed))
+	}
+}
+
+// knownTag refuses !!binary, tags of other programs and the merge key.
+func knownTag(n *yaml.Node) bool {
+	return slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null"}, n.ShortTag())
+}
+
+func (d *decoder) scalar(n *yaml.Node, to *Scalar) {
+	if n.Kind != yaml.ScalarNode || !knownTag(n) {
+		d.log.Add(at(n), "should be a plain value")
+		return
+	}
+	tag := n.ShortTag()
+	*to = Scalar{Pos: at(n), Value: n.Value, Null: tag == "!!null", Text: tag == "!!str"}
+}
+
+func (d *decoder) number(n *yaml.Node, to *Number) {
+	value, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil || value < 0 {
+		d.log.Add(at(n), "should be a whole number from 0")
+		return
+	}
+	*to = Number{at(n), value}
+}
+
+func (d *decoder) flag(n *yaml.Node, to *Flag) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+		d.log.Add(at(n), "should be true or false")
+		return
+	}
+	*to = Flag{at(n), strings.EqualFold(n.Value, "true")}
+}
+
+func (d *decoder) clear(n *yaml.Node, to *Clear) {
+	switch {
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		*to = Clear{at(n), ClearList}
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "":
+		*to = Clear{at(n), ClearText}
+	case n.Kind == yaml.ScalarNode && n.Value == ClearRefused:
+		*to = Clear{at(n), ClearRefused}
+	default:
+		d.log.Add(at(n), `should be "", [] or `+ClearRefused)
+	}
+}

@@ -1,0 +1,75 @@
+package mapper
+
+import (
+	"strings"
+
+	"membersync/mapper/internal/jsontree"
+)
+
+// A leaf is a value that is neither a list nor an object, its text unquoted. Numbers
+// stay text until their type is known.
+type leaf struct {
+	kind byte // the first byte of the JSON value: a quote, a digit or minus, t, f or n
+	s    string
+}
+
+// leafOf returns the leaf of a value that is none if it is a list, an object or absent.
+func leafOf(v jsontree.Value) (l leaf, ok bool) {
+	switch c := v.First(); c {
+	case 0, '[', '{':
+		return leaf{kind: c}, false
+	case '"':
+		return leaf{c, v.Text()}, true
+	default:
+		return leaf{c, string(v.Raw())}, true
+	}
+}
+
+func (l leaf) isText() bool   { return l.kind == '"' }
+func (l leaf) isNumber() bool { return l.kind == '-' || l.kind >= '0' && l.kind <= '9' }
+
+// what names the JSON type for the texts of faults.
+func (l leaf) what() string {
+	if l.kind == 0 {
+		return lexeme(nil).kind()
+	}
+	return lexeme{l.kind}.kind()
+}
+
+// integer reads a whole number given as a number, or as a text where that is exact.
+func (l leaf) integer() (n int64, problem string) {
+	switch {
+	case l.isNumber():
+		digits, problem := exactInteger(l.s, 19)
+		if problem != "" {
+			return 0, problem
+		}
+		return parseInteger(digits)
+	case l.isText() && isPlainInteger(l.s):
+		return parseInteger(l.s)
+	case l.isText():
+		return 0, notInteger
+	}
+	return 0, "is " + l.what() + ", not an integer"
+}
+
+// id reads an identifier: a text, which is kept as it is, or an exact integer.
+func (l leaf) id() (id, problem string) {
+	switch {
+	case l.isText():
+		id = l.s
+	case l.isNumber():
+		id, problem = exactInteger(l.s, maxIDDigits)
+	default:
+		problem = "is " + l.what() + ", not a text or an integer"
+	}
+	switch {
+	case problem != "":
+		return "", problem
+	case strings.TrimSpace(id) == "":
+		return "", "is empty"
+	case len(id) > maxID:
+		return "", "is longer than 1024 bytes"
+	}
+	return id, ""
+}

@@ -1,0 +1,98 @@
+package mapper
+
+import (
+	"membersync/mapper/internal/jsontree"
+	"membersync/mapper/internal/path"
+)
+
+// A masker knows which values of a record may be shown.
+type masker struct {
+	shown, hidden map[jsontree.Value]bool
+	inside        map[jsontree.Value]jsontree.Value // what a text holds, by the text
+}
+
+// Mask returns the record's value as JSON in which every value is masked, but for the
+// ids, the type, the operation, the order and what the mapping file calls public; not even
+// those where it calls them personal. Texts that the mapping unwraps are shown unwrapped. It
+// is nil for a value that cannot be read.
+func (m *Mapping) Mask(rec Record) []byte {
+	if m.program == nil {
+		return m.file().Mask(rec)
+	}
+	if m.oversized(rec) != nil {
+		return nil
+	}
+	w := m.work(rec)
+	defer m.done(w)
+	w.masks = &masker{shown: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{}, inside: map[jsontree.Value]jsontree.Value{}}
+	if fault := w.open(); fault != nil && w.root.Absent() {
+		return nil
+	}
+	for i := range w.parts {
+		w.markPart(&w.parts[i])
+	}
+	return w.masks.append(nil, w.root, false)
+}
+
+// markPart notes what may be shown of one employee's part.
+func (w *work) markPart(p *part) {
+	m := interpreter{w: w, p: w.p, part: p}
+	m.locate()
+	for _, s := range []*source{&w.p.eventID, &w.p.employeeID, &w.p.openUser} {
+		m.mark(w.masks.shown, s.from)
+		m.mark(w.masks.shown, s.concat)
+	}
+	m.mark(w.masks.shown, w.p.order.from)
+	for _, one := range []*path.Path{w.p.typ, w.p.op} {
+		if one != nil {
+			w.masks.shown[m.at(one)] = true
+		}
+	}
+	m.mark(w.masks.shown, w.p.public)
+	m.mark(w.masks.hidden, w.p.personal)
+}
+
+func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
+	for i := range paths {
+		in[m.at(&paths[i])] = true
+	}
+}
+
+// append appends a value; shown says whether the value around it is.
+func (k *masker) append(b []byte, v jsontree.Value, shown bool) []byte {
+	shown = (shown || k.shown[v]) && !k.hidden[v]
+	if inner, ok := k.inside[v]; ok {
+		v = inner
+		shown = (shown || k.shown[v]) && !k.hidden[v]
+	}
+	switch {
+	case v.IsObject():
+		return k.appendObject(b, v, shown)
+	case v.IsList():
+		return k.appendList(b, v, shown)
+	case shown, v.IsNull(), string(v.Raw()) == `""`:
+		return append(b, v.Raw()...)
+	}
+	return append(b, `"***"`...)
+}
+
+func (k *masker) appendObject(b []byte, v jsontree.Value, shown bool) []byte {
+	b = append(b, '{')
+	separator := ""
+	for name, member := range v.Members() {
+		b = append(append(b, separator...), jsontree.OfText(name, -1).Raw()...)
+		b = k.append(append(b, ':'), member, shown)
+		separator = ","
+	}
+	return append(b, '}')
+}
+
+func (k *masker) appendList(b []byte, v jsontree.Value, shown bool) []byte {
+	b = append(b, '[')
+	separator := ""
+	for entry := range v.Entries() {
+		b = k.append(append(b, separator...), entry, shown)
+		separator = ","
+	}
+	return append(b, ']')
+}

@@ -1,0 +1,235 @@
+package mapper
+
+import (
+	"slices"
+	"strings"
+
+	"membersync/mapper/internal/jsontree"
+	"membersync/mapper/internal/path"
+)
+
+// A stateRule says where old and new values stand.
+type stateRule struct {
+	after, before *path.Path
+	text          bool // they are JSON texts that hold JSON
+	holdsChanged  bool // before holds only what changed
+	noValues      Reason
+	changed       *path.Path
+	changedSplit  string
+	changedName   *path.Path
+	pairs         *pairRule
+}
+
+// A pairRule says where old and new values stand side by side.
+type pairRule struct {
+	from          path.Path
+	name, old, op *path.Path
+	new           path.Path
+	remove        []string
+}
+
+// states are the old and new values of one employee.
+type states struct {
+	after, before jsontree.Value
+	pairs         []pair
+	named         bool // changed lists the names of all fields that changed
+	changed       []string
+}
+
+// A pair is what happened to one field.
+type pair struct {
+	name     string
+	old, new jsontree.Value
+}
+
+// locate finds the objects with the old and the new values.
+func (m *interpreter) locate() {
+	rule := &m.p.states
+	m.before, m.after = m.at(rule.before), m.at(rule.after)
+	if rule.text {
+		m.before, m.after = m.unwrapped(m.before, rule.before), m.unwrapped(m.after, rule.after)
+	}
+}
+
+// unwrapped reads the JSON that a state holds as text.
+func (m *interpreter) unwrapped(v jsontree.Value, p *path.Path) jsontree.Value {
+	if !v.IsText() {
+		return v
+	}
+	inside, fault := m.w.within(v, false)
+	if fault != nil {
+		m.fail(InvalidEvent, p.Place(), fault.Offset, fault.Text)
+		return jsontree.Value{}
+	}
+	return inside
+}
+
+// readStates judges them as a whole. A null after with a before is a deletion.
+func (m *interpreter) readStates() {
+	rule := &m.p.states
+	if rule.pairs != nil {
+		m.readPairs(rule.pairs)
+		return
+	}
+	after, before := m.after, m.before
+	switch {
+	case !before.Absent() && !before.IsNull() && !before.IsObject():
+		m.fail(InvalidEvent, rule.before.Place(), before.Offset(), "is "+lexeme(before.Raw()).kind()+", not an object")
+	case after.Absent():
+		m.fail(rule.noValues, rule.after.Place(), -1, m.missing(rule.after))
+	case after.IsNull() && before.IsObject():
+		m.event.Ignored = "deletion"
+	case after.IsNull():
+		m.fail(rule.noValues, rule.after.Place(), after.Offset(), "is null, and there is no before")
+	case !after.IsObject():
+		m.fail(InvalidEvent, rule.after.Place(), after.Offset(), "is "+lexeme(after.Raw()).kind()+", not an object")
+	default:
+		m.states.after, m.states.before = after, before
+		m.readChanged()
+	}
+}
+
+// readChanged reads the names of the fields that changed. Without such a list, all that differ count.
+func (m *interpreter) readChanged() {
+	rule := &m.p.states
+	list := m.at(rule.changed)
+	switch {
+	case list.Absent() || list.IsNull():
+		return
+	case list.IsText() && rule.changedSplit != "":
+		m.states.named = true
+		for name := range strings.SplitSeq(list.Text(), rule.changedSplit) {
+			m.states.changed = append(m.states.changed, strings.TrimSpace(name))
+		}
+		return
+	case !list.IsList():
+		m.fail(InvalidEvent, rule.changed.Place(), list.Offset(), "is "+lexeme(list.Raw()).kind()+", not a list of names")
+		return
+	}
+	m.states.named = true
+	for entry := range list.Entries() {
+		if rule.changedName != nil {
+			entry = path.Walk(entry, rule.changedName.Steps, m.part.index)
+		}
+		if !entry.IsText() {
+			m.fail(InvalidEvent, rule.changed.Place(), list.Offset(), "has an entry that is no name")
+			return
+		}
+		m.states.changed = append(m.states.changed, entry.Text())
+	}
+}
+
+// readPairs reads old and new values that stand side by side.
+func (m *interpreter) readPairs(rule *pairRule) {
+	v := m.at(&rule.from)
+	switch {
+	case v.IsList() && rule.name != nil:
+		for entry := range v.Entries() {
+			name := path.Walk(entry, rule.name.Steps, m.part.index)
+			if !name.IsText() {
+				m.fail(InvalidEvent, rule.from.Place(), entry.Offset(), "has an entry without a name")
+				return
+			}
+			m.addPair(rule, name.Text(), entry)
+		}
+	case v.IsObject() && rule.name == nil:
+		for name, entry := range v.Members() {
+			m.addPair(rule, name, entry)
+		}
+	case v.Absent() || v.IsNull():
+		m.fail(m.p.states.noValues, rule.from.Place(), v.Offset(), "is missing")
+	default:
+		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "is "+lexeme(v.Raw()).kind()+", and the mapping says otherwise")
+	}
+}
+
+// addPair notes what happened to a field that the mapping reads.
+func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value) {
+	if !m.p.names[name] {
+		return
+	}
+	for _, p := range m.states.pairs {
+		if p.name == name {
+			m.fail(InvalidEvent, rule.from.Place(), entry.Offset(), "names a field twice")
+			return
+		}
+	}
+	p := pair{name: name, new: path.Walk(entry, rule.new.Steps, m.part.index)}
+	if rule.old != nil {
+		p.old = path.Walk(entry, rule.old.Steps, m.part.index)
+	}
+	if rule.op != nil && m.removes(rule, entry) {
+		p.new = jsontree.Null(int(entry.Offset()))
+	}
+	m.states.pairs = append(m.states.pairs, p)
+}
+
+func (m *interpreter) removes(rule *pairRule, entry jsontree.Value) bool {
+	op := path.Walk(entry, rule.op.Steps, m.part.index)
+	return op.IsText() && slices.Contains(rule.remove, op.Text())
+}
+
+// A side is one of the two states.
+type side uint8
+
+const (
+	newSide side = iota
+	oldSide
+)
+
+// value returns what a path means in a state. Problem is what kept it from being read.
+func (m *interpreter) value(s side, p *path.Path) (v jsontree.Value, problem string) {
+	switch {
+	case p.Root != path.Here && s == oldSide:
+		return v, "" // such a value has no old one
+	case p.Root != path.Here:
+		return m.find(p)
+	case m.p.states.pairs != nil:
+		return m.paired(s, p), ""
+	case s == oldSide:
+		return path.Walk(m.states.before, p.Steps, m.part.index), ""
+	}
+	return path.Walk(m.states.after, p.Steps, m.part.index), ""
+}
+
+func (m *interpreter) paired(s side, p *path.Path) jsontree.Value {
+	if p.Steps[0].Kind != path.Member {
+		return jsontree.Value{}
+	}
+	for i := range m.states.pairs {
+		if found := &m.states.pairs[i]; found.name == p.Steps[0].Name {
+			v := found.new
+			if s == oldSide {
+				v = found.old
+			}
+			if v.IsNull() {
+				return v
+			}
+			return path.Walk(v, p.Steps[1:], m.part.index)
+		}
+	}
+	return jsontree.Value{}
+}
+
+// considers reports whether a field may have changed by what the event itself says.
+func (m *interpreter) considers(rule *fieldRule) bool {
+	if m.states.named {
+		return m.isNamed(rule)
+	}
+	if !m.p.states.holdsChanged || !m.states.before.IsObject() {
+		return true
+	}
+	for i := range rule.paths {
+		if v, _ := m.value(oldSide, &rule.paths[i]); !v.Absent() || rule.paths[i].Root != path.Here {
+			return true
+		}
+	}
+	return rule.constant != nil
+}
+
+// isNamed reports whether the list of changes names the field.
+func (m *interpreter) isNamed(rule *fieldRule) bool {
+	return rule.constant != nil || slices.ContainsFunc(m.states.changed, func(name string) bool {
+		return slices.Contains(rule.changedAs, name)
+	})
+}

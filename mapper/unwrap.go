@@ -1,0 +1,193 @@
+package mapper
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"membersync/mapper/internal/jsontree"
+	"membersync/mapper/internal/path"
+)
+
+// An unwrapStep is one step from a value to a value within it.
+type unwrapStep struct {
+	kind     stepKind
+	path     path.Path
+	optional bool
+}
+
+type stepKind uint8
+
+const (
+	goTo stepKind = iota
+	fromText
+	fromBase64
+)
+
+// open finds the employees' parts of the record. A fault is one of the record as a whole.
+func (w *work) open() *Fault {
+	value := w.rec.Value
+	if w.p.registry {
+		n := framing(value)
+		if n == 0 && !w.p.registryOptional && value != nil {
+			return whole(Malformed, 0, "does not begin with schema-registry framing")
+		}
+		value = value[n:]
+	}
+	if problem := notJSON(value); problem != "" {
+		return whole(Malformed, 0, problem)
+	}
+	root, err := w.tree.Read(value, len(w.rec.Value)-len(value))
+	if err != nil {
+		return w.malformed(err)
+	}
+	w.root = root
+	root, fault := w.steps(w.p.unwrap, root)
+	if fault != nil {
+		fault.Whole = true
+		return fault
+	}
+	return w.documents(root)
+}
+
+// framing returns the length of the schema registry's framing, 0 if there is none.
+func framing(value []byte) int {
+	switch {
+	case len(value) > 5 && value[0] == 0:
+		return 5
+	case len(value) > 17 && value[0] == 1:
+		return 17
+	}
+	return 0
+}
+
+// malformed words an error of the tree, with as much of its place as consists of
+// names that the mapping mentions.
+func (w *work) malformed(err error) *Fault {
+	wrong, ok := errors.AsType[*jsontree.Error](err)
+	if !ok {
+		return whole(Malformed, -1, "is not valid JSON") // cannot happen
+	}
+	fault := whole(Malformed, int64(wrong.Offset), wrong.Error())
+	place, complete := w.knownPath(wrong.Pointer)
+	fault.Path = place
+	if wrong.Problem == jsontree.Duplicate && complete {
+		fault.Text = "occurs twice"
+	}
+	return fault
+}
+
+func (w *work) knownPath(pointer jsontext.Pointer) (place string, complete bool) {
+	for name := range pointer.Tokens() {
+		if !w.p.names[name] {
+			return place, false
+		}
+		place = strings.TrimPrefix(place+"."+name, ".")
+	}
+	return place, true
+}
+
+// steps goes from v along the steps.
+func (w *work) steps(steps []unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
+	for i := range steps {
+		to, fault := w.step(&steps[i], v)
+		if fault != nil {
+			return v, fault
+		}
+		v = to
+	}
+	return v, nil
+}
+
+func (w *work) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
+	switch {
+	case s.kind == goTo:
+		to := path.Walk(v, s.path.Steps, 0)
+		if !to.Absent() {
+			return to, nil
+		}
+		if s.optional {
+			return v, nil
+		}
+		return v, &Fault{Reason: InvalidEvent, Path: s.path.Place(), Text: "is missing", Offset: -1}
+	case !v.IsText() && s.optional:
+		return v, nil
+	case !v.IsText():
+		text := "is " + lexeme(v.Raw()).kind() + ", not a text that holds JSON"
+		return v, &Fault{Reason: Malformed, Whole: true, Text: text, Offset: v.Offset()}
+	}
+	return w.within(v, s.kind == fromBase64)
+}
+
+// within reads the JSON that a JSON text holds.
+func (w *work) within(v jsontree.Value, isBase64 bool) (jsontree.Value, *Fault) {
+	content, at := []byte(v.Text()), int(v.Offset())
+	if isBase64 {
+		decoded, err := base64.StdEncoding.AppendDecode(nil, content)
+		if err != nil {
+			return v, whole(Malformed, int64(at), "is a text that is not base64")
+		}
+		content = decoded
+	}
+	inside, err := w.another().ReadInner(content, at)
+	if err == nil {
+		if w.masks != nil {
+			w.masks.inside[v] = inside
+		}
+		return inside, nil
+	}
+	fault := w.malformed(err)
+	fault.Text = "holds a text that " + fault.Text
+	return v, fault
+}
+
+// documents takes the documents from the envelope, and the employees from them.
+func (w *work) documents(root jsontree.Value) *Fault {
+	if w.p.kind == cloudEvents {
+		return w.cloudEvents(root)
+	}
+	doc := root
+	if w.p.kind == debezium || w.p.kind == debeziumFlat {
+		doc = connectPayload(root)
+		if doc.IsNull() {
+			return whole(Malformed, root.Offset(), "holds a null payload (a tombstone)")
+		}
+	}
+	doc, fault := w.steps(w.p.then, doc)
+	if fault != nil {
+		fault.Whole = true
+		return fault
+	}
+	return w.employees(part{event: doc})
+}
+
+// employees appends the parts of the employees in one document.
+func (w *work) employees(p part) *Fault {
+	if w.p.list == nil {
+		if !p.event.IsObject() {
+			return whole(Malformed, p.event.Offset(), "is "+lexeme(p.event.Raw()).kind()+", not an object")
+		}
+		p.item = p.event
+		w.parts = append(w.parts, p)
+		return nil
+	}
+	list := path.Walk(p.event, w.p.list.Steps, 0)
+	if !list.IsList() { // a route may know what to do with it
+		text := "is " + lexeme(list.Raw()).kind() + ", not a list"
+		p.fault = &Fault{Reason: InvalidEvent, Whole: true, Path: w.p.list.Place(), Text: text, Offset: list.Offset()}
+		w.parts = append(w.parts, p)
+		return nil
+	}
+	index := 0
+	for item := range list.Entries() {
+		if len(w.parts) > maxEmployees {
+			return nil // refused as a whole by the caller
+		}
+		p.item, p.index = item, index
+		w.parts = append(w.parts, p)
+		index++
+	}
+	return nil
+}
