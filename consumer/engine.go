@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"membersync/consumer/gate"
@@ -18,6 +19,9 @@ import (
 // need the CRM, so they do not wait for it.
 const letterSlots = 8
 
+// letterRetry is when a letter's way is tried again that Redis stopped.
+const letterRetry = time.Second
+
 // An engine runs lanes: as many at once as there are call slots, one batch of each,
 // while the gate is open. It owns the account of every event in memory.
 type engine struct {
@@ -28,6 +32,8 @@ type engine struct {
 	slots chan struct{} // one for each call in flight
 	runs  sync.WaitGroup
 
+	redisDown atomic.Bool // follows the gate's cause, for a look without the lock
+
 	mu          sync.Mutex // guards everything below, and the partitions' accounts
 	lanes       *queue     // of members
 	letters     *queue     // of records and events without a member
@@ -37,6 +43,7 @@ type engine struct {
 	gate        gate.Gate
 	health      *health.Monitor[dedupe.Member]
 	spare       permit
+	turn        int // of the members' lanes
 	gathering   gathering
 	oversight   oversight
 	guard       *storm.Guard
@@ -173,7 +180,7 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 // runs more than there are slots acquire their members meanwhile; those that have made their
 // call are bounded too, or a slow Redis would let them pile up.
 func (e *engine) hasRoom() bool {
-	ahead := e.cfg.Concurrency / 4
+	ahead := e.cfg.Concurrency / 2
 	return e.busy < e.cfg.Concurrency+ahead && e.closing < e.cfg.Concurrency
 }
 
@@ -189,13 +196,28 @@ func (e *engine) takeOpen(now time.Time) *run {
 	if !a.Open {
 		return nil
 	}
-	r := e.take(now, e.lanes)
+	r := e.takeMember(now, a.Probe)
 	r.probe = a.Probe
 	if r.probe {
 		e.probes++
 	}
 	return r
 }
+
+// takeMember takes a lane, mostly one that has not failed. Those that have come back from their backoff, many at once,
+// would otherwise go first each time: the probes of a CRM that fails for a part of its members would all meet that part, and most
+// of the calls after a pause too.
+func (e *engine) takeMember(now time.Time, probe bool) *run {
+	e.turn++
+	if probe || e.turn%3 != 0 {
+		if l, batch := e.lanes.TakeIf(now, unfailed, choose); l != nil {
+			return e.began(e.lanes, l, batch)
+		}
+	}
+	return e.take(now, e.lanes)
+}
+
+func unfailed(l *lane) bool { return l.State.backoff == nil }
 
 // takeLetter takes a record or an event without a member. It needs no call, so only a storm holds it.
 func (e *engine) takeLetter(now time.Time) *run {
@@ -227,6 +249,9 @@ func (e *engine) began(q *queue, l *lane, batch []*event) *run {
 // execute carries a run out and settles its account.
 func (e *engine) execute(ctx context.Context, r *run) {
 	v := e.process(ctx, r)
+	if r.queue == e.letters && v.wait == 0 {
+		v.wait = letterRetry // for what did not end: no pause holds this queue
+	}
 	for _, end := range v.ended {
 		e.report(ctx, end)
 	}

@@ -60,10 +60,11 @@ type trials struct {
 	last     *crmapi.Error // what the latest said
 }
 
-// A laneKey is a member, or a single record or event that has none because it could not be read.
+// A laneKey is a member, or a single record or event that has none because it could not be read. That one
+// is a member of its own in Redis, for its done mark.
 type laneKey struct {
 	member dedupe.Member
-	alone  string
+	alone  string // empty: a member
 }
 
 // A laneState is what a lane remembers between its runs.

@@ -150,53 +150,81 @@ func (e *engine) condemn(ctx context.Context, r *run, w *work, j judgement, even
 }
 
 // bury writes the dead letters of doomed events, then marks the events done. Nothing is finished
-// before its letter is acknowledged. A nil w means that no lease is held.
+// before its letter and its mark are acknowledged. A nil w means that no lease is held: then a mark may be there already.
 func (e *engine) bury(ctx context.Context, r *run, events []*event, w *work) verdict {
 	if events = e.sift(ctx, events); len(events) == 0 {
 		return e.holdBack(ctx, w)
+	}
+	var v verdict
+	if w == nil {
+		var grant dedupe.Grant
+		if w, grant, v = e.lease(ctx, r.lane, graves(events)); w == nil {
+			return v
+		}
+		if events, v.ended = unmarked(events, grant); len(events) == 0 {
+			e.release(ctx, w)
+			return v
+		}
 	}
 	for _, ev := range events {
 		if ev.doom.written {
 			continue
 		}
 		if err := e.parts.Letters.Write(ctx, ev.letter(e.cfg)); err != nil {
-			return e.letterFailed(ctx, r, w, err)
+			v.wait = e.letterFailed(ctx, r, w, err)
+			return v
 		}
 		ev.doom.written = true
 	}
 	e.letterWritten(ctx)
-	if r.lane.Key.alone == "" {
-		if v, marked := e.mark(ctx, r, events, w); !marked {
-			return v
-		}
+	if !e.mark(ctx, events, w) {
+		return v
 	}
-	v := verdict{}
 	for _, ev := range events {
 		v.ended = append(v.ended, ending{event: ev, outcome: DeadLettered})
 	}
-	if w != nil && w.unanswered {
+	if w.unanswered {
 		v.wait = e.leaseLeft(w)
 	}
 	return v
 }
 
-// mark notes in Redis that the events are dead-lettered, so that a further delivery of one is a duplicate.
-func (e *engine) mark(ctx context.Context, r *run, events []*event, w *work) (verdict, bool) {
-	if w == nil {
-		var v verdict
-		if w, _, v = e.lease(ctx, r.lane, events); w == nil {
-			return v, false
+// graves ask for the marks of doomed events, and for none of their fields.
+func graves(events []*event) []dedupe.Event {
+	asked := make([]dedupe.Event, len(events))
+	for i, ev := range events {
+		asked[i] = dedupe.Event{ID: ev.id, Version: "0"}
+	}
+	return asked
+}
+
+// unmarked are the events without a done mark. The others have ended: in this process, if their letters are written.
+func unmarked(events []*event, grant dedupe.Grant) (left []*event, ended []ending) {
+	for i, ev := range events {
+		switch {
+		case !grant.Events[i].Done:
+			left = append(left, ev)
+		case ev.doom.written:
+			ended = append(ended, ending{event: ev, outcome: DeadLettered})
+		default:
+			ended = append(ended, ending{event: ev, outcome: Duplicate})
 		}
 	}
+	return left, ended
+}
+
+// mark notes in Redis that the events are dead-lettered, so that a further delivery of one is a duplicate. It reports
+// false if that is not known: then it is tried again under another lease.
+func (e *engine) mark(ctx context.Context, events []*event, w *work) bool {
 	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered}
 	for _, ev := range events {
 		c.Done = append(c.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(DeadLettered)})
 	}
 	late, err := e.parts.Store.Complete(ctx, c)
 	if err != nil {
-		return e.redisFailed(ctx, "complete", err), false
+		e.redisFailed(ctx, "complete", err)
 	}
-	return verdict{}, !late // late: mark it under a lease of its own
+	return err == nil && !late
 }
 
 func (w *work) notStale() []*event {
@@ -258,15 +286,15 @@ func (e *engine) release(ctx context.Context, w *work) {
 	}
 }
 
-func (e *engine) letterFailed(ctx context.Context, r *run, w *work, err error) verdict {
-	if w != nil && !w.unanswered {
+func (e *engine) letterFailed(ctx context.Context, r *run, w *work, err error) time.Duration {
+	if !w.unanswered {
 		e.release(ctx, w)
 	}
 	if e.lettersFail(true) {
 		e.log.LogAttrs(ctx, slog.LevelError, "dead letter not written; its record is not committed", errAttr(err),
 			slog.Bool("too_large", errors.Is(err, dlq.ErrTooLarge)))
 	}
-	return verdict{wait: min(e.backoff(r.lane, err), letterBackoff)}
+	return min(e.backoff(r.lane, err), letterBackoff)
 }
 
 func (e *engine) letterWritten(ctx context.Context) {

@@ -44,7 +44,9 @@ func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) err
 		ev.doom = &doom{
 			reason: dlq.Reason(res.Fault.Reason), text: res.Fault.Error(), whole: res.Fault.Whole, at: time.Now(),
 		}
-		ev.key.alone = fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
+		alone := fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
+		ev.key = laneKey{member: dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, "\x00"+alone), alone: alone} // no member's id begins so
+		ev.id = recordID(rec, res.Event)
 	case res.Event.Ignored != "":
 		s.engine.report(ctx, ending{event: ev, outcome: Ignored})
 		s.engine.settleAlone(ev)
@@ -63,9 +65,13 @@ func memberKey(cfg *Config, ev mapper.Event) laneKey {
 // eventID identifies an event by what its source says, or by where it stands if the source says nothing.
 func eventID(rec *record, ev mapper.Event) dedupe.EventID {
 	if ev.ID == "" {
-		return dedupe.NewRecordID(rec.part.topic, rec.part.id, rec.src.Offset, rec.src.Time.UnixMilli(), ev.Index)
+		return recordID(rec, ev)
 	}
 	return dedupe.NewEventID(rec.part.topic, ev.ID, ev.Index, ev.Order)
+}
+
+func recordID(rec *record, ev mapper.Event) dedupe.EventID {
+	return dedupe.NewRecordID(rec.part.topic, rec.part.id, rec.src.Offset, rec.src.Time.UnixMilli(), ev.Index)
 }
 
 func (e *engine) begin(rec *record) {

@@ -57,16 +57,19 @@ func contract() []string {
 		row, _ := crmapi.Table{}.Lookup(code)
 		add("crm_calls_total", label("class", row.Class), label("code", code))
 	}
-	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_operator", "redis", "kafka", "dlq"} {
+	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_operator", "redis", "kafka", "dlq", "storm", "pause"} {
 		add("paused", label("cause", cause))
 	}
 	for _, result := range []string{"ok", "failed", "fenced"} {
 		add("commits_total", label("result", result))
 	}
 	add("event_latency_seconds", label("path", "live"))
+	for _, op := range []string{"acquire", "complete", "permit", "other"} {
+		add("redis_duration_seconds", label("op", op))
+	}
 	for _, name := range []string{
 		"crm_call_duration_seconds", "crm_call_events", "crm_calls_in_flight", "calls_saved_total", "rebalances_total",
-		"gap_records_total", "late_calls_total", "last_success_timestamp_seconds",
+		"gap_records_total", "late_calls_total", "last_success_timestamp_seconds", "reused_event_ids_total", "state_lost",
 	} {
 		add(name)
 	}
@@ -90,11 +93,12 @@ func TestMetricsOfAService(t *testing.T) {
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Brokers = []string{"127.0.0.1:1"} })
 	own := []string{
 		`membersync_breaker_state{state="closed"} 1`, `membersync_breaker_state{state="half_open"} 0`,
-		`membersync_breaker_state{state="open"} 0`, `membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
+		`membersync_breaker_state{state="open"} 0`, `membersync_crm_throttled_seconds_total{} 0`, `membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
 	}
 	var got []string
 	for _, s := range series(t, inst.registry) {
-		if !slices.Contains(contract(), s) && !strings.HasPrefix(s, `membersync_paused{cause="kafka"}`) {
+		if !slices.Contains(contract(), s) && !strings.HasPrefix(s, `membersync_paused{cause="kafka"}`) &&
+			!strings.HasPrefix(s, `membersync_redis_duration_seconds{op="other"}`) {
 			got = append(got, s)
 		}
 	}

@@ -121,6 +121,9 @@ func (e *engine) pause(ctx context.Context, c gate.Cause, floor time.Duration) {
 	now := time.Now()
 	e.mu.Lock()
 	fresh := e.gate.Close(now, c, floor)
+	if c == gate.Redis {
+		e.redisDown.Store(true)
+	}
 	e.health.SetPaused(now, true)
 	e.mu.Unlock()
 	if fresh {
@@ -130,7 +133,11 @@ func (e *engine) pause(ctx context.Context, c gate.Cause, floor time.Duration) {
 
 // redisWorks ends the pause for Redis.
 func (e *engine) redisWorks(ctx context.Context) {
+	if !e.redisDown.Load() { // as nearly always, and this is asked after every answer
+		return
+	}
 	e.mu.Lock()
+	e.redisDown.Store(false)
 	was := e.gate.Open(gate.Redis)
 	if was {
 		e.health.SetPaused(time.Now(), len(e.gate.Causes()) > 0)

@@ -55,7 +55,7 @@ func (e *engine) process(ctx context.Context, r *run) verdict {
 
 // acquire takes the member's lease, and finds out what of the fold is left to send.
 func (e *engine) acquire(ctx context.Context, r *run) verdict {
-	w, grant, wait := e.lease(ctx, r.lane, r.batch)
+	w, grant, wait := e.lease(ctx, r.lane, storeEvents(r.batch))
 	if w == nil {
 		return wait
 	}
@@ -76,16 +76,16 @@ func (e *engine) acquire(ctx context.Context, r *run) verdict {
 // lease asks for the lease of the lane's member; without it, the work is nil and
 // the verdict says when to ask again. An answer that was lost may have taken the lease, so the
 // next try asks under the same token, which gets the same answer.
-func (e *engine) lease(ctx context.Context, l *lane, batch []*event) (*work, dedupe.Grant, verdict) {
+func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*work, dedupe.Grant, verdict) {
 	if l.State.token == "" {
 		l.State.token = dedupe.NewToken()
 	}
 	w := &work{member: l.Key.member, token: l.State.token, leased: time.Now()}
 	grant, err := e.parts.Store.Acquire(ctx, dedupe.AcquireRequest{
-		Member: w.member, Token: w.token, Events: storeEvents(batch),
+		Member: w.member, Token: w.token, Events: events,
 	})
 	if err != nil {
-		l.State.limit = (len(batch) + 1) / 2 // perhaps it was too much for Redis in the time that it has
+		l.State.limit = (len(events) + 1) / 2 // perhaps it was too much for Redis in the time that it has
 		return nil, grant, e.redisFailed(ctx, "acquire", err)
 	}
 	e.redisWorks(ctx)

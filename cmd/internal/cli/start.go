@@ -19,7 +19,7 @@ import (
 const (
 	startTimeout    = 15 * time.Second // of one attempt to reach something
 	startFirstWait  = 500 * time.Millisecond
-	startLargeWait  = 15 * time.Second
+	startLargeWait  = 2 * time.Second // what is asked is cheap, and a restart in an outage must not prolong it
 	startMultiplier = 2
 )
 
