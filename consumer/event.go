@@ -34,6 +34,7 @@ type event struct {
 	id     dedupe.EventID
 	doom   *doom // not nil: it will be dead-lettered
 	trials trials
+	reused bool // its id was seen with another order value
 
 	// Of the storm guard, always under the engine's lock.
 	counted bool // the guard has been told of its end

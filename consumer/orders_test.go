@@ -1,10 +1,12 @@
 package consumer_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -102,4 +104,21 @@ func TestShutdownWaitsForACompletion(t *testing.T) {
 	r.start()
 	r.settled()
 	r.wantCalls(2)
+}
+
+// The same id with another order value is another event, and is counted: somebody numbers events anew.
+func TestReusedIDsAreCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start()
+	for sequence := 1; sequence <= 3; sequence++ {
+		r.produce(r.event("the same id", 1, sequence, fields{"position": fmt.Sprint(sequence)}))
+		r.settled()
+	}
+	r.produce(r.event("the same id", 1, 3, fields{"position": "3"})) // a duplicate is no reuse
+	r.settled()
+	r.wantOutcomes("the same id", consumer.Applied, consumer.Applied, consumer.Applied, consumer.Duplicate)
+	if n := r.metric(inst, "membersync_reused_event_ids_total"); n != 2 {
+		t.Errorf("%v reused ids, want 2", n)
+	}
 }

@@ -29,6 +29,9 @@ func (e *engine) report(ctx context.Context, end ending) {
 		e.parts.Metrics.deadLetter(reason)
 	}
 	e.parts.Metrics.ended(end.outcome, time.Since(src.Time))
+	if ev.reused {
+		e.parts.Metrics.reusedIDs.Inc()
+	}
 	e.parts.Observer.Ended(Ended{
 		Topic: p.topic, Partition: p.id, Offset: src.Offset,
 		Event: ev.mapped, Outcome: end.outcome, Reason: reason, LeftOut: end.leftOut,

@@ -187,6 +187,7 @@ func (w *work) resolve(batch []*event, grant dedupe.Grant) (ended []ending) {
 			continue
 		}
 		w.events = append(w.events, ev)
+		ev.reused = grant.Events[i].Reused
 		if grant.Stale[i] {
 			w.stale = append(w.stale, ev)
 		}

@@ -18,7 +18,7 @@ func redisTests() map[string]func(*scene) {
 
 // state counts the keys of members in a server's first database.
 func state(redis *miniredis.Miniredis, prefix string) int {
-	return len(slices.DeleteFunc(redis.Keys(), func(key string) bool { return !strings.HasPrefix(key, prefix+":{") }))
+	return len(slices.DeleteFunc(redis.Keys(), func(key string) bool { return !strings.HasPrefix(key, prefix+":") }))
 }
 
 // The state is kept in the server and the database named.
