@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,6 +14,8 @@ import (
 	"membersync/consumer"
 	"membersync/dedupe"
 )
+
+var errServed = errors.New("the service has ended")
 
 func runCommand() command {
 	return command{
@@ -80,6 +83,11 @@ func (r *running) all(ctx context.Context, serve service) (err error) {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	watch, stop := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { r.parts.Mapping.Watch(watch, r.parts.Logger) })
+	defer watcher.Wait()
+	defer stop(errServed)
 	return serve(ctx, r)
 }
 

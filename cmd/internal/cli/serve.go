@@ -41,6 +41,9 @@ func (r *running) consumerParts() consumer.Parts {
 		CRM: r.parts.CRM, Letters: r.parts.Letters, Overseer: r.parts.Store, Observer: r.observer,
 		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
+	if r.parts.Hashes != nil {
+		p.Lookups = r.parts.Hashes
+	}
 	used := func() float64 { return 0 } // where there is no limit
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {
 		p.Limiter, used = limiter, limiter.Used

@@ -129,7 +129,7 @@ func crmSettings() []setting {
 func mappingSettings() []setting {
 	return []setting{
 		row("mapping", "canonical", kind[string]{nonEmpty, "the name of a built-in mapping or the path of a file"},
-			func(c *Config) *string { return &c.Mapping }, "from events to updates: canonical or canonical-time").forMapping(),
+			func(c *Config) *string { return &c.Mapping }, "from events to updates; built in are canonical, canonical-time, cloudevents and debezium").forMapping(),
 		row("timezone", "", kind[*time.Location]{optionalZone, "a zone such as Asia/Shanghai"},
 			func(c *Config) **time.Location { return &c.Timezone }, "of dates without one; empty: such a date is invalid_field").forMapping(),
 	}
