@@ -23,7 +23,7 @@ func (in *invocation) explain(explanations []mapper.Explanation) int {
 
 func (in *invocation) printExplanation(e mapper.Explanation) error {
 	if in.output == outputJSON {
-		line, err := explanationJSON(e)
+		line, err := in.explanationJSON(e)
 		if err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ type (
 	}
 )
 
-func explanationJSON(e mapper.Explanation) ([]byte, error) {
+func (in *invocation) explanationJSON(e mapper.Explanation) ([]byte, error) {
 	told := explainedJSON{Parts: []partJSON{}, Fields: []fieldJSON{}}
 	for _, p := range e.Parts {
 		told.Parts = append(told.Parts, partJSON{p.Name, p.Path, p.Value, p.Reason})
@@ -112,7 +112,7 @@ func explanationJSON(e mapper.Explanation) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := e.Result.AppendMapJSON(nil)
+	line := in.resultJSON(e.Result)
 	line = append(line[:len(line)-1], `,"explain":`...)
 	return append(append(line, explained...), '}'), nil
 }

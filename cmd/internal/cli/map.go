@@ -91,6 +91,10 @@ func (in *invocation) mapMessage() int {
 		return exitUsage
 	}
 	mapping := live.Now()
+	if in.object, err = wiring.Object(cfg.CRM, live); err != nil {
+		in.complain(err.Error())
+		return exitUsage
+	}
 	value, err := in.read()
 	if err != nil {
 		in.complain(err.Error())
@@ -151,7 +155,7 @@ func mapStatus(results []mapper.Result) int {
 func (in *invocation) printResults(results []mapper.Result) error {
 	if in.output == outputJSON {
 		for _, r := range results {
-			if _, err := in.Stdout.Write(append(r.AppendMapJSON(nil), '\n')); err != nil {
+			if _, err := in.Stdout.Write(append(in.resultJSON(r), '\n')); err != nil {
 				return err
 			}
 		}
@@ -160,7 +164,7 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	w := tabwriter.NewWriter(in.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "INDEX\tEMPLOYEE\tEVENT\tOUTCOME\tDETAIL")
 	for _, r := range results {
-		outcome, detail := describe(r)
+		outcome, detail := in.describe(r)
 		index := strconv.Itoa(r.Event.Index)
 		if r.Fault != nil && r.Fault.Whole {
 			index = "-"
@@ -170,7 +174,17 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	return w.Flush() // a stdout that failed above fails here too
 }
 
-func describe(r mapper.Result) (outcome, detail string) {
+// resultJSON is the json form of a result. With the object API it has object_data beside user.
+func (in *invocation) resultJSON(r mapper.Result) []byte {
+	line := r.AppendMapJSON(nil)
+	if in.object == nil || r.Fault != nil || r.Event.Ignored != "" || r.Event.Update.Len() == 0 {
+		return line
+	}
+	line = append(line[:len(line)-1], `,"object_data":`...)
+	return append(in.object.AppendJSON(line, r.Event.Update), '}')
+}
+
+func (in *invocation) describe(r mapper.Result) (outcome, detail string) {
 	switch {
 	case r.Fault != nil:
 		return "rejected", r.Fault.Error()
@@ -178,6 +192,8 @@ func describe(r mapper.Result) (outcome, detail string) {
 		return "ignored", r.Event.Ignored
 	case r.Event.Update.Len() == 0:
 		return "unchanged", ""
+	case in.object != nil:
+		return "update", string(in.object.AppendJSON(nil, r.Event.Update))
 	default:
 		return "update", string(r.Event.Update.AppendJSON(nil))
 	}

@@ -109,6 +109,26 @@ func TestMapExplainsInJSON(t *testing.T) {
 	}
 }
 
+// With the object API, what would be sent is object_data; a mapping whose fields have no names there is refused.
+func TestMapForTheObjectAPI(t *testing.T) {
+	t.Parallel()
+	const object = `{"dataObjectApiName":"PersonnelObj","_id":"FSUID_TEST0001","main_department":["1000"]}`
+	for output, want := range map[string]string{"table": "update   " + object, "json": `"mainDepartmentId":1000},"object_data":` + object + "}"} {
+		r := newRig()
+		withMapping(r)
+		status := r.run(t, "map", "--mapping=maps/hr.yaml", "--lookup=members:E1=FSUID_TEST0001", "--crm-api=object", "--crm-object-fields=position:title", "-o", output)
+		if status != exitDone || !strings.Contains(r.out.String(), want) {
+			t.Errorf("status %d, %s%s", status, r.out, r.errs)
+		}
+	}
+	r := newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--mapping=maps/hr.yaml", "--crm-api=object"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "", "membersync map: crm.object_fields lacks names in the object API for fields of the mapping: position\n")
+}
+
 // Built-in mappings are taken by name, and explain too.
 func TestMapBuiltins(t *testing.T) {
 	t.Parallel()

@@ -135,9 +135,14 @@ func (p *Parts) addCRM(cfg config.Config, service bool) error {
 	if err := p.addToken(cfg.CRM, base, service); err != nil {
 		return err
 	}
+	object, err := Object(cfg.CRM, p.Mapping)
+	if err != nil {
+		return err
+	}
 	p.CRM, err = crmapi.New(crmapi.Config{
 		BaseURL:  base,
 		Path:     cfg.CRM.Path,
+		Object:   object,
 		CorpID:   cfg.CRM.CorpID,
 		Timeout:  cfg.CRM.Timeout,
 		Token:    p.Token,
