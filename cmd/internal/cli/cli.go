@@ -108,6 +108,7 @@ type invocation struct {
 	faults   []config.Fault // of the command line
 	output   string
 	message  message        // of map
+	dryRun   dryRun         // of run
 	object   *crmapi.Object // the form of updates in map; nil: the user object
 }
 

@@ -17,7 +17,11 @@ type service func(ctx context.Context, r *running) error
 // serve hands the parts to the consumer and runs it.
 func serve(ctx context.Context, r *running) error {
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s := consumer.New(r.consumerConfig(), r.consumerParts())
+	cfg, parts := r.consumerConfig(), r.consumerParts()
+	if r.dry != nil {
+		r.doNothing(&cfg, &parts)
+	}
+	s := consumer.New(cfg, parts)
 	r.board.hand(s)
 	return s.Run(ctx)
 }

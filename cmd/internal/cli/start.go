@@ -37,6 +37,9 @@ func (e *refusedError) Unwrap() error { return e.err }
 // start waits until Redis and Kafka are there. The CRM is not waited for: the service
 // pauses by itself while that is away.
 func (r *running) start(ctx context.Context) error {
+	if r.dry != nil {
+		return r.startDry(ctx)
+	}
 	if err := r.await(ctx, "redis", r.startRedis); err != nil {
 		return err
 	}
