@@ -6,20 +6,24 @@ type Reason string
 
 // The reasons. Each has a heading in RUNBOOK.md.
 const (
-	ReasonMalformed        Reason = "malformed"         // the bytes are not an event
-	ReasonOversized        Reason = "oversized"         // the record is larger than the configured bound
-	ReasonInvalidEvent     Reason = "invalid_event"     // a required part is missing or wrong
-	ReasonInvalidField     Reason = "invalid_field"     // a member field's value breaks a rule
-	ReasonCRMNotFound      Reason = "crm_not_found"     // the CRM does not know the member
-	ReasonCRMInvalid       Reason = "crm_invalid"       // the CRM calls a value invalid
-	ReasonCRMRejected      Reason = "crm_rejected"      // any other final refusal by the CRM
-	ReasonRetriesExhausted Reason = "retries_exhausted" // the retry budget is used up
+	ReasonMalformed        Reason = "malformed"            // the bytes are not an event
+	ReasonOversized        Reason = "oversized"            // the record is larger than the configured bound
+	ReasonInvalidEvent     Reason = "invalid_event"        // a required part is missing or wrong
+	ReasonInvalidField     Reason = "invalid_field"        // a member field's value breaks a rule
+	ReasonUnresolved       Reason = "unresolved_reference" // a lookup found nothing
+	ReasonNeedsFetch       Reason = "needs_fetch"          // the event carries no values
+	ReasonRouted           Reason = "routed"               // a rule of the mapping says so
+	ReasonCRMNotFound      Reason = "crm_not_found"        // the CRM does not know the member
+	ReasonCRMInvalid       Reason = "crm_invalid"          // the CRM calls a value invalid
+	ReasonCRMRejected      Reason = "crm_rejected"         // any other final refusal by the CRM
+	ReasonRetriesExhausted Reason = "retries_exhausted"    // the retry budget is used up
 )
 
 // Reasons returns every reason, in the order of the stages.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidField,
+		ReasonMalformed, ReasonOversized, ReasonInvalidEvent,
+		ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted,
 		ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted,
 	}
 }
@@ -30,7 +34,7 @@ func (r Reason) Stage() Stage {
 	switch r {
 	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent:
 		return StageDecode
-	case ReasonInvalidField:
+	case ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted:
 		return StageMap
 	case ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted:
 		return StageUpdate
