@@ -61,7 +61,7 @@ func TestStateDoesNotDependOnTheOrder(t *testing.T) {
 			return said(a, rapid.IntRange(0, 3).Draw(t, "number"), result)
 		})
 		all := rapid.SliceOfN(record, 0, 8).Draw(t, "records")
-		death := int32(rapid.IntRange(0, 3).Draw(t, "death"))
+		death := rapid.Int32Range(0, 3).Draw(t, "death")
 		var straight, shuffled fate
 		for _, a := range all {
 			straight.add(a)

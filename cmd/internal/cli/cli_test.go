@@ -15,6 +15,8 @@ func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"usage": {"--help"}, "run": {"run", "--help"}, "check": {"check", "-h", "--no-such"},
 		"map": {"map", "x", "y", "--help"}, "version": {"version", "--help"},
+		"dlq-list": {"dlq", "list", "--help"}, "dlq-show": {"dlq", "show", "--help"}, "dlq-export-help": {"dlq", "export", "--help"},
+		"dlq-discard-help": {"dlq", "discard", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
