@@ -68,6 +68,7 @@ type OffsetChange struct {
 const (
 	ResultRequested    = "requested"     // of a redrive: it is about to be sent
 	ResultDone         = "done"          // of an action that is over when its record is written
+	ResultFailed       = "failed"        // of an action: it may have been done in part
 	ResultApplied      = "applied"       // at least one of its fields was sent
 	ResultSuperseded   = "superseded"    // newer events state its fields
 	ResultUnchanged    = "unchanged"     // the CRM holds what it states

@@ -26,6 +26,8 @@ func commands() []command {
 	return []command{
 		runCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqDiscardCommand(),
+		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(),
+		offsetsShowCommand(), offsetsResetCommand(),
 		versionCommand(),
 	}
 }
