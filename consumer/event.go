@@ -3,6 +3,7 @@ package consumer
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"membersync/consumer/lanes"
@@ -73,6 +74,7 @@ type laneState struct {
 	pin      *work           // an update that may be sent again only as it is, or whose answer is not recorded yet
 	token    dedupe.Token    // of an acquire whose answer was lost: it may hold the lease, and answers the same again
 	held     time.Duration   // the latest wait for a lease that another process holds
+	pending  int             // how often in a row a newer value was waited for, of which nothing is known yet
 	limit    int             // of the next fold, after Redis did not answer; 0: none
 	suspects []*event        // the guilty one is among them
 	backoff  *crmapi.Backoff // nil: the latest try went well
@@ -99,6 +101,8 @@ func choose(l *lane) []*event {
 	switch s := &l.State; {
 	case s.pin != nil:
 		return s.pin.events
+	case s.pending > 0 && s.pending%2 == 0:
+		return newest(distinct(waiting))
 	case len(s.suspects) > 0:
 		return s.suspects[:(len(s.suspects)+1)/2]
 	default:
@@ -108,6 +112,16 @@ func choose(l *lane) []*event {
 		}
 		return distinct(waiting[:min(len(waiting), n)])
 	}
+}
+
+// newest takes the event of the greatest version alone. Where a newer value may have reached the CRM unheard, older ones
+// wait until its event has come to something. It may be in this lane, behind what waits for it, or in another process's,
+// whose fold waits for an event in this lane: the newest of all that are left never waits, so each lane tries its newest
+// in turn with the fold.
+func newest(waiting []*event) []*event {
+	return []*event{slices.MaxFunc(waiting, func(a, b *event) int {
+		return strings.Compare(string(a.mapped.Version), string(b.mapped.Version))
+	})}
 }
 
 // distinct takes each event once. A second delivery waits for the first to end: beside it, its later

@@ -218,7 +218,9 @@ func unmarked(events []*event, grant dedupe.Grant) (left []*event, ended []endin
 func (e *engine) mark(ctx context.Context, events []*event, w *work) bool {
 	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered}
 	for _, ev := range events {
-		c.Done = append(c.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(DeadLettered)})
+		c.Done = append(c.Done, dedupe.DoneEvent{
+			ID: ev.id, Outcome: string(DeadLettered), Version: string(ev.mapped.Version), Dead: ev.names(),
+		})
 	}
 	late, err := e.parts.Store.Complete(ctx, c)
 	if err != nil {

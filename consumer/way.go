@@ -90,11 +90,14 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 	}
 	e.redisWorks(ctx)
 	l.State.token, l.State.limit = "", 0
-	if grant.Held {
+	if grant.Held || grant.Pending {
 		l.State.held = max(heldFirst, min(2*l.State.held, heldMax))
+		if grant.Pending {
+			l.State.pending++
+		}
 		return nil, grant, verdict{wait: max(min(grant.Wait, l.State.held), time.Millisecond)}
 	}
-	l.State.held = 0
+	l.State.held, l.State.pending = 0, 0
 	return w, grant, verdict{}
 }
 

@@ -13,7 +13,12 @@ import (
 type Grant struct {
 	// Held says that another token holds the lease: nothing but Wait is valid.
 	Held bool
-	// Wait is how long that lease lives, if it is not given back before.
+	// Pending says that a newer value of one of the fields was handed out, and nobody knows yet whether the CRM has
+	// it: an older one sent now could go back in time. The lease is not taken; nothing but Wait is valid. A
+	// request with the event of that newer value in it is granted, and each newer one.
+	Pending bool
+	// Wait is how long that lease lives, if it is not given back before; or how long the
+	// newer value is waited for, if nothing becomes known of it.
 	Wait time.Duration
 	// Expires is when the granted lease runs out, at the earliest, on this
 	// process's clock: it counts from before the request. A call must be over by then.
@@ -72,6 +77,10 @@ func (v FieldVerdict) String() string {
 	return "unknown"
 }
 
+// pendingTTL is how long an older value waits for a newer one of which nothing becomes known. An event comes again until
+// something does, so this ends only the wait for one that was taken from the topic meanwhile.
+const pendingTTL = 6 * time.Hour
+
 // errReply says that a script answered what no version of it does.
 var errReply = errors.New("unexpected reply of the script")
 
@@ -97,6 +106,8 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 		return readGrant(&r, req.Events, names, began.Add(s.opts.Lease))
 	case 2:
 		return Grant{}, failed("acquire", ErrTokenUsed)
+	case 3:
+		return Grant{Pending: true, Wait: s.wait(r.int())}, r.failed("acquire")
 	}
 	return Grant{}, failed("acquire", errReply)
 }
@@ -126,13 +137,13 @@ func fieldNames(events []Event) []string {
 
 // acquireArgs are the ARGV of acquire.lua.
 func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
-	n := 6 + len(names)
+	n := 7 + len(names)
 	for _, e := range req.Events {
 		n += 4 + 2*len(e.Fields)
 	}
 	args := make([]any, 0, n)
 	args = append(args, string(req.Token), s.opts.Lease.Milliseconds(), req.Reapply, s.opts.DigestTTL.Milliseconds(),
-		len(req.Events), len(names))
+		pendingTTL.Milliseconds(), len(req.Events), len(names))
 	for _, name := range names {
 		args = append(args, name)
 	}

@@ -2,16 +2,17 @@
 -- Everything is read before anything is written: an error leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
--- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms,
+-- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, for how long a value is pending in ms,
 --       the number of events E, the number of field names F, F names;
 --       then for each event: order, redrive number, version, the number of its fields N,
 --       and N times: place of the name (from 1), digest of the value ('' for none, or to have it sent).
 -- Reply: {0, ms left} another token holds the lease; {2} the token has completed;
+--        {3, ms left} a newer value of a field is pending: an older one must wait for what becomes of it;
 --        {1, E times: '' when live, redrive:outcome when done, '+' before it when the mark, or an
 --            earlier event of the request, has the same name under another order value,
 --            F times: the winning event (0 for none), verdict (0 send, 1 superseded, 2 unchanged), stored version}.
 local token, reapply = ARGV[1], ARGV[3] == '1'
-local events, names = tonumber(ARGV[5]), tonumber(ARGV[6])
+local events, names = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= token then
@@ -29,7 +30,7 @@ end
 local reply = {1}
 local winner, version, digest = {}, {}, {} -- by place of the name
 local asked = {} -- the order value last asked for, by done mark
-local at = 7 + names
+local at = 8 + names
 for i = 1, events do
   local order, redrive, ver, stated = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
   at = at + 4
@@ -59,21 +60,23 @@ for i = 1, events do
 end
 
 -- Each call into Redis costs more than what is around it: one for all versions, and one for all digests.
+local now = millis()
 local fields, digested, proven = {}, {}, {}
-local versions = {}
+local pending, versions = false, {}
 for f = 1, names do
   if winner[f] then
     fields[#fields + 1] = f
-    versions[#versions + 1] = 'v:' .. ARGV[6 + f]
+    versions[#versions + 1] = 'v:' .. ARGV[7 + f]
     if digest[f] ~= '' then digested[#digested + 1] = f end
   end
 end
-if #fields > 0 then versions = redis.call('HMGET', KEYS[2], unpack(versions)) end
+if #fields > 0 then
+  versions = redis.call('HMGET', KEYS[2], 'p', unpack(versions))
+  pending = table.remove(versions, 1)
+end
 if #digested > 0 then
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local wanted = {}
-  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[6 + f] end
+  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[7 + f] end
   for i, held in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
     if held then
       -- A digest proves a value only while it is young, and not if the clock went back.
@@ -84,24 +87,59 @@ if #digested > 0 then
   end
 end
 
-local handed = {}
+local digests, handed, granted = {}, {}, {}
 for f = 1, names do
   local r = 1 + events + 3 * (f - 1)
   reply[r + 1], reply[r + 2], reply[r + 3] = 0, 0, ''
 end
 for i, f in ipairs(fields) do
-  local r, stored, verdict = 1 + events + 3 * (f - 1), versions[i] or '', 0
+  local r, name, stored, verdict = 1 + events + 3 * (f - 1), ARGV[7 + f], versions[i] or '', 0
   if stored > version[f] then
     verdict = 1
   elseif proven[f] then
     verdict = 2
   else
-    handed[#handed + 1] = 'd:' .. ARGV[6 + f]
+    digests[#digests + 1] = 'd:' .. name
+    handed[#handed + 1] = f
   end
   reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], verdict, stored
+  granted[name] = {version = version[f], stored = stored, verdict = verdict}
 end
 
+local wait, twice = 0, {}
+local list = read_pending(pending, now, function(name, ver, by, till)
+  local g = granted[name]
+  if by == token then return false end -- listed anew below
+  if not g then return true end
+  if ver <= g.stored then return false end -- overtaken, so what became of it does not matter
+  if g.verdict ~= 1 and ver > g.version then wait = math.max(wait, till - now) end
+  if g.verdict == 0 and ver == g.version then
+    twice[name] = true
+    return false
+  end
+  return true
+end)
+if wait > 0 then return {3, wait} end
+
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
+if #handed == 0 then return reply end
 -- From here on nobody knows what the CRM holds, until a complete says so.
-if #handed > 0 then redis.call('HDEL', KEYS[2], unpack(handed)) end
+local entry = {}
+for _, f in ipairs(handed) do
+  local name = ARGV[7 + f]
+  local by = twice[name] and '-' or token
+  local key = version[f] .. by
+  if not entry[key] then
+    entry[key] = {version = version[f], token = by, till = string.format('%.0f', now + ARGV[5]), names = {}}
+    list[#list + 1] = entry[key]
+  end
+  table.insert(entry[key].names, name)
+end
+-- Of very many the newest: they are what an older one has to wait for.
+if #list > 64 then
+  table.sort(list, function(a, b) return a.version > b.version end)
+  for i = #list, 65, -1 do list[i] = nil end
+end
+write_pending(KEYS[2], pending, list)
+redis.call('HDEL', KEYS[2], unpack(digests))
 return reply

@@ -2,10 +2,10 @@
 -- Everything is read before anything is written: an error leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
--- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
---       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none).
+-- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, of fields F, of values given up G;
+--       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none); G times: name, version.
 -- Reply: 0 done, 1 too late and nothing written.
-local token, events, fields = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
+local token, events, fields, dead = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local held = redis.call('GET', KEYS[1]) == token
 
 -- In pieces, since Lua's stack bounds the arguments of a call.
@@ -31,7 +31,7 @@ end
 local kept = 8
 local value = {} -- by key: two events of the request may share a mark
 for i = 1, events do
-  local at, key = 3 + 3 * i, KEYS[2 + i]
+  local at, key = 4 + 3 * i, KEYS[2 + i]
   local order, redrive, entries = ARGV[at], tonumber(ARGV[at + 1]), {}
   local mark = value[key] or marks[i]
   if mark then
@@ -47,29 +47,40 @@ for i = 1, events do
   value[key] = table.concat(entries, ';', math.max(1, #entries - kept + 1))
 end
 
-local first = 5 + 3 * events
+local first = 6 + 3 * events
 local stored = {}
 for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 3 * f - 2] end
-if fields > 0 then stored = redis.call('HMGET', KEYS[2], unpack(stored)) end
-local time = redis.call('TIME')
-local now = string.format('%.0f:', time[1] * 1000 + math.floor(time[2] / 1000))
+stored = redis.call('HMGET', KEYS[2], 'p', unpack(stored))
+local pending = table.remove(stored, 1)
+local now = millis()
 
-for i = 1, events do
-  redis.call('SET', KEYS[2 + i], value[KEYS[2 + i]], 'PX', ARGV[3])
-end
-local moved = {}
+local moved, newest = {}, {}
 for f = 1, fields do
   local name, version, digest = ARGV[first + 3 * f - 2], ARGV[first + 3 * f - 1], ARGV[first + 3 * f]
-  if (stored[f] or '') <= version then -- versions never go back
+  newest[name] = stored[f] or ''
+  if newest[name] <= version then -- versions never go back
+    newest[name] = version
     moved[#moved + 1] = 'v:' .. name
     moved[#moved + 1] = version
     if digest ~= '' then
       moved[#moved + 1] = 'd:' .. name
-      moved[#moved + 1] = now .. digest
+      moved[#moved + 1] = string.format('%.0f:', now) .. digest
     end
   end
 end
+
+-- Nothing is pending any more that was overtaken, or given up, or that the token handed out if each of its calls was answered.
+local given, last = {}, first + 3 * fields
+for g = 1, dead do given[ARGV[last + 2 * g - 1] .. ':' .. ARGV[last + 2 * g]] = true end
+local list = read_pending(pending, now, function(name, version, by)
+  return not (by == token and ARGV[2] == '0' or given[name .. ':' .. version] or newest[name] and version <= newest[name])
+end)
+
+for i = 1, events do
+  redis.call('SET', KEYS[2 + i], value[KEYS[2 + i]], 'PX', ARGV[3])
+end
 if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
+write_pending(KEYS[2], pending, list)
 if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
 end

@@ -7,8 +7,12 @@ const renewLua = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 
-// Only the holder may give back.
+// Only the holder may give back. What the token handed out is pending no more, whoever holds the lease now.
 const releaseLua = `
+local text = redis.call('HGET', KEYS[2], 'p')
+if text then
+  write_pending(KEYS[2], text, read_pending(text, millis(), function(_, _, by) return by ~= ARGV[1] end))
+end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`
 
@@ -27,7 +31,7 @@ func (s *Store) Renew(ctx context.Context, m Member, t Token) (held bool, err er
 // for a failure that was answered, or when nothing was sent: after a call that went
 // unanswered the lease must run out by itself.
 func (s *Store) Release(ctx context.Context, m Member, t Token) error {
-	keys := []string{s.memberKey(m) + "lease"}
+	keys := s.keys(m, 0, nil)
 	if err := s.batch.run(ctx, s.scripts.release, keys, string(t)).Err(); err != nil {
 		return failed("release", err)
 	}

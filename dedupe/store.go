@@ -69,6 +69,9 @@ type scripts struct {
 	acquire, complete, renew, release, permit, permitDone, throttle, lock, view, restore *redis.Script
 }
 
+//go:embed pending.lua
+var pendingLua string
+
 //go:embed acquire.lua
 var acquireLua string
 
@@ -92,15 +95,15 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		opts:   opts,
 		scope:  opts.Prefix + ":{limit:" + sumOf("scope", opts.Scope).String() + "}:",
 		scripts: scripts{
-			acquire:    redis.NewScript(acquireLua),
-			complete:   redis.NewScript(completeLua),
+			acquire:    redis.NewScript(pendingLua + acquireLua),
+			complete:   redis.NewScript(pendingLua + completeLua),
 			renew:      redis.NewScript(renewLua),
-			release:    redis.NewScript(releaseLua),
+			release:    redis.NewScript(pendingLua + releaseLua),
 			permit:     redis.NewScript(permitLua),
 			permitDone: redis.NewScript(permitDoneLua),
 			throttle:   redis.NewScript(throttleLua),
 			lock:       redis.NewScript(lockLua),
-			view:       redis.NewScript(viewLua),
+			view:       redis.NewScript(pendingLua + viewLua),
 			restore:    redis.NewScript(restoreLua),
 		},
 	}, nil

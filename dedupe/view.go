@@ -22,16 +22,19 @@ type FieldState struct {
 	Name    string
 	Version string // of the newest event that was not dead-lettered; empty for none
 	Digest  bool   // that an event with the value last sent would cause no call
+	Pending string // version of the newest value that was handed out and may have reached the CRM unheard; empty for none
 }
 
 // viewLua reads all at one moment. The digests themselves are of no use to anybody, only their times.
 const viewLua = `
-local time = redis.call('TIME')
-local fields = redis.call('HGETALL', KEYS[2])
+local fields, now = redis.call('HGETALL', KEYS[2]), millis()
 for i = 2, #fields, 2 do
   if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.match(fields[i], '^%d+') or '' end
+  if fields[i - 1] == 'p' then
+    fields[i] = pending_text(read_pending(fields[i], now, function() return true end))
+  end
 end
-return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), time[1] * 1000 + math.floor(time[2] / 1000), fields}`
+return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields}`
 
 // shownToken is how much of a token tells it from others.
 const shownToken = 8
@@ -45,7 +48,7 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 	}
 	r := replyReader{rest: reply}
 	holder, left, now := r.string(), r.int(), r.int()
-	versions, digests := r.fields()
+	known := r.fields()
 	if err := r.failed("member"); err != nil {
 		return MemberState{}, err
 	}
@@ -54,30 +57,56 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 		state.Left = s.wait(left)
 	}
 	if fields == nil {
-		fields = slices.Sorted(maps.Keys(versions))
+		names := maps.Clone(known.versions)
+		maps.Copy(names, known.pending)
+		fields = slices.Sorted(maps.Keys(names))
 	}
 	for _, name := range fields {
-		state.Fields = append(state.Fields, FieldState{name, versions[name], s.believes(digests[name], int64(now))})
+		f := FieldState{Name: name, Version: known.versions[name], Digest: s.believes(known.digests[name], int64(now))}
+		if p := known.pending[name]; p > f.Version {
+			f.Pending = p
+		}
+		state.Fields = append(state.Fields, f)
 	}
 	return state, nil
 }
 
-// fields reads the fields' versions, and the times of their digests.
-func (r *replyReader) fields() (versions, digests map[string]string) {
+// A fieldTable is what a member's hash says, by field.
+type fieldTable struct {
+	versions, digests map[string]string // digests: when they were written
+	pending           map[string]string // the newest version
+}
+
+func (r *replyReader) fields() fieldTable {
 	all, ok := r.next().([]any)
 	r.bad = r.bad || !ok
-	versions, digests = map[string]string{}, map[string]string{}
+	t := fieldTable{map[string]string{}, map[string]string{}, map[string]string{}}
 	inner := replyReader{rest: all}
 	for len(inner.rest) > 0 {
 		member, value := inner.string(), inner.string()
 		if name, ok := strings.CutPrefix(member, "v:"); ok {
-			versions[name] = value
+			t.versions[name] = value
 		} else if name, ok := strings.CutPrefix(member, "d:"); ok {
-			digests[name] = value
+			t.digests[name] = value
+		} else if member == "p" {
+			t.readPending(value)
 		}
 	}
 	r.bad = r.bad || inner.bad
-	return versions, digests
+	return t
+}
+
+// readPending reads what pending.lua wrote; the script that looks has left out what ran out.
+func (t fieldTable) readPending(text string) {
+	for entry := range strings.SplitSeq(text, ";") {
+		parts := strings.Split(entry, ":") // version, token, until, names
+		if len(parts) != 4 {
+			continue
+		}
+		for name := range strings.SplitSeq(parts[3], ",") {
+			t.pending[name] = max(t.pending[name], parts[0])
+		}
+	}
 }
 
 // believes decides about the age of a digest as acquire.lua does.

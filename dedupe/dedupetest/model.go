@@ -29,8 +29,16 @@ type model struct {
 	versions map[string]string
 	marks    map[dedupe.EventID]int
 	counts   map[dedupe.EventID]bool // ended otherwise than as a dead letter
+	pending  []pending
 	crm      map[string]string
+	sent     map[string]string // by field: the version of the value that the CRM holds
 	owners   [3]owner
+}
+
+// A pending value was handed out, and nobody knows yet whether the CRM has it.
+type pending struct {
+	field, version string
+	token          dedupe.Token // "-" once two have handed it out
 }
 
 // An owner is where one process stands in the way of a fold.
@@ -66,7 +74,7 @@ func modelTest(f *fixture) {
 func newModel(f *fixture, t *rapid.T) *model {
 	m := &model{
 		f: f, t: t, poison: map[int]bool{},
-		versions: map[string]string{}, marks: map[dedupe.EventID]int{}, counts: map[dedupe.EventID]bool{}, crm: map[string]string{},
+		versions: map[string]string{}, marks: map[dedupe.EventID]int{}, counts: map[dedupe.EventID]bool{}, crm: map[string]string{}, sent: map[string]string{},
 	}
 	fields := []string{"mobile", "title", "name"}
 	for n := range 8 {
@@ -138,24 +146,76 @@ func (m *model) acquire(t *rapid.T) {
 	if g.Held {
 		return
 	}
+	m.same(t, "waits for a newer value", g.Pending == m.blocked(fold))
+	if g.Pending {
+		return
+	}
 	m.holder = token
 	*o = owner{token: token, events: fold, grant: g}
 	m.checkGrant(t, o)
+	m.handOut(o)
+}
+
+// winners are the places of the newest live events, by field.
+func (m *model) winners(fold []dedupe.Event) map[string]int {
+	newest := map[string]int{}
+	for i, e := range fold {
+		for _, field := range e.Fields {
+			if old, ok := newest[field.Name]; !m.isDone(e) && (!ok || fold[old].Version <= e.Version) {
+				newest[field.Name] = i
+			}
+		}
+	}
+	return newest
+}
+
+func (m *model) isDone(e dedupe.Event) bool {
+	number, marked := m.marks[e.ID]
+	return marked && number >= e.Redrive
+}
+
+// blocked reports whether a value of the fold is neither overtaken nor as new as each that is pending.
+func (m *model) blocked(fold []dedupe.Event) bool {
+	for field, i := range m.winners(fold) {
+		if fold[i].Version < m.versions[field] {
+			continue
+		}
+		if slices.ContainsFunc(m.pending, func(p pending) bool {
+			return p.field == field && p.version > max(fold[i].Version, m.versions[field])
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// handOut notes what the owner may send.
+func (m *model) handOut(o *owner) {
+	for _, field := range o.grant.Fields {
+		if field.Verdict != dedupe.Send {
+			continue
+		}
+		same := pending{field.Name, o.events[field.Winner].Version, o.token}
+		before := len(m.pending)
+		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == same.field && p.version == same.version })
+		if len(m.pending) < before {
+			same.token = "-"
+		}
+		m.pending = append(m.pending, same)
+	}
+}
+
+// answered forgets what the token handed out: the CRM said what became of it.
+func (m *model) answered(token dedupe.Token) {
+	m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.token == token })
 }
 
 // checkGrant works the answer out anew, from the model and, for digests, from the CRM.
 func (m *model) checkGrant(t *rapid.T, o *owner) {
-	newest := map[string]int{}
+	newest := m.winners(o.events)
 	for i, e := range o.events {
-		number, marked := m.marks[e.ID]
-		isDone := marked && number >= e.Redrive
-		m.same(t, "done", o.grant.Events[i].Done == isDone)
+		m.same(t, "done", o.grant.Events[i].Done == m.isDone(e))
 		m.same(t, "reused", o.grant.Events[i].Reused == m.reused(o.events, i))
-		for _, field := range e.Fields {
-			if old, ok := newest[field.Name]; !isDone && (!ok || o.events[old].Version <= e.Version) {
-				newest[field.Name] = i
-			}
-		}
 	}
 	m.same(t, "fields granted", len(newest) == len(o.grant.Fields))
 	for _, field := range o.grant.Fields {
@@ -189,6 +249,7 @@ func (m *model) call(t *rapid.T) {
 	if !m.send(o) && len(o.events) > 1 {
 		m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
 		m.holder = ""
+		m.answered(o.token)
 		*o = owner{}
 	}
 }
@@ -203,7 +264,12 @@ func (m *model) send(o *owner) bool {
 	}
 	for _, field := range o.grant.Fields {
 		if field.Verdict == dedupe.Send {
-			m.crm[field.Name] = value(o.events[field.Winner], field.Name)
+			winner := o.events[field.Winner]
+			if winner.Version < m.sent[field.Name] {
+				m.t.Fatalf("%s: goes back", field.Name)
+			}
+			m.sent[field.Name] = winner.Version
+			m.crm[field.Name] = value(winner, field.Name)
 		}
 	}
 	return true
@@ -260,7 +326,13 @@ func (m *model) completion(o *owner) dedupe.Completion {
 
 // record does to the model what a completion in time does to the state.
 func (m *model) record(c dedupe.Completion) {
+	if !c.Keep {
+		m.answered(c.Token)
+	}
 	for _, e := range c.Done {
+		for _, field := range e.Dead {
+			m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == field && p.version == e.Version })
+		}
 		m.marks[e.ID] = max(m.marks[e.ID], e.Redrive)
 		m.counts[e.ID] = m.counts[e.ID] || e.Outcome != "dead_lettered"
 		for _, field := range e.Fields {
@@ -294,6 +366,7 @@ func (m *model) release(t *rapid.T) {
 	if o.token == m.holder {
 		m.holder = ""
 	}
+	m.answered(o.token)
 	*o = owner{}
 }
 
@@ -303,11 +376,24 @@ func (m *model) release(t *rapid.T) {
 func (m *model) converge() {
 	m.f.expire()
 	m.holder = ""
-	for _, e := range rapid.Permutation(m.events).Draw(m.t, "redelivery") {
+	left := rapid.Permutation(m.events).Draw(m.t, "redelivery")
+	for waiting := 0; len(left) > 0; {
+		e := left[0]
+		left = left[1:]
 		o := &owner{token: dedupe.NewToken(), events: []dedupe.Event{e}}
-		o.grant = m.f.acquire(o.token, e)
+		o.grant = m.f.ask(o.token, e)
+		m.same(m.t, "waits for a newer value", o.grant.Pending == m.blocked(o.events))
+		if o.grant.Pending { // the newest that is left never waits
+			left = append(left, e)
+			if waiting++; waiting == len(left) {
+				m.t.Fatal("all that are left wait for each other")
+			}
+			continue
+		}
+		waiting = 0
 		m.holder = o.token
 		m.checkGrant(m.t, o)
+		m.handOut(o)
 		m.send(o)
 		c := m.completion(o)
 		m.f.complete(c)

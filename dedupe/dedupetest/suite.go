@@ -32,6 +32,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 		"orders":   orderTests(),
 		"views":    viewTests(),
 		"restore":  restoreTests(),
+		"pending":  pendingTests(),
 		"model":    {"any sequence of owners that crash, stall and repeat": modelTest},
 	}
 	for group, tests := range groups {
@@ -117,13 +118,13 @@ func redrive(e dedupe.Event, n int) dedupe.Event {
 
 // done is the event with an outcome; its versions move unless it is dead-lettered.
 func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
-	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome}
+	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome, Version: e.Version}
+	names := &d.Fields
 	if outcome == "dead_lettered" {
-		return d
+		names = &d.Dead
 	}
-	d.Version = e.Version
 	for _, field := range e.Fields {
-		d.Fields = append(d.Fields, field.Name)
+		*names = append(*names, field.Name)
 	}
 	return d
 }
@@ -140,8 +141,8 @@ func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 func (f *fixture) acquire(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
 	g := f.ask(t, events...)
-	if g.Held {
-		f.Fatalf("the lease is held for %v more, want it granted", g.Wait)
+	if g.Held || g.Pending {
+		f.Fatalf("held %v, pending %v, for %v more; want the lease granted", g.Held, g.Pending, g.Wait)
 	}
 	return g
 }

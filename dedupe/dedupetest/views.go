@@ -68,9 +68,10 @@ func viewMember(f *fixture) {
 	}
 	state.Left, state.Holder = 0, ""
 	mobile := dedupe.FieldState{Name: "mobile", Version: version(2), Digest: true}
-	title := dedupe.FieldState{Name: "title", Version: version(1)} // handed out
+	title := dedupe.FieldState{Name: "title", Version: version(1), Pending: version(3)} // handed out
 	f.equal("state", state, dedupe.MemberState{Held: true, Fields: []dedupe.FieldState{mobile, title}})
 	f.must(f.store.Release(f.Context(), f.member, token))
+	title.Pending = ""
 	f.equal("some fields", f.look([]string{"title", "name"}), dedupe.MemberState{
 		Fields: []dedupe.FieldState{title, {Name: "name"}},
 	})

@@ -1,0 +1,154 @@
+package dedupetest
+
+import (
+	"time"
+
+	"membersync/dedupe"
+)
+
+func pendingTests() map[string]func(*fixture) {
+	return map[string]func(*fixture){
+		"an older value waits for a newer one that may have taken effect":      olderWaits,
+		"the same value, a newer one and other fields do not wait":             othersPass,
+		"a value that waits leaves lease and digests alone":                    waitTakesNothing,
+		"a success ends the wait, and overtakes":                               successEndsWait,
+		"an answered refusal ends the wait":                                    refusalEndsWait,
+		"a refusal does not answer for another's call with the same value":     refusalOfAnother,
+		"a refusal given back late ends the wait, and leaves the lease alone":  refusalLate,
+		"a dead letter ends the wait for its own value, and for no other's":    deadLetterEndsWait,
+		"a completion that keeps the lease leaves what it did not say pending": keptStaysPending,
+		"a newer value of another field makes a fold wait as a whole":          foldWaits,
+		"what waits for nothing is forgotten":                                  pendingForgotten,
+		"the view shows what is pending":                                       pendingIsShown,
+		"many pending values are bounded, the newest stay":                     pendingBounded,
+	}
+}
+
+// crashed hands out an event, and lets the lease run out with nothing known.
+func (f *fixture) crashed(events ...dedupe.Event) dedupe.Token {
+	f.Helper()
+	t := dedupe.NewToken()
+	f.acquire(t, events...)
+	f.expire()
+	return t
+}
+
+// waits reports whether the events must wait, and gives back what they were given otherwise.
+func (f *fixture) waits(events ...dedupe.Event) bool {
+	f.Helper()
+	t := dedupe.NewToken()
+	g := f.ask(t, events...)
+	if !g.Pending {
+		f.must(f.store.Release(f.Context(), f.member, t))
+	}
+	return g.Pending
+}
+
+func olderWaits(f *fixture) {
+	f.apply(event(1, "mobile", "a"))
+	f.crashed(event(3, "mobile", "c"))
+	g := f.ask(dedupe.NewToken(), event(2, "mobile", "b"))
+	if !g.Pending || g.Held || g.Wait <= time.Hour {
+		f.Errorf("pending %v, held %v, for %v; want it to wait", g.Pending, g.Held, g.Wait)
+	}
+}
+
+func othersPass(f *fixture) {
+	f.crashed(event(3, "mobile", "c"))
+	f.equal("the same event waits", f.waits(event(3, "mobile", "c")), false)
+	f.equal("a newer event waits", f.waits(event(4, "mobile", "d")), false)
+	f.equal("another field waits", f.waits(event(2, "title", "b")), false)
+	f.equal("a fold with the event waits", f.waits(event(2, "mobile", "b"), event(3, "mobile", "c")), false)
+	f.equal("an older event waits", f.waits(event(2, "mobile", "b")), true)
+}
+
+func waitTakesNothing(f *fixture) {
+	f.apply(event(1, "title", "a"))
+	f.crashed(event(3, "mobile", "c"))
+	f.equal("waits", f.waits(event(2, "mobile", "b", "title", "b")), true)
+	f.equal("holder", f.holder(), dedupe.Token(""))
+	f.equal("verdicts", f.verdicts(event(2, "title", "a")), map[string]string{"title": "unchanged"})
+}
+
+func successEndsWait(f *fixture) {
+	f.crashed(event(3, "mobile", "c"))
+	f.apply(event(4, "mobile", "d"))
+	f.equal("verdicts", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "superseded"})
+	f.equal("verdicts of the event itself", f.verdicts(event(3, "mobile", "c")), map[string]string{"mobile": "superseded"})
+}
+
+func refusalEndsWait(f *fixture) {
+	t := dedupe.NewToken()
+	f.acquire(t, event(3, "mobile", "c"))
+	f.must(f.store.Release(f.Context(), f.member, t))
+	f.equal("verdicts", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
+}
+
+func refusalOfAnother(f *fixture) {
+	f.crashed(event(3, "mobile", "c"))
+	t := dedupe.NewToken()
+	f.acquire(t, event(2, "mobile", "b", "title", "b"), event(3, "mobile", "c"))
+	f.must(f.store.Release(f.Context(), f.member, t))
+	f.equal("an older value waits", f.waits(event(2, "mobile", "b")), true)
+	f.equal("what only the refused call had waits", f.waits(event(1, "title", "a")), false)
+}
+
+func refusalLate(f *fixture) {
+	first, second := f.crashed(event(3, "mobile", "c")), dedupe.NewToken()
+	f.acquire(second, event(3, "title", "c"))
+	f.must(f.store.Release(f.Context(), f.member, first))
+	f.equal("holder", f.holder(), second)
+	f.must(f.store.Release(f.Context(), f.member, second))
+	f.equal("an older value waits", f.waits(event(2, "mobile", "b")), false)
+}
+
+func deadLetterEndsWait(f *fixture) {
+	f.crashed(event(3, "mobile", "c"))
+	f.crashed(event(5, "mobile", "e"))
+	t := dedupe.NewToken()
+	f.acquire(t, dedupe.Event{ID: event(5).ID, Version: version(5)})
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(event(5, "mobile", "e"), "dead_lettered")}})
+	f.equal("an event between them waits", f.waits(event(4, "mobile", "d")), false)
+	f.equal("an event older than both waits", f.waits(event(2, "mobile", "b")), true)
+}
+
+func keptStaysPending(f *fixture) {
+	t := dedupe.NewToken()
+	f.acquire(t, event(3, "mobile", "c"), event(4, "title", "d"))
+	f.complete(dedupe.Completion{Token: t, Keep: true, Done: []dedupe.DoneEvent{done(event(3, "mobile", "c"), "dead_lettered")}})
+	f.expire()
+	f.equal("an older value of the dead letter's field waits", f.waits(event(2, "mobile", "b")), false)
+	f.equal("an older value of the other field waits", f.waits(event(2, "title", "b")), true)
+}
+
+func foldWaits(f *fixture) {
+	f.crashed(event(3, "mobile", "c"))
+	f.equal("waits", f.waits(event(2, "mobile", "b"), event(4, "title", "d")), true)
+	f.equal("the newest of them alone waits", f.waits(event(4, "title", "d")), false)
+}
+
+func pendingForgotten(f *fixture) {
+	f.crashed(event(3, "mobile", "c", "title", "c"))
+	f.apply(event(3, "mobile", "c", "title", "c"))
+	f.equal("stored", f.client.HExists(f.Context(), f.key("fields"), "p").Val(), false)
+}
+
+func pendingIsShown(f *fixture) {
+	f.apply(event(1, "mobile", "a"))
+	f.crashed(event(3, "mobile", "c", "title", "c"))
+	state, err := f.store.Member(f.Context(), f.member, nil)
+	f.must(err)
+	f.equal("fields", state.Fields, []dedupe.FieldState{
+		{Name: "mobile", Version: version(1), Pending: version(3)}, {Name: "title", Pending: version(3)},
+	})
+}
+
+func pendingBounded(f *fixture) {
+	for n := range 70 {
+		f.crashed(event(n+10, "mobile", "a"))
+	}
+	if n := len(f.client.HGet(f.Context(), f.key("fields"), "p").Val()); n > 64*128 {
+		f.Errorf("%d bytes, want a bound", n)
+	}
+	f.equal("an event older than the newest waits", f.waits(event(78, "mobile", "b")), true)
+}
