@@ -104,15 +104,15 @@ func (r *Reader) Follow(ctx context.Context, s *Survey, show func(Item) error) e
 		return show(s.item(e, l))
 	}
 	for partition, at := range s.ends {
-		all.Go(func() { cancel(r.follow(ctx, partition, at, visit)) })
+		all.Go(func() { cancel(r.follow(ctx, r.topics.DLQ, partition, at, visit)) })
 	}
 	all.Wait()
 	return context.Cause(ctx)
 }
 
-func (r *Reader) follow(ctx context.Context, partition int, at int64, visit partlog.Visit) error {
+func (r *Reader) follow(ctx context.Context, topic string, partition int, at int64, visit partlog.Visit) error {
 	for ctx.Err() == nil {
-		page, err := r.log.Page(ctx, r.topics.DLQ, partition, at, visit)
+		page, err := r.log.Page(ctx, topic, partition, at, visit)
 		if err != nil {
 			return err
 		}

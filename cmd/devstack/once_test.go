@@ -203,7 +203,7 @@ func TestTheScriptHasEachKindOfHappening(t *testing.T) {
 		}
 	}
 	for _, r := range dlq.Reasons() {
-		if n[string(r)] == 0 && r != dlq.ReasonRetriesExhausted { // which takes minutes
+		if n[string(r)] == 0 && r != dlq.ReasonRetriesExhausted && r != dlq.ReasonInvalidRedrive { // the one takes minutes, the other comes of no event
 			t.Errorf("nothing dies of %s", r)
 		}
 	}
