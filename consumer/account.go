@@ -56,7 +56,15 @@ func (r *record) close() {
 	if !r.dropped && !r.part.closed && r.epoch == r.part.epoch {
 		r.part.mark.Done(r.src.Offset)
 	}
-	r.part.gen.buffer.release(r.size)
+	r.giveWay()
+}
+
+// giveWay gives the record's place in the buffer to another.
+func (r *record) giveWay() {
+	if !r.extra {
+		r.extra = true
+		r.part.gen.buffer.release(r.size)
+	}
 }
 
 func (g *generation) eventGone() {

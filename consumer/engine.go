@@ -52,6 +52,7 @@ type engine struct {
 	probes      int                       // runs under way that are probes
 	noLetter    bool                      // the dead-letter topic does not take letters
 	room        map[laneKey]chan struct{} // closed when a full lane has shrunk
+	behind      map[laneKey]bool          // lanes that wait for an event further on
 	refusedOnly *dedupe.Member            // the member that met an operator's error first, since a call last succeeded
 	refusedMore bool                      // and others did too
 	noPermit    time.Time                 // not to ask for a permit before
@@ -69,7 +70,7 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
 		guard:   storm.New(cfg.StormShare), tried: -1,
-		room: make(map[laneKey]chan struct{}),
+		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
 	}
 }
 
@@ -91,6 +92,8 @@ type verdict struct {
 	ended []ending      // events whose outcome is final
 	moved []*event      // out of this lane into that of a member
 	wait  time.Duration // until the lane's next run; zero: as soon as its turn comes
+	// behind says that the lane waits for an event that is further on in the topic, or in another process.
+	behind bool
 }
 
 type ending struct {
@@ -287,6 +290,7 @@ func (e *engine) settle(now time.Time, r *run, v verdict) {
 	if v.wait > 0 {
 		until = now.Add(v.wait)
 	}
+	e.letPast(r.lane, v.behind)
 	r.queue.Return(r.lane, gone, until)
 	e.freeSlot(now, r)
 	e.makeRoom(r.lane.Key)
@@ -348,7 +352,7 @@ func (e *engine) tryAdd(ev *event) <-chan struct{} {
 	if ev.key.alone != "" {
 		q = e.letters
 	}
-	if q.Len(ev.key) >= laneCap {
+	if q.Len(ev.key) >= laneCap && !e.behind[ev.key] {
 		e.gathering = gathering{} // it would wait for more than can come
 		if e.room[ev.key] == nil {
 			e.room[ev.key] = make(chan struct{})
@@ -358,6 +362,19 @@ func (e *engine) tryAdd(ev *event) <-chan struct{} {
 	q.Add(ev.key, ev)
 	ev.rec.part.gen.pending++
 	return nil
+}
+
+// letPast keeps a lane that waits for an event further on from standing in its way: it has no cap, and its records have no place
+// in the buffer. That is bounded all the same: what was unfinished up to there had its place in some process's buffer once.
+func (e *engine) letPast(l *lane, behind bool) {
+	if !behind {
+		delete(e.behind, l.Key)
+		return
+	}
+	e.behind[l.Key] = true
+	for _, ev := range l.Waiting() {
+		ev.rec.giveWay()
+	}
 }
 
 func (e *engine) makeRoom(key laneKey) {
@@ -375,6 +392,7 @@ func (e *engine) revoke(g *generation) {
 	if e.gathering.gen == g {
 		e.gathering = gathering{}
 	}
+	clear(e.behind)
 	g.revoked = true
 	for _, p := range g.partitions {
 		p.revoked = true

@@ -23,6 +23,7 @@ type record struct {
 	// Guarded by the engine's lock.
 	open    int  // events that are not finished
 	epoch   int  // of the partition's account when it was begun
+	extra   bool // it has given its place in the buffer back already
 	dropped bool // an event of it was dropped: it never counts as finished here
 }
 

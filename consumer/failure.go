@@ -49,6 +49,9 @@ func (e *engine) failed(ctx context.Context, r *run, w *work, err error) verdict
 		e.pause(ctx, j.cause, j.floor)
 		e.suspectOperator(now, r)
 	case kindTransient:
+		if j.quick {
+			e.answeredOtherwise(ctx, r)
+		}
 		e.callFailed(ctx, now, r)
 	case kindAbandon, kindNotSent: // handled above
 	}
@@ -70,6 +73,23 @@ func (e *engine) throttleAll(ctx context.Context, j judgement) {
 	}
 	if err := e.parts.Limiter.Throttle(ctx, max(j.floor, time.Second)); err != nil {
 		e.log.LogAttrs(ctx, levelOf(ctx), "other instances not told of the throttling", errAttr(err))
+	}
+}
+
+// answeredOtherwise ends a pause whose cause has an answer of its own, when a probe is answered with a code in no table. An
+// outage may well answer so.
+func (e *engine) answeredOtherwise(ctx context.Context, r *run) {
+	if !r.probe {
+		return
+	}
+	for _, c := range []gate.Cause{gate.Throttled, gate.Quota, gate.Operator} {
+		e.mu.Lock()
+		was := e.gate.Open(c)
+		e.health.SetPaused(time.Now(), len(e.gate.Causes()) > 0)
+		e.mu.Unlock()
+		if was {
+			e.tellPause(ctx, c, false)
+		}
 	}
 }
 
@@ -218,9 +238,7 @@ func unmarked(events []*event, grant dedupe.Grant) (left []*event, ended []endin
 func (e *engine) mark(ctx context.Context, events []*event, w *work) bool {
 	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered}
 	for _, ev := range events {
-		c.Done = append(c.Done, dedupe.DoneEvent{
-			ID: ev.id, Outcome: string(DeadLettered), Version: string(ev.mapped.Version), Dead: ev.names(),
-		})
+		c.Done = append(c.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(DeadLettered)})
 	}
 	late, err := e.parts.Store.Complete(ctx, c)
 	if err != nil {
@@ -244,7 +262,7 @@ func (e *engine) countTrials(now time.Time, r *run, w *work, j judgement) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	healthy, clock := e.health.Healthy(now), e.health.Clock(now)
-	quick := j.quick && !r.probe && !e.gate.Paused(gate.Outage)
+	quick := j.quick && (e.lanes.Count() == 1 || !r.probe && !e.gate.Paused(gate.Outage)) // a lane alone has nobody to end the pause for it
 	for _, ev := range w.givers {
 		t := &ev.trials
 		if t.first.IsZero() {

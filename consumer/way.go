@@ -95,7 +95,7 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 		if grant.Pending {
 			l.State.pending++
 		}
-		return nil, grant, verdict{wait: max(min(grant.Wait, l.State.held), time.Millisecond)}
+		return nil, grant, verdict{wait: max(min(grant.Wait, l.State.held), time.Millisecond), behind: l.State.pending > pendingPatience}
 	}
 	l.State.held, l.State.pending = 0, 0
 	return w, grant, verdict{}
@@ -106,6 +106,10 @@ const (
 	heldFirst = 50 * time.Millisecond
 	heldMax   = time.Second
 )
+
+// pendingPatience is how often a lane asks for its whole fold and for its newest event, before what
+// it waits for is taken to be further on in the topic.
+const pendingPatience = 2
 
 // repeat sends the very same update again, under the lease of the call that went unanswered.
 func (e *engine) repeat(ctx context.Context, r *run, w *work) verdict {

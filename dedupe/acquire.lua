@@ -28,8 +28,9 @@ for from = 3, 2 + events, 1000 do
 end
 
 local reply = {1}
-local winner, version, digest = {}, {}, {} -- by place of the name
+local winner, version, digest, giver = {}, {}, {}, {} -- by place of the name
 local asked = {} -- the order value last asked for, by done mark
+local live = {}  -- by id: asked for and not done
 local at = 8 + names
 for i = 1, events do
   local order, redrive, ver, stated = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -48,12 +49,13 @@ for i = 1, events do
       end
     end
   end
+  if not done then live[event_id(key, order)] = true end
   reply[1 + i] = (reused and '+' or '') .. (done or '')
   for _ = 1, stated do
     local f = tonumber(ARGV[at])
     -- Versions are digits of one width, so that < on strings is right in every locale.
     if not done and (not version[f] or version[f] <= ver) then
-      winner[f], version[f], digest[f] = i, ver, ARGV[at + 1]
+      winner[f], version[f], digest[f], giver[f] = i, ver, ARGV[at + 1], event_id(key, order)
     end
     at = at + 2
   end
@@ -103,17 +105,18 @@ for i, f in ipairs(fields) do
     handed[#handed + 1] = f
   end
   reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], verdict, stored
-  granted[name] = {version = version[f], stored = stored, verdict = verdict}
+  granted[name] = {event = giver[f], version = version[f], stored = stored, verdict = verdict}
 end
 
 local wait, twice = 0, {}
-local list = read_pending(pending, now, function(name, ver, by, till)
+local list = read_pending(pending, now, function(p, name)
   local g = granted[name]
-  if by == token then return false end -- listed anew below
+  if p.token == token then return false end -- listed anew below
   if not g then return true end
-  if ver <= g.stored then return false end -- overtaken, so what became of it does not matter
-  if g.verdict ~= 1 and ver > g.version then wait = math.max(wait, till - now) end
-  if g.verdict == 0 and ver == g.version then
+  if p.version <= g.stored then return false end -- overtaken, so what became of it does not matter
+  -- Among the events asked for it is known where it belongs, which another delivery of it may see otherwise.
+  if g.verdict ~= 1 and p.version > g.version and not live[p.event] then wait = math.max(wait, p.till - now) end
+  if g.verdict == 0 and p.event == g.event then
     twice[name] = true
     return false
   end
@@ -128,9 +131,9 @@ local entry = {}
 for _, f in ipairs(handed) do
   local name = ARGV[7 + f]
   local by = twice[name] and '-' or token
-  local key = version[f] .. by
+  local key = giver[f] .. by
   if not entry[key] then
-    entry[key] = {version = version[f], token = by, till = string.format('%.0f', now + ARGV[5]), names = {}}
+    entry[key] = {event = giver[f], version = version[f], token = by, till = string.format('%.0f', now + ARGV[5]), names = {}}
     list[#list + 1] = entry[key]
   end
   table.insert(entry[key].names, name)

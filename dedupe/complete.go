@@ -26,9 +26,8 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 // completeArgs are the ARGV of complete.lua.
 func (s *Store) completeArgs(c Completion) []any {
 	moves := newestVersions(c.Done)
-	dead := givenUp(c.Done)
-	args := make([]any, 0, 6+3*len(c.Done)+3*len(moves)+2*len(dead))
-	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves), len(dead))
+	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
+	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
 	for _, e := range c.Done {
 		args = append(args, e.ID.orderText(), e.Redrive, e.Outcome)
 	}
@@ -40,21 +39,7 @@ func (s *Store) completeArgs(c Completion) []any {
 		}
 		args = append(args, m.name, m.version, digest)
 	}
-	for _, m := range dead {
-		args = append(args, m.name, m.version)
-	}
 	return args
-}
-
-// givenUp lists the values that nobody will send any more.
-func givenUp(done []DoneEvent) []move {
-	var dead []move
-	for _, e := range done {
-		for _, name := range e.Dead {
-			dead = append(dead, move{name, e.Version})
-		}
-	}
-	return dead
 }
 
 type move struct{ name, version string }

@@ -2,10 +2,10 @@
 -- Everything is read before anything is written: an error leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
--- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, of fields F, of values given up G;
---       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none); G times: name, version.
+-- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
+--       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none).
 -- Reply: 0 done, 1 too late and nothing written.
-local token, events, fields, dead = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local token, events, fields = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local held = redis.call('GET', KEYS[1]) == token
 
 -- In pieces, since Lua's stack bounds the arguments of a call.
@@ -30,9 +30,11 @@ end
 -- live when it is delivered again, and so are its redrives: then the versions decide, and nothing goes back.
 local kept = 8
 local value = {} -- by key: two events of the request may share a mark
+local ended = {} -- by id
 for i = 1, events do
-  local at, key = 4 + 3 * i, KEYS[2 + i]
+  local at, key = 3 + 3 * i, KEYS[2 + i]
   local order, redrive, entries = ARGV[at], tonumber(ARGV[at + 1]), {}
+  ended[event_id(key, order)] = true
   local mark = value[key] or marks[i]
   if mark then
     for entry, other, number in string.gmatch(mark, '((%x+):(%d+):[^;]+)') do
@@ -47,7 +49,7 @@ for i = 1, events do
   value[key] = table.concat(entries, ';', math.max(1, #entries - kept + 1))
 end
 
-local first = 6 + 3 * events
+local first = 5 + 3 * events
 local stored = {}
 for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 3 * f - 2] end
 stored = redis.call('HMGET', KEYS[2], 'p', unpack(stored))
@@ -69,11 +71,10 @@ for f = 1, fields do
   end
 end
 
--- Nothing is pending any more that was overtaken, or given up, or that the token handed out if each of its calls was answered.
-local given, last = {}, first + 3 * fields
-for g = 1, dead do given[ARGV[last + 2 * g - 1] .. ':' .. ARGV[last + 2 * g]] = true end
-local list = read_pending(pending, now, function(name, version, by)
-  return not (by == token and ARGV[2] == '0' or given[name .. ':' .. version] or newest[name] and version <= newest[name])
+-- Nothing is pending any more that was overtaken, or whose event has ended, by whichever delivery; nor what the token
+-- handed out, if each of its calls was answered.
+local list = read_pending(pending, now, function(p, name)
+  return not (p.token == token and ARGV[2] == '0' or ended[p.event] or newest[name] and p.version <= newest[name])
 end)
 
 for i = 1, events do

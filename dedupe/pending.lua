@@ -1,6 +1,9 @@
--- Before acquire, complete and release. What the field p of the member's hash holds: the values that were handed out and
--- of which nobody knows yet whether the CRM has them, as version:token:until:name,name between semicolons; until in ms. The
--- token is '-' where two handed out the same.
+-- Before acquire, complete, release and view. What the field p of the member's hash holds: the values that were handed out
+-- and of which nobody knows yet whether the CRM has them, as event:version:token:until:name,name between semicolons; until in
+-- ms. The token is '-' where two handed out the same.
+
+-- event_id is the name of an event in its mark's key, and its order value.
+local function event_id(key, order) return string.sub(key, -32) .. order end
 
 -- millis is Redis' clock.
 local function millis()
@@ -11,14 +14,14 @@ end
 -- read_pending lists what of the text has not run out, and for each name of it what keep says: whether to keep it.
 local function read_pending(text, now, keep)
   local list = {}
-  for version, token, till, names in string.gmatch(text or '', '(%d+):([^:]+):(%d+):([^;]+)') do
+  for event, version, token, till, names in string.gmatch(text or '', '(%x+):(%d+):([^:]+):(%d+):([^;]+)') do
+    local p = {event = event, version = version, token = token, till = till, names = {}}
     if tonumber(till) > now then
-      local kept = {}
       for name in string.gmatch(names, '[^,]+') do
-        if keep(name, version, token, tonumber(till)) then kept[#kept + 1] = name end
+        if keep(p, name) then table.insert(p.names, name) end
       end
-      if #kept > 0 then list[#list + 1] = {version = version, token = token, till = till, names = kept} end
     end
+    if #p.names > 0 then list[#list + 1] = p end
   end
   return list
 end
@@ -26,7 +29,7 @@ end
 local function pending_text(list)
   local entries = {}
   for i, p in ipairs(list) do
-    entries[i] = table.concat({p.version, p.token, p.till, table.concat(p.names, ',')}, ':')
+    entries[i] = table.concat({p.event, p.version, p.token, p.till, table.concat(p.names, ',')}, ':')
   end
   return table.concat(entries, ';')
 end

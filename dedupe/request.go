@@ -46,12 +46,10 @@ type DoneEvent struct {
 	ID      EventID
 	Redrive int
 	Outcome string // lower-case letters and underscores
-	Version string // may be empty without Fields and Dead
+	Version string // may be empty without Fields
 	// Fields are those that the event states, sent or not: their versions move
 	// forward to Version. Empty for a dead letter: what was refused is no news.
 	Fields []string
-	// Dead are the fields that a dead letter states: older values need not wait for its own any more.
-	Dead []string
 }
 
 func (r AcquireRequest) check() error {
@@ -87,10 +85,10 @@ func checkDone(done []DoneEvent) error {
 		if !isOutcome(e.Outcome) {
 			return eventFault(i, "outcome: must be lower-case letters and underscores, at most 32")
 		}
-		if len(e.Fields)+len(e.Dead) > 0 && !isVersion(e.Version) {
+		if len(e.Fields) > 0 && !isVersion(e.Version) {
 			return eventFault(i, "version: must be decimal digits")
 		}
-		if !allOf(e.Fields, isFieldName) || !allOf(e.Dead, isFieldName) {
+		if !allOf(e.Fields, isFieldName) {
 			return eventFault(i, "field name: must be a letter, then letters and digits, at most 64")
 		}
 	}

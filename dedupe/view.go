@@ -99,12 +99,12 @@ func (r *replyReader) fields() fieldTable {
 // readPending reads what pending.lua wrote; the script that looks has left out what ran out.
 func (t fieldTable) readPending(text string) {
 	for entry := range strings.SplitSeq(text, ";") {
-		parts := strings.Split(entry, ":") // version, token, until, names
-		if len(parts) != 4 {
+		parts := strings.Split(entry, ":") // event, version, token, until, names
+		if len(parts) != 5 {
 			continue
 		}
-		for name := range strings.SplitSeq(parts[3], ",") {
-			t.pending[name] = max(t.pending[name], parts[0])
+		for name := range strings.SplitSeq(parts[4], ",") {
+			t.pending[name] = max(t.pending[name], parts[1])
 		}
 	}
 }

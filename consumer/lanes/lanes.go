@@ -179,6 +179,9 @@ func (ls *Lanes[K, T, S]) Len(key K) int {
 // Items returns how many items wait or run in all lanes.
 func (ls *Lanes[K, T, S]) Items() int { return ls.items }
 
+// Count returns how many lanes have work.
+func (ls *Lanes[K, T, S]) Count() int { return len(ls.lanes) }
+
 // Parked returns how many lanes wait for a later try.
 func (ls *Lanes[K, T, S]) Parked() int { return len(ls.parked) }
 

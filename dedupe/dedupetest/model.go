@@ -37,8 +37,10 @@ type model struct {
 
 // A pending value was handed out, and nobody knows yet whether the CRM has it.
 type pending struct {
-	field, version string
-	token          dedupe.Token // "-" once two have handed it out
+	field   string
+	event   dedupe.EventID
+	version string
+	token   dedupe.Token // "-" once two have handed it out
 }
 
 // An owner is where one process stands in the way of a fold.
@@ -181,7 +183,8 @@ func (m *model) blocked(fold []dedupe.Event) bool {
 			continue
 		}
 		if slices.ContainsFunc(m.pending, func(p pending) bool {
-			return p.field == field && p.version > max(fold[i].Version, m.versions[field])
+			asked := func(e dedupe.Event) bool { return e.ID == p.event && !m.isDone(e) }
+			return p.field == field && p.version > max(fold[i].Version, m.versions[field]) && !slices.ContainsFunc(fold, asked)
 		}) {
 			return true
 		}
@@ -195,9 +198,10 @@ func (m *model) handOut(o *owner) {
 		if field.Verdict != dedupe.Send {
 			continue
 		}
-		same := pending{field.Name, o.events[field.Winner].Version, o.token}
+		winner := o.events[field.Winner]
+		same := pending{field.Name, winner.ID, winner.Version, o.token}
 		before := len(m.pending)
-		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == same.field && p.version == same.version })
+		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == same.field && p.event == same.event })
 		if len(m.pending) < before {
 			same.token = "-"
 		}
@@ -330,9 +334,7 @@ func (m *model) record(c dedupe.Completion) {
 		m.answered(c.Token)
 	}
 	for _, e := range c.Done {
-		for _, field := range e.Dead {
-			m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == field && p.version == e.Version })
-		}
+		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.event == e.ID })
 		m.marks[e.ID] = max(m.marks[e.ID], e.Redrive)
 		m.counts[e.ID] = m.counts[e.ID] || e.Outcome != "dead_lettered"
 		for _, field := range e.Fields {

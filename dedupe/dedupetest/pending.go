@@ -16,6 +16,7 @@ func pendingTests() map[string]func(*fixture) {
 		"a refusal does not answer for another's call with the same value":     refusalOfAnother,
 		"a refusal given back late ends the wait, and leaves the lease alone":  refusalLate,
 		"a dead letter ends the wait for its own value, and for no other's":    deadLetterEndsWait,
+		"another delivery of the event belongs where it is delivered":          redeliveryPasses,
 		"a completion that keeps the lease leaves what it did not say pending": keptStaysPending,
 		"a newer value of another field makes a fold wait as a whole":          foldWaits,
 		"what waits for nothing is forgotten":                                  pendingForgotten,
@@ -110,6 +111,18 @@ func deadLetterEndsWait(f *fixture) {
 	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(event(5, "mobile", "e"), "dead_lettered")}})
 	f.equal("an event between them waits", f.waits(event(4, "mobile", "d")), false)
 	f.equal("an event older than both waits", f.waits(event(2, "mobile", "b")), true)
+}
+
+// A second delivery, which is newer by its place, was handed out. The first comes after all, alone or with
+// an event that lies between the two.
+func redeliveryPasses(f *fixture) {
+	second := event(5, "mobile", "a")
+	second.ID = event(3).ID
+	f.crashed(second)
+	f.equal("the first delivery waits", f.waits(event(3, "mobile", "a")), false)
+	f.equal("the first delivery and one between them wait", f.waits(event(3, "mobile", "a"), event(4, "mobile", "b")), false)
+	f.apply(event(3, "mobile", "a"))
+	f.equal("one between them waits", f.waits(event(4, "mobile", "b")), false)
 }
 
 func keptStaysPending(f *fixture) {

@@ -118,13 +118,13 @@ func redrive(e dedupe.Event, n int) dedupe.Event {
 
 // done is the event with an outcome; its versions move unless it is dead-lettered.
 func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
-	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome, Version: e.Version}
-	names := &d.Fields
+	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome}
 	if outcome == "dead_lettered" {
-		names = &d.Dead
+		return d
 	}
+	d.Version = e.Version
 	for _, field := range e.Fields {
-		*names = append(*names, field.Name)
+		d.Fields = append(d.Fields, field.Name)
 	}
 	return d
 }

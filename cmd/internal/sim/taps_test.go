@@ -47,6 +47,16 @@ type tappedStore struct {
 // Acquire implements consumer.Store.
 func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g dedupe.Grant, err error) {
 	err = s.l.around("acquire", func() error { g, err = s.real.Acquire(ctx, req); return err })
+	if err == nil && (g.Held || g.Pending) {
+		versions := make([]string, len(req.Events))
+		for i, e := range req.Events {
+			versions[i] = e.Version + "/" + e.ID.String()
+			for _, f := range e.Fields {
+				versions[i] += "," + f.Name
+			}
+		}
+		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Held, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.keeper.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
+	}
 	return g, err
 }
 
