@@ -139,7 +139,7 @@ func (e *engine) tryAfresh(ctx context.Context, r *run) (verdict, bool) {
 
 // mapAgain asks the mapper once more: its lookup tables may have changed.
 func (e *engine) mapAgain(ev *event) (verdict, bool) {
-	results := e.parts.Mapper.Map(mapperRecord(ev.rec.part, ev.rec.src))
+	results := e.parts.Mapper.Map(mapperRecordAt(ev.rec.origin()))
 	if ev.doom.whole || len(results) != ev.mapped.Count {
 		return verdict{}, false
 	}

@@ -3,6 +3,7 @@ package dlq
 import (
 	"cmp"
 	"context"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -211,6 +212,26 @@ func (s *Survey) Selected() (n int) {
 		}
 	}
 	return n
+}
+
+// Has reports whether there is an item with the id, selected or not.
+func (s *Survey) Has(id string) bool {
+	key, ok := parseItemID(id)
+	_, known := s.items[key]
+	return ok && known
+}
+
+// Requested returns since when the selected items that are redriven are under way.
+func (s *Survey) Requested() iter.Seq2[Sent, time.Time] {
+	return func(yield func(Sent, time.Time) bool) {
+		for i := range s.entries {
+			e := &s.entries[i]
+			f := s.fates[e.id]
+			if s.selects(e) && f.state(e.death) == StateRedriving && !yield(Sent{formatItemID(e.id), int(f.sent)}, fromMillis(f.sentAt)) {
+				return
+			}
+		}
+	}
 }
 
 // selection returns the places of the selected items, by the time of their latest deaths, and of these the last

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"membersync/cmd/internal/config"
 	"membersync/consumer"
@@ -50,7 +51,8 @@ func Run(ctx context.Context, args []string, env Env) int {
 // An app is one run of the program.
 type app struct {
 	Env
-	serve service
+	serve   service
+	silence time.Duration // before a command says that no service answers; 0: some 25 s
 }
 
 func (a *app) run(ctx context.Context, args []string) int {

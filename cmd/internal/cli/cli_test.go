@@ -16,8 +16,8 @@ func TestHelp(t *testing.T) {
 		"usage": {"--help"}, "run": {"run", "--help"}, "check": {"check", "-h", "--no-such"},
 		"map": {"map", "x", "y", "--help"}, "version": {"version", "--help"},
 		"dlq-list": {"dlq", "list", "--help"}, "dlq-show": {"dlq", "show", "--help"}, "dlq-export-help": {"dlq", "export", "--help"},
-		"dlq-discard-help": {"dlq", "discard", "--help"},
-		"pause":            {"pause", "--help"}, "resume": {"resume", "--help"}, "state-show": {"state", "show", "--help"},
+		"dlq-discard-help": {"dlq", "discard", "--help"}, "dlq-redrive": {"dlq", "redrive", "--help"},
+		"pause": {"pause", "--help"}, "resume": {"resume", "--help"}, "state-show": {"state", "show", "--help"},
 		"state-forget": {"state", "forget", "--help"}, "offsets-show": {"offsets", "show", "--help"}, "offsets-reset-help": {"offsets", "reset", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		runCommand(), checkCommand(), mapCommand(),
-		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqDiscardCommand(),
+		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(),
 		offsetsShowCommand(), offsetsResetCommand(),
 		versionCommand(),

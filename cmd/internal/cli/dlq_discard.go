@@ -78,7 +78,7 @@ func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
 			return exitFailed
 		}
 	}
-	r := in.newResults(o.query.IDs, total)
+	r := in.newResults(s, o.query.IDs)
 	r.dryRun = o.dryRun
 	for item, err := range d.reader.Items(ctx, s, 0, false) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {

@@ -52,11 +52,7 @@ func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *inv
 		return exitUsage
 	}
 	defer parts.Close()
-	topics := wiring.Topics(cfg)
-	d := &desk{
-		cfg: cfg, parts: parts,
-		reader: dlq.NewReader(parts.Kafka, topics), audit: dlq.NewAuditor(parts.Kafka, topics.Audit),
-	}
+	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: parts.Audit}
 	status := run(ctx, in, d)
 	if interrupted(ctx) {
 		return exitInterrupted

@@ -4,23 +4,26 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"membersync/dlq"
 )
 
 // results prints what came of each item, and counts.
 type results struct {
 	in      *invocation
 	dryRun  bool
-	missing map[string]bool // ids that were asked for and not met yet
-	order   []string
+	missing []string // ids that were asked for and that no dead letter has
 	good    int
 	bad     int
 	bar     progress
 }
 
-func (in *invocation) newResults(ids []string, total int) *results {
-	r := &results{in: in, missing: map[string]bool{}, order: ids, bar: in.newProgress(total)}
+func (in *invocation) newResults(s *dlq.Survey, ids []string) *results {
+	r := &results{in: in, bar: in.newProgress(s.Selected())}
 	for _, id := range ids {
-		r.missing[id] = true
+		if !s.Has(id) {
+			r.missing = append(r.missing, id)
+		}
 	}
 	if in.output == outputTable {
 		in.print(resultTable().heading())
@@ -47,7 +50,6 @@ func (r *results) add(id string, do func() (string, error)) {
 }
 
 func (r *results) print(id, result, detail string, good bool) {
-	delete(r.missing, id)
 	if good {
 		r.good++
 	} else {
@@ -64,10 +66,8 @@ func (r *results) print(id, result, detail string, good bool) {
 
 // end tells of the ids that were not met, and returns the exit status.
 func (r *results) end() int {
-	for _, id := range r.order {
-		if r.missing[id] {
-			r.print(id, "failed", "there is no such dead letter", false)
-		}
+	for _, id := range r.missing {
+		r.print(id, "failed", "there is no such dead letter", false)
 	}
 	r.bar.clear()
 	switch {

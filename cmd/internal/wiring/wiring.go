@@ -34,6 +34,8 @@ type Parts struct {
 	Token   crmapi.TokenSource
 	Mapping *mapper.Mapping
 	Letters *dlq.Writer
+	Archive *dlq.Reader
+	Audit   *dlq.Auditor
 
 	close []func()
 }
