@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"membersync/consumer/source"
@@ -50,8 +49,8 @@ func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) err
 			reason: dlq.Reason(res.Fault.Reason), text: res.Fault.Error(), whole: res.Fault.Whole, at: time.Now(),
 		}
 		topic, partition, src := rec.origin()
-		alone := fmt.Sprintf("%s/%d/%d/%d", topic, partition, src.Offset, res.Event.Index)
-		ev.key = laneKey{member: dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, "\x00"+alone), alone: alone} // no member's id begins so
+		alone := aloneName(topic, partition, src.Offset, res.Event.Index)
+		ev.key = laneKey{member: dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, aloneID(alone)), alone: alone}
 		ev.id = recordID(rec, res.Event)
 	case res.Event.Ignored != "":
 		end := ending{event: ev, outcome: Ignored}

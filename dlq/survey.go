@@ -221,6 +221,29 @@ func (s *Survey) Has(id string) bool {
 	return ok && known
 }
 
+// A Verdict is what is known of an item's latest delivery.
+type Verdict struct {
+	State  State
+	Death  int // number of the delivery that died last
+	Answer int // of the redrive whose result is known last; 0: none
+}
+
+// Verdict looks up an event of a source record, or, if there is no item of it, the record as one that failed whole.
+func (s *Survey) Verdict(partition int, offset int64, index int) (v Verdict, ok bool) {
+	for _, one := range []int{index, -1} {
+		id := itemID{offset: offset, partition: int32(partition), index: int32(one)} //nolint:gosec // from the broker and the mapper
+		if i, known := s.items[id]; known {
+			e, f := &s.entries[i], s.fates[id]
+			v = Verdict{State: f.state(e.death), Death: int(e.death)}
+			if f != nil {
+				v.Answer = int(f.answered)
+			}
+			return v, true
+		}
+	}
+	return Verdict{}, false
+}
+
 // Requested returns since when the selected items that are redriven are under way.
 func (s *Survey) Requested() iter.Seq2[Sent, time.Time] {
 	return func(yield func(Sent, time.Time) bool) {

@@ -26,7 +26,7 @@ func commands() []command {
 	return []command{
 		runCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
-		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(),
+		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(),
 		versionCommand(),
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"membersync/consumer"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/partlog"
@@ -133,9 +134,7 @@ func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Span, e
 
 // eventID identifies an event as the service does.
 func (d *desk) eventID(s sighting) dedupe.EventID {
-	ev := s.Result.Event
-	if ev.ID == "" || s.Result.Fault != nil {
-		return dedupe.NewRecordID(d.cfg.Kafka.Topic, s.Partition, s.Offset, s.Time.UnixMilli(), ev.Index)
-	}
-	return dedupe.NewEventID(d.cfg.Kafka.Topic, ev.ID, ev.Index, ev.Order)
+	rec := mapper.Record{Topic: d.cfg.Kafka.Topic, Partition: s.Partition, Offset: s.Offset, Time: s.Time}
+	_, id := consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+	return id
 }
