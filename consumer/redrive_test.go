@@ -22,7 +22,7 @@ func (r *rig) redriving(cfg *consumer.Config, parts *consumer.Parts) {
 	client := r.client()
 	cfg.Redrives = r.topics().Redrive
 	parts.Archive = dlq.NewReader(client, r.topics())
-	parts.Audit = dlq.NewAuditor(client, r.topics().Audit)
+	parts.Audit = dlq.NewAuditor(client, r.topics().Audit, dlq.WithRetry(10*time.Second))
 }
 
 // items are the dead letters with their states, by event id.
@@ -52,7 +52,7 @@ func (r *rig) redrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
 	for _, c := range changes {
 		c(&one)
 	}
-	if err := dlq.NewRedriver(r.client(), r.topics().Redrive).Write(r.t.Context(), one); err != nil {
+	if err := dlq.NewRedriver(r.client(), r.topics().Redrive, dlq.WithRetry(10*time.Second)).Write(r.t.Context(), one); err != nil {
 		r.t.Fatal(err)
 	}
 }

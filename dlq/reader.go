@@ -15,6 +15,8 @@ import (
 const (
 	pageBytes = 1 << 20         // asked for at a time, of each partition
 	pageWait  = 2 * time.Second // only --follow waits that long: a scan stops at what is there
+
+	pagesBeside = 8 // partitions that a scan reads beside each other: each holds a page, however many there are
 )
 
 // A Place is where a dead letter stands in the DLQ.
@@ -70,9 +72,12 @@ func (r *Reader) scanAll(ctx context.Context, topic string, visit partlog.Visit)
 		lost error
 	)
 	ends = make(map[int]int64, len(spans))
+	slots := make(chan struct{}, pagesBeside)
 	for partition, span := range spans {
 		ends[partition] = span.End
 		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			n, err := r.log.Read(ctx, topic, partition, span, func(rec *partlog.Record) error {
 				mu.Lock()
 				defer mu.Unlock()

@@ -36,7 +36,7 @@ func newDesk(t *testing.T, partitions int) *desk {
 	if err := dlq.EnsureTopics(t.Context(), client, dlq.TopicSpec{Topics: d.topics, Retention: time.Hour, Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	d.reader, d.audit = dlq.NewReader(client, d.topics), dlq.NewAuditor(client, d.topics.Audit)
+	d.reader, d.audit = dlq.NewReader(client, d.topics), dlq.NewAuditor(client, d.topics.Audit, dlq.WithRetry(10*time.Second))
 	return d
 }
 

@@ -120,7 +120,7 @@ func TestSentAndTail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	redriver := dlq.NewRedriver(d.broker.Client(t), d.topics.Redrive)
+	redriver := dlq.NewRedriver(d.broker.Client(t), d.topics.Redrive, dlq.WithRetry(10*time.Second))
 	for _, offset := range []int64{1, 2} {
 		if err := redriver.Write(t.Context(), redriveOf(d.letter(offset, dlq.ReasonCRMInvalid, 0, 0), dlq.Place{})); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
 )
 
@@ -32,6 +33,10 @@ type Option func(*producer)
 // replicas. The default is 10 s.
 func WithTimeout(d time.Duration) Option { return func(p *producer) { p.timeout = d } }
 
+// WithRetry repeats a write for so long while Kafka is away or not ready; see [IsUnavailable]. The record may then stand
+// there twice. A [Writer] of the service goes without: the service decides about its own tries.
+func WithRetry(d time.Duration) Option { return func(p *producer) { p.patience = d } }
+
 // NewWriter returns a writer to the given topic through the client's address and transport.
 func NewWriter(client *kafka.Client, topic string, opts ...Option) *Writer {
 	return &Writer{newProducer(client, topic, opts)}
@@ -52,7 +57,8 @@ type producer struct {
 	client     *kafka.Client
 	topic      string
 	timeout    time.Duration
-	partitions atomic.Int64 // of the topic; 0: not known
+	patience   time.Duration // for repeating a write while Kafka is away or not ready; 0: none
+	partitions atomic.Int64  // of the topic; 0: not known
 }
 
 func newProducer(client *kafka.Client, topic string, opts []Option) *producer {
@@ -68,6 +74,21 @@ func newProducer(client *kafka.Client, topic string, opts []Option) *producer {
 
 // write writes one record; id stands for a key that is missing, and names the record in an error.
 func (p *producer) write(ctx context.Context, m kafka.Message, id string) error {
+	if p.patience == 0 {
+		return p.writeOnce(ctx, m, id)
+	}
+	once := func() error {
+		err := p.writeOnce(ctx, m, id)
+		if !IsUnavailable(err) || errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}
+	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(p.patience))
+	return backoff.Retry(once, backoff.WithContext(waits, ctx))
+}
+
+func (p *producer) writeOnce(ctx context.Context, m kafka.Message, id string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errWriteTimeout)
 	defer cancel()
 	partition, err := p.partition(ctx, m.Key, id)

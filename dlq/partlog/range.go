@@ -20,8 +20,15 @@ var errLookTimeout = errors.New("no answer about a topic in time")
 // Spans returns what each partition of the topic holds now, up to its last stable offset: where a reader of
 // committed records comes to a stop. It fails with kafka.UnknownTopicOrPartition if there is no such topic.
 func (l *Log) Spans(ctx context.Context, topic string) (map[int]Span, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errLookTimeout)
-	defer cancel()
+	var spans map[int]Span
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		spans, err = l.spans(ctx, topic)
+		return err
+	})
+	return spans, err
+}
+
+func (l *Log) spans(ctx context.Context, topic string) (map[int]Span, error) {
 	ids, err := l.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -44,13 +51,39 @@ func (l *Log) Spans(ctx context.Context, topic string) (map[int]Span, error) {
 // Since returns, for each partition, the offset of the first record whose timestamp is at or after the time;
 // partitions without such a record are absent.
 func (l *Log) Since(ctx context.Context, topic string, at time.Time) (map[int]int64, error) {
+	var found map[int]int64
+	err := patiently(ctx, func(ctx context.Context) error {
+		ids, err := l.Partitions(ctx, topic)
+		if err == nil {
+			found, err = l.offsets(ctx, topic, ids, max(at.UnixMilli(), 0))
+		}
+		return err
+	})
+	return found, err
+}
+
+// patiently looks until there is an answer, or the time for it is over.
+func patiently(ctx context.Context, look func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errLookTimeout)
 	defer cancel()
-	ids, err := l.Partitions(ctx, topic)
-	if err != nil {
-		return nil, err
+	var err error
+	once := func() error {
+		if err = look(ctx); !temporary(err) || errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return backoff.Permanent(err)
+		}
+		return err
 	}
-	return l.offsets(ctx, topic, ids, max(at.UnixMilli(), 0))
+	if backoff.Retry(once, backoff.WithContext(newWaits(), ctx)) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+func newWaits() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(patience))
 }
 
 // Partitions returns the ids of the topic's partitions.
@@ -143,9 +176,11 @@ func (l *Log) Read(ctx context.Context, topic string, partition int, span Span, 
 }
 
 func (l *Log) start(ctx context.Context, topic string, partition int) (int64, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errLookTimeout)
-	defer cancel()
-	first, err := l.offsets(ctx, topic, []int{partition}, kafka.FirstOffset)
+	var first map[int]int64
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		first, err = l.offsets(ctx, topic, []int{partition}, kafka.FirstOffset)
+		return err
+	})
 	return first[partition], err
 }
 
@@ -164,8 +199,7 @@ func (l *Log) Page(ctx context.Context, topic string, partition int, at int64, v
 		}
 		return err
 	}
-	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(patience))
-	if failed := backoff.Retry(once, backoff.WithContext(waits, ctx)); failed == nil {
+	if backoff.Retry(once, backoff.WithContext(newWaits(), ctx)) == nil {
 		return page, nil
 	}
 	if ctx.Err() != nil {

@@ -157,7 +157,7 @@ func (r *redriveRun) do(ctx context.Context) int {
 
 // send sends what is chosen, one after the other at the rate.
 func (r *redriveRun) send(ctx context.Context, w *watch) error {
-	redriver := dlq.NewRedriver(r.desk.parts.Kafka, wiring.Topics(r.desk.cfg).Redrive)
+	redriver := dlq.NewRedriver(r.desk.parts.Kafka, wiring.Topics(r.desk.cfg).Redrive, dlq.WithRetry(writePatience))
 	pace := newPace(r.rate)
 	for item, err := range r.desk.reader.Items(ctx, r.survey, 0, true) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {

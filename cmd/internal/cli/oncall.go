@@ -33,6 +33,9 @@ func onCallCommand(c command, run func(context.Context, *invocation, *desk) int)
 	return c
 }
 
+// writePatience is how long a command repeats a write while Kafka is not ready.
+const writePatience = 15 * time.Second
+
 // A desk is what the person on call works with.
 type desk struct {
 	cfg    config.Config
@@ -52,7 +55,7 @@ func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *inv
 		return exitUsage
 	}
 	defer parts.Close()
-	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: parts.Audit}
+	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: dlq.NewAuditor(parts.Kafka, cfg.Audit.Topic, dlq.WithRetry(writePatience))}
 	status := run(ctx, in, d)
 	if interrupted(ctx) {
 		return exitInterrupted
