@@ -174,8 +174,11 @@ func (r *record) number() int {
 }
 
 // path is the value of the metrics' label.
-func (r *record) path() string {
-	if r.redrive != nil {
+func (e *engine) path(r *record) string {
+	switch {
+	case e.cfg.Replay:
+		return pathReplay
+	case r.redrive != nil:
 		return pathRedrive
 	}
 	return pathLive
