@@ -66,7 +66,10 @@ func (s Session) withDefaults() Session {
 
 // A Mapper turns a record into what it says of each employee. It never blocks.
 type Mapper interface {
-	Map(rec mapper.Record) []mapper.Result
+	// References lists what the record wants looked up elsewhere first: nothing, mostly.
+	References(rec mapper.Record) []mapper.Reference
+	// MapWith maps the record with what was found for them.
+	MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result
 }
 
 // A Store remembers what was done and keeps two processes off one member.
@@ -107,6 +110,7 @@ type Parts struct {
 	Kafka    *kafka.Client // with its own transport
 	Dialer   *kafka.Dialer // for the group's coordinator connection
 	Mapper   Mapper
+	Lookups  Lookups // nil: no mapping asks for any
 	Store    Store
 	CRM      CRM
 	Letters  Graveyard

@@ -129,7 +129,7 @@ func (e *engine) tryAfresh(ctx context.Context, r *run) (verdict, bool) {
 			ev.doom, ev.trials = nil, trials{}
 			continue
 		}
-		if m, ok := e.mapAgain(ev); ok {
+		if m, ok := e.mapAgain(ctx, ev); ok {
 			return m, true
 		}
 		return e.bury(ctx, r, r.batch, nil), true
@@ -138,8 +138,12 @@ func (e *engine) tryAfresh(ctx context.Context, r *run) (verdict, bool) {
 }
 
 // mapAgain asks the mapper once more: its lookup tables may have changed.
-func (e *engine) mapAgain(ev *event) (verdict, bool) {
-	results := e.parts.Mapper.Map(mapperRecordAt(ev.rec.origin()))
+func (e *engine) mapAgain(ctx context.Context, ev *event) (verdict, bool) {
+	results, err := e.tryTranslate(ctx, mapperRecordAt(ev.rec.origin()))
+	if err != nil { // what is not known condemns nobody: once more, later
+		ev.afresh = true
+		return verdict{}, true
+	}
 	if ev.doom.whole || len(results) != ev.mapped.Count {
 		return verdict{}, false
 	}

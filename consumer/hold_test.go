@@ -21,8 +21,8 @@ type brokenMapper struct {
 	mended atomic.Bool
 }
 
-func (m *brokenMapper) Map(rec mapper.Record) []mapper.Result {
-	results := m.Mapper.Map(rec)
+func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
 		if !m.mended.Load() {
 			results[i].Fault = &mapper.Fault{Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1}

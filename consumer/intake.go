@@ -22,11 +22,16 @@ func (s *Service) take(ctx context.Context, p *partition, src source.Record) err
 		return err
 	}
 	in := mapperRecord(p, src)
-	results := s.parts.Mapper.Map(in)
-	s.parts.Observer.Arrived(in, results)
-	rec := &record{part: p, src: src, size: size, open: len(results)}
+	rec := &record{part: p, src: src, size: size, open: 1}
 	s.engine.begin(rec)
-	if len(results) == 0 { // a mapping says nothing of nobody
+	results, err := s.engine.translate(ctx, in)
+	if err != nil {
+		s.engine.abandon(rec, 1)
+		return err // the generation is over
+	}
+	s.parts.Observer.Arrived(in, results)
+	rec.open = len(results) // nobody else knows it yet
+	if len(results) == 0 {  // a mapping says nothing of nobody
 		s.engine.settleEmpty(rec)
 	}
 	for i, res := range results {

@@ -99,16 +99,18 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 // listMapper reads a list of events; each is mapped by the real mapper.
 type listMapper struct{ one consumer.Mapper }
 
-func (m listMapper) Map(rec mapper.Record) []mapper.Result {
+func (m listMapper) References(mapper.Record) []mapper.Reference { return nil }
+
+func (m listMapper) MapWith(rec mapper.Record, _ map[mapper.Reference]string) []mapper.Result {
 	var parts []json.RawMessage
 	if json.Unmarshal(rec.Value, &parts) != nil {
-		return m.one.Map(rec)
+		return m.one.MapWith(rec, nil)
 	}
 	var results []mapper.Result
 	for i, part := range parts {
 		in := rec
 		in.Value = part
-		res := m.one.Map(in)[0]
+		res := m.one.MapWith(in, nil)[0]
 		res.Event.Index, res.Event.Count = i, len(parts)
 		if res.Fault != nil {
 			res.Fault.Whole = false

@@ -97,10 +97,16 @@ func (s *Service) takeRedrive(ctx context.Context, p *partition, src source.Reco
 		s.buffer.release(src.Size())
 		return err
 	}
-	rec := &record{part: p, src: src, size: src.Size(), redrive: d}
-	results := s.redriveResults(d)
-	rec.open = len(results)
+	rec := &record{part: p, src: src, size: src.Size(), redrive: d, open: 1}
 	s.engine.begin(rec)
+	results, err := s.redriveResults(ctx, d)
+	if err != nil {
+		s.engine.abandon(rec, 1)
+		return err // the generation is over
+	}
+	if rec.open = len(results); rec.open == 0 {
+		s.engine.settleEmpty(rec)
+	}
 	for i, res := range results {
 		if err := s.place(ctx, rec, res); err != nil {
 			s.engine.abandon(rec, len(results)-i)
@@ -126,14 +132,30 @@ func (s *Service) awaitState(ctx context.Context) error {
 }
 
 // redriveResults maps the dead letter's record anew, and leaves the event that it names; all of a record that failed whole.
-func (s *Service) redriveResults(d *redriven) []mapper.Result {
-	if d.wrong != nil {
-		fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
-		return []mapper.Result{{Fault: fault}}
+func (s *Service) redriveResults(ctx context.Context, d *redriven) ([]mapper.Result, error) {
+	if refused := d.refused(); refused != nil {
+		return refused, nil
 	}
 	in := mapperRecordAt(d.named.Source.Topic, d.named.Source.Partition, d.src)
-	results := s.parts.Mapper.Map(in)
+	results, err := s.engine.translate(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	s.parts.Observer.Arrived(in, results)
+	return d.choose(results), nil
+}
+
+// refused is the result of a record that is not what it says; nil: it is.
+func (d *redriven) refused() []mapper.Result {
+	if d.wrong == nil {
+		return nil
+	}
+	fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
+	return []mapper.Result{{Fault: fault}}
+}
+
+// choose leaves the event that the dead letter is about.
+func (d *redriven) choose(results []mapper.Result) []mapper.Result {
 	if d.named.Whole {
 		return results
 	}

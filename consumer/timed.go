@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"membersync/dedupe"
+	"membersync/mapper"
 )
 
 // The operations of redis_duration_seconds.
@@ -22,6 +23,9 @@ func timed(parts *Parts) {
 	}
 	if parts.Limiter != nil {
 		parts.Limiter = timedLimiter{parts.Limiter, parts.Metrics}
+	}
+	if parts.Lookups != nil {
+		parts.Lookups = timedLookups{parts.Lookups, parts.Metrics}
 	}
 }
 
@@ -69,6 +73,17 @@ func (t timedLimiter) Permit(ctx context.Context, id string) (granted bool, wait
 func (t timedLimiter) Done(ctx context.Context, id string, sent bool) error {
 	defer t.metrics.redisTook(opPermit, time.Now())
 	return t.Limiter.Done(ctx, id, sent)
+}
+
+type timedLookups struct {
+	Lookups
+	metrics *Metrics
+}
+
+// Find implements [Lookups].
+func (t timedLookups) Find(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
+	defer t.metrics.redisTook(opOther, time.Now())
+	return t.Lookups.Find(ctx, refs)
 }
 
 func (m *Metrics) redisTook(op string, since time.Time) {

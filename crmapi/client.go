@@ -20,6 +20,9 @@ type Config struct {
 	BaseURL *url.URL
 	// Path of the API under BaseURL; empty is [DefaultPath].
 	Path string
+	// Object, if set, has updates sent to the object API, in its own form. It must have a name for every field of every
+	// update. Nil is the user object.
+	Object *Object
 	// CorpID is the company on the open platform. Required.
 	CorpID string
 	// Timeout bounds one call of Modify, waiting for a token and the sending again after its
@@ -70,6 +73,7 @@ func validBase(u *url.URL) error {
 type Client struct {
 	url     string
 	corpID  string
+	object  *Object
 	timeout time.Duration
 	token   TokenSource
 	http    *http.Client
@@ -84,6 +88,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		url:     cfg.BaseURL.JoinPath(cmp.Or(cfg.Path, DefaultPath)).String(),
 		corpID:  cfg.CorpID,
+		object:  cfg.Object,
 		timeout: cmp.Or(cfg.Timeout, 10*time.Second),
 		token:   cfg.Token,
 		http:    httpClient(cfg.HTTP, cmp.Or(cfg.MaxConns, 64)),
@@ -182,6 +187,10 @@ func (c *Client) send(ctx context.Context, call Call, token string) (Answer, *Er
 func (c *Client) body(u Update, token string) []byte {
 	b := appendString([]byte(`{"corpAccessToken":`), token)
 	b = appendString(append(b, `,"corpId":`...), c.corpID)
+	if c.object != nil {
+		b = c.object.AppendJSON(append(b, `,"data":{"object_data":`...), u)
+		return append(b, "}}"...)
+	}
 	b = u.AppendJSON(append(b, `,"user":`...))
 	return append(b, '}')
 }

@@ -6,21 +6,25 @@ type Reason string
 
 // The reasons. Each has a heading in RUNBOOK.md.
 const (
-	ReasonMalformed        Reason = "malformed"         // the bytes are not an event
-	ReasonOversized        Reason = "oversized"         // the record is larger than the configured bound
-	ReasonInvalidEvent     Reason = "invalid_event"     // a required part is missing or wrong
-	ReasonInvalidField     Reason = "invalid_field"     // a member field's value breaks a rule
-	ReasonCRMNotFound      Reason = "crm_not_found"     // the CRM does not know the member
-	ReasonCRMInvalid       Reason = "crm_invalid"       // the CRM calls a value invalid
-	ReasonCRMRejected      Reason = "crm_rejected"      // any other final refusal by the CRM
-	ReasonRetriesExhausted Reason = "retries_exhausted" // the retry budget is used up
-	ReasonInvalidRedrive   Reason = "invalid_redrive"   // a record of the redrive topic is not what it says
+	ReasonMalformed        Reason = "malformed"            // the bytes are not an event
+	ReasonOversized        Reason = "oversized"            // the record is larger than the configured bound
+	ReasonInvalidEvent     Reason = "invalid_event"        // a required part is missing or wrong
+	ReasonInvalidField     Reason = "invalid_field"        // a member field's value breaks a rule
+	ReasonUnresolved       Reason = "unresolved_reference" // a lookup found nothing
+	ReasonNeedsFetch       Reason = "needs_fetch"          // the event carries no values
+	ReasonRouted           Reason = "routed"               // a rule of the mapping says so
+	ReasonCRMNotFound      Reason = "crm_not_found"        // the CRM does not know the member
+	ReasonCRMInvalid       Reason = "crm_invalid"          // the CRM calls a value invalid
+	ReasonCRMRejected      Reason = "crm_rejected"         // any other final refusal by the CRM
+	ReasonRetriesExhausted Reason = "retries_exhausted"    // the retry budget is used up
+	ReasonInvalidRedrive   Reason = "invalid_redrive"      // a record of the redrive topic is not what it says
 )
 
 // Reasons returns every reason, in the order of the stages.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidField,
+		ReasonMalformed, ReasonOversized, ReasonInvalidEvent,
+		ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted,
 		ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted,
 		ReasonInvalidRedrive,
 	}
@@ -32,7 +36,7 @@ func (r Reason) Stage() Stage {
 	switch r {
 	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidRedrive:
 		return StageDecode
-	case ReasonInvalidField:
+	case ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted:
 		return StageMap
 	case ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted:
 		return StageUpdate

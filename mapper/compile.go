@@ -48,7 +48,8 @@ func (c *compiler) compile(file *spec.File) {
 		c.example(&file.Examples[i])
 	}
 	for _, l := range file.Lookups {
-		if !c.used[l.Name.Value] {
+		if !c.used[l.Name.Value] && c.log.Len() == 0 { // beside other faults it is mostly a part of one
+
 			c.log.Add(l.Name.Pos, "lookup "+strconv.Quote(l.Name.Value)+" is not used")
 		}
 	}
@@ -77,6 +78,9 @@ func (c *compiler) path(p spec.Path, unfit ...path.Root) (parsed path.Path, ok b
 		problem = "begins with $ce, and the envelope is not cloudevents"
 	}
 	if problem != "" {
+		if root, _, _ := strings.Cut(p.Value, "."); strings.HasPrefix(root, "$") && !slices.Contains(path.Roots(), root) {
+			problem += spec.Hint(root, path.Roots()[1:])
+		}
 		c.log.Add(p.Pos, "path "+strconv.Quote(p.Value)+" "+problem)
 		return parsed, false
 	}
@@ -231,6 +235,7 @@ func (c *compiler) compileLookups() {
 			c.p.external[name.Value] = l.Redis.Given()
 			c.p.lookups = append(c.p.lookups, Lookup{
 				Name: name.Value, File: l.File.Value, Key: l.Key.Value, Value: l.Value.Value, Redis: l.Redis.Value,
+				Line: name.Line, Column: name.Column,
 			})
 		}
 		if (l.Key.Given() || l.Value.Given()) && !l.File.Given() {

@@ -17,6 +17,7 @@ type example struct {
 	name    string
 	line    int
 	record  Record
+	timed   bool // its record has a timestamp of its own
 	lookups map[string]Table
 	found   map[Reference]string
 	out     []expected
@@ -58,6 +59,9 @@ func (m *Mapping) RunExamples() []ExampleResult {
 func (m *Mapping) try(e *example) (diffs []Difference) {
 	with := *m
 	with.tables = e.lookups
+	if !e.timed { // how far ahead an event may lie is no question of the mapping
+		with.options.MaxAhead = 0
+	}
 	results := with.MapWith(e.record, e.found)
 	if len(results) != len(e.out) {
 		return []Difference{{What: "number of results", Want: strconv.Itoa(len(e.out)), Got: strconv.Itoa(len(results))}}
@@ -137,7 +141,7 @@ func fieldJSON(u crmapi.Update, f crmapi.Field) string {
 
 // example compiles an example.
 func (c *compiler) example(e *spec.Example) {
-	to := example{name: e.Name.Value, line: e.At.Line, lookups: map[string]Table{}, found: map[Reference]string{}}
+	to := example{name: e.Name.Value, line: e.At.Line, timed: e.Timestamp.Given(), lookups: map[string]Table{}, found: map[Reference]string{}}
 	to.record = c.exampleRecord(e)
 	for _, l := range e.Lookups {
 		c.exampleLookup(&l, &to)

@@ -94,6 +94,19 @@ func (m *interpreter) found(p *path.Path, v jsontree.Value) {
 	}
 }
 
+// foundSame notes where a value stands that is not read further.
+func (m *interpreter) foundSame(rule *fieldRule) {
+	if !m.w.explains {
+		return
+	}
+	for i := range rule.paths {
+		if v, _ := m.value(newSide, &rule.paths[i]); !v.Absent() {
+			m.found(&rule.paths[i], v)
+			return
+		}
+	}
+}
+
 // foundParts notes where the parts of the field's new value stand.
 func (m *interpreter) foundParts(rule *fieldRule) {
 	if m.w.explains {
@@ -111,8 +124,11 @@ func (m *interpreter) converted(rule *fieldRule, c content) {
 		return
 	}
 	result := c.problem
-	if c.finding == isSet {
+	switch {
+	case c.finding == isSet:
 		result = string(c.value.AppendJSON(nil))
+	case result == "":
+		result = "nothing"
 	}
 	m.step("read as "+normalisers()[rule.as], result)
 }

@@ -48,9 +48,9 @@ func TestExplain(t *testing.T) {
 	}
 	fields := []mapper.Explained{
 		{Name: "position", Path: "title", Raw: `" A"`, Steps: []mapper.Step{{Name: "trim", Result: "A"}, {Name: "read as text", Result: `"A"`}, {Name: "means the same as before"}}},
-		{Name: "gender", Path: "sex", Raw: `0`, Steps: []mapper.Step{{Name: "read as gender"}}, Reason: "left out by the mapping"},
+		{Name: "gender", Path: "sex", Raw: `0`, Steps: []mapper.Step{{Name: "read as gender", Result: "nothing"}}, Reason: "left out by the mapping"},
 		{Name: "mobile", Path: "phone", Raw: `"+86 000"`, Steps: []mapper.Step{{Name: "read as phone", Result: `"000"`}}, Value: `"000"`},
-		{Name: "email", Steps: []mapper.Step{{Name: "the same before and after"}}},
+		{Name: "email", Path: "mail", Raw: "null", Steps: []mapper.Step{{Name: "the same before and after"}}},
 		{Name: "hireDate", Path: "hired", Raw: `19432`, Steps: []mapper.Step{{Name: "read as date", Result: `"1678896000000"`}}, Value: `"1678896000000"`},
 		{
 			Name: "leaderId", Path: "boss", Raw: `"E2"`, Value: `"FSUID_TEST0002"`,

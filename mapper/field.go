@@ -95,6 +95,7 @@ func (m *interpreter) change(rule *fieldRule) {
 		m.state(rule, *rule.constant)
 		return
 	case m.sameText(rule):
+		m.foundSame(rule)
 		m.step("the same before and after", "")
 		return
 	}

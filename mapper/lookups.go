@@ -24,6 +24,8 @@ type Lookup struct {
 	File       string // the CSV file that it comes from, or
 	Key, Value string // its columns; empty: the first and the second
 	Redis      string // the hash in Redis
+
+	Line, Column int // where the mapping file defines it, from 1
 }
 
 // A Reference is a key that a record wants looked up.
@@ -92,8 +94,15 @@ func (m *Mapping) MapWith(rec Record, found map[Reference]string) []Result {
 	return w.run()
 }
 
-// translate looks a key up. The problem names the lookup, never the key.
+// translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot carry is none.
 func (w *work) translate(name, key string) (value, problem string) {
+	if value, problem = w.look(name, key); !utf8.ValidString(value) {
+		return "", "is in lookup " + name + " with a value that is not valid UTF-8"
+	}
+	return value, problem
+}
+
+func (w *work) look(name, key string) (value, problem string) {
 	table := w.p.inline[name]
 	if table == nil {
 		table = w.m.tables[name]

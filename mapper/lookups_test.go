@@ -76,7 +76,10 @@ func mustParse(tb testing.TB, text string) *mapper.Mapping {
 func TestLookups(t *testing.T) {
 	t.Parallel()
 	m := mustParse(t, lookingUp)
-	want := []mapper.Lookup{{Name: "members", Redis: "crm:members"}, {Name: "units", File: "units.csv", Key: "hr", Value: "crm"}}
+	want := []mapper.Lookup{
+		{Name: "members", Redis: "crm:members", Line: 6, Column: 11},
+		{Name: "units", File: "units.csv", Key: "hr", Value: "crm", Line: 6, Column: 44},
+	}
 	if diff := cmp.Diff(want, m.Lookups()); diff != "" {
 		t.Error(diff)
 	}

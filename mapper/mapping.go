@@ -82,6 +82,21 @@ func (m *Mapping) Map(rec Record) []Result {
 	return []Result{m.event(&s.doc, rec)}
 }
 
+// Fields lists the member fields that the mapping can set, in the order of the API.
+func (m *Mapping) Fields() []crmapi.Field {
+	var fields []crmapi.Field
+	if m.program == nil {
+		for f := range crmapi.Field(crmapi.NumFields) {
+			fields = append(fields, f)
+		}
+		return fields
+	}
+	for i := range m.program.fields {
+		fields = append(fields, m.program.fields[i].field)
+	}
+	return fields
+}
+
 func (m *Mapping) oversized(rec Record) *Fault {
 	n, bound := rec.size(), m.options.MaxRecordBytes
 	if bound <= 0 || n <= bound {

@@ -40,6 +40,7 @@ type arguments struct {
 	once     bool
 	ports    ports
 	logLevel string
+	mapping  string
 
 	addr, corp, token string
 	failEvery         int
@@ -108,7 +109,11 @@ func stackFlags(f *flag.FlagSet, a *arguments) {
 	f.Float64Var(&a.rate, "rate", 2, "")
 	f.IntVar(&a.failEvery, "fail-every", 25, "")
 	f.StringVar(&a.logLevel, "log-level", "error", "")
+	f.StringVar(&a.mapping, "mapping", canonical, "")
 }
+
+// canonical is the mapping of the samples and of the script.
+const canonical = "canonical"
 
 func crmFlags(f *flag.FlagSet, a *arguments) {
 	f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "")

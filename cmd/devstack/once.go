@@ -30,6 +30,7 @@ var (
 
 // runOnce plays the script and compares what came of it with what should have.
 func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[string]string) int {
+	a.mapping = canonical // the script's events are
 	s, err := startStack(ctx, ports{}, 0)
 	if err != nil {
 		e.complain(err.Error())

@@ -19,7 +19,10 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		return exitUsage
 	}
 	defer s.close()
-	s.guide(e.stdout)
+	s.guide(e.stdout, a.mapping)
+	if a.mapping != canonical {
+		a.rate = 0
+	}
 	watch := newAccount(e.stdout)
 	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error { return s.feed(ctx, a.rate) })
 	watch.count.print(e.stdout)
@@ -54,7 +57,11 @@ const ownEvent = `{"eventId":"me-'$(date +%H%M%S)'","sequence":'$(date +%s)',"em
 	`"before":{"qq":"1"},"after":{"qq":"1","position":"Sample Boss","email":"boss@sample.invalid"}}`
 
 // guide says where everything listens and what can be tried.
-func (s *stack) guide(w io.Writer) {
+func (s *stack) guide(w io.Writer, mapping string) {
+	event, settings := ownEvent, s.settings()
+	if mapping != canonical {
+		event, settings = "…", append(settings, "MEMBERSYNC_MAPPING="+mapping)
+	}
 	say(w, `membersync with everything that it needs in this process. All people are made up. Ctrl-C ends it.
 
   Kafka     %-22[1]s  topic %[2]s, %[3]d partitions; dead letters in %[2]s.dlq
@@ -74,5 +81,5 @@ Ask membersync, in another terminal:
 What happens to each event (a record is named partition:offset):
 time      record event     what        details
 `, s.brokers(), sampleTopic, partitions, s.redis.Addr(), s.crm.addr, s.admin, member(samplePeople), departments,
-		employee(samplePeople), ownEvent, strings.Join(s.settings(), " "))
+		employee(samplePeople), event, strings.Join(settings, " "))
 }

@@ -150,7 +150,7 @@ func (s *stack) runService(ctx context.Context, a *arguments, e env, watch consu
 	return cli.Run(ctx, []string{"run"}, cli.Env{
 		Stdin: strings.NewReader(""), Stdout: e.stdout, Stderr: e.stderr, ReadFile: os.ReadFile,
 		Version: "devstack", Observer: watch,
-		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin,
+		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin, "MEMBERSYNC_MAPPING="+a.mapping,
 			"MEMBERSYNC_LOG_LEVEL="+a.logLevel, "MEMBERSYNC_LOG_FORMAT=text"),
 	})
 }

@@ -61,6 +61,21 @@ func TestWithoutRateNothingIsSent(t *testing.T) {
 	}
 }
 
+func TestAnotherMapping(t *testing.T) {
+	t.Parallel()
+	args := []string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--mapping"}
+	p := start(t, append(args, "debezium")...)
+	p.out.await(t, "MEMBERSYNC_MAPPING=debezium", "What happens to each event")
+	p.signals <- syscall.SIGTERM
+	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
+		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
+	}
+	status, _, errs := call(t, append(args, "gone.yaml")...)
+	if status != exitUsage || !strings.Contains(errs, `mapping "gone.yaml" is not built in`) {
+		t.Errorf("status %d, stderr %s", status, errs)
+	}
+}
+
 func TestATakenPortIsNamed(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test

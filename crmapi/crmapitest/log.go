@@ -28,7 +28,7 @@ type Seen struct {
 	Arrived      time.Time       `json:"arrived"`
 	Finished     time.Time       `json:"finished"` // zero while it is open
 	OpenUserID   string          `json:"openUserId,omitempty"`
-	User         json.RawMessage `json:"user,omitempty"` // as it was sent
+	User         json.RawMessage `json:"user,omitempty"` // as it was sent, or in its words what the object API was sent
 	ThirdTraceID string          `json:"thirdTraceId,omitempty"`
 	TraceID      string          `json:"traceId"`
 	Outcome      Outcome         `json:"outcome"`
@@ -62,7 +62,7 @@ func (s *Server) enter(r *http.Request, endpoint Endpoint, body []byte) *entry {
 		TraceID: "fake-" + strconv.Itoa(n), ThirdTraceID: r.URL.Query().Get("thirdTraceId"),
 	}}
 	if endpoint == EndpointUpdate {
-		e.seen.User, e.seen.OpenUserID = peek(body)
+		e.seen.User, e.seen.OpenUserID = s.peek(body)
 		s.countTogether(e)
 	}
 	s.log = append(s.log, e)

@@ -42,6 +42,9 @@ type Options struct {
 	CorpID string
 	// Path of the update API; empty is UpdatePath.
 	Path string
+	// ObjectAPI makes the update API the newer one, which takes object_data and refuses the user object. Without it, it is the
+	// other way round.
+	ObjectAPI bool
 	// Tokens are accepted for ever.
 	Tokens []string
 	// AppID, AppSecret and PermanentCode are what the token API asks for; an empty AppID turns it off.

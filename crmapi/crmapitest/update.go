@@ -19,6 +19,15 @@ type updateRequest struct {
 	User  jsontext.Value `json:"user"`
 }
 
+// objectRequest is the body of an update for the object API.
+type objectRequest struct {
+	Token *string `json:"corpAccessToken"`
+	Corp  *string `json:"corpId"`
+	Data  struct {
+		Object jsontext.Value `json:"object_data"`
+	} `json:"data"`
+}
+
 type fields = map[string]jsontext.Value
 
 // update checks a request as strictly as the page allows, applies it, and returns the
@@ -27,8 +36,8 @@ func (s *Server) update(r *http.Request, body []byte) int {
 	if !s.admit(time.Now()) {
 		return CodeThrottled
 	}
-	var req updateRequest
-	if json.Unmarshal(body, &req, json.RejectUnknownMembers(true)) != nil {
+	req, ok := s.parse(body)
+	if !ok {
 		s.violations = append(s.violations, "malformed update")
 		return CodeMalformed
 	}
@@ -45,7 +54,22 @@ func (s *Server) update(r *http.Request, body []byte) int {
 	if len(req.User) == 0 || json.Unmarshal(req.User, &user) != nil {
 		return CodeMissing
 	}
+	if s.opts.ObjectAPI {
+		if user, ok = fromObject(user); !ok {
+			return CodeType
+		}
+	}
 	return s.modify(user)
+}
+
+// parse reads the body of the API that the fake has, and refuses that of the other.
+func (s *Server) parse(body []byte) (req updateRequest, ok bool) {
+	if !s.opts.ObjectAPI {
+		return req, json.Unmarshal(body, &req, json.RejectUnknownMembers(true)) == nil
+	}
+	var object objectRequest
+	err := json.Unmarshal(body, &object, json.RejectUnknownMembers(true))
+	return updateRequest{object.Token, object.Corp, object.Data.Object}, err == nil
 }
 
 func (s *Server) modify(user fields) int {
@@ -163,13 +187,29 @@ func (s *Server) departmentsExist(user fields) bool {
 	return s.departments == nil || !slices.ContainsFunc(ids, func(id int64) bool { return !s.departments[id] })
 }
 
-// peek reads the user object of a request that may be anything.
-func peek(body []byte) (user stdjson.RawMessage, id string) {
+// peek reads the user object of a request that may be anything. That of the object API is told in the words of the user
+// object, so that whoever reads the log need not know which it was.
+func (s *Server) peek(body []byte) (user stdjson.RawMessage, id string) {
 	var req struct {
 		User jsontext.Value `json:"user"`
+		Data struct {
+			Object jsontext.Value `json:"object_data"`
+		} `json:"data"`
 	}
 	var member fields
-	if json.Unmarshal(body, &req) != nil || len(req.User) == 0 || json.Unmarshal(req.User, &member) != nil {
+	if json.Unmarshal(body, &req) != nil {
+		return nil, ""
+	}
+	if s.opts.ObjectAPI {
+		var ok bool
+		if json.Unmarshal(req.Data.Object, &member) != nil {
+			return nil, ""
+		}
+		if member, ok = fromObject(member); !ok {
+			return nil, ""
+		}
+		req.User, _ = json.Marshal(member, json.Deterministic(true)) // made of valid values
+	} else if len(req.User) == 0 || json.Unmarshal(req.User, &member) != nil {
 		return nil, ""
 	}
 	id, _ = text(member["openUserId"])

@@ -50,12 +50,13 @@ func (in *invocation) check(ctx context.Context) int {
 		return exitUsage
 	}
 	in.found(finding{"configuration", "ok", "complete"})
-	if _, err := wiring.Mapping(cfg); err != nil {
-		in.found(finding{"mapping", "failed", err.Error()})
+	mapping, err := wiring.LoadMapping(cfg, in.ReadFile)
+	if err != nil {
+		in.badMapping(cfg.Mapping, err)
 		in.skipped("mapping")
 		return exitUsage
 	}
-	in.found(finding{"mapping", "ok", cfg.Mapping})
+	status := in.checkMapping(cfg.Mapping, mapping.Now())
 	parts, err := in.build(cfg, false)
 	if err != nil {
 		in.complain(err.Error())
@@ -63,7 +64,10 @@ func (in *invocation) check(ctx context.Context) int {
 		return exitUsage
 	}
 	defer parts.Close()
-	return in.reach(ctx, cfg, parts)
+	if reached := in.reach(ctx, cfg, parts); reached != exitDone {
+		status = reached
+	}
+	return status
 }
 
 // reach makes the checks that need others.
@@ -74,7 +78,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 		check func(context.Context) (string, error)
 	}{
 		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
-		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts.Store) }},
+		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts) }},
 		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts.Token) }},
 	} {
 		f := finding{Check: c.name, State: "ok"}
@@ -163,15 +167,19 @@ func describeTopics(names []string, partitions map[string]int, create bool) (str
 	}
 }
 
-func checkRedis(ctx context.Context, store *dedupe.Store) (string, error) {
-	switch err := store.Check(ctx); {
+func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err error) {
+	switch err := parts.Store.Check(ctx); {
 	case errors.Is(err, dedupe.ErrEvictionUnknown):
-		return "reachable; it does not tell its maxmemory-policy, which must be noeviction", nil
+		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction"
 	case err != nil:
 		return "", err
 	default:
-		return "reachable, maxmemory-policy noeviction", nil
+		detail = "reachable, maxmemory-policy noeviction"
 	}
+	if parts.Hashes == nil {
+		return detail, nil
+	}
+	return detail, parts.Hashes.Check(ctx)
 }
 
 // checkCRM fetches a token. A fixed one cannot be proven without a call that modifies.

@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	r.want(t, "configuration  ok       complete\n"+
-		"mapping        ok       canonical\n"+
+		"mapping        ok       canonical, 1 example passes\n"+
 		"kafka          ok       topic "+topic+" has 3 partitions; run will create "+topic+".dlq, "+topic+".redrive, "+topic+".audit\n"+
 		"redis          ok       reachable, maxmemory-policy noeviction\n"+
 		"crm            ok       reachable, token unproven\n", "")
@@ -133,7 +133,7 @@ func TestCheckOfBadConfiguration(t *testing.T) {
 	if status := r.run(t, "check", "--mapping=gone.yaml"); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
-	if !strings.Contains(r.out.String(), `mapping        failed   mapping "gone.yaml" is not built in`) {
+	if !strings.Contains(r.out.String(), `mapping        failed   mapping "gone.yaml" is not built in (`) {
 		t.Error(r.out)
 	}
 	r = newService(t)

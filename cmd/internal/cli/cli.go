@@ -14,6 +14,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/consumer"
+	"membersync/crmapi"
 )
 
 // The exit statuses.
@@ -124,7 +125,9 @@ type invocation struct {
 	settings []string       // flags for config
 	faults   []config.Fault // of the command line
 	output   string
-	message  message // of map
+	message  message        // of map
+	dryRun   dryRun         // of run
+	object   *crmapi.Object // the form of updates in map; nil: the user object
 }
 
 // configuration loads the configuration. Not ok, all faults have been told.

@@ -55,8 +55,8 @@ func TestBadUsage(t *testing.T) {
 		"unknown flag":  {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required()},
 		"map's flags":   {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
 		"a secret":      {[]string{"check", "--crm-token", "canary", "--crm-base-url=http://c", "--crm-corp-id=c"}, secret},
-		"a service's":   {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: no such flag\n"},
-		"map's mapping": {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in; canonical, canonical-time, cloudevents, debezium are\n"},
+		"a service's":   {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: no such flag; did you mean --crm-api?\n"},
+		"map's mapping": {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in (canonical, canonical-time, cloudevents, debezium are), and no file that can be read: open x.yaml: file does not exist\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -163,7 +163,7 @@ func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
 	for _, h := range l.Headers {
 		v.Headers = append(v.Headers, headerJSON{h.Key, text(h.Value, reveal)})
 	}
-	switch masked := d.parts.Mapping.Mask(recordOf(l)); {
+	switch masked := d.parts.Mapping.Now().Mask(recordOf(l)); {
 	case !reveal:
 		v.Payload = masked
 	case json.Valid(l.Value):

@@ -53,7 +53,7 @@ func (d *desk) eventsOf(ctx context.Context, employee string, spans map[int]part
 		all.Go(func() {
 			var mine []sighting
 			_, err := log.Read(ctx, d.cfg.Kafka.Topic, partition, span, func(rec *partlog.Record) error {
-				seen, err := d.sight(employee, rec)
+				seen, err := d.sight(ctx, employee, rec)
 				mine = append(mine, seen...)
 				if len(mine) > 2*maxSightings {
 					mine = append([]sighting(nil), mine[len(mine)-maxSightings:]...)
@@ -85,7 +85,7 @@ func inOrder(found map[int][]sighting) []sighting {
 }
 
 // sight maps a record if it may be about the employee, and keeps what it says of it.
-func (d *desk) sight(employee string, rec *partlog.Record) ([]sighting, error) {
+func (d *desk) sight(ctx context.Context, employee string, rec *partlog.Record) ([]sighting, error) {
 	key, err := rec.Key()
 	if err != nil {
 		return nil, err
@@ -101,8 +101,12 @@ func (d *desk) sight(employee string, rec *partlog.Record) ([]sighting, error) {
 		Topic: d.cfg.Kafka.Topic, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value,
 		Headers: mapperHeaders(rec.Headers),
 	}
+	results, err := d.translate(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	var seen []sighting
-	for _, res := range d.parts.Mapping.Map(in) {
+	for _, res := range results {
 		if res.Event.EmployeeID == employee || res.Fault != nil && res.Fault.Whole && string(key) == employee {
 			seen = append(seen, sighting{rec.Partition, rec.Offset, rec.Time, res})
 		}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -19,11 +20,14 @@ func mapCommand() command {
 	return command{
 		name: "map", args: "[FILE|-]", maxArgs: 1,
 		summary: "say what a message would do, without doing it",
-		details: "The message is a record's value, from a file or from stdin. Values are shown.\n" +
+		details: "The message is a record's value, from a file or from stdin. Values are shown. Nothing is read but\n" +
+			"the message, the mapping file and the tables that it names.\n" +
 			"Exit status: 1 when every employee in it is rejected, 3 when some are.\n\n" + outputHelp +
+			"  --explain\n        tell for each value where it came from and what each step did to it\n" +
 			"  --key  text\n        the record's key\n" +
 			"  --header  name=value\n        a header of the record; may be repeated\n" +
-			"  --timestamp  a time in RFC 3339\n        the record's timestamp (default none)\n",
+			"  --timestamp  a time in RFC 3339\n        the record's timestamp (default none)\n" +
+			"  --lookup  name:key=value\n        an entry of a lookup that is kept in Redis, which is not asked; may be repeated\n",
 		settings: config.DefineMapping, settingsHelp: config.MappingHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			outputFlag(in, flags)
@@ -38,6 +42,8 @@ type message struct {
 	key     []byte
 	headers []mapper.Header
 	time    time.Time
+	found   map[mapper.Reference]string // what Redis would hold
+	explain bool
 }
 
 func messageFlags(in *invocation, flags *flag.FlagSet) {
@@ -61,6 +67,17 @@ func messageFlags(in *invocation, flags *flag.FlagSet) {
 		in.message.time = at
 		return nil
 	})
+	flags.BoolVar(&in.message.explain, "explain", false, "")
+	in.message.found = map[mapper.Reference]string{}
+	flags.Func("lookup", "", func(text string) error {
+		name, entry, found := strings.Cut(text, ":")
+		key, value, given := strings.Cut(entry, "=")
+		if !found || !given || name == "" {
+			in.faults = append(in.faults, config.Fault{Name: "--lookup", Text: "should be name:key=value"})
+		}
+		in.message.found[mapper.Reference{Lookup: name, Key: key}] = value
+		return nil
+	})
 }
 
 func (in *invocation) mapMessage() int {
@@ -68,8 +85,13 @@ func (in *invocation) mapMessage() int {
 	if !ok {
 		return exitUsage
 	}
-	mapping, err := wiring.Mapping(cfg)
+	live, err := wiring.LoadMapping(cfg, in.ReadFile)
 	if err != nil {
+		in.complain(err.Error())
+		return exitUsage
+	}
+	mapping := live.Now()
+	if in.object, err = wiring.Object(cfg.CRM, live); err != nil {
 		in.complain(err.Error())
 		return exitUsage
 	}
@@ -78,14 +100,32 @@ func (in *invocation) mapMessage() int {
 		in.complain(err.Error())
 		return exitFailed
 	}
-	results := mapping.Map(mapper.Record{
-		Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers,
-	})
+	rec := mapper.Record{Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers}
+	in.tellOfLookups(mapping, rec)
+	if in.message.explain {
+		return in.explain(mapping.Explain(rec, in.message.found))
+	}
+	results := mapping.MapWith(rec, in.message.found)
 	if err := in.printResults(results); err != nil {
-		in.complain("stdout: " + err.Error())
-		return exitFailed
+		return in.noStdout(err)
 	}
 	return mapStatus(results)
+}
+
+func (in *invocation) noStdout(err error) int {
+	in.complain("stdout: " + err.Error())
+	return exitFailed
+}
+
+// tellOfLookups names the lookups of Redis that the record needs and that nobody stands in for.
+func (in *invocation) tellOfLookups(mapping *mapper.Mapping, rec mapper.Record) {
+	var told []string
+	for _, ref := range mapping.References(rec) {
+		if _, given := in.message.found[ref]; !given && !slices.Contains(told, ref.Lookup) {
+			told = append(told, ref.Lookup)
+			in.complain("lookup " + ref.Lookup + " is kept in Redis, which map does not ask; --lookup " + ref.Lookup + ":KEY=VALUE stands in for an entry")
+		}
+	}
 }
 
 func (in *invocation) read() ([]byte, error) {
@@ -115,7 +155,7 @@ func mapStatus(results []mapper.Result) int {
 func (in *invocation) printResults(results []mapper.Result) error {
 	if in.output == outputJSON {
 		for _, r := range results {
-			if _, err := in.Stdout.Write(append(r.AppendMapJSON(nil), '\n')); err != nil {
+			if _, err := in.Stdout.Write(append(in.resultJSON(r), '\n')); err != nil {
 				return err
 			}
 		}
@@ -124,7 +164,7 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	w := tabwriter.NewWriter(in.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "INDEX\tEMPLOYEE\tEVENT\tOUTCOME\tDETAIL")
 	for _, r := range results {
-		outcome, detail := describe(r)
+		outcome, detail := in.describe(r)
 		index := strconv.Itoa(r.Event.Index)
 		if r.Fault != nil && r.Fault.Whole {
 			index = "-"
@@ -134,14 +174,26 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	return w.Flush() // a stdout that failed above fails here too
 }
 
-func describe(r mapper.Result) (outcome, detail string) {
+// resultJSON is the json form of a result. With the object API it has object_data beside user.
+func (in *invocation) resultJSON(r mapper.Result) []byte {
+	line := r.AppendMapJSON(nil)
+	if in.object == nil || r.Fault != nil || r.Event.Ignored != "" || r.Event.Update.Len() == 0 {
+		return line
+	}
+	line = append(line[:len(line)-1], `,"object_data":`...)
+	return append(in.object.AppendJSON(line, r.Event.Update), '}')
+}
+
+func (in *invocation) describe(r mapper.Result) (outcome, detail string) {
 	switch {
 	case r.Fault != nil:
-		return "rejected", strings.TrimSpace(string(r.Fault.Reason) + " " + r.Fault.Error())
+		return "rejected", r.Fault.Error()
 	case r.Event.Ignored != "":
 		return "ignored", r.Event.Ignored
 	case r.Event.Update.Len() == 0:
 		return "unchanged", ""
+	case in.object != nil:
+		return "update", string(in.object.AppendJSON(nil, r.Event.Update))
 	default:
 		return "update", string(r.Event.Update.AppendJSON(nil))
 	}

@@ -92,7 +92,7 @@ func TestMapRejects(t *testing.T) {
 	if status := r.run(t, "map"); status != exitFailed {
 		t.Errorf("status %d", status)
 	}
-	if !strings.Contains(r.out.String(), "-      -         -      rejected  malformed") {
+	if !strings.Contains(r.out.String(), "-      -         -      rejected  malformed: ") {
 		t.Errorf("%q", r.out)
 	}
 	r = newRig()

@@ -144,6 +144,6 @@ func (o *office) store(t *testing.T) *dedupe.Store {
 // versionOf is the version of an event at an offset.
 func (o *office) versionOf(t *testing.T, value string, offset int64) string {
 	t.Helper()
-	results := o.parts(t).Mapping.Map(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.died, Value: []byte(value)})
+	results := o.parts(t).Mapping.MapWith(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.died, Value: []byte(value)}, nil)
 	return string(results[0].Event.Version)
 }

@@ -152,7 +152,11 @@ func (r *rebuilding) restore(ctx context.Context, s stretch) error {
 			return err
 		}
 		if s.topic == r.desk.cfg.Kafka.Topic || redrive != nil {
-			n += r.gather(byMember, in, redrive)
+			results, err := r.desk.translate(ctx, in)
+			if err != nil {
+				return err
+			}
+			n += r.gather(byMember, in, results, redrive)
 		}
 		if n < gatherEvents {
 			return nil
@@ -188,8 +192,10 @@ func (r *rebuilding) record(topic string, rec *partlog.Record) (mapper.Record, *
 }
 
 // gather adds what became of a record's events, and returns how many they are.
-func (r *rebuilding) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, redrive *dlq.Redrive) (n int) {
-	for _, res := range r.desk.parts.Mapping.Map(in) {
+func (r *rebuilding) gather(
+	byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, results []mapper.Result, redrive *dlq.Redrive,
+) (n int) {
+	for _, res := range results {
 		if redrive != nil && !redrive.Letter.Whole && res.Event.Index != redrive.Letter.Index || res.Event.Ignored != "" {
 			continue
 		}

@@ -254,6 +254,9 @@ func (j *replayJob) consumerParts() consumer.Parts {
 		Archive: p.Archive, Overseer: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
 		Logger: slog.New(quiet{p.Logger.Handler()}),
 	}
+	if p.Hashes != nil {
+		parts.Lookups = p.Hashes
+	}
 	if limiter, ok := wiring.NewLimiter(j.desk.cfg, p.Store); ok {
 		parts.Limiter = limiter.ForReplay()
 	}
@@ -288,15 +291,18 @@ type only struct {
 	employee string
 }
 
-// Map implements [consumer.Mapper].
-func (o only) Map(rec mapper.Record) []mapper.Result {
-	results := o.Mapper.Map(rec)
-	if o.employee == "" {
+// MapWith implements [consumer.Mapper].
+func (o only) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+	return ofEmployee(o.Mapper.MapWith(rec, found), o.employee)
+}
+
+func ofEmployee(results []mapper.Result, employee string) []mapper.Result {
+	if employee == "" {
 		return results
 	}
 	var own []mapper.Result
 	for _, res := range results {
-		if res.Event.EmployeeID == o.employee {
+		if res.Event.EmployeeID == employee {
 			own = append(own, res)
 		}
 	}

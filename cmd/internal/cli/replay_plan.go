@@ -79,7 +79,6 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		return nil
 	}
 	byMember, n := map[dedupe.Member][]foreseen{}, 0
-	mapping := only{d.parts.Mapping, p.job.employee}
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
 	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Span{First: r.First, End: r.End}, func(rec *partlog.Record) error {
 		key, err := rec.Key()
@@ -93,7 +92,11 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		in := mapper.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
 		}
-		for _, res := range mapping.Map(in) {
+		results, err := d.translate(ctx, in)
+		if err != nil {
+			return err
+		}
+		for _, res := range ofEmployee(results, p.job.employee) {
 			n += p.take(byMember, in, res)
 		}
 		if n < gatherEvents {

@@ -28,6 +28,7 @@ type rig struct {
 	files  map[string]string
 	broker *kafkatest.Broker
 	redis  *miniredis.Miniredis
+	crm    *crmapitest.Server
 }
 
 // An output can be read while it is written.
@@ -88,9 +89,10 @@ func newService(t *testing.T) *rig {
 	t.Helper()
 	r := newRig()
 	r.broker = kafkatest.Start(t)
-	crm := httptest.NewServer(crmapitest.New(crmapitest.Options{
+	r.crm = crmapitest.New(crmapitest.Options{
 		CorpID: "C1", Tokens: []string{"canary"}, AppID: "A1", AppSecret: "canary", PermanentCode: "canary", AutoCreate: true,
-	}))
+	})
+	crm := httptest.NewServer(r.crm)
 	t.Cleanup(crm.Close)
 	r.redis = miniredis.RunT(t)
 	r.tellPolicy("noeviction")

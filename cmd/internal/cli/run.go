@@ -4,23 +4,27 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"membersync/cmd/internal/admin"
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/dryrun"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dedupe"
 )
+
+var errServed = errors.New("the service has ended")
 
 func runCommand() command {
 	return command{
 		name: "run", summary: "run the service until SIGTERM",
 		details: "While Kafka, Redis or the CRM cannot be reached it stays alive and is not ready. A missing source\n" +
 			"topic and wrong credentials of Kafka or Redis end it with status 2. On SIGTERM or Ctrl-C it drains;\n" +
-			"a second signal ends it at once.\n",
-		settings: config.Define, settingsHelp: config.Help,
+			"a second signal ends it at once.\n\n" + dryRunHelp,
+		settings: config.Define, settingsHelp: config.Help, flags: dryRunFlags,
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := in.withSignals(ctx)
 			defer stop()
@@ -30,11 +34,15 @@ func runCommand() command {
 }
 
 func (in *invocation) runService(ctx context.Context) int {
+	in.dryFaults()
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		return exitUsage
 	}
-	parts, err := in.build(cfg, true)
+	if in.dryRun.on {
+		cfg.Kafka.Group = dryGroup(cfg.Kafka.Group)
+	}
+	parts, err := in.build(cfg, !in.dryRun.on)
 	if err != nil {
 		in.complain(err.Error())
 		return exitUsage
@@ -43,6 +51,9 @@ func (in *invocation) runService(ctx context.Context) int {
 	run := &running{
 		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
 		version: buildOf(in.Version), observer: in.Observer,
+	}
+	if in.dryRun.on {
+		return in.rehearse(ctx, run)
 	}
 	return run.status(ctx, run.all(ctx, in.serve))
 }
@@ -64,6 +75,7 @@ type running struct {
 	registry *prometheus.Registry
 	version  build
 	observer consumer.Observer
+	dry      *dryrun.Report // not nil: nothing is done, only told
 }
 
 // all runs the admin server, and beside it the start and then the service.
@@ -80,6 +92,11 @@ func (r *running) all(ctx context.Context, serve service) (err error) {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	watch, stop := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { r.parts.Mapping.Watch(watch, r.parts.Logger) })
+	defer watcher.Wait()
+	defer stop(errServed)
 	return serve(ctx, r)
 }
 

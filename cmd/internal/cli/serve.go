@@ -17,7 +17,11 @@ type service func(ctx context.Context, r *running) error
 // serve hands the parts to the consumer and runs it.
 func serve(ctx context.Context, r *running) error {
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s := consumer.New(r.consumerConfig(), r.consumerParts())
+	cfg, parts := r.consumerConfig(), r.consumerParts()
+	if r.dry != nil {
+		r.doNothing(&cfg, &parts)
+	}
+	s := consumer.New(cfg, parts)
 	r.board.hand(s)
 	return s.Run(ctx)
 }
@@ -40,6 +44,9 @@ func (r *running) consumerParts() consumer.Parts {
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
 		CRM: r.parts.CRM, Letters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Overseer: r.parts.Store, Observer: r.observer,
 		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
+	}
+	if r.parts.Hashes != nil {
+		p.Lookups = r.parts.Hashes
 	}
 	used := func() float64 { return 0 } // where there is no limit
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {

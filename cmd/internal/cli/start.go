@@ -37,6 +37,9 @@ func (e *refusedError) Unwrap() error { return e.err }
 // start waits until Redis and Kafka are there. The CRM is not waited for: the service
 // pauses by itself while that is away.
 func (r *running) start(ctx context.Context) error {
+	if r.dry != nil {
+		return r.startDry(ctx)
+	}
 	if err := r.await(ctx, "redis", r.startRedis); err != nil {
 		return err
 	}
@@ -72,14 +75,26 @@ func (r *running) startRedis(ctx context.Context) error {
 	switch {
 	case errors.Is(err, dedupe.ErrEvictionUnknown):
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "redis does not tell its maxmemory-policy, which must be noeviction")
-		return nil
+		return r.startHashes(ctx)
 	case errors.Is(err, dedupe.ErrEviction), isRedisRefusal(err):
 		return &refusedError{err}
 	case err != nil:
 		return fmt.Errorf("redis: %w", err)
 	default:
+		return r.startHashes(ctx)
+	}
+}
+
+// startHashes looks at the lookups that Redis holds. One that is no hash would stop every event that needs it.
+func (r *running) startHashes(ctx context.Context) error {
+	if r.parts.Hashes == nil {
 		return nil
 	}
+	err := r.parts.Hashes.Check(ctx)
+	if errors.Is(err, wiring.ErrNoHash) || isRedisRefusal(err) {
+		return &refusedError{err}
+	}
+	return err
 }
 
 // isRedisRefusal reports whether Redis answered that the credentials are wrong, which

@@ -161,6 +161,13 @@ type CRM struct {
 	// Path is that of the Modify Member API. Default /cgi/crm/v2/data/update.
 	Path string
 
+	// API is the form of an update: user, the user object of the page, or object, that of the newer object API. Default user.
+	API string
+
+	// Object says how updates are written for the object API. Default: the names that are published. It counts only
+	// with API object.
+	Object crmapi.Object
+
 	// CorpID is the company on the CRM's open platform. Required.
 	CorpID string
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"membersync/crmapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,6 +72,10 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	published, err := crmapi.ParseObject("")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := Config{
 		Kafka: Kafka{
 			Brokers: []string{"localhost:9092"}, Topic: "hris.employee.changed", Group: "membersync",
@@ -83,7 +89,7 @@ func TestDefaults(t *testing.T) {
 		State: State{DoneTTL: 336 * time.Hour, DigestTTL: 24 * time.Hour},
 		Order: Order{MaxAhead: 24 * time.Hour},
 		CRM: CRM{
-			BaseURL: "http://crm.test", Path: "/cgi/crm/v2/data/update", CorpID: "C1", Token: NewSecret("T1"),
+			BaseURL: "http://crm.test", Path: "/cgi/crm/v2/data/update", API: "user", Object: published, CorpID: "C1", Token: NewSecret("T1"),
 			Rate: Rate{100, 20 * time.Second}, QuotaReset: ClockTime{0, 0, shanghai}, Concurrency: 64, Timeout: 10 * time.Second, RetryBudget: 5 * time.Minute,
 		},
 		Admin: Admin{Addr: "127.0.0.1:8080"}, Log: Log{Format: "json"},
@@ -107,6 +113,7 @@ func examples() map[string]string {
 		"redis.password": "canary-redis", "redis.prefix": "other",
 		"state.done_ttl": "1h", "state.digest_key": "canary-digest", "state.digest_ttl": "2h", "order.max_ahead": "3h",
 		"crm.base_url": "https://open.test", "crm.path": "/cgi/user/update", "crm.corp_id": "C2",
+		"crm.api": "object", "crm.object_fields": "position:position,hireDate:hire_date:text",
 		"crm.app_id": "A1", "crm.app_secret": "canary-secret", "crm.permanent_code": "canary-code", "crm.token": "canary-token",
 		"crm.rate": "5/1s", "crm.quota_reset": "08:30 UTC", "crm.concurrency": "3", "crm.timeout": "4s", "crm.retry_budget": "2m",
 		"crm.error_codes": "201112011:poison:crm_invalid,-7:transient",

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// didYouMean names the known spelling nearest to an unknown one, if any is near.
-func didYouMean(unknown string, known iter.Seq[string]) string {
+// DidYouMean names the known spelling nearest to an unknown one, if any is near.
+func DidYouMean(unknown string, known iter.Seq[string]) string {
 	best, least := "", len(unknown)/2+1
 	for _, spelling := range slices.Sorted(known) {
 		if d := distance(unknown, spelling); d < least {

@@ -204,6 +204,11 @@ func errorCodes(text string) (crmapi.Table, bool) {
 	return table, err == nil
 }
 
+func objectFields(text string) (crmapi.Object, bool) {
+	object, err := crmapi.ParseObject(text)
+	return object, err == nil
+}
+
 // redisURL reads redis://[user:password@]host:port[,host:port…][/db][?master_name=NAME].
 // The addresses are taken out first, since a URL proper has only one.
 func redisURL(text string) (RedisURL, bool) {

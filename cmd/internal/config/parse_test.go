@@ -35,6 +35,8 @@ func TestValues(t *testing.T) {
 		}, []string{"", "h", "h:1", "http://h", "redis:h", "redis://", "redis:///0", "redis://h/x", "redis://h/-1", "redis://h?db=1", "redis://h#1", "redis://a,", "redis://h:x", "redis://u:%zz@h", "redis://u:p/q@h"}},
 		{"crm.base_url", []string{"http://h", "https://h:8443/", "https://h/prefix"}, []string{"", "h", "ftp://h", "http://", "http://:80", "https://u:p@h", "https://h?x", "https://h?", "https://h#", "https:h", "https://h:x"}},
 		{"crm.path", []string{"/", "/a/b"}, []string{"", "a", "//h/a", "/a?b", "/a#b", "/a%2", "http://h/a"}},
+		{"crm.api", []string{"user", "object"}, []string{"", "User", "PersonnelObj"}},
+		{"crm.object_fields", []string{"", "qq:qq", "qq:q1, gender:sex:M=1/F=2,hireDate:hired:text"}, []string{"qq", "qq:", "title:t", "qq:a,qq:b", "qq:qq:long", "qq:qq,"}},
 		{"crm.corp_id", []string{"C"}, []string{"", " "}},
 		{"crm.rate", []string{"0", "1/1ms", "100/20s"}, []string{"", "100", "0/20s", "100/0", "100/20", "-1/1s", "/1s", "1/", "1/1s/1s"}},
 		{"crm.quota_reset", []string{"00:00 Asia/Shanghai", "23:59 UTC"}, []string{"", "00:00", "24:00 UTC", "0:00 UTC", "00:00 Nowhere", "00:00 Local", "00:00  UTC", "00:00:00 UTC"}},

@@ -100,6 +100,10 @@ func crmSettings() []setting {
 			func(c *Config) *string { return &c.CRM.BaseURL }, "address of the CRM").asRequired().asPrivate(),
 		row("crm.path", "/cgi/crm/v2/data/update", kind[string]{urlPath, "a path that begins with /"},
 			func(c *Config) *string { return &c.CRM.Path }, "path of the Modify Member API"),
+		row("crm.api", "user", kind[string]{oneOf("user", "object"), "user or object"},
+			func(c *Config) *string { return &c.CRM.API }, "form of an update: the user object, or that of the newer object API").forMapping(),
+		row("crm.object_fields", "", kind[crmapi.Object]{objectFields, "field:name or field:name:form, comma-separated, each field once"},
+			func(c *Config) *crmapi.Object { return &c.CRM.Object }, "names in the object API that are not published, such as position:position,hireDate:hire_date").forMapping(),
 		row("crm.corp_id", "", kind[string]{nonEmpty, "the company's id on the CRM's open platform"},
 			func(c *Config) *string { return &c.CRM.CorpID }, "the company on the CRM's open platform").asRequired(),
 		secretRow("crm.token",
@@ -129,7 +133,7 @@ func crmSettings() []setting {
 func mappingSettings() []setting {
 	return []setting{
 		row("mapping", "canonical", kind[string]{nonEmpty, "the name of a built-in mapping or the path of a file"},
-			func(c *Config) *string { return &c.Mapping }, "from events to updates: canonical or canonical-time").forMapping(),
+			func(c *Config) *string { return &c.Mapping }, "from events to updates; built in are canonical, canonical-time, cloudevents and debezium").forMapping(),
 		row("timezone", "", kind[*time.Location]{optionalZone, "a zone such as Asia/Shanghai"},
 			func(c *Config) **time.Location { return &c.Timezone }, "of dates without one; empty: such a date is invalid_field").forMapping(),
 	}

@@ -67,7 +67,7 @@ func ParseFlags(flags *flag.FlagSet, args []string) (rest []string, faults []Fau
 func flagFault(flags *flag.FlagSet, err error) Fault {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return Fault{"--" + name, "no such flag" + didYouMean("--"+name, spellings(flags))}
+		return Fault{"--" + name, "no such flag" + DidYouMean("--"+name, spellings(flags))}
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return Fault{"--" + name, "needs a value"}
@@ -132,7 +132,7 @@ func (l *loader) readEnvironment(environ []string) {
 		case known && !twice:
 			l.given[fromEnvironment][name] = given{name: key, text: text, from: fromEnvironment}
 		case !known && !injected.MatchString(key):
-			l.warn(key, "no such setting"+didYouMean(key, maps.Keys(names)))
+			l.warn(key, "no such setting"+DidYouMean(key, maps.Keys(names)))
 		}
 	}
 }

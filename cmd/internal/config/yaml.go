@@ -65,7 +65,7 @@ func (y *yamlFile) key(key string, at, value *yaml.Node) {
 	case !strings.Contains(key, ".") && y.isSection(key):
 		y.section(key+".", value)
 	case !known:
-		y.fault(y.name(key, at), "no such setting"+didYouMean(key, y.keys()))
+		y.fault(y.name(key, at), "no such setting"+DidYouMean(key, y.keys()))
 	case twice:
 		y.fault(y.name(key, at), "is given twice")
 	default:

@@ -7,17 +7,28 @@ import (
 	"time"
 
 	"membersync/cmd/internal/e2e/oracle"
+	"membersync/crmapi/crmapitest"
 )
 
-// TestMainJob lets two instances do the main job.
+// TestMainJob lets two instances do the main job, with either form of an update.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
+	for _, api := range []string{"user", "object"} {
+		t.Run(api, func(t *testing.T) {
+			t.Parallel()
+			mainJob(t, api)
+		})
+	}
+}
+
+func mainJob(t *testing.T, api string) {
+	t.Helper()
 	spec := oracle.Spec{Seed: 1, Events: 2000, Employees: 500, Partitions: 6}
 	if isReal() {
 		spec.Events = 10000
 	}
 	script := oracle.Generate(spec)
-	r := newJob(t, spec, script)
+	r := newJob(t, spec, script, api)
 	both := []*process{r.start(nil), r.start(nil)}
 	for _, p := range both {
 		p.awaitReady()
@@ -47,7 +58,7 @@ func TestInstancesComeAndGo(t *testing.T) {
 	t.Parallel()
 	spec := oracle.Spec{Seed: 3, Events: 1500, Employees: 200, Partitions: 6}
 	script := oracle.Generate(spec)
-	r := newJob(t, spec, script)
+	r := newJob(t, spec, script, "user")
 	third := len(script.Records) / 3
 	first := r.start(nil)
 	first.awaitReady()
@@ -71,12 +82,14 @@ func TestInstancesComeAndGo(t *testing.T) {
 	r.report(e, took)
 }
 
-func newJob(t *testing.T, spec oracle.Spec, script oracle.Script) *rig {
+func newJob(t *testing.T, spec oracle.Spec, script oracle.Script, api string) *rig {
 	t.Helper()
 	opts := options(script.World)
+	opts.ObjectAPI = api == "object"
 	opts.Latency = 2 * time.Millisecond
 	r := newRig(t, setup{partitions: spec.Partitions, crm: opts})
 	r.variables["CRM_TOKEN"] = token
+	r.variables["CRM_API"], r.variables["CRM_OBJECT_FIELDS"] = api, crmapitest.ObjectFields
 	r.variables["KAFKA_MAX_RECORD_BYTES"] = "16KiB"
 	return r
 }

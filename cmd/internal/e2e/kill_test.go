@@ -28,7 +28,7 @@ func kill(t *testing.T, at crmapitest.Point) {
 	t.Helper()
 	spec := oracle.Spec{Seed: 2, Events: 800, Employees: 60, Partitions: 6}
 	script := oracle.Generate(spec)
-	r := newJob(t, spec, script)
+	r := newJob(t, spec, script, "user")
 	r.variables["CRM_TIMEOUT"] = "1s" // so a lease lives 7 s
 
 	began := time.Now()

@@ -2,13 +2,19 @@ package keys_test
 
 import (
 	"net/http"
+	"strings"
 
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
 )
 
 func crmTests() map[string]func(*scene) {
 	return map[string]func(*scene){
 		"CRM_BASE_URL": crmBaseURL, "CRM_PATH": crmPath, "CRM_CORP_ID": crmCorpID,
+		"CRM_API": crmAPI, "CRM_OBJECT_FIELDS": crmObjectFields,
 		"CRM_TOKEN": crmToken(byVariable), "CRM_TOKEN_FILE": crmToken(byFile),
 	}
 }
@@ -49,6 +55,39 @@ func crmPath(s *scene) {
 	old.start("CRM_BASE_URL", url, "CRM_PATH", "/cgi/user/update").applies("ev")
 	wantCalls(usual, 1)
 	wantCalls(old, 1)
+}
+
+// Updates go out in the form of one API or the other, and each of the two takes no other.
+func crmAPI(s *scene) {
+	user, object := s.rig(), s.rig(crmapitest.Options{ObjectAPI: true})
+	object.set("CRM_OBJECT_FIELDS", crmapitest.ObjectFields)
+	for _, r := range []*rig{user, object} {
+		r.produce(r.change("ev", 1, map[string]any{"mobile": "00000000001", "mainDepartmentId": 1000, "hireDate": 1678896000000}))
+	}
+	user.start("CRM_API", "user").applies("ev")
+	p := object.start("CRM_API", "object")
+	p.applies("ev")
+	p.stop()
+	if diff := cmp.Diff(user.crm.State(member(1)), object.crm.State(member(1))); diff != "" {
+		s.t.Errorf("members (-by user +by object):\n%s", diff)
+	}
+	object.produce(object.title("other form", 2))
+	object.start("CRM_API", "user").ends("other form", consumer.DeadLettered)
+	object.wantReason(dlq.ReasonCRMInvalid)
+}
+
+// A field is sent under the name that is given, and without a name for one of the mapping's fields nothing begins.
+func crmObjectFields(s *scene) {
+	r := s.rig(crmapitest.Options{ObjectAPI: true})
+	r.set("CRM_API", "object")
+	r.start().refuses("account, name, position, email, qq, weixin, attachingDepartmentIds, hireDate, birthDate, startWorkDate")
+	r.produce(r.title("right", 1))
+	p := r.start("CRM_OBJECT_FIELDS", crmapitest.ObjectFields)
+	p.applies("right")
+	p.stop()
+	r.produce(r.title("wrong", 2))
+	r.start("CRM_OBJECT_FIELDS", strings.Replace(crmapitest.ObjectFields, "position:position", "position:title", 1)).ends("wrong", consumer.DeadLettered)
+	r.wantReason(dlq.ReasonCRMInvalid)
 }
 
 // Another company is refused, which is the operator's to mend.

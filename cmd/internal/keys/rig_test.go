@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -31,7 +32,8 @@ type rig struct {
 	crm          *crmapitest.Server
 	redis        *miniredis.Miniredis
 	variables    map[string]string // without their prefix
-	files        map[string]string
+	mu           sync.Mutex
+	files        map[string]string // guarded by mu while a program runs
 	sequence     int
 }
 
@@ -92,6 +94,8 @@ func (r *rig) set(name, value string) { r.variables[name] = value }
 func (r *rig) unset(name string) { delete(r.variables, name) }
 
 func (r *rig) readFile(path string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	text, ok := r.files[path]
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}

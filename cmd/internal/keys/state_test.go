@@ -11,7 +11,7 @@ func stateTests() map[string]func(*scene) {
 	return map[string]func(*scene){
 		"STATE_DONE_TTL": stateDoneTTL, "STATE_DIGEST_TTL": stateDigestTTL, "ORDER_MAX_AHEAD": orderMaxAhead,
 		"STATE_DIGEST_KEY": stateDigestKey(byVariable), "STATE_DIGEST_KEY_FILE": stateDigestKey(byFile),
-		"MAPPING": mappingName, "TIMEZONE": timezone,
+		"MAPPING": mapping, "TIMEZONE": timezone,
 	}
 }
 
@@ -78,6 +78,14 @@ func orderMaxAhead(s *scene) {
 	q.applies("ev")
 	p.ends("ev", consumer.DeadLettered)
 	near.wantReason(dlq.ReasonInvalidEvent)
+}
+
+func mapping(s *scene) {
+	mappingName(s)
+	mappingFile(s)
+	mappingFaults(s)
+	mappingTable(s)
+	mappingHash(s)
 }
 
 // Of two events the one is newer by its sequence, the other by its time.

@@ -17,7 +17,6 @@ import (
 	"membersync/crmapi"
 	"membersync/dedupe"
 	"membersync/dlq"
-	"membersync/mapper"
 )
 
 // leaseMargin is what a lease lives beyond twice the time of a call.
@@ -32,7 +31,8 @@ type Parts struct {
 	Store   *dedupe.Store
 	CRM     *crmapi.Client
 	Token   crmapi.TokenSource
-	Mapping *mapper.Mapping
+	Mapping *Mapping
+	Hashes  *Hashes // lookups of the mapping that Redis holds; nil: there are none
 	Letters *dlq.Writer
 	Archive *dlq.Reader
 	Audit   *dlq.Auditor
@@ -43,7 +43,7 @@ type Parts struct {
 // Env is what parts take from the process.
 type Env struct {
 	Log      io.Writer                    // where log lines go
-	ReadFile func(string) ([]byte, error) // reads certificates and keys
+	ReadFile func(string) ([]byte, error) // reads certificates, keys, the mapping and its tables
 	// Service keeps token fetches apart from those of other instances, by a lock in
 	// Redis. A command that must change nothing goes without.
 	Service bool
@@ -53,7 +53,7 @@ type Env struct {
 func Build(cfg config.Config, env Env) (*Parts, error) {
 	p := &Parts{Logger: Logger(cfg.Log, env.Log)}
 	err := errors.Join(
-		p.addMapping(cfg),
+		p.addMapping(cfg, env.ReadFile),
 		p.addKafka(cfg, env.ReadFile),
 		p.addRedis(cfg),
 		p.addCRM(cfg, env.Service),
@@ -90,21 +90,8 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Mapping makes the mapping alone, for a command that needs nothing else.
-func Mapping(cfg config.Config) (*mapper.Mapping, error) {
-	m, err := mapper.Builtin(cfg.Mapping, mapper.Options{
-		MaxRecordBytes: int(cfg.Kafka.MaxRecordBytes),
-		MaxAhead:       cfg.Order.MaxAhead,
-		Zone:           cfg.Timezone,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-func (p *Parts) addMapping(cfg config.Config) (err error) {
-	p.Mapping, err = Mapping(cfg)
+func (p *Parts) addMapping(cfg config.Config, readFile func(string) ([]byte, error)) (err error) {
+	p.Mapping, err = LoadMapping(cfg, readFile)
 	return err
 }
 
@@ -133,6 +120,11 @@ func (p *Parts) addRedis(cfg config.Config) error {
 	if cfg.State.DigestKey.IsSet() {
 		options.DigestKey, options.DigestTTL = []byte(cfg.State.DigestKey.Reveal()), cfg.State.DigestTTL
 	}
+	if p.Mapping != nil {
+		if hashes, any := NewHashes(p.Mapping.Now(), client); any {
+			p.Hashes = hashes
+		}
+	}
 	p.Store, err = dedupe.New(client, options)
 	return err
 }
@@ -145,9 +137,14 @@ func (p *Parts) addCRM(cfg config.Config, service bool) error {
 	if err := p.addToken(cfg.CRM, base, service); err != nil {
 		return err
 	}
+	object, err := Object(cfg.CRM, p.Mapping)
+	if err != nil {
+		return err
+	}
 	p.CRM, err = crmapi.New(crmapi.Config{
 		BaseURL:  base,
 		Path:     cfg.CRM.Path,
+		Object:   object,
 		CorpID:   cfg.CRM.CorpID,
 		Timeout:  cfg.CRM.Timeout,
 		Token:    p.Token,

@@ -139,6 +139,7 @@ func (d *decoder) freeNames(n *yaml.Node, v reflect.Value, tag reflect.StructTag
 	for name, value := range d.members(n) {
 		if tag.Get("fields") != "" && !slices.Contains(d.fields, name.Value) {
 			d.log.Add(name.Pos, strconv.Quote(name.Value)+" is no member field"+Hint(name.Value, d.fields))
+			d.into(value, reflect.New(v.Type().Elem()).Elem().Field(1), "") // for the faults in it
 			continue
 		}
 		entry := reflect.New(v.Type().Elem()).Elem()

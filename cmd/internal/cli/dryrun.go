@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/dryrun"
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+const dryRunHelp = "Flags\n" +
+	"  --dry-run\n        do nothing but tell: each call and dead letter that there would be, and at the end a summary.\n" +
+	"        Events are read in a consumer group of its own, from where a new group begins\n" +
+	"        (--kafka-auto-offset-reset). Nothing is written to the CRM, Redis or the dead-letter topic;\n" +
+	"        Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
+	"        events would wait and fold into one call\n" +
+	"  --show-values\n        with --dry-run: show the values of member fields, which are masked otherwise\n" +
+	"  -o  table or json\n        with --dry-run: form of the result; json is one object a line (default table)\n"
+
+// A dryRun is what was asked for of one.
+type dryRun struct{ on, values bool }
+
+func dryRunFlags(in *invocation, flags *flag.FlagSet) {
+	flags.BoolVar(&in.dryRun.on, "dry-run", false, "")
+	flags.BoolVar(&in.dryRun.values, "show-values", false, "")
+	outputFlag(in, flags)
+}
+
+// dryFaults are flags that mean something in a dry run alone.
+func (in *invocation) dryFaults() {
+	if in.dryRun.on {
+		return
+	}
+	if in.dryRun.values {
+		in.faults = append(in.faults, config.Fault{Name: "--show-values", Text: "needs --dry-run"})
+	}
+	if in.output != outputTable {
+		in.faults = append(in.faults, config.Fault{Name: "-o", Text: "needs --dry-run"})
+	}
+}
+
+// dryGroup is a group that no other run has. Its offsets are of no use to any: what else a run remembers ends with it.
+func dryGroup(group string) string {
+	return group + ".dry-run." + strings.ToLower(rand.Text()[:8])
+}
+
+// rehearse runs the service without letting it do anything, and prints the summary.
+func (in *invocation) rehearse(ctx context.Context, r *running) int {
+	object, err := wiring.Object(r.cfg.CRM, r.parts.Mapping)
+	if err != nil { // the parts could not have been built
+		in.complain(err.Error())
+		return exitUsage
+	}
+	r.dry = dryrun.NewReport(in.Stdout, dryrun.Options{JSON: in.output == outputJSON, Values: in.dryRun.values, Object: object})
+	if in.dryRun.values {
+		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "values of member fields are shown, as asked")
+	}
+	status := r.status(ctx, r.all(ctx, in.serve))
+	if status != exitUsage {
+		r.dry.Summary()
+		r.dropGroup(ctx)
+	}
+	return status
+}
+
+// doNothing puts what does nothing in the places of what does.
+func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
+	cfg.Redrives = ""  // what is redriven is the service's: a result would go to the audit topic
+	cfg.StormShare = 0 // all that would be dead-lettered is to be told
+	parts.Store = dryrun.NewMemory(r.cfg.State.DigestKey.IsSet())
+	parts.CRM, parts.Letters = r.dry, r.dry
+	parts.Overseer, parts.Limiter = nil, nil
+	parts.Observer = r.dry
+	if r.observer != nil {
+		parts.Observer = observers{r.dry, r.observer}
+	}
+}
+
+// observers show the service to several.
+type observers []consumer.Observer
+
+// Arrived implements [consumer.Observer].
+func (all observers) Arrived(rec mapper.Record, results []mapper.Result) {
+	for _, o := range all {
+		o.Arrived(rec, results)
+	}
+}
+
+// Called implements [consumer.Observer].
+func (all observers) Called(call consumer.Called) {
+	for _, o := range all {
+		o.Called(call)
+	}
+}
+
+// Ended implements [consumer.Observer].
+func (all observers) Ended(end consumer.Ended) {
+	for _, o := range all {
+		o.Ended(end)
+	}
+}
+
+var errNoSource = errors.New("there is no such topic")
+
+// startDry waits for the source topic, and for Redis where lookups are kept in it. It creates nothing.
+func (r *running) startDry(ctx context.Context) error {
+	if err := r.await(ctx, "redis", r.startHashes); err != nil {
+		return err
+	}
+	return r.await(ctx, "kafka", func(ctx context.Context) error {
+		answer, err := r.parts.Kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{r.cfg.Kafka.Topic}})
+		switch {
+		case dlq.IsUnavailable(err) || err != nil && ctx.Err() != nil:
+			return fmt.Errorf("kafka: %w", err)
+		case err != nil:
+			return &refusedError{fmt.Errorf("kafka: %w", err)}
+		case errors.Is(answer.Topics[0].Error, kafka.UnknownTopicOrPartition):
+			return &refusedError{fmt.Errorf("kafka: topic %s: %w", r.cfg.Kafka.Topic, errNoSource)}
+		case answer.Topics[0].Error != nil:
+			return fmt.Errorf("kafka: topic %s: %w", r.cfg.Kafka.Topic, answer.Topics[0].Error)
+		}
+		return nil
+	})
+}
+
+const dropTimeout = 5 * time.Second
+
+// dropGroup removes the run's own group, whose offsets nobody needs any more. Where that fails, Kafka forgets them in time.
+func (r *running) dropGroup(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), dropTimeout, errStartTimeout)
+	defer cancel()
+	_, err := r.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{r.cfg.Kafka.Group}})
+	if err != nil {
+		r.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "own consumer group not removed", slog.String("error", err.Error()))
+	}
+}

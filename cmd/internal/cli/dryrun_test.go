@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// dryEvents are two changes of one member, one that would die, one that is ignored, and one delivered twice.
+func dryEvents() []kafka.Message {
+	change := func(id string, sequence int, employee, more string) kafka.Message {
+		return kafka.Message{Partition: 0, Key: []byte(employee), Value: fmt.Appendf(nil,
+			`{"eventId":%q,"sequence":%d,"employeeId":%q,"openUserId":"FSUID_%s",%s}`, id, sequence, employee, employee, more)}
+	}
+	return []kafka.Message{
+		change("first", 1, "E1", `"after":{"position":"canary-one","qq":"canary-qq"}`),
+		change("bad", 2, "E2", `"after":{"gender":"canary-gender"}`),
+		change("gone", 3, "E3", `"before":{"qq":"1"},"after":null`),
+		change("again", 4, "E4", `"after":{"email":"canary-mail"}`),
+		change("again", 4, "E4", `"after":{"email":"canary-mail"}`),
+		change("old", 1, "E4", `"after":{"email":"canary-old"}`),
+	}
+}
+
+// rehearse makes a dry run over the events, until the summary would count them all, and returns what it printed.
+func (r *rig) rehearse(t *testing.T, args ...string) string {
+	t.Helper()
+	end, status := r.background(t, append([]string{"--dry-run"}, args...)...)
+	r.out.await(t, "FSUID_E4")
+	r.errs.await(t, "joined the group")
+	for r.broker.Lag(t, r.dryGroup(t), r.topic()) > 0 {
+	}
+	end(&signalError{syscall.SIGTERM})
+	if got := <-status; got != exitDone {
+		t.Errorf("status %d: %s", got, r.errs)
+	}
+	return r.out.String()
+}
+
+func (r *rig) topic() string {
+	for _, v := range r.app.Environ {
+		if name, ok := strings.CutPrefix(v, "MEMBERSYNC_KAFKA_TOPIC="); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// groups lists the consumer groups that Kafka has.
+func (r *rig) groups(t *testing.T) (groups []string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	answer, err := kmsg.NewPtrListGroupsRequest().RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range answer.Groups {
+		groups = append(groups, g.Group)
+	}
+	return groups
+}
+
+func (r *rig) dryGroup(t *testing.T) string {
+	t.Helper()
+	for _, g := range r.groups(t) {
+		if strings.Contains(g, ".dry-run.") {
+			return g
+		}
+	}
+	t.Fatal("no group of a dry run")
+	return ""
+}
+
+// A dry run tells what would be done, without values, and does nothing: no call, no key in Redis, no topic, no group that stays.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.broker.Produce(t, r.topic(), dryEvents()...)
+	out := r.rehearse(t)
+	for _, want := range []string{
+		`call         FSUID_E1  events 1  {"openUserId":"FSUID_E1","position":"***","qq":"***"}` + "\n",
+		"dead letter  0:1:0  employee E2  event bad  invalid_field: after.gender is neither M nor F (byte 90)\n",
+		`call         FSUID_E4  events `,
+		"\n\nOf this nothing was done. Calls 2\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
+			"  ignored        1\n  dead_lettered  1\n    invalid_field        1\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s lacks %s", out, want)
+		}
+	}
+	if strings.Contains(out+r.errs.String(), "canary") {
+		t.Errorf("a value is shown: %s%s", out, r.errs)
+	}
+	if calls := len(r.crm.Calls()); calls != 0 {
+		t.Errorf("%d calls", calls)
+	}
+	if keys := r.redis.Keys(); len(keys) != 0 {
+		t.Errorf("keys in Redis: %v", keys)
+	}
+	topics, err := r.broker.Client(t).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{r.topic() + ".dlq"}})
+	if err != nil || topics.Topics[0].Error == nil {
+		t.Errorf("the dead-letter topic is there: %v", err)
+	}
+	if groups := r.groups(t); len(groups) != 0 {
+		t.Errorf("groups %v", groups)
+	}
+}
+
+// With values, and as JSON.
+func TestDryRunShowsValues(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.broker.Produce(t, r.topic(), dryEvents()...)
+	out := r.rehearse(t, "--show-values", "-o=json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	want := []string{
+		`{"type":"call","open_user_id":"FSUID_E1","events":1,"user":{"openUserId":"FSUID_E1","position":"canary-one","qq":"canary-qq"}}`,
+		`{"type":"dead_letter","id":"0:1:0","reason":"invalid_field","stage":"map","error":"invalid_field: after.gender is neither M nor F (byte 90)","event_id":"bad","employee_id":"E2"}`,
+	}
+	for _, line := range want {
+		if !strings.Contains(out, line+"\n") {
+			t.Errorf("%s lacks %s", out, line)
+		}
+	}
+	var summary struct {
+		Type              string
+		Calls             int
+		Outcomes, Reasons map[string]int
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &summary); err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[string]int{"applied": 2, "superseded": 1, "unchanged": 0, "duplicate": 1, "ignored": 1, "dead_lettered": 1}
+	if d := cmp.Diff(outcomes, summary.Outcomes); d != "" || summary.Calls != 2 || summary.Type != "summary" || summary.Reasons["invalid_field"] != 1 {
+		t.Errorf("%+v %s", summary, d)
+	}
+}
+
+// In the form of the object API too.
+func TestDryRunForTheObjectAPI(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.set("CRM_API", "object")
+	r.set("CRM_OBJECT_FIELDS", "account:a1,name:a2,position:a3,email:a4,qq:a5,weixin:a6,attachingDepartmentIds:a7,hireDate:a8,birthDate:a9,startWorkDate:a10")
+	r.broker.Produce(t, r.topic(), dryEvents()...)
+	if out := r.rehearse(t); !strings.Contains(out, `call         FSUID_E1  events 1  {"_id":"FSUID_E1","a3":"***","a5":"***"}`) {
+		t.Error(out)
+	}
+}
+
+func TestDryRunFaults(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	if status := r.run(t, "run", "--show-values", "-o", "json"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "", "membersync run: --show-values: needs --dry-run\nmembersync run: -o: needs --dry-run\n")
+	r = newService(t)
+	r.set("KAFKA_TOPIC", "gone")
+	if status := r.run(t, "run", "--dry-run"); status != exitUsage || !strings.Contains(r.errs.String(), "topic gone: there is no such topic") || r.out.String() != "" {
+		t.Errorf("status %d: %s%s", status, r.out, r.errs)
+	}
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// lookedUp is a mapping file whose ids come from a table and from Redis, with an example.
+const lookedUp = `version: 1
+identity: {event_id: $event.id, employee_id: $event.who, open_user_id: {from: $event.who, lookup: members}}
+order: {kind: sequence, from: $event.seq}
+states: {after: $event.is, before: $event.was}
+lookups:
+  members: {redis: crm-members}
+  units: {file: units.csv}
+fields:
+  position: title
+  mainDepartmentId: {from: unit, lookup: units}
+examples:
+  - name: another title
+    lookups: {members: {E1: FSUID_TEST0001}}
+    value: '{"id":"e1","who":"E1","seq":1,"is":{"title":"Lead"}}'
+    out:
+      - {outcome: update, user: {openUserId: FSUID_TEST0001, position: Lead}}
+`
+
+const lookedUpEvent = `{"id":"e1","who":"E1","seq":1,"was":{"title":"Lead"},"is":{"title":"Lead","unit":"Sales"}}`
+
+func withMapping(r *rig) {
+	r.files["maps/hr.yaml"] = lookedUp
+	r.files["maps/units.csv"] = "hr,crm\nSales,1000\n"
+	r.app.Stdin = strings.NewReader(lookedUpEvent)
+}
+
+// A mapping file is read with the tables beside it; entries of Redis are given by hand.
+func TestMapByFile(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--mapping=maps/hr.yaml", "--lookup=members:E1=FSUID_TEST0001"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "INDEX  EMPLOYEE  EVENT  OUTCOME  DETAIL\n"+
+		`0      E1        e1     update   {"openUserId":"FSUID_TEST0001","mainDepartmentId":1000}`+"\n", "")
+	r = newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--mapping=maps/hr.yaml"); status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "INDEX  EMPLOYEE  EVENT  OUTCOME   DETAIL\n"+
+		`0      E1        e1     rejected  unresolved_reference: who is not in lookup members (byte 17)`+"\n",
+		"membersync map: lookup members is kept in Redis, which map does not ask; --lookup members:KEY=VALUE stands in for an entry\n")
+}
+
+func TestMapExplains(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--explain", "--mapping=maps/hr.yaml", "--lookup=members:E1=FSUID_TEST0001"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, `INDEX  EMPLOYEE  EVENT  OUTCOME  DETAIL
+0      E1        e1     update   {"openUserId":"FSUID_TEST0001","mainDepartmentId":1000}
+  event_id          $event.id                  e1
+  employee_id       $event.who                 E1
+  open_user_id      $event.who                 E1
+  open_user_id      lookup members             FSUID_TEST0001
+  order             $event.seq                 1
+  position          title                      "Lead"
+                    the same before and after  -
+  mainDepartmentId  unit                       "Sales"
+                    lookup units               1000
+                    read as int                1000
+                    sent                       1000
+`, "")
+}
+
+// The json form is that of map, and explain.
+func TestMapExplainsInJSON(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	withMapping(r)
+	r.app.Stdin = strings.NewReader(strings.Replace(lookedUpEvent, `"Sales"`, `"Other"`, 1))
+	if status := r.run(t, "map", "--explain", "-o=json", "--mapping=maps/hr.yaml", "--lookup=members:E1=FSUID_TEST0001"); status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+	var got struct {
+		Outcome string
+		Explain struct {
+			Parts  []map[string]string
+			Fields []map[string]any
+		}
+	}
+	if err := json.Unmarshal([]byte(r.out.String()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Outcome != "rejected" || len(got.Explain.Parts) != 5 {
+		t.Errorf("%+v", got)
+	}
+	want := map[string]any{
+		"name": "mainDepartmentId", "path": "unit", "raw": "Other", "reason": "is not in lookup units",
+		"steps": []any{map[string]any{"step": "lookup units"}},
+	}
+	if d := cmp.Diff(want, got.Explain.Fields[len(got.Explain.Fields)-1]); d != "" {
+		t.Error(d)
+	}
+}
+
+// With the object API, what would be sent is object_data; a mapping whose fields have no names there is refused.
+func TestMapForTheObjectAPI(t *testing.T) {
+	t.Parallel()
+	const object = `{"dataObjectApiName":"PersonnelObj","_id":"FSUID_TEST0001","main_department":["1000"]}`
+	for output, want := range map[string]string{"table": "update   " + object, "json": `"mainDepartmentId":1000},"object_data":` + object + "}"} {
+		r := newRig()
+		withMapping(r)
+		status := r.run(t, "map", "--mapping=maps/hr.yaml", "--lookup=members:E1=FSUID_TEST0001", "--crm-api=object", "--crm-object-fields=position:title", "-o", output)
+		if status != exitDone || !strings.Contains(r.out.String(), want) {
+			t.Errorf("status %d, %s%s", status, r.out, r.errs)
+		}
+	}
+	r := newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--mapping=maps/hr.yaml", "--crm-api=object"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "", "membersync map: crm.object_fields lacks names in the object API for fields of the mapping: position\n")
+}
+
+// Built-in mappings are taken by name, and explain too.
+func TestMapBuiltins(t *testing.T) {
+	t.Parallel()
+	for mapping, event := range map[string]string{
+		"canonical":   sample,
+		"cloudevents": `{"specversion":"1.0","id":"e1","source":"/hr","type":"employee.changed","sequence":"7","time":"2026-11-22T08:00:00Z","data":{"employeeId":"E1","openUserId":"FSUID_TEST0001","after":{"position":"Lead"}}}`,
+		"debezium":    `{"op":"u","source":{"lsn":7,"ts_ms":1,"txId":1},"ts_ms":1,"before":null,"after":{"employeeId":"E1","openUserId":"FSUID_TEST0001","position":"Lead"}}`,
+	} {
+		for _, explain := range []string{"--explain", "-o=table"} {
+			r := newRig()
+			r.app.Stdin = strings.NewReader(event)
+			if status := r.run(t, "map", "--mapping="+mapping, explain, "--timestamp=2026-11-22T08:00:00Z"); status != exitDone {
+				t.Errorf("%s %s: status %d, %s%s", mapping, explain, status, r.out, r.errs)
+			}
+		}
+	}
+}
+
+// All faults of a mapping are told, with their places and the nearest known names, and end the command with 2.
+func TestMappingFaults(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"map", "check", "run"} {
+		r := newService(t)
+		r.files["bad.yaml"] = strings.NewReplacer("position:", "positio:", "lookup: units", "lookup: unit", "$event.seq", "$evnt.seq").Replace(lookedUp)
+		if status := r.run(t, command, "--mapping=bad.yaml"); status != exitUsage {
+			t.Errorf("%s: status %d", command, status)
+		}
+		for _, want := range []string{
+			`bad.yaml:3:31: path "$evnt.seq" begins with a $ but with none of $event, $item, $after, $before, $key, $header, $ce; ` +
+				`a name that begins with one is written \$; is $event meant?`,
+			`bad.yaml:9:3: "positio" is no member field; is position meant?`,
+			`bad.yaml:10:42: "unit" is no lookup of this file; is units meant?`,
+		} {
+			if !strings.Contains(r.errs.String(), "membersync "+command+": "+want) {
+				t.Errorf("%s: %s lacks %q", command, r.errs, want)
+			}
+		}
+	}
+}
+
+// A table that cannot be used is a fault of the configuration, told at the lookup that names it.
+func TestTableFaults(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":               "open maps/units.csv: file does not exist",
+		"hr,crm\n":       "maps/units.csv: it holds no entry",
+		"hr,crm\nX,\n":   "maps/units.csv:2: has an empty value",
+		"hr,crm\nX,\xff": "maps/units.csv:2: is not valid UTF-8",
+	} {
+		r := newRig()
+		withMapping(r)
+		r.files["maps/units.csv"] = text
+		if text == "" {
+			delete(r.files, "maps/units.csv")
+		}
+		if status := r.run(t, "map", "--mapping=maps/hr.yaml"); status != exitUsage {
+			t.Errorf("status %d", status)
+		}
+		r.want(t, "", "membersync map: maps/hr.yaml:7:3: lookup units: "+want+"\n")
+	}
+}
+
+// check runs the examples of the mapping and shows how those that fail differ; the other checks are made all the same.
+func TestCheckRunsExamples(t *testing.T) {
+	t.Parallel()
+	wrong := strings.Replace(lookedUp, "position: Lead}", "position: Boss}", 1)
+	for _, tc := range []struct {
+		mapping, output string
+		status          int
+		want            string
+	}{
+		{lookedUp, "table", exitDone, "mapping        ok       maps/hr.yaml, 1 example passes\nkafka          ok"},
+		{wrong, "table", exitFailed, "mapping        failed   maps/hr.yaml, 1 of its 1 examples fail\n" +
+			"example        failed   maps/hr.yaml:12 another title (- wanted, + came)\n" +
+			"  - employee 0  user.position  \"Boss\"\n  + employee 0  user.position  \"Lead\"\nkafka          ok"},
+		{wrong, "json", exitFailed, `{"check":"example","state":"failed","detail":"maps/hr.yaml:12 another title: employee 0: user.position is \"Lead\", want \"Boss\""}` +
+			"\n" + `{"check":"kafka","state":"ok"`},
+	} {
+		r := newService(t)
+		withMapping(r)
+		r.files["maps/hr.yaml"] = tc.mapping
+		if status := r.run(t, "check", "--mapping=maps/hr.yaml", "-o="+tc.output); status != tc.status {
+			t.Errorf("status %d: %s", status, r.errs)
+		}
+		if !strings.Contains(r.out.String(), tc.want) {
+			t.Errorf("%s lacks %s", r.out, tc.want)
+		}
+	}
+}
+
+// A lookup that is no hash is told before it can stop anything.
+func TestHashes(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	withMapping(r)
+	if err := r.redis.Set("crm-members", "text"); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.run(t, "check", "--mapping=maps/hr.yaml"); status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+	if want := `redis          failed   lookup members: key "crm-members" in Redis is no hash`; !strings.Contains(r.out.String(), want) {
+		t.Errorf("%s lacks %s", r.out, want)
+	}
+	if status := r.run(t, "run", "--mapping=maps/hr.yaml"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+}
