@@ -100,3 +100,12 @@ func TestRunbookHasCommands(t *testing.T) {
 		}
 	}
 }
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

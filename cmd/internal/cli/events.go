@@ -136,9 +136,18 @@ func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Span, e
 	return spans, err
 }
 
-// eventID identifies an event as the service does.
-func (d *desk) eventID(s sighting) dedupe.EventID {
+// identify tells member and event id as the service does.
+func (d *desk) identify(s sighting) (dedupe.Member, dedupe.EventID) {
 	rec := mapper.Record{Topic: d.cfg.Kafka.Topic, Partition: s.Partition, Offset: s.Offset, Time: s.Time}
-	_, id := consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+	return consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+}
+
+func (d *desk) eventID(s sighting) dedupe.EventID {
+	_, id := d.identify(s)
 	return id
+}
+
+func (d *desk) memberOf(s sighting) dedupe.Member {
+	member, _ := d.identify(s)
+	return member
 }
