@@ -21,6 +21,7 @@ type partition struct {
 	committed int64
 	end       int64 // the log's end as of the latest fetch
 	target    int64 // the log's end at the assignment; -1 until it is known
+	replayed  Range // of a replay
 }
 
 // A generation is this process's share of the topic between two rebalances.

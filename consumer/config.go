@@ -33,6 +33,10 @@ type Config struct {
 	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away
 	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
 
+	// Replay is for Service.Replay: events count on the path replay, and what redrives come to is not recorded again.
+	// Reapply ignores done marks and digests, never versions.
+	Replay, Reapply bool
+
 	Session Session // zero values: the defaults
 	Version string  // of the program, for dead letters
 }
@@ -114,6 +118,8 @@ type Parts struct {
 	Audit    Auditor  // likewise
 	Overseer Overseer // nil: nobody gives orders, and the state is not watched
 	Limiter  Limiter  // nil: no limit
+	// Pace lets the records of a replay through, one at a time; nil: as fast as it goes.
+	Pace     func(context.Context) error
 	Observer Observer // nil: nobody watches
 	Metrics  *Metrics
 	Logger   *slog.Logger

@@ -41,6 +41,7 @@ const (
 	namespace   = "membersync"
 	pathLive    = "live"
 	pathRedrive = "redrive"
+	pathReplay  = "replay" // of a process of its own
 )
 
 // NewMetrics registers the metrics. The codes of the table get a label value of their

@@ -97,13 +97,16 @@ func (s *Service) takeRedrive(ctx context.Context, p *partition, src source.Reco
 		s.buffer.release(src.Size())
 		return err
 	}
+	rec := &record{part: p, src: src, size: src.Size(), redrive: d, open: 1}
+	s.engine.begin(rec)
 	results, err := s.redriveResults(ctx, d)
 	if err != nil {
-		s.buffer.release(src.Size())
-		return err
+		s.engine.abandon(rec, 1)
+		return err // the generation is over
 	}
-	rec := &record{part: p, src: src, size: src.Size(), redrive: d, open: len(results)}
-	s.engine.begin(rec)
+	if rec.open = len(results); rec.open == 0 {
+		s.engine.settleEmpty(rec)
+	}
 	for i, res := range results {
 		if err := s.place(ctx, rec, res); err != nil {
 			s.engine.abandon(rec, len(results)-i)
@@ -130,29 +133,42 @@ func (s *Service) awaitState(ctx context.Context) error {
 
 // redriveResults maps the dead letter's record anew, and leaves the event that it names; all of a record that failed whole.
 func (s *Service) redriveResults(ctx context.Context, d *redriven) ([]mapper.Result, error) {
-	if d.wrong != nil {
-		fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
-		return []mapper.Result{{Fault: fault}}, nil
+	if refused := d.refused(); refused != nil {
+		return refused, nil
 	}
 	in := mapperRecordAt(d.named.Source.Topic, d.named.Source.Partition, d.src)
 	results, err := s.engine.translate(ctx, in)
 	if err != nil {
-		return nil, err // the generation is over
+		return nil, err
 	}
 	s.parts.Observer.Arrived(in, results)
+	return d.choose(results), nil
+}
+
+// refused is the result of a record that is not what it says; nil: it is.
+func (d *redriven) refused() []mapper.Result {
+	if d.wrong == nil {
+		return nil
+	}
+	fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
+	return []mapper.Result{{Fault: fault}}
+}
+
+// choose leaves the event that the dead letter is about.
+func (d *redriven) choose(results []mapper.Result) []mapper.Result {
 	if d.named.Whole {
-		return results, nil
+		return results
 	}
 	for _, res := range results {
 		if res.Fault == nil && res.Event.Index == d.named.Index {
-			return []mapper.Result{res}, nil
+			return []mapper.Result{res}
 		}
 		if res.Fault != nil && (res.Fault.Whole || res.Event.Index == d.named.Index) {
-			return []mapper.Result{d.placed(res)}, nil
+			return []mapper.Result{d.placed(res)}
 		}
 	}
 	fault := &mapper.Fault{Reason: mapper.InvalidEvent, Text: fmt.Sprintf("holds no event %d any more", d.named.Index), Offset: -1}
-	return []mapper.Result{d.placed(mapper.Result{Fault: fault})}, nil
+	return []mapper.Result{d.placed(mapper.Result{Fault: fault})}
 }
 
 // placed lets a rejected event die at the place in its record where it died first.
@@ -180,8 +196,11 @@ func (r *record) number() int {
 }
 
 // path is the value of the metrics' label.
-func (r *record) path() string {
-	if r.redrive != nil {
+func (e *engine) path(r *record) string {
+	switch {
+	case e.cfg.Replay:
+		return pathReplay
+	case r.redrive != nil:
 		return pathRedrive
 	}
 	return pathLive

@@ -28,7 +28,7 @@ func (e *engine) report(ctx context.Context, end ending) {
 		level, reason = slog.LevelWarn, string(ev.doom.reason)
 		e.parts.Metrics.deadLetter(reason)
 	}
-	e.parts.Metrics.ended(end.outcome, ev.rec.path(), time.Since(ev.rec.src.Time))
+	e.parts.Metrics.ended(end.outcome, e.path(ev.rec), time.Since(ev.rec.src.Time))
 	if ev.reused {
 		e.parts.Metrics.reusedIDs.Inc()
 	}

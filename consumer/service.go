@@ -37,6 +37,9 @@ func New(cfg Config, parts Parts) *Service {
 	if parts.Observer == nil {
 		parts.Observer = nobody{}
 	}
+	if cfg.Replay {
+		parts.Audit = silent{}
+	}
 	timed(&parts)
 	s := &Service{
 		cfg: cfg, parts: parts, logger: parts.Logger,

@@ -82,7 +82,7 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 	}
 	w := &work{member: l.Key.member, token: l.State.token, leased: time.Now()}
 	grant, err := e.parts.Store.Acquire(ctx, dedupe.AcquireRequest{
-		Member: w.member, Token: w.token, Events: events,
+		Member: w.member, Token: w.token, Events: events, Reapply: e.cfg.Reapply,
 	})
 	if err != nil {
 		l.State.limit = (len(events) + 1) / 2 // perhaps it was too much for Redis in the time that it has

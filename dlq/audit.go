@@ -50,10 +50,13 @@ type Detail struct {
 	Fields  string `json:"fields,omitempty"` // names, comma-separated
 	Until   string `json:"until,omitempty"`  // of a pause, RFC 3339
 	Removed int    `json:"removed,omitempty"`
-	// Offsets are what the group had stored before a reset, by topic and partition, and what it has now.
+	// Offsets are what the group had stored before a reset, by topic and partition, and what it has now; of a
+	// replay, the first of each range and its end.
 	Offsets []OffsetChange `json:"offsets,omitempty"`
-	Range   string         `json:"range,omitempty"` // of a replay
-	Records int64          `json:"records,omitempty"`
+	// Of a replay: its ranges are in Offsets.
+	Employee string `json:"employee,omitempty"`
+	Reapply  bool   `json:"reapply,omitempty"`
+	Records  int64  `json:"records,omitempty"`
 }
 
 // An OffsetChange is one partition of a reset. Offsets of -1 mean none.

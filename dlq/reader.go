@@ -116,6 +116,13 @@ func parseRecord(rec *partlog.Record) (Letter, error) {
 	return Parse(kafka.Message{Key: key, Headers: rec.Headers})
 }
 
+// Audit shows all records of the audit topic up to its end now, one at a time. Those of one subject come in their order.
+func (r *Reader) Audit(ctx context.Context, show func(AuditRecord)) error {
+	var loss Loss
+	_, err := r.audits(ctx, &loss, show)
+	return err
+}
+
 // audits visits all audit records. A topic that does not exist holds none.
 func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord)) (map[int]int64, error) {
 	ends, gone, err := r.scanAll(ctx, r.topics.Audit, func(rec *partlog.Record) error {

@@ -18,7 +18,7 @@ func TestHelp(t *testing.T) {
 		"dlq-list": {"dlq", "list", "--help"}, "dlq-show": {"dlq", "show", "--help"}, "dlq-export-help": {"dlq", "export", "--help"},
 		"dlq-discard-help": {"dlq", "discard", "--help"}, "dlq-redrive": {"dlq", "redrive", "--help"},
 		"pause": {"pause", "--help"}, "resume": {"resume", "--help"}, "state-show": {"state", "show", "--help"},
-		"state-forget": {"state", "forget", "--help"}, "state-rebuild": {"state", "rebuild", "--help"}, "offsets-show": {"offsets", "show", "--help"}, "offsets-reset-help": {"offsets", "reset", "--help"},
+		"state-forget": {"state", "forget", "--help"}, "state-rebuild": {"state", "rebuild", "--help"}, "replay": {"replay", "--help"}, "explain": {"explain", "--help"}, "offsets-show": {"offsets", "show", "--help"}, "offsets-reset-help": {"offsets", "reset", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

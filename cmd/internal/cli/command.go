@@ -27,7 +27,7 @@ func commands() []command {
 		runCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
-		offsetsShowCommand(), offsetsResetCommand(),
+		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), explainCommand(),
 		versionCommand(),
 	}
 }

@@ -77,6 +77,7 @@ func (in *invocation) rehearse(ctx context.Context, r *running) int {
 
 // doNothing puts what does nothing in the places of what does.
 func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
+	cfg.Redrives = ""  // what is redriven is the service's: a result would go to the audit topic
 	cfg.StormShare = 0 // all that would be dead-lettered is to be told
 	parts.Store = dryrun.NewMemory(r.cfg.State.DigestKey.IsSet())
 	parts.CRM, parts.Letters = r.dry, r.dry

@@ -101,11 +101,11 @@ func (d *desk) sight(ctx context.Context, employee string, rec *partlog.Record) 
 		Topic: d.cfg.Kafka.Topic, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value,
 		Headers: mapperHeaders(rec.Headers),
 	}
-	var seen []sighting
-	results, err := d.mapped(ctx, in)
+	results, err := d.translate(ctx, in)
 	if err != nil {
 		return nil, err
 	}
+	var seen []sighting
 	for _, res := range results {
 		if res.Event.EmployeeID == employee || res.Fault != nil && res.Fault.Whole && string(key) == employee {
 			seen = append(seen, sighting{rec.Partition, rec.Offset, rec.Time, res})
@@ -136,9 +136,18 @@ func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Span, e
 	return spans, err
 }
 
-// eventID identifies an event as the service does.
-func (d *desk) eventID(s sighting) dedupe.EventID {
+// identify tells member and event id as the service does.
+func (d *desk) identify(s sighting) (dedupe.Member, dedupe.EventID) {
 	rec := mapper.Record{Topic: d.cfg.Kafka.Topic, Partition: s.Partition, Offset: s.Offset, Time: s.Time}
-	_, id := consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+	return consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+}
+
+func (d *desk) eventID(s sighting) dedupe.EventID {
+	_, id := d.identify(s)
 	return id
+}
+
+func (d *desk) memberOf(s sighting) dedupe.Member {
+	member, _ := d.identify(s)
+	return member
 }

@@ -49,7 +49,7 @@ func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *inv
 	if !ok {
 		return exitUsage
 	}
-	parts, err := in.build(cfg, false)
+	parts, err := in.build(cfg, in.command.name == "replay") // which calls, beside the instances of the service
 	if err != nil {
 		in.complain(err.Error())
 		return exitUsage

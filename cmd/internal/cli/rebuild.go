@@ -152,11 +152,11 @@ func (r *rebuilding) restore(ctx context.Context, s stretch) error {
 			return err
 		}
 		if s.topic == r.desk.cfg.Kafka.Topic || redrive != nil {
-			more, err := r.gather(ctx, byMember, in, redrive)
+			results, err := r.desk.translate(ctx, in)
 			if err != nil {
 				return err
 			}
-			n += more
+			n += r.gather(byMember, in, results, redrive)
 		}
 		if n < gatherEvents {
 			return nil
@@ -193,12 +193,8 @@ func (r *rebuilding) record(topic string, rec *partlog.Record) (mapper.Record, *
 
 // gather adds what became of a record's events, and returns how many they are.
 func (r *rebuilding) gather(
-	ctx context.Context, byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, redrive *dlq.Redrive,
-) (n int, err error) {
-	results, err := r.desk.mapped(ctx, in)
-	if err != nil {
-		return 0, err
-	}
+	byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, results []mapper.Result, redrive *dlq.Redrive,
+) (n int) {
 	for _, res := range results {
 		if redrive != nil && !redrive.Letter.Whole && res.Event.Index != redrive.Letter.Index || res.Event.Ignored != "" {
 			continue
@@ -212,7 +208,7 @@ func (r *rebuilding) gather(
 		byMember[member] = append(byMember[member], done)
 		n++
 	}
-	return n, nil
+	return n
 }
 
 // judge says what became of an event: a dead letter moves no version, all else counts as applied. A redrive counts once its result is known.

@@ -56,28 +56,15 @@ func recordOf(l dlq.Letter) mapper.Record {
 	return rec
 }
 
-// mapped maps a record, with what Redis holds of its lookups. Its error is that of Redis.
-func (d *desk) mapped(ctx context.Context, rec mapper.Record) ([]mapper.Result, error) {
-	refs := d.parts.Mapping.References(rec)
-	if len(refs) == 0 || d.parts.Hashes == nil {
-		return d.parts.Mapping.MapWith(rec, nil), nil
-	}
-	found, err := d.parts.Hashes.Find(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
-	return d.parts.Mapping.MapWith(rec, found), nil
-}
-
 // standings maps a letter by the mapping of now, and looks up what newer events have overtaken. Of a record that failed
 // whole it tells all events, otherwise the letter's own. The error is that of Redis; then all else is there.
 func (d *desk) standings(ctx context.Context, l dlq.Letter) ([]standing, error) {
+	results, err := d.translate(ctx, recordOf(l))
+	if err != nil {
+		return nil, err
+	}
 	lost, err := d.stateLost(ctx)
 	var all []standing
-	results, lookup := d.mapped(ctx, recordOf(l))
-	if lookup != nil {
-		return nil, lookup
-	}
 	for _, res := range results {
 		if !l.Whole && (res.Fault == nil || !res.Fault.Whole) && res.Event.Index != l.Index {
 			continue
@@ -95,6 +82,19 @@ func (d *desk) standings(ctx context.Context, l dlq.Letter) ([]standing, error) 
 		all = append(all, s)
 	}
 	return all, err
+}
+
+// translate maps a record, with what it refers to in Redis.
+func (d *desk) translate(ctx context.Context, rec mapper.Record) ([]mapper.Result, error) {
+	refs := d.parts.Mapping.References(rec)
+	if len(refs) == 0 || d.parts.Hashes == nil {
+		return d.parts.Mapping.MapWith(rec, nil), nil
+	}
+	found, err := d.parts.Hashes.Find(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	return d.parts.Mapping.MapWith(rec, found), nil
 }
 
 // lookUp compares the event's version with those of the newest events applied.

@@ -9,6 +9,7 @@ import (
 
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 // A subject is the one employee that a command is about.
@@ -73,11 +74,16 @@ type memberView struct {
 
 // lookAt reads the source topic for the employee's events, and Redis for what became of them.
 func (d *desk) lookAt(ctx context.Context, s subject) (memberView, error) {
-	v := memberView{openUserID: s.openUserID}
 	spans, err := d.spans(ctx, d.cfg.Kafka.Topic)
 	if err != nil {
-		return v, err
+		return memberView{}, err
 	}
+	return d.lookIn(ctx, s, spans)
+}
+
+// lookIn is lookAt for stretches of the topic.
+func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Span) (v memberView, err error) {
+	v.openUserID = s.openUserID
 	if v.events, err = d.eventsOf(ctx, s.employee, spans); err != nil {
 		return v, err
 	}
@@ -88,15 +94,40 @@ func (d *desk) lookAt(ctx context.Context, s subject) (memberView, error) {
 		}
 		v.ids = append(v.ids, d.eventID(e))
 	}
+	v.done = make([]dedupe.Verdict, len(v.ids))
 	if v.openUserID == "" {
+		if err := d.lookUpDone(ctx, &v); err != nil {
+			return v, err
+		}
 		return v, errNoEvents
 	}
 	v.member = d.member(v.openUserID)
 	if v.state, err = d.parts.Store.Member(ctx, v.member, nil); err != nil {
 		return v, err
 	}
-	v.done, err = d.parts.Store.Done(ctx, v.member, v.ids)
-	return v, err
+	return v, d.lookUpDone(ctx, &v)
+}
+
+// lookUpDone looks up what became of the events. One that could not be read has its mark under a member of its own.
+func (d *desk) lookUpDone(ctx context.Context, v *memberView) error {
+	if v.openUserID != "" {
+		done, err := d.parts.Store.Done(ctx, v.member, v.ids)
+		if err != nil {
+			return err
+		}
+		copy(v.done, done)
+	}
+	for i, e := range v.events {
+		if e.Result.Fault == nil {
+			continue
+		}
+		alone, err := d.parts.Store.Done(ctx, d.memberOf(e), v.ids[i:i+1])
+		if err != nil {
+			return err
+		}
+		v.done[i] = alone[0]
+	}
+	return nil
 }
 
 // The json form of state show.

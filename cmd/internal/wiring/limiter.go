@@ -9,11 +9,12 @@ import (
 	"membersync/dedupe"
 )
 
-// A Limiter draws permits of live traffic under the vendor's limit.
+// A Limiter draws permits, of live traffic unless it says otherwise, under the vendor's limit.
 type Limiter struct {
 	store *dedupe.Store
 	rate  config.Rate
 	hold  time.Duration
+	rank  int
 
 	mu   sync.Mutex
 	used float64   // share of the limit that was taken when a permit was last asked for
@@ -25,13 +26,19 @@ func NewLimiter(cfg config.Config, store *dedupe.Store) (*Limiter, bool) {
 	if cfg.CRM.Rate.Calls == 0 {
 		return nil, false
 	}
-	return &Limiter{store: store, rate: cfg.CRM.Rate, hold: Lease(cfg)}, true
+	return &Limiter{store: store, rate: cfg.CRM.Rate, hold: Lease(cfg), rank: dedupe.RankLive}, true
+}
+
+// ForReplay lets live traffic and redrives go first.
+func (l *Limiter) ForReplay() *Limiter {
+	l.rank = dedupe.RankReplay
+	return l
 }
 
 // Permit asks for one call's place in the window: granted, or how long to wait.
 func (l *Limiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
 	granted, wait, used, err := l.store.Permit(ctx, dedupe.PermitRequest{
-		Limit: l.rate.Calls, Window: l.rate.Window, Rank: dedupe.RankLive, ID: id, Hold: l.hold,
+		Limit: l.rate.Calls, Window: l.rate.Window, Rank: l.rank, ID: id, Hold: l.hold,
 	})
 	if err == nil {
 		l.mu.Lock()

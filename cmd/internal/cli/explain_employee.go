@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"membersync/dlq"
+	"membersync/dlq/partlog"
+)
+
+func explainCommand() command {
+	var (
+		s     subject
+		since time.Time
+	)
+	return onCallCommand(command{
+		name: "explain", args: "EMPLOYEE", maxArgs: 1, summary: "say why the CRM shows of an employee what it shows",
+		details: "Events in the source topic and what became of each, dead letters, versions, lease, what a redrive would do; and at the end one\n" +
+			"sentence with the cause. No values are shown.\n\n" + outputHelp +
+			"  --since  a time in RFC 3339, or how long ago, such as 2h\n        of the records that are read (default all that the topic holds)\n" + subjectHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			in.timeFlag(flags, "since", &since)
+			s.define(flags)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.explainEmployee(ctx, d, s, since) })
+}
+
+// The json form of explain.
+type whyJSON struct {
+	stateJSON
+	DeadLetters []itemJSON `json:"dead_letters"`
+	Next        []nextJSON `json:"next"`
+	Cause       cause      `json:"cause"`
+	Sentence    string     `json:"sentence"`
+}
+
+// A nextJSON is what a redrive of an open dead letter would do.
+type nextJSON struct {
+	ID   string `json:"id"`
+	What string `json:"what"`
+}
+
+func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, since time.Time) int {
+	if !s.take(in) {
+		return exitUsage
+	}
+	spans, err := d.spansSince(ctx, since)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	v, err := d.lookIn(ctx, s, spans)
+	if err != nil && !errors.Is(err, errNoEvents) {
+		return in.failed(ctx, err)
+	}
+	view := whyJSON{stateJSON: v.view(s.employee), DeadLetters: []itemJSON{}, Next: []nextJSON{}}
+	letters, err := in.lettersOf(ctx, d, s.employee)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	for _, i := range letters {
+		view.DeadLetters = append(view.DeadLetters, itemOf(i))
+		if i.State == dlq.StateOpen {
+			what := (&redriveRun{desk: d}).foresee(ctx, i)
+			view.Next = append(view.Next, nextJSON{i.ID, what})
+		}
+	}
+	e, err := d.evidence(ctx, s.employee, v, letters)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	view.Cause, view.Sentence = e.why()
+	if in.output == outputJSON {
+		return in.printJSON(view)
+	}
+	in.print(view.text())
+	return exitDone
+}
+
+// spansSince are the stretches of the source topic from a time on; the zero time: all of it.
+func (d *desk) spansSince(ctx context.Context, since time.Time) (map[int]partlog.Span, error) {
+	spans, err := d.spans(ctx, d.cfg.Kafka.Topic)
+	if err != nil || since.IsZero() {
+		return spans, err
+	}
+	from, err := partlog.New(d.parts.Kafka, pageBytes, pageWait).Since(ctx, d.cfg.Kafka.Topic, since)
+	if err != nil {
+		return nil, err
+	}
+	for p, span := range spans {
+		first, ok := from[p]
+		if !ok {
+			first = span.End
+		}
+		spans[p] = partlog.Span{First: max(first, span.First), End: span.End}
+	}
+	return spans, nil
+}
+
+// maxExplained bounds the dead letters that are explained: the latest.
+const maxExplained = 50
+
+// lettersOf are the dead letters of an employee, by time.
+func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string) ([]dlq.Item, error) {
+	survey, err := in.survey(ctx, d, dlq.Query{Employee: employee}, nil)
+	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var letters []dlq.Item
+	for i, err := range d.reader.Items(ctx, survey, maxExplained, true) {
+		if err != nil && i.ID == "" {
+			return nil, err
+		}
+		if err == nil {
+			letters = append(letters, i)
+		}
+	}
+	return letters, nil
+}
+
+// evidence gathers what the cause is told from.
+func (d *desk) evidence(ctx context.Context, employee string, v memberView, letters []dlq.Item) (e evidence, err error) {
+	e = evidence{employee: employee, latest: newest(v.events), leased: v.state.Held, now: time.Now()}
+	if e.lost, err = d.stateLost(ctx); err != nil {
+		return e, err
+	}
+	for _, f := range v.state.Fields {
+		if f.Pending != "" {
+			e.pending = append(e.pending, f.Name)
+		}
+	}
+	if e.paused, err = d.paused(ctx); err != nil || e.latest == nil {
+		return e, err
+	}
+	at := slices.IndexFunc(v.events, func(s sighting) bool { return s.Partition == e.latest.Partition && s.Offset == e.latest.Offset })
+	e.done = v.done[at]
+	for _, i := range letters {
+		own := i.Letter.Source.Partition == e.latest.Partition && i.Letter.Source.Offset == e.latest.Offset
+		switch {
+		case own:
+			e.item = &i
+		case i.State == dlq.StateOpen && e.earlier == nil:
+			e.earlier = &i
+		}
+	}
+	group, err := d.group(ctx)
+	if err != nil {
+		return e, err
+	}
+	e.members = len(group.Members)
+	stored, err := d.committed(ctx, d.cfg.Kafka.Topic)
+	e.committed = stored[e.latest.Partition]
+	e.behind = max(e.latest.Offset-max(e.committed, 0), 0)
+	return e, err
+}
+
+func (x whyJSON) text() string {
+	var b strings.Builder
+	b.WriteString(x.stateJSON.text())
+	b.WriteString("\n" + itemTable().heading())
+	for _, i := range x.DeadLetters {
+		failed := ""
+		if i.FailedAt != nil {
+			failed = *i.FailedAt
+		}
+		b.WriteString(itemTable().row(i.ID, string(i.State), string(i.Reason), i.EmployeeID, i.CRMCode, fmt.Sprint(i.Redrives), failed, i.Error))
+	}
+	for _, n := range x.Next {
+		fmt.Fprintf(&b, "\na redrive of %s: %s\n", n.ID, printable(n.What))
+	}
+	fmt.Fprintf(&b, "\nCAUSE  %s\n%s\n", x.Cause, x.Sentence)
+	return b.String()
+}

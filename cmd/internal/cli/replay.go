@@ -1,0 +1,318 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// replaying is what replay is asked for.
+type replaying struct {
+	order
+	from, to target
+	employee string
+	reapply  bool
+	rate     int
+	resume   string
+}
+
+func replayCommand() command {
+	var o replaying
+	return onCallCommand(command{
+		name: "replay", summary: "run a stretch of the source topic again, beside the live service",
+		details: "Events that are done are skipped; the rest is processed as by the service, after its calls and under the same limit. The end is\n" +
+			"fixed at the start. It may be stopped: --resume goes on where it was. A range by time covers the redrive topic too.\n\n" +
+			outputHelp +
+			"  --from  a time in RFC 3339, partition:offset or earliest\n        first to run; a time is for all partitions, partition:offset for that one alone, repeatable (required)\n" +
+			"  --to  likewise, or latest\n        the end, itself not run (default what the topic holds at the start)\n" +
+			"  --employee  the HR system's id\n        this one's events alone\n" +
+			"  --reapply\n        the CRM was restored from a backup: ignore what is marked done and what it is believed to hold; versions still keep older values back\n" +
+			"  --rate  a whole number\n        records a second; 0: as fast as it goes (default 0)\n" +
+			"  --resume  the id that an earlier run printed\n        go on with it, as it was asked for\n" + orderHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			o.define(flags)
+			for name, t := range map[string]*target{"from": &o.from, "to": &o.to} {
+				flags.Func(name, "", func(text string) error {
+					if !t.take(text) {
+						in.fault("--"+name, "should be a time such as 2026-11-22T08:00:00Z, earliest, latest, or offsets such as 3:1042, and only one kind of them")
+					}
+					return nil
+				})
+			}
+			flags.StringVar(&o.employee, "employee", "", "")
+			flags.BoolVar(&o.reapply, "reapply", false, "")
+			in.countFlag(flags, "rate", &o.rate)
+			flags.StringVar(&o.resume, "resume", "", "")
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.replay(ctx, d, o) })
+}
+
+// The json form of replay.
+type replayedJSON struct {
+	ID       string         `json:"id"`
+	Result   string         `json:"result"`  // done, or stopped
+	Records  int64          `json:"records"` // offsets of all ranges
+	Done     int64          `json:"done"`    // of these, run so far
+	Outcomes map[string]int `json:"outcomes"`
+}
+
+func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
+	if o.resume == "" && !o.from.given && len(in.faults) == 0 {
+		in.fault("--from", "is required, or --resume")
+	}
+	if o.resume != "" && (o.from.given || o.to.given || o.employee != "" || o.reapply) {
+		in.fault("--resume", "goes on with what was asked for then: it takes no range, --employee or --reapply")
+	}
+	if in.refuse(nil) {
+		return exitUsage
+	}
+	lost, err := d.stateLost(ctx)
+	if err == nil && lost {
+		err = errStateLost
+	}
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	job := &replayJob{in: in, desk: d, replaying: o, id: o.resume, tally: map[string]int{}}
+	if o.resume == "" {
+		job.id = strings.ToLower(rand.Text()[:10])
+		job.ranges, err = d.ranges(ctx, o)
+	} else {
+		err = job.recall(ctx)
+	}
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	if o.dryRun {
+		return job.plan(ctx)
+	}
+	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", job.id, job.total(), plural(len(job.ranges), "partition"),
+		map[bool]string{true: ", of one employee alone"}[job.employee != ""], map[bool]string{true: "run again", false: "skipped"}[job.reapply])
+	if !in.plan(o.order, plan, "Replay?") {
+		return exitFailed
+	}
+	return job.do(ctx)
+}
+
+// ranges are the stretches that were asked for. A range by time covers the redrive topic too.
+func (d *desk) ranges(ctx context.Context, o replaying) ([]consumer.Range, error) {
+	topics := []string{d.cfg.Kafka.Topic}
+	if o.from.offsets == nil && o.to.offsets == nil {
+		topics = append(topics, wiring.Topics(d.cfg).Redrive)
+	}
+	if !o.to.given {
+		o.to.latest = true
+	}
+	var all []consumer.Range
+	for _, topic := range topics {
+		first, spans, err := o.from.resolve(ctx, d, topic)
+		if err != nil {
+			return nil, err
+		}
+		end, _, err := o.to.resolve(ctx, d, topic)
+		if err != nil {
+			return nil, err
+		}
+		for p := range len(spans) {
+			from, ok := first[p]
+			to, bounded := end[p]
+			if !bounded {
+				to = spans[p].End
+			}
+			if ok && from < to {
+				all = append(all, consumer.Range{Topic: topic, Partition: p, First: from, End: to})
+			}
+		}
+	}
+	return all, nil
+}
+
+// A replayJob is one run of replay. It watches the events as the service's observer.
+type replayJob struct {
+	replaying
+	in     *invocation
+	desk   *desk
+	id     string
+	ranges []consumer.Range
+	known  bool // its record is in the audit topic already
+
+	mu    sync.Mutex
+	tally map[string]int
+	at    consumer.Replaying
+	bar   progress
+}
+
+func (j *replayJob) group() string { return j.desk.cfg.Kafka.Group + ".replay." + j.id }
+
+func (j *replayJob) total() (n int64) {
+	for _, r := range j.ranges {
+		n += r.End - r.First
+	}
+	return n
+}
+
+var errNoReplay = errors.New("the audit topic has no replay of this id")
+
+// recall finds in the audit topic what a replay was asked for.
+func (j *replayJob) recall(ctx context.Context) error {
+	err := j.desk.reader.Audit(ctx, func(a dlq.AuditRecord) {
+		if a.Action != dlq.ActionReplay || a.Subject != j.group() || a.Result != dlq.ResultRequested || j.known {
+			return
+		}
+		j.known, j.employee, j.reapply = true, a.Detail.Employee, a.Detail.Reapply
+		for _, o := range a.Detail.Offsets {
+			j.ranges = append(j.ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
+		}
+	})
+	if err == nil && !j.known {
+		return errNoReplay
+	}
+	return err
+}
+
+func (j *replayJob) record(result string) dlq.AuditRecord {
+	r := dlq.AuditRecord{
+		Actor: j.in.who(j.order), Action: dlq.ActionReplay, Subject: j.group(), Note: j.note, Result: result,
+		Detail: dlq.Detail{Employee: j.employee, Reapply: j.reapply, Records: j.total()},
+	}
+	for _, one := range j.ranges {
+		r.Detail.Offsets = append(r.Detail.Offsets, dlq.OffsetChange{Topic: one.Topic, Partition: one.Partition, From: one.First, To: one.End})
+	}
+	return r
+}
+
+func (j *replayJob) do(ctx context.Context) int {
+	if !j.known {
+		if err := j.desk.audit.Write(ctx, j.record(dlq.ResultRequested)); err != nil {
+			return j.in.failed(ctx, err)
+		}
+	}
+	j.bar = j.in.newProgress(int(j.total()))
+	err := consumer.New(j.config(), j.consumerParts()).Replay(ctx, j.ranges, j.show)
+	j.bar.clear()
+	result := dlq.ResultDone
+	if err != nil {
+		result = "stopped"
+	}
+	if recordErr := j.desk.audit.Write(context.WithoutCancel(ctx), j.record(result)); recordErr != nil {
+		j.in.complain("the audit topic has no record of the end: " + recordErr.Error())
+	}
+	status := j.print(result)
+	if err != nil {
+		j.in.complain("to go on: membersync replay --resume " + j.id)
+		return max(status, j.in.failed(ctx, err))
+	}
+	return status
+}
+
+func (j *replayJob) print(result string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.in.output == outputJSON {
+		return j.in.printJSON(replayedJSON{j.id, result, j.at.Total, j.at.Done, j.tally})
+	}
+	j.in.print(fmt.Sprintf("replay %s %s: %d of %d offsets\n", j.id, result, j.at.Done, j.at.Total))
+	for _, o := range consumer.Outcomes() {
+		if n := j.tally[string(o)]; n > 0 {
+			j.in.print(fmt.Sprintf("  %-14s %d\n", o, n))
+		}
+	}
+	return exitDone
+}
+
+func (j *replayJob) show(at consumer.Replaying) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.at = at
+	j.bar.show(int(at.Done))
+}
+
+func (j *replayJob) config() consumer.Config {
+	cfg := (&running{cfg: j.desk.cfg, version: buildOf(j.in.Version)}).consumerConfig()
+	cfg.Group, cfg.Replay, cfg.Reapply, cfg.StormShare = j.group(), true, j.reapply, 0
+	return cfg
+}
+
+func (j *replayJob) consumerParts() consumer.Parts {
+	p := j.desk.parts
+	registry := prometheus.NewRegistry()
+	parts := consumer.Parts{
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: only{p.Mapping, j.employee}, Store: p.Store, CRM: p.CRM, Letters: p.Letters,
+		Archive: p.Archive, Overseer: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
+		Logger: slog.New(quiet{p.Logger.Handler()}),
+	}
+	if p.Hashes != nil {
+		parts.Lookups = p.Hashes
+	}
+	if limiter, ok := wiring.NewLimiter(j.desk.cfg, p.Store); ok {
+		parts.Limiter = limiter.ForReplay()
+	}
+	if j.rate > 0 {
+		var mu sync.Mutex
+		pace := newPace(j.rate)
+		parts.Pace = func(ctx context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return pace.wait(ctx)
+		}
+	}
+	return parts
+}
+
+// Arrived implements [consumer.Observer].
+func (*replayJob) Arrived(mapper.Record, []mapper.Result) {}
+
+// Called implements [consumer.Observer].
+func (*replayJob) Called(consumer.Called) {}
+
+// Ended implements [consumer.Observer].
+func (j *replayJob) Ended(end consumer.Ended) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tally[string(end.Outcome)]++
+}
+
+// only maps what a record says of one employee; an empty id: of all.
+type only struct {
+	consumer.Mapper
+	employee string
+}
+
+// MapWith implements [consumer.Mapper].
+func (o only) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+	return ofEmployee(o.Mapper.MapWith(rec, found), o.employee)
+}
+
+func ofEmployee(results []mapper.Result, employee string) []mapper.Result {
+	if employee == "" {
+		return results
+	}
+	var own []mapper.Result
+	for _, res := range results {
+		if res.Event.EmployeeID == employee {
+			own = append(own, res)
+		}
+	}
+	return own
+}
+
+// quiet lets only warnings through: the progress tells the rest.
+type quiet struct{ slog.Handler }
+
+// Enabled implements [slog.Handler].
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"membersync/consumer"
+	"membersync/dedupe"
+	"membersync/dlq/partlog"
+	"membersync/mapper"
+)
+
+// The json form of replay --dry-run.
+type replayPlanJSON struct {
+	Records   int64 `json:"records"` // offsets of all ranges
+	Send      int64 `json:"send"`    // events of which something would be sent
+	Done      int64 `json:"done"`    // marked done, so skipped
+	Stale     int64 `json:"stale"`   // newer events have applied all their fields
+	Unchanged int64 `json:"unchanged"`
+	Ignored   int64 `json:"ignored"`
+	Poison    int64 `json:"poison"`   // would be dead-lettered
+	Redrives  int64 `json:"redrives"` // records of the redrive topic, not looked into
+	Calls     int64 `json:"calls"`    // at least: all of one member folded into one
+	Seconds   int64 `json:"seconds"`  // that so many calls take under the rate limit
+}
+
+// plan is the dry run: it reads the ranges, and Redis, and counts.
+func (j *replayJob) plan(ctx context.Context) int {
+	p := &replayPlan{job: j, members: map[dedupe.Member]bool{}}
+	p.sum.Records = j.total()
+	var all sync.WaitGroup
+	faults := make([]error, len(j.ranges))
+	for i, r := range j.ranges {
+		all.Go(func() { faults[i] = p.read(ctx, r) })
+	}
+	all.Wait()
+	if err := errors.Join(faults...); err != nil {
+		return j.in.failed(ctx, err)
+	}
+	p.sum.Calls = int64(len(p.members))
+	if limit := j.desk.cfg.CRM.Rate; limit.Calls > 0 {
+		p.sum.Seconds = int64((time.Duration(p.sum.Calls) * limit.Window / time.Duration(limit.Calls)).Seconds())
+	}
+	if j.in.output == outputJSON {
+		return j.in.printJSON(p.sum)
+	}
+	s := p.sum
+	j.in.print(fmt.Sprintf("would replay %d offsets\n  send       %d\n  done       %d\n  stale      %d\n  unchanged  %d\n  ignored    %d\n  poison     %d\n  redrives   %d\n"+
+		"at least %s, %s under the rate limit\n", s.Records, s.Send, s.Done, s.Stale, s.Unchanged, s.Ignored, s.Poison, s.Redrives,
+		plural(int(s.Calls), "call"), time.Duration(s.Seconds)*time.Second))
+	return exitDone
+}
+
+// A replayPlan counts. Its ranges are read beside each other.
+type replayPlan struct {
+	job *replayJob
+
+	mu      sync.Mutex
+	sum     replayPlanJSON
+	members map[dedupe.Member]bool // with something to send
+}
+
+// A foreseen is one event of a plan.
+type foreseen struct {
+	id      dedupe.EventID
+	version string
+	fields  []string
+}
+
+func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
+	d := p.job.desk
+	if r.Topic != d.cfg.Kafka.Topic {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sum.Redrives += r.End - r.First
+		return nil
+	}
+	byMember, n := map[dedupe.Member][]foreseen{}, 0
+	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
+	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Span{First: r.First, End: r.End}, func(rec *partlog.Record) error {
+		key, err := rec.Key()
+		if err != nil {
+			return err
+		}
+		value, err := rec.Value()
+		if err != nil {
+			return err
+		}
+		in := mapper.Record{
+			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
+		}
+		results, err := d.translate(ctx, in)
+		if err != nil {
+			return err
+		}
+		for _, res := range ofEmployee(results, p.job.employee) {
+			n += p.take(byMember, in, res)
+		}
+		if n < gatherEvents {
+			return nil
+		}
+		n = 0
+		return p.look(ctx, byMember)
+	})
+	if err != nil {
+		return err
+	}
+	return p.look(ctx, byMember)
+}
+
+// take counts what needs no look at Redis, and gathers the rest.
+func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, in mapper.Record, res mapper.Result) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if res.Event.Ignored != "" {
+		p.sum.Ignored++
+		return 0
+	}
+	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, in, res)
+	f := foreseen{id: id, version: string(res.Event.Version)}
+	for field := range res.Event.Update.All() {
+		f.fields = append(f.fields, field.String())
+	}
+	if res.Fault != nil {
+		f.version = "" // poison, unless it is done
+	}
+	byMember[member] = append(byMember[member], f)
+	return 1
+}
+
+// look asks Redis about what is gathered.
+func (p *replayPlan) look(ctx context.Context, byMember map[dedupe.Member][]foreseen) error {
+	defer clear(byMember)
+	store := p.job.desk.parts.Store
+	for member, events := range byMember {
+		ids := make([]dedupe.EventID, len(events))
+		for i, f := range events {
+			ids[i] = f.id
+		}
+		done, err := store.Done(ctx, member, ids)
+		if err != nil {
+			return err
+		}
+		state, err := store.Member(ctx, member, nil)
+		if err != nil {
+			return err
+		}
+		versions := map[string]string{}
+		for _, f := range state.Fields {
+			versions[f.Name] = f.Version
+		}
+		p.count(member, events, done, versions)
+	}
+	return nil
+}
+
+func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedupe.Verdict, versions map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, f := range events {
+		newer := false
+		for _, name := range f.fields {
+			newer = newer || f.version >= versions[name]
+		}
+		switch {
+		case done[i].Done && !p.job.reapply:
+			p.sum.Done++
+		case f.version == "":
+			p.sum.Poison++
+		case len(f.fields) == 0:
+			p.sum.Unchanged++
+		case !newer:
+			p.sum.Stale++
+		default:
+			p.sum.Send++
+			p.members[member] = true
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+)
+
+func (o *office) change(t *testing.T, sequence, employee int, after string) {
+	t.Helper()
+	value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E%d","openUserId":"FSUID_TEST%[2]d","after":%s}`, sequence, employee, after)
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", employee), Value: []byte(value), Time: o.died})
+}
+
+// replayed is an office whose service has run three events of two employees, one of them poison, and a redrive.
+func replayed(t *testing.T) (o *office, stop func()) {
+	t.Helper()
+	o = newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.change(t, 1, 1, `{"position":"A","qq":"1"}`)
+	o.change(t, 2, 1, `{"position":"B"}`)
+	o.change(t, 3, 2, `{"gender":"X"}`)
+	stop = o.running(t)
+	o.drained(t)
+	return o, stop
+}
+
+// What is done is skipped; a range has a fixed end, and may be of one employee.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	defer stop()
+	golden(t, "testdata/replay-dry.txt", o.must(t, "replay", "--from=earliest", "--dry-run"))
+	if len(o.audit(t)) != 0 {
+		t.Error("a dry run writes")
+	}
+	if status, _, stderr := o.do(t, "replay", "--from=earliest"); status != exitFailed || !strings.Contains(stderr, "--yes") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	id := regexp.MustCompile(`replay [a-z0-9]+ `)
+	got := id.ReplaceAllString(o.must(t, "replay", "--from", "2026-11-22T08:00:00Z", "--yes", "--actor=sample@host", "--note=n"), "replay ID ")
+	if d := cmp.Diff("replay ID done: 3 of 3 offsets\n  duplicate      3\n", got); d != "" {
+		t.Error(d)
+	}
+	got = id.ReplaceAllString(o.must(t, "replay", "--from=0:0", "--to=0:2", "--employee=E1", "--reapply", "--yes"), "replay ID ")
+	// Both fold into one call; of equal versions each is sent again, the older one only what it alone states.
+	if d := cmp.Diff("replay ID done: 2 of 2 offsets\n  applied        2\n", got); d != "" {
+		t.Error(d)
+	}
+	got = id.ReplaceAllString(o.must(t, "replay", "--from=0:0", "--to=0:1", "--reapply", "--yes"), "replay ID ")
+	if d := cmp.Diff("replay ID done: 1 of 1 offsets\n  applied        1\n", got); d != "" { // qq; its position is older
+		t.Error(d)
+	}
+	if n := len(o.ids(t, "--state=all")); n != 1 {
+		t.Errorf("%d dead letters", n)
+	}
+	if n := len(o.audit(t)); n != 6 {
+		t.Errorf("audit: %q", o.audit(t))
+	}
+}
+
+// Stopped, it says how to go on, and goes on where it was, with what was asked for then.
+func TestReplayResumes(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	stop()
+	for i := range 30 {
+		o.change(t, 10+i, 1, `{"position":"C"}`)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	go func() {
+		done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--to=0:23", "--rate=10", "--yes", "--actor=sample@host"})
+	}()
+	group := o.value("KAFKA_GROUP")
+	name := regexp.MustCompile(group + `\.replay\.([a-z0-9]+)`)
+	id := ""
+	for id == "" || len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) == 0 {
+		if found := name.FindStringSubmatch(strings.Join(o.audit(t), "\n")); found != nil {
+			id = found[1]
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("nothing is replayed")
+		}
+	}
+	cancel(&signalError{os.Interrupt})
+	if status := <-done; status != exitInterrupted || !strings.Contains(o.errs.String(), "membersync replay --resume "+id) {
+		t.Errorf("status %d: %s", status, o.errs)
+	}
+	at := o.broker.Committed(t, group+".replay."+id, o.topics.Source)[0]
+	if at == 0 || at >= 23 {
+		t.Fatalf("stopped at %d", at)
+	}
+	got := objects(t, o.must(t, "replay", "--resume", id, "--yes", "-o", "json"))
+	outcomes, _ := got[0]["outcomes"].(map[string]any)
+	n := 0.0
+	for _, count := range outcomes {
+		c, _ := count.(float64)
+		n += c
+	}
+	if got[0]["result"] != "done" || got[0]["records"] != 23.0 || got[0]["done"] != 23.0 || int64(n) != 23-at {
+		t.Errorf("from %d: %v", at, got)
+	}
+	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "no replay of this id") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+func TestReplayRefuses(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	stop()
+	for args, want := range map[string]string{
+		"": "--from: is required", "--resume=x --reapply": "--resume: goes on", "--from=never": "--from: should be", "--from=0:0 --rate=x": "--rate",
+	} {
+		if status, _, stderr := o.do(t, append([]string{"replay"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d: %s", args, status, stderr)
+		}
+	}
+	o.redis.FlushAll()
+	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}

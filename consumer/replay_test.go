@@ -1,0 +1,91 @@
+package consumer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+)
+
+// replay runs ranges of the source topic again, beside whatever runs.
+func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
+	r.t.Helper()
+	api := r.api()
+	defer api.Close()
+	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
+	r.redriving(&cfg, &parts)
+	cfg.Group, cfg.Replay, cfg.Reapply = r.group+".replay.test", true, reapply
+	var last consumer.Replaying
+	err := consumer.New(cfg, parts).Replay(r.t.Context(), ranges, func(at consumer.Replaying) { last = at })
+	if err != nil {
+		r.t.Error(err)
+	}
+	if last.Done != last.Total {
+		r.t.Errorf("ended at %d of %d", last.Done, last.Total)
+	}
+}
+
+// all is the topic up to its end now.
+func (r *rig) all() []consumer.Range {
+	r.t.Helper()
+	var ranges []consumer.Range
+	for partition, end := range r.broker.Ends(r.t, r.topic) {
+		ranges = append(ranges, consumer.Range{Topic: r.topic, Partition: partition, End: end})
+	}
+	return ranges
+}
+
+// The CRM was restored from an older backup, and the live service changes the same members meanwhile: afterwards each
+// field has the value of the newest event that states it.
+func TestReapplyAfterARestoreOfTheCRM(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.start(r.redriving)
+	const members = 5
+	for round := range 4 {
+		for m := range members {
+			r.produce(r.change(m, fields{"position": fmt.Sprintf("P%d", round), "qq": fmt.Sprint(round)}))
+		}
+	}
+	r.produce(r.change(0, fields{"weixin": "w"}))
+	r.settled()
+	for m := range members { // the backup knows the first round alone
+		r.crm.SetMember(member(m), map[string]json.RawMessage{"position": json.RawMessage(`"P0"`), "qq": json.RawMessage(`"0"`)})
+	}
+	ranges := r.all()
+	for m := range members {
+		r.produce(r.change(m, fields{"position": "Newest"}))
+	}
+	r.replay(true, ranges...)
+	r.settled()
+	for m := range members {
+		r.wantField(m, "position", `"Newest"`)
+		r.wantField(m, "qq", `"3"`)
+	}
+	r.wantField(0, "weixin", `"w"`)
+}
+
+// Without it, what is done is skipped, and costs no call.
+func TestReplaySkipsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(2), Times: 1, Code: 20012})
+	live := r.start(r.redriving)
+	r.produce(r.change(1, fields{"position": "A"}), r.change(2, fields{"position": "B"}))
+	r.settled()
+	live.stop()
+	r.produce(r.change(3, fields{"position": "C"})) // nobody has run it
+	r.replay(false, r.all()...)
+	if calls := r.crm.Calls(); len(calls) != 3 {
+		t.Errorf("%d calls, want 3", len(calls))
+	}
+	r.wantField(3, "position", `"C"`)
+	r.replay(false, r.all()...) // it has come to the end, and keeps that
+	if len(r.letters()) != 1 {
+		t.Errorf("%d dead letters", len(r.letters()))
+	}
+}
