@@ -83,11 +83,11 @@ func (g *generation) checkDrained() {
 	}
 }
 
-// positions are the offsets that have moved since the last commit.
-func (g *generation) positions() []source.Position {
+// positions are the offsets of a topic that have moved since the last commit.
+func (g *generation) positions(topic string) []source.Position {
 	var ps []source.Position
 	for _, p := range g.partitions {
-		if p.mark == nil || p.closed {
+		if p.mark == nil || p.closed || p.topic != topic {
 			continue
 		}
 		if offset := p.mark.Committable(); offset != p.committed {
@@ -98,10 +98,10 @@ func (g *generation) positions() []source.Position {
 	return ps
 }
 
-func (g *generation) committed(ps []source.Position) {
+func (g *generation) committed(topic string, ps []source.Position) {
 	for _, pos := range ps {
 		for _, p := range g.partitions {
-			if p.id == pos.Partition {
+			if p.id == pos.Partition && p.topic == topic {
 				p.committed = pos.Offset
 			}
 		}

@@ -51,7 +51,7 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 		id := strconv.Itoa(p.id)
 		send(c.lag, float64(p.records), p.topic, id)
 		send(c.age, p.age.Seconds(), p.topic, id)
-		if s.retention > 0 {
+		if s.retention > 0 && p.topic == c.service.cfg.Topic {
 			send(c.headroom, (s.retention - p.age).Seconds(), p.topic, id)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 // A Config is the service's settings. Every field is required unless it says what zero means.
 type Config struct {
 	Topic       string   // the source topic
+	Redrives    string   // the topic of what is to be run again; empty: none
 	Group       string   // the consumer group
 	Brokers     []string // host:port, for the group's coordinator connection
 	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
@@ -109,6 +110,8 @@ type Parts struct {
 	Store    Store
 	CRM      CRM
 	Letters  Graveyard
+	Archive  Archive  // needed where redrives are consumed
+	Audit    Auditor  // likewise
 	Overseer Overseer // nil: nobody gives orders, and the state is not watched
 	Limiter  Limiter  // nil: no limit
 	Observer Observer // nil: nobody watches

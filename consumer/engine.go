@@ -100,6 +100,7 @@ type ending struct {
 	event   *event
 	outcome Outcome
 	leftOut leftOut
+	told    Outcome // of a redrive that ran before, and whose answer was missing
 }
 
 // loop starts runs until the context ends, and returns when the last has. The
@@ -255,6 +256,7 @@ func (e *engine) execute(ctx context.Context, r *run) {
 	if r.queue == e.letters && v.wait == 0 {
 		v.wait = letterRetry // for what did not end: no pause holds this queue
 	}
+	v = e.tell(ctx, v)
 	for _, end := range v.ended {
 		e.report(ctx, end)
 	}

@@ -16,9 +16,10 @@ import (
 
 // A record is one source record in memory. It is finished when all its events are.
 type record struct {
-	part *partition
-	src  source.Record
-	size int64
+	part    *partition
+	src     source.Record
+	size    int64
+	redrive *redriven // nil: the record is of the source topic
 
 	// Guarded by the engine's lock.
 	open    int  // events that are not finished
@@ -154,16 +155,16 @@ func doomedOf(events []*event) []*event {
 
 // letter is the dead letter of a doomed event.
 func (e *event) letter(cfg *Config) dlq.Letter {
-	r := e.rec
+	topic, partition, src := e.rec.origin()
 	l := dlq.Letter{
-		Key: r.src.Key, Value: r.src.Value,
-		Source: dlq.Source{Topic: r.part.topic, Partition: r.part.id, Offset: r.src.Offset, Timestamp: r.src.Time},
+		Key: src.Key, Value: src.Value,
+		Source: dlq.Source{Topic: topic, Partition: partition, Offset: src.Offset, Timestamp: src.Time},
 		Reason: e.doom.reason, Error: e.doom.text, Whole: e.doom.whole,
 		EventID: e.mapped.ID, EmployeeID: e.mapped.EmployeeID, Index: e.mapped.Index, Count: e.mapped.Count,
 		Attempts: e.trials.attempts, FirstFailedAt: e.doom.at, FailedAt: e.doom.at,
 		Group: cfg.Group, Version: cfg.Version,
 	}
-	for _, h := range r.src.Headers {
+	for _, h := range src.Headers {
 		l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})
 	}
 	if !e.trials.first.IsZero() {
@@ -174,6 +175,9 @@ func (e *event) letter(cfg *Config) dlq.Letter {
 		if last.HasCode {
 			l.CRMCode = strconv.Itoa(last.Code)
 		}
+	}
+	if d := e.rec.redrive; d != nil {
+		d.keep(&l)
 	}
 	return l
 }

@@ -213,7 +213,7 @@ func (e *engine) bury(ctx context.Context, r *run, events []*event, w *work) ver
 func graves(events []*event) []dedupe.Event {
 	asked := make([]dedupe.Event, len(events))
 	for i, ev := range events {
-		asked[i] = dedupe.Event{ID: ev.id, Version: "0"}
+		asked[i] = dedupe.Event{ID: ev.id, Redrive: ev.rec.number(), Version: "0"}
 	}
 	return asked
 }
@@ -227,7 +227,8 @@ func unmarked(events []*event, grant dedupe.Grant) (left []*event, ended []endin
 		case ev.doom.written:
 			ended = append(ended, ending{event: ev, outcome: DeadLettered})
 		default:
-			ended = append(ended, ending{event: ev, outcome: Duplicate})
+			done := grant.Events[i]
+			ended = append(ended, ending{event: ev, outcome: Duplicate, told: ev.rec.repeated(done.Redrive, done.Outcome)})
 		}
 	}
 	return left, ended
@@ -238,7 +239,7 @@ func unmarked(events []*event, grant dedupe.Grant) (left []*event, ended []endin
 func (e *engine) mark(ctx context.Context, events []*event, w *work) bool {
 	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered}
 	for _, ev := range events {
-		c.Done = append(c.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(DeadLettered)})
+		c.Done = append(c.Done, dedupe.DoneEvent{ID: ev.id, Redrive: ev.rec.number(), Outcome: string(DeadLettered)})
 	}
 	late, err := e.parts.Store.Complete(ctx, c)
 	if err != nil {

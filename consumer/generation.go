@@ -38,7 +38,7 @@ func (s *Service) serve(ctx context.Context, gen *kafka.Generation) {
 	s.drain(context.WithoutCancel(ctx), g)
 	s.status.unassigned(g)
 	for _, p := range g.partitions { // not ours to worry about any more
-		s.kafkaFails(p.id, false)
+		s.kafkaFails(s.statusKey(p), false)
 	}
 }
 
@@ -48,8 +48,10 @@ func (s *Service) newGeneration(gen *kafka.Generation) *generation {
 		buffer:  s.buffer,
 		drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
-	for _, a := range gen.Assignments[s.cfg.Topic] {
-		g.partitions = append(g.partitions, &partition{topic: s.cfg.Topic, id: a.ID, gen: g, target: -1})
+	for _, topic := range s.cfg.topics() {
+		for _, a := range gen.Assignments[topic] {
+			g.partitions = append(g.partitions, &partition{topic: topic, id: a.ID, gen: g, target: -1})
+		}
 	}
 	return g
 }
@@ -65,13 +67,13 @@ func (s *Service) readAll(ctx context.Context, g *generation) {
 	}
 	var readers sync.WaitGroup
 	for _, p := range g.partitions {
-		readers.Go(func() { s.read(ctx, p, stored[p.id], groupIsNew) })
+		readers.Go(func() { s.read(ctx, p, stored[p.topic][p.id], groupIsNew) })
 	}
 	readers.Wait()
 }
 
 // stored asks until Kafka answers: reading from a guess would lose or repeat.
-func (s *Service) stored(ctx context.Context, g *generation) (map[int]source.Committed, bool, error) {
+func (s *Service) stored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
 	retry := newKafkaBackoff()
 	for {
 		stored, groupIsNew, err := s.askStored(ctx, g)
@@ -85,23 +87,25 @@ func (s *Service) stored(ctx context.Context, g *generation) (map[int]source.Com
 	}
 }
 
-// askStored also tells whether the group has no offset at all, on any partition of the topic.
-func (s *Service) askStored(ctx context.Context, g *generation) (map[int]source.Committed, bool, error) {
-	all, err := s.offsets.Partitions(ctx, s.cfg.Topic)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, p := range g.partitions { // it may be newer than the metadata
-		if p.id >= len(all) {
-			all = append(all, p.id)
+// askStored also tells whether the group has no offset at all, on any partition of the source topic.
+func (s *Service) askStored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
+	stored := make(map[string]map[int]source.Committed)
+	for _, topic := range s.cfg.topics() {
+		all, err := s.offsets.Partitions(ctx, topic)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, p := range g.partitions { // it may be newer than the metadata
+			if p.topic == topic && p.id >= len(all) {
+				all = append(all, p.id)
+			}
+		}
+		if stored[topic], err = s.offsets.Committed(ctx, s.cfg.Group, topic, all); err != nil {
+			return nil, false, err
 		}
 	}
-	stored, err := s.offsets.Committed(ctx, s.cfg.Group, s.cfg.Topic, all)
-	if err != nil {
-		return nil, false, err
-	}
 	groupIsNew := true
-	for _, c := range stored {
+	for _, c := range stored[s.cfg.Topic] {
 		groupIsNew = groupIsNew && c.Offset < 0
 	}
 	return stored, groupIsNew, nil
@@ -147,14 +151,20 @@ func (s *Service) drain(ctx context.Context, g *generation) {
 
 // commit stores what has moved. A failure is tried again at the next turn.
 func (s *Service) commit(ctx context.Context, g *generation) {
-	ps := s.engine.positions(g)
+	for _, topic := range s.cfg.topics() {
+		s.commitTopic(ctx, g, topic)
+	}
+}
+
+func (s *Service) commitTopic(ctx context.Context, g *generation, topic string) {
+	ps := s.engine.positions(g, topic)
 	if len(ps) == 0 {
 		return
 	}
-	err := s.offsets.Commit(ctx, g.member, s.cfg.Topic, ps)
+	err := s.offsets.Commit(ctx, g.member, topic, ps)
 	switch {
 	case err == nil:
-		s.engine.committed(g, ps)
+		s.engine.committed(g, topic, ps)
 		s.parts.Metrics.committed("ok")
 	case source.Fenced(err):
 		s.parts.Metrics.committed("fenced")
@@ -165,16 +175,16 @@ func (s *Service) commit(ctx context.Context, g *generation) {
 	}
 }
 
-func (e *engine) positions(g *generation) []source.Position {
+func (e *engine) positions(g *generation, topic string) []source.Position {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return g.positions()
+	return g.positions(topic)
 }
 
-func (e *engine) committed(g *generation, ps []source.Position) {
+func (e *engine) committed(g *generation, topic string, ps []source.Position) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	g.committed(ps)
+	g.committed(topic, ps)
 }
 
 func (e *engine) pendingOf(g *generation) int {

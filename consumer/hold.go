@@ -139,7 +139,7 @@ func (e *engine) tryAfresh(ctx context.Context, r *run) (verdict, bool) {
 
 // mapAgain asks the mapper once more: its lookup tables may have changed.
 func (e *engine) mapAgain(ctx context.Context, ev *event) (verdict, bool) {
-	results, err := e.tryTranslate(ctx, mapperRecord(ev.rec.part, ev.rec.src))
+	results, err := e.tryTranslate(ctx, mapperRecordAt(ev.rec.origin()))
 	if err != nil { // what is not known condemns nobody: once more, later
 		ev.afresh = true
 		return verdict{}, true

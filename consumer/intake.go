@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"membersync/consumer/source"
@@ -15,6 +14,9 @@ import (
 // memory or a lane is full. The record's offset is begun before anything else: from here on the
 // watermark cannot pass it until every event of it has its outcome.
 func (s *Service) take(ctx context.Context, p *partition, src source.Record) error {
+	if p.topic != s.cfg.Topic {
+		return s.takeRedrive(ctx, p, src)
+	}
 	size := src.Size()
 	if err := s.buffer.admit(ctx, size); err != nil {
 		return err
@@ -44,16 +46,23 @@ func (s *Service) take(ctx context.Context, p *partition, src source.Record) err
 // place gives one event its lane, or its outcome where it needs none.
 func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) error {
 	ev := &event{rec: rec, mapped: res.Event}
+	// The storm guard is about live events: a redriven one neither counts for it nor is held.
+	ev.amnesty, ev.counted = rec.redrive != nil, rec.redrive != nil
 	switch {
 	case res.Fault != nil:
 		ev.doom = &doom{
 			reason: dlq.Reason(res.Fault.Reason), text: res.Fault.Error(), whole: res.Fault.Whole, at: time.Now(),
 		}
-		alone := fmt.Sprintf("%s/%d/%d/%d", rec.part.topic, rec.part.id, rec.src.Offset, res.Event.Index)
-		ev.key = laneKey{member: dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, "\x00"+alone), alone: alone} // no member's id begins so
+		topic, partition, src := rec.origin()
+		alone := aloneName(topic, partition, src.Offset, res.Event.Index)
+		ev.key = laneKey{member: dedupe.NewMember(s.cfg.BaseURL, s.cfg.CorpID, aloneID(alone)), alone: alone}
 		ev.id = recordID(rec, res.Event)
 	case res.Event.Ignored != "":
-		s.engine.report(ctx, ending{event: ev, outcome: Ignored})
+		end := ending{event: ev, outcome: Ignored}
+		if err := s.engine.tellUntil(ctx, end); err != nil {
+			return err
+		}
+		s.engine.report(ctx, end)
 		s.engine.settleAlone(ev)
 		return nil
 	default:
@@ -72,11 +81,13 @@ func eventID(rec *record, ev mapper.Event) dedupe.EventID {
 	if ev.ID == "" {
 		return recordID(rec, ev)
 	}
-	return dedupe.NewEventID(rec.part.topic, ev.ID, ev.Index, ev.Order)
+	topic, _, _ := rec.origin()
+	return dedupe.NewEventID(topic, ev.ID, ev.Index, ev.Order)
 }
 
 func recordID(rec *record, ev mapper.Event) dedupe.EventID {
-	return dedupe.NewRecordID(rec.part.topic, rec.part.id, rec.src.Offset, rec.src.Time.UnixMilli(), ev.Index)
+	topic, partition, src := rec.origin()
+	return dedupe.NewRecordID(topic, partition, src.Offset, src.Time.UnixMilli(), ev.Index)
 }
 
 func (e *engine) begin(rec *record) {
@@ -114,8 +125,12 @@ func (e *engine) settleAlone(ev *event) {
 }
 
 func mapperRecord(p *partition, src source.Record) mapper.Record {
+	return mapperRecordAt(p.topic, p.id, src)
+}
+
+func mapperRecordAt(topic string, partition int, src source.Record) mapper.Record {
 	in := mapper.Record{
-		Topic: p.topic, Partition: p.id, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,
+		Topic: topic, Partition: partition, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,
 	}
 	for _, h := range src.Headers {
 		in.Headers = append(in.Headers, mapper.Header{Key: h.Key, Value: h.Value})

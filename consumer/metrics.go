@@ -38,8 +38,9 @@ type Metrics struct {
 }
 
 const (
-	namespace = "membersync"
-	pathLive  = "live"
+	namespace   = "membersync"
+	pathLive    = "live"
+	pathRedrive = "redrive"
 )
 
 // NewMetrics registers the metrics. The codes of the table get a label value of their
@@ -75,10 +76,12 @@ func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 
 // zero makes every series exist from the start: a rate over a series that appears later misses its first step.
 func (m *Metrics) zero(table crmapi.Table) {
-	for _, o := range Outcomes() {
-		m.events.WithLabelValues(string(o), pathLive)
+	for _, path := range []string{pathLive, pathRedrive} {
+		for _, o := range Outcomes() {
+			m.events.WithLabelValues(string(o), path)
+		}
+		m.latency.WithLabelValues(path)
 	}
-	m.latency.WithLabelValues(pathLive)
 	for _, r := range dlq.Reasons() {
 		m.dead.WithLabelValues(string(r))
 	}
@@ -109,9 +112,9 @@ const codeOther = "other"
 // watch registers what is read from the service itself at each scrape.
 func (m *Metrics) watch(s *Service) { m.registry.MustRegister(newPartitionCollector(s)) }
 
-func (m *Metrics) ended(o Outcome, age time.Duration) {
-	m.events.WithLabelValues(string(o), pathLive).Inc()
-	m.latency.WithLabelValues(pathLive).Observe(age.Seconds())
+func (m *Metrics) ended(o Outcome, path string, age time.Duration) {
+	m.events.WithLabelValues(string(o), path).Inc()
+	m.latency.WithLabelValues(path).Observe(age.Seconds())
 	if o == Superseded || o == Unchanged || o == Duplicate {
 		m.saved.Inc()
 	}

@@ -46,6 +46,7 @@ func contract() []string {
 	label := func(name string, value any) string { return fmt.Sprintf("%s=%q", name, fmt.Sprint(value)) }
 	for _, o := range []string{"applied", "superseded", "unchanged", "duplicate", "ignored", "dead_lettered"} {
 		add("events_total", label("outcome", o), label("path", "live"))
+		add("events_total", label("outcome", o), label("path", "redrive"))
 	}
 	for _, reason := range dlq.Reasons() {
 		add("dead_letters_total", label("reason", reason))
@@ -64,6 +65,7 @@ func contract() []string {
 		add("commits_total", label("result", result))
 	}
 	add("event_latency_seconds", label("path", "live"))
+	add("event_latency_seconds", label("path", "redrive"))
 	for _, op := range []string{"acquire", "complete", "permit", "other"} {
 		add("redis_duration_seconds", label("op", op))
 	}

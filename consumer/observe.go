@@ -47,6 +47,7 @@ type Ended struct {
 	Topic     string
 	Partition int
 	Offset    int64
+	Redrive   int // how often it was redriven; 0: it is the original delivery
 	Event     mapper.Event
 	Outcome   Outcome
 	Reason    string                  // of a dead letter

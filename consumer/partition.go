@@ -38,7 +38,7 @@ func (s *Service) read(ctx context.Context, p *partition, stored source.Committe
 			continue
 		}
 		retry.Reset()
-		s.kafkaWorks(ctx, p.id)
+		s.kafkaWorks(ctx, s.statusKey(p))
 		s.engine.setEnd(p, batch.HighWatermark)
 		for _, rec := range batch.Records {
 			if s.take(ctx, p, rec) != nil {
@@ -78,7 +78,7 @@ func (s *Service) startOffset(
 	switch {
 	case err != nil:
 		return 0, 0, err
-	case stored.Offset < 0 && s.cfg.StartLatest && groupIsNew:
+	case stored.Offset < 0 && s.cfg.StartLatest && groupIsNew && p.topic == s.cfg.Topic:
 		return end, end, nil
 	case stored.Offset < 0:
 		return first, end, nil

@@ -22,18 +22,18 @@ func levelOf(ctx context.Context) slog.Level {
 // report tells the observer, the metrics and the log what became of an event.
 func (e *engine) report(ctx context.Context, end ending) {
 	ev := end.event
-	p, src := ev.rec.part, ev.rec.src
+	topic, partition, src := ev.rec.origin()
 	level, reason := slog.LevelDebug, ""
 	if ev.doom != nil && end.outcome == DeadLettered {
 		level, reason = slog.LevelWarn, string(ev.doom.reason)
 		e.parts.Metrics.deadLetter(reason)
 	}
-	e.parts.Metrics.ended(end.outcome, time.Since(src.Time))
+	e.parts.Metrics.ended(end.outcome, ev.rec.path(), time.Since(ev.rec.src.Time))
 	if ev.reused {
 		e.parts.Metrics.reusedIDs.Inc()
 	}
 	e.parts.Observer.Ended(Ended{
-		Topic: p.topic, Partition: p.id, Offset: src.Offset,
+		Topic: topic, Partition: partition, Offset: src.Offset, Redrive: ev.rec.number(),
 		Event: ev.mapped, Outcome: end.outcome, Reason: reason, LeftOut: end.leftOut,
 	})
 	if !e.log.Enabled(ctx, level) {
@@ -48,9 +48,10 @@ func (e *engine) report(ctx context.Context, end ending) {
 }
 
 func identify(ev *event) []slog.Attr {
+	topic, partition, src := ev.rec.origin()
 	return []slog.Attr{
 		slog.String("event_id", ev.mapped.ID), slog.String("employee_id", ev.mapped.EmployeeID),
-		slog.String("topic", ev.rec.part.topic), slog.Int("partition", ev.rec.part.id), slog.Int64("offset", ev.rec.src.Offset),
+		slog.String("topic", topic), slog.Int("partition", partition), slog.Int64("offset", src.Offset),
 	}
 }
 
@@ -173,7 +174,7 @@ func (s *Service) joinFailed(ctx context.Context, err error) {
 }
 
 func (s *Service) fetchFailed(ctx context.Context, p *partition, err error) {
-	if ctx.Err() == nil && s.kafkaFails(p.id, true) {
+	if ctx.Err() == nil && s.kafkaFails(s.statusKey(p), true) {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again", slog.String("topic", p.topic),
 			slog.Int("partition", p.id), errAttr(err))
 	}

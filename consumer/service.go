@@ -99,7 +99,7 @@ func (s *Service) generations(ctx context.Context, group *kafka.ConsumerGroup) {
 func (s *Service) groupConfig() kafka.ConsumerGroupConfig {
 	t := s.cfg.Session
 	return kafka.ConsumerGroupConfig{
-		ID: s.cfg.Group, Brokers: s.cfg.Brokers, Dialer: s.parts.Dialer, Topics: []string{s.cfg.Topic},
+		ID: s.cfg.Group, Brokers: s.cfg.Brokers, Dialer: s.parts.Dialer, Topics: s.cfg.topics(),
 		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
 		HeartbeatInterval: t.Heartbeat, SessionTimeout: t.Timeout, RebalanceTimeout: t.Rebalance,
 		JoinGroupBackoff: t.Backoff, WatchPartitionChanges: true, PartitionWatchInterval: t.Watch,

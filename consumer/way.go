@@ -156,9 +156,9 @@ func (e *engine) complete(ctx context.Context, r *run, w *work) verdict {
 	ended := make([]ending, 0, len(w.events))
 	for _, ev := range w.events {
 		outcome := w.outcome(ev)
-		ended = append(ended, ending{ev, outcome, w.out[ev]})
+		ended = append(ended, ending{event: ev, outcome: outcome, leftOut: w.out[ev]})
 		c.Done = append(c.Done, dedupe.DoneEvent{
-			ID: ev.id, Outcome: string(outcome), Version: string(ev.mapped.Version), Fields: ev.names(),
+			ID: ev.id, Redrive: ev.rec.number(), Outcome: string(outcome), Version: string(ev.mapped.Version), Fields: ev.names(),
 		})
 	}
 	for f, v := range w.update.All() {
@@ -190,7 +190,8 @@ func (w *work) resolve(batch []*event, grant dedupe.Grant) (ended []ending) {
 	w.out = make(map[*event]leftOut, len(batch))
 	for i, ev := range batch {
 		if grant.Events[i].Done {
-			ended = append(ended, ending{event: ev, outcome: Duplicate})
+			done := grant.Events[i]
+			ended = append(ended, ending{event: ev, outcome: Duplicate, told: ev.rec.repeated(done.Redrive, done.Outcome)})
 			continue
 		}
 		w.events = append(w.events, ev)
@@ -259,7 +260,7 @@ func (e *engine) leaseLeft(w *work) time.Duration {
 func storeEvents(batch []*event) []dedupe.Event {
 	events := make([]dedupe.Event, len(batch))
 	for i, ev := range batch {
-		events[i] = dedupe.Event{ID: ev.id, Version: string(ev.mapped.Version), Fields: ev.stated()}
+		events[i] = dedupe.Event{ID: ev.id, Redrive: ev.rec.number(), Version: string(ev.mapped.Version), Fields: ev.stated()}
 	}
 	return events
 }

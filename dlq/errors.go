@@ -17,19 +17,19 @@ import (
 // max.message.bytes is raised.
 var ErrTooLarge = errors.New("dlq: the letter is too large for its topic")
 
-// A WriteError says that a letter is not known to be written. It may have been:
+// A WriteError says that a letter, a redrive or an audit record is not known to be written. It may have been:
 // a time-out or a lost connection leaves that open, and writing it again is right.
 type WriteError struct {
 	Topic     string
 	Partition int    // -1 if none was chosen yet
-	ID        string // of the letter
-	Size      int    // of the letter in bytes, before compression
+	ID        string // of the letter, or the audit record's key
+	Size      int    // of the record in bytes, before compression
 	Err       error
 }
 
-// Error names the letter, where it should have gone, and the cause.
+// Error names the record, where it should have gone, and the cause.
 func (e *WriteError) Error() string {
-	return fmt.Sprintf("dlq: letter %s (%d bytes) for %s/%d: %v", e.ID, e.Size, e.Topic, e.Partition, e.Err)
+	return fmt.Sprintf("dlq: record %s (%d bytes) for %s/%d: %v", e.ID, e.Size, e.Topic, e.Partition, e.Err)
 }
 
 // Unwrap returns the cause.

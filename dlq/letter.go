@@ -51,8 +51,14 @@ type Letter struct {
 
 // ID identifies the item that this letter is about: the same over copies of
 // the letter and over later deaths of the event.
+//
+// That of an invalid redrive begins with "redrive:": its source is the redrive topic.
 func (l Letter) ID() string {
-	id := strconv.Itoa(l.Source.Partition) + ":" + strconv.FormatInt(l.Source.Offset, 10)
+	prefix := ""
+	if l.Reason == ReasonInvalidRedrive {
+		prefix = redrivePrefix
+	}
+	id := prefix + strconv.Itoa(l.Source.Partition) + ":" + strconv.FormatInt(l.Source.Offset, 10)
 	if l.Whole {
 		return id
 	}

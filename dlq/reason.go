@@ -17,6 +17,7 @@ const (
 	ReasonCRMInvalid       Reason = "crm_invalid"          // the CRM calls a value invalid
 	ReasonCRMRejected      Reason = "crm_rejected"         // any other final refusal by the CRM
 	ReasonRetriesExhausted Reason = "retries_exhausted"    // the retry budget is used up
+	ReasonInvalidRedrive   Reason = "invalid_redrive"      // a record of the redrive topic is not what it says
 )
 
 // Reasons returns every reason, in the order of the stages.
@@ -25,6 +26,7 @@ func Reasons() []Reason {
 		ReasonMalformed, ReasonOversized, ReasonInvalidEvent,
 		ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted,
 		ReasonCRMNotFound, ReasonCRMInvalid, ReasonCRMRejected, ReasonRetriesExhausted,
+		ReasonInvalidRedrive,
 	}
 }
 
@@ -32,7 +34,7 @@ func Reasons() []Reason {
 // reason that this version does not know belongs to the last one.
 func (r Reason) Stage() Stage {
 	switch r {
-	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent:
+	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidRedrive:
 		return StageDecode
 	case ReasonInvalidField, ReasonUnresolved, ReasonNeedsFetch, ReasonRouted:
 		return StageMap

@@ -19,7 +19,7 @@ import (
 func TestReasonStages(t *testing.T) {
 	t.Parallel()
 	want := map[dlq.Reason]dlq.Stage{
-		"malformed": "decode", "oversized": "decode", "invalid_event": "decode",
+		"malformed": "decode", "oversized": "decode", "invalid_event": "decode", "invalid_redrive": "decode",
 		"invalid_field": "map", "unresolved_reference": "map", "needs_fetch": "map", "routed": "map",
 		"crm_not_found": "update", "crm_invalid": "update", "crm_rejected": "update", "retries_exhausted": "update",
 	}

@@ -205,6 +205,7 @@ func TestTheScriptHasEachKindOfHappening(t *testing.T) {
 	elsewhere := []dlq.Reason{
 		dlq.ReasonRetriesExhausted,                                   // takes minutes
 		dlq.ReasonUnresolved, dlq.ReasonNeedsFetch, dlq.ReasonRouted, // need a mapping file
+		dlq.ReasonInvalidRedrive, // comes of no event
 	}
 	for _, r := range dlq.Reasons() {
 		if n[string(r)] == 0 && !slices.Contains(elsewhere, r) {

@@ -22,7 +22,13 @@ func main() {
 		Environ:  os.Environ(),
 		ReadFile: os.ReadFile,
 		Version:  version,
+		Terminal: isTerminal(os.Stdin) && isTerminal(os.Stderr),
 		Notify:   func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },
 		Exit:     os.Exit,
 	}))
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"membersync/cmd/internal/config"
 	"membersync/consumer"
@@ -30,6 +33,7 @@ type Env struct {
 	Environ        []string
 	ReadFile       func(string) ([]byte, error)
 	Version        string // set when it was built; empty: what the build recorded
+	Terminal       bool   // stdin and stderr are one: somebody can be asked, and watches
 
 	// Observer watches the events of run. Nil: nobody does.
 	Observer consumer.Observer
@@ -48,7 +52,8 @@ func Run(ctx context.Context, args []string, env Env) int {
 // An app is one run of the program.
 type app struct {
 	Env
-	serve service
+	serve   service
+	silence time.Duration // before a command says that no service answers; 0: some 25 s
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
@@ -62,11 +67,24 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	for _, c := range commands() {
-		if c.name == args[0] {
-			return a.command(ctx, c, args[1:])
+		if words := strings.Fields(c.name); len(args) >= len(words) && slices.Equal(words, args[:len(words)]) {
+			return a.command(ctx, c, args[len(words):])
 		}
 	}
+	if family := usageOf(args[0]); family != "" {
+		return a.family(family, args[1:])
+	}
 	a.say("membersync: there is no such command; see membersync --help\n")
+	return exitUsage
+}
+
+// family tells what commands begin with a word, where none of them was named.
+func (a *app) family(text string, rest []string) int {
+	if len(rest) > 0 && slices.Contains([]string{"help", "--help", "-h", "-help"}, rest[0]) {
+		a.print(text)
+		return exitDone
+	}
+	a.say(text)
 	return exitUsage
 }
 

@@ -15,6 +15,10 @@ func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"usage": {"--help"}, "run": {"run", "--help"}, "check": {"check", "-h", "--no-such"},
 		"map": {"map", "x", "y", "--help"}, "version": {"version", "--help"},
+		"dlq-list": {"dlq", "list", "--help"}, "dlq-show": {"dlq", "show", "--help"}, "dlq-export-help": {"dlq", "export", "--help"},
+		"dlq-discard-help": {"dlq", "discard", "--help"}, "dlq-redrive": {"dlq", "redrive", "--help"},
+		"pause": {"pause", "--help"}, "resume": {"resume", "--help"}, "state-show": {"state", "show", "--help"},
+		"state-forget": {"state", "forget", "--help"}, "state-rebuild": {"state", "rebuild", "--help"}, "offsets-show": {"offsets", "show", "--help"}, "offsets-reset-help": {"offsets", "reset", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

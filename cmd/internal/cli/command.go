@@ -23,19 +23,40 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{runCommand(), checkCommand(), mapCommand(), versionCommand()}
+	return []command{
+		runCommand(), checkCommand(), mapCommand(),
+		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
+		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
+		offsetsShowCommand(), offsetsResetCommand(),
+		versionCommand(),
+	}
 }
 
 func usage() string {
 	var b strings.Builder
 	b.WriteString("membersync takes employee changes from a Kafka topic to the CRM.\n\nUsage: membersync COMMAND [flags]\n\nCommands\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
 	}
 	b.WriteString("\nmembersync COMMAND --help describes a command and its flags.\n")
 	b.WriteString("Results go to stdout, all else to stderr.\n")
 	b.WriteString("Exit status: 0 done, 1 failed, 2 bad usage or configuration, 3 done in part, 130 interrupted.\n")
 	return b.String()
+}
+
+// usageOf lists the commands whose first of two words is the given one; empty: there are none.
+func usageOf(word string) string {
+	var b strings.Builder
+	for _, c := range commands() {
+		if strings.HasPrefix(c.name, word+" ") {
+			fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "Usage: membersync " + word + " COMMAND [flags]\n\nCommands\n" + b.String() +
+		"\nmembersync " + word + " COMMAND --help describes a command and its flags.\n"
 }
 
 func (c command) help() string {

@@ -29,7 +29,7 @@ func serve(ctx context.Context, r *running) error {
 func (r *running) consumerConfig() consumer.Config {
 	cfg := r.cfg
 	return consumer.Config{
-		Topic: cfg.Kafka.Topic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
+		Topic: cfg.Kafka.Topic, Redrives: cfg.DLQ.RedriveTopic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
 		StartLatest:   cfg.Kafka.AutoOffsetReset == "latest",
 		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes,
 		BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
@@ -42,7 +42,7 @@ func (r *running) consumerConfig() consumer.Config {
 func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
-		CRM: r.parts.CRM, Letters: r.parts.Letters, Overseer: r.parts.Store, Observer: r.observer,
+		CRM: r.parts.CRM, Letters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Overseer: r.parts.Store, Observer: r.observer,
 		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
 	if r.parts.Hashes != nil {

@@ -41,8 +41,7 @@ type life struct {
 
 	mu     sync.Mutex
 	dead   bool
-	passed int             // points of the fate's step
-	open   map[string]bool // members with a call that is not completed
+	passed int // points of the fate's step
 	seen   map[oracle.Delivery]*oracle.Delivery
 }
 
@@ -83,7 +82,7 @@ func (w *world) launch(slot int) {
 	n := len(w.lives) + 1
 	l := &life{
 		w: w, n: n, slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
-		open: make(map[string]bool), seen: make(map[oracle.Delivery]*oracle.Delivery),
+		seen: make(map[oracle.Delivery]*oracle.Delivery),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	w.lives = append(w.lives, l)
@@ -218,14 +217,12 @@ func (l *life) die(step string) {
 		return
 	}
 	l.dead = true
-	crash := oracle.Crash{Instance: l.n, At: time.Now(), Open: l.open}
-	l.open = make(map[string]bool)
 	l.mu.Unlock()
 	l.host.kill()
 	l.cancel()
-	l.w.log("crash", "instance", l.n, "step", step, "open", crash.Open)
+	l.w.log("crash", "instance", l.n, "step", step)
 	l.w.tally.crashed(step)
-	l.w.buried(crash, l)
+	l.w.buried(l)
 }
 
 // stop ends the life in peace.
@@ -233,22 +230,6 @@ func (l *life) stop() {
 	l.w.log("stop", "instance", l.n)
 	l.cancel()
 	<-l.done
-}
-
-func (l *life) calling(member string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open[member] = true
-}
-
-func (l *life) completed(m dedupe.Member) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for member := range l.open {
-		if dedupe.NewMember(base, corp, member) == m {
-			delete(l.open, member)
-		}
-	}
 }
 
 // note counts what a living instance takes in and ends.

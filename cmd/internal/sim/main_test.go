@@ -16,7 +16,6 @@ func TestMain(m *testing.M) {
 	flag.Int("from", 1, "the first of them")
 	flag.Int("seed", 0, "run this seed alone, and print its log")
 	flag.String("logs", "", "a folder for the logs of seeds that fail")
-	flag.Bool("fade", false, "overlook fields that go back after a call that went unanswered")
 	flag.Bool("mutants", false, "build the service with planted bugs and see them caught")
 	debug.SetGCPercent(400) // a third of the time would go into collecting little garbage
 	dedupe.SetClientLog(slog.New(slog.DiscardHandler))

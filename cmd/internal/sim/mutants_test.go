@@ -41,9 +41,8 @@ func mutants() []mutant {
 		}}},
 		{"what failed is committed", []edit{{
 			"consumer/failure.go",
-			"\tcase kindTransient:\n\t\te.callFailed(ctx, now, r)\n",
-			`	case kindTransient:
-		e.callFailed(ctx, now, r)
+			"\t\te.callFailed(ctx, now, r)\n",
+			`		e.callFailed(ctx, now, r)
 		e.release(ctx, w)
 		var passed verdict
 		for _, ev := range w.events {
@@ -53,7 +52,7 @@ func mutants() []mutant {
 `,
 		}}},
 		{"a version is kept for the whole member, not for each field", []edit{
-			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[6 + f]", "versions[#versions + 1] = 'v:all'"},
+			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[7 + f]", "versions[#versions + 1] = 'v:all'"},
 			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 3 * f - 2]", "stored[f] = 'v:all'"},
 			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
 		}},
@@ -61,7 +60,10 @@ func mutants() []mutant {
 			"dedupe/acquire.lua", "if holder and holder ~= token then", "if false then",
 		}}},
 		{"the digest of a field outlives a call without an answer", []edit{{
-			"dedupe/acquire.lua", "if #handed > 0 then redis.call('HDEL', KEYS[2], unpack(handed)) end", "",
+			"dedupe/acquire.lua", "redis.call('HDEL', KEYS[2], unpack(digests))", "",
+		}}},
+		{"an older value does not wait for a newer one that may have been applied", []edit{{
+			"dedupe/acquire.lua", "if wait > 0 then return {3, wait} end", "",
 		}}},
 		{"an unchanged event does not move the versions", []edit{{
 			"consumer/way.go",
@@ -117,7 +119,7 @@ func caught(t *testing.T, root string, m mutant) string {
 func failing(t *testing.T, program string, from, n int) (seeds []int, out []byte) {
 	t.Helper()
 	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestSimulation$", //nolint:gosec // just built, or ourselves
-		"-from", strconv.Itoa(from), "-seeds", strconv.Itoa(n), "-fade="+textFlag("fade"))
+		"-from", strconv.Itoa(from), "-seeds", strconv.Itoa(n))
 	out, err := run.CombinedOutput()
 	for _, found := range regexp.MustCompile(`--- FAIL: TestSimulation/seed/(\d+)`).FindAllSubmatch(out, -1) {
 		seed, err := strconv.Atoi(string(found[1]))

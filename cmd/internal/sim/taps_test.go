@@ -66,13 +66,7 @@ func (s tappedStore) Complete(ctx context.Context, c dedupe.Completion) (late bo
 	if len(c.Done) > 0 && c.Done[0].Outcome == string(consumer.DeadLettered) {
 		op = "mark"
 	}
-	err = s.l.around(op, func() error {
-		late, err = s.real.Complete(ctx, c)
-		if err == nil && !late && op == "complete" {
-			s.l.completed(c.Member)
-		}
-		return err
-	})
+	err = s.l.around(op, func() error { late, err = s.real.Complete(ctx, c); return err })
 	return late, err
 }
 
@@ -95,7 +89,6 @@ type tappedCRM struct {
 // Modify implements consumer.CRM.
 func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Answer, err error) {
 	err = c.l.around("call", func() error {
-		c.l.calling(call.Update.OpenUserID)
 		if c.l.due("during call") {
 			time.AfterFunc(between(c.l.dice(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
 		}

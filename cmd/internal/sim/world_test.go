@@ -43,7 +43,6 @@ type world struct {
 	over    bool
 	lives   []*life
 	slots   map[int]*life
-	crashes []oracle.Crash
 	commits []oracle.Commit
 }
 
@@ -203,10 +202,9 @@ func (w *world) cutKafka(slot int) {
 	}
 }
 
-// buried notes a crash, and has the instance replaced a little later.
-func (w *world) buried(crash oracle.Crash, l *life) {
+// buried has an instance that crashed replaced a little later.
+func (w *world) buried(l *life) {
 	w.mu.Lock()
-	w.crashes = append(w.crashes, crash)
 	replace := w.slots[l.slot] == l
 	delete(w.slots, l.slot)
 	w.mu.Unlock()
@@ -267,10 +265,9 @@ func (w *world) history() oracle.History {
 		World: oracle.World{
 			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
-			LostCallsFade: boolFlag("fade"),
 		},
 		Source: w.readAll(source), Letters: w.readAll(source + ".dlq"), State: make(map[string]map[string]string),
-		Commits: w.commits, Committed: w.committed(), Ends: w.ends(source), Crashes: w.crashes,
+		Commits: w.commits, Committed: w.committed(), Ends: w.ends(source),
 	}
 	for _, c := range w.front.calls {
 		h.Calls = append(h.Calls, *c)

@@ -48,7 +48,7 @@ func (p *Parts) addKafka(cfg config.Config, readFile func(string) ([]byte, error
 	p.close = append(p.close, transport.CloseIdleConnections)
 	p.Kafka = &kafka.Client{Addr: kafka.TCP(cfg.Kafka.Brokers...), Transport: transport}
 	p.Dialer = &kafka.Dialer{ClientID: clientID, Timeout: dialTimeout, TLS: encryption, SASLMechanism: mechanism}
-	p.Letters = dlq.NewWriter(p.Kafka, topics.DLQ)
+	p.Letters, p.Archive, p.Audit = dlq.NewWriter(p.Kafka, topics.DLQ), dlq.NewReader(p.Kafka, topics), dlq.NewAuditor(p.Kafka, topics.Audit)
 	return nil
 }
 

@@ -34,6 +34,8 @@ type Parts struct {
 	Mapping *Mapping
 	Hashes  *Hashes // lookups of the mapping that Redis holds; nil: there are none
 	Letters *dlq.Writer
+	Archive *dlq.Reader
+	Audit   *dlq.Auditor
 
 	close []func()
 }

@@ -41,14 +41,6 @@ type Commit struct {
 	Offset    int64 // the next to process
 }
 
-// A Crash is the end of an instance.
-type Crash struct {
-	Instance int
-	At       time.Time
-	// Open names the members with a call whose completion was not recorded.
-	Open map[string]bool
-}
-
 // A Delivery is how often an instance took an event in, and how often it came to an outcome there.
 type Delivery struct {
 	Instance, Partition int
@@ -70,9 +62,6 @@ type World struct {
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration
-	// LostCallsFade overlooks an older value after a call that took effect and went unanswered. It is for whoever
-	// wants to see what else there is.
-	LostCallsFade bool
 }
 
 // A History is all that is known of a run.
@@ -85,6 +74,5 @@ type History struct {
 	Commits    []Commit // in the order of time
 	Committed  map[int]int64
 	Ends       map[int]int64
-	Crashes    []Crash
 	Deliveries []Delivery
 }

@@ -70,40 +70,21 @@ func TestFaults(t *testing.T) {
 		change func(*oracle.History)
 		want   string // empty: no fault
 	}{
-		"good":      {func(*oracle.History) {}, ""},
-		"not sent":  {func(h *oracle.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest that lives"},
-		"went back": {older, "went back"},
-		"went back after a crash with the call open": {func(h *oracle.History) {
-			older(h)
-			h.Crashes = []oracle.Crash{{Instance: 1, At: at(25), Open: map[string]bool{member: true}}}
-			h.Calls[3].Instance = 2
-		}, ""},
-		"went back after a crash with another call open": {func(h *oracle.History) {
-			older(h)
-			h.Crashes = []oracle.Crash{{Instance: 1, At: at(25), Open: map[string]bool{"other": true}}}
-			h.Calls[3].Instance = 2
-		}, "went back"},
-		"went back before the crash": {func(h *oracle.History) {
-			older(h)
-			h.Crashes = []oracle.Crash{{Instance: 1, At: at(35), Open: map[string]bool{member: true}}}
-			h.Calls[3].Instance = 2
-		}, "went back"},
+		"good":                          {func(*oracle.History) {}, ""},
+		"not sent":                      {func(h *oracle.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest that lives"},
+		"went back":                     {older, "went back"},
 		"went back after a lost answer": {func(h *oracle.History) { older(h); h.Calls[1].Lost = true; h.World.Quiet = 0 }, "gone unanswered"},
-		"went back after a lost answer, and nobody minds": {func(h *oracle.History) {
-			older(h)
-			h.Calls[1].Lost, h.World.Quiet, h.World.LostCallsFade = true, 0, true
-		}, ""},
-		"overlap":                  {func(h *oracle.History) { h.Calls[0].Left = at(20.5) }, "overlap"},
-		"another update too soon":  {func(h *oracle.History) { h.Calls[0].Lost = true }, "another update"},
-		"another update in time":   {func(h *oracle.History) { h.Calls[0].Lost = true; h.World.Quiet = 10 * time.Second }, ""},
-		"too many calls":           {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 11*time.Second }, "2 calls within 10s"},
-		"just enough calls":        {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 10*time.Second }, ""},
-		"a value of nobody":        {func(h *oracle.History) { h.Calls[0] = call(1, 10, "x") }, "which no event states"},
-		"committed too soon":       {func(h *oracle.History) { h.Commits[0].Offset = 2 }, "is committed at 03:00:12.000"},
-		"committed beyond the end": {func(h *oracle.History) { h.Commits[1].Offset = 3 }, "does not exist"},
-		"not committed":            {func(h *oracle.History) { h.Committed[0] = 1 }, "committed up to 1 of 2"},
-		"two outcomes":             {func(h *oracle.History) { h.Deliveries[0].Ended = 2 }, "ended the event at 0:0 2 times"},
-		"no outcome":               {func(h *oracle.History) { h.Deliveries = h.Deliveries[1:] }, "has no outcome"},
+		"overlap":                       {func(h *oracle.History) { h.Calls[0].Left = at(20.5) }, "overlap"},
+		"another update too soon":       {func(h *oracle.History) { h.Calls[0].Lost = true }, "another update"},
+		"another update in time":        {func(h *oracle.History) { h.Calls[0].Lost = true; h.World.Quiet = 10 * time.Second }, ""},
+		"too many calls":                {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 11*time.Second }, "2 calls within 10s"},
+		"just enough calls":             {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 10*time.Second }, ""},
+		"a value of nobody":             {func(h *oracle.History) { h.Calls[0] = call(1, 10, "x") }, "which no event states"},
+		"committed too soon":            {func(h *oracle.History) { h.Commits[0].Offset = 2 }, "is committed at 03:00:12.000"},
+		"committed beyond the end":      {func(h *oracle.History) { h.Commits[1].Offset = 3 }, "does not exist"},
+		"not committed":                 {func(h *oracle.History) { h.Committed[0] = 1 }, "committed up to 1 of 2"},
+		"two outcomes":                  {func(h *oracle.History) { h.Deliveries[0].Ended = 2 }, "ended the event at 0:0 2 times"},
+		"no outcome":                    {func(h *oracle.History) { h.Deliveries = h.Deliveries[1:] }, "has no outcome"},
 		"dead for nothing": {func(h *oracle.History) {
 			h.Letters = []oracle.Record{letter(h.Source[0], "retries_exhausted")}
 		}, "dead-lettered as retries_exhausted"},

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"flag"
+
+	"membersync/dlq"
+)
+
+func dlqExportCommand() command {
+	var (
+		f filter
+		o showing
+	)
+	return onCallCommand(command{
+		name: "dlq export", args: "[ID...|filters]", maxArgs: maxIDs,
+		summary: "print dead letters with their payloads, one JSON object a line",
+		details: "Personal data is masked. The names are those of dlq show -o json, without history and now.\n" +
+			"With --reveal, a payload that is no JSON stands as base64 in value.\n\n" +
+			"Flags\n" + filterHelp + stateHelp("open") + revealHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			in.output = outputJSON
+			f.define(in, flags)
+			f.defineState(in, flags, dlq.StateOpen)
+			o.define(flags)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
+}
+
+func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
+	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
+		f.query.States = nil
+	}
+	if in.refuse(nil) {
+		return exitUsage
+	}
+	s, err := in.survey(ctx, d, f.query, nil)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	actor := in.who(o.order)
+	status, done := exitDone, 0
+	for item, err := range d.reader.Items(ctx, s, 0, true) {
+		if err == nil && o.reveal {
+			err = d.recordReveal(ctx, item.ID, actor, o.note)
+		}
+		switch {
+		case err != nil && item.ID != "" && ctx.Err() == nil:
+			in.complain(item.ID + ": " + err.Error())
+			status = exitFailed
+		case err != nil:
+			return in.failed(ctx, err)
+		default:
+			if in.printJSON(d.letterView(item, o.reveal)) != exitDone {
+				return exitFailed
+			}
+			done++
+		}
+	}
+	if missing := len(f.query.IDs) - s.Selected(); missing > 0 {
+		in.complain(plural(missing, "id") + " without a dead letter")
+		status = exitFailed
+	}
+	if status != exitDone && done > 0 {
+		status = exitPart
+	}
+	return status
+}

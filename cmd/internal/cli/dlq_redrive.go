@@ -1,0 +1,336 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/dlq"
+)
+
+// redriving is what dlq redrive is asked for.
+type redriving struct {
+	filter
+	order
+	all       bool
+	rate      int // a second; 0: as fast as it goes
+	valueFile string
+	wait      time.Duration // for results; 0: until all are there
+}
+
+func dlqRedriveCommand() command {
+	var o redriving
+	return onCallCommand(command{
+		name: "dlq redrive", args: "ID...|filters|--all", maxArgs: maxIDs,
+		summary: "run dead letters again, and report what the service makes of each",
+		details: "They go to the redrive topic, never to the source topic, and keep their versions: what newer events have applied stays.\n" +
+			"Filters and --all choose among the open ones, and those that an earlier run recorded but did not send. The command may be\n" +
+			"stopped at any time: said again, it goes on with what is left and sends nothing twice. Exit status: 3 when some died again.\n\n" +
+			outputHelp + filterHelp +
+			"  --all\n        every open dead letter\n" +
+			"  --rate  a whole number\n        so many a second; 0: as fast as it goes (default 0)\n" +
+			"  --value-file  the path of a file\n        for one id: run this value instead of the letter's, which stays as it is\n" +
+			"  --wait  a duration such as 10m\n        for results at most; 0: until all are there (default 0)\n" + orderHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			o.filter.define(in, flags)
+			o.order.define(flags)
+			flags.BoolVar(&o.all, "all", false, "")
+			in.countFlag(flags, "rate", &o.rate)
+			flags.StringVar(&o.valueFile, "value-file", "", "")
+			flags.Func("wait", "", func(text string) error {
+				var err error
+				if o.wait, err = time.ParseDuration(text); err != nil || o.wait < 0 {
+					in.fault("--wait", "should be a duration such as 10m")
+				}
+				return nil
+			})
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.redrive(ctx, d, o) })
+}
+
+var errStateLost = errors.New("refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first")
+
+func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
+	ok := in.choose(&o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
+	if ok && o.valueFile != "" && len(o.query.IDs) != 1 {
+		in.fault("--value-file", "is for one id")
+		ok = !in.refuse(nil)
+	}
+	if !ok {
+		return exitUsage
+	}
+	run := &redriveRun{in: in, desk: d, redriving: o, actor: in.who(o.order)}
+	if o.valueFile != "" {
+		value, err := in.ReadFile(o.valueFile)
+		if err != nil {
+			return in.failed(ctx, err)
+		}
+		run.value, run.mended = value, true
+	}
+	lost, err := d.stateLost(ctx)
+	if err == nil && lost {
+		err = errStateLost
+	}
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	// Before the look at the items: no result may fall in between.
+	if run.tail, err = d.reader.Tail(ctx); err != nil {
+		return in.failed(ctx, err)
+	}
+	if run.survey, err = in.survey(ctx, d, o.query, groupings()["reason"]); err == nil {
+		err = run.findUnsent(ctx)
+	}
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	return run.do(ctx)
+}
+
+// A redriveRun is one run of dlq redrive.
+type redriveRun struct {
+	redriving
+	in     *invocation
+	desk   *desk
+	actor  string
+	value  []byte
+	mended bool
+	survey *dlq.Survey
+	tail   *dlq.Tail
+	sent   map[dlq.Sent]bool // what the redrive topic holds of those that are under way
+	counts planCounts
+}
+
+// findUnsent looks up which of the items under way were recorded but not sent: an earlier command was killed in between.
+func (r *redriveRun) findUnsent(ctx context.Context) error {
+	oldest := time.Time{}
+	for _, at := range r.survey.Requested() {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	if oldest.IsZero() {
+		return nil
+	}
+	var err error
+	r.sent, err = r.desk.reader.Sent(ctx, oldest.Add(-sentMargin))
+	return err
+}
+
+// sentMargin is how far the clocks of command and broker may differ.
+const sentMargin = 10 * time.Minute
+
+func (r *redriveRun) do(ctx context.Context) int {
+	if r.dryRun {
+		return r.plan(ctx)
+	}
+	r.in.say("to redrive: " + planOf(r.survey, time.Now()))
+	if r.rate > 0 {
+		r.in.say(fmt.Sprintf("at %d a second: %s\n", r.rate, (time.Duration(r.survey.Selected()) * time.Second / time.Duration(r.rate)).Round(time.Second)))
+	}
+	if r.survey.Selected() > 0 && !r.in.goesAhead(r.order, "Redrive?") {
+		return exitFailed
+	}
+	w := r.newWatch()
+	stop := w.start(ctx)
+	err := r.send(ctx, w)
+	if err == nil {
+		err = w.await(ctx, r.wait)
+	}
+	stop()
+	status := w.results.end()
+	if n := w.outstanding(); n > 0 {
+		r.in.complain(fmt.Sprintf("%s sent and without a result; the results will be in membersync dlq list --state all", plural(n, "redrive")))
+		status = exitPart
+	}
+	if err != nil {
+		status = max(r.in.failed(ctx, err), min(status, exitPart))
+	}
+	return status
+}
+
+// send sends what is chosen, one after the other at the rate.
+func (r *redriveRun) send(ctx context.Context, w *watch) error {
+	redriver := dlq.NewRedriver(r.desk.parts.Kafka, wiring.Topics(r.desk.cfg).Redrive, dlq.WithRetry(writePatience))
+	pace := newPace(r.rate)
+	for item, err := range r.desk.reader.Items(ctx, r.survey, 0, true) {
+		if ctx.Err() != nil || err != nil && item.ID == "" {
+			return errors.Join(err, ctx.Err())
+		}
+		number, why := r.judge(item, err)
+		if why != "" {
+			w.print(item.ID, "failed", why, false)
+			continue
+		}
+		if number == 0 {
+			w.expect(item.ID, item.Number) // it is under way already: only its result is missing
+			continue
+		}
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		if err := w.check(ctx); err != nil {
+			return err
+		}
+		if err := r.sendOne(ctx, redriver, w, item, number); err != nil {
+			w.forget(item.ID)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			w.print(item.ID, "failed", err.Error(), false)
+		}
+	}
+	return nil
+}
+
+// judge decides about an item: the number to send it with, 0 if it is under way, or why it is not sent.
+func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
+	switch {
+	case err != nil:
+		return 0, err.Error()
+	case i.Letter.Reason == dlq.ReasonInvalidRedrive:
+		return 0, "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
+	case i.State == dlq.StateApplied || i.State == dlq.StateSuperseded:
+		return 0, "it is " + string(i.State) + " already"
+	case i.State == dlq.StateRedriving && !r.sent[dlq.Sent{ID: i.ID, Number: i.Number}]:
+		return i.Number, ""
+	case i.State == dlq.StateRedriving:
+		return 0, ""
+	default:
+		return i.Number + 1, ""
+	}
+}
+
+// sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and what was recorded and not
+// sent is found and sent by the next run, under the same number.
+func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
+	one := dlq.Redrive{
+		Letter: i.Letter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Mended: r.mended,
+	}
+	if r.mended {
+		one.Letter.Value = r.value
+	}
+	w.expect(i.ID, number)
+	if i.State != dlq.StateRedriving {
+		err := r.desk.audit.Write(ctx, dlq.AuditRecord{
+			At: one.At, Actor: r.actor, Action: dlq.ActionRedrive, Subject: i.ID, Note: r.note, Result: dlq.ResultRequested,
+			Detail: dlq.Detail{Letter: i.Place.String(), Number: number, Mended: r.mended},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// Once recorded it is sent, also when Ctrl-C comes in between: the write is bounded in time.
+	return to.Write(context.WithoutCancel(ctx), one)
+}
+
+// A pace lets so many through in a second.
+type pace struct {
+	every time.Duration
+	next  time.Time
+}
+
+func newPace(rate int) *pace {
+	if rate == 0 {
+		return &pace{}
+	}
+	return &pace{every: time.Second / time.Duration(rate)}
+}
+
+func (p *pace) wait(ctx context.Context) error {
+	now := time.Now()
+	if p.every == 0 || !p.next.After(now) {
+		p.next = now.Add(p.every)
+		return nil
+	}
+	timer := time.NewTimer(p.next.Sub(now))
+	defer timer.Stop()
+	p.next = p.next.Add(p.every)
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// planCounts are what a dry run counts.
+type planCounts struct{ other, fully, partly, not, unknown, calls int }
+
+// plan is the dry run: what each would do now, and how much of it newer events have overtaken.
+func (r *redriveRun) plan(ctx context.Context) int {
+	results := r.in.newResults(r.survey, r.query.IDs)
+	for item, err := range r.desk.reader.Items(ctx, r.survey, 0, true) {
+		if ctx.Err() != nil || err != nil && item.ID == "" {
+			return r.in.failed(ctx, errors.Join(err, ctx.Err()))
+		}
+		number, why := r.judge(item, err)
+		switch {
+		case why != "":
+			results.print(item.ID, "failed", why, false)
+		case number == 0:
+			results.print(item.ID, "under way", "redrive "+strconv.Itoa(item.Number), true)
+		default:
+			if r.mended {
+				item.Letter.Value = r.value
+			}
+			results.print(item.ID, "would redrive", r.foresee(ctx, item), true)
+		}
+	}
+	status := results.end()
+	c := r.counts
+	r.in.say(fmt.Sprintf("overtaken by newer events: %d fully, %d partly, %d not, %d unknown; %d state nothing or would die again\n",
+		c.fully, c.partly, c.not, c.unknown, c.other))
+	if limit := r.desk.cfg.CRM.Rate; limit.Calls > 0 {
+		r.in.say(fmt.Sprintf("at most %s, %s under the rate limit\n", plural(c.calls, "call"),
+			(time.Duration(c.calls) * limit.Window / time.Duration(limit.Calls)).Round(time.Second)))
+	}
+	return status
+}
+
+// foresee says what a redrive would come to now.
+func (r *redriveRun) foresee(ctx context.Context, i dlq.Item) string {
+	all, err := r.desk.standings(ctx, i.Letter)
+	var details []string
+	for _, s := range all {
+		detail, reason := s.outcome()
+		if reason != "" {
+			detail += ": " + reason
+		}
+		if s.overtaken != "" {
+			detail += ", overtaken " + s.overtaken
+		}
+		details = append(details, detail)
+		r.count(s)
+	}
+	if err != nil {
+		details = append(details, err.Error())
+	}
+	return strings.Join(details, "; ")
+}
+
+func (r *redriveRun) count(s standing) {
+	c := &r.counts
+	switch s.overtaken {
+	case overtakenFully:
+		c.fully++
+	case overtakenPartly:
+		c.partly++
+	case overtakenNot:
+		c.not++
+	case overtakenUnknown:
+		c.unknown++
+	default:
+		c.other++
+		return
+	}
+	if s.overtaken != overtakenFully {
+		c.calls++
+	}
+}

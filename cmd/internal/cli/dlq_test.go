@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+// noAges takes out what depends on the time of the test.
+func noAges(text string) string {
+	return regexp.MustCompile(`[0-9]+d[0-9]+h *`).ReplaceAllString(text, "AGE ")
+}
+
+func filled(t *testing.T) *office {
+	t.Helper()
+	o := newOffice(t)
+	broken := o.letter(9, dlq.ReasonMalformed, 8, 0)
+	broken.Value, broken.Key, broken.Whole, broken.EventID, broken.EmployeeID, broken.CRMCode = []byte("needle {"), nil, true, "", "", ""
+	o.bury(t,
+		o.letter(1, dlq.ReasonCRMInvalid, 5, 0), o.letter(2, dlq.ReasonCRMNotFound, 1, 0), o.letter(3, dlq.ReasonCRMNotFound, 2, 0),
+		o.letter(4, dlq.ReasonCRMNotFound, 3, 0), o.letter(4, dlq.ReasonCRMInvalid, 7, 1), broken)
+	return o
+}
+
+func TestDLQList(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	golden(t, "testdata/dlq-list-table.txt", o.must(t, "dlq", "list"))
+	golden(t, "testdata/dlq-list-json.txt", o.must(t, "dlq", "list", "-o", "json"))
+	golden(t, "testdata/dlq-list-groups.txt", noAges(o.must(t, "dlq", "list", "--group-by", "reason")))
+	groups := objects(t, o.must(t, "dlq", "list", "--group-by=code", "-o", "json"))
+	if len(groups) != 2 || groups[0]["group"] != "100001" || groups[0]["count"] != 4.0 || groups[0]["oldest_failed_at"] != "2026-11-22T08:01:00.000Z" {
+		t.Errorf("groups: %v", groups)
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"latest":   {[]string{"--limit", "2"}, "0:4:0 0:9"},
+		"reason":   {[]string{"--reason", "crm_not_found,malformed"}, "0:2:0 0:3:0 0:9"},
+		"stage":    {[]string{"--stage", "decode"}, "0:9"},
+		"code":     {[]string{"--code", "100001", "--employee=E2"}, "0:2:0"},
+		"time":     {[]string{"--since", "2026-11-22T08:02:00Z", "--until", "2026-11-22T08:07:00Z"}, "0:3:0 0:1:0"},
+		"ago":      {[]string{"--until", "1s"}, "0:2:0 0:3:0 0:1:0 0:4:0 0:9"},
+		"state":    {[]string{"--state", "applied"}, ""},
+		"all":      {[]string{"--state=all", "--limit=1"}, "0:9"},
+		"no limit": {[]string{"--limit=0", "--reason=crm_invalid"}, "0:1:0 0:4:0"},
+	} {
+		var ids []string
+		for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, tc.args...)...)) {
+			id, _ := one["id"].(string)
+			ids = append(ids, id)
+		}
+		if got := strings.Join(ids, " "); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
+func TestDLQListOfNothing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	if got := o.must(t, "dlq", "list"); got != itemTable().heading() {
+		t.Errorf("printed %q", got)
+	}
+	r := newService(t)
+	if status := r.run(t, "dlq", "list"); status != exitFailed || !strings.Contains(r.errs.String(), "does not exist") ||
+		!strings.Contains(r.errs.String(), "has membersync run been started") {
+		t.Errorf("status %d: %s", status, r.errs)
+	}
+}
+
+func TestDLQListFollows(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.bury(t, o.letter(1, dlq.ReasonCRMInvalid, 1, 0))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	go func() { done <- o.app.run(ctx, []string{"dlq", "list", "--follow", "--reason=crm_invalid"}) }()
+	o.out.await(t, "0:1:0")
+	o.bury(t, o.letter(2, dlq.ReasonCRMNotFound, 2, 0), o.letter(3, dlq.ReasonCRMInvalid, 2, 0))
+	o.out.await(t, "0:3:0")
+	cancel(&signalError{os.Interrupt})
+	if status := <-done; status != exitInterrupted || strings.Contains(o.out.String(), "0:2:0") {
+		t.Errorf("status %d: %s", status, o.out)
+	}
+}
+
+func TestDLQBadUsage(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ args, want string }{
+		"reason":   {"dlq list --reason=x", "--reason: should be of malformed, "},
+		"state":    {"dlq list --state=x", "--state: should be of all, open, "},
+		"stage":    {"dlq list --stage=x", "--stage: should be decode, map or update"},
+		"group":    {"dlq list --group-by=x", "--group-by: should be of code, employee, error, reason, stage"},
+		"since":    {"dlq list --since=yesterday", "--since: should be a time such as"},
+		"limit":    {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
+		"argument": {"dlq list 0:1:0", "1 arguments are too many"},
+		"id":       {"dlq show x", "an argument is no id of a dead letter"},
+		"no id":    {"dlq show", "say which"},
+		"nothing":  {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
+		"both":     {"dlq discard --note=x --all 0:1:0", "say which"},
+		"no note":  {"dlq discard --all", "--note: is required"},
+	} {
+		r := newService(t)
+		if status := r.run(t, strings.Fields(tc.args)...); status != exitUsage || !strings.Contains(r.errs.String(), tc.want) {
+			t.Errorf("%s: status %d: %s", name, status, r.errs)
+		}
+	}
+}
+
+func TestFamily(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	if status := r.run(t, "dlq"); status != exitUsage || !strings.Contains(r.errs.String(), "dlq discard") {
+		t.Errorf("status %d: %s", status, r.errs)
+	}
+	if status := r.run(t, "dlq", "--help"); status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	golden(t, "testdata/dlq.txt", r.out.String())
+}
+
+func TestDLQShow(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	store := o.store(t)
+	// A newer event has set one of the two fields.
+	versions := o.versionOf(t, event(90, "x"), 90)
+	err := store.Restore(t.Context(), dedupe.NewMember(o.value("CRM_BASE_URL"), "C1", "FSUID_TEST4"), []dedupe.DoneEvent{{
+		ID: dedupe.NewEventID(o.topics.Source, "newer", 0, "90"), Outcome: "applied", Version: versions, Fields: []string{"qq"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	auditor := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
+	err = auditor.Write(t.Context(), dlq.AuditRecord{
+		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0", Note: "mended", Result: dlq.ResultRequested,
+		Detail: dlq.Detail{Number: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, table, stderr := o.do(t, "dlq", "show", "0:4:0")
+	if status != exitDone || stderr != "" {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	golden(t, "testdata/dlq-show-table.txt", noAges(table))
+	asJSON := o.must(t, "dlq", "show", "0:4:0", "-o", "json")
+	golden(t, "testdata/dlq-show-json.txt", asJSON)
+	whole := o.must(t, "dlq", "show", "0:9")
+	for _, text := range []string{table, asJSON, whole, o.must(t, "dlq", "export", "--state=all")} {
+		if strings.Contains(text, "needle") {
+			t.Errorf("personal data is shown: %s", text)
+		}
+	}
+	if len(o.audit(t)) != 1 {
+		t.Errorf("audit: %q", o.audit(t))
+	}
+}
+
+func TestDLQShowReveals(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	text := o.must(t, "dlq", "show", "0:4:0", "--reveal", "--actor=sample@host", "--note=checking")
+	for _, want := range []string{`"position": "needle-position"`, "header trace: needle-header", `"needle-qq"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %s: %s", want, text)
+		}
+	}
+	if text := o.must(t, "dlq", "show", "0:9", "--reveal", "--actor=sample@host"); !strings.Contains(text, `"needle {"`) {
+		t.Errorf("bytes are not shown: %s", text)
+	}
+	got := o.audit(t)
+	slices.Sort(got)
+	want := []string{"reveal 0:4:0 done sample@host checking", "reveal 0:9 done sample@host "}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// Without the acknowledgement nothing is shown.
+func TestDLQRevealNeedsTheAuditTopic(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	o.set("AUDIT_TOPIC", "gone-"+o.topics.Audit)
+	for _, args := range [][]string{{"dlq", "show", "0:4:0", "--reveal"}, {"dlq", "export", "--reveal"}} {
+		status, stdout, stderr := o.do(t, args...)
+		if status != exitFailed || stdout != "" || !strings.Contains(stderr, "nothing is revealed") {
+			t.Errorf("%v: status %d: %s%s", args, status, stdout, stderr)
+		}
+	}
+}
+
+// Redis away or emptied takes nothing but the comparison with newer events.
+func TestDLQShowWithoutRedis(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	o.redis.Close()
+	status, stdout, stderr := o.do(t, "dlq", "show", "0:4:0")
+	if status != exitDone || !strings.Contains(stdout, "overtaken by newer events: unknown") || !strings.Contains(stderr, "is not known") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if status, _, stderr := o.do(t, "dlq", "show", "0:77:0"); status != exitFailed || !strings.Contains(stderr, "no such dead letter") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+func TestDLQExport(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	golden(t, "testdata/dlq-export.txt", o.must(t, "dlq", "export", "0:4:0", "0:9"))
+	revealed := objects(t, o.must(t, "dlq", "export", "--reveal", "--reason=malformed,crm_invalid", "--actor=sample@host"))
+	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.audit(t)) != 3 {
+		t.Errorf("revealed %v; audit %q", revealed, o.audit(t))
+	}
+	if status, stdout, _ := o.do(t, "dlq", "export", "0:4:0", "7:7:7"); status != exitPart || len(objects(t, stdout)) != 1 {
+		t.Errorf("status %d: %s", status, stdout)
+	}
+}
+
+func TestDLQDiscard(t *testing.T) {
+	t.Parallel()
+	o := filled(t)
+	status, stdout, stderr := o.do(t, "dlq", "discard", "--reason=crm_not_found", "--note=gone", "--actor=sample@host")
+	if status != exitFailed || stdout != "" || !strings.Contains(stderr, "--yes") || len(o.audit(t)) != 0 {
+		t.Errorf("without --yes: status %d: %s%s", status, stdout, stderr)
+	}
+	golden(t, "testdata/dlq-discard-dry.txt", o.must(t, "dlq", "discard", "--reason=crm_not_found", "--dry-run"))
+	if len(o.audit(t)) != 0 {
+		t.Error("a dry run writes")
+	}
+	discard := []string{"dlq", "discard", "--reason=crm_not_found", "--note=gone", "--actor=sample@host", "--yes"}
+	status, stdout, stderr = o.do(t, discard...)
+	golden(t, "testdata/dlq-discard.txt", stdout+"stderr\n"+noAges(stderr))
+	if status != exitDone {
+		t.Errorf("status %d", status)
+	}
+	if d := cmp.Diff([]string{"discard 0:2:0 done sample@host gone", "discard 0:3:0 done sample@host gone"}, sorted(o.audit(t))); d != "" {
+		t.Error(d)
+	}
+	if got := len(objects(t, o.must(t, "dlq", "list", "--state=discarded", "-o", "json"))); got != 2 {
+		t.Errorf("%d are discarded", got)
+	}
+	status, stdout, _ = o.do(t, "dlq", "discard", "0:2:0", "0:1:0", "5:5", "--note=x", "--yes", "-o", "json")
+	want := `{"id":"0:2:0","result":"discarded before","detail":""}` + "\n" + `{"id":"0:1:0","result":"discarded","detail":""}` + "\n" +
+		`{"id":"5:5","result":"failed","detail":"there is no such dead letter"}` + "\n"
+	if d := cmp.Diff(want, stdout); d != "" || status != exitPart {
+		t.Errorf("status %d: %s", status, d)
+	}
+}
+
+func sorted(all []string) []string {
+	slices.Sort(all)
+	return all
+}
+
+func TestAsking(t *testing.T) {
+	t.Parallel()
+	for answer, status := range map[string]int{"y\n": exitDone, "Yes\n": exitDone, "n\n": exitFailed, "": exitFailed} {
+		o := filled(t)
+		o.app.Terminal, o.app.Stdin = true, strings.NewReader(answer)
+		got, _, stderr := o.do(t, "dlq", "discard", "0:1:0", "--note=x")
+		if got != status || !strings.Contains(stderr, "Discard? [y/N] ") || len(o.audit(t)) != 1-status {
+			t.Errorf("%q: status %d, audit %q: %s", answer, got, o.audit(t), stderr)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
+	"membersync/dlq"
+)
+
+// serviceHelp stands for the settings in the help of the commands for whoever is on call, which is long enough without them.
+func serviceHelp() string {
+	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
+}
+
+// onCallCommand is a command that works on the topics and the state of a running service.
+func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
+	c.settings, c.settingsHelp = config.Define, serviceHelp
+	c.run = func(ctx context.Context, in *invocation) int {
+		ctx, stop := in.withSignals(ctx)
+		defer stop()
+		return in.atDesk(ctx, run)
+	}
+	return c
+}
+
+// writePatience is how long a command repeats a write while Kafka is not ready.
+const writePatience = 15 * time.Second
+
+// A desk is what the person on call works with.
+type desk struct {
+	cfg    config.Config
+	parts  *wiring.Parts
+	reader *dlq.Reader
+	audit  *dlq.Auditor
+}
+
+func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *invocation, *desk) int) int {
+	cfg, ok := in.configuration(config.Load)
+	if !ok {
+		return exitUsage
+	}
+	parts, err := in.build(cfg, false)
+	if err != nil {
+		in.complain(err.Error())
+		return exitUsage
+	}
+	defer parts.Close()
+	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: dlq.NewAuditor(parts.Kafka, cfg.Audit.Topic, dlq.WithRetry(writePatience))}
+	status := run(ctx, in, d)
+	if interrupted(ctx) {
+		return exitInterrupted
+	}
+	return status
+}
+
+// failed tells an error, and returns the exit status for it.
+func (in *invocation) failed(ctx context.Context, err error) int {
+	if ctx.Err() != nil {
+		in.complain("stopped: " + context.Cause(ctx).Error())
+		return exitFailed
+	}
+	in.complain(err.Error())
+	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
+		in.complain("has membersync run been started with these settings? It creates its topics")
+	}
+	return exitFailed
+}
+
+// An order is what is said with a command that changes something.
+type order struct {
+	note, actor string
+	dryRun, yes bool
+}
+
+const orderHelp = "  --note  text\n        why; it goes to the audit topic\n" +
+	"  --actor  text\n        who, as recorded in the audit topic, unverified (default $USER@host)\n" +
+	"  --dry-run\n        print the plan and change nothing\n" +
+	"  --yes\n        do not ask; needed where stdin is no terminal\n"
+
+func (o *order) define(flags *flag.FlagSet) {
+	o.defineWho(flags)
+	flags.BoolVar(&o.dryRun, "dry-run", false, "")
+	flags.BoolVar(&o.yes, "yes", false, "")
+}
+
+func (o *order) defineWho(flags *flag.FlagSet) {
+	flags.StringVar(&o.note, "note", "", "")
+	flags.StringVar(&o.actor, "actor", "", "")
+}
+
+// who is the actor to record.
+func (in *invocation) who(o order) string {
+	if o.actor != "" {
+		return o.actor
+	}
+	user := "unknown"
+	for _, name := range []string{"USER", "LOGNAME"} {
+		for _, v := range in.Environ {
+			if value, ok := strings.CutPrefix(v, name+"="); ok && value != "" && user == "unknown" {
+				user = value
+			}
+		}
+	}
+	host, err := os.Hostname()
+	return user + "@" + cmp.Or(host, map[bool]string{true: "unknown"}[err != nil], "unknown")
+}
+
+// goesAhead asks whether to carry out what was planned.
+func (in *invocation) goesAhead(o order, question string) bool {
+	switch {
+	case o.yes:
+		return true
+	case !in.Terminal:
+		in.complain("stdin is no terminal: say --yes to go ahead, or --dry-run to see the plan alone")
+		return false
+	}
+	in.say(question + " [y/N] ")
+	answer, _ := bufio.NewReader(in.Stdin).ReadString('\n') // its end is an answer too
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	in.complain("declined; nothing was changed")
+	return false
+}
+
+// fault notes that a flag is wrong, before the command runs.
+func (in *invocation) fault(name, text string) {
+	in.faults = append(in.faults, config.Fault{Name: name, Text: text})
+}
+
+// timeFlag takes a time in RFC 3339, or how long ago it was.
+func (in *invocation) timeFlag(flags *flag.FlagSet, name string, into *time.Time) {
+	flags.Func(name, "", func(text string) error {
+		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+			*into = time.Now().Add(-ago)
+			return nil
+		}
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			in.fault("--"+name, "should be a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h")
+		}
+		*into = at
+		return nil
+	})
+}
+
+// countFlag takes a number from 0.
+func (in *invocation) countFlag(flags *flag.FlagSet, name string, into *int) {
+	flags.Func(name, "", func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			in.fault("--"+name, "should be a whole number from 0")
+		}
+		*into = n
+		return nil
+	})
+}
+
+// A column is a heading and the width that its cells are padded to.
+type column struct {
+	name  string
+	width int
+}
+
+// A table is printed line by line, so that it may be long and followed.
+type table []column
+
+func (t table) heading() string {
+	names := make([]string, len(t))
+	for i, c := range t {
+		names[i] = c.name
+	}
+	return t.row(names...)
+}
+
+func (t table) row(cells ...string) string {
+	var b strings.Builder
+	for i, cell := range cells {
+		if i < len(cells)-1 {
+			fmt.Fprintf(&b, "%-*s  ", t[i].width, printable(cell))
+		} else {
+			b.WriteString(printable(cell))
+		}
+	}
+	return b.String() + "\n"
+}
+
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// jsonTime is a time with milliseconds, or null.
+func jsonTime(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	text := t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	return &text
+}
+
+// age is how long ago something was, in at most two units.
+func age(since, now time.Time) string {
+	d := now.Sub(since)
+	switch {
+	case since.IsZero():
+		return ""
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	}
+	const day = 24 * time.Hour
+	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+}
+
+// plural is n with the word in its number.
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}

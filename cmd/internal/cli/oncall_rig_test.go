@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// An office is a rig with dead letters.
+type office struct {
+	*rig
+	topics dlq.Topics
+	died   time.Time
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	o := &office{rig: newService(t), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	source := o.value("KAFKA_TOPIC")
+	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
+	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}
+	if err := dlq.EnsureTopics(t.Context(), o.broker.Client(t), spec); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// value returns what a variable was set to.
+func (r *rig) value(name string) string {
+	for _, v := range r.app.Environ {
+		if value, ok := strings.CutPrefix(v, "MEMBERSYNC_"+name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// event is a canonical event that states two fields; its values must not be seen.
+func event(offset int64, position string) string {
+	return fmt.Sprintf(`{"eventId":"ev-%d","sequence":%d,"employeeId":"E%d","openUserId":"FSUID_TEST%d","after":{"position":%q,"qq":"needle-qq"}}`,
+		offset, offset+1, offset, offset, position)
+}
+
+// letter is the death of the event at an offset of the source topic; minute is when it was.
+func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.Letter {
+	at := o.died.Add(time.Duration(minute) * time.Minute)
+	return dlq.Letter{
+		Key: fmt.Appendf(nil, "E%d", offset), Value: []byte(event(offset, "needle-position")),
+		Headers: []dlq.Header{{Key: "trace", Value: []byte("needle-header")}},
+		Source:  dlq.Source{Topic: o.topics.Source, Partition: 0, Offset: offset, Timestamp: o.died},
+		Reason:  reason, Error: "what was wrong", CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1",
+		EventID: fmt.Sprintf("ev-%d", offset), EmployeeID: fmt.Sprintf("E%d", offset), Count: 1, Attempts: 1,
+		FirstFailedAt: at, FailedAt: at, Group: "membersync", Version: "v1", Redrives: redrives,
+	}
+}
+
+func (o *office) bury(t *testing.T, letters ...dlq.Letter) {
+	t.Helper()
+	var messages []kafka.Message
+	for _, l := range letters {
+		messages = append(messages, l.Message())
+	}
+	o.broker.Produce(t, o.topics.DLQ, messages...)
+}
+
+// do runs a command and returns what it printed, with the topic called TOPIC.
+func (o *office) do(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	o.out, o.errs = &output{changed: make(chan struct{}, 1)}, &output{changed: make(chan struct{}, 1)}
+	o.app.Stdout, o.app.Stderr = o.out, o.errs
+	status = o.run(t, args...)
+	name := strings.NewReplacer(o.topics.Source, "TOPIC")
+	return status, name.Replace(o.out.String()), name.Replace(o.errs.String())
+}
+
+// must runs a command that succeeds, and returns stdout.
+func (o *office) must(t *testing.T, args ...string) string {
+	t.Helper()
+	status, stdout, stderr := o.do(t, args...)
+	if status != exitDone {
+		t.Errorf("%v: status %d: %s", args, status, stderr)
+	}
+	return stdout
+}
+
+// audit returns "action subject result note" of the audit records, by partition.
+func (o *office) audit(t *testing.T) []string {
+	t.Helper()
+	var lines []string
+	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
+		a, err := dlq.ParseAudit(m.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.Join([]string{string(a.Action), a.Subject, a.Result, a.Actor, a.Note}, " "))
+	}
+	return lines
+}
+
+// objects parses json output.
+func objects(t *testing.T, text string) []map[string]any {
+	t.Helper()
+	var all []map[string]any
+	for line := range strings.Lines(text) {
+		var one map[string]any
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// parts are those that the configuration makes.
+func (o *office) parts(t *testing.T) *wiring.Parts {
+	t.Helper()
+	cfg, _, err := config.Load(nil, o.app.Environ, o.app.ReadFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := wiring.Build(cfg, wiring.Env{Log: o.errs, ReadFile: o.app.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(parts.Close)
+	return parts
+}
+
+func (o *office) store(t *testing.T) *dedupe.Store {
+	t.Helper()
+	return o.parts(t).Store
+}
+
+// versionOf is the version of an event at an offset.
+func (o *office) versionOf(t *testing.T, value string, offset int64) string {
+	t.Helper()
+	results := o.parts(t).Mapping.MapWith(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.died, Value: []byte(value)}, nil)
+	return string(results[0].Event.Version)
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"time"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+func pauseCommand() command {
+	var (
+		o      order
+		length time.Duration
+	)
+	return onCallCommand(command{
+		name: "pause", summary: "stop calling the CRM, on all instances",
+		details: "They stop within 2 s, keep their partitions, and go on at resume or when the time is over.\n\n" +
+			outputHelp + "  --for  a duration such as 2h\n        how long (default until resume)\n" + orderHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			o.define(flags)
+			flags.Func("for", "", func(text string) error {
+				var err error
+				if length, err = time.ParseDuration(text); err != nil || length < time.Second {
+					in.fault("--for", "should be a duration such as 2h, at least 1s")
+				}
+				return nil
+			})
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.pause(ctx, d, o, length) })
+}
+
+func resumeCommand() command {
+	var o order
+	return onCallCommand(command{
+		name: "resume", summary: "let calling go on after pause, and let what a storm holds be dead-lettered",
+		details: outputHelp + orderHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			o.define(flags)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o) })
+}
+
+// The json form of pause and resume.
+type actionJSON struct {
+	Action dlq.Action `json:"action"`
+	Result string     `json:"result"` // done, or planned in a dry run
+	Until  *string    `json:"until"`
+	Was    *pauseJSON `json:"was"` // the pause that was in force
+}
+
+type pauseJSON struct {
+	At    *string `json:"at"`
+	Until *string `json:"until"`
+	Actor string  `json:"actor"`
+	Note  string  `json:"note"`
+}
+
+func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.Duration) int {
+	was, err := d.paused(ctx)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	var until time.Time
+	if length > 0 {
+		until = time.Now().Add(length)
+	}
+	plan := "no instance of this scope calls the CRM any more, " + untilText(until)
+	if !in.plan(o, plan+wasText(was), "Pause?") {
+		return exitFailed
+	}
+	report := actionJSON{dlq.ActionPause, dlq.ResultDone, jsonTime(until), was}
+	if o.dryRun {
+		return in.reportAction(report, plan)
+	}
+	// The pause first: it must work although Kafka does not.
+	if err := d.parts.Store.Pause(ctx, until, o.note, in.who(o)); err != nil {
+		return in.failed(ctx, err)
+	}
+	return in.recordAction(ctx, d, o, report, "paused, "+untilText(until), timestamp(until))
+}
+
+func (in *invocation) resume(ctx context.Context, d *desk, o order) int {
+	was, err := d.paused(ctx)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	plan := "all instances call the CRM again, unless something else holds them; what a storm holds is dead-lettered"
+	if was == nil {
+		plan += "; nobody has paused them"
+	}
+	if !in.plan(o, plan+wasText(was), "Resume?") {
+		return exitFailed
+	}
+	report := actionJSON{dlq.ActionResume, dlq.ResultDone, nil, was}
+	if o.dryRun {
+		return in.reportAction(report, plan)
+	}
+	if err := d.parts.Store.Resume(ctx); err != nil {
+		return in.failed(ctx, err)
+	}
+	return in.recordAction(ctx, d, o, report, "resumed", "")
+}
+
+func (d *desk) paused(ctx context.Context) (*pauseJSON, error) {
+	p, paused, err := d.parts.Store.Paused(ctx)
+	if err != nil || !paused {
+		return nil, err
+	}
+	return pauseOf(p), nil
+}
+
+func pauseOf(p dedupe.Pause) *pauseJSON {
+	return &pauseJSON{jsonTime(p.At), jsonTime(p.Until), p.Actor, p.Note}
+}
+
+func untilText(until time.Time) string {
+	if until.IsZero() {
+		return "until resume"
+	}
+	return "until " + timestamp(until)
+}
+
+func wasText(was *pauseJSON) string {
+	if was == nil {
+		return ""
+	}
+	text := "\npaused already since " + *was.At + " by " + was.Actor
+	if was.Until != nil {
+		text += " until " + *was.Until
+	}
+	if was.Note != "" {
+		text += ": " + printable(was.Note)
+	}
+	return text
+}
+
+// plan tells the plan and asks. In a dry run it does neither: there the plan is the result.
+func (in *invocation) plan(o order, plan, question string) bool {
+	if o.dryRun {
+		return true
+	}
+	in.say("plan: " + plan + "\n")
+	return in.goesAhead(o, question)
+}
+
+func (in *invocation) reportAction(report actionJSON, text string) int {
+	if report.Result == dlq.ResultDone {
+		report.Result = "planned"
+	}
+	return in.printAction(report, "would: "+text)
+}
+
+func (in *invocation) printAction(report any, text string) int {
+	if in.output == outputJSON {
+		return in.printJSON(report)
+	}
+	in.print(text + "\n")
+	return exitDone
+}
+
+// recordAction writes the audit record of what is in force already, and prints the result.
+func (in *invocation) recordAction(ctx context.Context, d *desk, o order, report actionJSON, text, until string) int {
+	err := d.audit.Write(ctx, dlq.AuditRecord{
+		Actor: in.who(o), Action: report.Action, Subject: d.cfg.Kafka.Group, Note: o.note, Result: dlq.ResultDone,
+		Detail: dlq.Detail{Until: until},
+	})
+	status := in.printAction(report, text)
+	if err != nil {
+		in.complain("it is in force, but the audit topic has no record of it: " + err.Error())
+		return exitPart
+	}
+	return status
+}
+
+// recorded carries out what the audit topic must know of before: a first record says what is about to be done, a
+// second what came of it.
+func (d *desk) recorded(ctx context.Context, r dlq.AuditRecord, do func() error) error {
+	r.Result = dlq.ResultRequested
+	if err := d.audit.Write(ctx, r); err != nil {
+		return err
+	}
+	err := do()
+	if r.Result = dlq.ResultDone; err != nil {
+		r.Result = dlq.ResultFailed
+	}
+	recordErr := d.audit.Write(context.WithoutCancel(ctx), r)
+	if err != nil {
+		return err
+	}
+	return recordErr
+}

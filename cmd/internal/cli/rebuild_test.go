@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+)
+
+// states are the states of one employee in Redis, as state show has them, without the times.
+func (o *office) states(t *testing.T, employee string) map[string]any {
+	t.Helper()
+	all := objects(t, o.must(t, "state", "show", employee, "-o", "json"))
+	return map[string]any{"fields": all[0]["fields"], "events": all[0]["events"]}
+}
+
+func (o *office) drained(t *testing.T) {
+	t.Helper()
+	for o.broker.Lag(t, o.value("KAFKA_GROUP"), o.topics.Source)+o.broker.Lag(t, o.value("KAFKA_GROUP"), o.topics.Redrive) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("not drained")
+		}
+	}
+}
+
+// Redis emptied between incident and redrive: refused until the rebuild, then the same end as without the loss.
+func TestStateRebuild(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	produce := func(sequence int, after string) {
+		value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E1","openUserId":"FSUID_TEST1","after":%s}`, sequence, after)
+		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+	}
+	produce(1, `{"position":"A","gender":"X"}`) // dies, and is overtaken
+	produce(2, `{"qq":"1","gender":"X"}`)       // dies, and is not
+	produce(3, `{"position":"B"}`)              // applied
+	produce(4, `{"weixin":"w","gender":"X"}`)   // dies, and is redriven before the loss
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Value: []byte("{")})
+	stop := o.running(t)
+	o.drained(t)
+	o.files["mended.json"] = `{"eventId":"ev-4","sequence":4,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"weixin":"w"}}`
+	if got := o.must(t, redriveArgs("0:3:0", "--value-file=mended.json")...); !strings.Contains(got, "applied") {
+		t.Fatal(got)
+	}
+	o.drained(t)
+	stop()
+	before, listed := o.states(t, "E1"), o.must(t, "dlq", "list", "--state=all")
+
+	o.redis.FlushAll()
+	if d := cmp.Diff(listed, o.must(t, "dlq", "list", "--state=all")); d != "" {
+		t.Errorf("the list changes with Redis: %s", d)
+	}
+	if status, _, stderr := o.do(t, redriveArgs("0:0:0")...); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if got := o.must(t, "state", "rebuild", "--dry-run"); !strings.Contains(got, "read 6 offsets") {
+		t.Error(got)
+	}
+	if status, _, stderr := o.do(t, "state", "rebuild"); status != exitFailed || !strings.Contains(stderr, "--yes") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	for range 2 { // again does no harm
+		got := o.must(t, "state", "rebuild", "--yes", "--actor=sample@host", "-o", "json")
+		want := `{"action":"state_rebuild","result":"done","records":6,"restored":6,"dead":4}` + "\n"
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	if d := cmp.Diff(before, o.states(t, "E1")); d != "" {
+		t.Errorf("state (-before +rebuilt): %s", d)
+	}
+	stop = o.running(t)
+	defer stop()
+	o.files["a.json"] = `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"position":"A"}}`
+	o.files["qq.json"] = `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"1"}}`
+	if got := o.must(t, redriveArgs("0:0:0", "--value-file=a.json")...); !strings.Contains(got, "superseded") {
+		t.Error(got)
+	}
+	if got := o.must(t, redriveArgs("0:1:0", "--value-file=qq.json")...); !strings.Contains(got, "applied") {
+		t.Error(got)
+	}
+}

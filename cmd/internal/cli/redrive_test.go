@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq"
+)
+
+// dies lets the service bury events whose gender the API does not know, and returns their dead letters' ids.
+func (o *office) dies(t *testing.T, n int) []string {
+	t.Helper()
+	for i := range n {
+		value := strings.Replace(event(int64(i), "P"), `"position"`, `"gender":"X","position"`, 1)
+		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E"), Value: []byte(value), Time: o.died})
+	}
+	for {
+		if ids := o.ids(t, "--state=all"); len(ids) == n {
+			return ids
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("nothing dies")
+		}
+	}
+}
+
+func (o *office) ids(t *testing.T, args ...string) []string {
+	t.Helper()
+	ids := []string{}
+	for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, args...)...)) {
+		id, _ := one["id"].(string)
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func redriveArgs(more ...string) []string {
+	return append([]string{"dlq", "redrive", "--actor=sample@host", "--note=mended", "--yes"}, more...)
+}
+
+// The whole way: dead, mended and redriven with the results of the service, dead again, and the history of it.
+func TestDLQRedrive(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	defer o.running(t)()
+	ids := o.dies(t, 3)
+	if status, _, stderr := o.do(t, "dlq", "redrive", "--all"); status != exitFailed || !strings.Contains(stderr, "--yes") {
+		t.Errorf("without --yes: status %d: %s", status, stderr)
+	}
+	status, stdout, stderr := o.do(t, "dlq", "redrive", "--all", "--dry-run")
+	if status != exitDone || strings.Count(stdout, "would redrive") != 3 || !strings.Contains(stderr, "3 state nothing or would die again") {
+		t.Errorf("dry run: status %d: %s%s", status, stdout, stderr)
+	}
+	o.files["mended.json"] = event(0, "Lead")
+	status, stdout, _ = o.do(t, redriveArgs(ids[0], "--value-file=mended.json")...)
+	if want := resultTable().heading() + resultTable().row(ids[0], "applied", ""); status != exitDone || stdout != want {
+		t.Errorf("status %d: %s", status, stdout)
+	}
+	status, stdout, _ = o.do(t, redriveArgs(append(ids, "7:7:7", "-o", "json")...)...)
+	got := sorted(strings.Split(strings.TrimSpace(stdout), "\n"))
+	want := []string{
+		`{"id":"` + ids[0] + `","result":"failed","detail":"it is applied already"}`,
+		`{"id":"` + ids[1] + `","result":"dead_lettered","detail":"invalid_field"}`,
+		`{"id":"` + ids[2] + `","result":"dead_lettered","detail":"invalid_field"}`,
+		`{"id":"7:7:7","result":"failed","detail":"there is no such dead letter"}`,
+	}
+	if d := cmp.Diff(want, got); d != "" || status != exitFailed {
+		t.Errorf("status %d: %s", status, d)
+	}
+	if d := cmp.Diff(ids[1:], o.ids(t)); d != "" {
+		t.Errorf("open: %s", d)
+	}
+	show := o.must(t, "dlq", "show", ids[1])
+	for _, part := range []string{`died +no. 0`, `redrive +no. 1 +requested +sample@host +mended`, `redrive_result +no. 1 +dead_lettered`, `died +no. 1`} {
+		if !regexp.MustCompile(part).MatchString(show) {
+			t.Errorf("the history lacks %s: %s", part, show)
+		}
+	}
+	if n := len(o.broker.ReadAll(t, o.topics.Source)); n != 3 {
+		t.Errorf("%d records in the source topic", n)
+	}
+	if strings.Contains(show+stdout, "Lead") {
+		t.Error("personal data is shown")
+	}
+}
+
+// Without a service the command says so, keeps what it has sent, and going on sends nothing twice.
+func TestDLQRedriveWithoutService(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.app.silence = 100 * time.Millisecond
+	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0), o.letter(2, dlq.ReasonCRMNotFound, 2, 0), o.letter(3, dlq.ReasonCRMInvalid, 3, 0))
+	status, stdout, stderr := o.do(t, redriveArgs("--reason=crm_not_found")...)
+	if status != exitPart || stdout != resultTable().heading() || !strings.Contains(stderr, "no instance of the service is running") ||
+		!strings.Contains(stderr, "2 redrives sent and without a result") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if d := cmp.Diff([]string{"0:1:0", "0:2:0"}, o.ids(t, "--state=redriving")); d != "" {
+		t.Error(d)
+	}
+	// Another run was killed between the record and the sending.
+	err := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
+		Action: dlq.ActionRedrive, Subject: "0:3:0", Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := o.do(t, redriveArgs("--all")...); status != exitPart || !strings.Contains(stderr, "3 redrives") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	sent := map[string]int{}
+	for _, m := range o.broker.ReadAll(t, o.topics.Redrive) {
+		one, err := dlq.ParseRedrive(m)
+		if err != nil || one.Number != 1 || one.Note != "mended" {
+			t.Errorf("%+v, %v", one, err)
+		}
+		sent[one.Letter.ID()]++
+	}
+	if d := cmp.Diff(map[string]int{"0:1:0": 1, "0:2:0": 1, "0:3:0": 1}, sent); d != "" {
+		t.Errorf("sent: %s", d)
+	}
+	defer o.running(t)()
+	for len(o.ids(t, "--state=redriving")) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("no results")
+		}
+	}
+	if got := o.ids(t, "--state=applied"); len(got) != 3 {
+		t.Errorf("applied: %v", got)
+	}
+}
+
+// Ctrl-C stops between two items, at the rate.
+func TestDLQRedriveInterrupted(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	for i := range int64(50) {
+		o.bury(t, o.letter(i, dlq.ReasonCRMNotFound, int(i), 0))
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	began := time.Now()
+	go func() { done <- o.app.run(ctx, redriveArgs("--all", "--rate=20")) }()
+	for o.broker.Ends(t, o.topics.Redrive)[0]+o.broker.Ends(t, o.topics.Redrive)[1]+o.broker.Ends(t, o.topics.Redrive)[2] < 5 {
+		if t.Context().Err() != nil {
+			t.Fatal("nothing is sent")
+		}
+	}
+	took := time.Since(began)
+	cancel(&signalError{os.Interrupt})
+	if status := <-done; status != exitInterrupted {
+		t.Errorf("status %d: %s", status, o.errs)
+	}
+	if took < 4*50*time.Millisecond {
+		t.Errorf("5 at 20 a second took %v", took)
+	}
+	sent := len(o.broker.ReadAll(t, o.topics.Redrive))
+	if got := len(o.ids(t, "--state=redriving")); got != sent || sent == 50 {
+		t.Errorf("%d are redriving, %d were sent", got, sent)
+	}
+}
+
+// Redis emptied after the incident: what is dead stays known, and nothing is redriven until the state is there again.
+func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.must(t, "offsets", "reset", "--to=latest", "--yes")
+	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.redis.FlushAll()
+	if got := o.ids(t); len(got) != 1 {
+		t.Errorf("listed %v", got)
+	}
+	status, _, stderr := o.do(t, redriveArgs("--all")...)
+	if status != exitFailed || !strings.Contains(stderr, "membersync state rebuild") || len(o.broker.ReadAll(t, o.topics.Redrive)) != 0 {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if got := o.must(t, "dlq", "show", "0:1:0"); !strings.Contains(got, "newer events: unknown") {
+		t.Error(got)
+	}
+}
+
+func TestDLQRedriveBadUsage(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--all --value-file=x": "--value-file: is for one id", "": "say which", "--all --rate=x": "--rate", "--all --wait=x": "--wait",
+	} {
+		r := newService(t)
+		if status := r.run(t, append([]string{"dlq", "redrive"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(r.errs.String(), want) {
+			t.Errorf("%s: status %d: %s", args, status, r.errs)
+		}
+	}
+}
+
+func TestProgressLine(t *testing.T) {
+	t.Parallel()
+	if got := progressLine(25, 100, 10*time.Second); got != "[#######.......................] 25 of 100, 30s to go" {
+		t.Error(got)
+	}
+	if got := progressLine(0, 0, 0); got != "0 done" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"membersync/dlq"
+)
+
+// results prints what came of each item, and counts.
+type results struct {
+	in      *invocation
+	dryRun  bool
+	missing []string // ids that were asked for and that no dead letter has
+	good    int
+	bad     int
+	bar     progress
+}
+
+func (in *invocation) newResults(s *dlq.Survey, ids []string) *results {
+	r := &results{in: in, bar: in.newProgress(s.Selected())}
+	for _, id := range ids {
+		if !s.Has(id) {
+			r.missing = append(r.missing, id)
+		}
+	}
+	if in.output == outputTable {
+		in.print(resultTable().heading())
+	}
+	return r
+}
+
+func resultTable() table { return table{{"ID", 14}, {"RESULT", 16}, {"DETAIL", 0}} }
+
+type resultJSON struct {
+	ID     string `json:"id"`
+	Result string `json:"result"` // failed: see detail
+	Detail string `json:"detail"`
+}
+
+// add carries out what is to be done for an item and prints the result.
+func (r *results) add(id string, do func() (string, error)) {
+	result, err := do()
+	if err != nil {
+		r.print(id, "failed", err.Error(), false)
+		return
+	}
+	r.print(id, result, "", true)
+}
+
+func (r *results) print(id, result, detail string, good bool) {
+	if good {
+		r.good++
+	} else {
+		r.bad++
+	}
+	r.bar.clear()
+	if r.in.output == outputTable {
+		r.in.print(resultTable().row(id, result, detail))
+	} else {
+		_ = r.in.printJSON(resultJSON{id, result, detail})
+	}
+	r.bar.show(r.good + r.bad)
+}
+
+// end tells of the ids that were not met, and returns the exit status.
+func (r *results) end() int {
+	for _, id := range r.missing {
+		r.print(id, "failed", "there is no such dead letter", false)
+	}
+	r.bar.clear()
+	switch {
+	case r.bad == 0:
+		return exitDone
+	case r.good == 0:
+		return exitFailed
+	default:
+		return exitPart
+	}
+}
+
+// A progress is a line on the terminal that says how far a long command is, and how long it takes still.
+type progress struct {
+	in    *invocation
+	on    bool
+	total int
+	began time.Time
+	shown time.Time
+	width int
+}
+
+const (
+	progressAfter = 2 * time.Second
+	progressEvery = 250 * time.Millisecond
+	progressBar   = 30
+)
+
+func (in *invocation) newProgress(total int) progress {
+	return progress{in: in, on: in.Terminal, total: total, began: time.Now()}
+}
+
+func (p *progress) show(done int) {
+	now := time.Now()
+	if !p.on || now.Sub(p.began) < progressAfter || now.Sub(p.shown) < progressEvery {
+		return
+	}
+	line := progressLine(done, p.total, now.Sub(p.began))
+	p.in.say("\r" + line + strings.Repeat(" ", max(p.width-len(line), 0)))
+	p.shown, p.width = now, len(line)
+}
+
+func progressLine(done, total int, took time.Duration) string {
+	if total <= 0 || done <= 0 {
+		return fmt.Sprintf("%d done", done)
+	}
+	filled := min(progressBar*done/total, progressBar)
+	left := time.Duration(float64(took) / float64(done) * float64(max(total-done, 0))).Round(time.Second)
+	return fmt.Sprintf("[%s%s] %d of %d, %s to go", strings.Repeat("#", filled), strings.Repeat(".", progressBar-filled), done, total, left)
+}
+
+// clear takes the line away, so that something else can be printed.
+func (p *progress) clear() {
+	if p.width > 0 {
+		p.in.say("\r" + strings.Repeat(" ", p.width) + "\r")
+		p.width = 0
+		p.shown = time.Time{}
+	}
+}

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+// A subject is the one employee that a command is about.
+type subject struct {
+	employee, openUserID string
+}
+
+const subjectHelp = "  --open-user-id  text\n        the member of the CRM; otherwise the employee's latest event in the source topic says it\n"
+
+func (s *subject) define(flags *flag.FlagSet) { flags.StringVar(&s.openUserID, "open-user-id", "", "") }
+
+// take takes the argument.
+func (s *subject) take(in *invocation) bool {
+	if len(in.args) == 1 {
+		s.employee = in.args[0]
+	} else if len(in.faults) == 0 {
+		in.fault("", "say which employee: the HR system's id")
+	}
+	return !in.refuse(nil)
+}
+
+func stateShowCommand() command {
+	var s subject
+	return onCallCommand(command{
+		name: "state show", args: "EMPLOYEE", maxArgs: 1, summary: "show what Redis holds of one employee",
+		details: "Lease, versions of the fields, and what became of the events that the source topic still holds. Redis holds no values.\n\n" +
+			outputHelp + subjectHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			s.define(flags)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
+}
+
+func stateForgetCommand() command {
+	var (
+		s subject
+		o order
+	)
+	return onCallCommand(command{
+		name: "state forget", args: "EMPLOYEE", maxArgs: 1, summary: "remove what Redis holds of one employee",
+		details: "Versions, digests and the done marks of the events that the source topic still holds. Whatever event comes next is then\n" +
+			"taken for the newest, however old; a lease under way stays.\n\n" +
+			outputHelp + subjectHelp + orderHelp,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			s.define(flags)
+			o.define(flags)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
+}
+
+// A memberView is what is known of one employee.
+type memberView struct {
+	member     dedupe.Member
+	openUserID string
+	state      dedupe.MemberState
+	events     []sighting
+	ids        []dedupe.EventID
+	done       []dedupe.Verdict
+}
+
+// lookAt reads the source topic for the employee's events, and Redis for what became of them.
+func (d *desk) lookAt(ctx context.Context, s subject) (memberView, error) {
+	v := memberView{openUserID: s.openUserID}
+	spans, err := d.spans(ctx, d.cfg.Kafka.Topic)
+	if err != nil {
+		return v, err
+	}
+	if v.events, err = d.eventsOf(ctx, s.employee, spans); err != nil {
+		return v, err
+	}
+	var latest time.Time
+	for _, e := range v.events {
+		if id := e.Result.Event.OpenUserID; s.openUserID == "" && id != "" && !e.Time.Before(latest) {
+			v.openUserID, latest = id, e.Time
+		}
+		v.ids = append(v.ids, d.eventID(e))
+	}
+	if v.openUserID == "" {
+		return v, errNoEvents
+	}
+	v.member = d.member(v.openUserID)
+	if v.state, err = d.parts.Store.Member(ctx, v.member, nil); err != nil {
+		return v, err
+	}
+	v.done, err = d.parts.Store.Done(ctx, v.member, v.ids)
+	return v, err
+}
+
+// The json form of state show.
+type stateJSON struct {
+	EmployeeID string           `json:"employee_id"`
+	OpenUserID string           `json:"open_user_id"`
+	Member     string           `json:"member"` // as in the keys of Redis
+	Leased     bool             `json:"leased"`
+	Holder     string           `json:"lease_holder"`
+	LeaseLeft  int64            `json:"lease_left_ms"`
+	Fields     []fieldStateJSON `json:"fields"`
+	Events     []eventStateJSON `json:"events"`
+}
+
+type fieldStateJSON struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  bool   `json:"digest"`
+}
+
+type eventStateJSON struct {
+	EventID   string  `json:"event_id"`
+	Partition int     `json:"partition"`
+	Offset    int64   `json:"offset"`
+	Timestamp *string `json:"timestamp"`
+	Index     int     `json:"index"`
+	Outcome   string  `json:"outcome"` // empty: not done, or forgotten
+	Redrive   int     `json:"redrive"`
+}
+
+func (v memberView) view(employee string) stateJSON {
+	view := stateJSON{
+		EmployeeID: employee, OpenUserID: v.openUserID, Member: v.member.String(),
+		Leased: v.state.Held, Holder: v.state.Holder, LeaseLeft: v.state.Left.Milliseconds(),
+		Fields: []fieldStateJSON{}, Events: []eventStateJSON{},
+	}
+	for _, f := range v.state.Fields {
+		view.Fields = append(view.Fields, fieldStateJSON{f.Name, f.Version, f.Digest})
+	}
+	for i, e := range v.events {
+		view.Events = append(view.Events, eventStateJSON{
+			e.Result.Event.ID, e.Partition, e.Offset, jsonTime(e.Time), e.Result.Event.Index, v.done[i].Outcome, v.done[i].Redrive,
+		})
+	}
+	return view
+}
+
+func (in *invocation) showState(ctx context.Context, d *desk, s subject) int {
+	if !s.take(in) {
+		return exitUsage
+	}
+	v, err := d.lookAt(ctx, s)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	view := v.view(s.employee)
+	if in.output == outputJSON {
+		return in.printJSON(view)
+	}
+	in.print(view.text())
+	return exitDone
+}
+
+func (v stateJSON) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "EMPLOYEE  %s\nMEMBER    %s, in Redis %s\n", printable(v.EmployeeID), printable(v.OpenUserID), v.Member)
+	if v.Leased {
+		fmt.Fprintf(&b, "LEASE     held by %s…, %d ms left\n", v.Holder, v.LeaseLeft)
+	} else {
+		b.WriteString("LEASE     free\n")
+	}
+	fields := table{{"FIELD", 24}, {"DIGEST", 6}, {"VERSION", 0}}
+	b.WriteString("\n" + fields.heading())
+	for _, f := range v.Fields {
+		digest := "no"
+		if f.Digest {
+			digest = "yes"
+		}
+		b.WriteString(fields.row(f.Name, digest, f.Version))
+	}
+	events := table{{"RECORD", 14}, {"TIME", 24}, {"EVENT", 24}, {"REDRIVE", 7}, {"OUTCOME", 0}}
+	b.WriteString("\n" + events.heading())
+	for _, e := range v.Events {
+		at := ""
+		if e.Timestamp != nil {
+			at = *e.Timestamp
+		}
+		b.WriteString(events.row(fmt.Sprintf("%d:%d:%d", e.Partition, e.Offset, e.Index), at, e.EventID, fmt.Sprint(e.Redrive), e.Outcome))
+	}
+	return b.String()
+}
+
+// The json form of state forget.
+type forgottenJSON struct {
+	Action     dlq.Action `json:"action"`
+	Result     string     `json:"result"` // done, or planned in a dry run
+	EmployeeID string     `json:"employee_id"`
+	Member     string     `json:"member"`
+	Fields     []string   `json:"fields"`
+	Events     int        `json:"events"` // done marks
+}
+
+func (in *invocation) forgetState(ctx context.Context, d *desk, s subject, o order) int {
+	if !s.take(in) {
+		return exitUsage
+	}
+	v, err := d.lookAt(ctx, s)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, s.employee, v.member.String(), []string{}, 0}
+	for _, f := range v.state.Fields {
+		report.Fields = append(report.Fields, f.Name)
+	}
+	for _, verdict := range v.done {
+		if verdict.Done {
+			report.Events++
+		}
+	}
+	plan := fmt.Sprintf("forget of employee %s the versions of %s (%s) and the marks of %s", printable(s.employee),
+		plural(len(report.Fields), "field"), strings.Join(report.Fields, ", "), plural(report.Events, "event"))
+	if !in.plan(o, plan+"\nthe next event of each field is taken for the newest, however old", "Forget?") {
+		return exitFailed
+	}
+	if o.dryRun {
+		report.Result = "planned"
+		return in.printAction(report, "would: "+plan)
+	}
+	record := dlq.AuditRecord{
+		Actor: in.who(o), Action: dlq.ActionStateForget, Subject: s.employee, Note: o.note,
+		Detail: dlq.Detail{Fields: strings.Join(report.Fields, ","), Removed: report.Events},
+	}
+	if err := d.recorded(ctx, record, func() error { return d.parts.Store.Forget(ctx, v.member, v.ids...) }); err != nil {
+		return in.failed(ctx, err)
+	}
+	return in.printAction(report, "forgotten: "+plural(len(report.Fields), "field")+" and "+plural(report.Events, "event"))
+}

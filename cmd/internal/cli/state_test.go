@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	store := o.store(t)
+	paused := func() bool {
+		_, is, err := store.Paused(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if got := o.must(t, "pause", "--for=2h", "--dry-run"); !strings.Contains(got, "would: no instance") || paused() {
+		t.Errorf("dry run: %s", got)
+	}
+	status, _, stderr := o.do(t, "pause")
+	if status != exitFailed || !strings.Contains(stderr, "--yes") || paused() {
+		t.Errorf("without --yes: status %d: %s", status, stderr)
+	}
+	until := regexp.MustCompile(`20[0-9-]*T[0-9:.]*Z`)
+	got := until.ReplaceAllString(o.must(t, "pause", "--for", "2h", "--note=the vendor asks", "--actor=sample@host", "--yes"), "TIME")
+	if got != "paused, until TIME\n" || !paused() {
+		t.Errorf("printed %q", got)
+	}
+	again := objects(t, until.ReplaceAllString(o.must(t, "pause", "--yes", "--actor=other@host", "-o", "json"), "TIME"))
+	want := map[string]any{
+		"action": "pause", "result": "done", "until": nil,
+		"was": map[string]any{"at": "TIME", "until": "TIME", "actor": "sample@host", "note": "the vendor asks"},
+	}
+	if d := cmp.Diff(want, again[0]); d != "" {
+		t.Error(d)
+	}
+	status, stdout, stderr := o.do(t, "resume", "--yes", "--actor=sample@host", "--note=over")
+	if status != exitDone || stdout != "resumed\n" || !strings.Contains(stderr, "by other@host") || paused() {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	group := o.value("KAFKA_GROUP")
+	audit := []string{
+		"pause " + group + " done sample@host the vendor asks", "pause " + group + " done other@host ",
+		"resume " + group + " done sample@host over",
+	}
+	if d := cmp.Diff(audit, o.audit(t)); d != "" {
+		t.Error(d)
+	}
+	if status, _, stderr := o.do(t, "pause", "--for=never"); status != exitUsage || !strings.Contains(stderr, "--for: should be a duration") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// A pause must work in an outage of Kafka, and say what is missing.
+func TestPauseWithoutTheAuditTopic(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("AUDIT_TOPIC", "gone-"+o.topics.Audit)
+	status, stdout, stderr := o.do(t, "pause", "--yes")
+	if status != exitPart || stdout != "paused, until resume\n" || !strings.Contains(stderr, "has no record of it") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+}
+
+// remember lets Redis hold an applied event of the employee at an offset.
+func (o *office) remember(t *testing.T, offset int64) {
+	t.Helper()
+	value := event(offset, "needle-position")
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+	err := o.store(t).Restore(t.Context(), dedupe.NewMember(o.value("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
+		ID: dedupe.NewEventID(o.topics.Source, "ev-1", 0, "2"), Outcome: "applied", Redrive: 1,
+		Version: "00000000000000000000000002", Fields: []string{"position", "qq"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestState(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E9"), Value: []byte(event(9, "needle")), Time: o.died})
+	o.remember(t, 1)
+	member := regexp.MustCompile(`[0-9a-f]{32}`)
+	golden(t, "testdata/state-show-table.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1"), "HASH"))
+	golden(t, "testdata/state-show-json.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1", "-o", "json"), "HASH"))
+	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "2 fields (position, qq) and the marks of 1 event") {
+		t.Error(got)
+	}
+	if got := objects(t, o.must(t, "state", "show", "E1", "-o", "json")); len(got[0]["fields"].([]any)) != 2 { //nolint:errcheck,forcetypeassert // a test
+		t.Errorf("a dry run forgets: %v", got)
+	}
+	status, stdout, stderr := o.do(t, "state", "forget", "E1", "--yes", "--actor=sample@host", "--note=wrong person")
+	if status != exitDone || stdout != "forgotten: 2 fields and 1 event\n" || !strings.Contains(stderr, "however old") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	got := o.must(t, "state", "show", "E1")
+	if strings.Contains(got, "applied") || strings.Contains(got, "position") || strings.Contains(got, "needle") {
+		t.Errorf("still there: %s", got)
+	}
+	want := []string{"state_forget E1 requested sample@host wrong person", "state_forget E1 done sample@host wrong person"}
+	if d := cmp.Diff(want, o.audit(t)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestStateOfNobody(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	if status, _, stderr := o.do(t, "state", "show", "E77"); status != exitFailed || !strings.Contains(stderr, "--open-user-id names the member") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if got := o.must(t, "state", "show", "E77", "--open-user-id=FSUID_TEST77"); !strings.Contains(got, "LEASE     free") {
+		t.Error(got)
+	}
+	if status, _, stderr := o.do(t, "state", "show"); status != exitUsage || !strings.Contains(stderr, "say which employee") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// running runs the service beside the test until stop.
+func (o *office) running(t *testing.T) (stop func()) {
+	t.Helper()
+	service := newRig()
+	service.app.Environ = append(service.app.Environ, o.app.Environ...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() { done <- service.app.run(ctx, []string{"run"}) }()
+	service.errs.await(t, "joined the group")
+	return func() {
+		cancel()
+		if status := <-done; status != exitDone {
+			t.Errorf("run ended with %d: %s", status, service.errs)
+		}
+	}
+}
+
+func TestOffsets(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	young := o.died.Add(time.Hour)
+	for p, times := range [][]time.Time{{o.died, young}, {o.died}, nil} {
+		for i, at := range times {
+			o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: p, Value: []byte(event(int64(10*p+i), "x")), Time: at})
+		}
+	}
+	group := o.value("KAFKA_GROUP")
+	clean := strings.NewReplacer(group, "GROUP")
+	golden(t, "testdata/offsets-show-table.txt", noLag(clean.Replace(o.must(t, "offsets", "show"))))
+	stop := o.running(t)
+	for len(o.broker.Committed(t, group, o.topics.Source)) < 3 || o.broker.Lag(t, group, o.topics.Source) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the service commits nothing")
+		}
+	}
+	live := objects(t, o.must(t, "offsets", "show", "-o", "json"))
+	members, _ := live[0]["members"].([]any)
+	if len(live) != 4 || live[0]["state"] != "Stable" || len(members) != 1 || live[1]["member"] == "" || live[1]["lag_records"] != 0.0 {
+		t.Errorf("live: %v", live)
+	}
+	status, _, stderr := o.do(t, "offsets", "reset", "--to=earliest", "--yes")
+	if status != exitFailed || !strings.Contains(stderr, "has 1 live member") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	stop()
+	golden(t, "testdata/offsets-reset-dry.txt", o.must(t, "offsets", "reset", "--to", young.Format(time.RFC3339), "--dry-run"))
+	status, stdout, stderr := o.do(t, "offsets", "reset", "--to=0:1", "--to", "1:0", "--yes", "--actor=sample@host", "-o", "json")
+	golden(t, "testdata/offsets-reset.txt", stdout+"stderr\n"+stderr)
+	if d := cmp.Diff(map[int]int64{0: 1, 1: 0, 2: 0}, o.broker.Committed(t, group, o.topics.Source)); d != "" || status != exitDone {
+		t.Errorf("status %d: %s", status, d)
+	}
+	records := o.broker.ReadAll(t, o.topics.Audit)
+	a, err := dlq.ParseAudit(records[0].Value)
+	if err != nil || len(records) != 2 || a.Result != "requested" || a.Detail.Offsets[0] != (dlq.OffsetChange{Topic: o.topics.Source, From: 2, To: 1}) {
+		t.Errorf("%d records, %+v, %v", len(records), a, err)
+	}
+	for bad, want := range map[string]string{
+		"--to=0:3": "offset 3 is outside partition 0, which holds 0 to 2", "--to=7:0": "there is no partition 7",
+	} {
+		if status, _, stderr := o.do(t, "offsets", "reset", bad, "--yes"); status != exitFailed || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d: %s", bad, status, stderr)
+		}
+	}
+	for _, bad := range []string{"", "--to=soon", "--to=latest --to=0:1", "--to=0:1 --to=latest", "--to=0:1 --to=0:2", "--to=latest --to=earliest"} {
+		if status, _, stderr := o.do(t, append([]string{"offsets", "reset"}, strings.Fields(bad)...)...); status != exitUsage || !strings.Contains(stderr, "--to") {
+			t.Errorf("%s: status %d: %s", bad, status, stderr)
+		}
+	}
+}
+
+// noLag takes out what depends on the time of the test.
+func noLag(text string) string {
+	return regexp.MustCompile(`[0-9]+h[0-9]+m[0-9]+s`).ReplaceAllString(text, "AGE")
+}
+
+// A group that begins by a reset has lost no state.
+func TestResetOfANewGroup(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.must(t, "offsets", "reset", "--to=latest", "--yes")
+	orders, err := o.store(t).Orders(t.Context(), o.value("KAFKA_GROUP"))
+	if err != nil || !orders.Born {
+		t.Errorf("%+v, %v", orders, err)
+	}
+}
+
+func TestInterruptedCommand(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(&signalError{os.Interrupt})
+	if status := o.app.run(ctx, []string{"offsets", "show"}); status != exitInterrupted {
+		t.Errorf("status %d", status)
+	}
+}

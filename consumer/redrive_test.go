@@ -1,0 +1,249 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
+)
+
+// redriving lets a service consume the redrive topic.
+func (r *rig) redriving(cfg *consumer.Config, parts *consumer.Parts) {
+	client := r.client()
+	cfg.Redrives = r.topics().Redrive
+	parts.Archive = dlq.NewReader(client, r.topics())
+	parts.Audit = dlq.NewAuditor(client, r.topics().Audit, dlq.WithRetry(10*time.Second))
+}
+
+// items are the dead letters with their states, by event id.
+func (r *rig) items() map[string]dlq.Item {
+	r.t.Helper()
+	reader := dlq.NewReader(r.client(), r.topics())
+	s, err := reader.Survey(r.t.Context(), dlq.Query{}, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	items := map[string]dlq.Item{}
+	for item, err := range reader.Items(r.t.Context(), s, 0, true) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		items[item.Letter.EventID] = item
+	}
+	return items
+}
+
+// redrive sends an item's latest letter to the redrive topic.
+func (r *rig) redrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
+	r.t.Helper()
+	one := dlq.Redrive{
+		Letter: item.Letter, Place: item.Place, Number: item.Number + 1, By: "sample@host", At: time.Now(), Note: "mended",
+	}
+	for _, c := range changes {
+		c(&one)
+	}
+	if err := dlq.NewRedriver(r.client(), r.topics().Redrive, dlq.WithRetry(10*time.Second)).Write(r.t.Context(), one); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// redrivesSettled waits until the redrive topic is consumed.
+func (r *rig) redrivesSettled() {
+	r.t.Helper()
+	r.eventually("the redrives to end", func() bool { return r.broker.Lag(r.t, r.group, r.topics().Redrive) == 0 })
+}
+
+// results returns "subject number result" of the answers in the audit topic, sorted.
+func (r *rig) results() []string {
+	r.t.Helper()
+	var lines []string
+	for _, m := range r.broker.ReadAll(r.t, r.topics().Audit) {
+		a, err := dlq.ParseAudit(m.Value)
+		if err != nil || a.Action != dlq.ActionRedriveResult {
+			r.t.Errorf("an odd audit record: %s", m.Value)
+		}
+		lines = append(lines, fmt.Sprintf("%s %d %s", a.Subject, a.Detail.Number, a.Result))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// An event that was refused is applied by its redrive, with its own version: what a newer event states stays.
+func TestARedriveKeepsItsVersion(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Code: 20012})
+	inst := r.start(r.redriving, oneByOne)
+	r.produce(r.event("whole", 1, 10, fields{"position": "Old", "qq": "1"}))
+	r.settled()
+	r.produce(r.event("gone", 1, 9, fields{"email": "old@test.invalid"}))
+	r.settled()
+	r.produce(r.event("again", 1, 8, fields{"weixin": "w"}))
+	r.settled()
+	r.produce(r.event("new", 1, 20, fields{"position": "New", "email": "new@test.invalid"}))
+	r.settled()
+	items := r.items()
+	if len(items) != 3 {
+		t.Fatalf("%d dead letters", len(items))
+	}
+	for _, id := range []string{"whole", "gone"} {
+		r.redrive(items[id])
+	}
+	r.redrivesSettled()
+	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
+	r.redrive(items["again"])
+	r.redrivesSettled()
+	again := r.items()["again"]
+	r.redrive(again)
+	r.redrive(again) // clicked twice
+	r.redrivesSettled()
+	r.wantField(1, "position", `"New"`)
+	r.wantField(1, "email", `"new@test.invalid"`)
+	r.wantField(1, "qq", `"1"`)
+	r.wantField(1, "weixin", `"w"`)
+	for id, want := range map[string]dlq.State{"whole": dlq.StateApplied, "gone": dlq.StateSuperseded, "again": dlq.StateApplied} {
+		if got := r.items()[id]; got.State != want {
+			t.Errorf("%s is %s, want %s: %+v", id, got.State, want, r.results())
+		}
+	}
+	if again.State != dlq.StateOpen || again.Number != 1 || again.Letter.Redrives != 1 || again.Letter.Source != items["again"].Letter.Source ||
+		!again.Letter.FirstFailedAt.Equal(items["again"].Letter.FirstFailedAt) {
+		t.Errorf("dead again: %+v", again)
+	}
+	id := items["again"].ID
+	want := []string{id + " 1 dead_lettered", id + " 2 applied", id + " 2 applied", items["gone"].ID + " 1 superseded", items["whole"].ID + " 1 applied"}
+	slices.Sort(want)
+	if d := cmp.Diff(want, r.results()); d != "" {
+		t.Error(d)
+	}
+	if n := len(r.callsOf(1)); n != 7 { // three refused, new, whole, again refused, again: the second click calls nobody
+		t.Errorf("%d calls", n)
+	}
+	if got := r.metric(inst, "membersync_events_total", "outcome", "applied", "path", "redrive"); got != 2 {
+		t.Errorf("%v applied on the redrive path", got)
+	}
+}
+
+// A record that could not be read is run whole once the mapping reads it, here by a mended value.
+func TestARedriveOfARecordThatFailedWhole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.start(r.redriving)
+	r.produce(kafka.Message{Key: []byte("E0001"), Value: []byte("{")}, r.event("bad", 2, 5, fields{"gender": "X", "position": "P"}))
+	r.settled()
+	items := r.items()
+	mended := func(m kafka.Message) func(*dlq.Redrive) {
+		return func(one *dlq.Redrive) { one.Letter.Value, one.Mended = m.Value, true }
+	}
+	r.redrive(items[""], mended(r.event("ok", 1, 1, fields{"position": "Mended"})))
+	r.redrive(items["bad"], mended(kafka.Message{Value: []byte("{still")}))
+	r.redrivesSettled()
+	r.wantField(1, "position", `"Mended"`)
+	bad := items["bad"].ID
+	want := []string{items[""].ID + " 1 applied", bad + " 1 dead_lettered"}
+	slices.Sort(want)
+	if d := cmp.Diff(want, r.results()); d != "" {
+		t.Error(d)
+	}
+	again := r.items()[""] // of the two without an id, the latest: the mended value that is none
+	if again.ID != bad || again.Letter.Reason != dlq.ReasonMalformed || again.Letters != 2 {
+		t.Errorf("dead again: %+v", again)
+	}
+	r.redrive(again, mended(r.event("bad", 2, 5, fields{"position": "P"})))
+	r.redrivesSettled()
+	r.wantField(2, "position", `"P"`)
+}
+
+// What is not what it says becomes a dead letter of its own, and the item that it names stays as it was.
+func TestInvalidRedrives(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
+	r.start(r.redriving)
+	r.produce(r.event("dead", 1, 10, fields{"position": "P"}))
+	r.settled()
+	item := r.items()["dead"]
+	for name, tc := range map[string]struct {
+		change func(*dlq.Redrive)
+		want   string
+	}{
+		"value":  {func(o *dlq.Redrive) { o.Letter.Value = []byte("other") }, "differs from dead letter 0:0 in its value"},
+		"key":    {func(o *dlq.Redrive) { o.Letter.Key = []byte("other") }, "in its key"},
+		"source": {func(o *dlq.Redrive) { o.Letter.Source.Offset++ }, "in its source coordinates"},
+		"place":  {func(o *dlq.Redrive) { o.Place.Offset = 99 }, "there is no dead letter at this place"},
+		"number": {func(o *dlq.Redrive) { o.Number = 0 }, "redrive.number"},
+	} {
+		before := len(r.letters())
+		r.redrive(item, tc.change)
+		r.redrivesSettled()
+		letters := r.letters()
+		if len(letters) != before+1 {
+			t.Fatalf("%s: %d letters more", name, len(letters)-before)
+		}
+		l := letters[len(letters)-1]
+		for _, one := range letters {
+			if one.Reason == dlq.ReasonInvalidRedrive && one.Source.Offset > l.Source.Offset {
+				l = one
+			}
+		}
+		if l.Reason != dlq.ReasonInvalidRedrive || !strings.HasPrefix(l.ID(), "redrive:0:") || !strings.Contains(l.Error, tc.want) {
+			t.Errorf("%s: %s %s: %s", name, l.ID(), l.Reason, l.Error)
+		}
+	}
+	by := kafka.Message{Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}}}
+	r.broker.Produce(t, r.topics().Redrive, by)
+	r.redrivesSettled()
+	if got := r.items()["dead"]; got.State != dlq.StateOpen || got.Letters != 1 {
+		t.Errorf("the item is %+v", got)
+	}
+	if calls := r.crm.Calls(); len(calls) != 1 {
+		t.Errorf("%d calls", len(calls))
+	}
+}
+
+// A flakyAuditor refuses the first records.
+type flakyAuditor struct {
+	consumer.Auditor
+	refuse atomic.Int32
+}
+
+func (f *flakyAuditor) Write(ctx context.Context, a dlq.AuditRecord) error {
+	if f.refuse.Add(-1) >= 0 {
+		return kafka.NotEnoughReplicas
+	}
+	return f.Auditor.Write(ctx, a)
+}
+
+// The offset counts only once the audit topic has the result, which stays the one that the event came to.
+func TestTheResultIsRecordedBeforeTheOffsetCounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
+	auditor := &flakyAuditor{}
+	auditor.refuse.Store(1 << 20)
+	first := r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) { auditor.Auditor = p.Audit; p.Audit = auditor })
+	r.produce(r.event("dead", 1, 10, fields{"position": "P"}))
+	r.settled()
+	r.redrive(r.items()["dead"])
+	r.eventually("the call", func() bool { return r.field(1, "position") == `"P"` })
+	r.never("an offset that counts", time.Second, func() bool { return r.broker.Lag(t, r.group, r.topics().Redrive) == 0 })
+	first.stop()
+	if len(r.results()) != 0 || r.items()["dead"].State == dlq.StateApplied {
+		t.Fatal("a result without a record")
+	}
+	r.start(r.redriving)
+	r.redrivesSettled()
+	if d := cmp.Diff([]string{"0:0:0 1 applied"}, r.results()); d != "" || len(r.crm.Calls()) != 2 {
+		t.Errorf("%d calls: %s", len(r.crm.Calls()), d)
+	}
+}

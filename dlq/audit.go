@@ -1,0 +1,154 @@
+package dlq
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// An Action is what an audit record is about. It is part of the contract.
+type Action string
+
+// The actions.
+const (
+	ActionRedrive       Action = "redrive"
+	ActionRedriveResult Action = "redrive_result" // by the service, before the offset counts
+	ActionDiscard       Action = "discard"
+	ActionReveal        Action = "reveal"
+	ActionOffsetsReset  Action = "offsets_reset"
+	ActionReplay        Action = "replay"
+	ActionPause         Action = "pause"
+	ActionResume        Action = "resume"
+	ActionStateForget   Action = "state_forget"
+	ActionStateRebuild  Action = "state_rebuild"
+)
+
+// An AuditRecord says who did what, when, why, and what came of it. It never holds a value of a member field.
+type AuditRecord struct {
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor"` // as it was given: nobody has verified it
+	Action  Action    `json:"action"`
+	Subject string    `json:"subject"` // the dead letter's id, or what else was acted upon
+	Note    string    `json:"note"`
+	Result  string    `json:"result"`
+	Detail  Detail    `json:"detail"`
+}
+
+// A Detail is what an action says beside the common facts. What is zero is left out.
+type Detail struct {
+	Letter  string `json:"letter,omitempty"` // of a redrive: the dead letter's own partition:offset in the DLQ
+	Number  int    `json:"number,omitempty"` // of a redrive or its result; of a discard: the deaths' highest
+	Mended  bool   `json:"mended,omitempty"` // the value was replaced
+	Reason  string `json:"reason,omitempty"` // of the next death, or why it was refused
+	By      string `json:"by,omitempty"`     // of a result: who asked for the redrive
+	Fields  string `json:"fields,omitempty"` // names, comma-separated
+	Until   string `json:"until,omitempty"`  // of a pause, RFC 3339
+	Removed int    `json:"removed,omitempty"`
+	// Offsets are what the group had stored before a reset, by topic and partition, and what it has now.
+	Offsets []OffsetChange `json:"offsets,omitempty"`
+	Range   string         `json:"range,omitempty"` // of a replay
+	Records int64          `json:"records,omitempty"`
+}
+
+// An OffsetChange is one partition of a reset. Offsets of -1 mean none.
+type OffsetChange struct {
+	Topic     string `json:"topic"`
+	Partition int    `json:"partition"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+}
+
+// Results of a redrive_result beside the outcomes of an event.
+const (
+	ResultRequested    = "requested"     // of a redrive: it is about to be sent
+	ResultDone         = "done"          // of an action that is over when its record is written
+	ResultFailed       = "failed"        // of an action: it may have been done in part
+	ResultApplied      = "applied"       // at least one of its fields was sent
+	ResultSuperseded   = "superseded"    // newer events state its fields
+	ResultUnchanged    = "unchanged"     // the CRM holds what it states
+	ResultIgnored      = "ignored"       // a rule of the mapping says so
+	ResultDuplicate    = "duplicate"     // a later redrive of it has run already
+	ResultDeadLettered = "dead_lettered" // it died again
+	ResultRefused      = "refused"       // the redrive was not what it says: see invalid_redrive
+)
+
+// ErrAudit is wrapped by the error of a record of the audit topic that is none.
+var ErrAudit = errors.New("dlq: not an audit record")
+
+// ParseAudit decodes the value of a record of the audit topic.
+func ParseAudit(value []byte) (AuditRecord, error) {
+	var a AuditRecord
+	if err := json.Unmarshal(value, &a); err != nil || a.Action == "" {
+		return AuditRecord{}, ErrAudit // the decoder's text could quote the record
+	}
+	return a, nil
+}
+
+// An Auditor writes audit records, each acknowledged by all in-sync replicas. It is safe for concurrent use.
+type Auditor struct{ to *producer }
+
+// NewAuditor returns a writer to the audit topic.
+func NewAuditor(client *kafka.Client, topic string, opts ...Option) *Auditor {
+	return &Auditor{newProducer(client, topic, opts)}
+}
+
+// Write writes one record; a zero time becomes now. The errors are those of [Writer.Write].
+// The key is the subject, so the records of one dead letter stay in their order.
+func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	r.At = r.At.UTC().Truncate(time.Millisecond)
+	r.Actor, r.Note = errorText(r.Actor), errorText(r.Note)
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("dlq: encoding an audit record: %w", err)
+	}
+	return a.to.write(ctx, kafka.Message{Key: []byte(r.Subject), Value: value}, r.Subject)
+}
+
+// An itemID is a dead letter's id as a number of words, so that a hundred thousand of them stay small.
+type itemID struct {
+	offset    int64
+	partition int32
+	index     int32 // -1: the record failed whole
+	redrive   bool  // of the redrive topic
+}
+
+const redrivePrefix = "redrive:"
+
+// parseItemID reads what [Letter.ID] writes.
+func parseItemID(text string) (id itemID, ok bool) {
+	rest, redrive := strings.CutPrefix(text, redrivePrefix)
+	parts := strings.Split(rest, ":")
+	if len(parts) < 2 || len(parts) > 3 {
+		return itemID{}, false
+	}
+	id = itemID{index: -1, redrive: redrive}
+	partition, err1 := strconv.ParseInt(parts[0], 10, 32)
+	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err1 != nil || err2 != nil || partition < 0 || offset < 0 {
+		return itemID{}, false
+	}
+	id.partition, id.offset = int32(partition), offset
+	if len(parts) == 3 {
+		index, err := strconv.ParseInt(parts[2], 10, 32)
+		if err != nil || index < 0 {
+			return itemID{}, false
+		}
+		id.index = int32(index)
+	}
+	return id, true
+}
+
+// IsID reports whether a text has the form of a dead letter's id.
+func IsID(text string) bool {
+	_, ok := parseItemID(text)
+	return ok
+}

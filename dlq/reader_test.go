@@ -1,0 +1,318 @@
+package dlq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq"
+	"membersync/dlq/kafkatest"
+)
+
+// A desk is the topics of a test, with what writes and reads them.
+type desk struct {
+	broker *kafkatest.Broker
+	topics dlq.Topics
+	reader *dlq.Reader
+	audit  *dlq.Auditor
+	died   time.Time
+}
+
+func newDesk(t *testing.T, partitions int) *desk {
+	t.Helper()
+	b := kafkatest.Start(t)
+	source := b.Topic(t, partitions, nil)
+	d := &desk{
+		broker: b, died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC),
+		topics: dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"},
+	}
+	client := b.Client(t)
+	if err := dlq.EnsureTopics(t.Context(), client, dlq.TopicSpec{Topics: d.topics, Retention: time.Hour, Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	d.reader, d.audit = dlq.NewReader(client, d.topics), dlq.NewAuditor(client, d.topics.Audit, dlq.WithRetry(10*time.Second))
+	return d
+}
+
+// letter is the death of one event; minute is when, and tells the letters apart.
+func (d *desk) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.Letter {
+	l := sample()
+	l.Source.Topic, l.Source.Partition, l.Source.Offset, l.Index, l.Count = d.topics.Source, 0, offset, 0, 1
+	l.Reason, l.Stage, l.Redrives = reason, "", redrives
+	l.Key = fmt.Appendf(nil, "E%d", offset)
+	l.EmployeeID = string(l.Key)
+	l.FirstFailedAt = d.died.Add(time.Duration(minute) * time.Minute)
+	l.FailedAt = l.FirstFailedAt
+	return l
+}
+
+func (d *desk) bury(t *testing.T, letters ...dlq.Letter) {
+	t.Helper()
+	var messages []kafka.Message
+	for _, l := range letters {
+		m := l.Message()
+		m.Partition = int(l.Source.Offset) % 3
+		messages = append(messages, m)
+	}
+	d.broker.Produce(t, d.topics.DLQ, messages...)
+}
+
+func (d *desk) say(t *testing.T, id string, action dlq.Action, number int, result string) {
+	t.Helper()
+	err := d.audit.Write(t.Context(), dlq.AuditRecord{
+		Subject: id, Action: action, Actor: "sample@host", Result: result, Detail: dlq.Detail{Number: number},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// list returns "id state" of the items.
+func (d *desk) list(t *testing.T, q dlq.Query, limit int) []string {
+	t.Helper()
+	s, err := d.reader.Survey(t.Context(), q, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{}
+	for item, err := range d.reader.Items(t.Context(), s, limit, true) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, item.ID+" "+string(item.State))
+		if want := sample().Value; string(item.Letter.Value) != string(want) {
+			t.Errorf("%s has the value %q", item.ID, item.Letter.Value)
+		}
+	}
+	return lines
+}
+
+func TestItems(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t,
+		d.letter(0, dlq.ReasonCRMInvalid, 5, 0), d.letter(0, dlq.ReasonCRMInvalid, 5, 0), // a copy
+		d.letter(1, dlq.ReasonCRMNotFound, 1, 0),
+		d.letter(2, dlq.ReasonInvalidField, 2, 0), d.letter(2, dlq.ReasonCRMInvalid, 9, 1), // dead again
+		d.letter(3, dlq.ReasonCRMNotFound, 3, 0), d.letter(4, dlq.ReasonCRMNotFound, 4, 0), d.letter(5, dlq.ReasonCRMNotFound, 6, 0),
+	)
+	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
+	d.broker.Produce(t, d.topics.Audit, kafka.Message{Value: []byte("a stranger's")})
+	d.say(t, "0:2:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	d.say(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
+	d.say(t, "0:3:0", dlq.ActionDiscard, 0, dlq.ResultDone)
+	d.say(t, "0:4:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	d.say(t, "0:5:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
+	d.say(t, "0:99:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // whose letter retention has removed
+
+	all := []string{"0:1:0 open", "0:3:0 discarded", "0:4:0 redriving", "0:0:0 open", "0:5:0 applied", "0:2:0 open"}
+	open := []dlq.State{dlq.StateOpen}
+	for name, c := range map[string]struct {
+		query dlq.Query
+		limit int
+		want  []string
+	}{
+		"all":                      {dlq.Query{}, 0, all},
+		"the latest":               {dlq.Query{}, 2, all[4:]},
+		"open":                     {dlq.Query{States: open}, 0, []string{all[0], all[3], all[5]}},
+		"a reason":                 {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, 0, []string{all[3], all[5]}},
+		"its first reason is over": {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonInvalidField}}, 0, []string{}},
+		"a stage":                  {dlq.Query{Stage: dlq.StageMap}, 0, []string{}},
+		"a code":                   {dlq.Query{Code: "100001"}, 0, all},
+		"no code":                  {dlq.Query{Code: "1"}, 0, []string{}},
+		"an employee":              {dlq.Query{Employee: "E4"}, 0, all[2:3]},
+		"a time":                   {dlq.Query{Since: d.died.Add(3 * time.Minute), Until: d.died.Add(5 * time.Minute)}, 0, all[1:3]},
+		"ids":                      {dlq.Query{IDs: []string{"0:5:0", "0:1:0", "7:7:7"}}, 0, []string{all[0], all[4]}},
+	} {
+		if diff := cmp.Diff(c.want, d.list(t, c.query, c.limit)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestSurveyCountsAndGroups(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t, d.letter(1, dlq.ReasonCRMNotFound, 5, 0), d.letter(2, dlq.ReasonCRMInvalid, 2, 0), d.letter(3, dlq.ReasonCRMNotFound, 3, 0))
+	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
+	d.broker.Produce(t, d.topics.Audit, kafka.Message{Value: []byte("{}")})
+	s, err := d.reader.Survey(t.Context(), dlq.Query{}, func(l dlq.Letter) string { return string(l.Reason) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(minute int) time.Time { return d.died.Add(time.Duration(minute) * time.Minute) }
+	want := []dlq.Group{{"crm_not_found", 2, at(3), at(5)}, {"crm_invalid", 1, at(2), at(2)}}
+	if diff := cmp.Diff(want, s.Groups()); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(dlq.Loss{Unreadable: 1, Foreign: 1}, s.Loss); diff != "" || s.Selected() != 3 {
+		t.Errorf("%d selected, loss (-want +got):\n%s", s.Selected(), diff)
+	}
+}
+
+// What a transaction has not committed does not exist, and an open one does not hold the reader up.
+func TestSurveyReadsCommittedRecords(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	message := func(offset int64) kafka.Message {
+		return d.letter(offset, dlq.ReasonCRMInvalid, int(offset), 0).Message()
+	}
+	aborted := d.broker.Begin(t)
+	aborted.Produce(t, d.topics.DLQ, message(1))
+	aborted.Abort(t)
+	committed := d.broker.Begin(t)
+	committed.Produce(t, d.topics.DLQ, message(2))
+	committed.Commit(t)
+	open := d.broker.Begin(t)
+	open.Produce(t, d.topics.DLQ, message(3))
+	if diff := cmp.Diff([]string{"0:2:0 open"}, d.list(t, dlq.Query{}, 0)); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+	open.Abort(t)
+}
+
+func TestItemThatRetentionRemoves(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
+	s, err := d.reader.Survey(t.Context(), dlq.Query{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.broker.DeleteRecords(t, d.topics.DLQ, 0, 1)
+	var got []string
+	for item, err := range d.reader.Items(t.Context(), s, 0, false) {
+		got = append(got, fmt.Sprint(item.ID, " ", err))
+	}
+	want := []string{"0:0:0 dlq: the letter is gone: retention has removed it", "0:3:0 <nil>"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"0:3:0 open"}, d.list(t, dlq.Query{}, 0)); diff != "" {
+		t.Errorf("items afterwards (-want +got):\n%s", diff)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t, d.letter(3, dlq.ReasonInvalidField, 1, 0), d.letter(4, dlq.ReasonCRMInvalid, 1, 0), d.letter(3, dlq.ReasonCRMInvalid, 7, 1))
+	d.say(t, "0:3:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	d.say(t, "0:4:0", dlq.ActionDiscard, 0, dlq.ResultDone)
+	d.say(t, "0:3:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
+	h, err := d.reader.History(t.Context(), "0:3:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deaths []string
+	for _, death := range h.Deaths {
+		deaths = append(deaths, fmt.Sprint(death.Place, " ", death.Letter.Reason, " ", len(death.Letter.Value)))
+	}
+	if diff := cmp.Diff([]string{"0:0 invalid_field 0", "0:1 crm_invalid 0"}, deaths); diff != "" {
+		t.Errorf("deaths (-want +got):\n%s", diff)
+	}
+	var audit []string
+	for _, a := range h.Audit {
+		audit = append(audit, string(a.Action)+" "+a.Result)
+	}
+	if diff := cmp.Diff([]string{"redrive requested", "redrive_result dead_lettered"}, audit); diff != "" {
+		t.Errorf("audit (-want +got):\n%s", diff)
+	}
+	i := h.Item
+	if i.State != dlq.StateOpen || i.Number != 1 || i.Letters != 2 || !i.FirstFailedAt.Equal(d.died.Add(time.Minute)) || len(i.Letter.Value) == 0 {
+		t.Errorf("the item is %+v", i)
+	}
+	for _, id := range []string{"0:5:0", "nonsense"} {
+		if _, err := d.reader.History(t.Context(), id); !errors.Is(err, dlq.ErrNoItem) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t, d.letter(1, dlq.ReasonCRMInvalid, 1, 0))
+	s, err := d.reader.Survey(t.Context(), dlq.Query{States: []dlq.State{dlq.StateOpen}, Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	seen := make(chan string, 9)
+	done := make(chan error, 1)
+	go func() {
+		done <- d.reader.Follow(ctx, s, func(i dlq.Item) error {
+			seen <- i.ID + " " + string(i.Letter.Reason)
+			return nil
+		})
+	}()
+	again := d.letter(1, dlq.ReasonCRMInvalid, 3, 1)
+	for _, c := range []struct {
+		letters []dlq.Letter
+		want    string
+	}{
+		{[]dlq.Letter{d.letter(1, dlq.ReasonCRMInvalid, 1, 0), d.letter(4, dlq.ReasonCRMNotFound, 2, 0), d.letter(7, dlq.ReasonCRMInvalid, 2, 0)}, "0:7:0 crm_invalid"},
+		{[]dlq.Letter{again, again, d.letter(10, dlq.ReasonCRMInvalid, 3, 0)}, "0:1:0 crm_invalid"},
+		{nil, "0:10:0 crm_invalid"},
+	} {
+		if len(c.letters) > 0 {
+			d.bury(t, c.letters...)
+		}
+		if got := <-seen; got != c.want {
+			t.Errorf("saw %s, want %s", got, c.want)
+		}
+	}
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestReadingWithoutTopics(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t)
+	r := dlq.NewReader(b.Client(t), dlq.Topics{DLQ: b.Name(t), Audit: b.Name(t)})
+	if _, err := r.Survey(t.Context(), dlq.Query{}, nil); !isMissing(err) {
+		t.Error(err)
+	}
+}
+
+func isMissing(err error) bool {
+	_, ok := errors.AsType[*dlq.MissingTopicError](err)
+	return ok
+}
+
+func TestAuditRecord(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	at := time.Date(2026, 11, 22, 8, 0, 0, 123_456_789, time.UTC)
+	err := d.audit.Write(t.Context(), dlq.AuditRecord{
+		At: at, Actor: "sample@host", Action: dlq.ActionPause, Subject: "membersync", Note: "two\nlines", Result: dlq.ResultDone,
+		Detail: dlq.Detail{Until: "2026-11-22T09:00:00Z"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := d.broker.ReadAll(t, d.topics.Audit)
+	const want = `{"at":"2026-11-22T08:00:00.123Z","actor":"sample@host","action":"pause","subject":"membersync","note":"two lines",` +
+		`"result":"done","detail":{"until":"2026-11-22T09:00:00Z"}}`
+	if len(records) != 1 || string(records[0].Value) != want || string(records[0].Key) != "membersync" {
+		t.Fatalf("%d records, %s: %s", len(records), records[0].Key, records[0].Value)
+	}
+	a, err := dlq.ParseAudit(records[0].Value)
+	if err != nil || a.Note != "two lines" {
+		t.Error(a, err)
+	}
+	for _, bad := range []string{"", "{}", "null", `{"action":7}`, "[]"} {
+		if _, err := dlq.ParseAudit([]byte(bad)); !errors.Is(err, dlq.ErrAudit) || strings.Contains(err.Error(), "7") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package dlq
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq/partlog"
+)
+
+// The headers that a record of the redrive topic has beside those of its dead letter.
+const (
+	headerRedriveLetter = "redrive.letter"
+	headerRedriveNumber = "redrive.number"
+	headerRedriveBy     = "redrive.by"
+	headerRedriveAt     = "redrive.at"
+	headerRedriveNote   = "redrive.note"
+	headerRedriveMended = "redrive.mended"
+)
+
+// A Redrive is the order to run a dead letter again.
+type Redrive struct {
+	Letter Letter // with the value to run
+	Place  Place  // of the dead letter in the DLQ
+	Number int    // from 1: how often the event was redriven with this time; a higher one than was done passes
+	By     string
+	At     time.Time
+	Note   string
+	Mended bool // the value is not the letter's own
+}
+
+// Message encodes the redrive: the dead letter as it stands in the DLQ, then the redrive's own headers.
+func (r Redrive) Message() kafka.Message {
+	m := r.Letter.Message()
+	add := func(key, value string) {
+		if value != "" {
+			m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(errorText(value))})
+		}
+	}
+	add(headerRedriveLetter, r.Place.String())
+	add(headerRedriveNumber, strconv.Itoa(r.Number))
+	add(headerRedriveBy, r.By)
+	add(headerRedriveAt, formatTime(r.At))
+	add(headerRedriveNote, r.Note)
+	if r.Mended {
+		add(headerRedriveMended, "true")
+	}
+	return m
+}
+
+// ParseRedrive decodes a record of the redrive topic. A header of the source that has the name of one of the
+// redrive's stands before it, so the last one counts. The error is a [*FormatError]; what
+// could be read is returned with it.
+func ParseRedrive(m kafka.Message) (Redrive, error) {
+	l, letterErr := Parse(m)
+	r := Redrive{Letter: l}
+	f := facts{values: map[string]string{}}
+	for _, h := range m.Headers {
+		f.values[h.Key] = string(h.Value)
+	}
+	f.require(headerRedriveLetter)
+	f.require(headerRedriveNumber)
+	r.Number = int(f.number(headerRedriveNumber, math.MaxInt32))
+	if f.err == nil && r.Number < 1 {
+		f.fail(headerRedriveNumber, "is not a number in its range")
+	}
+	place, ok := parsePlace(f.values[headerRedriveLetter])
+	if r.Place = place; f.err == nil && !ok {
+		f.fail(headerRedriveLetter, "is not partition:offset of a dead letter")
+	}
+	r.By, r.Note = f.values[headerRedriveBy], f.values[headerRedriveNote]
+	if f.err == nil {
+		r.At = f.time(headerRedriveAt)
+	}
+	r.Mended = f.values[headerRedriveMended] == "true"
+	if f.err != nil {
+		return r, f.err
+	}
+	return r, letterErr
+}
+
+func parsePlace(text string) (Place, bool) {
+	first, second, ok := strings.Cut(text, ":")
+	partition, err1 := strconv.ParseInt(first, 10, 32)
+	offset, err2 := strconv.ParseInt(second, 10, 64)
+	return Place{int(partition), offset}, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
+}
+
+// A MismatchError says in what a redrive differs from the dead letter that it names.
+type MismatchError struct {
+	Place Place
+	What  string
+}
+
+// Error names the letter and the part.
+func (e *MismatchError) Error() string {
+	return "the redrive differs from dead letter " + e.Place.String() + " in its " + e.What
+}
+
+// Check compares the redrive with the dead letter that it names. The error is a [*MismatchError].
+func (r Redrive) Check(named Letter) error {
+	differs := func(what string) error { return &MismatchError{r.Place, what} }
+	own := r.Letter
+	switch {
+	case own.ID() != named.ID() || own.Source.Topic != named.Source.Topic || !own.Source.Timestamp.Equal(named.Source.Timestamp):
+		return differs("source coordinates")
+	case !bytes.Equal(own.Key, named.Key):
+		return differs("key")
+	case !r.Mended && !bytes.Equal(own.Value, named.Value):
+		return differs("value, and has no header " + headerRedriveMended)
+	case r.Number <= named.Redrives:
+		return differs("number: redrive " + strconv.Itoa(r.Number) + " of a letter that died as number " + strconv.Itoa(named.Redrives))
+	}
+	return nil
+}
+
+// A Redriver writes redrives, each acknowledged by all in-sync replicas. It is safe for concurrent use.
+type Redriver struct{ to *producer }
+
+// NewRedriver returns a writer to the redrive topic.
+func NewRedriver(client *kafka.Client, topic string, opts ...Option) *Redriver {
+	return &Redriver{newProducer(client, topic, opts)}
+}
+
+// Write writes one redrive. The errors are those of [Writer.Write].
+func (w *Redriver) Write(ctx context.Context, r Redrive) error {
+	return w.to.write(ctx, r.Message(), r.Letter.ID())
+}
+
+// ErrNoLetter says that the DLQ holds no dead letter at a place.
+var ErrNoLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never was")
+
+// Letter reads the dead letter at a place, with its value. It fails with [ErrNoLetter], or with what [IsUnavailable] recognises.
+func (r *Reader) Letter(ctx context.Context, at Place) (Letter, error) {
+	spans, err := r.spans(ctx, r.topics.DLQ)
+	if err != nil {
+		return Letter{}, err
+	}
+	if span, ok := spans[at.Partition]; !ok || at.Offset < span.First || at.Offset >= span.End {
+		return Letter{}, ErrNoLetter
+	}
+	b := newBuffer(r, []*entry{{at: at}}, true)
+	l, err := b.letter(ctx, at)
+	_, foreign := errors.AsType[*FormatError](err)
+	if foreign || errors.Is(err, errChanged) {
+		return Letter{}, ErrNoLetter
+	}
+	return l, err
+}
+
+// A Sent names one redrive of an item.
+type Sent struct {
+	ID     string
+	Number int
+}
+
+// Sent returns which redrives the redrive topic holds since a time. Records that are none are left out.
+func (r *Reader) Sent(ctx context.Context, since time.Time) (map[Sent]bool, error) {
+	spans, err := r.spans(ctx, r.topics.Redrive)
+	if err != nil {
+		return nil, err
+	}
+	from, err := r.log.Since(ctx, r.topics.Redrive, since)
+	if err != nil {
+		return nil, fmt.Errorf("dlq: %w", err)
+	}
+	found := map[Sent]bool{}
+	for partition, span := range spans {
+		first, young := from[partition]
+		if !young {
+			continue
+		}
+		span.First = max(span.First, first)
+		_, err := r.log.Read(ctx, r.topics.Redrive, partition, span, func(rec *partlog.Record) error {
+			one, err := ParseRedrive(kafka.Message{Headers: rec.Headers})
+			if err == nil {
+				found[Sent{one.Letter.ID(), one.Number}] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("dlq: reading %s: %w", r.topics.Redrive, err)
+		}
+	}
+	return found, nil
+}
+
+// A Tail reads the audit topic from where it ended when the tail was made.
+type Tail struct {
+	r    *Reader
+	next map[int]int64
+}
+
+// Tail returns a tail of the audit topic.
+func (r *Reader) Tail(ctx context.Context) (*Tail, error) {
+	spans, err := r.spans(ctx, r.topics.Audit)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tail{r: r, next: map[int]int64{}}
+	for partition, span := range spans {
+		t.next[partition] = span.End
+	}
+	return t, nil
+}
+
+// Follow shows each audit record that comes, one at a time, until the context ends, whose cause it returns, or show fails.
+func (t *Tail) Follow(ctx context.Context, show func(AuditRecord) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(context.Canceled)
+	var (
+		all sync.WaitGroup
+		mu  sync.Mutex
+	)
+	visit := func(rec *partlog.Record) error {
+		value, err := rec.Value()
+		if err != nil {
+			return err
+		}
+		a, err := ParseAudit(value)
+		if err != nil {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return show(a)
+	}
+	for partition, at := range t.next {
+		all.Go(func() { cancel(t.r.follow(ctx, t.r.topics.Audit, partition, at, visit)) })
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}

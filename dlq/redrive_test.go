@@ -1,0 +1,150 @@
+package dlq_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq"
+)
+
+func redriveOf(l dlq.Letter, at dlq.Place) dlq.Redrive {
+	return dlq.Redrive{
+		Letter: l, Place: at, Number: l.Redrives + 1, By: "sample@host", Note: "mended",
+		At: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC),
+	}
+}
+
+func TestRedriveMessage(t *testing.T) {
+	t.Parallel()
+	l := sample()
+	l.Headers = append(l.Headers, dlq.Header{Key: "redrive.number", Value: []byte("99")}) // the source's own
+	want := redriveOf(l, dlq.Place{Partition: 2, Offset: 7})
+	want.Mended = true
+	m := want.Message()
+	own := pairs(m)[len(pairs(l.Message())):]
+	headers := [][2]string{
+		{"redrive.letter", "2:7"},
+		{"redrive.number", "2"},
+		{"redrive.by", "sample@host"},
+		{"redrive.at", "2026-11-22T09:00:00.000Z"},
+		{"redrive.note", "mended"},
+		{"redrive.mended", "true"},
+	}
+	if d := cmp.Diff(headers, own); d != "" {
+		t.Errorf("headers (-want +got):\n%s", d)
+	}
+	got, err := dlq.ParseRedrive(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Letter.Headers = got.Letter.Headers[:len(l.Headers)]
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("parsed (-want +got):\n%s", d)
+	}
+}
+
+func TestParseRedriveRefuses(t *testing.T) {
+	t.Parallel()
+	for header, bad := range map[string][]string{
+		"redrive.letter": {"", "7", "a:1", "1:-1"}, "redrive.number": {"0", "-1", "x"}, "redrive.at": {"noon"}, "dlq.reason": {""},
+	} {
+		for _, value := range bad {
+			m := redriveOf(sample(), dlq.Place{}).Message()
+			var kept []kafka.Header
+			for _, h := range m.Headers {
+				if h.Key != header {
+					kept = append(kept, h)
+				}
+			}
+			if m.Headers = kept; value != "" {
+				m.Headers = append(m.Headers, kafka.Header{Key: header, Value: []byte(value)})
+			}
+			_, err := dlq.ParseRedrive(m)
+			if format, ok := errors.AsType[*dlq.FormatError](err); !ok || format.Header != header || value != "" && strings.Contains(err.Error(), value+" ") {
+				t.Errorf("%s %q: %v", header, value, err)
+			}
+		}
+	}
+}
+
+func TestRedriveCheck(t *testing.T) {
+	t.Parallel()
+	named := sample()
+	for what, change := range map[string]func(*dlq.Redrive){
+		"source coordinates": func(r *dlq.Redrive) { r.Letter.Index++ },
+		"key":                func(r *dlq.Redrive) { r.Letter.Key = nil },
+		"value":              func(r *dlq.Redrive) { r.Letter.Value = []byte("canary") },
+		"number":             func(r *dlq.Redrive) { r.Number = named.Redrives },
+	} {
+		r := redriveOf(sample(), dlq.Place{})
+		change(&r)
+		err := r.Check(named)
+		if _, ok := errors.AsType[*dlq.MismatchError](err); !ok || !strings.Contains(err.Error(), "in its "+what) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	mended := redriveOf(sample(), dlq.Place{})
+	mended.Letter.Value, mended.Mended = []byte("other"), true
+	if err := errors.Join(mended.Check(named), redriveOf(sample(), dlq.Place{}).Check(named)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLetterAtAPlace(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
+	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
+	l, err := d.reader.Letter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
+	if err != nil || l.ID() != "0:3:0" || string(l.Value) != string(sample().Value) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	for _, at := range []dlq.Place{{Partition: 0, Offset: 2}, {Partition: 0, Offset: 3}, {Partition: 9, Offset: 0}} {
+		if _, err := d.reader.Letter(t.Context(), at); !errors.Is(err, dlq.ErrNoLetter) {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+}
+
+func TestSentAndTail(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	d.say(t, "0:1:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // before the tail
+	tail, err := d.reader.Tail(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	redriver := dlq.NewRedriver(d.broker.Client(t), d.topics.Redrive, dlq.WithRetry(10*time.Second))
+	for _, offset := range []int64{1, 2} {
+		if err := redriver.Write(t.Context(), redriveOf(d.letter(offset, dlq.ReasonCRMInvalid, 0, 0), dlq.Place{})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := d.reader.Sent(t.Context(), time.Now().Add(-time.Minute))
+	if d := cmp.Diff(map[dlq.Sent]bool{{ID: "0:1:0", Number: 1}: true, {ID: "0:2:0", Number: 1}: true}, got); d != "" || err != nil {
+		t.Error(d, err)
+	}
+	if got, err := d.reader.Sent(t.Context(), time.Now().Add(time.Hour)); len(got) != 0 || err != nil {
+		t.Error(got, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	heard, done := make(chan string, 9), make(chan error, 1)
+	go func() {
+		done <- tail.Follow(ctx, func(a dlq.AuditRecord) error { heard <- a.Subject + " " + a.Result; return nil })
+	}()
+	d.say(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
+	if got := <-heard; got != "0:2:0 applied" {
+		t.Errorf("heard %s", got)
+	}
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
