@@ -23,8 +23,8 @@ import (
 const dryRunHelp = "Flags\n" +
 	"  --dry-run\n        do nothing but tell: each call and dead letter that there would be, and at the end a summary.\n" +
 	"        Events are read in a consumer group of its own, from where a new group begins\n" +
-	"        (--kafka-auto-offset-reset). Nothing is written to the CRM, Redis or the dead-letter topic;\n" +
-	"        Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
+	"        (--kafka-auto-offset-reset); redrives are left to the service. Nothing is written to the CRM,\n" +
+	"        Redis or topics; Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
 	"        events would wait and fold into one call\n" +
 	"  --show-values\n        with --dry-run: show the values of member fields, which are masked otherwise\n" +
 	"  -o  table or json\n        with --dry-run: form of the result; json is one object a line (default table)\n"
@@ -79,6 +79,8 @@ func (in *invocation) rehearse(ctx context.Context, r *running) int {
 func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
 	cfg.Redrives = ""  // what is redriven is the service's: a result would go to the audit topic
 	cfg.StormShare = 0 // all that would be dead-lettered is to be told
+	cfg.Redrives = ""  // what was redriven belongs to the live service, and its results are written to the audit topic
+	parts.Archive, parts.Audit = nil, nil
 	parts.Store = dryrun.NewMemory(r.cfg.State.DigestKey.IsSet())
 	parts.CRM, parts.Letters = r.dry, r.dry
 	parts.Overseer, parts.Limiter = nil, nil

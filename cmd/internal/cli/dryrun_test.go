@@ -112,9 +112,11 @@ func TestDryRun(t *testing.T) {
 	if keys := r.redis.Keys(); len(keys) != 0 {
 		t.Errorf("keys in Redis: %v", keys)
 	}
-	topics, err := r.broker.Client(t).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{r.topic() + ".dlq"}})
-	if err != nil || topics.Topics[0].Error == nil {
-		t.Errorf("the dead-letter topic is there: %v", err)
+	for _, own := range []string{".dlq", ".redrive", ".audit"} {
+		topics, err := r.broker.Client(t).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{r.topic() + own}})
+		if err != nil || topics.Topics[0].Error == nil {
+			t.Errorf("topic %s is there: %v", own, err)
+		}
 	}
 	if groups := r.groups(t); len(groups) != 0 {
 		t.Errorf("groups %v", groups)
