@@ -107,6 +107,12 @@ func TestReplayResumes(t *testing.T) {
 	if got[0]["result"] != "done" || got[0]["records"] != 23.0 || got[0]["done"] != 23.0 || int64(n) != 23-at {
 		t.Errorf("from %d: %v", at, got)
 	}
+	if len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) > 0 {
+		t.Error("the group of a replay that is over stays")
+	}
+	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "has come to its end") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
 	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "no replay of this id") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
