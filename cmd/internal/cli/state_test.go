@@ -167,7 +167,7 @@ func TestOffsets(t *testing.T) {
 	}
 	live := objects(t, o.must(t, "offsets", "show", "-o", "json"))
 	members, _ := live[0]["members"].([]any)
-	if len(live) != 4 || live[0]["state"] != "Stable" || len(members) != 1 || live[1]["member"] == "" || live[1]["lag_records"] != 0.0 {
+	if len(live) != 7 || live[0]["state"] != "Stable" || len(members) != 1 || live[1]["member"] == "" || live[1]["lag_records"] != 0.0 {
 		t.Errorf("live: %v", live)
 	}
 	status, _, stderr := o.do(t, "offsets", "reset", "--to=earliest", "--yes")
