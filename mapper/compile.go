@@ -32,6 +32,7 @@ func (c *compiler) compile(file *spec.File) {
 	c.envelope(&file.Envelope)
 	c.identity(&file.Identity)
 	c.order(&file.Order)
+	c.employeeAndTime()
 	c.states(&file.States)
 	for i := range file.Routes {
 		c.route(&file.Routes[i])
@@ -173,6 +174,23 @@ func (c *compiler) identity(i *spec.Identity) {
 	c.p.eventID = c.source(&i.EventID, "event_id")
 	c.p.employeeID = c.source(&i.EmployeeID, "employee_id")
 	c.p.openUser = c.source(&i.OpenUserID, "open_user_id")
+}
+
+// employeeAndTime refuses an event id that is the employee and the time: two changes can have the same.
+func (c *compiler) employeeAndTime() {
+	id, order := &c.p.eventID, &c.p.order
+	if len(id.concat) < 2 || order.none || order.kind != byTime {
+		return
+	}
+	known := map[string]bool{}
+	for _, paths := range [][]path.Path{c.p.employeeID.from, c.p.openUser.from, order.from} {
+		for _, p := range paths {
+			known[p.Place()] = true
+		}
+	}
+	if !slices.ContainsFunc(id.concat, func(p path.Path) bool { return !known[p.Place()] }) {
+		c.log.Add(c.file.Identity.EventID.At, "event_id is the employee and the time, which two changes can share; use {record: true}")
+	}
 }
 
 // implied is a path that the format itself gives.

@@ -64,7 +64,12 @@ func TestParseFaults(t *testing.T) {
 		{"several constants", minimal("fields: {qq: {const: [a, b]}}"), "m.yaml:5:23: qq takes one value"},
 		{"an empty constant", minimal("fields: {qq: {const: ''}}"), "m.yaml:5:22: a constant is not empty"},
 		{"a constant that is no number", minimal("fields: {mainDepartmentId: {const: x}}"), "m.yaml:5:36: should be a whole number from 0"},
-		{"a constant that is a map", minimal("fields: {qq: {const: {a: b}}}"), "m.yaml:5:22: should be a list"},
+		{
+			"an id of employee and time",
+			strings.NewReplacer("event_id: $event.id", "event_id: {concat: [$event.emp, $event.at]}", "{kind: sequence, from: $event.seq}", "{kind: time, from: $event.at}").Replace(minimal("fields: {qq: a}")),
+			"event_id is the employee and the time, which two changes can share; use {record: true}",
+		},
+		{"a constant that is a map", minimal("fields: {qq: {const: {a: b}}}"), "m.yaml:5:22: should be a value, or a list of them"},
 		{"wall clocks of texts", minimal("fields: {hireDate: {from: a, wall: true}}"), "m.yaml:5:36: wall is about numbers"},
 		{"a country of letters", minimal("fields: {mobile: {from: a, as: phone, country: CN}}"), "m.yaml:5:48: country is digits, such as 86"},
 		{"a clear that is none", minimal("fields: {qq: {from: a, clear: nothing}}"), `m.yaml:5:31: should be "", [] or refused`},

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"strings"
@@ -24,8 +25,14 @@ var errCheckTimeout = errors.New("no answer in time")
 func checkCommand() command {
 	return command{
 		name: "check", summary: "validate configuration and mapping, reach Kafka, Redis and the CRM; nothing is modified",
-		details:  outputHelp,
-		settings: config.Define, settingsHelp: config.Help, flags: outputFlag,
+		details: outputHelp +
+			"  --mapping-only\n        validate the mapping and run its examples, and nothing else: the settings of the service need\n" +
+			"        not be given, and no server is reached\n",
+		settings: config.Define, settingsHelp: config.Help,
+		flags: func(in *invocation, flags *flag.FlagSet) {
+			outputFlag(in, flags)
+			flags.BoolVar(&in.mappingOnly, "mapping-only", false, "")
+		},
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := in.withSignals(ctx)
 			defer stop()
@@ -42,6 +49,9 @@ type finding struct {
 }
 
 func (in *invocation) check(ctx context.Context) int {
+	if in.mappingOnly {
+		return in.checkMappingOnly()
+	}
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		if len(in.faults) == 0 {

@@ -5,8 +5,24 @@ import (
 	"strconv"
 	"strings"
 
+	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring"
 	"membersync/mapper"
 )
+
+// checkMappingOnly is for whoever writes a mapping, far from any server.
+func (in *invocation) checkMappingOnly() int {
+	cfg, ok := in.configuration(config.LoadMapping)
+	if !ok {
+		return exitUsage
+	}
+	mapping, err := wiring.LoadMapping(cfg, in.ReadFile)
+	if err != nil {
+		in.badMapping(cfg.Mapping, err)
+		return exitUsage
+	}
+	return in.checkMapping(cfg.Mapping, mapping.Now())
+}
 
 // badMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as those of the
 // configuration do.

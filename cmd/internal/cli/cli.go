@@ -125,9 +125,11 @@ type invocation struct {
 	settings []string       // flags for config
 	faults   []config.Fault // of the command line
 	output   string
-	message  message        // of map
-	dryRun   dryRun         // of run
-	object   *crmapi.Object // the form of updates in map; nil: the user object
+	message  message // of map
+	dryRun   dryRun  // of run
+
+	mappingOnly bool           // of check
+	object      *crmapi.Object // the form of updates in map; nil: the user object
 }
 
 // configuration loads the configuration. Not ok, all faults have been told.

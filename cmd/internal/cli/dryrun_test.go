@@ -44,16 +44,18 @@ func (r *rig) rehearse(t *testing.T, args ...string) string {
 	return r.out.String()
 }
 
-func (r *rig) topic() string {
+func (r *rig) topic() string { return r.variable("KAFKA_TOPIC") }
+
+func (r *rig) variable(name string) string {
 	for _, v := range r.app.Environ {
-		if name, ok := strings.CutPrefix(v, "MEMBERSYNC_KAFKA_TOPIC="); ok {
-			return name
+		if value, ok := strings.CutPrefix(v, "MEMBERSYNC_"+name+"="); ok {
+			return value
 		}
 	}
 	return ""
 }
 
-// groups lists the consumer groups that Kafka has, of the rig's own name and those that continue it.
+// groups lists the consumer groups in Kafka that are this rig's.
 func (r *rig) groups(t *testing.T) (groups []string) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...))
@@ -66,7 +68,7 @@ func (r *rig) groups(t *testing.T) (groups []string) {
 		t.Fatal(err)
 	}
 	for _, g := range answer.Groups {
-		if strings.HasPrefix(g.Group, r.value("KAFKA_GROUP")) { // a real Kafka has those of other tests too
+		if strings.HasPrefix(g.Group, r.variable("KAFKA_GROUP")) {
 			groups = append(groups, g.Group)
 		}
 	}

@@ -219,6 +219,26 @@ func TestCheckRunsExamples(t *testing.T) {
 	}
 }
 
+// The mapping alone can be checked where there is nothing else.
+func TestCheckMappingOnly(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		status int
+		out    string
+	}{
+		lookedUp: {exitDone, "mapping        ok       maps/hr.yaml, 1 example passes\n"},
+		strings.Replace(lookedUp, "position: Lead}", "position: Boss}", 1): {exitFailed, "mapping        failed   maps/hr.yaml, 1 of its 1 examples fail\n"},
+		strings.Replace(lookedUp, "version: 1", "version: 2", 1):           {exitUsage, "mapping        failed   maps/hr.yaml:1:10: "},
+	} {
+		r := newRig()
+		withMapping(r)
+		r.files["maps/hr.yaml"] = text
+		if status := r.run(t, "check", "--mapping-only", "--mapping=maps/hr.yaml"); status != want.status || !strings.HasPrefix(r.out.String(), want.out) {
+			t.Errorf("status %d: %s%s", status, r.out, r.errs)
+		}
+	}
+}
+
 // A lookup that is no hash is told before it can stop anything.
 func TestHashes(t *testing.T) {
 	t.Parallel()

@@ -78,7 +78,7 @@ func TestReplayResumes(t *testing.T) {
 	go func() {
 		done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--to=0:23", "--rate=10", "--yes", "--actor=sample@host"})
 	}()
-	group := o.value("KAFKA_GROUP")
+	group := o.variable("KAFKA_GROUP")
 	name := regexp.MustCompile(group + `\.replay\.([a-z0-9]+)`)
 	id := ""
 	for id == "" || len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) == 0 {

@@ -124,6 +124,9 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	case n.Kind == yaml.SequenceNode:
 	case n.Kind == yaml.ScalarNode && isSingle(v.Type().Elem()):
 		entries = []*yaml.Node{n}
+	case isSingle(v.Type().Elem()):
+		d.log.Add(at(n), "should be a value, or a list of them")
+		return
 	default:
 		d.log.Add(at(n), "should be a list")
 		return
