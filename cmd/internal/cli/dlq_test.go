@@ -136,7 +136,7 @@ func TestDLQShow(t *testing.T) {
 	store := o.store(t)
 	// A newer event has set one of the two fields.
 	versions := o.versionOf(t, event(90, "x"), 90)
-	err := store.Restore(t.Context(), dedupe.NewMember(o.value("CRM_BASE_URL"), "C1", "FSUID_TEST4"), []dedupe.DoneEvent{{
+	err := store.Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST4"), []dedupe.DoneEvent{{
 		ID: dedupe.NewEventID(o.topics.Source, "newer", 0, "90"), Outcome: "applied", Version: versions, Fields: []string{"qq"},
 	}})
 	if err != nil {

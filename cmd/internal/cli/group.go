@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/segmentio/kafka-go"
@@ -70,4 +71,14 @@ func (d *desk) partitions(ctx context.Context, topic string) ([]int, error) {
 		return ids, nil
 	}
 	return nil, &dlq.MissingTopicError{Topic: topic}
+}
+
+// dropGroup removes a group that nobody needs any more. Where that fails, Kafka forgets its offsets in time.
+func (d *desk) dropGroup(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dropTimeout, errStartTimeout)
+	defer cancel()
+	_, err := d.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})
+	if err != nil {
+		d.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "own consumer group not removed", slog.String("error", err.Error()))
+	}
 }

@@ -11,12 +11,14 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/wiring"
+	"membersync/dlq"
 	"membersync/dlq/partlog"
 )
 
 func offsetsShowCommand() command {
 	return onCallCommand(command{
-		name: "offsets show", summary: "show the group's offsets, lag in records and time, its members and who owns what",
+		name: "offsets show", summary: "show the group's offsets in the source and redrive topics, lag in records and time, its members and who owns what",
 		details: "In json the first line is the group with its members, then a line for each partition.\n\n" + outputHelp,
 		flags:   outputFlag,
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showOffsets(ctx, d) })
@@ -56,6 +58,11 @@ func (in *invocation) showOffsets(ctx context.Context, d *desk) int {
 	if err != nil {
 		return in.failed(ctx, err)
 	}
+	redrives, err := d.offsets(ctx, wiring.Topics(d.cfg).Redrive, group, time.Now())
+	if _, missing := errors.AsType[*dlq.MissingTopicError](err); err != nil && !missing {
+		return in.failed(ctx, err)
+	}
+	lines = append(lines, redrives...)
 	if in.output == outputTable {
 		in.print(offsetsText(group, lines))
 		return exitDone

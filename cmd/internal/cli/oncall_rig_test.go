@@ -26,23 +26,13 @@ type office struct {
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{rig: newService(t), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
-	source := o.value("KAFKA_TOPIC")
+	source := o.variable("KAFKA_TOPIC")
 	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
 	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}
 	if err := dlq.EnsureTopics(t.Context(), o.broker.Client(t), spec); err != nil {
 		t.Fatal(err)
 	}
 	return o
-}
-
-// value returns what a variable was set to.
-func (r *rig) value(name string) string {
-	for _, v := range r.app.Environ {
-		if value, ok := strings.CutPrefix(v, "MEMBERSYNC_"+name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }
 
 // event is a canonical event that states two fields; its values must not be seen.

@@ -18,7 +18,7 @@ func (o *office) states(t *testing.T, employee string) map[string]any {
 
 func (o *office) drained(t *testing.T) {
 	t.Helper()
-	for o.broker.Lag(t, o.value("KAFKA_GROUP"), o.topics.Source)+o.broker.Lag(t, o.value("KAFKA_GROUP"), o.topics.Redrive) > 0 {
+	for o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Source)+o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Redrive) > 0 {
 		if t.Context().Err() != nil {
 			t.Fatal("not drained")
 		}

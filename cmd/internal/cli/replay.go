@@ -164,12 +164,20 @@ func (j *replayJob) total() (n int64) {
 	return n
 }
 
-var errNoReplay = errors.New("the audit topic has no replay of this id")
+var (
+	errNoReplay   = errors.New("the audit topic has no replay of this id")
+	errReplayOver = errors.New("this replay has come to its end")
+)
 
 // recall finds in the audit topic what a replay was asked for.
 func (j *replayJob) recall(ctx context.Context) error {
+	over := false
 	err := j.desk.reader.Audit(ctx, func(a dlq.AuditRecord) {
-		if a.Action != dlq.ActionReplay || a.Subject != j.group() || a.Result != dlq.ResultRequested || j.known {
+		if a.Action != dlq.ActionReplay || a.Subject != j.group() {
+			return
+		}
+		over = over || a.Result == dlq.ResultDone
+		if a.Result != dlq.ResultRequested || j.known {
 			return
 		}
 		j.known, j.employee, j.reapply = true, a.Detail.Employee, a.Detail.Reapply
@@ -177,10 +185,15 @@ func (j *replayJob) recall(ctx context.Context) error {
 			j.ranges = append(j.ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
 		}
 	})
-	if err == nil && !j.known {
+	switch {
+	case err != nil:
+		return err
+	case over:
+		return errReplayOver
+	case !j.known:
 		return errNoReplay
 	}
-	return err
+	return nil
 }
 
 func (j *replayJob) record(result string) dlq.AuditRecord {
@@ -215,6 +228,7 @@ func (j *replayJob) do(ctx context.Context) int {
 		j.in.complain("to go on: membersync replay --resume " + j.id)
 		return max(status, j.in.failed(ctx, err))
 	}
+	j.desk.dropGroup(ctx, j.group()) // nothing will go on from its offsets
 	return status
 }
 

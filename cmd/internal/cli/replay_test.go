@@ -78,7 +78,7 @@ func TestReplayResumes(t *testing.T) {
 	go func() {
 		done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--to=0:23", "--rate=10", "--yes", "--actor=sample@host"})
 	}()
-	group := o.value("KAFKA_GROUP")
+	group := o.variable("KAFKA_GROUP")
 	name := regexp.MustCompile(group + `\.replay\.([a-z0-9]+)`)
 	id := ""
 	for id == "" || len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) == 0 {
@@ -106,6 +106,12 @@ func TestReplayResumes(t *testing.T) {
 	}
 	if got[0]["result"] != "done" || got[0]["records"] != 23.0 || got[0]["done"] != 23.0 || int64(n) != 23-at {
 		t.Errorf("from %d: %v", at, got)
+	}
+	if len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) > 0 {
+		t.Error("the group of a replay that is over stays")
+	}
+	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "has come to its end") {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "no replay of this id") {
 		t.Errorf("status %d: %s", status, stderr)

@@ -50,7 +50,7 @@ func TestPauseAndResume(t *testing.T) {
 	if status != exitDone || stdout != "resumed\n" || !strings.Contains(stderr, "by other@host") || paused() {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	group := o.value("KAFKA_GROUP")
+	group := o.variable("KAFKA_GROUP")
 	audit := []string{
 		"pause " + group + " done sample@host the vendor asks", "pause " + group + " done other@host ",
 		"resume " + group + " done sample@host over",
@@ -79,7 +79,7 @@ func (o *office) remember(t *testing.T, offset int64) {
 	t.Helper()
 	value := event(offset, "needle-position")
 	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
-	err := o.store(t).Restore(t.Context(), dedupe.NewMember(o.value("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
+	err := o.store(t).Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
 		ID: dedupe.NewEventID(o.topics.Source, "ev-1", 0, "2"), Outcome: "applied", Redrive: 1,
 		Version: "00000000000000000000000002", Fields: []string{"position", "qq"},
 	}})
@@ -156,7 +156,7 @@ func TestOffsets(t *testing.T) {
 			o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: p, Value: []byte(event(int64(10*p+i), "x")), Time: at})
 		}
 	}
-	group := o.value("KAFKA_GROUP")
+	group := o.variable("KAFKA_GROUP")
 	clean := strings.NewReplacer(group, "GROUP")
 	golden(t, "testdata/offsets-show-table.txt", noLag(clean.Replace(o.must(t, "offsets", "show"))))
 	stop := o.running(t)
@@ -167,7 +167,7 @@ func TestOffsets(t *testing.T) {
 	}
 	live := objects(t, o.must(t, "offsets", "show", "-o", "json"))
 	members, _ := live[0]["members"].([]any)
-	if len(live) != 4 || live[0]["state"] != "Stable" || len(members) != 1 || live[1]["member"] == "" || live[1]["lag_records"] != 0.0 {
+	if len(live) != 7 || live[0]["state"] != "Stable" || len(members) != 1 || live[1]["member"] == "" || live[1]["lag_records"] != 0.0 {
 		t.Errorf("live: %v", live)
 	}
 	status, _, stderr := o.do(t, "offsets", "reset", "--to=earliest", "--yes")
@@ -210,7 +210,7 @@ func TestResetOfANewGroup(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	orders, err := o.store(t).Orders(t.Context(), o.value("KAFKA_GROUP"))
+	orders, err := o.store(t).Orders(t.Context(), o.variable("KAFKA_GROUP"))
 	if err != nil || !orders.Born {
 		t.Errorf("%+v, %v", orders, err)
 	}
