@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"membersync/cmd/internal/cli"
@@ -25,6 +26,8 @@ func main() {
 		Terminal: isTerminal(os.Stdin) && isTerminal(os.Stderr),
 		Notify:   func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },
 		Exit:     os.Exit,
+
+		SetMemoryLimit: debug.SetMemoryLimit,
 	}))
 }
 

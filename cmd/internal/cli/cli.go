@@ -35,6 +35,9 @@ type Env struct {
 	Version        string // set when it was built; empty: what the build recorded
 	Terminal       bool   // stdin and stderr are one: somebody can be asked, and watches
 
+	// SetMemoryLimit bounds the process's memory, as debug.SetMemoryLimit does. Nil: it is not ours to bound.
+	SetMemoryLimit func(limit int64) int64
+
 	// Observer watches the events of run. Nil: nobody does.
 	Observer consumer.Observer
 

@@ -48,6 +48,7 @@ func (in *invocation) runService(ctx context.Context) int {
 		return exitUsage
 	}
 	defer parts.Close()
+	in.boundMemory(cfg.Kafka)
 	run := &running{
 		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
 		version: buildOf(in.Version), observer: in.Observer,
