@@ -174,6 +174,9 @@ func (u Update) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 // appendString appends s as a JSON string. Invalid UTF-8 never gets here: the mapper refuses it.
 func appendString(b []byte, s string) []byte {
+	if isPlain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -181,4 +184,14 @@ func appendString(b []byte, s string) []byte {
 		panic("crmapi: a string that JSON cannot carry: " + err.Error()) // cannot happen
 	}
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// isPlain reports whether JSON carries the text as it is: printable ASCII without quotes and backslashes.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

@@ -28,6 +28,7 @@ func main() {
 		Exit:     os.Exit,
 
 		SetMemoryLimit: debug.SetMemoryLimit,
+		SetGCPercent:   debug.SetGCPercent,
 	}))
 }
 

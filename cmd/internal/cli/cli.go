@@ -35,8 +35,9 @@ type Env struct {
 	Version        string // set when it was built; empty: what the build recorded
 	Terminal       bool   // stdin and stderr are one: somebody can be asked, and watches
 
-	// SetMemoryLimit bounds the process's memory, as debug.SetMemoryLimit does. Nil: it is not ours to bound.
+	// SetMemoryLimit and SetGCPercent are those of runtime/debug. Nil, both: the process's memory is not ours to bound.
 	SetMemoryLimit func(limit int64) int64
+	SetGCPercent   func(percent int) int
 
 	// Observer watches the events of run. Nil: nobody does.
 	Observer consumer.Observer

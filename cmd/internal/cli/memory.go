@@ -19,10 +19,14 @@ func memoryLimit(k config.Kafka) int64 {
 	return memoryBase + k.BufferBytes + int64(k.BufferRecords)*memoryPerRecord
 }
 
-// boundMemory sets the limit, unless the environment has one.
+// gcPercent lets the heap grow to the limit before the collector works hard: below it, memory is there to be used.
+const gcPercent = 400
+
+// boundMemory sets the limit and the collector's pace below it, unless the environment has a word in it.
 func (in *invocation) boundMemory(k config.Kafka) {
-	given := slices.ContainsFunc(in.Environ, func(v string) bool { return strings.HasPrefix(v, "GOMEMLIMIT=") })
-	if in.SetMemoryLimit != nil && !given {
+	given := func(v string) bool { return strings.HasPrefix(v, "GOMEMLIMIT=") || strings.HasPrefix(v, "GOGC=") }
+	if in.SetMemoryLimit != nil && !slices.ContainsFunc(in.Environ, given) {
 		in.SetMemoryLimit(memoryLimit(k))
+		in.SetGCPercent(gcPercent)
 	}
 }

@@ -13,17 +13,23 @@ func TestMemoryIsBounded(t *testing.T) {
 		environ []string
 		want    int64 // 0: nothing is set
 	}{
-		"default":        {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 56<<20 + 20000<<10},
-		"a large buffer": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 1<<30 + 24<<20 + 1000<<10},
-		"given":          {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0},
+		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 56<<20 + 20000<<10},
+		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 1<<30 + 24<<20 + 1000<<10},
+		"given":             {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0},
+		"the pace is given": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"GOGC=off"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got int64
-			in := &invocation{app: &app{Env: Env{Environ: tc.environ, SetMemoryLimit: func(n int64) int64 { got = n; return 0 }}}}
+			percent := 0
+			in := &invocation{app: &app{Env: Env{
+				Environ:        tc.environ,
+				SetMemoryLimit: func(n int64) int64 { got = n; return 0 },
+				SetGCPercent:   func(n int) int { percent = n; return 0 },
+			}}}
 			in.boundMemory(tc.buffer)
-			if got != tc.want {
-				t.Errorf("limit %d, want %d", got, tc.want)
+			if got != tc.want || (percent == gcPercent) != (got > 0) {
+				t.Errorf("limit %d, collector's pace %d, want limit %d", got, percent, tc.want)
 			}
 		})
 	}

@@ -1,0 +1,27 @@
+package crmapi
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// A text goes out as encoding/json writes it, whichever way it takes.
+func TestTextsAreWrittenAsJSON(t *testing.T) {
+	t.Parallel()
+	texts := []string{"", "plain text", `a"b`, `a\b`, "a\tb", "\x00", "\x7f", "~", "é", "\u2028", "部门", "<&>"}
+	for c := range rune(256) {
+		texts = append(texts, "x"+string(c)+"y")
+	}
+	for _, s := range texts {
+		var want strings.Builder
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(appendString([]byte("["), s)); got != "["+strings.TrimSuffix(want.String(), "\n") {
+			t.Errorf("%q is written as %s", s, got)
+		}
+	}
+}
