@@ -22,6 +22,8 @@ type Service struct {
 	log     *source.Log
 	offsets *source.Offsets
 	status  *status
+
+	rejoined int // how often in a row partitions were nobody's; of the generations' own goroutine
 }
 
 // fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait for data.
@@ -95,6 +97,7 @@ func (s *Service) generations(ctx context.Context, group *kafka.ConsumerGroup) {
 			s.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
 				slog.Any("partitions", partitionIDs(gen.Assignments[s.cfg.Topic])))
 			gen.Start(func(ctx context.Context) { s.serve(ctx, gen) })
+			gen.Start(func(ctx context.Context) { s.watchAssignment(ctx, gen) })
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -164,6 +165,9 @@ func (t *theatre) judge(ctx context.Context, b *bench, left, back time.Time) (a 
 		return a, err
 	}
 	a.letters, a.verdict = len(e.Letters), chaos.Judge(e)
+	if len(calls) == 0 {
+		return a, fmt.Errorf("%s: the CRM saw no call", t.mode)
+	}
 	a.count(calls, left, back, t.waitingAt(calls, left, back), t.sick)
 	a.delayBefore, a.delayDuring = delays(e.Records, written, calls, left, back, t.sick)
 	return a, nil

@@ -74,6 +74,45 @@ func (o *Offsets) Committed(ctx context.Context, group, topic string, partitions
 	return out, nil
 }
 
+// Unassigned counts the partitions of the topics that no member of the group has. While the group is not
+// stable it is not known, and none are counted.
+func (o *Offsets) Unassigned(ctx context.Context, group string, topics []string) (int, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errOffsetsTimeout)
+	defer cancel()
+	res, err := o.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
+	if err != nil {
+		return 0, fmt.Errorf("source: members of group %s: %w", group, err)
+	}
+	if len(res.Groups) != 1 || res.Groups[0].Error != nil || res.Groups[0].GroupState != "Stable" {
+		return 0, nil
+	}
+	type place struct {
+		topic     string
+		partition int
+	}
+	taken := make(map[place]bool)
+	for _, m := range res.Groups[0].Members {
+		for _, t := range m.MemberAssignments.Topics {
+			for _, p := range t.Partitions {
+				taken[place{t.Topic, p}] = true
+			}
+		}
+	}
+	missing := 0
+	for _, topic := range topics {
+		all, err := o.Partitions(ctx, topic)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range all {
+			if !taken[place{topic, p}] {
+				missing++
+			}
+		}
+	}
+	return missing, nil
+}
+
 // Commit stores the positions in the name of the member. The broker refuses it
 // with kafka.IllegalGeneration or kafka.UnknownMemberId once the member has lost its
 // place ([Fenced] tells).
