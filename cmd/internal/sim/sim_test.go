@@ -26,7 +26,7 @@ func TestSimulation(t *testing.T) { //nolint:tparallel // the group of seeds wai
 	}
 	from, n := intFlag("from"), intFlag("seeds")
 	if n == 0 {
-		t.Skip("no seeds are asked for: see the package comment, and what seeds still find in consumer/DESIGN.md")
+		t.Skip("no seeds are asked for: see the package comment")
 	}
 	t.Run("seed", func(t *testing.T) {
 		for seed := from; seed < from+n; seed++ {
