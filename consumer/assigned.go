@@ -15,8 +15,12 @@ import (
 // watchAssignment ends a generation in which a partition is nobody's, so that the group joins again. It looks every
 // Session.Watch, and less often where joining again has not helped.
 func (s *Service) watchAssignment(ctx context.Context, gen *kafka.Generation) {
-	for before := 0; ; {
-		timer := time.NewTimer(s.cfg.Session.Watch << min(s.rejoined, maxRejoined))
+	for before, looks := 0, 0; ; looks++ {
+		wait := s.cfg.Session.Watch << min(s.rejoined, maxRejoined)
+		if looks < 2 { // mostly it is so from the start
+			wait /= 10
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
