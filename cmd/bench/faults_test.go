@@ -39,7 +39,7 @@ func TestLimitShort(t *testing.T) {
 func TestOutageShort(t *testing.T) {
 	t.Parallel()
 	// Away for so long that calls which hang run into their time-out well before its return, on a busy machine too.
-	rows := onServers(t, "outage", "--for", "20s", "--before", "4s", "--rate", "40", "--employees", "60", "--partitions", "2",
+	rows := onServers(t, "outage", "--for", "20s", "--before", "10s", "--rate", "40", "--employees", "60", "--partitions", "2",
 		"--max-return", "1e9")
 	if len(rows) != len(modes())+2 {
 		t.Fatalf("rows %v", rows)
