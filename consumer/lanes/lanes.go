@@ -77,10 +77,7 @@ func (ls *Lanes[K, T, S]) Take(now time.Time, choose func(*Lane[K, T, S]) []T) (
 	if len(ls.ready) == 0 {
 		return nil, nil
 	}
-	l := ls.ready[0]
-	ls.ready[0] = nil
-	ls.ready = ls.ready[1:]
-	return l, l.run(choose)
+	return ls.takeAt(0, choose)
 }
 
 // TakeIf is [Lanes.Take] of the lane that has been ready the longest of those that pick chooses. It looks at all.
@@ -90,8 +87,15 @@ func (ls *Lanes[K, T, S]) TakeIf(now time.Time, pick func(*Lane[K, T, S]) bool, 
 	if i < 0 {
 		return nil, nil
 	}
+	return ls.takeAt(i, choose)
+}
+
+// takeAt moves up what stands before the lane, mostly nothing, not the many that may stand behind it.
+func (ls *Lanes[K, T, S]) takeAt(i int, choose func(*Lane[K, T, S]) []T) (*Lane[K, T, S], []T) {
 	l := ls.ready[i]
-	ls.ready = slices.Delete(ls.ready, i, i+1)
+	copy(ls.ready[1:i+1], ls.ready[:i])
+	ls.ready[0] = nil
+	ls.ready = ls.ready[1:]
 	return l, l.run(choose)
 }
 

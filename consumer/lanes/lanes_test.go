@@ -55,6 +55,33 @@ func TestLanesAreServedInTurnAndOneBatchAtATime(t *testing.T) {
 	}
 }
 
+func TestTakingOneFromAmongThemKeepsTheOrderOfTheOthers(t *testing.T) {
+	t.Parallel()
+	ls := lanes.New[string, int, string]()
+	for i, key := range []string{"a", "b", "c", "d"} {
+		ls.Add(key, i)
+	}
+	takeIf := func(keys ...string) string {
+		l, batch := ls.TakeIf(now(0), func(l *lane) bool { return slices.Contains(keys, l.Key) }, first(1))
+		if l == nil || len(batch) != 1 {
+			return ""
+		}
+		return l.Key
+	}
+	if got := takeIf("z"); got != "" {
+		t.Errorf("took %s, which was not asked for", got)
+	}
+	if got := takeIf("d", "c"); got != "c" {
+		t.Errorf("took %q, want c, the first that was asked for", got)
+	}
+	take(t, ls, 0, 1, "a", 0)
+	take(t, ls, 0, 1, "b", 1)
+	take(t, ls, 0, 1, "d", 3)
+	if ls.Ready(now(0)) {
+		t.Error("a lane is ready, though all are taken")
+	}
+}
+
 func TestParkedLaneWaitsAndKeepsItsStateAndOrder(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
