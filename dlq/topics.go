@@ -19,6 +19,10 @@ const (
 	topicHeadroom = 64 << 10
 
 	createTimeout = 30 * time.Second
+
+	// How long a created topic is waited for, and how often it is asked.
+	leaderTimeout = 10 * time.Second
+	leaderEvery   = 50 * time.Millisecond
 )
 
 var errCreateTimeout = errors.New("dlq: creating the topics took too long")
@@ -62,6 +66,7 @@ func EnsureTopics(ctx context.Context, client *kafka.Client, spec TopicSpec) err
 		if err := create(ctx, client, spec, source, missing); err != nil {
 			return err
 		}
+		awaitLeaders(ctx, client, missing, len(source.Partitions))
 	}
 	if slices.Contains(missing, spec.DLQ) {
 		return nil // it is as it should be, and another broker may not know it yet
@@ -118,6 +123,49 @@ func create(ctx context.Context, client *kafka.Client, spec TopicSpec, source ka
 		}
 	}
 	return nil
+}
+
+// awaitLeaders waits until the partitions of topics that were just created can be read and written: for a moment their leaders do
+// not know that they are, and whoever is refused then comes back only after a backoff. One that takes long is left to that.
+func awaitLeaders(ctx context.Context, client *kafka.Client, names []string, partitions int) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
+	defer cancel()
+	req := &kafka.ListOffsetsRequest{Topics: make(map[string][]kafka.OffsetRequest)}
+	for _, name := range names {
+		for p := range partitions {
+			req.Topics[name] = append(req.Topics[name], kafka.FirstOffsetOf(p))
+		}
+	}
+	tick := time.NewTicker(leaderEvery)
+	defer tick.Stop()
+	for !led(ctx, client, req) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// led reports whether every partition has a leader that knows it; only errors that pass by themselves say no.
+func led(ctx context.Context, client *kafka.Client, req *kafka.ListOffsetsRequest) bool {
+	res, err := client.ListOffsets(ctx, req)
+	if err != nil {
+		return !passes(err)
+	}
+	for _, partitions := range res.Topics {
+		for _, p := range partitions {
+			if passes(p.Error) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func passes(err error) bool {
+	var code kafka.Error
+	return errors.As(err, &code) && code.Temporary()
 }
 
 func settings(spec TopicSpec, name string, limit int64) []kafka.ConfigEntry {

@@ -1,6 +1,7 @@
 package dlq_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -189,6 +190,42 @@ func TestEnsureTopicsFails(t *testing.T) {
 			t.Errorf("%s %s: error %v", c.key.Name(), c.answer.Message, err)
 		}
 	}
+}
+
+// A leader that has not heard yet that it is one would fail the first reads and dead letters of a new service.
+func TestEnsureTopicsWaitsForTheLeaders(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.StartFake(t)
+	s := spec(b.Topic(t, 3, nil))
+	client := b.Client(t)
+	b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Count: 3})
+	if err := dlq.EnsureTopics(t.Context(), client, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := offsetsOf(t, client, s.DLQ); err != nil {
+		t.Errorf("after the topics were made: %v", err)
+	}
+	refused := b.Topic(t, 3, nil)
+	b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	if err := offsetsOf(t, b.Client(t), refused); !errors.Is(err, kafka.TopicAuthorizationFailed) {
+		t.Fatalf("the fault shows as %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := dlq.EnsureTopics(ctx, b.Client(t), spec(refused)); err != nil || ctx.Err() != nil {
+		t.Errorf("credentials that may not look are waited for: %v, %v", err, ctx.Err())
+	}
+}
+
+func offsetsOf(t *testing.T, client *kafka.Client, topic string) error {
+	t.Helper()
+	res, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{
+		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(0)}},
+	})
+	if err != nil {
+		return err
+	}
+	return res.Topics[topic][0].Error
 }
 
 // Where everything is there, credentials that may not read settings are enough.

@@ -23,11 +23,12 @@ type keeper struct {
 	mini *miniredis.Miniredis
 	rate float64 // of faults, for each script
 
-	mu    sync.Mutex
-	last  time.Time
-	away  bool
-	conns map[net.Conn]struct{}
-	count map[int]int // scripts, by instance
+	mu      sync.Mutex
+	last    time.Time
+	away    bool
+	emptied []time.Time
+	conns   map[net.Conn]struct{}
+	count   map[int]int // scripts, by instance
 }
 
 func newKeeper(w *world) *keeper {
@@ -47,6 +48,24 @@ func (k *keeper) setAway(away bool) {
 			_ = c.Close()
 		}
 	}
+}
+
+// lose takes Redis away and brings it back as a new one: without keys, and without scripts.
+func (k *keeper) lose() {
+	k.setAway(true)
+	k.mini.FlushAll()
+	conn, err := k.mini.Dial()
+	k.w.must(err)
+	_, err = conn.Write([]byte("*2\r\n$6\r\nSCRIPT\r\n$5\r\nFLUSH\r\n"))
+	k.w.must(err)
+	_, err = bufio.NewReader(conn).ReadString('\n')
+	k.w.must(err)
+	_ = conn.Close()
+	k.mu.Lock()
+	k.emptied = append(k.emptied, time.Now())
+	k.mu.Unlock()
+	k.w.tally.fired("redis emptied")
+	k.setAway(false)
 }
 
 func (k *keeper) isAway() bool {

@@ -55,7 +55,7 @@ func operators() []string { return []string{"401", "403", "302", "404", "15003",
 // faultKinds are all kinds of faults, as the tally counts them.
 func faultKinds() []string {
 	kinds := []string{
-		"redis away", "redis cut", "redis reply lost", "redis slow", "crm slow", "crm effect without a client",
+		"redis away", "redis emptied", "redis cut", "redis reply lost", "redis slow", "crm slow", "crm effect without a client",
 		"crm late effect", "crm quota", "kafka cut", "rebalance", "duplicate", "reordered", "bad order", "tie", "stray", "reused id",
 	}
 	for prefix, names := range map[string][]string{

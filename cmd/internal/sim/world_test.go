@@ -141,6 +141,9 @@ func (w *world) plan() {
 		w.at(at, func() { w.keeper.setAway(true) })
 		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
 	}
+	if loss := w.dice.roll("loss"); loss.IntN(8) == 0 {
+		w.at(between(loss, 10*time.Second, w.horizon), w.keeper.lose)
+	}
 	w.setTraps()
 	for batch := range slices.Values(batches(w.script.records)) {
 		w.at(batch[0].at, func() { w.produce(batch) })
@@ -265,9 +268,11 @@ func (w *world) history() oracle.History {
 		World: oracle.World{
 			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
+			Lease: lease,
 		},
 		Source: w.readAll(source), Letters: w.readAll(source + ".dlq"), State: make(map[string]map[string]string),
 		Commits: w.commits, Committed: w.committed(), Ends: w.ends(source),
+		Emptied: w.keeper.emptied,
 	}
 	for _, c := range w.front.calls {
 		h.Calls = append(h.Calls, *c)

@@ -1,6 +1,9 @@
 package oracle
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // nothingGoesBack follows each field through the effects of calls. A value is traced to the events that state it;
 // where several do, the oldest that is not older than what was there before is given the benefit of the doubt.
@@ -12,7 +15,7 @@ func (j *judge) nothingGoesBack() {
 			if len(candidates) == 0 {
 				continue // of a dead letter: it takes no part in the order
 			}
-			floor, by := floorOf(before)
+			floor, by := floorOf(j.binding(before, ef))
 			order := ""
 			for _, o := range candidates {
 				if o >= floor {
@@ -27,6 +30,11 @@ func (j *judge) nothingGoesBack() {
 			before = append(before, standing{ef, order})
 		}
 	}
+}
+
+// binding are the standings that a call must not fall behind.
+func (j *judge) binding(before []standing, now effect) []standing {
+	return slices.DeleteFunc(slices.Clone(before), func(b standing) bool { return j.parted(b.call, now.call) })
 }
 
 func (j *judge) wentBack(s slot, now effect, by standing) {

@@ -62,6 +62,8 @@ type World struct {
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration
+	// Lease is how long before its arrival a call may have been granted.
+	Lease time.Duration
 }
 
 // A History is all that is known of a run.
@@ -75,4 +77,7 @@ type History struct {
 	Committed  map[int]int64
 	Ends       map[int]int64
 	Deliveries []Delivery
+	// Emptied are the times at which Redis lost all that it held. What was known of the calls before them, and nothing else, does not
+	// bind those after them: see [losses].
+	Emptied []time.Time
 }

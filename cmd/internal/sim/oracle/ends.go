@@ -20,6 +20,9 @@ func (j *judge) finalState() {
 			}
 		case !has || got != alive[len(alive)-1].states[s.field]:
 			newest := alive[len(alive)-1]
+			if j.setBack(s, newest.states[s.field]) {
+				continue
+			}
 			j.fault("%s ends with %s = %s, but %s, the newest that lives, states %s", s.member, s.field, got, newest, newest.states[s.field])
 		}
 	}

@@ -35,7 +35,7 @@ func good() oracle.History {
 	return oracle.History{
 		World: oracle.World{
 			Members: []string{member}, Departments: 5, MaxRecordBytes: 1000, Refused: "refuse-", Rejected: "reject-", Sick: "-",
-			Limit: 2, Window: 2 * time.Second, Quiet: 20 * time.Second,
+			Limit: 2, Window: 2 * time.Second, Quiet: 20 * time.Second, Lease: time.Second,
 		},
 		Source:    []oracle.Record{record(0, 1, "qq", "a"), record(1, 2, "qq", "b")},
 		Calls:     []oracle.Call{call(1, 10, "a"), call(2, 20, "b")},
@@ -64,6 +64,16 @@ func older(h *oracle.History) {
 	h.Calls[2].Instance = 2
 }
 
+// setBack lets the older value come last, and stay.
+func setBack(h *oracle.History) {
+	older(h)
+	h.Calls = h.Calls[:3]
+	h.State[member]["qq"] = `"a"`
+}
+
+// lost empties Redis.
+func lost(h *oracle.History, seconds float64) { h.Emptied = append(h.Emptied, at(seconds)) }
+
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -74,6 +84,15 @@ func TestFaults(t *testing.T) {
 		"not sent":                      {func(h *oracle.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest that lives"},
 		"went back":                     {older, "went back"},
 		"went back after a lost answer": {func(h *oracle.History) { older(h); h.Calls[1].Lost = true; h.World.Quiet = 0 }, "gone unanswered"},
+		"went back over a loss":         {func(h *oracle.History) { older(h); lost(h, 25) }, ""},
+		"went back before a loss":       {func(h *oracle.History) { older(h); lost(h, 31) }, "went back"},
+		"went back after a loss":        {func(h *oracle.History) { older(h); lost(h, 15) }, "went back"},
+		"ends set back over a loss":     {func(h *oracle.History) { setBack(h); lost(h, 25) }, ""},
+		"ends set back after a loss":    {func(h *oracle.History) { setBack(h); lost(h, 15) }, "the newest that lives"},
+		"never sent, with a loss":       {func(h *oracle.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"`; lost(h, 15) }, "the newest that lives"},
+		"overlap over a loss":           {func(h *oracle.History) { h.Calls[0].Left = at(20.5); lost(h, 15) }, ""},
+		"overlap after a loss":          {func(h *oracle.History) { h.Calls[0].Left = at(20.5); lost(h, 8) }, "overlap"},
+		"too many calls after a loss":   {func(h *oracle.History) { h.World.Limit, h.World.Window = 1, 11*time.Second; lost(h, 8) }, "2 calls within 10s"},
 		"overlap":                       {func(h *oracle.History) { h.Calls[0].Left = at(20.5) }, "overlap"},
 		"another update too soon":       {func(h *oracle.History) { h.Calls[0].Lost = true }, "another update"},
 		"another update in time":        {func(h *oracle.History) { h.Calls[0].Lost = true; h.World.Quiet = 10 * time.Second }, ""},

@@ -1,0 +1,35 @@
+package oracle
+
+import (
+	"slices"
+	"time"
+)
+
+// Losing Redis suspends, until its state is there again, that no field goes back and that a member has one call at a time. Nobody
+// rebuilds it here, so this is exempt: a breach between two calls one of which was granted before Redis was emptied, and
+// the other after it. All else holds: between any two calls on the same side, and for what is lost, committed, dead-lettered
+// or ended.
+
+// parted reports whether Redis was emptied between the grants of two calls.
+func (j *judge) parted(a, b *Call) bool {
+	from, to := a.Arrived, b.Arrived
+	if to.Before(from) {
+		from, to = to, from
+	}
+	return j.emptiedWithin(from.Add(-j.World.Lease), to)
+}
+
+func (j *judge) emptiedWithin(from, to time.Time) bool {
+	return slices.ContainsFunc(j.Emptied, func(at time.Time) bool { return !at.Before(from) && !at.After(to) })
+}
+
+// setBack reports whether the last effect on a field may have taken the place of its newest value because Redis was
+// emptied between the two.
+func (j *judge) setBack(s slot, newest string) bool {
+	effects := j.effects[s]
+	if len(effects) == 0 {
+		return false
+	}
+	last := effects[len(effects)-1]
+	return slices.ContainsFunc(effects, func(ef effect) bool { return ef.value == newest && j.parted(ef.call, last.call) })
+}
