@@ -143,29 +143,32 @@ func awaitLeaders(ctx context.Context, client *kafka.Client, names []string, par
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			forget(client)
 		}
 	}
 }
 
-// led reports whether every partition has a leader that knows it; only errors that pass by themselves say no.
+// forget has the client look at the cluster afresh: kafka-go keeps what it last heard, that a topic is unknown too, for up to 6 s.
+func forget(client *kafka.Client) {
+	if t, ok := client.Transport.(*kafka.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// led reports whether every partition has a leader that knows it. Errors that do not pass by themselves are not waited for.
 func led(ctx context.Context, client *kafka.Client, req *kafka.ListOffsetsRequest) bool {
 	res, err := client.ListOffsets(ctx, req)
 	if err != nil {
-		return !passes(err)
+		return !IsUnavailable(err)
 	}
 	for _, partitions := range res.Topics {
 		for _, p := range partitions {
-			if passes(p.Error) {
+			if IsUnavailable(p.Error) {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-func passes(err error) bool {
-	var code kafka.Error
-	return errors.As(err, &code) && code.Temporary()
 }
 
 func settings(spec TopicSpec, name string, limit int64) []kafka.ConfigEntry {
