@@ -128,7 +128,7 @@ func create(ctx context.Context, client *kafka.Client, spec TopicSpec, source ka
 // awaitLeaders waits until the partitions of topics that were just created can be read and written: for a moment their leaders do
 // not know that they are, and whoever is refused then comes back only after a backoff. One that takes long is left to that.
 func awaitLeaders(ctx context.Context, client *kafka.Client, names []string, partitions int) {
-	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, leaderTimeout, errCreateTimeout)
 	defer cancel()
 	req := &kafka.ListOffsetsRequest{Topics: make(map[string][]kafka.OffsetRequest)}
 	for _, name := range names {
