@@ -105,7 +105,6 @@ func (c chaosTrial) report(a *arena, e chaos.Evidence, v chaos.Verdict) *report 
 		fmt.Sprintf("%d instances, %d records a second for %d employees, API latency %v, faults of seed %d for %v; member sessions of %v.",
 			c.instances, c.rate, c.employees, c.latency, c.seed, c.length, c.session),
 		"judged by the source topic, the fake CRM's log, the dead-letter topic and the committed offsets alone.",
-		"excused_back: the instance was killed between the call of the newer value and its completion, and the newer value came again.",
 		"excused_overlap: the client of the first call was gone (killed, cut off, or as the CRM noticed), and the second is the very same update.",
 	}}
 	faults := table{name: "chaos, faults", columns: []string{"kind", "times"}}
@@ -118,9 +117,9 @@ func (c chaosTrial) report(a *arena, e chaos.Evidence, v chaos.Verdict) *report 
 	hits := killsInCalls(e)
 	work.add(v.Records, v.Duplicates, v.Poison, v.Calls, v.Applied, cutOff(e.Calls), hits, longestPause(e.Calls).Seconds(), a.settled.Seconds(), v.LetterCopies)
 	verdict := table{name: "chaos, verdict", columns: []string{
-		"lost", "back", "excused_back", "overlap", "excused_overlap", "unexplained", "repeated", "surprises",
+		"lost", "back", "overlap", "excused_overlap", "unexplained", "repeated", "surprises",
 	}}
-	verdict.add(len(v.Lost), len(v.Back), len(v.ExcusedBack), len(v.Overlap), len(v.ExcusedOverlap), len(v.Unexplained), v.Repeated, len(a.surprises))
+	verdict.add(len(v.Lost), len(v.Back), len(v.Overlap), len(v.ExcusedOverlap), len(v.Unexplained), v.Repeated, len(a.surprises))
 	r.tables = append(r.tables, faults, work, verdict)
 	share := float64(c.length) / float64(tenMinutes)
 	r.atLeast("kills", float64(a.struck[chaos.Kill]), float64(c.min)*share)
@@ -130,7 +129,7 @@ func (c chaosTrial) report(a *arena, e chaos.Evidence, v chaos.Verdict) *report 
 		r.atLeast(string(kind), float64(a.struck[kind]), 1)
 	}
 	r.atMost("lost", float64(len(v.Lost)), 0)
-	r.atMost("gone back, not excused", float64(len(v.Back)), 0)
+	r.atMost("gone back", float64(len(v.Back)), 0)
 	r.atMost("overlapping calls, not excused", float64(len(v.Overlap)), 0)
 	r.atMost("values and dead letters without a reason", float64(len(v.Unexplained)), 0)
 	r.atMost("instances that ended otherwise than asked", float64(len(a.surprises)), 0)

@@ -58,7 +58,6 @@ type cuttable struct {
 // chaosTimeout is the service's time-out of a call, so that a lease lives 7 s.
 const (
 	chaosTimeout = time.Second
-	chaosLease   = 2*chaosTimeout + 5*time.Second
 )
 
 // open starts the CRM, the proxies and the instances.
@@ -178,7 +177,7 @@ func (a *arena) settle(ctx context.Context) (unfinished int64, err error) {
 func (a *arena) evidence(ctx context.Context, unfinished int64) (chaos.Evidence, error) {
 	e := chaos.Evidence{
 		World: a.workload.World(), Calls: callsOf(a.crm, a.who.instance), State: stateOf(a.crm), Unfinished: unfinished,
-		Deaths: a.deaths, Losses: a.losses, Lease: chaosLease,
+		Deaths: a.deaths, Losses: a.losses,
 	}
 	slices.SortFunc(e.Deaths, func(x, y chaos.Death) int { return x.Signal.Compare(y.Signal) })
 	var err error

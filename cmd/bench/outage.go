@@ -109,7 +109,7 @@ func (t *table) others(when string, rate float64, delays []time.Duration) {
 // tell shows some of each kind of case on stderr.
 func tell(b *bench, v chaos.Verdict, name string) {
 	const some = 10
-	for _, list := range [][]string{v.Lost, v.Back, v.Overlap, v.Unexplained, v.ExcusedBack, v.ExcusedOverlap} {
+	for _, list := range [][]string{v.Lost, v.Back, v.Overlap, v.Unexplained, v.ExcusedOverlap} {
 		for _, text := range list[:min(len(list), some)] {
 			b.say("%s: %s", name, text)
 		}

@@ -52,18 +52,13 @@ type Evidence struct {
 	Unfinished int64                        // offsets that the group has not committed
 	Deaths     []Death                      // by time
 	Losses     []Loss
-	Lease      time.Duration // how long the lease of a member lives from each send
 }
 
 // died tells when an instance was killed, if it was within a span.
-func (e *Evidence) died(instance int, s Span) (time.Time, bool) {
-	i := slices.IndexFunc(e.Deaths, func(d Death) bool {
+func (e *Evidence) died(instance int, s Span) bool {
+	return slices.ContainsFunc(e.Deaths, func(d Death) bool {
 		return d.Instance == instance && s.touches(Span{d.Signal, d.Dead})
 	})
-	if i < 0 {
-		return time.Time{}, false
-	}
-	return e.Deaths[i].Signal, true
 }
 
 func (e *Evidence) lost(instance int, s Span, which func(Loss) bool) bool {

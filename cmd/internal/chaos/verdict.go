@@ -17,7 +17,6 @@ type Verdict struct {
 
 	Lost           []string // fields whose final value is not the newest, dead letters that are missing, offsets not committed
 	Back           []string // fields that took a value older than the one before
-	ExcusedBack    []string
 	Overlap        []string // calls of one member at the same time
 	ExcusedOverlap []string
 	Unexplained    []string // fields sent that no event states, dead letters that no poison explains
@@ -35,10 +34,6 @@ func (v Verdict) Repeats() float64 {
 
 // Judge compares what came of the records with what had to come of them.
 //
-// A field that went back is excused if its newer value came by a call that cannot have been completed: its instance was killed
-// during the call, or within [Grace] after its answer (as long as the lease lived, if the call went unanswered, or
-// if Redis was cut off or away in between), and if the newer value came again later.
-//
 // Two calls at once are excused if the client of the first was gone before the second came, so that only the CRM was still at work:
 // its instance was killed or its connections were cut before that, or the CRM itself noticed. Both must be the very same update, since nothing else
 // may be sent while the lease of an unanswered call lives.
@@ -51,15 +46,11 @@ func Judge(e Evidence) Verdict {
 		},
 	}
 	j.follow()
-	j.settleBacks()
 	j.overlaps()
 	j.final()
 	j.letters()
 	return j.v
 }
-
-// Grace is how long the completion of an answered call may take.
-const Grace = time.Second
 
 type key struct{ member, field string }
 
@@ -69,27 +60,15 @@ type position struct {
 	call  Call
 }
 
-// A back is a field that took an older value; healed when the newer one came again.
-type back struct {
-	key
-	newer      position
-	older      Call
-	olderOrder uint64
-	healed     bool
-}
-
 type judge struct {
 	evidence *Evidence
 	expect   *oracle.Expectation
 	last     map[key]position
-	backs    []*back
-	open     map[key][]*back // not healed yet
 	v        Verdict
 }
 
 // follow follows each field of each member through the calls.
 func (j *judge) follow() {
-	j.open = make(map[key][]*back)
 	for _, c := range j.evidence.Calls {
 		user := make(map[string]json.RawMessage)
 		if json.Unmarshal(c.User, &user) != nil {
@@ -126,43 +105,12 @@ func (j *judge) step(c Call, k key, value string) (news bool) {
 		return true
 	}
 	if order < last.order {
-		b := &back{key: k, newer: last, older: c, olderOrder: order}
-		j.backs, j.open[k] = append(j.backs, b), append(j.open[k], b)
+		j.v.Back = append(j.v.Back, fmt.Sprintf("%s of %s: order %d by call %d (instance %d, %s) after %d by call %d (instance %d, %s to %s)",
+			k.field, k.member, order, c.N, c.Instance, clock(c.Arrived),
+			last.order, last.call.N, last.call.Instance, clock(last.call.Arrived), clock(last.call.Finished)))
 	}
-	j.open[k] = slices.DeleteFunc(j.open[k], func(b *back) bool {
-		b.healed = order >= b.newer.order
-		return b.healed
-	})
 	j.last[k] = position{order, c}
 	return true
-}
-
-func (j *judge) settleBacks() {
-	for _, b := range j.backs {
-		text := fmt.Sprintf("%s of %s: order %d by call %d (instance %d, %s) after %d by call %d (instance %d, %s to %s)", b.field, b.member,
-			b.olderOrder, b.older.N, b.older.Instance, clock(b.older.Arrived),
-			b.newer.order, b.newer.call.N, b.newer.call.Instance, clock(b.newer.call.Arrived), clock(b.newer.call.Finished))
-		if at, ok := j.crashed(b); ok && b.healed {
-			j.v.ExcusedBack = append(j.v.ExcusedBack, text+"; killed "+clock(at))
-			continue
-		}
-		j.v.Back = append(j.v.Back, text)
-	}
-}
-
-// crashed tells when the instance of the newer value was killed, if it was between its call and the completion.
-func (j *judge) crashed(b *back) (time.Time, bool) {
-	c := b.newer.call
-	lease := Span{c.Arrived, c.Arrived.Add(j.evidence.Lease)}
-	at, died := j.evidence.died(c.Instance, lease)
-	if !died || at.After(b.older.Arrived) {
-		return time.Time{}, false
-	}
-	soon := !at.After(c.Finished.Add(Grace))
-	between := Span{c.Arrived, at}
-	hindered := !c.Answered ||
-		j.evidence.lost(c.Instance, between, func(l Loss) bool { return l.CRM || l.Redis })
-	return at, soon || hindered
 }
 
 // overlaps looks for calls of one member that were open at the same time.
@@ -186,8 +134,7 @@ func (j *judge) overlaps() {
 // abandoned reports whether the client of a call was gone before another came.
 func (j *judge) abandoned(c, next Call) bool {
 	between := Span{c.Arrived, next.Arrived}
-	_, died := j.evidence.died(c.Instance, between)
-	return c.Gone || died || j.evidence.lost(c.Instance, between, func(l Loss) bool { return l.CRM })
+	return c.Gone || j.evidence.died(c.Instance, between) || j.evidence.lost(c.Instance, between, func(l Loss) bool { return l.CRM })
 }
 
 // final compares the state at the end.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,12 +16,12 @@ const member = "FSUID_TEST0001"
 
 // A counted says how many cases of each kind a verdict holds.
 type counted struct {
-	Lost, Back, ExcusedBack, Overlap, ExcusedOverlap, Unexplained, Repeated, Copies int
+	Lost, Back, Overlap, ExcusedOverlap, Unexplained, Repeated, Copies int
 }
 
 func count(v chaos.Verdict) counted {
 	return counted{
-		len(v.Lost), len(v.Back), len(v.ExcusedBack), len(v.Overlap), len(v.ExcusedOverlap), len(v.Unexplained), v.Repeated, v.LetterCopies,
+		len(v.Lost), len(v.Back), len(v.Overlap), len(v.ExcusedOverlap), len(v.Unexplained), v.Repeated, v.LetterCopies,
 	}
 }
 
@@ -58,7 +57,6 @@ func scene() chaos.Evidence {
 		Calls:   []chaos.Call{call(1, 1, 1.1), call(2, 2, 2.1), call(3, 3, 3.1)},
 		State:   map[string]map[string]string{member: {"position": `"p3"`}},
 		Letters: []string{"0:9"},
-		Lease:   7 * time.Second,
 	}
 }
 
@@ -93,51 +91,6 @@ func TestVerdict(t *testing.T) {
 			v := chaos.Judge(e)
 			if diff := cmp.Diff(tc.want, count(v)); diff != "" {
 				t.Errorf("%s\n%+v", diff, v)
-			}
-		})
-	}
-}
-
-// TestExcusedBack: only a crash between the call and its completion excuses, and only if the newer value came again.
-func TestExcusedBack(t *testing.T) {
-	t.Parallel()
-	back := []chaos.Call{call(1, 1, 1.1), by(1, call(3, 3, 3.1)), by(2, call(2, 11, 11.1)), call(3, 12, 12.1)}
-	for name, tc := range map[string]struct {
-		death   chaos.Death
-		losses  []chaos.Loss
-		change  func([]chaos.Call) []chaos.Call
-		excused bool
-	}{
-		"killed during the call":        {death: death(1, 3.05), excused: true},
-		"killed right after":            {death: death(1, 3.9), excused: true},
-		"killed before":                 {death: death(1, 2.9)},
-		"dead during the call":          {death: death(1, 2.99), excused: true},
-		"another one was killed":        {death: death(2, 3.05)},
-		"killed long after":             {death: death(1, 5)},
-		"killed after the older value":  {death: death(1, 11.5)},
-		"never again":                   {death: death(1, 3.05), change: func(c []chaos.Call) []chaos.Call { return c[:3] }},
-		"only tried again":              {death: death(1, 3.05), change: func(c []chaos.Call) []chaos.Call { c[3] = unapplied(c[3]); return c }},
-		"Redis was away":                {death: death(1, 5), losses: []chaos.Loss{{Span: span(3, 4), Instance: -1, Redis: true}}, excused: true},
-		"Redis was away for others":     {death: death(1, 5), losses: []chaos.Loss{{Span: span(3, 4), Instance: 2, Redis: true}}},
-		"Redis was away before":         {death: death(1, 5), losses: []chaos.Loss{{Span: span(1, 2), Instance: -1, Redis: true}}},
-		"unanswered":                    {death: death(1, 9), change: func(c []chaos.Call) []chaos.Call { c[1] = lost(c[1]); return c }, excused: true},
-		"unanswered, the lease is over": {death: death(1, 10.5), change: func(c []chaos.Call) []chaos.Call { c[1] = lost(c[1]); return c }},
-		"repeated, then killed": {
-			death: death(1, 5), excused: true,
-			change: func(c []chaos.Call) []chaos.Call { return slices.Insert(c, 2, by(1, call(3, 4.5, 4.6))) },
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := scene()
-			e.Calls = slices.Clone(back)
-			e.Deaths, e.Losses = []chaos.Death{tc.death}, tc.losses
-			if tc.change != nil {
-				e.Calls = tc.change(e.Calls)
-			}
-			v := chaos.Judge(e)
-			if len(v.ExcusedBack)+len(v.Back) != 1 || (len(v.ExcusedBack) == 1) != tc.excused {
-				t.Errorf("%q, excused %q", v.Back, v.ExcusedBack)
 			}
 		})
 	}
