@@ -205,7 +205,7 @@ func TestDLQRevealNeedsTheAuditTopic(t *testing.T) {
 func TestDLQShowWithoutRedis(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
-	o.redis.Close()
+	o.set("REDIS_URL", "redis://127.0.0.1:1")
 	status, stdout, stderr := o.do(t, "dlq", "show", "0:4:0")
 	if status != exitDone || !strings.Contains(stdout, "overtaken by newer events: unknown") || !strings.Contains(stderr, "is not known") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)

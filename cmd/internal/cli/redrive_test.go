@@ -176,7 +176,7 @@ func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
 	o := newOffice(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
 	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
-	o.redis.FlushAll()
+	o.emptyRedis(t)
 	if got := o.ids(t); len(got) != 1 {
 		t.Errorf("listed %v", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +67,56 @@ type replayPlan struct {
 // A foreseen is one event of a plan.
 type foreseen struct {
 	id      dedupe.EventID
-	version string
+	version string // empty: it is poison, unless it is done
 	fields  []string
+}
+
+func newForeseen(id dedupe.EventID, res mapper.Result) foreseen {
+	f := foreseen{id: id, version: string(res.Event.Version)}
+	for field := range res.Event.Update.All() {
+		f.fields = append(f.fields, field.String())
+	}
+	if res.Fault != nil {
+		f.version = ""
+	}
+	return f
+}
+
+// A fate is what a replay would make of an event. The names are those of the plan.
+type fate string
+
+const (
+	fateSend      fate = "send"
+	fateDone      fate = "done"
+	fateStale     fate = "stale"
+	fateUnchanged fate = "unchanged"
+	fateIgnored   fate = "ignored"
+	fatePoison    fate = "poison"
+	fateRefused   fate = "refused" // the state was lost; of explain alone, since a replay does not come so far
+)
+
+// fate tells it from the event's mark and the versions of the member's fields.
+func (f foreseen) fate(done bool, versions map[string]string) fate {
+	newer := func(name string) bool { return f.version >= versions[name] }
+	switch {
+	case done:
+		return fateDone
+	case f.version == "":
+		return fatePoison
+	case len(f.fields) == 0:
+		return fateUnchanged
+	case !slices.ContainsFunc(f.fields, newer):
+		return fateStale
+	}
+	return fateSend
+}
+
+func versionsOf(state dedupe.MemberState) map[string]string {
+	versions := make(map[string]string, len(state.Fields))
+	for _, f := range state.Fields {
+		versions[f.Name] = f.Version
+	}
+	return versions
 }
 
 func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
@@ -120,14 +169,7 @@ func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, in mapper.Recor
 		return 0
 	}
 	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, in, res)
-	f := foreseen{id: id, version: string(res.Event.Version)}
-	for field := range res.Event.Update.All() {
-		f.fields = append(f.fields, field.String())
-	}
-	if res.Fault != nil {
-		f.version = "" // poison, unless it is done
-	}
-	byMember[member] = append(byMember[member], f)
+	byMember[member] = append(byMember[member], newForeseen(id, res))
 	return 1
 }
 
@@ -148,11 +190,7 @@ func (p *replayPlan) look(ctx context.Context, byMember map[dedupe.Member][]fore
 		if err != nil {
 			return err
 		}
-		versions := map[string]string{}
-		for _, f := range state.Fields {
-			versions[f.Name] = f.Version
-		}
-		p.count(member, events, done, versions)
+		p.count(member, events, done, versionsOf(state))
 	}
 	return nil
 }
@@ -161,20 +199,17 @@ func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedup
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range events {
-		newer := false
-		for _, name := range f.fields {
-			newer = newer || f.version >= versions[name]
-		}
-		switch {
-		case done[i].Done && !p.job.reapply:
+		switch f.fate(done[i].Done && !p.job.reapply, versions) {
+		case fateDone:
 			p.sum.Done++
-		case f.version == "":
+		case fatePoison:
 			p.sum.Poison++
-		case len(f.fields) == 0:
+		case fateUnchanged:
 			p.sum.Unchanged++
-		case !newer:
+		case fateStale:
 			p.sum.Stale++
-		default:
+		case fateIgnored, fateRefused: // the one is counted when it is read
+		case fateSend:
 			p.sum.Send++
 			p.members[member] = true
 		}
