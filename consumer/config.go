@@ -97,8 +97,8 @@ type Graveyard interface {
 
 // A Limiter shares the vendor's limit out over all instances.
 type Limiter interface {
-	// Permit asks for one call's place in the window: granted, or how long to wait.
-	Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error)
+	// Permit asks for one call's place in the window, at one of [dedupe]'s ranks: granted, or how long to wait.
+	Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error)
 	// Done gives the place back: at the end of the window after a call that was sent, or at once.
 	Done(ctx context.Context, id string, sent bool) error
 	// Throttle stops the permits of all instances for a while.
