@@ -150,7 +150,9 @@ func (d *redriven) refused() []mapper.Result {
 	if d.wrong == nil {
 		return nil
 	}
-	fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
+	fault := &mapper.Fault{
+		Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Path: "the record", Text: "is not run: " + d.wrong.Error(), Offset: -1,
+	}
 	return []mapper.Result{{Fault: fault}}
 }
 
@@ -220,14 +222,15 @@ func (d *redriven) keep(l *dlq.Letter) {
 	}
 }
 
-// answer is the audit record of what a redriven event came to; not ok: the record says too little to answer.
-func (d *redriven) answer(end ending, group string) (r dlq.AuditRecord, ok bool) {
+// answer is the audit record of what a redriven event came to; not ok: the record says too little to answer, or is about a letter
+// of another source topic, which can have the id of one of ours.
+func (d *redriven) answer(end ending, cfg *Config) (r dlq.AuditRecord, ok bool) {
 	id := d.order.Letter.ID()
-	if d.wrong != nil && (d.order.Number < 1 || d.order.Letter.Source.Topic == "" || d.order.Letter.Reason == dlq.ReasonInvalidRedrive) {
+	if d.wrong != nil && (d.order.Number < 1 || d.order.Letter.Source.Topic != cfg.Topic || d.order.Letter.Reason == dlq.ReasonInvalidRedrive) {
 		return r, false
 	}
 	r = dlq.AuditRecord{
-		Actor: group, Action: dlq.ActionRedriveResult, Subject: id, Note: d.order.Note, Result: string(end.outcome),
+		Actor: cfg.Group, Action: dlq.ActionRedriveResult, Subject: id, Note: d.order.Note, Result: string(end.outcome),
 		Detail: dlq.Detail{Letter: d.order.Place.String(), Number: d.order.Number, Mended: d.order.Mended, By: d.order.By},
 	}
 	if end.told != "" { // this very redrive ran before, and only its answer was missing
@@ -262,7 +265,7 @@ func (e *engine) tellOf(ctx context.Context, end ending) bool {
 	if d == nil {
 		return true
 	}
-	record, ok := d.answer(end, e.cfg.Group)
+	record, ok := d.answer(end, e.cfg)
 	if !ok {
 		return true
 	}
