@@ -17,6 +17,7 @@ import (
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/kafkatest"
 	"membersync/mapper"
 )
 
@@ -30,7 +31,12 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{rig: newService(t), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	return newOfficeOn(t, kafkatest.Start(t))
+}
+
+func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
+	t.Helper()
+	o := &office{rig: newServiceOn(t, broker), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
 	o.takeRealRedis(t)
 	source := o.variable("KAFKA_TOPIC")
 	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}

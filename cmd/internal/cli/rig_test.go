@@ -87,8 +87,13 @@ func newRig() *rig {
 // newService is a rig with all that the service needs, configured.
 func newService(t *testing.T) *rig {
 	t.Helper()
+	return newServiceOn(t, kafkatest.Start(t))
+}
+
+func newServiceOn(t *testing.T, broker *kafkatest.Broker) *rig {
+	t.Helper()
 	r := newRig()
-	r.broker = kafkatest.Start(t)
+	r.broker = broker
 	r.crm = crmapitest.New(crmapitest.Options{
 		CorpID: "C1", Tokens: []string{"canary"}, AppID: "A1", AppSecret: "canary", PermanentCode: "canary", AutoCreate: true,
 	})
