@@ -34,8 +34,9 @@ type Config struct {
 	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
 
 	// Replay is for Service.Replay: events count on the path replay, and what redrives come to is not recorded again.
-	// Reapply ignores done marks and digests, never versions.
+	// Reapply ignores done marks and digests, never versions. Employee leaves all events but this one's alone; empty: none.
 	Replay, Reapply bool
+	Employee        string
 
 	Session Session // zero values: the defaults
 	Version string  // of the program, for dead letters

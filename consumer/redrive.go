@@ -42,19 +42,24 @@ const redriveWait = time.Second
 // readRedrive reads the order and the dead letter that it names.
 func (s *Service) readRedrive(ctx context.Context, p *partition, src source.Record) (*redriven, error) {
 	d := parseRedriven(src)
-	if err := s.readNamed(ctx, p, d); err != nil || d.wrong != nil {
-		return d, err
+	err := s.readNamed(ctx, p, d)
+	if err == nil && d.wrong == nil {
+		d.compare(src.Value)
 	}
+	return d, err
+}
+
+// compare judges the order by the dead letter that it names, and puts together the record to run.
+func (d *redriven) compare(value []byte) {
 	if d.wrong = d.order.Check(d.named); d.named.Reason == dlq.ReasonInvalidRedrive {
 		d.wrong = errRedriveOfRedrive
 	}
 	d.src = source.Record{
-		Offset: d.named.Source.Offset, Time: d.named.Source.Timestamp, Key: d.named.Key, Value: src.Value,
+		Offset: d.named.Source.Offset, Time: d.named.Source.Timestamp, Key: d.named.Key, Value: value,
 	}
 	for _, h := range d.named.Headers {
 		d.src.Headers = append(d.src.Headers, kafka.Header{Key: h.Key, Value: h.Value})
 	}
-	return d, nil
 }
 
 func parseRedriven(src source.Record) *redriven {
@@ -104,6 +109,7 @@ func (s *Service) takeRedrive(ctx context.Context, p *partition, src source.Reco
 		s.engine.abandon(rec, 1)
 		return err // the generation is over
 	}
+	results = s.cfg.ours(results)
 	if rec.open = len(results); rec.open == 0 {
 		s.engine.settleEmpty(rec)
 	}

@@ -23,7 +23,7 @@ type replayPlanJSON struct {
 	Unchanged int64 `json:"unchanged"`
 	Ignored   int64 `json:"ignored"`
 	Poison    int64 `json:"poison"`   // would be dead-lettered
-	Redrives  int64 `json:"redrives"` // records of the redrive topic, not looked into
+	Redrives  int64 `json:"redrives"` // of all these, events of the redrive topic
 	Calls     int64 `json:"calls"`    // at least: all of one member folded into one
 	Seconds   int64 `json:"seconds"`  // that so many calls take under the rate limit
 }
@@ -67,6 +67,7 @@ type replayPlan struct {
 // A foreseen is one event of a plan.
 type foreseen struct {
 	id      dedupe.EventID
+	redrive int
 	version string // empty: it is poison, unless it is done
 	fields  []string
 }
@@ -121,12 +122,6 @@ func versionsOf(state dedupe.MemberState) map[string]string {
 
 func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	d := p.job.desk
-	if r.Topic != d.cfg.Kafka.Topic {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.sum.Redrives += r.End - r.First
-		return nil
-	}
 	byMember, n := map[dedupe.Member][]foreseen{}, 0
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
 	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Span{First: r.First, End: r.End}, func(rec *partlog.Record) error {
@@ -141,12 +136,12 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		in := mapper.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
 		}
-		results, err := d.translate(ctx, in)
+		run, err := d.runs(ctx, in)
 		if err != nil {
 			return err
 		}
-		for _, res := range ofEmployee(results, p.job.employee) {
-			n += p.take(byMember, in, res)
+		for _, res := range consumer.OfEmployee(run.Results, p.job.employee) {
+			n += p.take(byMember, run, res)
 		}
 		if n < gatherEvents {
 			return nil
@@ -160,16 +155,31 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	return p.look(ctx, byMember)
 }
 
+// runs is what a record of either topic would run.
+func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.ForeseenRedrive, err error) {
+	if rec.Topic != d.cfg.Kafka.Topic {
+		return consumer.ForeseeRedrive(ctx, d.reader, rec, d.translate)
+	}
+	run.Record = rec
+	run.Results, err = d.translate(ctx, rec)
+	return run, err
+}
+
 // take counts what needs no look at Redis, and gathers the rest.
-func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, in mapper.Record, res mapper.Result) int {
+func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.ForeseenRedrive, res mapper.Result) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if run.Number > 0 || run.Record.Topic != p.job.desk.cfg.Kafka.Topic {
+		p.sum.Redrives++
+	}
 	if res.Event.Ignored != "" {
 		p.sum.Ignored++
 		return 0
 	}
-	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, in, res)
-	byMember[member] = append(byMember[member], newForeseen(id, res))
+	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, run.Record, res)
+	f := newForeseen(id, res)
+	f.redrive = run.Number
+	byMember[member] = append(byMember[member], f)
 	return 1
 }
 
@@ -199,7 +209,7 @@ func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedup
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range events {
-		switch f.fate(done[i].Done && !p.job.reapply, versions) {
+		switch f.fate(done[i].Done && done[i].Redrive >= f.redrive && !p.job.reapply, versions) {
 		case fateDone:
 			p.sum.Done++
 		case fatePoison:
