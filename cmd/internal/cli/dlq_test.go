@@ -142,7 +142,7 @@ func TestDLQShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auditor := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
+	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
 	err = auditor.Write(t.Context(), dlq.AuditRecord{
 		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0", Note: "mended", Result: dlq.ResultRequested,
 		Detail: dlq.Detail{Number: 1},

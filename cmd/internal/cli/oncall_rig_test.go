@@ -41,7 +41,7 @@ func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
 	source := o.variable("KAFKA_TOPIC")
 	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
 	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}
-	if err := dlq.EnsureTopics(t.Context(), o.broker.Client(t), spec); err != nil {
+	if err := dlq.EnsureTopics(t.Context(), o.client(t), spec); err != nil {
 		t.Fatal(err)
 	}
 	return o

@@ -109,7 +109,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		t.Error(d)
 	}
 	// Another run was killed between the record and the sending.
-	err := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
+	err := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
 		Action: dlq.ActionRedrive, Subject: "0:3:0", Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {
