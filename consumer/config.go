@@ -34,8 +34,9 @@ type Config struct {
 	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
 
 	// Replay is for Service.Replay: events count on the path replay, and what redrives come to is not recorded again.
-	// Reapply ignores done marks and digests, never versions.
+	// Reapply ignores done marks and digests, never versions. Employee leaves all events but this one's alone; empty: none.
 	Replay, Reapply bool
+	Employee        string
 
 	Session Session // zero values: the defaults
 	Version string  // of the program, for dead letters
@@ -97,8 +98,8 @@ type Graveyard interface {
 
 // A Limiter shares the vendor's limit out over all instances.
 type Limiter interface {
-	// Permit asks for one call's place in the window: granted, or how long to wait.
-	Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error)
+	// Permit asks for one call's place in the window, at one of [dedupe]'s ranks: granted, or how long to wait.
+	Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error)
 	// Done gives the place back: at the end of the window after a call that was sent, or at once.
 	Done(ctx context.Context, id string, sent bool) error
 	// Throttle stops the permits of all instances for a while.

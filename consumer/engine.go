@@ -55,7 +55,8 @@ type engine struct {
 	behind      map[laneKey]bool          // lanes that wait for an event further on
 	refusedOnly *dedupe.Member            // the member that met an operator's error first, since a call last succeeded
 	refusedMore bool                      // and others did too
-	noPermit    time.Time                 // not to ask for a permit before
+	noPermit    [2]time.Time              // by rank: not to ask for a permit before
+	redrives    int                       // events of the redrive topic in lanes
 	throttled   stopwatch
 	retention   time.Duration // of the source topic; 0: none, or not known
 	progress    time.Time     // when a run last came to something, for the watchdog
@@ -175,9 +176,10 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 		return nil, earliest(until, a.Until), false
 	}
 	if e.parts.Limiter != nil {
-		return nil, earliest(until, e.noPermit), !e.noPermit.After(now)
+		ranks, wait := e.ranks(now)
+		return nil, earliest(until, wait), len(ranks) > 0
 	}
-	return e.takeOpen(now), until, false
+	return e.takeOpen(now, anyLane), until, false
 }
 
 // hasRoom reports whether one more run may begin. A call slot is held only during the call, so a few
@@ -186,68 +188,6 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 func (e *engine) hasRoom() bool {
 	ahead := e.cfg.Concurrency / 2
 	return e.busy < e.cfg.Concurrency+ahead && e.closing < e.cfg.Concurrency
-}
-
-// takeOpen takes a lane for a call, if the gate lets it.
-func (e *engine) takeOpen(now time.Time) *run {
-	if !e.lanes.Ready(now) {
-		return nil
-	}
-	if e.guard.On() {
-		return e.takeDuringStorm(now, e.lanes)
-	}
-	a := e.gate.Ask(now)
-	if !a.Open {
-		return nil
-	}
-	r := e.takeMember(now, a.Probe)
-	r.probe = a.Probe
-	if r.probe {
-		e.probes++
-	}
-	return r
-}
-
-// takeMember takes a lane, mostly one that has not failed. Those that have come back from their backoff, many at once,
-// would otherwise go first each time: the probes of a CRM that fails for a part of its members would all meet that part, and most
-// of the calls after a pause too.
-func (e *engine) takeMember(now time.Time, probe bool) *run {
-	e.turn++
-	if probe || e.turn%3 != 0 {
-		if l, batch := e.lanes.TakeIf(now, unfailed, choose); l != nil {
-			return e.began(e.lanes, l, batch)
-		}
-	}
-	return e.take(now, e.lanes)
-}
-
-func unfailed(l *lane) bool { return l.State.backoff == nil }
-
-// takeLetter takes a record or an event without a member. It needs no call, so only a storm holds it.
-func (e *engine) takeLetter(now time.Time) *run {
-	if e.guard.On() {
-		return e.takeDuringStorm(now, e.letters)
-	}
-	return e.take(now, e.letters)
-}
-
-// mercy reports whether only a storm pauses calling, and the operator has let events go.
-func (e *engine) mercy() bool {
-	return e.lenient && e.guard.On() && slices.Equal(e.gate.Causes(), []gate.Cause{gate.Storm})
-}
-
-func (e *engine) take(now time.Time, q *queue) *run {
-	l, batch := q.Take(now, choose)
-	return e.began(q, l, batch)
-}
-
-func (e *engine) began(q *queue, l *lane, batch []*event) *run {
-	if q == e.letters {
-		e.burying++
-	} else {
-		e.busy++
-	}
-	return &run{lane: l, batch: batch, queue: q}
 }
 
 // execute carries a run out and settles its account.
@@ -277,6 +217,7 @@ func (e *engine) settle(now time.Time, r *run, v verdict) {
 	for _, end := range v.ended {
 		gone = append(gone, end.event)
 		e.lived(end)
+		e.outOfLane(end.event)
 		end.event.finish()
 	}
 	gone = append(gone, v.moved...)
@@ -284,6 +225,7 @@ func (e *engine) settle(now time.Time, r *run, v verdict) {
 	for _, ev := range r.batch { // taken away while it ran, and not finished: somebody else's now
 		if r.lane.State.leaves(ev) && !slices.Contains(gone, ev) {
 			gone = append(gone, ev)
+			e.outOfLane(ev)
 			ev.drop()
 		}
 	}
@@ -363,6 +305,9 @@ func (e *engine) tryAdd(ev *event) <-chan struct{} {
 	}
 	q.Add(ev.key, ev)
 	ev.rec.part.gen.pending++
+	if ev.rec.redrive != nil {
+		e.redrives++
+	}
 	return nil
 }
 
@@ -413,6 +358,7 @@ func (e *engine) dropAway() {
 			e.makeRoom(l.Key)
 		})
 		for _, ev := range dropped {
+			e.outOfLane(ev)
 			ev.drop()
 		}
 	}

@@ -35,6 +35,13 @@ func (s *Service) Items() int {
 	return s.engine.lanes.Items() + s.engine.letters.Items()
 }
 
+// Redrives is how many events of the redrive topic lie in the lanes.
+func (s *Service) Redrives() int {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	return s.engine.redrives
+}
+
 // Revoked reports whether the partitions were taken away and what runs is let end.
 func (s *Service) Revoked() bool {
 	g := s.status.current()

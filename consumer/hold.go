@@ -163,6 +163,7 @@ func (e *engine) mapAgain(ctx context.Context, ev *event) (verdict, bool) {
 func (e *engine) move(events []*event) {
 	for _, ev := range events {
 		if ev.rec.part.revoked {
+			e.outOfLane(ev)
 			ev.drop()
 			continue
 		}

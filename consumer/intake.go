@@ -29,6 +29,7 @@ func (s *Service) take(ctx context.Context, p *partition, src source.Record) err
 		s.engine.abandon(rec, 1)
 		return err // the generation is over
 	}
+	results = s.cfg.ours(results)
 	s.parts.Observer.Arrived(in, results)
 	rec.open = len(results) // nobody else knows it yet
 	if len(results) == 0 {  // a mapping says nothing of nobody

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,13 +21,14 @@ type limiter struct {
 
 	mu      sync.Mutex
 	permits int
+	drawn   []int // the ranks of those that were granted
 	granted map[string]time.Time
 	oldest  time.Duration // age of a permit at the end of the call that was made with it
 }
 
-func (l *limiter) Permit(ctx context.Context, id string) (bool, time.Duration, error) {
+func (l *limiter) Permit(ctx context.Context, id string, rank int) (bool, time.Duration, error) {
 	began := time.Now()
-	granted, wait, _, err := l.store.Permit(ctx, dedupe.PermitRequest{Limit: l.limit, Window: l.window, ID: id, Hold: l.hold})
+	granted, wait, _, err := l.store.Permit(ctx, dedupe.PermitRequest{Limit: l.limit, Window: l.window, Rank: rank, ID: id, Hold: l.hold})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.permits++
@@ -35,6 +37,7 @@ func (l *limiter) Permit(ctx context.Context, id string) (bool, time.Duration, e
 	}
 	if granted {
 		l.granted[id] = began
+		l.drawn = append(l.drawn, rank)
 	}
 	return granted, wait, err
 }
@@ -57,6 +60,13 @@ func (l *limiter) asked() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.permits
+}
+
+// ranks are those of the permits drawn so far.
+func (l *limiter) ranks() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.drawn)
 }
 
 func (l *limiter) out() int {
@@ -182,7 +192,7 @@ func TestThrottlingSlowsAllInstances(t *testing.T) {
 	asked := 0
 	r.eventually("the other to be told", func() bool {
 		asked++ // an id that was granted before the throttling was shared would keep its place
-		granted, wait, err := other.Permit(t.Context(), fmt.Sprint("another-instance-", asked))
+		granted, wait, err := other.Permit(t.Context(), fmt.Sprint("another-instance-", asked), dedupe.RankLive)
 		return err == nil && !granted && wait > time.Second
 	})
 	r.settled()

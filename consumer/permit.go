@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
+
+	"membersync/dedupe"
 )
 
 // A permit is a place in the rate limit's window.
@@ -17,8 +20,67 @@ type permit struct {
 // one: a permit that nobody uses blocks a place for all instances.
 const spareFor = time.Second
 
+// redrivesTurn is every how many runs redrives are asked for first, so that live traffic beyond what is called at once does not
+// starve them in this process. It is the share that the limit keeps for them over all processes.
+const redrivesTurn = 20
+
+// rankOf is the rank of the most urgent of events.
+func rankOf(events []*event) int {
+	if slices.ContainsFunc(events, func(ev *event) bool { return ev.rec.redrive == nil }) {
+		return dedupe.RankLive
+	}
+	return dedupe.RankRedrive
+}
+
+// ranked picks the lanes of a rank, which is that of all that waits in them.
+func ranked(rank int) func(*lane) bool {
+	return func(l *lane) bool { return rankOf(l.Waiting()) == rank }
+}
+
+// ranks are those to ask for a permit now, in this order; wait is when there may be more. The lock is held.
+func (e *engine) ranks(now time.Time) (ranks []int, wait time.Time) {
+	all := []int{dedupe.RankLive, dedupe.RankRedrive}
+	if e.turn%redrivesTurn == redrivesTurn-1 {
+		slices.Reverse(all)
+	}
+	for _, rank := range all {
+		switch {
+		case !e.has(now, rank):
+		case e.noPermit[rank].After(now):
+			wait = earliest(wait, e.noPermit[rank])
+		default:
+			ranks = append(ranks, rank)
+		}
+	}
+	return ranks, wait
+}
+
+// has reports whether a lane of the rank is ready. One always is when this is asked, and mostly there are no redrives at all. A
+// storm chooses by itself, as live traffic.
+func (e *engine) has(now time.Time, rank int) bool {
+	if e.redrives == 0 || e.guard.On() {
+		return rank == dedupe.RankLive
+	}
+	return e.lanes.Any(now, ranked(rank))
+}
+
 // withPermit draws a permit and takes a lane for it. Without a permit it returns when to try again.
 func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
+	e.mu.Lock()
+	ranks, until := e.ranks(time.Now())
+	until = earliest(until, wakeOf(e.lanes)) // perhaps of a rank that is not refused
+	e.mu.Unlock()
+	for _, rank := range ranks {
+		r, wait, refused := e.withPermitAt(ctx, rank)
+		if !refused {
+			return r, wait
+		}
+		until = earliest(until, wait)
+	}
+	return nil, until
+}
+
+func (e *engine) withPermitAt(ctx context.Context, rank int) (r *run, until time.Time, refused bool) {
 	p := e.takeSpare()
 	if p.stale(time.Now()) {
 		e.permitDone(ctx, p.id, false)
@@ -26,34 +88,34 @@ func (e *engine) withPermit(ctx context.Context) (*run, time.Time) {
 	}
 	if p.id == "" {
 		p = permit{id: rand.Text(), drawn: time.Now()}
-		granted, wait, err := e.parts.Limiter.Permit(ctx, p.id)
+		granted, wait, err := e.parts.Limiter.Permit(ctx, p.id, rank)
 		switch {
 		case err != nil:
 			e.redisFailed(ctx, "permit", err)
-			return nil, time.Now()
+			return nil, time.Now(), false
 		case !granted:
-			return nil, e.permitRefused(time.Now(), wait)
+			return nil, e.permitRefused(time.Now(), rank, wait), true
 		}
 	}
 	e.mu.Lock()
-	r := e.takeOpen(time.Now())
+	r = e.takeOpen(time.Now(), ranked(rank))
 	e.mu.Unlock()
 	if r == nil {
 		e.keepOrReturn(ctx, p)
-		return nil, time.Now().Add(spareFor)
+		return nil, time.Now().Add(spareFor), false
 	}
 	r.permit = p
-	return r, time.Time{}
+	return r, time.Time{}, false
 }
 
 // permitRefused keeps the engine from asking again before a place can be free. Waiting
 // for the vendor's limit is no standstill.
-func (e *engine) permitRefused(now time.Time, wait time.Duration) time.Time {
+func (e *engine) permitRefused(now time.Time, rank int, wait time.Duration) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.noPermit = now.Add(max(wait, time.Millisecond))
+	e.noPermit[rank] = now.Add(max(wait, time.Millisecond))
 	e.progress = now
-	return e.noPermit
+	return e.noPermit[rank]
 }
 
 func (e *engine) takeSpare() permit {
@@ -125,9 +187,10 @@ func (e *engine) permitForResend(r *run) func(context.Context) error {
 	if e.parts.Limiter == nil {
 		return nil
 	}
+	rank := rankOf(r.batch)
 	return func(ctx context.Context) error {
 		id := rand.Text()
-		granted, _, err := e.parts.Limiter.Permit(ctx, id)
+		granted, _, err := e.parts.Limiter.Permit(ctx, id, rank)
 		if err != nil || !granted {
 			return errors.Join(errNoPermit, err)
 		}

@@ -42,19 +42,24 @@ const redriveWait = time.Second
 // readRedrive reads the order and the dead letter that it names.
 func (s *Service) readRedrive(ctx context.Context, p *partition, src source.Record) (*redriven, error) {
 	d := parseRedriven(src)
-	if err := s.readNamed(ctx, p, d); err != nil || d.wrong != nil {
-		return d, err
+	err := s.readNamed(ctx, p, d)
+	if err == nil && d.wrong == nil {
+		d.compare(src.Value)
 	}
+	return d, err
+}
+
+// compare judges the order by the dead letter that it names, and puts together the record to run.
+func (d *redriven) compare(value []byte) {
 	if d.wrong = d.order.Check(d.named); d.named.Reason == dlq.ReasonInvalidRedrive {
 		d.wrong = errRedriveOfRedrive
 	}
 	d.src = source.Record{
-		Offset: d.named.Source.Offset, Time: d.named.Source.Timestamp, Key: d.named.Key, Value: src.Value,
+		Offset: d.named.Source.Offset, Time: d.named.Source.Timestamp, Key: d.named.Key, Value: value,
 	}
 	for _, h := range d.named.Headers {
 		d.src.Headers = append(d.src.Headers, kafka.Header{Key: h.Key, Value: h.Value})
 	}
-	return d, nil
 }
 
 func parseRedriven(src source.Record) *redriven {
@@ -104,6 +109,7 @@ func (s *Service) takeRedrive(ctx context.Context, p *partition, src source.Reco
 		s.engine.abandon(rec, 1)
 		return err // the generation is over
 	}
+	results = s.cfg.ours(results)
 	if rec.open = len(results); rec.open == 0 {
 		s.engine.settleEmpty(rec)
 	}
@@ -150,7 +156,9 @@ func (d *redriven) refused() []mapper.Result {
 	if d.wrong == nil {
 		return nil
 	}
-	fault := &mapper.Fault{Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Text: d.wrong.Error(), Offset: -1}
+	fault := &mapper.Fault{
+		Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Path: "the record", Text: "is not run: " + d.wrong.Error(), Offset: -1,
+	}
 	return []mapper.Result{{Fault: fault}}
 }
 
@@ -220,14 +228,15 @@ func (d *redriven) keep(l *dlq.Letter) {
 	}
 }
 
-// answer is the audit record of what a redriven event came to; not ok: the record says too little to answer.
-func (d *redriven) answer(end ending, group string) (r dlq.AuditRecord, ok bool) {
+// answer is the audit record of what a redriven event came to; not ok: the record says too little to answer, or is about a letter
+// of another source topic, which can have the id of one of ours.
+func (d *redriven) answer(end ending, cfg *Config) (r dlq.AuditRecord, ok bool) {
 	id := d.order.Letter.ID()
-	if d.wrong != nil && (d.order.Number < 1 || d.order.Letter.Source.Topic == "" || d.order.Letter.Reason == dlq.ReasonInvalidRedrive) {
+	if d.wrong != nil && (d.order.Number < 1 || d.order.Letter.Source.Topic != cfg.Topic || d.order.Letter.Reason == dlq.ReasonInvalidRedrive) {
 		return r, false
 	}
 	r = dlq.AuditRecord{
-		Actor: group, Action: dlq.ActionRedriveResult, Subject: id, Note: d.order.Note, Result: string(end.outcome),
+		Actor: cfg.Group, Action: dlq.ActionRedriveResult, Subject: id, Note: d.order.Note, Result: string(end.outcome),
 		Detail: dlq.Detail{Letter: d.order.Place.String(), Number: d.order.Number, Mended: d.order.Mended, By: d.order.By},
 	}
 	if end.told != "" { // this very redrive ran before, and only its answer was missing
@@ -262,7 +271,7 @@ func (e *engine) tellOf(ctx context.Context, end ending) bool {
 	if d == nil {
 		return true
 	}
-	record, ok := d.answer(end, e.cfg.Group)
+	record, ok := d.answer(end, e.cfg)
 	if !ok {
 		return true
 	}

@@ -64,9 +64,9 @@ type timedLimiter struct {
 }
 
 // Permit implements [Limiter].
-func (t timedLimiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
+func (t timedLimiter) Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error) {
 	defer t.metrics.redisTook(opPermit, time.Now())
-	return t.Limiter.Permit(ctx, id)
+	return t.Limiter.Permit(ctx, id, rank)
 }
 
 // Done implements [Limiter].

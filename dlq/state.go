@@ -22,6 +22,7 @@ type fate struct {
 	sent      int32 // the highest number asked for
 	answered  int32 // the highest number with a result, and that result
 	result    State // open for all that leave it open
+	refused   int32 // the highest number of a redrive that was not what it says
 	discarded int32 // the number at the latest discard, plus 1; 0: none
 	sentAt    int64 // when the highest number was asked for, in ms
 }
@@ -35,6 +36,10 @@ func (f *fate) add(a AuditRecord) {
 			f.sent, f.sentAt = n, a.At.UnixMilli()
 		}
 	case ActionRedriveResult:
+		if a.Result == ResultRefused {
+			f.refused = max(f.refused, n)
+			return
+		}
 		state, counts := stateOf(a.Result)
 		if counts && (n > f.answered || n == f.answered && state != StateOpen) {
 			f.answered, f.result = n, state
@@ -68,12 +73,15 @@ func (f *fate) state(death int32) State {
 		return StateOpen
 	}
 	newest := max(death, f.sent, f.answered)
+	// A refusal ends a redrive that was asked for. Otherwise it is of a record that somebody has copied by hand, and says nothing of
+	// the item.
+	refused := f.refused >= f.sent && f.refused > f.answered
 	switch {
 	case f.answered == newest && newest > 0 && f.result != StateOpen:
 		return f.result
 	case f.discarded > newest:
 		return StateDiscarded
-	case f.sent == newest && death < newest && f.answered < newest:
+	case f.sent == newest && death < newest && f.answered < newest && !refused:
 		return StateRedriving
 	default:
 		return StateOpen

@@ -172,6 +172,12 @@ func (ls *Lanes[K, T, S]) Ready(now time.Time) bool {
 	return len(ls.ready) > 0
 }
 
+// Any reports whether a lane could be taken now that pick chooses. It looks at all until it has one.
+func (ls *Lanes[K, T, S]) Any(now time.Time, pick func(*Lane[K, T, S]) bool) bool {
+	ls.wake(now)
+	return slices.ContainsFunc(ls.ready, pick)
+}
+
 // Len returns how many items wait or run in the lane of key.
 func (ls *Lanes[K, T, S]) Len(key K) int {
 	if l := ls.lanes[key]; l != nil {

@@ -103,6 +103,25 @@ func TestParkedLaneWaitsAndKeepsItsStateAndOrder(t *testing.T) {
 	}
 }
 
+// Only what could be taken now counts: not what runs, and what is parked from its time on.
+func TestAny(t *testing.T) {
+	t.Parallel()
+	ls := lanes.New[string, int, string]()
+	ls.Add("a", 1)
+	is := func(key string) func(*lane) bool { return func(l *lane) bool { return l.Key == key } }
+	if !ls.Any(now(0), is("a")) || ls.Any(now(0), is("b")) {
+		t.Error("the lane that is ready is not found, or another is")
+	}
+	a := take(t, ls, 0, 1, "a", 1)
+	if ls.Any(now(0), is("a")) {
+		t.Error("a lane that runs could be taken")
+	}
+	ls.Return(a, nil, now(2))
+	if ls.Any(now(1), is("a")) || !ls.Any(now(2), is("a")) {
+		t.Error("a parked lane could be taken before its time, or not from it on")
+	}
+}
+
 func TestUnpark(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()

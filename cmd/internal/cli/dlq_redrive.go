@@ -189,13 +189,16 @@ func (r *redriveRun) send(ctx context.Context, w *watch) error {
 	return nil
 }
 
+// neverRun is about a letter that tells of a record in the redrive topic alone.
+const neverRun = "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
+
 // judge decides about an item: the number to send it with, 0 if it is under way, or why it is not sent.
 func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 	switch {
 	case err != nil:
 		return 0, err.Error()
 	case i.Letter.Reason == dlq.ReasonInvalidRedrive:
-		return 0, "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
+		return 0, neverRun
 	case i.State == dlq.StateApplied || i.State == dlq.StateSuperseded:
 		return 0, "it is " + string(i.State) + " already"
 	case i.State == dlq.StateRedriving && !r.sent[dlq.Sent{ID: i.ID, Number: i.Number}]:

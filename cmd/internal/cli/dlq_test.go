@@ -142,7 +142,7 @@ func TestDLQShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auditor := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
+	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
 	err = auditor.Write(t.Context(), dlq.AuditRecord{
 		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0", Note: "mended", Result: dlq.ResultRequested,
 		Detail: dlq.Detail{Number: 1},
@@ -205,7 +205,7 @@ func TestDLQRevealNeedsTheAuditTopic(t *testing.T) {
 func TestDLQShowWithoutRedis(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
-	o.redis.Close()
+	o.set("REDIS_URL", "redis://127.0.0.1:1")
 	status, stdout, stderr := o.do(t, "dlq", "show", "0:4:0")
 	if status != exitDone || !strings.Contains(stdout, "overtaken by newer events: unknown") || !strings.Contains(stderr, "is not known") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)

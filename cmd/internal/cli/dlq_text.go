@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"membersync/dlq"
 )
 
 // text is what dlq show prints for people.
@@ -88,6 +90,9 @@ func (v viewJSON) payloadText(b *strings.Builder) {
 
 func (v viewJSON) nowText(b *strings.Builder) {
 	b.WriteString("\nNOW\n")
+	if v.Reason == dlq.ReasonInvalidRedrive {
+		b.WriteString("  " + neverRun + "\n")
+	}
 	for _, n := range v.Now {
 		fmt.Fprintf(b, "  event %d: %s", n.Index, n.Outcome)
 		if n.Reason != "" {

@@ -113,7 +113,7 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("keys in Redis: %v", keys)
 	}
 	for _, own := range []string{".dlq", ".redrive", ".audit"} {
-		topics, err := r.broker.Client(t).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{r.topic() + own}})
+		topics, err := r.client(t).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{r.topic() + own}})
 		if err != nil || topics.Topics[0].Error == nil {
 			t.Errorf("topic %s is there: %v", own, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,13 +33,24 @@ type sighting struct {
 	Result    mapper.Result
 }
 
+// isAlso reports whether both are the same event of the same record.
+func (s sighting) isAlso(o sighting) bool {
+	return s.Partition == o.Partition && s.Offset == o.Offset && s.Result.Event.Index == o.Result.Event.Index
+}
+
+// isOf reports whether a dead letter is this event's, or that of its whole record.
+func (s sighting) isOf(l dlq.Letter) bool {
+	return l.Reason != dlq.ReasonInvalidRedrive && s.Partition == l.Source.Partition && s.Offset == l.Source.Offset &&
+		(l.Whole || s.Result.Event.Index == l.Index)
+}
+
 // maxSightings bounds what is kept of one employee's events: the latest.
 const maxSightings = 10_000
 
 var errNoEvents = errors.New("the source topic holds no event of this employee; --open-user-id names the member directly")
 
-// eventsOf finds an employee's events in the spans of the source topic, by partition and offset. Of more than 10,000
-// the first are dropped.
+// eventsOf finds an employee's events in the spans of the source topic, in the order of time. Of more than 10,000 in a
+// partition the first are dropped.
 func (d *desk) eventsOf(ctx context.Context, employee string, spans map[int]partlog.Span) ([]sighting, error) {
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -81,6 +93,7 @@ func inOrder(found map[int][]sighting) []sighting {
 	for partition := range len(found) {
 		all = append(all, found[partition]...)
 	}
+	slices.SortStableFunc(all, func(a, b sighting) int { return a.Time.Compare(b.Time) })
 	return all
 }
 

@@ -20,8 +20,8 @@ func explainCommand() command {
 	)
 	return onCallCommand(command{
 		name: "explain", args: "EMPLOYEE", maxArgs: 1, summary: "say why the CRM shows of an employee what it shows",
-		details: "Events in the source topic and what became of each, dead letters, versions, lease, what a redrive would do; and at the end one\n" +
-			"sentence with the cause. No values are shown.\n\n" + outputHelp +
+		details: "Events in the source topic in the order of time and what became of each, dead letters, versions, lease, what the next replay\n" +
+			"(with --reapply, too) and redrive would do; and at the end one sentence with the cause. No values are shown.\n\n" + outputHelp +
 			"  --since  a time in RFC 3339, or how long ago, such as 2h\n        of the records that are read (default all that the topic holds)\n" + subjectHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			outputFlag(in, flags)
@@ -40,10 +40,38 @@ type whyJSON struct {
 	Sentence    string     `json:"sentence"`
 }
 
-// A nextJSON is what a redrive of an open dead letter would do.
+// A nextJSON is what a redrive of a dead letter would do, or that one is under way.
 type nextJSON struct {
 	ID   string `json:"id"`
 	What string `json:"what"`
+}
+
+// foresee tells of each event what a replay would make of it.
+func (v memberView) foresee(events []eventStateJSON, lost bool) {
+	versions := versionsOf(v.state)
+	for i, e := range v.events {
+		replay, reapply := fateRefused, fateRefused
+		switch f := newForeseen(v.ids[i], e.Result); {
+		case e.Result.Event.Ignored != "":
+			replay, reapply = fateIgnored, fateIgnored
+		case !lost:
+			replay, reapply = f.fate(v.done[i].Done, versions), f.fate(false, versions)
+		}
+		events[i].Replay, events[i].Reapply = replay, reapply
+	}
+}
+
+// nextOf is what a redrive of a dead letter would do; empty: it needs none.
+func (d *desk) nextOf(ctx context.Context, i dlq.Item, lost bool) string {
+	switch {
+	case i.State == dlq.StateRedriving:
+		return fmt.Sprintf("under way since %s, as number %d", timestamp(i.RequestedAt), i.Number)
+	case i.State != dlq.StateOpen:
+		return ""
+	case lost:
+		return errStateLost.Error()
+	}
+	return (&redriveRun{desk: d}).foresee(ctx, i)
 }
 
 func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, since time.Time) int {
@@ -58,21 +86,21 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 	if err != nil && !errors.Is(err, errNoEvents) {
 		return in.failed(ctx, err)
 	}
-	view := whyJSON{stateJSON: v.view(s.employee), DeadLetters: []itemJSON{}, Next: []nextJSON{}}
-	letters, err := in.lettersOf(ctx, d, s.employee)
+	letters, err := in.lettersOf(ctx, d, s.employee, v.unread())
 	if err != nil {
 		return in.failed(ctx, err)
-	}
-	for _, i := range letters {
-		view.DeadLetters = append(view.DeadLetters, itemOf(i))
-		if i.State == dlq.StateOpen {
-			what := (&redriveRun{desk: d}).foresee(ctx, i)
-			view.Next = append(view.Next, nextJSON{i.ID, what})
-		}
 	}
 	e, err := d.evidence(ctx, s.employee, v, letters)
 	if err != nil {
 		return in.failed(ctx, err)
+	}
+	view := whyJSON{stateJSON: v.view(s.employee), DeadLetters: []itemJSON{}, Next: []nextJSON{}}
+	v.foresee(view.Events, e.lost)
+	for _, i := range letters {
+		view.DeadLetters = append(view.DeadLetters, itemOf(i))
+		if what := d.nextOf(ctx, i, e.lost); what != "" {
+			view.Next = append(view.Next, nextJSON{i.ID, what})
+		}
 	}
 	view.Cause, view.Sentence = e.why()
 	if in.output == outputJSON {
@@ -105,9 +133,34 @@ func (d *desk) spansSince(ctx context.Context, since time.Time) (map[int]partlog
 // maxExplained bounds the dead letters that are explained: the latest.
 const maxExplained = 50
 
-// lettersOf are the dead letters of an employee, by time.
-func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string) ([]dlq.Item, error) {
-	survey, err := in.survey(ctx, d, dlq.Query{Employee: employee}, nil)
+// unread are the ids of the dead letters, if there are any, of records that could not be read: these name no employee.
+func (v memberView) unread() (ids []string) {
+	for _, e := range v.events {
+		if f := e.Result.Fault; f != nil && f.Whole {
+			ids = append(ids, dlq.Letter{Source: dlq.Source{Partition: e.Partition, Offset: e.Offset}, Whole: true}.ID())
+		}
+	}
+	return ids
+}
+
+// lettersOf are the dead letters of an employee, and those of these ids, by time.
+func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string, ids []string) ([]dlq.Item, error) {
+	letters, err := in.lettersBy(ctx, d, dlq.Query{Employee: employee})
+	if err != nil || len(ids) == 0 {
+		return letters, err
+	}
+	unread, err := in.lettersBy(ctx, d, dlq.Query{IDs: ids})
+	for _, i := range unread {
+		if i.Letter.EmployeeID != employee { // otherwise it is among the others
+			letters = append(letters, i)
+		}
+	}
+	slices.SortStableFunc(letters, func(a, b dlq.Item) int { return a.Letter.FailedAt.Compare(b.Letter.FailedAt) })
+	return letters, err
+}
+
+func (in *invocation) lettersBy(ctx context.Context, d *desk, q dlq.Query) ([]dlq.Item, error) {
+	survey, err := in.survey(ctx, d, q, nil)
 	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
 		return nil, nil
 	}
@@ -140,12 +193,10 @@ func (d *desk) evidence(ctx context.Context, employee string, v memberView, lett
 	if e.paused, err = d.paused(ctx); err != nil || e.latest == nil {
 		return e, err
 	}
-	at := slices.IndexFunc(v.events, func(s sighting) bool { return s.Partition == e.latest.Partition && s.Offset == e.latest.Offset })
-	e.done = v.done[at]
+	e.done = v.done[slices.IndexFunc(v.events, e.latest.isAlso)]
 	for _, i := range letters {
-		own := i.Letter.Source.Partition == e.latest.Partition && i.Letter.Source.Offset == e.latest.Offset
 		switch {
-		case own:
+		case e.latest.isOf(i.Letter):
 			e.item = &i
 		case i.State == dlq.StateOpen && e.earlier == nil:
 			e.earlier = &i

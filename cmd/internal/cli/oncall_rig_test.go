@@ -1,38 +1,89 @@
 package cli
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/kafkatest"
 	"membersync/mapper"
 )
 
-// An office is a rig with dead letters.
+// An office is a rig with dead letters. Its Redis is the real one that MEMBERSYNC_TEST_REDIS names, if there is one.
 type office struct {
 	*rig
 	topics dlq.Topics
 	died   time.Time
+	real   redis.UniversalClient // nil: miniredis
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{rig: newService(t), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	return newOfficeOn(t, kafkatest.Start(t))
+}
+
+func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
+	t.Helper()
+	o := &office{rig: newServiceOn(t, broker), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	o.takeRealRedis(t)
 	source := o.variable("KAFKA_TOPIC")
 	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
 	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}
-	if err := dlq.EnsureTopics(t.Context(), o.broker.Client(t), spec); err != nil {
+	if err := dlq.EnsureTopics(t.Context(), o.client(t), spec); err != nil {
 		t.Fatal(err)
 	}
 	return o
+}
+
+func (o *office) takeRealRedis(t *testing.T) {
+	t.Helper()
+	url := os.Getenv("MEMBERSYNC_TEST_REDIS")
+	if url == "" {
+		return
+	}
+	client, err := dedupe.Open(dedupe.ClientConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.real = client
+	o.set("REDIS_URL", url)
+	o.set("REDIS_PREFIX", "mstest-"+strings.ToLower(rand.Text()))
+	t.Cleanup(func() {
+		o.emptyRedis(t)
+		_ = client.Del(context.WithoutCancel(t.Context()), o.hash())
+		_ = client.Close()
+	})
+}
+
+// emptyRedis takes away all that membersync keeps there.
+func (o *office) emptyRedis(t *testing.T) {
+	t.Helper()
+	if o.real == nil {
+		o.redis.FlushAll()
+		return
+	}
+	ctx := context.WithoutCancel(t.Context())
+	all := o.real.Scan(ctx, 0, o.variable("REDIS_PREFIX")+":*", 1000).Iterator()
+	for all.Next(ctx) {
+		if err := o.real.Del(ctx, all.Val()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // event is a canonical event that states two fields; its values must not be seen.

@@ -49,7 +49,7 @@ func TestStateRebuild(t *testing.T) {
 	stop()
 	before, listed := o.states(t, "E1"), o.must(t, "dlq", "list", "--state=all")
 
-	o.redis.FlushAll()
+	o.emptyRedis(t)
 	if d := cmp.Diff(listed, o.must(t, "dlq", "list", "--state=all")); d != "" {
 		t.Errorf("the list changes with Redis: %s", d)
 	}

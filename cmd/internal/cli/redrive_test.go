@@ -109,7 +109,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		t.Error(d)
 	}
 	// Another run was killed between the record and the sending.
-	err := dlq.NewAuditor(o.broker.Client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
+	err := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
 		Action: dlq.ActionRedrive, Subject: "0:3:0", Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {
@@ -176,7 +176,7 @@ func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
 	o := newOffice(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
 	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
-	o.redis.FlushAll()
+	o.emptyRedis(t)
 	if got := o.ids(t); len(got) != 1 {
 		t.Errorf("listed %v", got)
 	}

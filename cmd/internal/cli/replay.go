@@ -256,7 +256,7 @@ func (j *replayJob) show(at consumer.Replaying) {
 
 func (j *replayJob) config() consumer.Config {
 	cfg := (&running{cfg: j.desk.cfg, version: buildOf(j.in.Version)}).consumerConfig()
-	cfg.Group, cfg.Replay, cfg.Reapply, cfg.StormShare = j.group(), true, j.reapply, 0
+	cfg.Group, cfg.Replay, cfg.Reapply, cfg.Employee, cfg.StormShare = j.group(), true, j.reapply, j.employee, 0
 	return cfg
 }
 
@@ -264,7 +264,7 @@ func (j *replayJob) consumerParts() consumer.Parts {
 	p := j.desk.parts
 	registry := prometheus.NewRegistry()
 	parts := consumer.Parts{
-		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: only{p.Mapping, j.employee}, Store: p.Store, CRM: p.CRM, Letters: p.Letters,
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, Letters: p.Letters,
 		Archive: p.Archive, Overseer: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
 		Logger: slog.New(quiet{p.Logger.Handler()}),
 	}
@@ -297,30 +297,6 @@ func (j *replayJob) Ended(end consumer.Ended) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tally[string(end.Outcome)]++
-}
-
-// only maps what a record says of one employee; an empty id: of all.
-type only struct {
-	consumer.Mapper
-	employee string
-}
-
-// MapWith implements [consumer.Mapper].
-func (o only) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
-	return ofEmployee(o.Mapper.MapWith(rec, found), o.employee)
-}
-
-func ofEmployee(results []mapper.Result, employee string) []mapper.Result {
-	if employee == "" {
-		return results
-	}
-	var own []mapper.Result
-	for _, res := range results {
-		if res.Event.EmployeeID == employee {
-			own = append(own, res)
-		}
-	}
-	return own
 }
 
 // quiet lets only warnings through: the progress tells the rest.

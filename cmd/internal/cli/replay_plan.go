@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ type replayPlanJSON struct {
 	Unchanged int64 `json:"unchanged"`
 	Ignored   int64 `json:"ignored"`
 	Poison    int64 `json:"poison"`   // would be dead-lettered
-	Redrives  int64 `json:"redrives"` // records of the redrive topic, not looked into
+	Redrives  int64 `json:"redrives"` // of all these, events of the redrive topic
 	Calls     int64 `json:"calls"`    // at least: all of one member folded into one
 	Seconds   int64 `json:"seconds"`  // that so many calls take under the rate limit
 }
@@ -66,18 +67,61 @@ type replayPlan struct {
 // A foreseen is one event of a plan.
 type foreseen struct {
 	id      dedupe.EventID
-	version string
+	redrive int
+	version string // empty: it is poison, unless it is done
 	fields  []string
+}
+
+func newForeseen(id dedupe.EventID, res mapper.Result) foreseen {
+	f := foreseen{id: id, version: string(res.Event.Version)}
+	for field := range res.Event.Update.All() {
+		f.fields = append(f.fields, field.String())
+	}
+	if res.Fault != nil {
+		f.version = ""
+	}
+	return f
+}
+
+// A fate is what a replay would make of an event. The names are those of the plan.
+type fate string
+
+const (
+	fateSend      fate = "send"
+	fateDone      fate = "done"
+	fateStale     fate = "stale"
+	fateUnchanged fate = "unchanged"
+	fateIgnored   fate = "ignored"
+	fatePoison    fate = "poison"
+	fateRefused   fate = "refused" // the state was lost; of explain alone, since a replay does not come so far
+)
+
+// fate tells it from the event's mark and the versions of the member's fields.
+func (f foreseen) fate(done bool, versions map[string]string) fate {
+	newer := func(name string) bool { return f.version >= versions[name] }
+	switch {
+	case done:
+		return fateDone
+	case f.version == "":
+		return fatePoison
+	case len(f.fields) == 0:
+		return fateUnchanged
+	case !slices.ContainsFunc(f.fields, newer):
+		return fateStale
+	}
+	return fateSend
+}
+
+func versionsOf(state dedupe.MemberState) map[string]string {
+	versions := make(map[string]string, len(state.Fields))
+	for _, f := range state.Fields {
+		versions[f.Name] = f.Version
+	}
+	return versions
 }
 
 func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	d := p.job.desk
-	if r.Topic != d.cfg.Kafka.Topic {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.sum.Redrives += r.End - r.First
-		return nil
-	}
 	byMember, n := map[dedupe.Member][]foreseen{}, 0
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
 	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Span{First: r.First, End: r.End}, func(rec *partlog.Record) error {
@@ -92,12 +136,12 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		in := mapper.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
 		}
-		results, err := d.translate(ctx, in)
+		run, err := d.runs(ctx, in)
 		if err != nil {
 			return err
 		}
-		for _, res := range ofEmployee(results, p.job.employee) {
-			n += p.take(byMember, in, res)
+		for _, res := range consumer.OfEmployee(run.Results, p.job.employee) {
+			n += p.take(byMember, run, res)
 		}
 		if n < gatherEvents {
 			return nil
@@ -111,22 +155,30 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	return p.look(ctx, byMember)
 }
 
+// runs is what a record of either topic would run.
+func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.ForeseenRedrive, err error) {
+	if rec.Topic != d.cfg.Kafka.Topic {
+		return consumer.ForeseeRedrive(ctx, d.reader, rec, d.translate)
+	}
+	run.Record = rec
+	run.Results, err = d.translate(ctx, rec)
+	return run, err
+}
+
 // take counts what needs no look at Redis, and gathers the rest.
-func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, in mapper.Record, res mapper.Result) int {
+func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.ForeseenRedrive, res mapper.Result) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if run.Number > 0 || run.Record.Topic != p.job.desk.cfg.Kafka.Topic {
+		p.sum.Redrives++
+	}
 	if res.Event.Ignored != "" {
 		p.sum.Ignored++
 		return 0
 	}
-	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, in, res)
-	f := foreseen{id: id, version: string(res.Event.Version)}
-	for field := range res.Event.Update.All() {
-		f.fields = append(f.fields, field.String())
-	}
-	if res.Fault != nil {
-		f.version = "" // poison, unless it is done
-	}
+	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, run.Record, res)
+	f := newForeseen(id, res)
+	f.redrive = run.Number
 	byMember[member] = append(byMember[member], f)
 	return 1
 }
@@ -148,11 +200,7 @@ func (p *replayPlan) look(ctx context.Context, byMember map[dedupe.Member][]fore
 		if err != nil {
 			return err
 		}
-		versions := map[string]string{}
-		for _, f := range state.Fields {
-			versions[f.Name] = f.Version
-		}
-		p.count(member, events, done, versions)
+		p.count(member, events, done, versionsOf(state))
 	}
 	return nil
 }
@@ -161,20 +209,17 @@ func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedup
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range events {
-		newer := false
-		for _, name := range f.fields {
-			newer = newer || f.version >= versions[name]
-		}
-		switch {
-		case done[i].Done && !p.job.reapply:
+		switch f.fate(done[i].Done && done[i].Redrive >= f.redrive && !p.job.reapply, versions) {
+		case fateDone:
 			p.sum.Done++
-		case f.version == "":
+		case fatePoison:
 			p.sum.Poison++
-		case len(f.fields) == 0:
+		case fateUnchanged:
 			p.sum.Unchanged++
-		case !newer:
+		case fateStale:
 			p.sum.Stale++
-		default:
+		case fateIgnored, fateRefused: // the one is counted when it is read
+		case fateSend:
 			p.sum.Send++
 			p.members[member] = true
 		}

@@ -129,7 +129,7 @@ func TestReplayRefuses(t *testing.T) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)
 		}
 	}
-	o.redis.FlushAll()
+	o.emptyRedis(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
 	}

@@ -2,23 +2,30 @@ package cli
 
 import (
 	"bytes"
+	"flag"
 	"io/fs"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq/kafkatest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// These tests wait most of their time, so many run at once even on few processors.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // the command line's goes before it
+	goleak.VerifyTestMain(m)
+}
 
 // A rig is a program with its surroundings.
 type rig struct {
@@ -87,8 +94,13 @@ func newRig() *rig {
 // newService is a rig with all that the service needs, configured.
 func newService(t *testing.T) *rig {
 	t.Helper()
+	return newServiceOn(t, kafkatest.Start(t))
+}
+
+func newServiceOn(t *testing.T, broker *kafkatest.Broker) *rig {
+	t.Helper()
 	r := newRig()
-	r.broker = kafkatest.Start(t)
+	r.broker = broker
 	r.crm = crmapitest.New(crmapitest.Options{
 		CorpID: "C1", Tokens: []string{"canary"}, AppID: "A1", AppSecret: "canary", PermanentCode: "canary", AutoCreate: true,
 	})
@@ -105,6 +117,15 @@ func newService(t *testing.T) *rig {
 	r.set("CRM_TOKEN", "canary")
 	r.set("ADMIN_ADDR", "127.0.0.1:0")
 	return r
+}
+
+// client has a longer look at the cluster than the broker's own: kafka-go gives up a look after MetadataTTL, which
+// a busy machine can take for a few hundred milliseconds.
+func (r *rig) client(t *testing.T) *kafka.Client {
+	t.Helper()
+	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: transport, Timeout: 30 * time.Second}
 }
 
 // tellPolicy lets Redis tell its maxmemory-policy; miniredis by itself does not.

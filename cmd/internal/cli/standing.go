@@ -59,6 +59,9 @@ func recordOf(l dlq.Letter) mapper.Record {
 // standings maps a letter by the mapping of now, and looks up what newer events have overtaken. Of a record that failed
 // whole it tells all events, otherwise the letter's own. The error is that of Redis; then all else is there.
 func (d *desk) standings(ctx context.Context, l dlq.Letter) ([]standing, error) {
+	if l.Reason == dlq.ReasonInvalidRedrive {
+		return nil, nil // it is never run
+	}
 	results, err := d.translate(ctx, recordOf(l))
 	if err != nil {
 		return nil, err

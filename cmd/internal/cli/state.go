@@ -156,6 +156,8 @@ type eventStateJSON struct {
 	Index     int     `json:"index"`
 	Outcome   string  `json:"outcome"` // empty: not done, or forgotten
 	Redrive   int     `json:"redrive"`
+	Replay    fate    `json:"replay,omitempty"`  // what a replay would make of it; of explain alone
+	Reapply   fate    `json:"reapply,omitempty"` // what one with --reapply would
 }
 
 func (v memberView) view(employee string) stateJSON {
@@ -169,7 +171,8 @@ func (v memberView) view(employee string) stateJSON {
 	}
 	for i, e := range v.events {
 		view.Events = append(view.Events, eventStateJSON{
-			e.Result.Event.ID, e.Partition, e.Offset, jsonTime(e.Time), e.Result.Event.Index, v.done[i].Outcome, v.done[i].Redrive,
+			EventID: e.Result.Event.ID, Partition: e.Partition, Offset: e.Offset, Timestamp: jsonTime(e.Time),
+			Index: e.Result.Event.Index, Outcome: v.done[i].Outcome, Redrive: v.done[i].Redrive,
 		})
 	}
 	return view
@@ -208,14 +211,29 @@ func (v stateJSON) text() string {
 		}
 		b.WriteString(fields.row(f.Name, digest, f.Version))
 	}
-	events := table{{"RECORD", 14}, {"TIME", 24}, {"EVENT", 24}, {"REDRIVE", 7}, {"OUTCOME", 0}}
-	b.WriteString("\n" + events.heading())
-	for _, e := range v.Events {
+	b.WriteString("\n" + eventsText(v.Events))
+	return b.String()
+}
+
+func eventsText(events []eventStateJSON) string {
+	columns := table{{"RECORD", 14}, {"TIME", 24}, {"EVENT", 24}, {"REDRIVE", 7}, {"OUTCOME", 0}}
+	foreseen := len(events) > 0 && events[0].Replay != ""
+	if foreseen {
+		columns[len(columns)-1].width = 13
+		columns = append(columns, column{"REPLAY", 9}, column{"REAPPLY", 0})
+	}
+	var b strings.Builder
+	b.WriteString(columns.heading())
+	for _, e := range events {
 		at := ""
 		if e.Timestamp != nil {
 			at = *e.Timestamp
 		}
-		b.WriteString(events.row(fmt.Sprintf("%d:%d:%d", e.Partition, e.Offset, e.Index), at, e.EventID, fmt.Sprint(e.Redrive), e.Outcome))
+		cells := []string{fmt.Sprintf("%d:%d:%d", e.Partition, e.Offset, e.Index), at, e.EventID, fmt.Sprint(e.Redrive), e.Outcome}
+		if foreseen {
+			cells = append(cells, string(e.Replay), string(e.Reapply))
+		}
+		b.WriteString(columns.row(cells...))
 	}
 	return b.String()
 }

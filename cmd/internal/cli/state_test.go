@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -135,6 +136,7 @@ func (o *office) running(t *testing.T) (stop func()) {
 	t.Helper()
 	service := newRig()
 	service.app.Environ = append(service.app.Environ, o.app.Environ...)
+	maps.Copy(service.files, o.files)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan int, 1)
 	go func() { done <- service.app.run(ctx, []string{"run"}) }()

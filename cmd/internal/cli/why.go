@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -123,7 +124,7 @@ func (e evidence) notDone() (cause, string) {
 	case e.members == 0:
 		return causeNoService, fmt.Sprintf("The latest event (%s) waits, because no instance of membersync run is in the group.", e.place())
 	}
-	return causeLagging, fmt.Sprintf("The latest event (%s) has not been processed yet: %s before it in its partition are not finished, or its calls are being retried.",
+	return causeLagging, fmt.Sprintf("The latest event (%s) has not been processed yet: %s before it in its partition are not finished, or it waits for the limit on calls or for a retry.",
 		e.place(), plural(int(e.behind), "record"))
 }
 
@@ -136,12 +137,16 @@ func noted(note string) string {
 
 // afterwards is about a latest event that came to a good end.
 func (e evidence) afterwards() (cause, string) {
+	outcome := e.done.Outcome
+	if e.item != nil { // it died, and its redrive was applied
+		outcome = string(e.item.State)
+	}
 	switch {
 	case e.done.Outcome == string(consumer.Superseded):
 		return causeSuperseded, fmt.Sprintf("The latest event (%s) came late: events with a higher order had set all its fields before.", e.place())
 	case e.earlier != nil:
 		return causeEarlier, fmt.Sprintf("The latest event (%s) is %s, but the earlier dead letter %s (%s) is open, and what it alone states is missing in the CRM.",
-			e.place(), e.done.Outcome, e.earlier.ID, e.earlier.Letter.Reason)
+			e.place(), outcome, e.earlier.ID, e.earlier.Letter.Reason)
 	case e.done.Outcome == string(consumer.Unchanged):
 		return causeUnchanged, fmt.Sprintf("The latest event (%s) changes nothing: it states no field, or the CRM held its values already.", e.place())
 	}
@@ -164,10 +169,7 @@ func newest(events []sighting) *sighting {
 		return nil
 	}
 	latest := slices.MaxFunc(events, func(a, b sighting) int {
-		if c := a.Time.Compare(b.Time); c != 0 {
-			return c
-		}
-		return int(a.Offset - b.Offset)
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Result.Event.Index, b.Result.Event.Index))
 	})
 	return &latest
 }

@@ -114,8 +114,8 @@ type tappedLimiter struct {
 }
 
 // Permit implements consumer.Limiter.
-func (p tappedLimiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
-	err = p.l.around("permit", func() error { granted, wait, err = p.real.Permit(ctx, id); return err })
+func (p tappedLimiter) Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error) {
+	err = p.l.around("permit", func() error { granted, wait, err = p.real.Permit(ctx, id, rank); return err })
 	p.l.w.log("permit", "instance", p.l.n, "granted", granted, "wait", wait, "error", err)
 	return granted, wait, err
 }

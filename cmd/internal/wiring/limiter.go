@@ -9,12 +9,12 @@ import (
 	"membersync/dedupe"
 )
 
-// A Limiter draws permits, of live traffic unless it says otherwise, under the vendor's limit.
+// A Limiter draws permits under the vendor's limit.
 type Limiter struct {
 	store *dedupe.Store
 	rate  config.Rate
 	hold  time.Duration
-	rank  int
+	least int // no permit is drawn at a higher rank, which is a lower number
 
 	mu   sync.Mutex
 	used float64   // share of the limit that was taken when a permit was last asked for
@@ -26,19 +26,19 @@ func NewLimiter(cfg config.Config, store *dedupe.Store) (*Limiter, bool) {
 	if cfg.CRM.Rate.Calls == 0 {
 		return nil, false
 	}
-	return &Limiter{store: store, rate: cfg.CRM.Rate, hold: Lease(cfg), rank: dedupe.RankLive}, true
+	return &Limiter{store: store, rate: cfg.CRM.Rate, hold: Lease(cfg)}, true
 }
 
-// ForReplay lets live traffic and redrives go first.
+// ForReplay lets live traffic and redrives of the service go first, whatever is asked for.
 func (l *Limiter) ForReplay() *Limiter {
-	l.rank = dedupe.RankReplay
+	l.least = dedupe.RankReplay
 	return l
 }
 
-// Permit asks for one call's place in the window: granted, or how long to wait.
-func (l *Limiter) Permit(ctx context.Context, id string) (granted bool, wait time.Duration, err error) {
+// Permit asks for one call's place in the window at a rank: granted, or how long to wait.
+func (l *Limiter) Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error) {
 	granted, wait, used, err := l.store.Permit(ctx, dedupe.PermitRequest{
-		Limit: l.rate.Calls, Window: l.rate.Window, Rank: l.rank, ID: id, Hold: l.hold,
+		Limit: l.rate.Calls, Window: l.rate.Window, Rank: max(rank, l.least), ID: id, Hold: l.hold,
 	})
 	if err == nil {
 		l.mu.Lock()

@@ -1,0 +1,301 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/crmapi/crmapitest"
+)
+
+// A scenario brings about one cause for employee E1 with the service, Kafka, Redis and the CRM.
+type scenario struct {
+	cause cause
+	play  func(*testing.T, *office)
+	says  string // a part of the sentence
+	shows string // what the CRM then shows as the position, as JSON; empty: nothing
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{causeStateLost, stateIsLost, "run membersync state rebuild", `"needle-A"`},
+		{causeNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
+		{causeIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
+		{causeRedriving, nobodyTakesTheRedrive, "died of crm_not_found and is being redriven since", ""},
+		{causeDead, itDies, "then membersync dlq redrive 0:0:0.", ""},
+		{causeDiscarded, itIsDiscarded, "nothing is to be done (dead letter 0:0:0)", ""},
+		{causeDeadGone, theTopicForgetsTheLetter, "have the HR system send it again", ""},
+		{causeUnheard, aNewerValueWentUnheard, "A value of position may have reached the CRM", `"needle-B"`},
+		{causeInFlight, theCallHangs, "worked on right now", ""},
+		{causePaused, callingIsPaused, "because sample@host has paused calling since", ""},
+		{causeNoService, nobodyServes, "no instance of membersync run is in the group", ""},
+		{causeLagging, theLimitIsUsedUp, "has not been processed yet", ""},
+		{causeForgotten, theMarkIsRemoved, "what came of it is forgotten", `"needle-A"`},
+		{causeSuperseded, itComesLate, "came late", `"needle-B"`},
+		{causeUnchanged, itStatesNothingNew, "changes nothing", `"needle-A"`},
+		{causeEarlier, anEarlierOneIsDead, "is applied, but the earlier dead letter 0:0:0 (crm_not_found) is open", ""},
+		{causeRedriven, itsRedriveIsApplied, "was applied by redrive 1", `"needle-A"`},
+		{causeApplied, somebodyChangesTheCRM, "it was changed there afterwards", `"by hand"`},
+	}
+}
+
+// Each cause is produced by what happens, and explained by the command as it runs.
+func TestEveryCause(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios() {
+		t.Run(string(s.cause), func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t)
+			o.set("DLQ_STORM_SHARE", "0")
+			s.play(t, o)
+			o.explains(t, s)
+		})
+	}
+}
+
+// explains asks why the CRM shows what it shows, until the answer is the expected one: what the service does becomes known to Redis
+// a moment later.
+func (o *office) explains(t *testing.T, s scenario) {
+	t.Helper()
+	answer := func() map[string]any { return objects(t, o.must(t, "explain", "E1", "-o", "json"))[0] }
+	got := answer()
+	for deadline := time.Now().Add(20 * time.Second); got["cause"] != string(s.cause) && time.Now().Before(deadline); {
+		got = answer()
+	}
+	sentence, _ := got["sentence"].(string)
+	if got["cause"] != string(s.cause) || !strings.Contains(sentence, s.says) {
+		t.Errorf("%v: %s, want %s: …%s…", got["cause"], sentence, s.cause, s.says)
+	}
+	text := o.must(t, "explain", "E1")
+	before, last, _ := strings.Cut(text, "\nCAUSE  "+string(s.cause)+"\n")
+	if strings.Count(last, "\n") != 1 || strings.Count(last, ". ") > 0 || !strings.HasSuffix(last, ".\n") {
+		t.Errorf("not one sentence at the end: %q", last)
+	}
+	if strings.Contains(before+last+fmt.Sprint(got), "needle") {
+		t.Errorf("personal data is shown: %s", text)
+	}
+	if shows := string(o.crm.State("FSUID_TEST1")["position"]); shows != s.shows {
+		t.Errorf("the CRM shows %s, want %s", shows, s.shows)
+	}
+}
+
+// serving is running until the end of the test.
+func (o *office) serving(t *testing.T) { t.Helper(); t.Cleanup(o.running(t)) }
+
+// served runs the service until it has come to the end of the topics.
+func (o *office) served(t *testing.T) {
+	t.Helper()
+	stop := o.running(t)
+	o.drained(t)
+	stop()
+}
+
+// until asks again and again.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); {
+		if time.Now().After(deadline) || t.Context().Err() != nil {
+			t.Fatal("waited in vain for " + what)
+		}
+	}
+}
+
+// raw sends an event of E1 as it is.
+func (o *office) raw(t *testing.T, value string) {
+	t.Helper()
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+}
+
+func stateIsLost(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.serving(t)
+	o.drained(t)
+	o.emptyRedis(t)
+}
+
+func onlyOthersChange(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 2, `{"position":"needle-A"}`)
+	o.served(t)
+}
+
+func aDeletionIsIgnored(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":null}`)
+	o.served(t)
+}
+
+// itDies leaves an open dead letter: the CRM has not known the member for one call.
+func itDies(t *testing.T, o *office) {
+	t.Helper()
+	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Code: crmapitest.CodeNoMember})
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.served(t)
+}
+
+func nobodyTakesTheRedrive(t *testing.T, o *office) {
+	t.Helper()
+	itDies(t, o)
+	o.app.silence = 100 * time.Millisecond
+	if status, _, stderr := o.do(t, redriveArgs("0:0:0")...); status != exitPart {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+func itIsDiscarded(t *testing.T, o *office) {
+	t.Helper()
+	itDies(t, o)
+	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
+}
+
+func theTopicForgetsTheLetter(t *testing.T, o *office) {
+	t.Helper()
+	itDies(t, o)
+	for partition, end := range o.broker.Ends(t, o.topics.DLQ) {
+		if end > 0 {
+			o.broker.DeleteRecords(t, o.topics.DLQ, partition, end)
+		}
+	}
+}
+
+// aNewerValueWentUnheard is told in the README: the answer to a call is lost, the offsets are moved past its event,
+// and an older event comes.
+func aNewerValueWentUnheard(t *testing.T, o *office) {
+	t.Helper()
+	o.set("CRM_TIMEOUT", "1s") // a lease of 7 s
+	o.set("SHUTDOWN_TIMEOUT", "1s")
+	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: -1, At: crmapitest.AfterEffect, Hang: true})
+	o.change(t, 9, 1, `{"position":"needle-B"}`)
+	stop := o.running(t)
+	until(t, "the effect", func() bool { return o.crm.State("FSUID_TEST1") != nil })
+	stop()
+	o.crm.Clear()
+	o.must(t, "offsets", "reset", "--to=latest", "--yes")
+	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.serving(t)
+	if o.real == nil {
+		o.redis.FastForward(10 * time.Second)
+	}
+}
+
+func theCallHangs(t *testing.T, o *office) {
+	t.Helper()
+	o.crm.Hold(crmapitest.BeforeEffect)
+	t.Cleanup(o.crm.Release)
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.set("SHUTDOWN_TIMEOUT", "1s")
+	o.serving(t)
+	until(t, "the call", func() bool { return o.crm.Stats().Held == 1 })
+}
+
+func callingIsPaused(t *testing.T, o *office) {
+	t.Helper()
+	o.must(t, "pause", "--yes", "--actor=sample@host")
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.serving(t)
+}
+
+func nobodyServes(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+}
+
+// theLimitIsUsedUp by another member's call.
+func theLimitIsUsedUp(t *testing.T, o *office) {
+	t.Helper()
+	o.set("CRM_RATE", "1/10m")
+	o.change(t, 1, 2, `{"position":"needle-B"}`)
+	o.serving(t)
+	o.drained(t)
+	o.change(t, 2, 1, `{"position":"needle-A"}`)
+}
+
+func theMarkIsRemoved(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.served(t)
+	o.must(t, "state", "forget", "E1", "--yes")
+}
+
+func itComesLate(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 5, 1, `{"position":"needle-B"}`)
+	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.served(t)
+}
+
+func itStatesNothingNew(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":{"position":"needle-A"}}`)
+	o.served(t)
+}
+
+func anEarlierOneIsDead(t *testing.T, o *office) {
+	t.Helper()
+	itDies(t, o)
+	o.change(t, 2, 1, `{"qq":"needle-1"}`)
+	o.served(t)
+}
+
+func itsRedriveIsApplied(t *testing.T, o *office) {
+	t.Helper()
+	itDies(t, o)
+	o.serving(t)
+	o.must(t, redriveArgs("0:0:0")...)
+}
+
+func somebodyChangesTheCRM(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.served(t)
+	o.crm.SetMember("FSUID_TEST1", map[string]json.RawMessage{"position": json.RawMessage(`"by hand"`)})
+}
+
+// The causes in the code, those of the README in the same order, and those that a scenario produces are the same.
+func TestCausesAreDocumentedAndProduced(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "why.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var constants, documented, produced []cause
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || fmt.Sprint(spec.Type) != "cause" {
+			return true
+		}
+		lit, _ := spec.Values[0].(*ast.BasicLit)
+		text, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		constants = append(constants, cause(text))
+		return true
+	})
+	_, table, _ := strings.Cut(readme(t), "| cause | what it means |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, cause(row[1]))
+	}
+	for _, s := range scenarios() {
+		produced = append(produced, s.cause)
+	}
+	for what, got := range map[string][]cause{"documented": documented, "produced": produced, "in the list": causes()} {
+		if d := cmp.Diff(constants, got); d != "" {
+			t.Errorf("%s (-constants +%[1]s): %s", what, d)
+		}
+	}
+}

@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
+)
+
+// An end is what became of a copy: refused with a dead letter of its own, or run.
+type end struct {
+	refused *dlq.Letter
+	result  *dlq.AuditRecord
+}
+
+// copied writes records into the redrive topic, as somebody would with a tool that knows nothing of dead letters, waits until the service
+// is done with them, and returns what became of each: exactly one of the two. Those that are run have a number that no other has.
+func (o *office) copied(t *testing.T, copies ...kafka.Message) []end {
+	t.Helper()
+	transport := &kafka.Transport{}
+	defer transport.CloseIdleConnections()
+	w := &kafka.Writer{
+		Addr: kafka.TCP(o.broker.Addrs()...), Topic: o.topics.Redrive, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond,
+		Transport: transport, Balancer: kafka.BalancerFunc(func(kafka.Message, ...int) int { return 0 }), // one after the other
+	}
+	defer func() { _ = w.Close() }()
+	first := o.broker.Ends(t, o.topics.Redrive)[0]
+	plain := make([]kafka.Message, len(copies))
+	for i, m := range copies {
+		plain[i] = kafka.Message{Key: m.Key, Value: m.Value, Headers: m.Headers}
+	}
+	if err := w.WriteMessages(t.Context(), plain...); err != nil {
+		t.Fatal(err)
+	}
+	o.drained(t)
+	ends := make([]end, len(copies))
+	letters, results := o.letters(t), o.results(t)
+	for i, m := range copies {
+		place := fmt.Sprintf("redrive:0:%d", first+int64(i))
+		for _, l := range letters {
+			if l.ID() == place {
+				ends[i].refused = &l
+			}
+		}
+		for _, r := range results {
+			if r.Result != dlq.ResultRefused && fmt.Sprint(r.Detail.Number) == headerOf(m, "redrive.number") {
+				ends[i].result = &r
+			}
+		}
+		if (ends[i].refused == nil) == (ends[i].result == nil) {
+			t.Fatalf("copy %d: %+v", i, ends[i])
+		}
+	}
+	return ends
+}
+
+func headerOf(m kafka.Message, key string) string {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func (o *office) letters(t *testing.T) (letters []dlq.Letter) {
+	t.Helper()
+	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
+		l, err := dlq.Parse(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		letters = append(letters, l)
+	}
+	return letters
+}
+
+// results are the audit records of what redrives came to.
+func (o *office) results(t *testing.T) (results []dlq.AuditRecord) {
+	t.Helper()
+	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
+		a, err := dlq.ParseAudit(m.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Action == dlq.ActionRedriveResult {
+			results = append(results, a)
+		}
+	}
+	return results
+}
+
+// ordering adds what makes a copied letter an order to run it.
+func ordering(m kafka.Message, place string, number int) kafka.Message {
+	m.Headers = append(slices.Clone(m.Headers),
+		kafka.Header{Key: "redrive.letter", Value: []byte(place)}, kafka.Header{Key: "redrive.number", Value: []byte(strconv.Itoa(number))})
+	return m
+}
+
+func without(m kafka.Message, i int) kafka.Message {
+	m.Headers = slices.Delete(slices.Clone(m.Headers), i, i+1)
+	return m
+}
+
+// deadAndServed lets the service bury the event of E1, and returns its dead letter as it stands in the topic, with its place.
+func (o *office) deadAndServed(t *testing.T) (letter kafka.Message, place string) {
+	t.Helper()
+	o.set("DLQ_STORM_SHARE", "0")
+	o.set("CRM_RATE", "0")
+	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: -1, Code: crmapitest.CodeNoMember})
+	o.broker.Produce(t, o.topics.Source, kafka.Message{
+		Key: []byte("E1"), Value: []byte(event(1, "P")), Time: o.died, Headers: []kafka.Header{{Key: "trace", Value: []byte("t-1")}},
+	})
+	o.serving(t)
+	o.drained(t)
+	letter = o.broker.ReadAll(t, o.topics.DLQ)[0]
+	return letter, dlq.Place{Partition: letter.Partition, Offset: letter.Offset}.String()
+}
+
+// What somebody copies into the redrive topic by hand becomes a dead letter that says what is wrong with it. The item that it was
+// copied from stays as it was, and the CRM is not called.
+func TestACopyByHandIsRefused(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	letter, place := o.deadAndServed(t)
+	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes") // discarded or open, it is the same
+	other, err := dlq.Parse(letter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Source.Topic = "other." + other.Source.Topic
+	const missing = "invalid_redrive: the record is not run: dlq: header redrive.letter: is missing"
+	cases := []struct {
+		what string
+		copy kafka.Message
+		says string
+	}{
+		{"an unchanged copy", letter, missing},
+		{"a copy without headers", kafka.Message{Key: letter.Key, Value: letter.Value}, missing},
+		{"a copy of the source record", o.broker.ReadAll(t, o.topics.Source)[0], missing},
+		{"nothing at all", kafka.Message{}, missing},
+		{"a letter of another topic", other.Message(), missing},
+		{"a redrive of another topic", ordering(other.Message(), place, 1), "not run: the redrive differs from dead letter " + place + " in its source coordinates"},
+		{"a place where nothing is", ordering(letter, "0:999", 1), "not run: dlq: there is no dead letter at this place"},
+	}
+	copies := make([]kafka.Message, len(cases))
+	for i, c := range cases {
+		copies[i] = c.copy
+	}
+	for i, end := range o.copied(t, copies...) {
+		if end.refused == nil {
+			t.Errorf("%s was run: %+v", cases[i].what, end.result)
+			continue
+		}
+		shown := o.must(t, "dlq", "show", end.refused.ID())
+		for _, part := range []string{cases[i].says, "invalid_redrive (decode)", "redrive the event's own dead letter"} {
+			if !strings.Contains(shown, part) {
+				t.Errorf("%s: %q is not told: %s", cases[i].what, part, shown)
+			}
+		}
+		if strings.Contains(shown, "event 0:") {
+			t.Errorf("%s is never run, and shown as if it could be: %s", cases[i].what, shown)
+		}
+	}
+	if got := o.ids(t, "--state=discarded"); !slices.Equal(got, []string{"0:0:0"}) || len(o.crm.Calls()) != 1 {
+		t.Errorf("discarded: %v; %d calls", got, len(o.crm.Calls()))
+	}
+	// Told to whoever may have given the order, if it says whose; that of another topic says so of another item.
+	answers := slices.DeleteFunc(o.audit(t), func(line string) bool { return !strings.HasPrefix(line, "redrive_result ") })
+	if len(answers) != 1 || !strings.HasPrefix(answers[0], "redrive_result 0:0:0 refused ") {
+		t.Errorf("answers: %q", answers)
+	}
+	o.must(t, "dlq", "discard", "--reason=invalid_redrive", "--note=copied by hand", "--yes")
+	if open := o.ids(t); len(open) != 0 {
+		t.Errorf("open: %v", open)
+	}
+}
+
+// A header may be lost on the way. Each by itself: the copy is refused and the header named, or it does not matter and the copy is run.
+func TestACopyByHandWithAHeaderMissing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	letter, place := o.deadAndServed(t)
+	headers := ordering(letter, place, 1).Headers
+	copies := make([]kafka.Message, len(headers))
+	for i := range headers {
+		copies[i] = without(ordering(letter, place, i+1), i)
+	}
+	var ran []string
+	for i, end := range o.copied(t, copies...) {
+		name := headers[i].Key
+		switch {
+		case end.refused == nil:
+			ran = append(ran, name)
+			if end.result.Result != dlq.ResultDeadLettered || end.result.Subject != "0:0:0" {
+				t.Errorf("without %s: %+v", name, end.result)
+			}
+		case !strings.Contains(end.refused.Error, name) && !strings.Contains(end.refused.Error, "source coordinates"):
+			t.Errorf("without %s it is refused for: %s", name, end.refused.Error)
+		}
+	}
+	want := []string{ // and without any other it is refused
+		"trace", "dlq.stage", "dlq.error", "dlq.crm.code", "dlq.crm.trace.id", "dlq.third.trace.id", "dlq.event.id", "dlq.employee.id", "dlq.attempts",
+		"dlq.first.failed.at", "dlq.failed.at", "dlq.group", "dlq.membersync.version", "dlq.redrives",
+	}
+	if d := cmp.Diff(want, ran); d != "" {
+		t.Errorf("run without one of: %s", d)
+	}
+	for _, l := range o.letters(t) { // nothing of a copy came into the later deaths of the event
+		if l.ID() == "0:0:0" && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.died)) {
+			t.Errorf("a later death: %+v", l)
+		}
+	}
+}
+
+// A copy that names its letter and equals it is an order as any other, also of an item that was discarded; given twice it runs once.
+func TestACopyByHandIsRun(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	letter, place := o.deadAndServed(t)
+	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
+	o.crm.Clear()
+	for _, end := range o.copied(t, ordering(letter, place, 1), ordering(letter, place, 1)) {
+		if end.refused != nil || end.result.Result != dlq.ResultApplied || end.result.Subject != "0:0:0" {
+			t.Fatalf("%+v", end)
+		}
+	}
+	if got := o.ids(t, "--state=applied"); !slices.Equal(got, []string{"0:0:0"}) || string(o.crm.State("FSUID_TEST1")["position"]) != `"P"` {
+		t.Errorf("applied: %v", got)
+	}
+	if n := len(o.crm.Calls()); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/crmapi/crmapitest"
+)
+
+// story lets employee E1 have events of all fates.
+func story(t *testing.T) *office {
+	t.Helper()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.change(t, 3, 1, `{"position":"needle-B"}`)
+	o.change(t, 2, 1, `{"position":"needle-A"}`) // late
+	o.raw(t, `{"eventId":"ev-4","sequence":4,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"qq":"1"},"after":{"qq":"1"}}`)
+	o.raw(t, `{"eventId":"ev-5","sequence":5,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"qq":"1"},"after":null}`)
+	o.change(t, 6, 1, `{"gender":"X"}`)
+	o.served(t)
+	o.change(t, 7, 1, `{"weixin":"needle-w"}`) // not processed
+	return o
+}
+
+// What explain says of a replay is what the replay's own dry run counts, and what the replay then does.
+func TestExplainForeseesAReplay(t *testing.T) {
+	t.Parallel()
+	o := story(t)
+	replay, reapply, _ := o.foreseen(t)
+	if d := cmp.Diff([]string{"done", "done", "done", "ignored", "done", "send"}, replay); d != "" {
+		t.Errorf("replay: %s", d)
+	}
+	if d := cmp.Diff([]string{"send", "stale", "unchanged", "ignored", "poison", "send"}, reapply); d != "" {
+		t.Errorf("with --reapply: %s", d)
+	}
+	if d := cmp.Diff(o.planned(t), tally(replay)); d != "" {
+		t.Errorf("the dry run differs: %s", d)
+	}
+	if d := cmp.Diff(o.planned(t, "--reapply"), tally(reapply)); d != "" {
+		t.Errorf("the dry run with --reapply differs: %s", d)
+	}
+	calls := len(o.crm.Calls())
+	o.must(t, "replay", "--from=earliest", "--employee=E1", "--yes")
+	if n := len(o.crm.Calls()) - calls; n != 1 || string(o.crm.State("FSUID_TEST1")["weixin"]) != `"needle-w"` {
+		t.Errorf("%d calls", n)
+	}
+	if replay, _, _ := o.foreseen(t); replay[5] != "done" {
+		t.Errorf("after the replay: %v", replay)
+	}
+	o.emptyRedis(t)
+	replay, reapply, next := o.foreseen(t)
+	refused := []string{"refused", "refused", "refused", "ignored", "refused", "refused"}
+	if d := cmp.Diff([][]string{refused, refused}, [][]string{replay, reapply}); d != "" || !strings.HasPrefix(next, "refused: ") {
+		t.Errorf("state lost, redrive %q: %s", next, d)
+	}
+}
+
+// foreseen is what explain says that a replay, one with --reapply, and a redrive would do.
+func (o *office) foreseen(t *testing.T) (replay, reapply []string, redrive string) {
+	t.Helper()
+	var told struct {
+		Events []struct{ Replay, Reapply string }
+		Next   []struct{ What string }
+	}
+	if err := json.Unmarshal([]byte(o.must(t, "explain", "E1", "-o", "json")), &told); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range told.Events {
+		replay, reapply = append(replay, e.Replay), append(reapply, e.Reapply)
+	}
+	if len(told.Next) > 0 {
+		redrive = told.Next[0].What
+	}
+	return replay, reapply, redrive
+}
+
+func tally(fates []string) map[string]float64 {
+	count := map[string]float64{}
+	for _, f := range fates {
+		count[f]++
+	}
+	return count
+}
+
+// planned is what the dry run of a replay counts.
+func (o *office) planned(t *testing.T, more ...string) map[string]float64 {
+	t.Helper()
+	plan := objects(t, o.must(t, append([]string{"replay", "--from=0:0", "--employee=E1", "--dry-run", "-o", "json"}, more...)...))[0]
+	count := map[string]float64{}
+	for _, name := range []string{"send", "done", "stale", "unchanged", "ignored", "poison"} {
+		if n, _ := plan[name].(float64); n > 0 {
+			count[name] = n
+		}
+	}
+	return count
+}
+
+// The text has the events in the order of time, each with what became of it and what a replay would make of it.
+func TestExplainText(t *testing.T) {
+	t.Parallel()
+	o := story(t)
+	early := `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"needle"}}`
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: 2, Value: []byte(early), Time: o.died.Add(-60e9)})
+	text := o.must(t, "explain", "E1")
+	_, events, _ := strings.Cut(text, "\nRECORD")
+	events, rest, _ := strings.Cut(events, "\n\n")
+	var got []string
+	for line := range strings.Lines(events) {
+		if cells := strings.Fields(line); len(cells) > 3 && strings.Contains(cells[0], ":") {
+			got = append(got, strings.Join(append(cells[:1:1], cells[3:]...), " "))
+		}
+	}
+	want := []string{
+		"2:0:0 0 - send send", "0:0:0 0 applied done send", "0:1:0 0 superseded done stale", "0:2:0 0 unchanged done unchanged",
+		"0:3:0 0 - ignored ignored", "0:4:0 0 dead_lettered done poison", "0:5:0 0 - send send",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s in %s", d, text)
+	}
+	if !strings.Contains(rest, "a redrive of 0:4:0: rejected") || !strings.Contains(rest, "CAUSE  no_service") || strings.Contains(text, "needle") {
+		t.Error(text)
+	}
+}
+
+// The dead letter of a record in which nobody could be read names no employee; the record's key does.
+func TestExplainOfARecordThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.raw(t, `{"eventId":`)
+	o.served(t)
+	o.explains(t, scenario{causeDead, nil, "is dead letter 0:0 for malformed", ""})
+}
+
+// Of two events in one record, each has its own end.
+func TestExplainOfTwoEventsInARecord(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first, second string
+		want          scenario
+	}{
+		"the first dies":  {"X", "M", scenario{causeEarlier, nil, "the earlier dead letter 0:0:0", `"needle-2"`}},
+		"the second dies": {"M", "X", scenario{causeDead, nil, "dead letter 0:0:1", `"needle-1"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t)
+			o.set("DLQ_STORM_SHARE", "0")
+			o.set("MAPPING", "list.yaml")
+			o.files["list.yaml"] = "version: 1\nenvelope: {kind: plain, list: $event.changes}\n" +
+				"identity: {event_id: $item.id, employee_id: $item.employee, open_user_id: $item.member}\n" +
+				"order: {kind: sequence, from: $item.n}\nstates: {after: $item.is}\nfields: {position: position, gender: sex}\n"
+			o.raw(t, `{"changes":[{"id":"a","employee":"E1","member":"FSUID_TEST1","n":1,"is":{"position":"needle-1","sex":"`+tc.first+`"}},
+				{"id":"b","employee":"E1","member":"FSUID_TEST1","n":2,"is":{"position":"needle-2","sex":"`+tc.second+`"}}]}`)
+			o.served(t)
+			o.explains(t, tc.want)
+		})
+	}
+}
+
+// A latest event that was redriven is no "dead-lettered" one beside an earlier letter.
+func TestExplainOfARedrivenEventBehindAnOpenLetter(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: 2, Code: crmapitest.CodeNoMember})
+	o.change(t, 1, 1, `{"qq":"needle-1"}`)
+	o.served(t)
+	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.served(t)
+	o.serving(t)
+	o.must(t, redriveArgs("0:1:0")...)
+	o.explains(t, scenario{causeEarlier, nil, "is applied, but the earlier dead letter 0:0:0", `"needle-A"`})
+}

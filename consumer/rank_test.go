@@ -1,0 +1,101 @@
+package consumer_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
+)
+
+// buried lets an event of each of these members die, and returns when their dead letters are there.
+func (r *rig) buried(members ...int) {
+	r.t.Helper()
+	var msgs []message
+	for _, n := range members {
+		r.crm.Push(crmapitest.Fault{Member: member(n), Times: 1, Code: crmapitest.CodeNoMember})
+		msgs = append(msgs, r.event("dead "+member(n), n, 1, fields{"position": "P"}))
+	}
+	r.produce(msgs...)
+	inst := r.start(r.redriving)
+	r.settled()
+	inst.stop()
+}
+
+// A lane in which nothing but redrives waits draws its permits at their rank; one in which anything else waits, at that of live traffic.
+func TestARedriveHasARankOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.buried(1, 2)
+	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+	inst := r.start(r.redriving, l.install)
+	r.produce(r.event("live", 3, 1, fields{"position": "P"}))
+	r.settled()
+	r.redrive(r.items()["dead "+member(1)])
+	r.redrivesSettled()
+	if got, want := l.ranks(), []int{dedupe.RankLive, dedupe.RankRedrive}; !slices.Equal(got, want) {
+		t.Errorf("ranks %v, want %v", got, want)
+	}
+	r.crm.Hold(crmapitest.BeforeEffect)
+	r.produce(r.event("held", 2, 5, fields{"qq": "1"}))
+	r.eventually("the call", func() bool { return r.crm.Stats().Held == 1 })
+	r.redrive(r.items()["dead "+member(2)])
+	r.produce(r.event("beside", 2, 6, fields{"weixin": "w"}))
+	r.eventually("the events behind it", func() bool { return inst.service.Items() == 3 })
+	r.crm.Release()
+	r.settled()
+	r.redrivesSettled()
+	if got := l.ranks()[2:]; slices.Contains(got, dedupe.RankRedrive) || len(got) == 0 {
+		t.Errorf("ranks %v of a lane with both", got)
+	}
+	r.wantField(2, "position", `"P"`)
+}
+
+// Under the limit, redrives have their share while live traffic waits, and no more.
+func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	redrives := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	r.buried(redrives...)
+	store := r.store(r.redis)
+	if err := store.Pause(t.Context(), time.Time{}, "", "sample@host"); err != nil {
+		t.Fatal(err)
+	}
+	l := &limiter{store: store, limit: 4, window: 500 * time.Millisecond, hold: r.lease} // a share of 1 for redrives
+	inst := r.start(r.redriving, l.install)
+	items := r.items()
+	for _, n := range redrives {
+		r.redrive(items["dead "+member(n)])
+	}
+	r.eventually("the redrives to wait", func() bool { return inst.service.Redrives() == len(redrives) })
+	const live = 12
+	for i := range live {
+		r.produce(r.event("live "+member(101+i), 101+i, 1, fields{"position": "L"}))
+	}
+	r.eventually("the live events to wait behind them", func() bool { return inst.service.Items() == len(redrives)+live })
+	before := len(r.crm.Calls())
+	if err := store.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
+	r.redrivesSettled()
+	early, seen := 0, 0
+	for _, c := range r.crm.Calls()[before:] {
+		switch {
+		case c.OpenUserID > member(100):
+			seen++
+		case seen < live:
+			early++
+		}
+	}
+	if seen != live || early < 1 || early > 6 { // some five windows of 3 and 1
+		t.Errorf("%d of %d redrives went before the last of %d live calls", early, len(redrives), seen)
+	}
+	for _, n := range redrives {
+		r.wantField(n, "position", `"P"`)
+	}
+	if n := inst.service.Redrives(); n != 0 {
+		t.Errorf("%d redrives are counted, and none is left", n)
+	}
+}
