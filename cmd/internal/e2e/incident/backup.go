@@ -12,23 +12,59 @@ type Backup struct {
 	Old     []oracle.Record // before the backup
 	Recent  []oracle.Record // between it and the restore
 	Between []oracle.Record // after the restore and before the replay
+	Waiting []oracle.Record // after the replay's command, and before it has begun
 	During  []oracle.Record // while the replay runs
 }
 
 // A course is what happens to an employee around a backup.
-type course struct{ old, recent, between, during []step }
+type course struct{ old, recent, between, waiting, during []step }
 
 // courses: in between and during the replay, events state once more what the CRM held before it was set back.
 func courses() []course {
 	return []course{
-		{[]step{live("position", "qq")}, []step{live("position").at(2), live("email").at(3)}, nil, []step{live("position").at(20).like(2), live("qq").at(21)}},
-		{[]step{live("position"), live("qq")}, nil, nil, nil},
-		{[]step{live("position"), dead("weixin")}, []step{live("qq").at(3)}, nil, []step{live("weixin").at(20).like(2)}}, // redriven
-		{[]step{live("position").at(3)}, []step{live("position").at(2), live("weixin").at(4)}, nil, []step{live("weixin").at(20).like(4)}},
-		{[]step{live("qq")}, []step{{fields: []string{"qq"}, bad: true, order: 2}, live("qq").at(3)}, []step{live("qq").at(10).like(3)}, []step{live("email").at(20)}},
-		{[]step{live("dept", "qq")}, []step{live("dept").at(2), {copied: true}}, nil, []step{live("dept").at(20).like(2)}},
-		{nil, []step{live("position", "email").at(1)}, []step{live("email").at(10).like(1)}, []step{live("position").at(20).like(1)}},
-		{[]step{live("qq")}, []step{live("qq").at(2)}, nil, []step{live("qq").at(20), live("qq").at(21).like(2)}},
+		{
+			old:    []step{live("position", "qq")},
+			recent: []step{live("position").at(2), live("email").at(3)},
+			during: []step{live("position").at(20).like(2), live("qq").at(21)},
+		},
+		{old: []step{live("position"), live("qq")}},
+		{ // redriven after the backup
+			old:    []step{live("position"), dead("weixin")},
+			recent: []step{live("qq").at(3)},
+			during: []step{live("weixin").at(20).like(2)},
+		},
+		{ // one that comes late
+			old:    []step{live("position").at(3)},
+			recent: []step{live("position").at(2), live("weixin").at(4)},
+			during: []step{live("weixin").at(20).like(4)},
+		},
+		{
+			old:     []step{live("qq")},
+			recent:  []step{{fields: []string{"qq"}, bad: true, order: 2}, live("qq").at(3)},
+			between: []step{live("qq").at(10).like(3)},
+			during:  []step{live("email").at(20)},
+		},
+		{
+			old:    []step{live("dept", "qq")},
+			recent: []step{live("dept").at(2), {copied: true}},
+			during: []step{live("dept").at(20).like(2)},
+		},
+		{ // unknown to the backup
+			recent:  []step{live("position", "email").at(1)},
+			between: []step{live("email").at(10).like(1)},
+			during:  []step{live("position").at(20).like(1)},
+		},
+		{
+			old:    []step{live("qq")},
+			recent: []step{live("qq").at(2)},
+			during: []step{live("qq").at(20), live("qq").at(21).like(2)},
+		},
+		{
+			old:     []step{live("email", "weixin")},
+			recent:  []step{live("email").at(2), live("weixin").at(3)},
+			waiting: []step{live("email").at(10).like(2)},
+			during:  []step{live("weixin").at(20).like(3)},
+		},
 	}
 }
 
@@ -41,6 +77,7 @@ func Around(employees, partitions int, now time.Time) Backup {
 		b.Old = append(b.Old, play(i, c.old, partitions)...)
 		b.Recent = append(b.Recent, play(i, c.recent, partitions)...)
 		b.Between = append(b.Between, play(i, c.between, partitions)...)
+		b.Waiting = append(b.Waiting, play(i, c.waiting, partitions)...)
 		b.During = append(b.During, play(i, c.during, partitions)...)
 	}
 	spread(b.Old, b.At.Add(-age), b.At)
