@@ -66,13 +66,14 @@ func (r *rig) buryMany(n int) (total int) {
 		}
 		m := l.Message()
 		m.Partition = i % 6
-		batch = append(batch, m)
-		if size += len(m.Value) + 1000; size > 8<<20 || i == n-1 {
+		if size += len(m.Value) + 1000; size > 960<<10 { // what one batch may have
 			r.broker.Produce(r.t, r.topic+".dlq", batch...)
-			total += size
-			batch, size = nil, 0
+			batch, size = nil, len(m.Value)+1000
 		}
+		batch = append(batch, m)
+		total += len(m.Value)
 	}
+	r.broker.Produce(r.t, r.topic+".dlq", batch...)
 	return total
 }
 
