@@ -66,7 +66,7 @@ func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	first := o.start(nil)
-	o.produce(incident.Story(2, 240, 6))
+	o.produce(incident.Story(2, smallScale().events, 6))
 	o.settle()
 	first.terminate()
 	o.writeTable(true)

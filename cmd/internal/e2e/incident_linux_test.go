@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,21 +14,6 @@ import (
 
 	"membersync/cmd/internal/e2e/incident"
 )
-
-// A scale is the size of an incident.
-type scale struct {
-	events, each int // in all, and dead letters overtaken fully, partly and not each, at least
-	rate         int // of the redrive, a second
-}
-
-// incidentScale is small where Kafka and Redis are fakes or the race detector slows everything down, unless
-// MEMBERSYNC_TEST_FULL asks for all.
-func incidentScale() scale {
-	if os.Getenv("MEMBERSYNC_TEST_FULL") != "" || isReal() && !raced {
-		return scale{events: 5000, each: 200, rate: 200}
-	}
-	return scale{events: 240, each: 10, rate: 20}
-}
 
 // An incident as it would be: a department is missing in the lookup table, so all that name it die, while newer events come
 // for some of the same employees. It is looked at, the cause is mended beside the running service, and everything is

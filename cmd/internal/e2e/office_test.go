@@ -14,6 +14,31 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
+// A scale is the size of an incident.
+type scale struct {
+	events, each int // in all, and dead letters overtaken fully, partly and not each, at least
+	rate         int // of the redrive, a second
+}
+
+// incidentScale is small where Kafka and Redis are fakes or the race detector slows everything down, unless
+// MEMBERSYNC_TEST_FULL asks for all.
+func incidentScale() scale {
+	if isReal() && !raced {
+		return fullScale()
+	}
+	return smallScale()
+}
+
+// smallScale is small unless MEMBERSYNC_TEST_FULL asks for all.
+func smallScale() scale {
+	if os.Getenv("MEMBERSYNC_TEST_FULL") != "" {
+		return fullScale()
+	}
+	return scale{events: 240, each: 10, rate: 20}
+}
+
+func fullScale() scale { return scale{events: 5000, each: 200, rate: 200} }
+
 // incidentMapping is the mapping of an HR system that names departments by codes of its own.
 const incidentMapping = `version: 1
 identity: {event_id: $event.eventId, employee_id: $event.employeeId, open_user_id: $event.openUserId}

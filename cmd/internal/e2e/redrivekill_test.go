@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +18,10 @@ import (
 // nothing twice, what has its result causes no further call, and without a service the command says so within 30 s.
 func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o, s := newOffice(t), smallScale()
 	o.variables["CRM_TIMEOUT"] = "1s" // so a lease lives 7 s
 	first := o.start(nil)
-	o.produce(incident.Story(3, 240, 6))
+	o.produce(incident.Story(3, s.events, 6))
 	o.settle()
 	first.terminate()
 	o.writeTable(true)
@@ -28,7 +29,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	n := len(e.Items)
 
 	victim := o.start(nil)
-	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate=20")
+	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
 	o.crm.Hold(crmapitest.AfterEffect)
 	o.killWithOpenCalls(victim)
