@@ -116,15 +116,15 @@ func (o *office) wantBetween(e incident.Expectation) map[string]int {
 	if d := cmp.Diff(want, o.states()); d != "" {
 		o.t.Errorf("states: %s", d[:min(len(d), 3000)])
 	}
-	sent := e.Sent(o.appliedCalls())
-	for id, results := range o.results() {
+	sent, byItem := e.Sent(o.appliedCalls()), o.results()
+	for id, results := range byItem {
 		o.wantResult(id, results[0], e)
 		if calls, own := sent[id]; own && results[0] == incident.Applied && calls == 0 {
 			o.t.Errorf("%s is said to be applied, and no call had its value", id)
 		}
 	}
 	for id := range sent {
-		if len(o.results()[id]) == 0 {
+		if len(byItem[id]) == 0 {
 			delete(sent, id)
 		}
 	}
