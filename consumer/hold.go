@@ -18,7 +18,11 @@ func (e *engine) sift(ctx context.Context, events []*event) (bury []*event) {
 	for _, ev := range events {
 		if !ev.counted && !ev.amnesty {
 			ev.counted = true
-			e.guard.Dies()
+			if ev.key.alone != "" { // it was read before the storm that has passed, and cannot be mapped still
+				e.guard.Read(true)
+			} else {
+				e.guard.Dies()
+			}
 		}
 	}
 	for _, ev := range events {
@@ -167,7 +171,9 @@ func (e *engine) move(events []*event) {
 			ev.drop()
 			continue
 		}
-		ev.doom, ev.held = nil, false
+		if ev.doom, ev.held = nil, false; !ev.counted {
+			e.guard.Read(false)
+		}
 		ev.key, ev.id = memberKey(e.cfg, ev.mapped), eventID(ev.rec, ev.mapped)
 		e.lanes.Add(ev.key, ev)
 	}
@@ -225,6 +231,16 @@ func (e *engine) each(do func(*lane)) {
 		for l := range q.All() {
 			do(l)
 		}
+	}
+}
+
+// read tells the guard whether an event could be mapped. What could not is counted by that, and what is ignored too.
+func (e *engine) read(ev *event, fault bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !ev.counted {
+		e.guard.Read(fault)
+		ev.counted = fault || ev.mapped.Ignored != ""
 	}
 }
 

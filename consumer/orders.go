@@ -26,6 +26,7 @@ type Overseer interface {
 type oversight struct {
 	known   bool          // a first look has succeeded; before it, nothing is called
 	orders  dedupe.Orders // as of the latest look
+	looked  time.Time     // before that look
 	offsets bool          // the group has committed offsets, so the state must be there
 	lost    bool          // and it is not
 }
@@ -54,13 +55,14 @@ func (s *Service) look(ctx context.Context) bool {
 	e.mu.Lock()
 	before := e.oversight
 	e.mu.Unlock()
+	began := time.Now()
 	now, err := s.parts.Overseer.Orders(ctx, s.cfg.Group)
 	if err != nil {
 		e.overlook(ctx, before.orders, err)
 		return before.known
 	}
 	e.mu.Lock()
-	e.oversight.known, e.oversight.orders = true, now
+	e.oversight.known, e.oversight.orders, e.oversight.looked = true, now, began
 	e.mu.Unlock()
 	e.obey(ctx, before, now)
 	// The group had offsets before the look, so its state was born before: another instance's birth cannot be missed.
@@ -69,6 +71,17 @@ func (s *Service) look(ctx context.Context) bool {
 		e.wake()
 	}
 	return true
+}
+
+// Belief is how long after a look at the orders digests are believed. Whoever disbelieves them and waits that long knows
+// that no event fetched later is left out for an older digest.
+const Belief = 5 * time.Second
+
+// digests returns their generation, and whether it was looked up too long ago to believe any.
+func (e *engine) digests() (generation int64, doubt bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.oversight.orders.Generation, e.parts.Overseer != nil && time.Since(e.oversight.looked) >= Belief
 }
 
 // overlook keeps to the orders that are known while Redis does not answer. A pause that has run out meanwhile ends.

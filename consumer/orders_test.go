@@ -1,13 +1,17 @@
 package consumer_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
 )
 
 func TestTheOperatorsPause(t *testing.T) {
@@ -120,5 +124,50 @@ func TestReusedIDsAreCounted(t *testing.T) {
 	r.wantOutcomes("the same id", consumer.Applied, consumer.Applied, consumer.Applied, consumer.Duplicate)
 	if n := r.metric(inst, "membersync_reused_event_ids_total"); n != 2 {
 		t.Errorf("%v reused ids, want 2", n)
+	}
+}
+
+// A blindable overseer sees nothing any more once it is blind.
+type blindable struct {
+	consumer.Overseer
+	blind atomic.Bool
+}
+
+var errBlind = errors.New("blind")
+
+func (b *blindable) Orders(ctx context.Context, group string) (dedupe.Orders, error) {
+	if b.blind.Load() {
+		return dedupe.Orders{}, errBlind
+	}
+	return b.Overseer.Orders(ctx, group)
+}
+
+// Digests are believed until somebody disbelieves them, or an instance would not hear of that.
+func TestDigestsAreDisbelieved(t *testing.T) {
+	t.Parallel()
+	for name, disbelieve := range map[string]func(*testing.T, *dedupe.Store, *blindable){
+		"told": func(t *testing.T, store *dedupe.Store, _ *blindable) {
+			t.Helper()
+			if err := store.Disbelieve(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"blind": func(_ *testing.T, _ *dedupe.Store, eyes *blindable) { eyes.blind.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, eyes := newRig(t, 1, crmapitest.Options{}), &blindable{}
+			r.start(func(_ *consumer.Config, p *consumer.Parts) { eyes.Overseer, p.Overseer = p.Overseer, eyes })
+			again := func() int {
+				r.produce(r.change(1, fields{"position": "Engineer"}))
+				r.settled()
+				return len(r.crm.Calls())
+			}
+			if first, second := again(), again(); first != 1 || second != 1 {
+				t.Errorf("%d calls, and then %d; want 1, which is enough", first, second)
+			}
+			disbelieve(t, r.store(r.redis), eyes)
+			r.eventually("the value to be sent again", func() bool { return again() == 2 })
+		})
 	}
 }

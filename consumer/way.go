@@ -28,6 +28,8 @@ type work struct {
 	stale  []*event // of which every field has a newer version
 	out    map[*event]leftOut
 
+	generation int64 // of digests, when the lease was asked for
+
 	unanswered bool // a call went unanswered: the lease must run out, and nothing else may go out under it
 	answered   bool // the call succeeded: only its completion is missing
 }
@@ -81,8 +83,10 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 		l.State.token = dedupe.NewToken()
 	}
 	w := &work{member: l.Key.member, token: l.State.token, leased: time.Now()}
+	var doubt bool
+	w.generation, doubt = e.digests()
 	grant, err := e.parts.Store.Acquire(ctx, dedupe.AcquireRequest{
-		Member: w.member, Token: w.token, Events: events, Reapply: e.cfg.Reapply,
+		Member: w.member, Token: w.token, Events: events, Reapply: e.cfg.Reapply, Generation: w.generation, Doubt: doubt,
 	})
 	if err != nil {
 		l.State.limit = (len(events) + 1) / 2 // perhaps it was too much for Redis in the time that it has
@@ -152,7 +156,7 @@ func (e *engine) send(ctx context.Context, r *run, w *work) verdict {
 // complete records what became of the fold and gives the lease back. Until Redis
 // has answered, the lane is bound to this completion.
 func (e *engine) complete(ctx context.Context, r *run, w *work) verdict {
-	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered}
+	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered, Generation: w.generation}
 	ended := make([]ending, 0, len(w.events))
 	for _, ev := range w.events {
 		outcome := w.outcome(ev)

@@ -147,7 +147,7 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	for _, name := range names {
 		args = append(args, name)
 	}
-	d := s.digester(req.Member, !req.Reapply)
+	d := s.digester(req.Member, req.Generation, !req.Reapply && !req.Doubt)
 	for _, e := range req.Events {
 		args = append(args, e.ID.orderText(), e.Redrive, e.Version, len(e.Fields))
 		for _, f := range e.Fields {

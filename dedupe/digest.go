@@ -8,15 +8,16 @@ import (
 	"hash"
 )
 
-// A digester computes HMAC(member, field, value) over and over with one key.
+// A digester computes HMAC(generation, member, field, value) over and over with one key.
 type digester struct {
-	mac    hash.Hash // nil: digests are off
-	member Member
-	buf    []byte
+	mac        hash.Hash // nil: digests are off
+	member     Member
+	generation int64
+	buf        []byte
 }
 
-func (s *Store) digester(m Member, on bool) *digester {
-	d := &digester{member: m}
+func (s *Store) digester(m Member, generation int64, on bool) *digester {
+	d := &digester{member: m, generation: generation}
 	if on && len(s.opts.DigestKey) > 0 {
 		d.mac = hmac.New(sha256.New, s.opts.DigestKey)
 	}
@@ -30,6 +31,7 @@ func (d *digester) sum(f Field) string {
 	}
 	d.mac.Reset()
 	d.buf = append(d.buf[:0], d.member.sum[:]...)
+	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(d.generation)) //nolint:gosec // a count
 	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(len(f.Name)))
 	d.buf = append(d.buf, f.Name...)
 	d.mac.Write(d.buf)

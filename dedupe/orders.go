@@ -17,6 +17,8 @@ type Orders struct {
 	// was lost may count twice. Only its growth is an order: when Redis is
 	// emptied, it falls back to 0.
 	Resumes int64
+	// Generation is that of digests: those of an earlier one prove nothing any more.
+	Generation int64
 	// Born says that Bear was called for the group since Redis was last emptied.
 	Born bool
 }
@@ -26,6 +28,7 @@ type Orders struct {
 func (s *Store) Orders(ctx context.Context, group string) (Orders, error) {
 	pipe := s.client.Pipeline() // of a cluster, the born key is in another slot
 	pause, resumes, born := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"resumes"), pipe.Exists(ctx, s.bornKey(group))
+	generation := pipe.Get(ctx, s.scope+"digests")
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	o := Orders{Born: born.Val() == 1}
 	var err error
@@ -35,10 +38,22 @@ func (s *Store) Orders(ctx context.Context, group string) (Orders, error) {
 	if o.Resumes, err = readCount(resumes); err != nil {
 		return Orders{}, failed("orders", err)
 	}
+	if o.Generation, err = readCount(generation); err != nil {
+		return Orders{}, failed("orders", err)
+	}
 	if err := born.Err(); err != nil {
 		return Orders{}, failed("orders", err)
 	}
 	return o, nil
+}
+
+// Disbelieve begins a new generation of digests: for a CRM that may not hold any more what it was sent. An instance
+// hears of it at its next look at the orders.
+func (s *Store) Disbelieve(ctx context.Context) error {
+	if err := s.client.Incr(ctx, s.scope+"digests").Err(); err != nil { // repeated after a lost reply it counts twice, which does no harm
+		return failed("disbelieve", err)
+	}
+	return nil
 }
 
 func readCount(cmd *redis.StringCmd) (int64, error) {

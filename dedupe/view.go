@@ -21,7 +21,7 @@ type MemberState struct {
 type FieldState struct {
 	Name    string
 	Version string // of the newest event that was not dead-lettered; empty for none
-	Digest  bool   // that an event with the value last sent would cause no call
+	Digest  bool   // that an event with the value last sent would cause no call, unless a newer generation of digests has begun
 	Pending string // version of the newest value that was handed out and may have reached the CRM unheard; empty for none
 }
 

@@ -48,6 +48,39 @@ func TestAStormBegins(t *testing.T) {
 	}
 }
 
+// Who lives is mapped and then comes to a good end: what cannot be mapped counts beside those that were read with it, not beside those
+// that have ended so far.
+func TestBothPointsCount(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		mapped, unmapped, lived, dead int
+		want                          bool
+	}{
+		"all unmapped":                        {0, 50, 0, 0, true},
+		"too few read":                        {0, 49, 0, 0, false},
+		"half unmapped":                       {50, 50, 0, 0, false},
+		"a quarter unmapped, nobody ended":    {150, 50, 0, 0, false},
+		"a third unmapped, a few refused":     {100, 50, 45, 5, false},
+		"a third unmapped, a third refused":   {100, 50, 60, 31, true},
+		"all mapped, half refused":            {200, 0, 60, 60, false},
+		"all mapped, more than half refused":  {200, 0, 60, 61, true},
+		"a third unmapped, too few have died": {100, 50, 0, 49, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := storm.New(0.5)
+			for i := range tc.mapped + tc.unmapped { // spread
+				g.Read((i+1)*tc.unmapped/(tc.mapped+tc.unmapped) > i*tc.unmapped/(tc.mapped+tc.unmapped))
+			}
+			feed(g, tc.lived, false)
+			feed(g, tc.dead, true)
+			if g.On() != tc.want {
+				t.Errorf("on %v, want %v", g.On(), tc.want)
+			}
+		})
+	}
+}
+
 // What happens during a storm does not count, and afterwards nothing is remembered.
 func TestAStormLastsUntilReset(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,7 @@ type Seed struct {
 func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, adminPrefix) {
 	case "GET members":
-		reply(w, s.all())
+		reply(w, s.Snapshot())
 	case "GET log":
 		reply(w, s.Log())
 	case "GET stats":

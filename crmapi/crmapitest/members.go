@@ -44,8 +44,8 @@ func (s *Server) Members() []string {
 	return slices.Sorted(maps.Keys(s.members))
 }
 
-// all returns every member with its fields.
-func (s *Server) all() map[string]map[string]json.RawMessage {
+// Snapshot returns every member with its fields, as a backup of the CRM has them.
+func (s *Server) Snapshot() map[string]map[string]json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make(map[string]map[string]json.RawMessage, len(s.members))
@@ -53,6 +53,20 @@ func (s *Server) all() map[string]map[string]json.RawMessage {
 		all[id] = maps.Clone(fields)
 	}
 	return all
+}
+
+// Restore sets the CRM back to a snapshot. Members that came since are gone.
+func (s *Server) Restore(snapshot map[string]map[string]json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.members)
+	clear(s.owners)
+	for id, fields := range snapshot {
+		s.members[id] = make(map[string]json.RawMessage, len(fields))
+		for name, value := range fields {
+			s.set(id, name, jsontext.Value(value))
+		}
+	}
 }
 
 func (s *Server) apply(id string, user fields) {

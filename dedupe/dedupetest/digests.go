@@ -22,6 +22,8 @@ func digestTests() map[string]func(*fixture) {
 		"a digest is believed for its time":                                  digestGrowsOld,
 		"another key, member or field proves nothing":                        digestOfAnother,
 		"without a key there are no digests":                                 digestsOff,
+		"a digest of another generation proves nothing":                      digestOfAnotherGeneration,
+		"in doubt no digest proves anything":                                 digestDoubted,
 	}
 }
 
@@ -146,4 +148,32 @@ func digestsOff(f *fixture) {
 	f.must(err)
 	f.equal("fields", all, map[string]string{"v:mobile": version(1)})
 	f.equal("verdicts", f.verdicts(event(2, "mobile", "a")), map[string]string{"mobile": "send"})
+}
+
+// askUnder asks what of the events is to be sent, and gives the lease back.
+func (f *fixture) askUnder(req dedupe.AcquireRequest) map[string]string {
+	f.Helper()
+	req.Member, req.Token = f.member, dedupe.NewToken()
+	g, err := f.store.Acquire(f.Context(), req)
+	f.must(err)
+	f.must(f.store.Release(f.Context(), f.member, req.Token))
+	return fieldVerdicts(g)
+}
+
+func digestOfAnotherGeneration(f *fixture) {
+	e, token := event(1, "mobile", "a", "title", "a"), dedupe.NewToken()
+	f.acquire(token, e)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields, Generation: 7})
+	next := []dedupe.Event{event(2, "mobile", "a")}
+	f.equal("the same", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 7}), map[string]string{"mobile": "unchanged"})
+	f.equal("a newer one", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 8}), map[string]string{"mobile": "send"})
+	next = []dedupe.Event{event(2, "title", "a")}
+	f.equal("an older one", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 6}), map[string]string{"title": "send"})
+}
+
+func digestDoubted(f *fixture) {
+	f.apply(event(1, "mobile", "a"))
+	next := []dedupe.Event{event(2, "mobile", "a")}
+	f.equal("without doubt", f.askUnder(dedupe.AcquireRequest{Events: next}), map[string]string{"mobile": "unchanged"})
+	f.equal("in doubt", f.askUnder(dedupe.AcquireRequest{Events: next, Doubt: true}), map[string]string{"mobile": "send"})
 }

@@ -10,6 +10,7 @@ func orderTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"without orders and state there are none":       func(f *fixture) { f.wantOrders("nothing", dedupe.Orders{}) },
 		"a pause, its end and each resume are told":     ordersTold,
+		"each disbelief begins a generation of digests": generationsTold,
 		"a state is born once for each scope and group": bornOnce,
 		"a state that was emptied is not born":          bornLost,
 	}
@@ -39,6 +40,14 @@ func ordersTold(f *fixture) {
 	f.must(f.store.Pause(f.Context(), time.Now().Add(time.Hour), "", ""))
 	f.equal("paused again", f.orders("group").Paused, true)
 	f.equal("resumes", f.orders("group").Resumes, int64(2))
+	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
+	f.wantOrders("another scope", dedupe.Orders{})
+}
+
+func generationsTold(f *fixture) {
+	f.must(f.store.Disbelieve(f.Context()))
+	f.must(f.store.Disbelieve(f.Context()))
+	f.wantOrders("disbelieved", dedupe.Orders{Generation: 2})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
 	f.wantOrders("another scope", dedupe.Orders{})
 }

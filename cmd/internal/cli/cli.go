@@ -58,6 +58,7 @@ type app struct {
 	Env
 	serve   service
 	silence time.Duration // before a command says that no service answers; 0: some 25 s
+	belief  time.Duration // until no instance believes an old digest; 0: that of the service
 }
 
 func (a *app) run(ctx context.Context, args []string) int {

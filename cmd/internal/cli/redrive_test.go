@@ -140,6 +140,36 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	}
 }
 
+// A service that was killed stays a member of its group for a while: the command says that no result comes, and once the member is
+// gone, that nobody is there.
+func TestDLQRedriveOfAServiceThatDied(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.app.silence = 100 * time.Millisecond
+	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
+	dead, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: o.variable("KAFKA_GROUP"), Brokers: o.broker.Addrs(), Topics: []string{o.topics.Source},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dead.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() { done <- o.app.run(t.Context(), redriveArgs("--all")) }()
+	o.errs.await(t, "no result comes although 1 member")
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-done; status != exitPart || !strings.Contains(o.errs.String(), "no instance of the service is running") {
+		t.Errorf("status %d: %s", status, o.errs)
+	}
+	if n := strings.Count(o.errs.String(), "no result comes"); n != 1 {
+		t.Errorf("it is said %d times that no result comes", n)
+	}
+}
+
 // Ctrl-C stops between two items, at the rate.
 func TestDLQRedriveInterrupted(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,7 +40,8 @@ func replayCommand() command {
 			"  --from  a time in RFC 3339, partition:offset or earliest\n        first to run; a time is for all partitions, partition:offset for that one alone, repeatable (required)\n" +
 			"  --to  likewise, or latest\n        the end, itself not run (default what the topic holds at the start)\n" +
 			"  --employee  the HR system's id\n        this one's events alone\n" +
-			"  --reapply\n        the CRM was restored from a backup: ignore what is marked done and what it is believed to hold; versions still keep older values back\n" +
+			"  --reapply\n        the CRM was restored from a backup: ignore what is marked done and what it is believed to hold; versions still keep older values back.\n" +
+			"        The service sends once more what it would leave out as unchanged; the replay begins, and has its end, 5 s later\n" +
 			"  --rate  a whole number\n        records a second; 0: as fast as it goes (default 0)\n" +
 			"  --resume  the id that an earlier run printed\n        go on with it, as it was asked for\n" + orderHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
@@ -209,6 +212,9 @@ func (j *replayJob) record(result string) dlq.AuditRecord {
 
 func (j *replayJob) do(ctx context.Context) int {
 	if !j.known {
+		if err := j.disbelieve(ctx); err != nil {
+			return j.in.failed(ctx, err)
+		}
 		if err := j.desk.audit.Write(ctx, j.record(dlq.ResultRequested)); err != nil {
 			return j.in.failed(ctx, err)
 		}
@@ -230,6 +236,29 @@ func (j *replayJob) do(ctx context.Context) int {
 	}
 	j.desk.dropGroup(ctx, j.group()) // nothing will go on from its offsets
 	return status
+}
+
+// disbelieve sees to it that no event is left out for what the CRM held before it was set back. What was left out before the instances
+// have heard of the new generation of digests is in the range, since that ends only now; what comes later, they send.
+func (j *replayJob) disbelieve(ctx context.Context) error {
+	if !j.reapply {
+		return nil
+	}
+	if err := j.desk.parts.Store.Disbelieve(ctx); err != nil {
+		return err
+	}
+	wait := cmp.Or(j.in.belief, consumer.Belief)
+	j.in.say(fmt.Sprintf("%v until no instance leaves out what the CRM held before\n", wait))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+	}
+	var err error
+	j.ranges, err = j.desk.ranges(ctx, j.replaying)
+	return err
 }
 
 func (j *replayJob) print(result string) int {

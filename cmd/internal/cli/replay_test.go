@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
@@ -22,6 +23,7 @@ func (o *office) change(t *testing.T, sequence, employee int, after string) {
 func replayed(t *testing.T) (o *office, stop func()) {
 	t.Helper()
 	o = newOffice(t)
+	o.app.belief = time.Millisecond
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 1, 1, `{"position":"A","qq":"1"}`)
 	o.change(t, 2, 1, `{"position":"B"}`)

@@ -24,7 +24,8 @@ type watch struct {
 	heard   time.Time      // when the latest result came
 	done    chan struct{}  // closed when all are sent and answered
 	lost    error          // of the reading
-	told    bool           // that no result comes
+	looked  time.Time      // when it was last asked why none comes
+	told    string         // what was said of it
 }
 
 func (r *redriveRun) newWatch() *watch {
@@ -85,7 +86,7 @@ func (w *watch) hear(a dlq.AuditRecord) error {
 		return nil
 	}
 	delete(w.waiting, a.Subject)
-	w.heard, w.told = time.Now(), false
+	w.heard, w.told = time.Now(), ""
 	good := a.Result != dlq.ResultDeadLettered && a.Result != dlq.ResultRefused
 	w.results.print(a.Subject, a.Result, a.Detail.Reason, good)
 	if w.sent && len(w.waiting) == 0 {
@@ -145,17 +146,44 @@ func (w *watch) await(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// check looks, once, why no result comes for a while. An error means that none can come.
+// check looks why no result comes for a while: first after that while, then every few seconds, since a service that was killed stays a
+// member of its group for up to a minute. An error means that none can come.
 func (w *watch) check(ctx context.Context) error {
 	w.mu.Lock()
-	silent := !w.told && len(w.waiting) > 0 && time.Since(w.heard) >= w.run.patience()
-	w.told = w.told || silent
+	now := time.Now()
+	due := len(w.waiting) > 0 && now.Sub(w.heard) >= w.run.patience() && now.Sub(w.looked) >= w.run.patience()/looksIn
+	if due {
+		w.looked = now
+	}
 	w.mu.Unlock()
-	if !silent {
+	if !due {
 		return nil
 	}
-	return w.run.serviceIsThere(ctx)
+	group, err := w.run.desk.group(ctx)
+	if err == nil && len(group.Members) == 0 {
+		return errNoService
+	}
+	why := fmt.Sprintf("no result comes although %s of group %s live, or died less than a minute ago: is calling paused? See /readyz; waiting on, Ctrl-C stops without harm",
+		plural(len(group.Members), "member"), group.Group)
+	if err != nil {
+		why = "no result comes, and the group's members are not known: " + err.Error()
+	}
+	w.tell(why)
+	return nil
 }
+
+// tell says something once.
+func (w *watch) tell(why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if why != w.told {
+		w.told = why
+		w.run.in.complain(why)
+	}
+}
+
+// looksIn is how many looks there are in the time without a result that leads to the first.
+const looksIn = 5
 
 // patience leaves time to ask for the members within the 30 s.
 func (r *redriveRun) patience() time.Duration {
@@ -163,19 +191,4 @@ func (r *redriveRun) patience() time.Duration {
 		return r.in.silence
 	}
 	return silence - 5*time.Second
-}
-
-// serviceIsThere says why no results come: no service, or one that waits for something.
-func (r *redriveRun) serviceIsThere(ctx context.Context) error {
-	group, err := r.desk.group(ctx)
-	switch {
-	case err != nil:
-		r.in.complain("no result comes, and the group's members are not known: " + err.Error())
-	case len(group.Members) == 0:
-		return errNoService
-	default:
-		r.in.complain(fmt.Sprintf("no result comes although %s of group %s live: is calling paused? See /readyz; waiting on, Ctrl-C stops without harm",
-			plural(len(group.Members), "member"), group.Group))
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,9 @@ import (
 // version is what the binary is told to be.
 const version = "0.0.0-e2e"
 
+// These tests wait much of their time, so some run at once even on few processors.
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // the command line's goes before it
 	dir, err := os.MkdirTemp("", "membersync-e2e-")
 	if err == nil {
 		err = os.Setenv(dirEnv, dir)

@@ -17,35 +17,53 @@ import (
 // patience is how long a test waits for something that has to come.
 const patience = 90 * time.Second
 
-// A process is one instance of the service.
+// A process is the program while it runs: an instance of the service, or a command.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	out  *output // stdout and stderr
-	done chan struct{}
-	addr string // of its admin server
+	t       *testing.T
+	cmd     *exec.Cmd
+	out     *output // stderr, and of the service stdout too
+	results *output // stdout
+	done    chan struct{}
+	addr    string // of a service's admin server
 }
 
-// start starts the binary with just these variables and waits until its admin server listens.
+// start starts the service with just these variables and waits until its admin server listens.
 func start(t *testing.T, variables map[string]string) *process {
 	t.Helper()
-	p := &process{t: t, out: newOutput(), done: make(chan struct{})}
-	p.cmd = exec.Command(binary("membersync"), "run") //nolint:gosec,noctx // our own; it is ended by signals, which is what is tested
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	p := newProcess(t, variables, "run")
+	p.results = p.out
+	p.launch()
+	p.addr = p.await(`"addr":"([^"]*)"`)[1]
+	return p
+}
+
+// newProcess is the binary with just these variables.
+func newProcess(t *testing.T, variables map[string]string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, out: newOutput(), results: newOutput(), done: make(chan struct{})}
+	p.cmd = exec.Command(binary("membersync"), args...) //nolint:gosec,noctx // our own; it is ended by signals, which is what is tested
+	// With the race detector a process would sleep for a second before its end.
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "GORACE=atexit_sleep_ms=10"}
 	for name, value := range variables {
 		p.cmd.Env = append(p.cmd.Env, "MEMBERSYNC_"+name+"="+value)
 	}
+	return p
+}
+
+func (p *process) launch() {
+	p.t.Helper()
+	p.cmd.Stdout = p.results
+	if p.cmd.Stderr == nil {
+		p.cmd.Stderr = p.out
+	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	go func() {
 		defer close(p.done)
 		_ = p.cmd.Wait()
 	}()
-	t.Cleanup(p.end)
-	p.addr = p.await(`"addr":"([^"]*)"`)[1]
-	return p
+	p.t.Cleanup(p.end)
 }
 
 // end makes sure that the process is gone, and shows what it said if the test has failed.
@@ -56,7 +74,7 @@ func (p *process) end() {
 	if strings.Contains(all, "DATA RACE") {
 		p.t.Error("the race detector has found a race in the process")
 	}
-	if p.t.Failed() {
+	if p.t.Failed() && p.results == p.out {
 		p.t.Logf("the end of what process %d said:\n%s", p.cmd.Process.Pid, all[max(0, len(all)-4000):])
 	}
 }

@@ -169,7 +169,7 @@ func (r *rig) produce(records []oracle.Record) {
 	r.t.Helper()
 	msgs := make([]kafka.Message, len(records))
 	for i, rec := range records {
-		msgs[i] = kafka.Message{Partition: rec.Partition, Key: rec.Key, Value: rec.Value}
+		msgs[i] = kafka.Message{Partition: rec.Partition, Key: rec.Key, Value: rec.Value, Time: rec.Time}
 		for _, h := range rec.Headers {
 			msgs[i].Headers = append(msgs[i].Headers, kafka.Header{Key: h.Key, Value: h.Value})
 		}
@@ -183,7 +183,7 @@ func (r *rig) records() ([]oracle.Record, map[string]time.Time) {
 	var records []oracle.Record
 	times := make(map[string]time.Time)
 	for _, m := range r.broker.ReadAll(r.t, r.topic) {
-		rec := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value}
+		rec := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 		for _, h := range m.Headers {
 			rec.Headers = append(rec.Headers, oracle.Header{Key: h.Key, Value: h.Value})
 		}

@@ -1,6 +1,9 @@
 package oracle
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // A Header is one header of a record. A nil value and an empty one differ.
 type Header struct {
@@ -14,6 +17,7 @@ type Record struct {
 	Offset     int64
 	Key, Value []byte
 	Headers    []Header
+	Time       time.Time // zero in a record to be produced: now
 }
 
 // A World is what the CRM and the service are set up with.
