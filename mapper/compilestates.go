@@ -18,7 +18,7 @@ func (c *compiler) states(s *spec.States) {
 		rule.noValues = InvalidEvent
 	}
 	if s.Pairs != nil {
-		c.pairs(s.Pairs)
+		c.pairs(s.Pairs, s.After.Given())
 	}
 	if !s.After.Given() && !s.Before.Given() && s.Pairs == nil {
 		c.impliedStates()
@@ -43,8 +43,10 @@ func (c *compiler) checkStates(s *spec.States) {
 		at = spec.Pos{Line: 1, Column: 1}
 	}
 	switch {
-	case s.Pairs != nil && (s.After.Given() || s.Before.Given() || s.Changed.At.Given() || s.Text.Value || s.BeforeHolds.Given()):
-		c.log.Add(at, "pairs stand in place of after, before, before_holds, changed and text")
+	case s.Pairs != nil && (s.Before.Given() || s.Changed.At.Given() || s.BeforeHolds.Given() || s.After.Given() != s.Text.Value):
+		c.log.Add(at, "pairs stand in place of after, before, before_holds, changed and text, but for after and text together, where the pairs stand in a text")
+	case s.Pairs != nil && s.After.Given() && c.p.states.pairs.from.Root != path.After:
+		c.log.Add(s.Pairs.From.Pos, "the pairs begin with $after where after is a text that holds them")
 	case s.Pairs == nil && c.p.states.after == nil && !s.After.Given():
 		c.log.Add(at, "states needs after or pairs")
 	case s.BeforeHolds.Value == "changed" && c.p.states.before == nil:
@@ -56,14 +58,21 @@ func (c *compiler) checkStates(s *spec.States) {
 	}
 }
 
-func (c *compiler) pairs(p *spec.Pairs) {
-	from, _ := c.path(p.From, path.After, path.Before)
+func (c *compiler) pairs(p *spec.Pairs, within bool) {
+	unfit := []path.Root{path.Before}
+	if !within {
+		unfit = append(unfit, path.After)
+	}
+	from, _ := c.path(p.From, unfit...)
 	to := &pairRule{
-		from: from, name: c.optional(p.Name, relative()...), old: c.optional(p.Old, relative()...), op: c.optional(p.Op, relative()...),
+		from: from, objects: p.Objects.Value, bare: p.Bare.Value, name: c.optional(p.Name, relative()...), old: c.optional(p.Old, relative()...), op: c.optional(p.Op, relative()...),
 	}
 	to.new, _ = c.path(p.New, relative()...)
 	for _, r := range p.Remove {
 		to.remove = append(to.remove, r.Value)
+	}
+	if p.Objects.Value && p.Name.Given() {
+		c.log.Add(p.Objects.Pos, "objects are for entries whose members have the names, and name says where a name stands")
 	}
 	if p.Op.Given() != (len(p.Remove) > 0) {
 		c.log.Add(p.At, "op and remove belong together")

@@ -37,6 +37,11 @@ func TestManualNamesEveryKey(t *testing.T) {
 			t.Errorf("MAPPING.md does not name the key %s of %v", key, sections)
 		}
 	}
+	for f := range crmapi.Field(crmapi.NumFields) {
+		if !regexp.MustCompile("(?m)^\\| .*`" + f.String() + "`.* \\| (yes|no) \\|$").Match([]byte(text)) {
+			t.Errorf("MAPPING.md has no row that tells how %s is read and whether it can be cleared", f)
+		}
+	}
 	for _, name := range mapper.Builtins() {
 		if !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("MAPPING.md does not name the built-in mapping %s", name)

@@ -85,6 +85,7 @@ func FuzzWebhooks(f *testing.F)     { fuzzFile(f, "webhooks") }
 func FuzzConcat(f *testing.F)       { fuzzFile(f, "concat") }
 func FuzzMongo(f *testing.F)        { fuzzFile(f, "mongo") }
 func FuzzObjectPairs(f *testing.F)  { fuzzFile(f, "objectpairs") }
+func FuzzTextPairs(f *testing.F)    { fuzzFile(f, "oracle-hcm") }
 func FuzzCanal(f *testing.F)        { fuzzFile(f, "canal") }
 func FuzzMaxwell(f *testing.F)      { fuzzFile(f, "mysql") }
 func FuzzFeishu(f *testing.F)       { fuzzFile(f, "feishu") }

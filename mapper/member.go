@@ -265,7 +265,7 @@ func (m *interpreter) readOrder() {
 	rule, rec := &m.p.order, m.w.rec
 	if rule.none {
 		if rec.Time.UnixMilli() < 0 {
-			m.fail(InvalidEvent, "", -1, "has a record without a timestamp, which would order it")
+			m.fail(InvalidEvent, "", -1, "is ordered by its record's timestamp, and the record has none")
 			return
 		}
 		m.event.Order = "0" // the version holds the timestamp behind it

@@ -96,7 +96,7 @@ func (s *statement) holds(f crmapi.Field, v crmapi.Value) bool {
 	case f == crmapi.HireDate || f == crmapi.BirthDate || f == crmapi.StartWorkDate:
 		return s.instant(text)
 	case f == crmapi.Mobile:
-		return !strings.ContainsAny(text, "*xX") && s.digits(strings.TrimPrefix(text, "+"))
+		return !strings.ContainsAny(text, "*xX") && (s.digits(strings.TrimPrefix(text, "+")) || s.put(text))
 	}
 	return s.put(text)
 }

@@ -26,6 +26,8 @@ type pairRule struct {
 	name, old, op *path.Path
 	new           path.Path
 	remove        []string
+	objects       bool // a list of objects whose members are the fields
+	bare          bool // an entry of another form is the new value
 }
 
 // states are the old and new values of one employee.
@@ -132,7 +134,9 @@ func (m *interpreter) readPairs(rule *pairRule) {
 			}
 			m.addPair(rule, name.Text(), entry)
 		}
-	case v.IsObject() && rule.name == nil:
+	case v.IsList() && rule.objects:
+		m.readObjects(rule, v)
+	case v.IsObject() && rule.name == nil && !rule.objects:
 		for name, entry := range v.Members() {
 			m.addPair(rule, name, entry)
 		}
@@ -140,6 +144,19 @@ func (m *interpreter) readPairs(rule *pairRule) {
 		m.fail(m.p.states.noValues, rule.from.Place(), v.Offset(), "is missing")
 	default:
 		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "is "+lexeme(v.Raw()).kind()+", and the mapping says otherwise")
+	}
+}
+
+// readObjects reads the pairs of each object in a list.
+func (m *interpreter) readObjects(rule *pairRule, list jsontree.Value) {
+	for object := range list.Entries() {
+		if !object.IsObject() {
+			m.fail(InvalidEvent, rule.from.Place(), object.Offset(), "has an entry that is "+lexeme(object.Raw()).kind()+", not an object")
+			return
+		}
+		for name, entry := range object.Members() {
+			m.addPair(rule, name, entry)
+		}
 	}
 }
 
@@ -154,6 +171,10 @@ func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value)
 			return
 		}
 	}
+	if !rule.fits(entry) {
+		m.addBare(rule, name, entry)
+		return
+	}
 	p := pair{name: name, new: path.Walk(entry, rule.new.Steps, m.part.index)}
 	if rule.old != nil {
 		p.old = path.Walk(entry, rule.old.Steps, m.part.index)
@@ -162,6 +183,28 @@ func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value)
 		p.new = jsontree.Null(int(entry.Offset()))
 	}
 	m.states.pairs = append(m.states.pairs, p)
+}
+
+// fits reports whether an entry has the form in which a new value can stand.
+func (r *pairRule) fits(entry jsontree.Value) bool {
+	switch r.new.Steps[0].Kind {
+	case path.Entry, path.Current:
+		return entry.IsList()
+	case path.Member:
+		return entry.IsObject()
+	case path.Where:
+	}
+	return entry.IsObject() || entry.IsList()
+}
+
+// addBare notes a value that stands where a pair is expected. A null says nothing unless the mapping takes it for the value.
+func (m *interpreter) addBare(rule *pairRule, name string, v jsontree.Value) {
+	switch {
+	case rule.bare:
+		m.states.pairs = append(m.states.pairs, pair{name: name, new: v})
+	case !v.IsNull():
+		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "has an entry that is "+lexeme(v.Raw()).kind()+", not an old and a new value")
+	}
 }
 
 func (m *interpreter) removes(rule *pairRule, entry jsontree.Value) bool {

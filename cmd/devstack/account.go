@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"membersync/consumer"
+	"membersync/crmapi"
 	"membersync/mapper"
 )
 
@@ -31,7 +32,8 @@ type account struct {
 	refused map[string]string // by member, what its latest call was answered
 	arrived map[string]bool   // notes of the samples
 	ended   map[string]bool
-	news    chan struct{} // closed when something has happened
+	object  *crmapi.Object // the form of updates; nil: the user object
+	news    chan struct{}  // closed when something has happened
 }
 
 // An arrival is what was read of a record.
@@ -40,9 +42,9 @@ type arrival struct {
 	fault string // why its event is rejected
 }
 
-func newAccount(out io.Writer) *account {
+func newAccount(out io.Writer, object *crmapi.Object) *account {
 	return &account{
-		out: out, now: time.Now, count: newCounts(), open: map[place]arrival{}, refused: map[string]string{},
+		out: out, object: object, now: time.Now, count: newCounts(), open: map[place]arrival{}, refused: map[string]string{},
 		arrived: map[string]bool{}, ended: map[string]bool{}, news: make(chan struct{}),
 	}
 }
@@ -75,7 +77,15 @@ func (a *account) Called(call consumer.Called) {
 	if call.Events > 1 {
 		together = fmt.Sprintf("   [one call for %d events]", call.Events)
 	}
-	a.line("", "", "  call", string(call.Update.AppendJSON(nil))+" -> "+state+together)
+	a.line("", "", "  call", a.sent(call.Update)+" -> "+state+together)
+}
+
+// sent is what is sent of an update.
+func (a *account) sent(u crmapi.Update) string {
+	if a.object != nil {
+		return string(a.object.AppendJSON(nil, u))
+	}
+	return string(u.AppendJSON(nil))
 }
 
 // Ended tells what became of an event.

@@ -15,7 +15,7 @@ import (
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	out := newOutput()
-	a := newAccount(out)
+	a := newAccount(out, nil)
 	a.now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	update := crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Position, crmapi.Text("Sample Lead"))
 	event := mapper.Event{ID: "e1", EmployeeID: "E0001", OpenUserID: "FSUID_TEST0001", Update: update.With(crmapi.Email, crmapi.Text(""))}

@@ -41,6 +41,7 @@ type arguments struct {
 	ports    ports
 	logLevel string
 	mapping  string
+	crmAPI   string
 
 	addr, corp, token string
 	failEvery         int
@@ -91,6 +92,9 @@ func run(ctx context.Context, args []string, e env) int {
 	case err != nil:
 		e.complain(err.Error() + "; see --help")
 		return exitUsage
+	case flags.Lookup("crm-api") != nil && a.crmAPI != userAPI && a.crmAPI != objectAPI:
+		e.complain("--crm-api should be user or object; see --help")
+		return exitUsage
 	case flags.NArg() > 0:
 		e.complain("there is no command " + flags.Arg(0) + "; see devstack --help")
 		return exitUsage
@@ -110,15 +114,23 @@ func stackFlags(f *flag.FlagSet, a *arguments) {
 	f.IntVar(&a.failEvery, "fail-every", 25, "")
 	f.StringVar(&a.logLevel, "log-level", "error", "")
 	f.StringVar(&a.mapping, "mapping", canonical, "")
+	f.StringVar(&a.crmAPI, "crm-api", userAPI, "")
 }
 
 // canonical is the mapping of the samples and of the script.
 const canonical = "canonical"
 
+// The forms of an update that the fake CRM can demand.
+const (
+	userAPI   = "user"
+	objectAPI = "object"
+)
+
 func crmFlags(f *flag.FlagSet, a *arguments) {
 	f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "")
 	f.StringVar(&a.corp, "corp-id", sampleCorp, "")
 	f.StringVar(&a.token, "token", sampleToken, "")
+	f.StringVar(&a.crmAPI, "crm-api", userAPI, "")
 	f.IntVar(&a.failEvery, "fail-every", 25, "")
 }
 

@@ -50,6 +50,8 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"produce", "--rate", "0"}, "--rate"},
 		{[]string{"produce", "--count", "-1"}, "--count"},
 		{[]string{"fakecrm", "--addr", "nowhere"}, "nowhere"},
+		{[]string{"--crm-api", "graph"}, "--crm-api should be user or object"},
+		{[]string{"fakecrm", "--crm-api", ""}, "--crm-api should be user or object"},
 	} {
 		status, out, errs := call(t, tt.args...)
 		if status != exitUsage || out != "" || !strings.HasPrefix(errs, "devstack: ") || !strings.Contains(errs, tt.want) {

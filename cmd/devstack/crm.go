@@ -30,13 +30,13 @@ type fakeCRM struct {
 	done chan struct{}
 }
 
-// startCRM serves the sample company at an address.
-func startCRM(ctx context.Context, addr, corp, token string, failEvery int) (*fakeCRM, error) {
+// startCRM serves the company of options at an address, with the sample members and departments.
+func startCRM(ctx context.Context, addr string, options crmapitest.Options, failEvery int) (*fakeCRM, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	options := crmapitest.Options{CorpID: corp, Tokens: []string{token}, Latency: crmLatency}
+	options.Latency = crmLatency
 	for id := range departments {
 		options.Departments = append(options.Departments, int64(id+1))
 	}
@@ -60,6 +60,11 @@ func startCRM(ctx context.Context, addr, corp, token string, failEvery int) (*fa
 	return crm, nil
 }
 
+// company says what the fake CRM accepts.
+func company(corp, token, api string) crmapitest.Options {
+	return crmapitest.Options{CorpID: corp, Tokens: []string{token}, ObjectAPI: api == objectAPI}
+}
+
 func (c *fakeCRM) url() string { return "http://" + c.addr }
 
 // calledFor reports whether a call for the member of an employee is open.
@@ -78,7 +83,7 @@ func (c *fakeCRM) close() {
 
 // serveCRM is the command fakecrm.
 func serveCRM(ctx context.Context, a *arguments, e env) int {
-	crm, err := startCRM(ctx, a.addr, a.corp, a.token, a.failEvery)
+	crm, err := startCRM(ctx, a.addr, company(a.corp, a.token, a.crmAPI), a.failEvery)
 	if err != nil {
 		e.complain("the fake CRM: " + err.Error())
 		return exitUsage

@@ -31,7 +31,7 @@ var (
 // runOnce plays the script and compares what came of it with what should have.
 func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[string]string) int {
 	a.mapping = canonical // the script's events are
-	s, err := startStack(ctx, ports{}, 0)
+	s, err := startStack(ctx, ports{}, 0, a.crmAPI)
 	if err != nil {
 		e.complain(err.Error())
 		return exitUsage
@@ -40,7 +40,7 @@ func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[st
 	say(e.stdout, "membersync with everything that it needs in this process. All people are made up.\n")
 	limited, cancel := context.WithTimeoutCause(ctx, scriptLimit, errScriptLimit)
 	defer cancel()
-	watch := newAccount(e.stdout)
+	watch := newAccount(e.stdout, s.object())
 	var differences []string
 	status, err := s.with(limited, a, e, watch, func(ctx context.Context) error {
 		if err := s.play(ctx, watch, script); err != nil {

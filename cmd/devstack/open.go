@@ -13,7 +13,7 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		e.complain("--rate should not be less than 0")
 		return exitUsage
 	}
-	s, err := startStack(ctx, a.ports, a.failEvery)
+	s, err := startStack(ctx, a.ports, a.failEvery, a.crmAPI)
 	if err != nil {
 		e.complain(err.Error())
 		return exitUsage
@@ -23,7 +23,7 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 	if a.mapping != canonical {
 		a.rate = 0
 	}
-	watch := newAccount(e.stdout)
+	watch := newAccount(e.stdout, s.object())
 	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error { return s.feed(ctx, a.rate) })
 	watch.count.print(e.stdout)
 	switch {

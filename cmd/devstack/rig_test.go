@@ -19,6 +19,7 @@ type output struct {
 	mu      sync.Mutex
 	buffer  bytes.Buffer
 	changed chan struct{}
+	ended   chan struct{} // closed when nothing more comes; nil: never
 }
 
 func newOutput() *output { return &output{changed: make(chan struct{}, 1)} }
@@ -46,7 +47,11 @@ func (o *output) await(t *testing.T, texts ...string) {
 		for !strings.Contains(o.String(), text) {
 			select {
 			case <-o.changed:
+				continue
+			case <-o.ended:
 			case <-t.Context().Done():
+			}
+			if !strings.Contains(o.String(), text) {
 				t.Fatalf("%q lacks %q", o.String(), text)
 			}
 		}
@@ -68,7 +73,14 @@ func start(t *testing.T, args ...string) *program {
 	notified := make(chan chan<- os.Signal, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-done })
+	p.out.ended = done
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if t.Failed() {
+			t.Log("stderr: ", p.errs)
+		}
+	})
 	go func() {
 		defer close(done)
 		p.status <- run(ctx, args, env{

@@ -16,6 +16,8 @@ import (
 
 	"membersync/cmd/internal/cli"
 	"membersync/consumer"
+	"membersync/crmapi"
+	"membersync/crmapi/crmapitest"
 )
 
 const (
@@ -33,6 +35,7 @@ type stack struct {
 	redis *miniredis.Miniredis
 	crm   *fakeCRM
 	admin string // the service's own
+	api   string // the form of updates that the CRM demands
 }
 
 // A portError says that something cannot listen.
@@ -54,8 +57,8 @@ func (e *portError) Error() string {
 func (e *portError) Unwrap() error { return e.err }
 
 // startStack starts all of it, with the source topic created.
-func startStack(ctx context.Context, p ports, failEvery int) (s *stack, err error) {
-	s = &stack{}
+func startStack(ctx context.Context, p ports, failEvery int, api string) (s *stack, err error) {
+	s = &stack{api: api}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -69,7 +72,7 @@ func startStack(ctx context.Context, p ports, failEvery int) (s *stack, err erro
 		{"Kafka", "kafka-port", p.kafka, s.startKafka},
 		{"Redis", "redis-port", p.redis, s.startRedis},
 		{"the fake CRM", "crm-port", p.crm, func(ctx context.Context, port int) (err error) {
-			s.crm, err = startCRM(ctx, address(port), sampleCorp, sampleToken, failEvery)
+			s.crm, err = startCRM(ctx, address(port), company(sampleCorp, sampleToken, api), failEvery)
 			return err
 		}},
 		{"the admin server", "admin-port", p.admin, s.chooseAdmin},
@@ -135,7 +138,7 @@ func (s *stack) close() {
 
 // settings are what membersync has to be told to find all this.
 func (s *stack) settings() []string {
-	return []string{
+	settings := []string{
 		"MEMBERSYNC_KAFKA_BROKERS=" + s.brokers(),
 		"MEMBERSYNC_REDIS_URL=redis://" + s.redis.Addr() + "/0",
 		"MEMBERSYNC_CRM_BASE_URL=" + s.crm.url(),
@@ -143,6 +146,22 @@ func (s *stack) settings() []string {
 		"MEMBERSYNC_CRM_TOKEN=" + sampleToken,
 		"MEMBERSYNC_STATE_DIGEST_KEY=" + sampleDigest,
 	}
+	if s.api == objectAPI {
+		settings = append(settings, "MEMBERSYNC_CRM_API="+objectAPI, "MEMBERSYNC_CRM_OBJECT_FIELDS="+crmapitest.ObjectFields)
+	}
+	return settings
+}
+
+// object is how updates are written for the object API, nil for the user object.
+func (s *stack) object() *crmapi.Object {
+	if s.api != objectAPI {
+		return nil
+	}
+	object, err := crmapi.ParseObject(crmapitest.ObjectFields)
+	if err != nil {
+		panic("devstack: " + err.Error()) // the text is a constant
+	}
+	return &object
 }
 
 // runService is membersync run.

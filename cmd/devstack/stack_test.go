@@ -70,6 +70,10 @@ func TestAnotherMapping(t *testing.T) {
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
 	}
+	p = start(t, append(args, canonical, "--crm-api", "object")...)
+	p.out.await(t, "MEMBERSYNC_CRM_API=object MEMBERSYNC_CRM_OBJECT_FIELDS=", "What happens to each event")
+	p.signals <- syscall.SIGTERM
+	<-p.status
 	status, _, errs := call(t, append(args, "gone.yaml")...)
 	if status != exitUsage || !strings.Contains(errs, `mapping "gone.yaml" is not built in`) {
 		t.Errorf("status %d, stderr %s", status, errs)
@@ -101,7 +105,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 
 func TestAPortErrorKeepsItsCause(t *testing.T) {
 	t.Parallel()
-	_, err := startStack(t.Context(), ports{kafka: 1 << 17}, 0)
+	_, err := startStack(t.Context(), ports{kafka: 1 << 17}, 0, userAPI)
 	if port, ok := errors.AsType[*portError](err); !ok || port.Unwrap() == nil || !strings.Contains(err.Error(), strconv.Itoa(1<<17)) {
 		t.Errorf("error %v", err)
 	}

@@ -26,7 +26,7 @@ func mapCommand() command {
 			"  --explain\n        tell for each value where it came from and what each step did to it\n" +
 			"  --key  text\n        the record's key\n" +
 			"  --header  name=value\n        a header of the record; may be repeated\n" +
-			"  --timestamp  a time in RFC 3339\n        the record's timestamp (default none)\n" +
+			"  --timestamp  a time in RFC 3339\n        the record's timestamp: what is after it is in the future, and with order: {kind: none} it orders\n        the events (default none)\n" +
 			"  --lookup  name:key=value\n        an entry of a lookup that is kept in Redis, which is not asked; may be repeated\n",
 		settings: config.DefineMapping, settingsHelp: config.MappingHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {

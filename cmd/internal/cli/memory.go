@@ -19,13 +19,21 @@ func memoryLimit(k config.Kafka) int64 {
 	return memoryBase + k.BufferBytes + int64(k.BufferRecords)*memoryPerRecord
 }
 
-// gcPercent lets the heap grow to the limit before the collector works hard: below it, memory is there to be used.
-const gcPercent = 400
+// gcPercent lets the heap grow to the limit before the collector works hard: below it, memory is there to be used. A dry run has no
+// limit: it keeps in memory what the service has in Redis, and under one the collector would do little else before long.
+const (
+	gcPercent    = 400
+	dryGCPercent = 50
+)
 
 // boundMemory sets the limit and the collector's pace below it, unless the environment has a word in it.
 func (in *invocation) boundMemory(k config.Kafka) {
 	given := func(v string) bool { return strings.HasPrefix(v, "GOMEMLIMIT=") || strings.HasPrefix(v, "GOGC=") }
-	if in.SetMemoryLimit != nil && !slices.ContainsFunc(in.Environ, given) {
+	switch {
+	case in.SetMemoryLimit == nil || slices.ContainsFunc(in.Environ, given):
+	case in.dryRun.on:
+		in.SetGCPercent(dryGCPercent)
+	default:
 		in.SetMemoryLimit(memoryLimit(k))
 		in.SetGCPercent(gcPercent)
 	}

@@ -33,5 +33,14 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		})
 	}
+	limited, percent := false, 0
+	dry := &invocation{dryRun: dryRun{on: true}, app: &app{Env: Env{
+		SetMemoryLimit: func(int64) int64 { limited = true; return 0 },
+		SetGCPercent:   func(n int) int { percent = n; return 0 },
+	}}}
+	dry.boundMemory(config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20})
+	if limited || percent != dryGCPercent {
+		t.Errorf("a dry run: limited %v, collector's pace %d", limited, percent)
+	}
 	(&invocation{app: &app{}}).boundMemory(config.Kafka{}) // a service inside another program leaves its memory alone
 }

@@ -97,6 +97,46 @@ func fold(t *rapid.T, store *dedupe.Store, memory *Memory, member dedupe.Member)
 	}
 }
 
+// TestMemoryIsBounded: of however many events, the latest are known, and no more than twice as many; an older one is judged by its version.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	const keep = 100
+	memory := newMemory(false, keep)
+	member := dedupe.NewMember("http://crm.test", "1", "FSUID_TEST0001")
+	event := func(i int) dedupe.Event {
+		return dedupe.Event{
+			ID: dedupe.NewEventID("in", fmt.Sprint(i), 0, ""), Version: fmt.Sprintf("%09d", i),
+			Fields: []dedupe.Field{{Name: "qq", Value: []byte(`"1"`)}},
+		}
+	}
+	acquire := func(i int) dedupe.Grant {
+		g, err := memory.Acquire(t.Context(), dedupe.AcquireRequest{Member: member, Token: dedupe.NewToken(), Events: []dedupe.Event{event(i)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	for i := range 50 * keep {
+		e := event(i)
+		c := dedupe.Completion{Member: member, Done: []dedupe.DoneEvent{{ID: e.ID, Outcome: "applied", Version: e.Version, Fields: []string{"qq"}}}}
+		if _, err := memory.Complete(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(memory.done) + len(memory.doneOlder); n > 2*keep {
+			t.Fatalf("%d events are remembered", n)
+		}
+		if back := i - keep + 1; back >= 0 && !acquire(back).Events[0].Done {
+			t.Fatalf("event %d is forgotten after event %d", back, i)
+		}
+	}
+	if g := acquire(0); g.Events[0].Done || !g.Stale[0] || g.Fields[0].Verdict != dedupe.Superseded {
+		t.Errorf("an event that is forgotten: %+v", g)
+	}
+	if len(memory.fields) != 1 || len(memory.words) != 2 {
+		t.Errorf("%d fields, words %q", len(memory.fields), memory.words)
+	}
+}
+
 // someEvents are different events, each with different fields.
 func someEvents(t *rapid.T) []dedupe.Event {
 	ids := rapid.SliceOfNDistinct(rapid.IntRange(1, 9), 1, 5, rapid.ID[int]).Draw(t, "ids")

@@ -161,7 +161,7 @@ func (f *fieldRule) from(n, file node) {
 		case p.root != "":
 			f.paths = append(f.paths, rooted(p, file))
 		case len(pairs) > 0:
-			f.pair(pairs, p)
+			f.pair(file, pairs, p)
 		default:
 			f.paths = append(f.paths, under(stateOf(states, "after", file), p.steps))
 			f.old = append(f.old, under(stateOf(states, "before", file), p.steps))
@@ -170,11 +170,17 @@ func (f *fieldRule) from(n, file node) {
 }
 
 // pair finds a value in old and new pairs: by the name of the field, or in the entry that names it.
-func (f *fieldRule) pair(pairs node, p place) {
-	from, newer := parsePlace(asText(pairs["from"])), parsePlace(asText(pairs["new"])).steps
+func (f *fieldRule) pair(file, pairs node, p place) {
+	from, newer := rooted(parsePlace(asText(pairs["from"])), file), parsePlace(asText(pairs["new"])).steps
 	name, byName := pairs["name"].(string)
+	if objects, _ := pairs["objects"].(bool); objects {
+		from = under(from, []string{anyEntry})
+	}
 	if !byName {
 		f.paths = append(f.paths, under(from, slices.Concat(p.steps[:1], newer, p.steps[1:])))
+		if bare, _ := pairs["bare"].(bool); bare {
+			f.paths = append(f.paths, under(from, p.steps))
+		}
 		return
 	}
 	entries := under(from, []string{anyEntry})

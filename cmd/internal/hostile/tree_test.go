@@ -160,6 +160,9 @@ func walk(v any, steps []string) (found []any) {
 	}
 	if strings.HasPrefix(steps[0], "\x00") {
 		list, _ := within(v).([]any)
+		if _, isObject := within(v).(map[string]any); isObject && steps[0] == anyEntry { // in the place of a list of one
+			return walk(v, steps[1:])
+		}
 		for i, entry := range list {
 			if steps[0] == anyEntry || steps[0] == "\x00"+strconv.Itoa(i) {
 				found = append(found, walk(entry, steps[1:])...)

@@ -7,6 +7,7 @@
 package path
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,8 +37,9 @@ func Roots() []string {
 // A Step is one step of a path.
 type Step struct {
 	Kind  StepKind
-	Name  string // of a member; for Where, the member that is compared
-	Value string // for Where: what it must be
+	Name  string   // of a member; for Where, the member that is compared
+	Below []string // for Where: the names from there on to what is compared
+	Value string   // for Where: what it must be
 	Index int
 }
 
@@ -49,7 +51,7 @@ const (
 	Member  StepKind = iota // the member of an object
 	Entry                   // the entry of a list
 	Current                 // the entry of a list at the employee's own index
-	Where                   // the first entry of a list with that member
+	Where                   // the first entry of a list with that member, or the object in its place
 )
 
 // A Path is a place in an event.
@@ -83,16 +85,29 @@ func Walk(v jsontree.Value, steps []Step, index int) jsontree.Value {
 	return v
 }
 
+// where finds the entry. Converters from XML make an object of a list of one.
 func where(list jsontree.Value, s *Step) jsontree.Value {
+	if list.IsObject() && s.holds(list) {
+		return list
+	}
 	for entry := range list.Entries() {
-		member := entry.Member(s.Name)
-		switch {
-		case member.Absent():
-		case member.IsText() && member.Text() == s.Value, !member.IsText() && string(member.Raw()) == s.Value:
+		if s.holds(entry) {
 			return entry
 		}
 	}
 	return jsontree.Value{}
+}
+
+// holds reports whether the member that is compared has the value.
+func (s *Step) holds(entry jsontree.Value) bool {
+	member := entry.Member(s.Name)
+	for _, name := range s.Below {
+		member = member.Member(name)
+	}
+	if member.IsText() {
+		return member.Text() == s.Value
+	}
+	return !member.Absent() && string(member.Raw()) == s.Value
 }
 
 // Names yields the member names of the path.
@@ -100,6 +115,11 @@ func (p Path) Names(yield func(string) bool) {
 	for _, s := range p.Steps {
 		if s.Name != "" && !yield(s.Name) {
 			return
+		}
+		for _, name := range s.Below {
+			if !yield(name) {
+				return
+			}
 		}
 	}
 }
@@ -172,31 +192,42 @@ func (r *reader) step(first bool) (Step, string) {
 	return Step{Kind: Member, Name: name}, ""
 }
 
-// bracket reads [3], [#] or [name=value].
+// bracket reads [3], [#] or [name.name=value].
 func (r *reader) bracket() (Step, string) {
-	r.rest = r.rest[1:]
-	name, end, problem := r.until("]=")
+	names, problem := r.names()
 	if problem != "" {
 		return Step{}, problem
 	}
-	r.rest = r.rest[end:]
 	if strings.HasPrefix(r.rest, "=") {
-		return r.match(name)
+		return r.match(names)
 	}
 	if !r.close() {
 		return Step{}, "lacks a ] before the next step; a bracket in a name is written \\[ and \\]"
 	}
-	if name == "#" {
+	if names[0] == "#" && len(names) == 1 {
 		return Step{Kind: Current}, ""
 	}
-	n, err := strconv.Atoi(name)
-	if err != nil || n < 0 || n > 1_000_000 {
+	n, err := strconv.Atoi(names[0])
+	if err != nil || n < 0 || n > 1_000_000 || len(names) > 1 {
 		return Step{}, "has brackets that hold neither an index from 0, nor #, nor name=value"
 	}
 	return Step{Kind: Entry, Index: n}, ""
 }
 
-func (r *reader) match(name string) (Step, string) {
+// names reads what stands in brackets up to the = or the end, parted by dots.
+func (r *reader) names() (names []string, problem string) {
+	for len(names) == 0 || strings.HasPrefix(r.rest, ".") {
+		r.rest = r.rest[1:]
+		name, end, problem := r.until(".]=")
+		if problem != "" {
+			return nil, problem
+		}
+		names, r.rest = append(names, name), r.rest[end:]
+	}
+	return names, ""
+}
+
+func (r *reader) match(names []string) (Step, string) {
 	r.rest = r.rest[1:]
 	value, end, problem := r.until("]")
 	if problem != "" {
@@ -206,10 +237,10 @@ func (r *reader) match(name string) (Step, string) {
 	switch {
 	case !r.close():
 		return Step{}, "lacks a ] before the next step; a bracket in a name is written \\[ and \\]"
-	case name == "":
+	case slices.Contains(names, ""):
 		return Step{}, "has brackets without a name before the ="
 	}
-	return Step{Kind: Where, Name: name, Value: value}, ""
+	return Step{Kind: Where, Name: names[0], Below: names[1:], Value: value}, ""
 }
 
 // close takes the bracket, and demands that another step or nothing follows.

@@ -9,7 +9,8 @@ import (
 )
 
 const document = `{"a":{"b":[10,{"c":11}]},"d.e":12,"f g":{"名:1":13},"$x":14,"h[0]":15,"i\\j":16,
-	"list":[{"kind":"home","v":17},{"kind":"work","v":18},{"kind":7,"v":19},{"kind":"a]b","v":20},{"no":1,"v":21},{"kind":"","v":22}],"k=l":23}`
+	"list":[{"kind":"home","v":17},{"kind":"work","v":18},{"kind":7,"v":19},{"kind":"a]b","v":20},{"no":1,"v":21},{"kind":"","v":22}],"k=l":23,
+	"custom":[{"name":{"code":"no"},"v":24},{"name.code":"yes","v":25},{"name":{"code":"yes"},"v":26}],"alone":{"kind":"work","name":{"code":"yes"},"v":27}}`
 
 func TestWalk(t *testing.T) {
 	t.Parallel()
@@ -32,6 +33,14 @@ func TestWalk(t *testing.T) {
 		{`list[kind=a\]b].v`, "20"},
 		{"list[kind=].v", "22"},
 		{"k=l", "23"},
+		{"custom[name.code=yes].v", "26"},
+		{`custom[name\.code=yes].v`, "25"},
+		{"custom[name.code.x=yes].v", ""},
+		{"custom[name.none=yes].v", ""},
+		{"alone[kind=work].v", "27"},
+		{"alone[name.code=yes].v", "27"},
+		{"alone[kind=home].v", ""},
+		{"alone[0].v", ""},
 		{"list[kind=none].v", ""},
 		{"a.b[2]", ""},
 		{"a.b.c", ""},
@@ -69,6 +78,7 @@ func TestRoots(t *testing.T) {
 		{"$header.x-y", path.Header, "$header.x-y", "x-y"},
 		{"$ce.id", path.Attribute, "$ce.id", "id"},
 		{"a[k=v].b", path.Here, "a[k=v].b", "a k b"},
+		{"a[k.l.m=v].b", path.Here, "a[k.l.m=v].b", "a k l m b"},
 	}
 	for _, tt := range tests {
 		p, problem := path.Parse(tt.path)
@@ -98,6 +108,9 @@ func TestParseRefuses(t *testing.T) {
 		{"a[99999999]", "neither an index"},
 		{"a[]", "neither an index"},
 		{"a[=b]", "without a name"},
+		{"a[b.=c]", "without a name"},
+		{"a[1.5]", "neither an index"},
+		{"a[#.b]", "neither an index"},
 		{`a\`, `ends with a \`},
 		{"$", "begins with a $"},
 		{"$evnt.a", "none of $event, $item"},

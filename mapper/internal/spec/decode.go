@@ -56,11 +56,25 @@ func (d *decoder) syntax(data []byte, err error) {
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(text); m != nil {
 		text = strings.TrimPrefix(text, m[0])
 		line, _ = strconv.Atoi(m[1]) // digits; too many of them give the largest number
+		if regexp.MustCompile(`^did not find expected (node content|key|',' or |'-' indicator)`).MatchString(text) {
+			line++ // these errors count the lines from 0, others from 1
+		}
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	line = min(max(line, 1), len(lines))
 	content := lines[line-1]
-	d.log.Add(Pos{line, len(content) - len(bytes.TrimLeft(content, " ")) + 1}, "is not valid YAML: "+text)
+	d.log.Add(Pos{line, len(content) - len(bytes.TrimLeft(content, " ")) + 1}, "is not valid YAML: "+text+remedy(text))
+}
+
+// remedy tells what is mostly behind a syntax error.
+func remedy(text string) string {
+	switch {
+	case strings.Contains(text, "',' or '}'"), strings.Contains(text, "',' or ']'"):
+		return "; a path with brackets is quoted in braces: {from: 'a[0]'}"
+	case strings.Contains(text, "mapping values are not allowed"):
+		return "; a text with a colon and a space is quoted"
+	}
+	return ""
 }
 
 func at(n *yaml.Node) Pos { return Pos{n.Line, n.Column} }

@@ -106,13 +106,15 @@ type Changed struct {
 
 // Pairs says where old and new values stand side by side.
 type Pairs struct {
-	At     Pos    `yaml:"-"`
-	From   Path   `yaml:"from" need:"yes" doc:"A list of changes, or an object with one for each field."`
-	Name   Path   `yaml:"name" doc:"In each entry of a list: the name of the field."`
-	Old    Path   `yaml:"old" doc:"In each entry: the old value."`
-	New    Path   `yaml:"new" need:"yes" doc:"In each entry: the new value."`
-	Op     Path   `yaml:"op" doc:"In each entry: what was done."`
-	Remove []Text `yaml:"remove" doc:"The values of op that mean null."`
+	At      Pos    `yaml:"-"`
+	From    Path   `yaml:"from" need:"yes" doc:"A list of changes, or an object with one for each field."`
+	Name    Path   `yaml:"name" doc:"In each entry of a list: the name of the field."`
+	Objects Flag   `yaml:"objects" doc:"It is a list of objects, each with a change for each of its members. Default: false."`
+	Old     Path   `yaml:"old" doc:"In each entry: the old value."`
+	New     Path   `yaml:"new" need:"yes" doc:"In each entry: the new value."`
+	Bare    Flag   `yaml:"bare" doc:"An entry of another form is the new value itself. Default: false."`
+	Op      Path   `yaml:"op" doc:"In each entry: what was done."`
+	Remove  []Text `yaml:"remove" doc:"The values of op that mean null."`
 }
 
 // A Route says what becomes of events.
