@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,12 +101,19 @@ func (o *office) planned(t *testing.T, more ...string) map[string]float64 {
 }
 
 // The text has the events in the order of time, each with what became of it and what a replay would make of it.
+// stamp is a time of today, which differs from run to run, with its fraction and what fills its column.
+var stamp = regexp.MustCompile(`20[0-9-]+T[0-9:]+(\.[0-9]+)?Z( )? *`)
+
+// hash is a member's name in Redis.
+var hash = regexp.MustCompile(`[0-9a-f]{32}`)
+
 func TestExplainText(t *testing.T) {
 	t.Parallel()
 	o := story(t)
 	early := `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"needle"}}`
 	o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: 2, Value: []byte(early), Time: o.died.Add(-60e9)})
 	text := o.must(t, "explain", "E1")
+	golden(t, "testdata/explain-table.txt", stamp.ReplaceAllString(noAges(hash.ReplaceAllString(text, "HASH")), "TIME$2"))
 	_, events, _ := strings.Cut(text, "\nRECORD")
 	events, rest, _ := strings.Cut(events, "\n\n")
 	var got []string
