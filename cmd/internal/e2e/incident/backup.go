@@ -96,9 +96,9 @@ func spread(records []oracle.Record, from, to time.Time) {
 type Plan struct{ Records, Send, Done, Stale, Poison, Redrives, Calls int }
 
 // Plan works out the dry run of a replay from a time on, once all events have been dealt with and all dead letters but the
-// bad ones are redriven; so many records of the redrive topic are in the range.
-func (e *Expectation) Plan(from time.Time, redrives int, reapply bool) Plan {
-	p := Plan{Records: redrives, Redrives: redrives}
+// bad ones are redriven, within the range. A redrive is run once more, like a record of the source topic.
+func (e *Expectation) Plan(from time.Time, reapply bool) Plan {
+	var p Plan
 	for _, events := range e.byMember {
 		applied := map[string]string{} // the newest, by field
 		for _, ev := range events {
@@ -110,20 +110,12 @@ func (e *Expectation) Plan(from time.Time, redrives int, reapply bool) Plan {
 		}
 		sends := false
 		for _, ev := range events {
-			if ev.at.Before(from) {
-				continue
+			if ev.dead && !ev.poison {
+				p.Redrives++
+				sends = p.count(ev, reapply, applied) || sends
 			}
-			p.Records++
-			switch {
-			case !reapply:
-				p.Done++
-			case ev.poison:
-				p.Poison++
-			case ev.isStale(applied):
-				p.Stale++
-			default:
-				p.Send++
-				sends = true
+			if !ev.at.Before(from) {
+				sends = p.count(ev, reapply, applied) || sends
 			}
 		}
 		if sends {
@@ -131,6 +123,23 @@ func (e *Expectation) Plan(from time.Time, redrives int, reapply bool) Plan {
 		}
 	}
 	return p
+}
+
+// count takes one record of an event into the plan, and reports whether it is to be sent.
+func (p *Plan) count(ev *event, reapply bool, applied map[string]string) bool {
+	p.Records++
+	switch {
+	case !reapply:
+		p.Done++
+	case ev.poison:
+		p.Poison++
+	case ev.isStale(applied):
+		p.Stale++
+	default:
+		p.Send++
+		return true
+	}
+	return false
 }
 
 func (ev *event) isStale(applied map[string]string) bool {
