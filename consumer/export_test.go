@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"membersync/consumer/source"
+	"membersync/consumer/watermark"
 )
 
 // Dump describes the account of everything in memory, for tests that wait in vain.
@@ -49,3 +52,33 @@ func (s *Service) Revoked() bool {
 	defer s.engine.mu.Unlock()
 	return g != nil && g.revoked
 }
+
+// An Account is that of one partition, without a service around it.
+type Account struct {
+	engine    engine
+	partition partition
+}
+
+// NewAccount begins at an offset.
+func NewAccount(offset int64) *Account {
+	return &Account{partition: partition{gen: &generation{}, mark: watermark.New(offset)}}
+}
+
+// Begin takes a record of so many events in. What it returns finishes one of them, and abandons so many.
+func (a *Account) Begin(offset int64, events int) (finish func(), abandon func(n int)) {
+	rec := &record{part: &a.partition, src: source.Record{Offset: offset}, open: events, extra: true}
+	a.engine.begin(rec)
+	finish = func() {
+		a.engine.mu.Lock()
+		defer a.engine.mu.Unlock()
+		a.partition.gen.pending++
+		(&event{rec: rec}).finish()
+	}
+	return finish, func(n int) { a.engine.abandon(rec, n) }
+}
+
+// Reopen begins the account anew.
+func (a *Account) Reopen(offset int64) { a.engine.reopen(&a.partition, offset) }
+
+// Committable is the offset to commit.
+func (a *Account) Committable() int64 { return a.partition.mark.Committable() }
