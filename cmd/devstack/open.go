@@ -80,6 +80,6 @@ Ask membersync, in another terminal:
 
 What happens to each event (a record is named partition:offset):
 time      record event     what        details
-`, s.brokers(), sampleTopic, partitions, s.redis.Addr(), s.crm.addr, s.admin, member(samplePeople), departments,
+`, s.brokers(), sampleTopic, partitions, s.redis.Addr(), s.crm.addr, s.admin.Addr(), member(samplePeople), departments,
 		employee(samplePeople), event, strings.Join(settings, " "))
 }

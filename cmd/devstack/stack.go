@@ -34,8 +34,8 @@ type stack struct {
 	kafka *kfake.Cluster
 	redis *miniredis.Miniredis
 	crm   *fakeCRM
-	admin string // the service's own
-	api   string // the form of updates that the CRM demands
+	admin net.Listener // the service's own, open from the start: a port that is closed again is anybody's
+	api   string       // the form of updates that the CRM demands
 }
 
 // A portError says that something cannot listen.
@@ -75,7 +75,7 @@ func startStack(ctx context.Context, p ports, failEvery int, api string) (s *sta
 			s.crm, err = startCRM(ctx, address(port), company(sampleCorp, sampleToken, api), failEvery)
 			return err
 		}},
-		{"the admin server", "admin-port", p.admin, s.chooseAdmin},
+		{"the admin server", "admin-port", p.admin, s.listenForAdmin},
 	} {
 		if err := part.start(ctx, part.port); err != nil {
 			return s, &portError{part.what, part.flag, part.port, err}
@@ -114,17 +114,16 @@ func (s *stack) startRedis(_ context.Context, port int) error {
 	return nil
 }
 
-// chooseAdmin finds out whether the service's own port is free, before it does.
-func (s *stack) chooseAdmin(ctx context.Context, port int) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address(port))
-	if err != nil {
-		return err
-	}
-	s.admin = listener.Addr().String()
-	return listener.Close()
+func (s *stack) listenForAdmin(ctx context.Context, port int) (err error) {
+	var config net.ListenConfig
+	s.admin, err = config.Listen(ctx, "tcp", address(port))
+	return err
 }
 
 func (s *stack) close() {
+	if s.admin != nil {
+		_ = s.admin.Close() // if the service has not
+	}
 	if s.crm != nil {
 		s.crm.close()
 	}
@@ -168,8 +167,8 @@ func (s *stack) object() *crmapi.Object {
 func (s *stack) runService(ctx context.Context, a *arguments, e env, watch consumer.Observer) int {
 	return cli.Run(ctx, []string{"run"}, cli.Env{
 		Stdin: strings.NewReader(""), Stdout: e.stdout, Stderr: e.stderr, ReadFile: os.ReadFile,
-		Version: "devstack", Observer: watch,
-		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin, "MEMBERSYNC_MAPPING="+a.mapping,
+		Version: "devstack", Observer: watch, AdminListener: s.admin,
+		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin.Addr().String(), "MEMBERSYNC_MAPPING="+a.mapping,
 			"MEMBERSYNC_LOG_LEVEL="+a.logLevel, "MEMBERSYNC_LOG_FORMAT=text"),
 	})
 }

@@ -155,3 +155,20 @@ func TestTheGuidesEventIsValid(t *testing.T) {
 		t.Errorf("update %s, want %s", got, want)
 	}
 }
+
+func TestTheAdminPortIsHeldFromTheStart(t *testing.T) {
+	t.Parallel()
+	s, err := startStack(t.Context(), ports{}, 0, userAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", s.admin.Addr().String())
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("another could listen there too: %v", err)
+	}
+	if err == nil {
+		_ = l.Close()
+	}
+}

@@ -79,6 +79,11 @@ func Start(ctx context.Context, addr string, handler http.Handler, log *slog.Log
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
+	return Serve(listener, handler, log), nil
+}
+
+// Serve is Start with a listener that is open already. Stop closes it.
+func Serve(listener net.Listener, handler http.Handler, log *slog.Logger) *Server {
 	s := &Server{
 		http: &http.Server{
 			Handler:           handler,
@@ -93,7 +98,7 @@ func Start(ctx context.Context, addr string, handler http.Handler, log *slog.Log
 		done: make(chan struct{}),
 	}
 	go s.serve(listener)
-	return s, nil
+	return s
 }
 
 func (s *Server) serve(listener net.Listener) {

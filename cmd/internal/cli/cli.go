@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -41,6 +42,10 @@ type Env struct {
 
 	// Observer watches the events of run. Nil: nobody does.
 	Observer consumer.Observer
+
+	// AdminListener is where the admin server listens, whatever its configured address. It is closed with the
+	// server. Nil: one is opened at the address.
+	AdminListener net.Listener
 
 	// Notify has SIGTERM and SIGINT sent to a channel, and Exit ends the process at
 	// once. Without Notify, signals are the caller's.

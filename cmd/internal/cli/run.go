@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +52,7 @@ func (in *invocation) runService(ctx context.Context) int {
 	in.boundMemory(cfg.Kafka)
 	run := &running{
 		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
-		version: buildOf(in.Version), observer: in.Observer,
+		version: buildOf(in.Version), observer: in.Observer, listener: in.AdminListener,
 	}
 	if in.dryRun.on {
 		return in.rehearse(ctx, run)
@@ -76,6 +77,7 @@ type running struct {
 	registry *prometheus.Registry
 	version  build
 	observer consumer.Observer
+	listener net.Listener   // nil: the admin server opens its own
 	dry      *dryrun.Report // not nil: nothing is done, only told
 }
 
@@ -83,7 +85,7 @@ type running struct {
 func (r *running) all(ctx context.Context, serve service) (err error) {
 	r.registry.MustRegister(buildInfo(r.version))
 	if addr := r.cfg.Admin.Addr; addr != "" {
-		server, err := admin.Start(ctx, addr, admin.Handler(r.board, r.registry), r.parts.Logger)
+		server, err := r.serveAdmin(ctx, addr)
 		if err != nil {
 			return &refusedError{err}
 		}
@@ -99,6 +101,14 @@ func (r *running) all(ctx context.Context, serve service) (err error) {
 	defer watcher.Wait()
 	defer stop(errServed)
 	return serve(ctx, r)
+}
+
+func (r *running) serveAdmin(ctx context.Context, addr string) (*admin.Server, error) {
+	handler := admin.Handler(r.board, r.registry)
+	if r.listener != nil {
+		return admin.Serve(r.listener, handler, r.parts.Logger), nil
+	}
+	return admin.Start(ctx, addr, handler, r.parts.Logger)
 }
 
 // status turns how the service ended into an exit status.

@@ -23,12 +23,13 @@ type HTTP struct {
 
 // Serve serves the handler on a free port, until Close.
 func Serve(ctx context.Context, handler http.Handler) (*HTTP, error) {
-	ports, err := freePorts(ctx, 1)
+	l, err := listen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h := &HTTP{handler: handler, addr: address(ports[0])}
-	return h, h.Up(ctx)
+	h := &HTTP{handler: handler, addr: l.Addr().String()}
+	h.serve(l)
+	return h, nil
 }
 
 // URL is where it serves.
@@ -46,13 +47,17 @@ func (h *HTTP) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.serve(l)
+	return nil
+}
+
+func (h *HTTP) serve(l net.Listener) {
 	h.server = &http.Server{Handler: h.handler, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	h.done = make(chan struct{})
 	go func(server *http.Server, done chan struct{}) {
 		defer close(done)
 		_ = server.Serve(l) // it ends by Close
 	}(h.server, h.done)
-	return nil
 }
 
 // Down closes all connections and refuses new ones, until Up.
