@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"membersync/cmd/internal/interrupt"
 )
 
 // The exit statuses are those of membersync.
@@ -16,7 +18,7 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitInterrupted = 130
+	exitInterrupted = interrupt.Status
 )
 
 // An env is what the program takes from the process around it.
@@ -99,7 +101,7 @@ func run(ctx context.Context, args []string, e env) int {
 		e.complain("there is no command " + flags.Arg(0) + "; see devstack --help")
 		return exitUsage
 	}
-	ctx, stop := e.withSignals(ctx)
+	ctx, stop := interrupt.Context(ctx, e.notify, e.exit)
 	defer stop()
 	return c.run(ctx, &a, e)
 }
@@ -149,4 +151,12 @@ func runStack(ctx context.Context, a *arguments, e env) int {
 		return runOnce(ctx, a, e, theScript(), expectation())
 	}
 	return runOpen(ctx, a, e)
+}
+
+// ended is the exit status after the context has ended.
+func ended(ctx context.Context) int {
+	if interrupt.Ended(ctx) {
+		return exitInterrupted
+	}
+	return exitDone
 }

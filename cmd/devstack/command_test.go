@@ -79,18 +79,3 @@ func TestSignals(t *testing.T) {
 		}
 	}
 }
-
-func TestASecondSignalEndsAtOnce(t *testing.T) {
-	t.Parallel()
-	exits := make(chan int, 1)
-	var signals chan<- os.Signal
-	e := env{notify: func(c chan<- os.Signal) { signals = c }, exit: func(code int) { exits <- code }}
-	ctx, stop := e.withSignals(t.Context())
-	defer stop()
-	signals <- syscall.SIGTERM
-	<-ctx.Done()
-	signals <- syscall.SIGTERM
-	if got := <-exits; got != exitInterrupted {
-		t.Errorf("ended with %d", got)
-	}
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/crmapi"
 	"membersync/dedupe"
@@ -34,7 +35,7 @@ func checkCommand() command {
 			flags.BoolVar(&in.mappingOnly, "mapping-only", false, "")
 		},
 		run: func(ctx context.Context, in *invocation) int {
-			ctx, stop := in.withSignals(ctx)
+			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
 			return in.check(ctx)
 		},
@@ -99,7 +100,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 		}
 		in.found(f)
 	}
-	if interrupted(ctx) {
+	if interrupt.Ended(ctx) {
 		return exitInterrupted
 	}
 	return status

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"membersync/cmd/internal/interrupt"
 	"membersync/dlq/kafkatest"
 )
 
@@ -149,7 +150,7 @@ func TestCheckInterrupted(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(&signalError{os.Interrupt})
+	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := r.app.run(ctx, []string{"check"}); status != exitInterrupted {
 		t.Errorf("status %d", status)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/interrupt"
 	"membersync/consumer"
 	"membersync/crmapi"
 )
@@ -24,7 +25,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2 // bad usage or configuration
 	exitPart        = 3 // done in part
-	exitInterrupted = 130
+	exitInterrupted = interrupt.Status
 )
 
 // An Env is what the program takes from the process around it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/interrupt"
 	"membersync/dedupe"
 	"membersync/dlq"
 )
@@ -89,7 +90,7 @@ func TestDLQListFollows(t *testing.T) {
 	o.out.await(t, "0:1:0")
 	o.bury(t, o.letter(2, dlq.ReasonCRMNotFound, 2, 0), o.letter(3, dlq.ReasonCRMInvalid, 2, 0))
 	o.out.await(t, "0:3:0")
-	cancel(&signalError{os.Interrupt})
+	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := <-done; status != exitInterrupted || strings.Contains(o.out.String(), "0:2:0") {
 		t.Errorf("status %d: %s", status, o.out)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"membersync/cmd/internal/interrupt"
 )
 
 // dryEvents are two changes of one member, one that would die, one that is ignored, and one delivered twice.
@@ -37,7 +39,7 @@ func (r *rig) rehearse(t *testing.T, args ...string) string {
 	r.errs.await(t, "joined the group")
 	for r.broker.Lag(t, r.dryGroup(t), r.topic()) > 0 {
 	}
-	end(&signalError{syscall.SIGTERM})
+	end(&interrupt.Error{Signal: syscall.SIGTERM})
 	if got := <-status; got != exitDone {
 		t.Errorf("status %d: %s", got, r.errs)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/dlq"
 )
@@ -26,7 +27,7 @@ func serviceHelp() string {
 func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
 	c.settings, c.settingsHelp = config.Define, serviceHelp
 	c.run = func(ctx context.Context, in *invocation) int {
-		ctx, stop := in.withSignals(ctx)
+		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 		defer stop()
 		return in.atDesk(ctx, run)
 	}
@@ -57,7 +58,7 @@ func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *inv
 	defer parts.Close()
 	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: dlq.NewAuditor(parts.Kafka, cfg.Audit.Topic, dlq.WithRetry(writePatience))}
 	status := run(ctx, in, d)
-	if interrupted(ctx) {
+	if interrupt.Ended(ctx) {
 		return exitInterrupted
 	}
 	return status

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/interrupt"
 	"membersync/dlq"
 )
 
@@ -187,7 +188,7 @@ func TestDLQRedriveInterrupted(t *testing.T) {
 		}
 	}
 	took := time.Since(began)
-	cancel(&signalError{os.Interrupt})
+	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := <-done; status != exitInterrupted {
 		t.Errorf("status %d: %s", status, o.errs)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
+
+	"membersync/cmd/internal/interrupt"
 )
 
 func (o *office) change(t *testing.T, sequence, employee int, after string) {
@@ -91,7 +93,7 @@ func TestReplayResumes(t *testing.T) {
 			t.Fatal("nothing is replayed")
 		}
 	}
-	cancel(&signalError{os.Interrupt})
+	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := <-done; status != exitInterrupted || !strings.Contains(o.errs.String(), "membersync replay --resume "+id) {
 		t.Errorf("status %d: %s", status, o.errs)
 	}

@@ -12,6 +12,7 @@ import (
 	"membersync/cmd/internal/admin"
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/dryrun"
+	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dedupe"
@@ -27,7 +28,7 @@ func runCommand() command {
 			"a second signal ends it at once.\n\n" + dryRunHelp,
 		settings: config.Define, settingsHelp: config.Help, flags: dryRunFlags,
 		run: func(ctx context.Context, in *invocation) int {
-			ctx, stop := in.withSignals(ctx)
+			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
 			return in.runService(ctx)
 		},
@@ -116,7 +117,7 @@ func (r *running) status(ctx context.Context, err error) int {
 	stopped := ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)))
 	refused, isRefused := errors.AsType[*refusedError](err)
 	switch {
-	case stopped && interrupted(ctx):
+	case stopped && interrupt.Ended(ctx):
 		return exitInterrupted
 	case stopped || err == nil:
 		return exitDone

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"membersync/cmd/internal/interrupt"
 	"membersync/dlq/kafkatest"
 )
 
@@ -71,10 +72,10 @@ func TestRunEnds(t *testing.T) {
 		cause, stopErr error
 		want           int
 	}{
-		"SIGTERM":               {&signalError{syscall.SIGTERM}, nil, exitDone},
-		"Ctrl-C":                {&signalError{os.Interrupt}, context.Canceled, exitInterrupted},
+		"SIGTERM":               {&interrupt.Error{Signal: syscall.SIGTERM}, nil, exitDone},
+		"Ctrl-C":                {&interrupt.Error{Signal: os.Interrupt}, context.Canceled, exitInterrupted},
 		"cancelled by a caller": {errors.New("test over"), context.Canceled, exitDone},
-		"a failure on the way":  {&signalError{syscall.SIGTERM}, errors.New("drain failed"), exitFailed},
+		"a failure on the way":  {&interrupt.Error{Signal: syscall.SIGTERM}, errors.New("drain failed"), exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +110,7 @@ func TestRunCreatesTopics(t *testing.T) {
 	r.app.serve = (&fakeService{}).serve
 	end, status := r.background(t)
 	r.errs.await(t, "serving")
-	end(&signalError{syscall.SIGTERM})
+	end(&interrupt.Error{Signal: syscall.SIGTERM})
 	<-status
 	r.set("KAFKA_CREATE_TOPICS", "false")
 	// A broker hears of a new topic a moment after it was made.
@@ -197,7 +198,7 @@ func TestRunWaits(t *testing.T) {
 			if code, _ := r.get(t, "/livez"); code != http.StatusOK {
 				t.Errorf("livez: %d", code)
 			}
-			end(&signalError{syscall.SIGTERM})
+			end(&interrupt.Error{Signal: syscall.SIGTERM})
 			if got := <-status; got != exitDone {
 				t.Errorf("status %d: %s", got, r.errs)
 			}
@@ -221,7 +222,7 @@ func TestRunGoesOn(t *testing.T) {
 	}
 	t.Cleanup(store.Close)
 	r.errs.await(t, "serving")
-	end(&signalError{syscall.SIGTERM})
+	end(&interrupt.Error{Signal: syscall.SIGTERM})
 	<-status
 }
 
@@ -233,7 +234,7 @@ func TestRunLogs(t *testing.T) {
 	r.app.serve = (&fakeService{}).serve
 	end, status := r.background(t, "--log-format=text")
 	r.errs.await(t, "level=INFO msg=serving\n")
-	end(&signalError{syscall.SIGTERM})
+	end(&interrupt.Error{Signal: syscall.SIGTERM})
 	<-status
 	if strings.Contains(r.errs.String(), "listens") {
 		t.Error(r.errs)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/interrupt"
 	"membersync/dedupe"
 	"membersync/dlq"
 )
@@ -222,7 +223,7 @@ func TestInterruptedCommand(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(&signalError{os.Interrupt})
+	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := o.app.run(ctx, []string{"offsets", "show"}); status != exitInterrupted {
 		t.Errorf("status %d", status)
 	}
