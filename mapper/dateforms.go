@@ -109,11 +109,19 @@ func parseOData(s string) (t time.Time, ok bool) {
 	return time.UnixMilli(ms).UTC(), problem == ""
 }
 
-// parseChinese parses 2006年1月2日.
+// parseSlash parses 2006/1/2 and parseChinese 2006年1月2日, with or without zeros before the month and the day.
+func parseSlash(s string, zone *time.Location) (t time.Time, ok bool) {
+	return parseParts(s, "/", "/", "", zone)
+}
+
 func parseChinese(s string, zone *time.Location) (t time.Time, ok bool) {
-	year, rest, ok1 := strings.Cut(s, "年")
-	month, rest, ok2 := strings.Cut(rest, "月")
-	day, ok3 := strings.CutSuffix(rest, "日")
+	return parseParts(s, "年", "月", "日", zone)
+}
+
+func parseParts(s, afterYear, afterMonth, afterDay string, zone *time.Location) (t time.Time, ok bool) {
+	year, rest, ok1 := strings.Cut(s, afterYear)
+	month, rest, ok2 := strings.Cut(rest, afterMonth)
+	day, ok3 := strings.CutSuffix(rest, afterDay)
 	if !ok1 || !ok2 || !ok3 || len(year) != 4 || len(month) > 2 || len(day) > 2 || !isDigits(month) || !isDigits(day) {
 		return t, false
 	}

@@ -21,7 +21,7 @@ const (
 	formatLocal              // no offset
 	formatDate               // 2006-01-02
 	formatCompact            // 20060102
-	formatSlash              // 2006/01/02
+	formatSlash              // 2006/1/2
 	formatChinese            // 2006年1月2日
 	formatOData              // /Date(1489708800000+0000)/
 )
@@ -195,7 +195,7 @@ func (f dateFormat) parse(s string, zone *time.Location) (t time.Time, hasZone, 
 	case formatCompact:
 		t, ok = parseShape(s, "00000000", "20060102", zone)
 	case formatSlash:
-		t, ok = parseShape(s, "0000/00/00", "2006/01/02", zone)
+		t, ok = parseSlash(s, zone)
 	case formatChinese:
 		t, ok = parseChinese(s, zone)
 	}

@@ -23,11 +23,11 @@ import (
 type statement struct {
 	texts   []string
 	numbers []string
+	given   *grant
 }
 
-// given are the values that the mapping itself gives: results of lookups and tables, constants.
-func stated(rec mapper.Record, given []string) *statement {
-	s := &statement{texts: slices.Clone(given)}
+func stated(rec mapper.Record, given *grant) *statement {
+	s := &statement{texts: slices.Clone(given.values), given: given}
 	for _, skip := range []int{0, 5, 17} {
 		if len(rec.Value) > skip {
 			s.bytes(rec.Value[skip:])
@@ -121,12 +121,13 @@ func (s *statement) number(n string) bool {
 		}
 	}
 	return slices.ContainsFunc(append(s.texts, s.numbers...), func(text string) bool {
-		return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) }), n)
+		return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(s.given.separators, r) || unicode.IsSpace(r) }), n)
 	})
 }
 
 func (s *statement) gender(sent string) bool {
 	known := map[string][]string{"M": {"M", "m", "male", "Male", "MALE", "man", "男", "男性"}, "F": {"F", "f", "female", "Female", "FEMALE", "woman", "女", "女性"}}[sent]
+	known = append(known, map[string][]string{"M": s.given.male, "F": s.given.female}[sent]...)
 	code := map[string]string{"M": "1", "F": "2"}[sent]
 	return s.number(code) || slices.ContainsFunc(s.texts, func(text string) bool {
 		text = strings.TrimSpace(norm.NFKC.String(text))
@@ -143,7 +144,7 @@ func (s *statement) digits(sent string) bool {
 			}
 			return -1
 		}, norm.NFKC.String(text))
-		return only == sent || only == "86"+sent || only == "0086"+sent
+		return only == sent || slices.ContainsFunc(s.given.countries, func(code string) bool { return only == code+sent || only == "00"+code+sent })
 	})
 }
 
@@ -163,7 +164,7 @@ func (s *statement) put(sent string) bool {
 	return slices.ContainsFunc(s.texts, func(first string) bool { // two parts, the first of which is stated
 		for _, form := range []string{first, norm.NFC.String(first), norm.NFKC.String(first)} {
 			rest, ok := strings.CutPrefix(sent, strings.TrimSpace(form))
-			if ok && form != "" && rest != "" && s.put2(strings.TrimLeft(rest[:1], " -/")+rest[1:]) {
+			if ok && form != "" && rest != "" && s.put2(strings.TrimLeft(rest[:1], s.given.joints)+rest[1:]) {
 				return true
 			}
 		}
@@ -189,11 +190,11 @@ func (s *statement) instant(sent string) bool {
 	if err != nil {
 		return false
 	}
-	shanghai, err := time.LoadLocation("Asia/Shanghai")
-	if err != nil {
-		return false
-	}
-	for _, zone := range []*time.Location{shanghai, time.UTC} {
+	for _, name := range s.given.zones {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			return false
+		}
 		for _, text := range append(s.texts, s.numbers...) {
 			if slices.Contains(instants(strings.TrimSpace(norm.NFKC.String(text)), zone), want) {
 				return true
@@ -210,7 +211,7 @@ func instants(text string, zone *time.Location) (ms []int64) {
 		"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05 Z07", "2006-01-02T15:04:05 Z0700", "2006-01-02T15:04:05 Z07:00",
 		"2006-01-02T15:04Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04Z07", "2006-01-02 15:04Z0700", "2006-01-02 15:04Z07:00", "2006-01-02 15:04Z07",
 		"2006-01-02T15:04 Z0700", "2006-01-02T15:04 Z07:00", "2006-01-02T15:04 Z07", "2006-01-02 15:04 Z0700", "2006-01-02 15:04 Z07:00", "2006-01-02 15:04 Z07",
-		"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly, "20060102", "2006/01/02", "2006年1月2日",
+		"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly, "20060102", "2006/1/2", "2006年1月2日",
 	} {
 		if t, err := time.ParseInLocation(layout, text, zone); err == nil {
 			ms = append(ms, t.UnixMilli())
@@ -260,7 +261,7 @@ func wallAndReal(ms int64, zone *time.Location) []int64 {
 }
 
 // judgeRecord holds the results of a record to what it states.
-func judgeRecord(t *testing.T, rec mapper.Record, results []mapper.Result, given []string) {
+func judgeRecord(t *testing.T, rec mapper.Record, results []mapper.Result, given *grant) {
 	t.Helper()
 	if len(results) == 0 {
 		t.Fatal("no result")
@@ -287,7 +288,7 @@ func judgeRecord(t *testing.T, rec mapper.Record, results []mapper.Result, given
 // TestOracleRefuses shows that the oracle finds what nothing states.
 func TestOracleRefuses(t *testing.T) {
 	t.Parallel()
-	s := stated(record(`{"a":"x","n":7,"d":"2023-03-16","inner":"{\"b\":[\"+86 000 0000 0001\"]}"}`), []string{"FSUID_TEST0002"})
+	s := stated(record(`{"a":"x","n":7,"d":"2023-03-16","inner":"{\"b\":[\"+86 000 0000 0001\"]}"}`), &grant{values: []string{"FSUID_TEST0002"}, male: []string{"x"}, countries: []string{"86"}, joints: " ", zones: []string{"Asia/Shanghai"}})
 	tests := []struct {
 		field crmapi.Field
 		value crmapi.Value
@@ -301,7 +302,8 @@ func TestOracleRefuses(t *testing.T) {
 		{crmapi.MainDepartmentID, crmapi.Int(7), true},
 		{crmapi.MainDepartmentID, crmapi.Int(8), false},
 		{crmapi.AttachingDepartmentIDs, crmapi.Ints([]int64{7, 8}), false},
-		{crmapi.Gender, crmapi.Text("M"), false},
+		{crmapi.Gender, crmapi.Text("M"), true},
+		{crmapi.Gender, crmapi.Text("F"), false},
 		{crmapi.Mobile, crmapi.Text("00000000001"), true},
 		{crmapi.Mobile, crmapi.Text("0000000001"), false},
 		{crmapi.HireDate, crmapi.Text("1678896000000"), true},

@@ -349,7 +349,7 @@ func written(text string, zone *time.Location) (ms []int64) {
 	if zone == nil {
 		zone = time.UTC
 	}
-	days := []string{"2006-01-02", "20060102", "2006/01/02", "2006年1月2日"}
+	days := []string{"2006-01-02", "20060102", "2006/1/2", "2006年1月2日"}
 	layouts := slices.Clone(days)
 	for _, clock := range []string{"15:04:05", "15:04"} {
 		for _, between := range []string{"T", " "} {
