@@ -211,7 +211,8 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 }
 
 // sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and what was recorded and not
-// sent is found and sent by the next run, under the same number.
+// sent is found and sent by the next run, under the same number. Ctrl-C does not come in between, nor does it leave open whether the
+// record was written: both writes are bounded in time.
 func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
 	one := dlq.Redrive{
 		Letter: i.Letter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Mended: r.mended,
@@ -219,6 +220,7 @@ func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i 
 	if r.mended {
 		one.Letter.Value = r.value
 	}
+	ctx = context.WithoutCancel(ctx)
 	w.expect(i.ID, number)
 	if i.State != dlq.StateRedriving {
 		err := r.desk.audit.Write(ctx, dlq.AuditRecord{
@@ -229,8 +231,7 @@ func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i 
 			return err
 		}
 	}
-	// Once recorded it is sent, also when Ctrl-C comes in between: the write is bounded in time.
-	return to.Write(context.WithoutCancel(ctx), one)
+	return to.Write(ctx, one)
 }
 
 // A pace lets so many through in a second.

@@ -6,14 +6,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/cmd/internal/interrupt"
 	"membersync/dlq"
+	"membersync/dlq/kafkatest"
 )
 
 // dies lets the service bury events whose gender the API does not know, and returns their dead letters' ids.
@@ -198,6 +201,34 @@ func TestDLQRedriveInterrupted(t *testing.T) {
 	sent := len(o.broker.ReadAll(t, o.topics.Redrive))
 	if got := len(o.ids(t, "--state=redriving")); got != sent || sent == 50 {
 		t.Errorf("%d are redriving, %d were sent", got, sent)
+	}
+}
+
+// Ctrl-C while an item's record is on its way to the audit topic: the record may stand there already, so the item is sent too. Recorded
+// and not sent, it would count as under way, and no result would ever come.
+func TestDLQRedriveInterruptedBetweenRecordAndSending(t *testing.T) {
+	t.Parallel()
+	o := newOfficeOn(t, kafkatest.StartFake(t))
+	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
+	recording, acknowledge := make(chan struct{}), make(chan struct{})
+	begun := sync.OnceFunc(func() { close(recording) }) // the first that is produced is the record
+	fake := o.broker.Fake()
+	fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		begun()
+		fake.SleepControl(func() { <-acknowledge })
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	go func() { done <- o.app.run(ctx, redriveArgs("--all")) }()
+	<-recording
+	cancel(&interrupt.Error{Signal: os.Interrupt})
+	close(acknowledge)
+	if status := <-done; status != exitInterrupted {
+		t.Errorf("status %d: %s", status, o.errs)
+	}
+	if sent, under := len(o.broker.ReadAll(t, o.topics.Redrive)), len(o.ids(t, "--state=redriving")); sent != 1 || under != 1 {
+		t.Errorf("%d under way, %d sent", under, sent)
 	}
 }
 
