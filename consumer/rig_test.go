@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/segmentio/kafka-go"
@@ -184,6 +185,7 @@ func (r *rig) start(changes ...change) *instance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	inst := &instance{service: consumer.New(cfg, parts), registry: registry, cancel: cancel}
+	first := labels(t, registry)
 	done := make(chan error, 1)
 	go func() { done <- inst.service.Run(ctx) }()
 	inst.stop = sync.OnceFunc(func() {
@@ -195,6 +197,9 @@ func (r *rig) start(changes ...change) *instance {
 			}
 		case <-time.After(30 * time.Second):
 			t.Error("Run has not returned 30 s after its context ended")
+		}
+		if diff := cmp.Diff(first, labels(t, registry)); diff != "" {
+			t.Errorf("series that were not there from the start (-start +end):\n%s", diff)
 		}
 		api.Close()
 	})
