@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,6 +123,31 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 	r.produce(msgs...)
 	r.waiting(inst, len(msgs)+1)
 	r.crm.Release()
+}
+
+// The lease runs out under a call: that is counted, and the log says what mends it.
+func TestACallThatOutlivesItsLease(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Hold(crmapitest.AfterEffect)
+	inst := r.start()
+	r.produce(r.change(1, fields{"position": "Late"}))
+	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+	keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("leases %q: %v", keys, err)
+	}
+	if err := r.redis.Del(t.Context(), keys...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.crm.Release()
+	r.settled()
+	if n := r.metric(inst, "membersync_late_calls_total"); n != 1 {
+		t.Errorf("%v late calls", n)
+	}
+	if want := `"remedy":"membersync replay --from earliest --employee E0001 --reapply"`; !strings.Contains(r.logs.String(), want) {
+		t.Errorf("the log does not tell the remedy, %s", want)
+	}
 }
 
 // The lease runs out while the lane waits for its next try: the fold begins anew, with what is new.
