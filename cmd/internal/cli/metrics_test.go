@@ -59,9 +59,10 @@ func TestRunServesItsMetrics(t *testing.T) {
 	if d := cmp.Diff(metrics(), exposed(body)); d != "" {
 		t.Errorf("metrics (-contract +served): %s", d)
 	}
-	if code, body := r.get(t, "/readyz"); code != http.StatusOK || body != "ok\n" {
-		t.Errorf("readyz: %d %q", code, body)
-	}
+	until(t, "readiness", func() bool {
+		code, body := r.get(t, "/readyz")
+		return code == http.StatusOK && body == "ok\n"
+	})
 	r.errs.await(t, `"setting":"state.done_ttl","done_ttl":"1h0m0s"`)
 	end(errors.New("test over"))
 	if s := <-status; s != exitDone {
