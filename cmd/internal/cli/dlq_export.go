@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
+	"strconv"
 
 	"membersync/dlq"
 )
@@ -17,9 +20,10 @@ func dlqExportCommand() command {
 		summary: "print dead letters with their payloads, one JSON object a line",
 		details: "Personal data is masked. The names are those of dlq show -o json, without history and now.\n" +
 			"With --reveal, a payload that is no JSON stands as base64 in value.\n\n" +
-			"Flags\n" + filterHelp + stateHelp("open") + revealHelp,
+			"Flags\n  -o  json or table\n        form of the result; json is one object a line (default json)\n" + filterHelp + stateHelp("open") + revealHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			in.output = outputJSON
+			outputFlag(in, flags)
 			f.define(in, flags)
 			f.defineState(in, flags, dlq.StateOpen)
 			o.define(flags)
@@ -38,6 +42,9 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 	if err != nil {
 		return in.failed(ctx, err)
 	}
+	if in.output == outputTable {
+		in.print(exportTable().heading())
+	}
 	actor := in.who(o.order)
 	status, done := exitDone, 0
 	for item, err := range d.reader.Items(ctx, s, 0, true) {
@@ -51,7 +58,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printJSON(d.letterView(item, o.reveal)) != exitDone {
+			if in.printExported(d.letterView(item, o.reveal)) != exitDone {
 				return exitFailed
 			}
 			done++
@@ -65,4 +72,28 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		status = exitPart
 	}
 	return status
+}
+
+func exportTable() table {
+	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
+}
+
+func (in *invocation) printExported(v viewJSON) int {
+	if in.output == outputJSON {
+		return in.printJSON(v)
+	}
+	in.print(exportTable().row(v.ID, string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.payloadLine()))
+	return exitDone
+}
+
+// payloadLine is the payload in one line; nothing where it is no JSON and not revealed.
+func (v viewJSON) payloadLine() string {
+	var line bytes.Buffer
+	switch {
+	case v.Payload != nil && json.Compact(&line, v.Payload) == nil:
+		return line.String()
+	case v.Value != nil:
+		return strconv.Quote(string(v.Value))
+	}
+	return ""
 }

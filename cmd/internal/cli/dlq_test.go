@@ -223,7 +223,12 @@ func TestDLQExport(t *testing.T) {
 	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.audit(t)) != 3 {
 		t.Errorf("revealed %v; audit %q", revealed, o.audit(t))
 	}
-	if status, stdout, _ := o.do(t, "dlq", "export", "0:4:0", "7:7:7"); status != exitPart || len(objects(t, stdout)) != 1 {
+	golden(t, "testdata/dlq-export-table.txt", o.must(t, "dlq", "export", "-o", "table", "0:4:0", "0:9"))
+	shown := o.must(t, "dlq", "export", "-o=table", "--reveal", "0:4:0", "0:9")
+	if !strings.Contains(shown, "needle-position") || !strings.Contains(shown, `"needle {"`) {
+		t.Errorf("nothing is revealed: %s", shown)
+	}
+	if status, stdout, _ := o.do(t, "dlq", "export", "-o", "json", "0:4:0", "7:7:7"); status != exitPart || len(objects(t, stdout)) != 1 {
 		t.Errorf("status %d: %s", status, stdout)
 	}
 }
