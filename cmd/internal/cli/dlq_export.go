@@ -28,11 +28,15 @@ func dlqExportCommand() command {
 			f.defineState(in, flags, dlq.StateOpen)
 			o.define(flags)
 		},
+		check: o.check,
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
 }
 
 func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
 	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
+		if !f.isEmpty() || f.stateGiven {
+			in.fault("", "say which: ids or filters, and only one of them")
+		}
 		f.query.States = nil
 	}
 	if in.refuse(nil) {

@@ -98,18 +98,24 @@ func TestDLQListFollows(t *testing.T) {
 func TestDLQBadUsage(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ args, want string }{
-		"reason":   {"dlq list --reason=x", "--reason: should be of malformed, "},
-		"state":    {"dlq list --state=x", "--state: should be of all, open, "},
-		"stage":    {"dlq list --stage=x", "--stage: should be decode, map or update"},
-		"group":    {"dlq list --group-by=x", "--group-by: should be of code, employee, error, reason, stage"},
-		"since":    {"dlq list --since=yesterday", "--since: should be a time such as"},
-		"limit":    {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
-		"argument": {"dlq list 0:1:0", "1 arguments are too many"},
-		"id":       {"dlq show x", "an argument is no id of a dead letter"},
-		"no id":    {"dlq show", "say which"},
-		"nothing":  {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
-		"both":     {"dlq discard --note=x --all 0:1:0", "say which"},
-		"no note":  {"dlq discard --all", "--note: is required"},
+		"reason":               {"dlq list --reason=x", "--reason: should be of malformed, "},
+		"state":                {"dlq list --state=x", "--state: should be of all, open, "},
+		"stage":                {"dlq list --stage=x", "--stage: should be decode, map or update"},
+		"group":                {"dlq list --group-by=x", "--group-by: should be of code, employee, error, reason, stage"},
+		"since":                {"dlq list --since=yesterday", "--since: should be a time such as"},
+		"limit":                {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
+		"counted, limited":     {"dlq list --group-by=reason --limit=1", "--limit: is for a list, not for --group-by"},
+		"counted, followed":    {"dlq list --group-by=reason --follow", "--follow: is for a list, not for --group-by"},
+		"shown, note":          {"dlq show 0:1:0 --note=x", "--note: needs --reveal"},
+		"exported, actor":      {"dlq export --actor=x", "--actor: needs --reveal"},
+		"exported, two ways":   {"dlq export 0:1:0 --reason=malformed", "say which: ids or filters, and only one of them"},
+		"exported, with state": {"dlq export 0:1:0 --state=all", "say which: ids or filters, and only one of them"},
+		"argument":             {"dlq list 0:1:0", "1 arguments are too many"},
+		"id":                   {"dlq show x", "an argument is no id of a dead letter"},
+		"no id":                {"dlq show", "say which"},
+		"nothing":              {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
+		"both":                 {"dlq discard --note=x --all 0:1:0", "say which"},
+		"no note":              {"dlq discard --all", "--note: is required"},
 	} {
 		r := newService(t)
 		if status := r.run(t, strings.Fields(tc.args)...); status != exitUsage || !strings.Contains(r.errs.String(), tc.want) {
