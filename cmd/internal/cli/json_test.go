@@ -19,10 +19,10 @@ func namesOf(typ reflect.Type, prefix string) (names []string) {
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inner, place := field.Type, prefix+name+"."
-		switch inner.Kind() {
-		case reflect.Slice:
+		if inner.Kind() == reflect.Slice {
 			inner, place = inner.Elem(), prefix+name+"[]."
-		case reflect.Pointer:
+		}
+		if inner.Kind() == reflect.Pointer {
 			if inner = inner.Elem(); inner.Kind() == reflect.Struct {
 				names = append(names, prefix+name) // can be null
 			}
