@@ -247,3 +247,15 @@ func TestMarksThatLiveShorterThanUnlimitedRecords(t *testing.T) {
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = 1000 * time.Hour })
 	r.eventually("the warning", func() bool { return strings.Contains(r.logs.String(), `"retention":"unlimited"`) })
 }
+
+// Both topics forget: what waits in the redrive topic can be lost as well.
+func TestHeadroomOfBothTopics(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(r.redriving)
+	for _, topic := range []string{r.topic, r.topics().Redrive} {
+		r.eventually("the headroom of "+topic, func() bool {
+			return r.metric(inst, "membersync_retention_headroom_seconds", "topic", topic, "partition", "0") > 0
+		})
+	}
+}

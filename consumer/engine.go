@@ -58,8 +58,8 @@ type engine struct {
 	noPermit    [2]time.Time              // by rank: not to ask for a permit before
 	redrives    int                       // events of the redrive topic in lanes
 	throttled   stopwatch
-	retention   time.Duration // of the source topic; 0: none, or not known
-	progress    time.Time     // when a run last came to something, for the watchdog
+	retention   map[string]time.Duration // by topic; 0: none, or not known
+	progress    time.Time                // when a run last came to something, for the watchdog
 }
 
 func newEngine(cfg *Config, parts *Parts) *engine {
@@ -71,7 +71,7 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
 		guard:   storm.New(cfg.StormShare), tried: -1,
-		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
+		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool), retention: make(map[string]time.Duration),
 	}
 }
 

@@ -50,6 +50,14 @@ func labels(t *testing.T, g prometheus.Gatherer) []string {
 	return names
 }
 
+// wantLabels wants the series that there were at the start of a service, and no more.
+func wantLabels(t *testing.T, start []string, g prometheus.Gatherer) {
+	t.Helper()
+	if diff := cmp.Diff(start, labels(t, g)); diff != "" {
+		t.Errorf("series that were not there from the start (-start +end):\n%s", diff)
+	}
+}
+
 // contract is what DESIGN.md, section 4, says of the metrics that there are, all at zero.
 func contract() []string {
 	var lines []string

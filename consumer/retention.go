@@ -12,21 +12,23 @@ const (
 	retentionRetry = 10 * time.Second
 )
 
-// watchRetention keeps the topic's retention up to date until the context ends.
-func (s *Service) watchRetention(ctx context.Context) {
+// watchRetention keeps a topic's retention up to date until the context ends.
+func (s *Service) watchRetention(ctx context.Context, topic string) {
 	warned := false
 	for wait := time.Duration(0); sleep(ctx, wait) == nil; {
-		retention, err := s.offsets.Retention(ctx, s.cfg.Topic)
+		retention, err := s.offsets.Retention(ctx, topic)
 		if err != nil {
-			s.logger.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", errAttr(err))
+			s.logger.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
 			wait = retentionRetry
 			continue
 		}
 		wait = retentionEvery
 		s.engine.mu.Lock()
-		s.engine.retention = retention
+		s.engine.retention[topic] = retention
 		s.engine.mu.Unlock()
-		warned = s.warnOfMarks(ctx, retention, warned)
+		if topic == s.cfg.Topic {
+			warned = s.warnOfMarks(ctx, retention, warned)
+		}
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/segmentio/kafka-go"
@@ -198,9 +197,7 @@ func (r *rig) start(changes ...change) *instance {
 		case <-time.After(30 * time.Second):
 			t.Error("Run has not returned 30 s after its context ended")
 		}
-		if diff := cmp.Diff(first, labels(t, registry)); diff != "" {
-			t.Errorf("series that were not there from the start (-start +end):\n%s", diff)
-		}
+		wantLabels(t, first, registry)
 		api.Close()
 	})
 	t.Cleanup(inst.stop)
