@@ -64,14 +64,14 @@ type engine struct {
 
 func newEngine(cfg *Config, parts *Parts) *engine {
 	return &engine{
-		cfg: cfg, parts: parts, log: parts.Logger,
+		cfg: cfg, parts: parts, log: parts.Logger, retention: make(map[string]time.Duration),
 		kick:    make(chan struct{}, 1),
 		slots:   make(chan struct{}, cfg.Concurrency),
 		lanes:   lanes.New[laneKey, *event, laneState](),
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
 		guard:   storm.New(cfg.StormShare), tried: -1,
-		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool), retention: make(map[string]time.Duration),
+		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
 	}
 }
 
