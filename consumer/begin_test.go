@@ -219,3 +219,43 @@ func TestAbortedRecordsAreNotProcessed(t *testing.T) {
 	})
 	r.wantCalls(1)
 }
+
+// A done mark that runs out before its record does is no fault, but whoever runs the service should know.
+func TestMarksThatLiveShorterThanTheRecords(t *testing.T) {
+	t.Parallel()
+	const week = 7 * 24 * time.Hour // the brokers' default
+	for ttl, warned := range map[time.Duration]bool{week - time.Second: true, week: false, 0: false} {
+		t.Run(ttl.String(), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = ttl })
+			r.produce(r.change(1, fields{"position": "x"}))
+			r.eventually("the retention to be known", func() bool { return r.metric(inst, "membersync_retention_headroom_seconds") > 0 })
+			inst.stop()
+			if n := strings.Count(r.logs.String(), "event ids are remembered for less time than the topic keeps its records"); (n == 1) != warned {
+				t.Errorf("%d warnings with a TTL of %v", n, ttl)
+			}
+		})
+	}
+}
+
+func TestMarksThatLiveShorterThanUnlimitedRecords(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.topic = r.broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
+	r.ensureTopics()
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = 1000 * time.Hour })
+	r.eventually("the warning", func() bool { return strings.Contains(r.logs.String(), `"retention":"unlimited"`) })
+}
+
+// Both topics forget: what waits in the redrive topic can be lost as well.
+func TestHeadroomOfBothTopics(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	inst := r.start(r.redriving)
+	for _, topic := range []string{r.topic, r.topics().Redrive} {
+		r.eventually("the headroom of "+topic, func() bool {
+			return r.metric(inst, "membersync_retention_headroom_seconds", "topic", topic, "partition", "0") > 0
+		})
+	}
+}

@@ -51,8 +51,8 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 		id := strconv.Itoa(p.id)
 		send(c.lag, float64(p.records), p.topic, id)
 		send(c.age, p.age.Seconds(), p.topic, id)
-		if s.retention > 0 && p.topic == c.service.cfg.Topic {
-			send(c.headroom, (s.retention - p.age).Seconds(), p.topic, id)
+		if p.retention > 0 {
+			send(c.headroom, (p.retention - p.age).Seconds(), p.topic, id)
 		}
 	}
 	ch <- prometheus.MustNewConstMetric(c.throttled, prometheus.CounterValue, s.throttled.Seconds())
@@ -80,7 +80,6 @@ type snapshot struct {
 	retrying   int
 	breaker    breaker
 	throttled  time.Duration
-	retention  time.Duration // of the topic; 0: none, or not known
 }
 
 type partitionLag struct {
@@ -88,13 +87,15 @@ type partitionLag struct {
 	id      int
 	records int64
 	age     time.Duration
+
+	retention time.Duration // of the topic; 0: none, or not known
 }
 
 func (e *engine) snapshot(now time.Time, g *generation) snapshot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := snapshot{
-		retrying: e.lanes.Parked(), breaker: e.breakerState(), retention: e.retention,
+		retrying: e.lanes.Parked(), breaker: e.breakerState(),
 		throttled: e.throttled.total(now),
 	}
 	if g == nil {
@@ -103,7 +104,7 @@ func (e *engine) snapshot(now time.Time, g *generation) snapshot {
 	for _, p := range g.partitions {
 		if p.mark != nil {
 			records, age := p.lag(now)
-			s.partitions = append(s.partitions, partitionLag{p.topic, p.id, records, age})
+			s.partitions = append(s.partitions, partitionLag{p.topic, p.id, records, age, e.retention[p.topic]})
 		}
 	}
 	return s

@@ -31,6 +31,7 @@ type Config struct {
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
 	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away
+	DoneTTL         time.Duration // of the store's done marks: Run warns if the topic keeps records for longer; zero: it does not
 	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
 
 	// Replay is for Service.Replay: events count on the path replay, and what redrives come to is not recorded again.

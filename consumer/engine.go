@@ -58,13 +58,13 @@ type engine struct {
 	noPermit    [2]time.Time              // by rank: not to ask for a permit before
 	redrives    int                       // events of the redrive topic in lanes
 	throttled   stopwatch
-	retention   time.Duration // of the source topic; 0: none, or not known
-	progress    time.Time     // when a run last came to something, for the watchdog
+	retention   map[string]time.Duration // by topic; 0: none, or not known
+	progress    time.Time                // when a run last came to something, for the watchdog
 }
 
 func newEngine(cfg *Config, parts *Parts) *engine {
 	return &engine{
-		cfg: cfg, parts: parts, log: parts.Logger,
+		cfg: cfg, parts: parts, log: parts.Logger, retention: make(map[string]time.Duration),
 		kick:    make(chan struct{}, 1),
 		slots:   make(chan struct{}, cfg.Concurrency),
 		lanes:   lanes.New[laneKey, *event, laneState](),

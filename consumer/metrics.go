@@ -16,7 +16,7 @@ import (
 // from the start at zero. Its methods are safe for concurrent use.
 type Metrics struct {
 	registry prometheus.Registerer
-	codes    map[int]bool
+	codes    map[answer]bool // that have a series of their own
 
 	events       *prometheus.CounterVec
 	latency      *prometheus.HistogramVec
@@ -45,10 +45,10 @@ const (
 )
 
 // NewMetrics registers the metrics. The codes of the table get a label value of their
-// own; all others count as other.
+// own, with the class that they have there; all else counts as other.
 func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 	m := &Metrics{
-		registry: reg, codes: make(map[int]bool),
+		registry: reg, codes: make(map[answer]bool),
 		events: counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
 		latency: histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.",
 			[]float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200, 86400}, "path"),
@@ -77,7 +77,7 @@ func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 
 // zero makes every series exist from the start: a rate over a series that appears later misses its first step.
 func (m *Metrics) zero(table crmapi.Table) {
-	for _, path := range []string{pathLive, pathRedrive} {
+	for _, path := range []string{pathLive, pathRedrive, pathReplay} {
 		for _, o := range Outcomes() {
 			m.events.WithLabelValues(string(o), path)
 		}
@@ -88,13 +88,14 @@ func (m *Metrics) zero(table crmapi.Table) {
 	}
 	for _, code := range table.Codes() {
 		row, _ := table.Lookup(code)
-		m.codes[code] = true
-		m.calls.WithLabelValues(row.Class.String(), strconv.Itoa(code))
+		m.knows(row.Class, code)
+		if row.Class == crmapi.ClassToken { // of a token that cannot be renewed
+			m.knows(crmapi.ClassOperator, code)
+		}
 	}
 	for _, c := range crmapi.Classes() {
 		m.calls.WithLabelValues(c.String(), codeOther)
 	}
-	m.calls.WithLabelValues(crmapi.ClassSuccess.String(), "0")
 	for _, result := range []string{"ok", "failed", "fenced"} {
 		m.commits.WithLabelValues(result)
 	}
@@ -109,6 +110,17 @@ func (m *Metrics) zero(table crmapi.Table) {
 }
 
 const codeOther = "other"
+
+// An answer is what the labels of a call tell. The class need not be that of the code.
+type answer struct {
+	class crmapi.Class
+	code  int
+}
+
+func (m *Metrics) knows(class crmapi.Class, code int) {
+	m.codes[answer{class, code}] = true
+	m.calls.WithLabelValues(class.String(), strconv.Itoa(code))
+}
 
 // watch registers what is read from the service itself at each scrape.
 func (m *Metrics) watch(s *Service) { m.registry.MustRegister(newPartitionCollector(s)) }
@@ -148,7 +160,7 @@ func (m *Metrics) classify(err error) (crmapi.Class, string) {
 	if !errors.As(err, &e) {
 		return crmapi.ClassUnanswered, codeOther
 	}
-	if e.HasCode && m.codes[e.Code] {
+	if e.HasCode && m.codes[answer{e.Class, e.Code}] {
 		return e.Class, strconv.Itoa(e.Code)
 	}
 	return e.Class, codeOther

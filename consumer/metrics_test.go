@@ -37,6 +37,27 @@ func series(t *testing.T, g prometheus.Gatherer) []string {
 	return lines
 }
 
+// labels are the series without their values, and without those of a partition, which come with its assignment.
+func labels(t *testing.T, g prometheus.Gatherer) []string {
+	t.Helper()
+	var names []string
+	for _, line := range series(t, g) {
+		name := line[:strings.LastIndex(line, " ")]
+		if !strings.Contains(name, "partition=") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// wantLabels wants the series that there were at the start of a service, and no more.
+func wantLabels(t *testing.T, start []string, g prometheus.Gatherer) {
+	t.Helper()
+	if diff := cmp.Diff(start, labels(t, g)); diff != "" {
+		t.Errorf("series that were not there from the start (-start +end):\n%s", diff)
+	}
+}
+
 // contract is what DESIGN.md, section 4, says of the metrics that there are, all at zero.
 func contract() []string {
 	var lines []string
@@ -47,6 +68,7 @@ func contract() []string {
 	for _, o := range []string{"applied", "superseded", "unchanged", "duplicate", "ignored", "dead_lettered"} {
 		add("events_total", label("outcome", o), label("path", "live"))
 		add("events_total", label("outcome", o), label("path", "redrive"))
+		add("events_total", label("outcome", o), label("path", "replay"))
 	}
 	for _, reason := range dlq.Reasons() {
 		add("dead_letters_total", label("reason", reason))
@@ -58,6 +80,9 @@ func contract() []string {
 		row, _ := crmapi.Table{}.Lookup(code)
 		add("crm_calls_total", label("class", row.Class), label("code", code))
 	}
+	for _, code := range []int{20005, 20016} { // of a token that cannot be renewed
+		add("crm_calls_total", label("class", "operator"), label("code", code))
+	}
 	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_operator", "redis", "kafka", "dlq", "storm", "pause"} {
 		add("paused", label("cause", cause))
 	}
@@ -66,6 +91,7 @@ func contract() []string {
 	}
 	add("event_latency_seconds", label("path", "live"))
 	add("event_latency_seconds", label("path", "redrive"))
+	add("event_latency_seconds", label("path", "replay"))
 	for _, op := range []string{"acquire", "complete", "permit", "other"} {
 		add("redis_duration_seconds", label("op", op))
 	}
@@ -140,6 +166,22 @@ func TestMetricsCount(t *testing.T) {
 	} {
 		if line := fmt.Sprintf("%s %v", want, v); !slices.Contains(series(t, inst.registry), line) {
 			t.Errorf("no series %s", line)
+		}
+	}
+}
+
+// The class of an answer need not be that of its code: then too it counts under labels that were there from the start, which
+// the rig checks of every service.
+func TestACodeOfAnotherClass(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Code: 20016}, crmapitest.Fault{Status: 400, Type: "application/json", Body: `{"errorCode":0}`})
+	inst := r.start()
+	r.produce(r.change(1, fields{"position": "1"}))
+	r.settled()
+	for _, code := range []string{"20016", "other"} { // a fixed token cannot be renewed; a 4xx is no success
+		if n := r.metric(inst, "membersync_crm_calls_total", "class", "operator", "code", code); n != 1 {
+			t.Errorf("%v calls of class operator with the code %s", n, code)
 		}
 	}
 }

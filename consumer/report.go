@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"membersync/consumer/gate"
@@ -85,7 +86,23 @@ func (e *engine) wasLate(ctx context.Context, w *work) {
 	}
 	e.parts.Metrics.late()
 	e.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had run out; it may have undone a newer change",
-		identify(w.events[0])...)
+		append(identify(w.events[0]), slog.String("remedy", remedyOf(w.events[0].mapped.EmployeeID)))...)
+}
+
+// remedyOf is the command that sends the newest values of an employee again. The newer change may stand before the late one in the topic.
+func remedyOf(employee string) string {
+	return "membersync replay --from earliest --employee " + shellWord(employee) + " --reapply"
+}
+
+// shellWord quotes a text from outside that a shell would take apart.
+func shellWord(text string) string {
+	special := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.:@", c)
+	}
+	if text != "" && !strings.ContainsFunc(text, special) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // callSucceeded notes that the CRM works. If the call was a probe, it ends the pauses.

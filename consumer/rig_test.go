@@ -184,6 +184,7 @@ func (r *rig) start(changes ...change) *instance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	inst := &instance{service: consumer.New(cfg, parts), registry: registry, cancel: cancel}
+	first := labels(t, registry)
 	done := make(chan error, 1)
 	go func() { done <- inst.service.Run(ctx) }()
 	inst.stop = sync.OnceFunc(func() {
@@ -196,6 +197,7 @@ func (r *rig) start(changes ...change) *instance {
 		case <-time.After(30 * time.Second):
 			t.Error("Run has not returned 30 s after its context ended")
 		}
+		wantLabels(t, first, registry)
 		api.Close()
 	})
 	t.Cleanup(inst.stop)

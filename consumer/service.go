@@ -70,7 +70,9 @@ func (s *Service) Run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var engine sync.WaitGroup
 	engine.Go(func() { s.engine.loop(work) })
-	engine.Go(func() { s.watchRetention(work) })
+	for _, topic := range s.cfg.topics() {
+		engine.Go(func() { s.watchRetention(work, topic) })
+	}
 	if s.parts.Overseer != nil {
 		engine.Go(func() { s.oversee(work) })
 	}

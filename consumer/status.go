@@ -61,7 +61,7 @@ func (s *status) current() *generation {
 // not ready, the causes of a pause if it is. It is safe for concurrent use.
 func (s *Service) Ready() (ok bool, cause string) {
 	s.status.mu.Lock()
-	joined, draining := s.status.joined, s.status.draining
+	joined, draining, kafka := s.status.joined, s.status.draining, len(s.status.kafka) > 0
 	s.status.mu.Unlock()
 	switch {
 	case draining:
@@ -69,7 +69,7 @@ func (s *Service) Ready() (ok bool, cause string) {
 	case !joined:
 		return false, "not joined the consumer group yet"
 	}
-	return true, s.engine.pauseText()
+	return true, s.engine.pauseText(kafka)
 }
 
 // stuckAfter is far longer than any run may take: its call, its lease and Redis are all bounded.
@@ -94,7 +94,8 @@ func (e *engine) live(now time.Time) (ok bool, why string) {
 	return true, ""
 }
 
-func (e *engine) pauseText() string {
+// pauseText names the causes as the metrics do.
+func (e *engine) pauseText(kafka bool) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var names []string
@@ -103,6 +104,9 @@ func (e *engine) pauseText() string {
 	}
 	if e.noLetter {
 		names = append(names, "dlq")
+	}
+	if kafka {
+		names = append(names, "kafka")
 	}
 	return strings.Join(names, ", ")
 }

@@ -2,12 +2,15 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/crmapi/crmapitest"
 )
@@ -104,4 +107,28 @@ func TestPartitionsInTheHandsOfAnotherProgram(t *testing.T) {
 	r.wantField(1, "position", `"y"`)
 	r.wantField(2, "position", `"y"`)
 	r.wantCalls(4)
+}
+
+// Kafka stops answering an instance that has joined: it stays ready, since a restart would not help, and says what it waits for.
+func TestReadinessNamesKafka(t *testing.T) {
+	t.Parallel()
+	r := newFakeRig(t, 1, crmapitest.Options{})
+	inst := r.start()
+	r.produce(r.change(1, fields{"position": "x"}))
+	r.settled()
+	var away atomic.Bool
+	away.Store(true)
+	r.broker.Fake().ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.broker.Fake().KeepControl()
+		return nil, errors.New("away"), away.Load()
+	})
+	r.eventually("the pause", func() bool { return r.paused(inst, "kafka") })
+	if ok, cause := inst.service.Ready(); !ok || cause != "kafka" {
+		t.Errorf("ready %v, cause %q", ok, cause)
+	}
+	away.Store(false)
+	r.eventually("the end of the pause", func() bool { return !r.paused(inst, "kafka") })
+	if ok, cause := inst.service.Ready(); !ok || cause != "" {
+		t.Errorf("ready %v, cause %q", ok, cause)
+	}
 }

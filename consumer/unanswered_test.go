@@ -3,6 +3,8 @@ package consumer_test
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +124,36 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 	r.produce(msgs...)
 	r.waiting(inst, len(msgs)+1)
 	r.crm.Release()
+}
+
+// A process stalls between call and completion until its lease has run out: that is counted, and the log says what mends it.
+func TestACompletionThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{}).quick()
+	var stalled atomic.Bool
+	inst := r.start(tap{at: func(o op, after bool) error {
+		if o != opComplete || after || stalled.Swap(true) {
+			return nil
+		}
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
+			if err != nil || len(keys) == 0 {
+				return err
+			}
+			<-tick.C
+		}
+	}}.install)
+	r.produce(r.change(1, fields{"position": "Late"}))
+	r.settled()
+	r.wantField(1, "position", `"Late"`)
+	if n := r.metric(inst, "membersync_late_calls_total"); n != 1 {
+		t.Errorf("%v late calls", n)
+	}
+	if want := `"remedy":"membersync replay --from earliest --employee E0001 --reapply"`; !strings.Contains(r.logs.String(), want) {
+		t.Errorf("the log does not tell the remedy, %s", want)
+	}
 }
 
 // The lease runs out while the lane waits for its next try: the fold begins anew, with what is new.

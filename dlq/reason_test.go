@@ -38,14 +38,43 @@ func TestReasonStages(t *testing.T) {
 // Reasons must name every constant of its type: the metrics and the runbook go by it.
 func TestReasonsAreComplete(t *testing.T) {
 	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	var all []string
+	for _, r := range dlq.Reasons() {
+		all = append(all, string(r))
+	}
+	if diff := cmp.Diff(constants(t, "reason.go", "Reason"), all); diff != "" {
+		t.Errorf("constants and Reasons (-constants +Reasons):\n%s", diff)
+	}
+}
+
+// What audit records and items say is read by programs of others.
+func TestActionsAndStates(t *testing.T) {
+	t.Parallel()
+	actions := []string{
+		"redrive", "redrive_result", "discard", "reveal", "offsets_reset", "replay", "pause", "resume", "state_forget", "state_rebuild",
+	}
+	if diff := cmp.Diff(actions, constants(t, "audit.go", "Action")); diff != "" {
+		t.Errorf("actions (-contract +constants):\n%s", diff)
+	}
+	states := []dlq.State{"open", "redriving", "applied", "superseded", "discarded"}
+	if diff := cmp.Diff(states, dlq.States()); diff != "" {
+		t.Errorf("states (-contract +States):\n%s", diff)
+	}
+	if diff := cmp.Diff(len(states), len(constants(t, "state.go", "State"))); diff != "" {
+		t.Errorf("constants and States: %s", diff)
+	}
+}
+
+// constants are the values of a file's constants whose names begin with a word.
+func constants(t *testing.T, path, prefix string) (values []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var constants []dlq.Reason
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
-		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, prefix) {
 			return true
 		}
 		lit, ok := spec.Values[0].(*ast.BasicLit)
@@ -56,12 +85,10 @@ func TestReasonsAreComplete(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		constants = append(constants, dlq.Reason(text))
+		values = append(values, text)
 		return true
 	})
-	if diff := cmp.Diff(constants, dlq.Reasons()); diff != "" {
-		t.Errorf("constants and Reasons (-constants +Reasons):\n%s", diff)
-	}
+	return values
 }
 
 // Whoever is on call finds a heading for every reason, and none for a reason that does not exist.

@@ -118,6 +118,9 @@ func (a *app) command(ctx context.Context, c command, args []string) int {
 		a.print(c.help())
 		return exitDone
 	}
+	if c.check != nil && len(in.faults) == 0 {
+		c.check(in)
+	}
 	if len(in.args) > c.maxArgs && len(in.faults) == 0 {
 		in.faults = append(in.faults, config.Fault{Text: fmt.Sprintf("%d arguments are too many", len(in.args))})
 	}

@@ -19,6 +19,7 @@ type command struct {
 	maxArgs             int
 	settings            func(*flag.FlagSet, *[]string) // which flags of config it has; nil: none
 	flags               func(*invocation, *flag.FlagSet)
+	check               func(*invocation) // of flags that do not go together; nil: all do
 	run                 func(context.Context, *invocation) int
 }
 

@@ -12,7 +12,10 @@ import (
 )
 
 // A filter says which dead letters a command is about.
-type filter struct{ query dlq.Query }
+type filter struct {
+	query      dlq.Query
+	stateGiven bool
+}
 
 const filterHelp = "  --reason  one or several, comma-separated\n        of the latest death\n" +
 	"  --stage  decode, map or update\n" +
@@ -48,10 +51,9 @@ func (f *filter) define(in *invocation, flags *flag.FlagSet) {
 
 func (f *filter) defineState(in *invocation, flags *flag.FlagSet, def ...dlq.State) {
 	f.query.States = def
-	given := false
 	flags.Func("state", "", func(text string) error {
-		if !given {
-			f.query.States, given = nil, true
+		if !f.stateGiven {
+			f.query.States, f.stateGiven = nil, true
 		}
 		for one := range strings.SplitSeq(text, ",") {
 			switch {

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
+	"strconv"
 
 	"membersync/dlq"
 )
@@ -17,18 +20,23 @@ func dlqExportCommand() command {
 		summary: "print dead letters with their payloads, one JSON object a line",
 		details: "Personal data is masked. The names are those of dlq show -o json, without history and now.\n" +
 			"With --reveal, a payload that is no JSON stands as base64 in value.\n\n" +
-			"Flags\n" + filterHelp + stateHelp("open") + revealHelp,
+			"Flags\n  -o  json or table\n        form of the result; json is one object a line (default json)\n" + filterHelp + stateHelp("open") + revealHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			in.output = outputJSON
+			outputFlag(in, flags)
 			f.define(in, flags)
 			f.defineState(in, flags, dlq.StateOpen)
 			o.define(flags)
 		},
+		check: o.check,
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
 }
 
 func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
 	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
+		if !f.isEmpty() || f.stateGiven {
+			in.fault("", "say which: ids or filters, and only one of them")
+		}
 		f.query.States = nil
 	}
 	if in.refuse(nil) {
@@ -37,6 +45,9 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 	s, err := in.survey(ctx, d, f.query, nil)
 	if err != nil {
 		return in.failed(ctx, err)
+	}
+	if in.output == outputTable {
+		in.print(exportTable().heading())
 	}
 	actor := in.who(o.order)
 	status, done := exitDone, 0
@@ -51,7 +62,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printJSON(d.letterView(item, o.reveal)) != exitDone {
+			if in.printExported(d.letterView(item, o.reveal)) != exitDone {
 				return exitFailed
 			}
 			done++
@@ -65,4 +76,28 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		status = exitPart
 	}
 	return status
+}
+
+func exportTable() table {
+	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
+}
+
+func (in *invocation) printExported(v viewJSON) int {
+	if in.output == outputJSON {
+		return in.printJSON(v)
+	}
+	in.print(exportTable().row(v.ID, string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.payloadLine()))
+	return exitDone
+}
+
+// payloadLine is the payload in one line; nothing where it is no JSON and not revealed.
+func (v viewJSON) payloadLine() string {
+	var line bytes.Buffer
+	switch {
+	case v.Payload != nil && json.Compact(&line, v.Payload) == nil:
+		return line.String()
+	case v.Value != nil:
+		return strconv.Quote(string(v.Value))
+	}
+	return ""
 }

@@ -43,7 +43,18 @@ func dlqListCommand() command {
 			in.countFlag(flags, "limit", &l.limit)
 			flags.BoolVar(&l.follow, "follow", false, "")
 		},
+		check: func(in *invocation) { l.check(in) },
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.list(ctx, d, l) })
+}
+
+func (l *listing) check(in *invocation) {
+	const why = "is for a list, not for --group-by"
+	if l.groupBy != "" && l.limit > 0 {
+		in.fault("--limit", why)
+	}
+	if l.groupBy != "" && l.follow {
+		in.fault("--follow", why)
+	}
 }
 
 func (in *invocation) list(ctx context.Context, d *desk, l listing) int {

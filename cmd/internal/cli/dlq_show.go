@@ -30,6 +30,16 @@ func (o *showing) define(flags *flag.FlagSet) {
 	flags.BoolVar(&o.reveal, "reveal", false, "")
 }
 
+// check finds what only the record of a reveal would hold.
+func (o *showing) check(in *invocation) {
+	if o.note != "" && !o.reveal {
+		in.fault("--note", "needs --reveal")
+	}
+	if o.actor != "" && !o.reveal {
+		in.fault("--actor", "needs --reveal")
+	}
+}
+
 func dlqShowCommand() command {
 	var o showing
 	return onCallCommand(command{
@@ -41,6 +51,7 @@ func dlqShowCommand() command {
 			outputFlag(in, flags)
 			o.define(flags)
 		},
+		check: o.check,
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.show(ctx, d, o) })
 }
 

@@ -99,18 +99,24 @@ func TestDLQListFollows(t *testing.T) {
 func TestDLQBadUsage(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ args, want string }{
-		"reason":   {"dlq list --reason=x", "--reason: should be of malformed, "},
-		"state":    {"dlq list --state=x", "--state: should be of all, open, "},
-		"stage":    {"dlq list --stage=x", "--stage: should be decode, map or update"},
-		"group":    {"dlq list --group-by=x", "--group-by: should be of code, employee, error, reason, stage"},
-		"since":    {"dlq list --since=yesterday", "--since: should be a time such as"},
-		"limit":    {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
-		"argument": {"dlq list 0:1:0", "1 arguments are too many"},
-		"id":       {"dlq show x", "an argument is no id of a dead letter"},
-		"no id":    {"dlq show", "say which"},
-		"nothing":  {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
-		"both":     {"dlq discard --note=x --all 0:1:0", "say which"},
-		"no note":  {"dlq discard --all", "--note: is required"},
+		"reason":               {"dlq list --reason=x", "--reason: should be of malformed, "},
+		"state":                {"dlq list --state=x", "--state: should be of all, open, "},
+		"stage":                {"dlq list --stage=x", "--stage: should be decode, map or update"},
+		"group":                {"dlq list --group-by=x", "--group-by: should be of code, employee, error, reason, stage"},
+		"since":                {"dlq list --since=yesterday", "--since: should be a time such as"},
+		"limit":                {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
+		"counted, limited":     {"dlq list --group-by=reason --limit=1", "--limit: is for a list, not for --group-by"},
+		"counted, followed":    {"dlq list --group-by=reason --follow", "--follow: is for a list, not for --group-by"},
+		"shown, note":          {"dlq show 0:1:0 --note=x", "--note: needs --reveal"},
+		"exported, actor":      {"dlq export --actor=x", "--actor: needs --reveal"},
+		"exported, two ways":   {"dlq export 0:1:0 --reason=malformed", "say which: ids or filters, and only one of them"},
+		"exported, with state": {"dlq export 0:1:0 --state=all", "say which: ids or filters, and only one of them"},
+		"argument":             {"dlq list 0:1:0", "1 arguments are too many"},
+		"id":                   {"dlq show x", "an argument is no id of a dead letter"},
+		"no id":                {"dlq show", "say which"},
+		"nothing":              {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
+		"both":                 {"dlq discard --note=x --all 0:1:0", "say which"},
+		"no note":              {"dlq discard --all", "--note: is required"},
 	} {
 		r := newService(t)
 		if status := r.run(t, strings.Fields(tc.args)...); status != exitUsage || !strings.Contains(r.errs.String(), tc.want) {
@@ -224,7 +230,12 @@ func TestDLQExport(t *testing.T) {
 	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.audit(t)) != 3 {
 		t.Errorf("revealed %v; audit %q", revealed, o.audit(t))
 	}
-	if status, stdout, _ := o.do(t, "dlq", "export", "0:4:0", "7:7:7"); status != exitPart || len(objects(t, stdout)) != 1 {
+	golden(t, "testdata/dlq-export-table.txt", o.must(t, "dlq", "export", "-o", "table", "0:4:0", "0:9"))
+	shown := o.must(t, "dlq", "export", "-o=table", "--reveal", "0:4:0", "0:9")
+	if !strings.Contains(shown, "needle-position") || !strings.Contains(shown, `"needle {"`) {
+		t.Errorf("nothing is revealed: %s", shown)
+	}
+	if status, stdout, _ := o.do(t, "dlq", "export", "-o", "json", "0:4:0", "7:7:7"); status != exitPart || len(objects(t, stdout)) != 1 {
 		t.Errorf("status %d: %s", status, stdout)
 	}
 }

@@ -74,6 +74,9 @@ func usageFault(args []string) string {
 			c.flags(in, flags)
 		}
 		rest, faults := config.ParseFlags(flags, args[len(name):])
+		if c.check != nil {
+			c.check(in)
+		}
 		for _, f := range append(faults, in.faults...) {
 			return f.String()
 		}

@@ -35,7 +35,7 @@ func (r *running) consumerConfig() consumer.Config {
 		BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
 		Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
 		RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
-		StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
+		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
 	}
 }
 

@@ -117,7 +117,7 @@ func examples() map[string]string {
 		"crm.app_id": "A1", "crm.app_secret": "canary-secret", "crm.permanent_code": "canary-code", "crm.token": "canary-token",
 		"crm.rate": "5/1s", "crm.quota_reset": "08:30 UTC", "crm.concurrency": "3", "crm.timeout": "4s", "crm.retry_budget": "2m",
 		"crm.error_codes": "201112011:poison:crm_invalid,-7:transient",
-		"mapping":         "canonical-time", "timezone": "Asia/Shanghai", "shutdown_timeout": "9s",
+		"mapping":         "canonical-time", "timezone": "Asia/Shanghai", "shutdown.timeout": "9s",
 		"admin.addr": ":9999", "log.level": "debug", "log.format": "text",
 	}
 }
@@ -225,6 +225,20 @@ func TestSpellingsAreUnique(t *testing.T) {
 		}
 		if s.help == "" || s.want == "" {
 			t.Errorf("%s: no help or no rule", s.name)
+		}
+	}
+}
+
+// The first word of a name is its section, for all: who knows one spelling knows the others.
+func TestSpellingsFollowFromEachOther(t *testing.T) {
+	t.Parallel()
+	for _, s := range settings() {
+		section, key, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(s.env(), envPrefix)), "_")
+		if want := strings.TrimSuffix(section+"."+key, "."); s.name != want {
+			t.Errorf("%s is %s in YAML, want %s", s.env(), s.name, want)
+		}
+		if want := "--" + strings.ReplaceAll(strings.ReplaceAll(s.name, ".", "-"), "_", "-"); s.flag() != want {
+			t.Errorf("%s is the flag %s, want %s", s.env(), s.flag(), want)
 		}
 	}
 }

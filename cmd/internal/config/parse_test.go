@@ -46,7 +46,7 @@ func TestValues(t *testing.T) {
 		}},
 		{"mapping", []string{"canonical", "a/b.yaml"}, []string{"", " "}},
 		{"timezone", []string{"", "UTC", "Asia/Shanghai"}, []string{"Local", "CST8", "+08:00", "../etc"}},
-		{"shutdown_timeout", []string{"1ms"}, []string{"", "0s"}},
+		{"shutdown.timeout", []string{"1ms"}, []string{"", "0s"}},
 		{"admin.addr", []string{"", ":0", ":8080", "127.0.0.1:8080", "[::]:1"}, []string{"8080", "h", "h:x", "h:65536", "http://h:1"}},
 		{"log.level", []string{"debug", "info", "warn", "error"}, []string{"", "INFO", "trace"}},
 		{"log.format", []string{"json", "text"}, []string{"", "xml"}},

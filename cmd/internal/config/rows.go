@@ -141,7 +141,7 @@ func mappingSettings() []setting {
 
 func serviceSettings() []setting {
 	return []setting{
-		row("shutdown_timeout", "25s", duration(time.Millisecond),
+		row("shutdown.timeout", "25s", duration(time.Millisecond),
 			func(c *Config) *time.Duration { return &c.ShutdownTimeout }, "limit of the drain after SIGTERM"),
 		row("admin.addr", "127.0.0.1:8080", kind[string]{listenAddress, "host:port or :port"},
 			func(c *Config) *string { return &c.Admin.Addr }, "/livez, /readyz, /metrics; empty: none"),
