@@ -7,10 +7,15 @@ import (
 	"time"
 
 	"membersync/consumer/gate"
+	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // The storm guard: while most events would be dead-lettered, none is. What is doomed is held in its lane, calling
-// pauses, and one held event at a time is tried afresh. The first good end ends the storm.
+// pauses, and one held event at a time is tried afresh. The first that comes to a good end ends the storm.
+//
+// Guard and gate turn together, in one critical section: between the two a lane that has nothing to do with the storm would pass for a
+// probe, and its good end for the storm's.
 
 // sift tells the guard of events that are doomed, and parts those that may be buried from those that a storm holds back.
 func (e *engine) sift(ctx context.Context, events []*event) (bury []*event) {
@@ -30,14 +35,27 @@ func (e *engine) sift(ctx context.Context, events []*event) (bury []*event) {
 			bury = append(bury, ev)
 		}
 	}
-	begins := e.guard.On() && !e.gate.Paused(gate.Storm)
+	begins := e.stormBegins(time.Now())
 	e.mu.Unlock()
 	if begins {
-		e.pause(ctx, gate.Storm, 0)
-		e.log.LogAttrs(ctx, slog.LevelError, "most events would be dead-lettered: nothing is, until one succeeds or membersync resume lets them go",
-			slog.String("reason", string(events[len(events)-1].doom.reason)))
+		e.tellStorm(ctx, events[len(events)-1].doom.reason)
 	}
 	return bury
+}
+
+// stormBegins pauses calling if the guard has just seen a storm. The lock is held.
+func (e *engine) stormBegins(now time.Time) bool {
+	if !e.guard.On() || !e.gate.Close(now, gate.Storm, 0) {
+		return false
+	}
+	e.health.SetPaused(now, true)
+	return true
+}
+
+func (e *engine) tellStorm(ctx context.Context, reason dlq.Reason) {
+	e.tellPause(ctx, gate.Storm, true)
+	e.log.LogAttrs(ctx, slog.LevelError, "most events would be dead-lettered: nothing is, until one succeeds or membersync resume lets them go",
+		slog.String("reason", string(reason)))
 }
 
 // holdBack ends a run of which all events are held.
@@ -62,11 +80,14 @@ func (e *engine) takeDuringStorm(now time.Time, q *queue) *run {
 	if a := e.gate.Peek(now); !a.Open {
 		return nil
 	}
-	held := e.nextHeld()
-	pick, choose := func(*lane) bool { return true }, choose
-	if held != nil {
+	held, more := e.nextHeld()
+	pick, choose := anyLane, choose
+	switch {
+	case held != nil:
 		pick = func(l *lane) bool { return l.Key == held.key }
 		choose = func(*lane) []*event { return []*event{held} }
+	case more: // whose time will come
+		return nil
 	}
 	l, batch := q.TakeIf(now, pick, choose)
 	if l == nil {
@@ -85,21 +106,23 @@ func (e *engine) takeDuringStorm(now time.Time, q *queue) *run {
 	return r
 }
 
-// nextHeld is a held event that can be tried now: of the partition after the one that was tried last, in turn.
-func (e *engine) nextHeld() *event {
-	var next *event
+// nextHeld is an event that the storm keeps and that can be tried now: of the partition after the one that was tried last, in turn. If there
+// is none, more says whether some cannot be tried yet.
+func (e *engine) nextHeld() (next *event, more bool) {
 	turn := func(ev *event) int { return (ev.rec.part.id - e.tried - 1 + 1<<30) % (1 << 30) }
+	more = e.burying > 0
 	e.each(func(l *lane) {
-		if !l.Ready() || l.State.pin != nil {
-			return
-		}
 		for _, ev := range l.Waiting() {
-			if ev.held && (next == nil || turn(ev) < turn(next)) {
+			if !ev.held && (l.Running() || ev.doom == nil || ev.doom.written) { // who was doomed when the storm came had no turn to be held
+				continue
+			}
+			more = true
+			if l.Ready() && l.State.pin == nil && (next == nil || turn(ev) < turn(next)) {
 				next = ev
 			}
 		}
 	})
-	return next
+	return next, more
 }
 
 func hasAmnesty(l *lane) bool {
@@ -235,12 +258,16 @@ func (e *engine) each(do func(*lane)) {
 }
 
 // read tells the guard whether an event could be mapped. What could not is counted by that, and what is ignored too.
-func (e *engine) read(ev *event, fault bool) {
+func (e *engine) read(ctx context.Context, ev *event, fault *mapper.Fault) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if !ev.counted {
-		e.guard.Read(fault)
-		ev.counted = fault || ev.mapped.Ignored != ""
+		e.guard.Read(fault != nil)
+		ev.counted = fault != nil || ev.mapped.Ignored != ""
+	}
+	begins := e.stormBegins(time.Now())
+	e.mu.Unlock()
+	if begins {
+		e.tellStorm(ctx, dlq.Reason(fault.Reason)) // only what cannot be mapped begins one
 	}
 }
 

@@ -49,7 +49,7 @@ func (s *Service) place(ctx context.Context, rec *record, res mapper.Result) err
 	ev := &event{rec: rec, mapped: res.Event}
 	// The storm guard is about live events: a redriven one neither counts for it nor is held.
 	ev.amnesty, ev.counted = rec.redrive != nil, rec.redrive != nil
-	s.engine.read(ev, res.Fault != nil)
+	s.engine.read(ctx, ev, res.Fault)
 	switch {
 	case res.Fault != nil:
 		ev.doom = &doom{
