@@ -26,7 +26,9 @@ func (g *slowGraves) Write(ctx context.Context, l dlq.Letter) error {
 	}
 }
 
-func (g *slowGraves) install(_ *consumer.Config, p *consumer.Parts) { g.Graveyard, p.Letters = p.Letters, g }
+func (g *slowGraves) install(_ *consumer.Config, p *consumer.Parts) {
+	g.Graveyard, p.Letters = p.Letters, g
+}
 
 // In a storm only a held event's good end proves anything. Here none of the doomed events can be held at once, since all letters are
 // being written, and events that are well wait in their lanes.
