@@ -20,6 +20,8 @@ type Overseer interface {
 	Orders(ctx context.Context, group string) (dedupe.Orders, error)
 	// Bear notes that the state exists, before the group commits its first offset.
 	Bear(ctx context.Context, group string) error
+	// Remembers is for how long it is known that an event is done.
+	Remembers() time.Duration
 }
 
 // An oversight is what is known of the orders. The engine's lock guards it.

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"membersync/consumer/gate"
@@ -78,15 +79,31 @@ func (e *engine) logFailure(ctx context.Context, r *run, w *work, j judgement) {
 }
 
 // wasLate tells of a call that succeeded under a lease that had run out: meanwhile another process
-// may have sent something newer, which this call may have undone.
+// may have sent something newer, which this call may have undone. Sent again from the oldest event of the fold on, each
+// field comes back to its newest value.
 func (e *engine) wasLate(ctx context.Context, w *work) {
 	if w.update.Len() == 0 {
 		return // nothing was sent
 	}
 	e.parts.Metrics.late()
 	e.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had run out; it may have undone a newer change",
-		identify(w.events[0])...)
+		append(identify(w.events[0]), slog.String("remedy", w.remedy()))...)
 }
+
+// remedy is the command that mends what a late call may have undone. The employee id is the source's, and whoever reads the
+// log pastes it into a shell.
+func (w *work) remedy() string {
+	_, _, oldest := w.events[0].rec.origin()
+	for _, ev := range w.events {
+		if _, _, src := ev.rec.origin(); src.Time.Before(oldest.Time) {
+			oldest = src
+		}
+	}
+	return "membersync replay --employee " + quoted(w.events[0].mapped.EmployeeID) + " --reapply --from " + oldest.Time.UTC().Format(time.RFC3339Nano)
+}
+
+// quoted is a text as one word of a shell's command.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // callSucceeded notes that the CRM works. If the call was a probe, it ends the pauses.
 func (e *engine) callSucceeded(ctx context.Context, r *run) {

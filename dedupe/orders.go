@@ -81,6 +81,9 @@ func (s *Store) Bear(ctx context.Context, group string) error {
 	return nil
 }
 
+// Remembers is how long an event is remembered as done.
+func (s *Store) Remembers() time.Duration { return s.opts.DoneTTL }
+
 func (s *Store) bornKey(group string) string {
 	return s.opts.Prefix + ":born:" + sumOf("born", s.opts.Scope, group).String()
 }
