@@ -9,7 +9,7 @@ import (
 // The storm guard is about live events: redrives of which all die again are somebody's experiment, and hold nobody up.
 func TestRedrivesMakeNoStorm(t *testing.T) {
 	t.Parallel()
-	const n = 60
+	const n = 52
 	r := newRig(t, 1, crmapitest.Options{Fault: func(s crmapitest.Seen) crmapitest.Fault {
 		if s.OpenUserID < member(n) {
 			return crmapitest.Fault{Code: 11002}

@@ -25,28 +25,32 @@ func (r *rig) entry(msg string) map[string]any {
 	return nil
 }
 
+// stalls lets the lease run out just before the first completion.
+func (r *rig) stalls() tap {
+	var stalled atomic.Bool
+	return tap{at: func(o op, after bool) error {
+		if o != opComplete || after || !stalled.CompareAndSwap(false, true) {
+			return nil
+		}
+		keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
+		if err != nil || len(keys) != 1 {
+			r.t.Errorf("leases %v, %v", keys, err)
+			return err
+		}
+		return r.redis.Del(r.t.Context(), keys[0]).Err()
+	}}
+}
+
 // A process stalled between its call and the completion, and its lease ran out: the call may have undone what another process sent
 // meanwhile. It is counted, and told with what to do about it.
 func TestALateCompletionIsToldWithItsRemedy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	at := time.Date(2026, 11, 22, 8, 0, 0, int(250*time.Millisecond), time.UTC)
-	var stalled atomic.Bool
-	stall := tap{at: func(o op, after bool) error {
-		if o != opComplete || after || !stalled.CompareAndSwap(false, true) {
-			return nil
-		}
-		keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
-		if err != nil || len(keys) != 1 {
-			t.Errorf("leases %v, %v", keys, err)
-			return err
-		}
-		return r.redis.Del(t.Context(), keys[0]).Err()
-	}}
 	newer, older := r.event("newer", 1, 2, fields{"position": "B"}), r.event("older", 1, 1, fields{"qq": "1"})
 	newer.Time, older.Time = at.Add(time.Hour), at
 	r.produce(newer, older) // they fold
-	inst := r.start(stall.install)
+	inst := r.start(r.stalls().install)
 	r.settled()
 	if n := r.metric(inst, "membersync_late_calls_total"); n != 1 {
 		t.Errorf("%v late calls are counted, want 1", n)
@@ -58,4 +62,25 @@ func TestALateCompletionIsToldWithItsRemedy(t *testing.T) {
 	r.wantCalls(2) // the account of the late one is not kept
 	r.wantOutcomes("newer", consumer.Applied)
 	r.wantField(1, "position", `"B"`)
+}
+
+// The lease ran out between a dead letter and its mark. The mark is made under another lease, and the letter not written again.
+func TestALateMarkIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
+	inst := r.start(r.stalls().install)
+	dead := r.event("refused", 1, 1, fields{"position": "x"})
+	for range 2 {
+		r.produce(dead)
+		r.settled()
+	}
+	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
+	r.wantCalls(1)
+	if n := len(r.letters()); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
+		t.Errorf("%v late calls: it was refused", n)
+	}
 }
