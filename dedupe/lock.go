@@ -54,6 +54,11 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 
+// unlockLua gives the lock back, if the holder still has it: one that ran out may be another's by now.
+const unlockLua = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])`
+
 func (l *Lock) try(ctx context.Context, t Token, life time.Duration) (bool, error) {
 	n, err := l.store.scripts.lock.Run(ctx, l.store.client, []string{l.key}, string(t), ceilMillis(life)).Int()
 	return n == 1, err
@@ -61,5 +66,5 @@ func (l *Lock) try(ctx context.Context, t Token, life time.Duration) (bool, erro
 
 // unlock gives the lock back, also when the holder's context has ended. If that fails, it runs out.
 func (l *Lock) unlock(ctx context.Context, t Token) {
-	_ = l.store.scripts.release.Run(context.WithoutCancel(ctx), l.store.client, []string{l.key}, string(t)).Err()
+	_ = l.store.scripts.unlock.Run(context.WithoutCancel(ctx), l.store.client, []string{l.key}, string(t)).Err()
 }

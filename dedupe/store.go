@@ -66,7 +66,7 @@ type Store struct {
 }
 
 type scripts struct {
-	acquire, complete, renew, release, permit, permitDone, throttle, lock, view, restore *redis.Script
+	acquire, complete, renew, release, permit, permitDone, throttle, lock, unlock, view, restore *redis.Script
 }
 
 //go:embed pending.lua
@@ -103,6 +103,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			permitDone: redis.NewScript(permitDoneLua),
 			throttle:   redis.NewScript(throttleLua),
 			lock:       redis.NewScript(lockLua),
+			unlock:     redis.NewScript(unlockLua),
 			view:       redis.NewScript(pendingLua + viewLua),
 			restore:    redis.NewScript(restoreLua),
 		},

@@ -28,6 +28,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 		"versions": versionTests(),
 		"digests":  digestTests(),
 		"limit":    limitTests(),
+		"lock":     lockTests(),
 		"service":  serviceTests(),
 		"orders":   orderTests(),
 		"views":    viewTests(),

@@ -1,0 +1,46 @@
+package consumer_test
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+)
+
+// stalls lets the lease run out just before the first completion.
+func (r *rig) stalls() tap {
+	var stalled atomic.Bool
+	return tap{at: func(o op, after bool) error {
+		if o != opComplete || after || !stalled.CompareAndSwap(false, true) {
+			return nil
+		}
+		keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
+		if err != nil || len(keys) != 1 {
+			r.t.Errorf("leases %v, %v", keys, err)
+			return err
+		}
+		return r.redis.Del(r.t.Context(), keys[0]).Err()
+	}}
+}
+
+// The lease ran out between a dead letter and its mark. The mark is made under another lease, and the letter not written again.
+func TestALateMarkIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
+	inst := r.start(r.stalls().install)
+	dead := r.event("refused", 1, 1, fields{"position": "x"})
+	for range 2 {
+		r.produce(dead)
+		r.settled()
+	}
+	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
+	r.wantCalls(1)
+	if n := len(r.letters()); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
+		t.Errorf("%v late calls: it was refused", n)
+	}
+}

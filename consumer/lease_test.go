@@ -1,0 +1,91 @@
+package consumer_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+)
+
+// Redis answers late: the rest of the lease is too short for a call, so none goes out under it.
+func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{}).quick() // a call may begin within 1.6 s of asking for its lease
+	var asked, sent atomic.Int32
+	var slow tap
+	slow.at = func(o op, after bool) error {
+		switch {
+		case o == opAcquire && after && asked.Add(1) == 1:
+			<-time.After(1700 * time.Millisecond)
+		case o == opModify && after:
+			sent.CompareAndSwap(0, asked.Load())
+		}
+		return nil
+	}
+	inst := r.start(slow.install)
+	r.produce(r.change(1, fields{"position": "A"}))
+	r.settled()
+	if n := sent.Load(); n < 2 {
+		t.Errorf("the call went out under lease %d, the first of which was too old", n)
+	}
+	r.wantCalls(1)
+	r.wantOutcomes("ev-1", consumer.Applied)
+	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
+		t.Errorf("%v late calls", n)
+	}
+}
+
+// The lease under which a call went unanswered outlives the process's interest in it, whatever the repetition was answered with: the first
+// request may still be on its way, and another process must not come before it.
+func TestTheLeaseOfAnUnansweredCallIsKept(t *testing.T) {
+	t.Parallel()
+	for name, second := range map[string]crmapitest.Fault{
+		"applied":   {},
+		"refused":   {Code: 10001},
+		"not known": {Code: 20012},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1, crmapitest.Options{})
+			r.crm.Push(crmapitest.Fault{Member: member(1), Status: 502})
+			if second.Code != 0 {
+				second.Member = member(1)
+				r.crm.Push(second)
+			}
+			r.start()
+			r.produce(r.change(1, fields{"position": "A"}))
+			r.settled()
+			r.wantCalls(2)
+			if n := r.leases(); n != 1 {
+				t.Errorf("%d leases, want the one that is kept", n)
+			}
+		})
+	}
+}
+
+// A repetition renews the lease: it lives from the latest send.
+func TestARepetitionRenewsTheLease(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Status: 503, Header: map[string]string{"Retry-After": "2"}})
+	r.start()
+	r.produce(r.change(1, fields{"position": "A"}))
+	r.settled()
+	keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	left, err := r.redis.PTTL(t.Context(), keys[0]).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := r.callsOf(1)
+	if len(calls) != 2 {
+		t.Fatalf("%d calls", len(calls))
+	}
+	if lives := time.Now().Add(left).Sub(calls[0].Arrived); lives < r.lease+time.Second {
+		t.Errorf("the lease lives until %v after the first call, want %v after the second, which came %v later", lives, r.lease, calls[1].Arrived.Sub(calls[0].Arrived))
+	}
+}

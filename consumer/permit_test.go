@@ -1,0 +1,68 @@
+package consumer_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"membersync/consumer"
+	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
+)
+
+// A run that needs no call hands its permit to the next lane: a stretch of duplicates costs a permit a second, and not one each.
+func TestAPermitThatIsNotNeededGoesToTheNextLane(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	const members = 60
+	var all []message
+	for i := range members {
+		all = append(all, r.event(fmt.Sprint("old ", i), i, 1, fields{"position": "A"}))
+	}
+	r.produce(all...)
+	inst := r.start()
+	r.settled()
+	inst.stop()
+	r.produce(all...)
+	r.produce(r.event("new", 99, 1, fields{"position": "B"}))
+	l := &limiter{store: r.store(r.redis), limit: 100000, window: time.Second, hold: r.lease}
+	began := time.Now()
+	r.start(l.install, oneByOne)
+	r.settled()
+	most := 4 + int(time.Since(began)/time.Second)
+	if n := l.asked(); n > most {
+		t.Errorf("%d permits were asked for, want at most %d", n, most)
+	}
+	r.wantField(99, "position", `"B"`)
+	r.wantCalls(members + 1)
+	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
+}
+
+// A lane that waits for the vendor's limit has not asked for its member: until the permit is there, another process can have it,
+// and what comes meanwhile is folded in.
+func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	store := r.store(r.redis)
+	l := &limiter{store: store, limit: 1, window: 100 * time.Millisecond, hold: r.lease}
+	granted, _, _, err := store.Permit(t.Context(), dedupe.PermitRequest{Limit: 1, Window: l.window, ID: "another-process", Hold: time.Minute})
+	if err != nil || !granted {
+		t.Fatal(granted, err)
+	}
+	var ops counting
+	r.start(l.install, ops.tap().install)
+	r.produce(r.change(1, fields{"position": "A"}))
+	r.eventually("the permit to be refused", func() bool { return l.asked() > 0 })
+	r.produce(r.change(1, fields{"qq": "1"}))
+	r.eventually("the second to come", func() bool { return r.outcome.records() == 2 })
+	if n := ops.of(opAcquire); n != 0 || r.leases() != 0 {
+		t.Errorf("%d acquires without a permit", n)
+	}
+	if err := store.PermitDone(t.Context(), "another-process", false); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
+	r.wantCalls(1)
+	r.wantOutcomes("ev-1", consumer.Applied)
+	r.wantOutcomes("ev-2", consumer.Applied)
+}
