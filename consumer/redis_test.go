@@ -102,7 +102,7 @@ func TestLostRepliesOfRedis(t *testing.T) {
 	for name, key := range map[string]string{"fields of an acquire": ":fields", "done mark": ":done:", "lease": ":lease"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, 1, crmapitest.Options{}).quick()
+			r := newRig(t, 1, crmapitest.Options{})
 			proxy := dedupetest.NewProxy(t, r.addr)
 			inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { p.Store = r.store(r.redisAt(proxy.Addr())) })
 			r.produce(r.change(1, fields{"position": "0"}))
