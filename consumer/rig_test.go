@@ -23,6 +23,7 @@ import (
 	"membersync/crmapi"
 	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
+	"membersync/dedupe/dedupetest"
 	"membersync/dlq"
 	"membersync/dlq/kafkatest"
 	"membersync/mapper"
@@ -50,8 +51,8 @@ type rig struct {
 	crm     *crmapitest.Server
 	crmURL  string
 	redis   redis.UniversalClient
-	mini    *miniredis.Miniredis // nil with a real Redis
-	addr    string               // of Redis
+	proxy   *dedupetest.Proxy // before Redis, if there is one
+	addr    string            // of Redis
 	prefix  string
 	logs    *logBuffer
 	seq     int
@@ -122,12 +123,10 @@ func (r *rig) ensureTopics() {
 	}
 }
 
-// client has a longer look at the cluster than the broker's own: kafka-go gives up a look after MetadataTTL, which
-// a busy machine can take for a few hundred milliseconds.
+// client looks at the cluster seldom enough for a whole service.
 func (r *rig) client() *kafka.Client {
-	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
-	r.t.Cleanup(transport.CloseIdleConnections)
-	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: transport, Timeout: 30 * time.Second}
+	r.t.Helper()
+	return r.broker.ClientLooking(r.t, 2*time.Second)
 }
 
 func (r *rig) topics() dlq.Topics {
@@ -138,9 +137,9 @@ func (r *rig) startRedis() {
 	r.t.Helper()
 	r.addr, _, _ = strings.Cut(strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://"), "/")
 	if r.addr == "" {
-		r.mini = miniredis.RunT(r.t)
-		letTimePass(r.t, r.mini)
-		r.addr = r.mini.Addr()
+		mini := miniredis.RunT(r.t)
+		letTimePass(r.t, mini)
+		r.addr = mini.Addr()
 	}
 	r.redis = r.redisAt(r.addr)
 }

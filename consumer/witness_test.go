@@ -95,6 +95,15 @@ func (c custody) kept(w *witness) time.Duration {
 	return w.left(c.now)
 }
 
+// givesBack looks at a lease before it is given back.
+func (w *witness) givesBack(m dedupe.Member, token dedupe.Token) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l := w.members[m].now; l != nil && l.token == token && l.unanswered {
+		w.wrong("the lease of an unanswered call is given back")
+	}
+}
+
 // late looks at a completion that came too late.
 func (w *witness) late(m dedupe.Member, token dedupe.Token) {
 	w.mu.Lock()
@@ -160,11 +169,19 @@ func (s witnessedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Tok
 }
 
 func (s witnessedStore) Complete(ctx context.Context, c dedupe.Completion) (bool, error) {
+	if !c.Keep {
+		s.w.givesBack(c.Member, c.Token)
+	}
 	late, err := s.Store.Complete(ctx, c)
 	if err == nil && late {
 		s.w.late(c.Member, c.Token)
 	}
 	return late, err
+}
+
+func (s witnessedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
+	s.w.givesBack(m, t)
+	return s.Store.Release(ctx, m, t)
 }
 
 type witnessedCRM struct {
