@@ -211,8 +211,10 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 }
 
 // sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and what was recorded and not
-// sent is found and sent by the next run, under the same number.
+// sent is found and sent by the next run, under the same number. Once begun, both are written, also when Ctrl-C comes meanwhile: the
+// record may be there though nobody has waited for its answer. The writes are bounded in time.
 func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
+	ctx = context.WithoutCancel(ctx)
 	one := dlq.Redrive{
 		Letter: i.Letter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Mended: r.mended,
 	}
@@ -229,8 +231,7 @@ func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i 
 			return err
 		}
 	}
-	// Once recorded it is sent, also when Ctrl-C comes in between: the write is bounded in time.
-	return to.Write(context.WithoutCancel(ctx), one)
+	return to.Write(ctx, one)
 }
 
 // A pace lets so many through in a second.
