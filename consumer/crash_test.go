@@ -50,7 +50,7 @@ func (b *stepBreaker) passed() (int, op) {
 func newStepRig(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
-	r.callTimeout, r.lease = 500*time.Millisecond, 2*time.Second
+	r.callTimeout, r.lease = time.Millisecond, 2*time.Second // of which nearly all is there for the call to begin
 	r.crm.Push(crmapitest.Fault{Member: member(3), Code: -1}, always(crmapitest.Fault{Member: member(5), Code: 10001}))
 	twice := r.event("twice", 1, 10, fields{"position": "A", "qq": "1"})
 	r.produce(twice,
@@ -167,7 +167,7 @@ func TestInstancesThatDieUnderLoad(t *testing.T) {
 	t.Parallel()
 	const members = 20
 	r := newRig(t, 4, crmapitest.Options{Latency: 2 * time.Millisecond})
-	r.callTimeout, r.lease = 500*time.Millisecond, 2*time.Second
+	r.callTimeout, r.patience, r.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
 	survivor := r.start()
 	const deaths = 5
 	for round := range deaths {

@@ -45,6 +45,7 @@ type engine struct {
 	spare       permit
 	turn        int // of the members' lanes
 	gathering   gathering
+	gatherFor   time.Duration
 	oversight   oversight
 	guard       *storm.Guard
 	lenient     bool                      // the operator has let events die during a storm
@@ -71,7 +72,8 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
 		guard:   storm.New(cfg.StormShare), tried: -1,
-		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
+		gatherFor: gatherAtMost,
+		room:      make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
 	}
 }
 

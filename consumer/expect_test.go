@@ -133,9 +133,11 @@ func (r *rig) wantNoLetters() {
 	r.wantNoOverlap()
 }
 
+// wantNoOverlap looks at the CRM's side, which hears that a client has given up a moment later than the client makes its next call. The
+// witness looks at the other side.
 func (r *rig) wantNoOverlap() {
 	r.t.Helper()
-	if n := r.crm.Overlaps(); n != 0 {
+	if n := r.crm.Overlaps(); n > r.witness.givenUp() {
 		r.t.Errorf("%d overlapping calls", n)
 	}
 }

@@ -38,6 +38,9 @@ func (s *Service) Items() int {
 	return s.engine.lanes.Items() + s.engine.letters.Items()
 }
 
+// GatherFor changes how long the first calls of a generation wait for the backlog at most.
+func (s *Service) GatherFor(d time.Duration) { s.engine.gatherFor = d }
+
 // Redrives is how many events of the redrive topic lie in the lanes.
 func (s *Service) Redrives() int {
 	s.engine.mu.Lock()

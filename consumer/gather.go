@@ -2,13 +2,13 @@ package consumer
 
 import "time"
 
-// gatherFor bounds how long the first calls after an assignment wait for the backlog.
-const gatherFor = 800 * time.Millisecond
+// gatherAtMost bounds how long the first calls after an assignment wait for the backlog.
+const gatherAtMost = 800 * time.Millisecond
 
 // A gathering is the wait of a new generation's first calls. A backlog folds into the fewest calls if it lies
 // in the lanes before the first of them goes out; sent as they come, the first records of a backlog would spend
 // the vendor's limit one by one. It ends when everything that was in the log at the assignment has been fetched, when memory
-// is full, and after [gatherFor] in any case.
+// is full, and after [gatherAtMost] in any case.
 type gathering struct {
 	gen   *generation // nil: nothing is gathered
 	until time.Time
@@ -17,7 +17,7 @@ type gathering struct {
 func (e *engine) gather(g *generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.gathering = gathering{g, time.Now().Add(gatherFor)}
+	e.gathering = gathering{g, time.Now().Add(e.gatherFor)}
 	e.checkGathered()
 }
 

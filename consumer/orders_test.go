@@ -89,7 +89,7 @@ func TestStateLost(t *testing.T) {
 func TestShutdownWaitsForACompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.withMini()
+	r.throughAProxy()
 	r.crm.Hold(crmapitest.AfterEffect)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "Once"}), r.change(2, fields{"position": "Next"}))

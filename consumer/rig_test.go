@@ -15,6 +15,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
@@ -22,6 +23,7 @@ import (
 	"membersync/crmapi"
 	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
+	"membersync/dedupe/dedupetest"
 	"membersync/dlq"
 	"membersync/dlq/kafkatest"
 	"membersync/mapper"
@@ -36,6 +38,10 @@ func TestMain(m *testing.M) {
 
 const corp = "CORP_TEST"
 
+// unending is longer than any test. No call times out, no lease runs out and no drain reaches its limit but in tests that are about
+// that: how soon anything happens on a busy machine is nobody's promise.
+const unending = time.Hour
+
 // A rig is Kafka, Redis and the fake CRM, for services that the test starts and stops.
 type rig struct {
 	t       *testing.T
@@ -45,15 +51,18 @@ type rig struct {
 	crm     *crmapitest.Server
 	crmURL  string
 	redis   redis.UniversalClient
-	mini    *miniredis.Miniredis // nil with a real Redis
-	addr    string               // of Redis
+	proxy   *dedupetest.Proxy // before Redis, if there is one
+	addr    string            // of Redis
 	prefix  string
 	logs    *logBuffer
 	seq     int
 	outcome *outcomes
+	witness *witness
 
-	callTimeout time.Duration
+	callTimeout time.Duration // by which the service tells whether a lease is young enough for a call
+	patience    time.Duration // of the CRM's client: when it gives a call up
 	lease       time.Duration
+	gatherFor   time.Duration // 0: the service's own
 	instances   []*instance
 }
 
@@ -72,7 +81,7 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	t.Helper()
 	r := &rig{
 		t: t, broker: broker, logs: &logBuffer{}, outcome: newOutcomes(),
-		callTimeout: 15 * time.Second, lease: 35 * time.Second,
+		callTimeout: unending, patience: unending, lease: 2*unending + 5*time.Second,
 	}
 	r.topic = r.broker.Topic(t, partitions, nil)
 	r.group = r.broker.Group(t)
@@ -83,6 +92,8 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	server := httptest.NewServer(r.crm)
 	t.Cleanup(server.Close)
 	r.crmURL = server.URL
+	r.witness = &witness{url: r.crmURL, members: make(map[dedupe.Member]custody)}
+	t.Cleanup(func() { r.witness.check(t) })
 	r.ensureTopics()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -94,7 +105,13 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 
 // quick makes a rig's calls time out soon, and its leases run out soon after.
 func (r *rig) quick() *rig {
-	r.callTimeout, r.lease = 700*time.Millisecond, 3*time.Second
+	r.callTimeout, r.patience, r.lease = 700*time.Millisecond, 700*time.Millisecond, 3*time.Second
+	return r
+}
+
+// patient takes the time-out of a rig's calls away again, for tests in which every call is answered or closed.
+func (r *rig) patient() *rig {
+	r.patience = unending
 	return r
 }
 
@@ -106,12 +123,10 @@ func (r *rig) ensureTopics() {
 	}
 }
 
-// client has a longer look at the cluster than the broker's own: kafka-go gives up a look after MetadataTTL, which
-// a busy machine can take for a few hundred milliseconds.
+// client looks at the cluster seldom enough for a whole service.
 func (r *rig) client() *kafka.Client {
-	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
-	r.t.Cleanup(transport.CloseIdleConnections)
-	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: transport, Timeout: 30 * time.Second}
+	r.t.Helper()
+	return r.broker.ClientLooking(r.t, 2*time.Second)
 }
 
 func (r *rig) topics() dlq.Topics {
@@ -122,39 +137,46 @@ func (r *rig) startRedis() {
 	r.t.Helper()
 	r.addr, _, _ = strings.Cut(strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://"), "/")
 	if r.addr == "" {
-		r.mini = miniredis.RunT(r.t)
-		letTimePass(r.t, r.mini)
-		r.addr = r.mini.Addr()
+		mini := miniredis.RunT(r.t)
+		letTimePass(r.t, mini)
+		r.addr = mini.Addr()
 	}
 	r.redis = r.redisAt(r.addr)
 }
 
+// redisAt is a client as dedupe.Open makes it, but for its time-outs. On a busy machine they would now and then leave a lease behind.
 func (r *rig) redisAt(addr string) redis.UniversalClient {
 	r.t.Helper()
-	client, err := dedupe.Open(dedupe.ClientConfig{URL: "redis://" + addr})
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	client := redis.NewClient(&redis.Options{
+		Addr: addr, ContextTimeoutEnabled: true, DialerRetries: 1, MaxRetries: 1,
+		DialTimeout: unending, ReadTimeout: unending, WriteTimeout: unending, PoolTimeout: unending,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	r.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
+// redisStep is how the time of a fake Redis goes by, and so how much too early a key of it can run out.
+const redisStep = 100 * time.Millisecond
+
 // letTimePass lets keys run out as time goes by. miniredis' own ClockTTL walks over
-// all keys at every command, which is too slow for thousands of done marks.
+// all keys at every command, which is too slow for thousands of done marks. A step takes its time from all keys, the one set just now
+// too. So it is never a long one: after a stall, Redis' clock is slow.
 func letTimePass(t *testing.T, mini *miniredis.Miniredis) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(100 * time.Millisecond)
+		tick := time.NewTicker(redisStep)
 		defer tick.Stop()
 		last := time.Now()
 		for {
 			select {
 			case <-stop:
 				return
-			case now := <-tick.C:
-				mini.FastForward(now.Sub(last).Truncate(time.Millisecond))
+			case <-tick.C:
+				now := time.Now()
+				mini.FastForward(min(now.Sub(last), redisStep).Truncate(time.Millisecond))
 				last = now
 			}
 		}
@@ -185,6 +207,9 @@ func (r *rig) start(changes ...change) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	inst := &instance{service: consumer.New(cfg, parts), registry: registry, cancel: cancel}
 	first := labels(t, registry)
+	if r.gatherFor > 0 {
+		inst.service.GatherFor(r.gatherFor)
+	}
 	done := make(chan error, 1)
 	go func() { done <- inst.service.Run(ctx) }()
 	inst.stop = sync.OnceFunc(func() {
@@ -211,9 +236,9 @@ func (r *rig) config() consumer.Config {
 		BufferRecords: 20000, BufferBytes: 32 << 20,
 		BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
 		RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
-		DrainLimit: 10 * time.Second, Version: "test",
+		DrainLimit: unending, Version: "test",
 		Session: consumer.Session{
-			Heartbeat: 200 * time.Millisecond, Timeout: 6 * time.Second, Rebalance: 10 * time.Second,
+			Heartbeat: 200 * time.Millisecond, Timeout: time.Minute, Rebalance: time.Minute,
 			Backoff: 100 * time.Millisecond, Watch: 500 * time.Millisecond,
 		},
 	}
@@ -226,12 +251,15 @@ func (r *rig) parts(api *crmapi.Client, registry *prometheus.Registry) consumer.
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return consumer.Parts{
+	r.witness.lease = r.lease
+	p := consumer.Parts{
 		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: r.store(r.redis), CRM: api,
 		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome, Overseer: r.store(r.redis),
 		Metrics: consumer.NewMetrics(registry, crmapi.Table{}),
 		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
+	r.witness.install(&p)
+	return p
 }
 
 func (r *rig) store(client redis.UniversalClient) *dedupe.Store {
@@ -253,7 +281,7 @@ func (r *rig) api() *crmapi.Client {
 		r.t.Fatal(err)
 	}
 	api, err := crmapi.New(crmapi.Config{
-		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: r.callTimeout,
+		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: r.patience,
 		Token: crmapi.FixedToken("token"), MaxConns: 16,
 	})
 	if err != nil {

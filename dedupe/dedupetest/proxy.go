@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A Proxy passes a server's traffic on, and can lose a reply: the request takes effect,
-// and its sender never hears of it.
+// A Proxy passes a server's traffic on. It can lose a reply: the request takes effect, and its sender never hears of it. And it can
+// take the server away for a while. A server that is stopped and started again may find its port taken meanwhile.
 type Proxy struct {
 	upstream string
 	listener net.Listener
@@ -20,6 +20,7 @@ type Proxy struct {
 	conns    sync.WaitGroup
 	mu       sync.Mutex
 	open     map[net.Conn]bool
+	away     bool
 }
 
 // NewProxy starts a proxy before the server at the address. It ends with the test.
@@ -46,6 +47,23 @@ func (p *Proxy) LoseReply(text string) {
 	p.lose.Store(&text)
 }
 
+// Away ends all connections, and every new one at once, until [Proxy.Back].
+func (p *Proxy) Away() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = true
+	for c := range p.open {
+		_ = c.Close()
+	}
+}
+
+// Back lets connections pass again.
+func (p *Proxy) Back() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = false
+}
+
 // Lost is how many replies were lost.
 func (p *Proxy) Lost() int { return int(p.lost.Load()) }
 
@@ -61,7 +79,10 @@ func (p *Proxy) accept(ctx context.Context) {
 			_ = down.Close()
 			continue
 		}
-		p.track(down, up)
+		if !p.track(down, up) {
+			_, _ = down.Close(), up.Close()
+			continue
+		}
 		var losing atomic.Bool
 		p.conns.Go(func() {
 			defer p.drop(down, up)
@@ -104,12 +125,16 @@ func pass(to, from net.Conn, ok func([]byte) bool) {
 	}
 }
 
-func (p *Proxy) track(conns ...net.Conn) {
+// track reports whether connections are to pass.
+func (p *Proxy) track(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
-		p.open[c] = true
+		if !p.away {
+			p.open[c] = true
+		}
 	}
+	return !p.away
 }
 
 func (p *Proxy) drop(conns ...net.Conn) {

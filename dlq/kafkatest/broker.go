@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -91,15 +90,6 @@ func (b *Broker) Fake() *kfake.Cluster { return b.fake }
 
 // Addrs returns the addresses of the brokers.
 func (b *Broker) Addrs() []string { return b.addrs }
-
-// Client returns a client with a transport of its own, whose connections are
-// closed at the end of the test. It notices changes of topics quickly.
-func (b *Broker) Client(tb testing.TB) *kafka.Client {
-	tb.Helper()
-	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
-	tb.Cleanup(transport.CloseIdleConnections)
-	return &kafka.Client{Addr: kafka.TCP(b.addrs...), Transport: transport, Timeout: opTimeout}
-}
 
 // int32of converts a number of a partition, or of partitions.
 func int32of(n int) int32 { return int32(n) } //nolint:gosec // kafka-go says int, the protocol int32

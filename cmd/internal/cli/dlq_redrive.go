@@ -211,16 +211,16 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 }
 
 // sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and what was recorded and not
-// sent is found and sent by the next run, under the same number. Ctrl-C does not come in between, nor does it leave open whether the
-// record was written: both writes are bounded in time.
+// sent is found and sent by the next run, under the same number. Once begun, both are written, also when Ctrl-C comes meanwhile: the
+// record may be there though nobody has waited for its answer. The writes are bounded in time.
 func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
+	ctx = context.WithoutCancel(ctx)
 	one := dlq.Redrive{
 		Letter: i.Letter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Mended: r.mended,
 	}
 	if r.mended {
 		one.Letter.Value = r.value
 	}
-	ctx = context.WithoutCancel(ctx)
 	w.expect(i.ID, number)
 	if i.State != dlq.StateRedriving {
 		err := r.desk.audit.Write(ctx, dlq.AuditRecord{

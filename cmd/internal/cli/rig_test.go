@@ -119,13 +119,9 @@ func newServiceOn(t *testing.T, broker *kafkatest.Broker) *rig {
 	return r
 }
 
-// client has a longer look at the cluster than the broker's own: kafka-go gives up a look after MetadataTTL, which
-// a busy machine can take for a few hundred milliseconds.
 func (r *rig) client(t *testing.T) *kafka.Client {
 	t.Helper()
-	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: transport, Timeout: 30 * time.Second}
+	return r.broker.ClientLooking(t, 2*time.Second)
 }
 
 // tellPolicy lets Redis tell its maxmemory-policy; miniredis by itself does not.

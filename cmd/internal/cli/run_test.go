@@ -12,12 +12,12 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/cmd/internal/interrupt"
+	"membersync/dedupe/dedupetest"
 	"membersync/dlq/kafkatest"
 )
 
@@ -183,8 +183,8 @@ func TestRunRefuses(t *testing.T) {
 func TestRunWaits(t *testing.T) {
 	t.Parallel()
 	for what, change := range map[string]func(*testing.T, *rig){
-		"kafka": func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", closedPort(t)) },
-		"redis": func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+closedPort(t)) },
+		"kafka": func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", nobody) },
+		"redis": func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+nobody) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -210,17 +210,14 @@ func TestRunWaits(t *testing.T) {
 func TestRunGoesOn(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
-	store := miniredis.NewMiniRedis()
-	addr := closedPort(t)
-	r.set("REDIS_URL", "redis://"+addr)
+	redis := dedupetest.NewProxy(t, r.redis.Addr())
+	redis.Away()
+	r.set("REDIS_URL", "redis://"+redis.Addr())
 	r.set("LOG_FORMAT", "json")
 	r.app.serve = (&fakeService{}).serve
 	end, status := r.background(t)
 	r.errs.await(t, "start waits")
-	if err := store.StartAddr(addr); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
+	redis.Back()
 	r.errs.await(t, "serving")
 	end(&interrupt.Error{Signal: syscall.SIGTERM})
 	<-status

@@ -29,16 +29,15 @@ func kill(t *testing.T, at crmapitest.Point) {
 	spec := oracle.Spec{Seed: 2, Events: 800, Employees: 60, Partitions: 6}
 	script := oracle.Generate(spec)
 	r := newJob(t, spec, script, "user")
-	r.variables["CRM_TIMEOUT"] = "1s" // so a lease lives 7 s
-
 	began := time.Now()
 	half := len(script.Records) / 2
 	r.produce(script.Records[:half])
 	r.crm.Hold(at)
-	victim := r.start(nil)
+	victim := r.start(doomed())
 	open := r.awaitOpen(at)
 	victim.kill()
 	r.allGone(at)
+	r.bequeath()
 	r.crm.Release()
 	r.evict()
 	r.t.Logf("killed with %d calls open %s their effect; lag %d", open, at, r.broker.Lag(t, r.group, r.topic))

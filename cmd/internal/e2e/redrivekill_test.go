@@ -19,7 +19,6 @@ import (
 func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	t.Parallel()
 	o, s := newOffice(t), smallScale()
-	o.variables["CRM_TIMEOUT"] = "1s" // so a lease lives 7 s
 	first := o.start(nil)
 	o.produce(incident.Story(3, s.events, 6))
 	o.settle()
@@ -28,7 +27,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	e, records := o.expect()
 	n := len(e.Items)
 
-	victim := o.start(nil)
+	victim := o.start(doomed())
 	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
 	o.crm.Hold(crmapitest.AfterEffect)
@@ -51,7 +50,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	o.produce(incident.Newer(newer, 6))
 	late, _ := o.expect()
 	o.crm.Hold(crmapitest.BeforeEffect)
-	victim = o.start(nil)
+	victim = o.start(doomed())
 	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	o.killWithOpenCalls(victim)
 	last := o.start(nil)
@@ -94,6 +93,7 @@ func (o *office) killWithOpenCalls(victim *process) {
 	o.await("calls to be held", func(s crmapitest.Stats) bool { return s.Held >= 3 })
 	victim.kill()
 	o.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
+	o.bequeath()
 	o.crm.Release()
 	o.evict()
 }

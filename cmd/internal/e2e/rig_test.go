@@ -203,6 +203,27 @@ func (r *rig) settle() {
 	eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
 }
 
+// doomed is the configuration of a process that is to be killed while the CRM holds its calls: none of them runs out before.
+func doomed() map[string]string { return map[string]string{"CRM_TIMEOUT": "10m"} }
+
+// bequeath leaves the leases of a killed process as long as they would have had with a time-out of 1 s.
+func (r *rig) bequeath() {
+	r.t.Helper()
+	left := 0
+	for _, key := range r.keys(r.t.Context()) {
+		if !strings.HasSuffix(key, ":lease") {
+			continue
+		}
+		left++
+		if err := r.redis.PExpire(r.t.Context(), key, 7*time.Second).Err(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if left == 0 {
+		r.t.Fatal("the killed process has left no lease")
+	}
+}
+
 // evict removes members that were killed from the group, which Kafka itself would do when their session is over.
 func (r *rig) evict() {
 	r.t.Helper()

@@ -3,6 +3,7 @@ package keys_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,10 +80,11 @@ func crmTimeout(s *scene) {
 	short.produce(short.title("ev", 1))
 	long.produce(long.title("ev", 1))
 	p, q := short.start("CRM_TIMEOUT", "100ms"), long.start("CRM_TIMEOUT", "20s")
-	s.eventually("an answer", func() bool { return len(p.seen.answers()) > 0 })
-	if e, ok := errors.AsType[*crmapi.Error](p.seen.answers()[0]); !ok || e.Class != crmapi.ClassUnanswered {
-		s.t.Errorf("the first call: %v", p.seen.answers()[0])
+	unanswered := func(err error) bool { // on a busy machine, a call may not even get out in this time
+		e, ok := errors.AsType[*crmapi.Error](err)
+		return ok && e.Class == crmapi.ClassUnanswered
 	}
+	s.eventually("an unanswered call", func() bool { return slices.ContainsFunc(p.seen.answers(), unanswered) })
 	q.applies("ev")
 	if answers := q.seen.answers(); len(answers) != 1 {
 		s.t.Errorf("%d calls: %v", len(answers), answers)
@@ -157,8 +159,14 @@ func crmErrorCodes(s *scene) {
 }
 
 // After the daily quota is used up, the next call comes when it starts again. A reset has no seconds,
-// so this takes up to a minute.
+// so this takes up to a minute, and another if the machine is too busy for a call before it.
 func crmQuotaReset(s *scene) {
+	for !s.quotaStartsAgain() {
+		s.t.Log("the first call came too late to be before the reset")
+	}
+}
+
+func (s *scene) quotaStartsAgain() (before bool) {
 	soon, late := s.rig(), s.rig()
 	for _, r := range []*rig{soon, late} {
 		r.crm.Push(crmapitest.Fault{Code: 30002})
@@ -171,6 +179,11 @@ func crmQuotaReset(s *scene) {
 	for _, each := range []*program{p, q} {
 		each.says(`"cause":"crm_quota"`)
 	}
+	if !time.Now().Before(reset) {
+		p.stop()
+		q.stop()
+		return false
+	}
 	p.applies("ev")
 	if calls := soon.crm.Calls(); len(calls) != 2 || calls[1].Arrived.Before(reset) {
 		s.t.Errorf("calls %+v, want two, the second not before %v", calls, reset)
@@ -179,4 +192,5 @@ func crmQuotaReset(s *scene) {
 	if strings.Contains(q.logs.String(), "calling resumed") {
 		s.t.Error("calling was resumed before the reset")
 	}
+	return true
 }
