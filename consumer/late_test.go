@@ -3,31 +3,35 @@ package consumer_test
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 )
 
-// stalls lets the lease run out just before the first completion.
+// stalls has the process stand still before its first completion, until the lease has run out.
 func (r *rig) stalls() tap {
 	var stalled atomic.Bool
 	return tap{at: func(o op, after bool) error {
-		if o != opComplete || after || !stalled.CompareAndSwap(false, true) {
+		if o != opComplete || after || stalled.Swap(true) {
 			return nil
 		}
-		keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
-		if err != nil || len(keys) != 1 {
-			r.t.Errorf("leases %v, %v", keys, err)
-			return err
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
+			if err != nil || len(keys) == 0 {
+				return err
+			}
+			<-tick.C
 		}
-		return r.redis.Del(r.t.Context(), keys[0]).Err()
 	}}
 }
 
 // The lease ran out between a dead letter and its mark. The mark is made under another lease, and the letter not written again.
 func TestALateMarkIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, crmapitest.Options{})
+	r := newRig(t, 1, crmapitest.Options{}).quick()
 	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
 	inst := r.start(r.stalls().install)
 	dead := r.event("refused", 1, 1, fields{"position": "x"})

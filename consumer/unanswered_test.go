@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,21 +104,7 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 func TestACompletionThatComesTooLate(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick()
-	var stalled atomic.Bool
-	inst := r.start(tap{at: func(o op, after bool) error {
-		if o != opComplete || after || stalled.Swap(true) {
-			return nil
-		}
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
-			if err != nil || len(keys) == 0 {
-				return err
-			}
-			<-tick.C
-		}
-	}}.install)
+	inst := r.start(r.stalls().install)
 	r.produce(r.change(1, fields{"position": "Late"}))
 	r.settled()
 	r.wantField(1, "position", `"Late"`)

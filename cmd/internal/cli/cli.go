@@ -63,7 +63,7 @@ func Run(ctx context.Context, args []string, env Env) int {
 type app struct {
 	Env
 	serve   service
-	silence time.Duration // before a command says that no service answers; 0: some 25 s
+	silence time.Duration // before a command says that no service answers; 0: 20 s
 	belief  time.Duration // until no instance believes an old digest; 0: that of the service
 }
 

@@ -10,8 +10,8 @@ import (
 	"membersync/dlq"
 )
 
-// silence is how long no result may come before the command says that something is wrong.
-const silence = 30 * time.Second
+// silence is how long no result may come before the command asks why. What it then says has to come within 30 s, on a slow machine too.
+const silence = 20 * time.Second
 
 // A watch waits for the results of redrives, as the service reports them in the audit topic. It is safe for concurrent use.
 type watch struct {
@@ -185,10 +185,9 @@ func (w *watch) tell(why string) {
 // looksIn is how many looks there are in the time without a result that leads to the first.
 const looksIn = 5
 
-// patience leaves time to ask for the members within the 30 s.
 func (r *redriveRun) patience() time.Duration {
 	if r.in.silence > 0 {
 		return r.in.silence
 	}
-	return silence - 5*time.Second
+	return silence
 }
