@@ -162,8 +162,9 @@ func (s *statement) put(sent string) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.texts, func(first string) bool { // two parts, the first of which is stated
-		for _, form := range []string{first, norm.NFC.String(first), norm.NFKC.String(first)} {
-			rest, ok := strings.CutPrefix(sent, strings.TrimSpace(form))
+		forms := []string{first, norm.NFC.String(first), norm.NFKC.String(first)}
+		for _, form := range append(forms, strings.TrimSpace(forms[0]), strings.TrimSpace(forms[1]), strings.TrimSpace(forms[2])) {
+			rest, ok := strings.CutPrefix(sent, form)
 			if ok && form != "" && rest != "" && s.put2(strings.TrimLeft(rest[:1], s.given.joints)+rest[1:]) {
 				return true
 			}
