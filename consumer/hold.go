@@ -45,9 +45,10 @@ func (e *engine) sift(ctx context.Context, events []*event) (bury []*event) {
 
 // stormBegins pauses calling if the guard has just seen a storm. The lock is held.
 func (e *engine) stormBegins(now time.Time) bool {
-	if !e.guard.On() || !e.gate.Close(now, gate.Storm, 0) {
+	if !e.guard.On() || e.gate.Paused(gate.Storm) {
 		return false
 	}
+	e.gate.Close(now, gate.Storm, 0)
 	e.health.SetPaused(now, true)
 	return true
 }
@@ -113,7 +114,7 @@ func (e *engine) nextHeld() (next *event, more bool) {
 	more = e.burying > 0
 	e.each(func(l *lane) {
 		for _, ev := range l.Waiting() {
-			if !ev.held && (l.Running() || ev.doom == nil || ev.doom.written) { // who was doomed when the storm came had no turn to be held
+			if !ev.held && (l.Running() || ev.doom == nil || ev.doom.written || ev.amnesty) { // who was doomed when the storm came had no turn to be held
 				continue
 			}
 			more = true
