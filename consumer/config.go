@@ -28,6 +28,7 @@ type Config struct {
 	Concurrency     int           // calls in flight at most
 	CallTimeout     time.Duration // of one attempt
 	Lease           time.Duration // how long an acquired member stays ours: 2 x CallTimeout + 5 s
+	Limit           Limit         // what Parts.Limiter shares out; the zero value: calls are not paced
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
 	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away

@@ -46,6 +46,7 @@ type engine struct {
 	turn        int // of the members' lanes
 	gathering   gathering
 	gatherFor   time.Duration
+	fillFor     time.Duration
 	oversight   oversight
 	guard       *storm.Guard
 	lenient     bool                      // the operator has let events die during a storm
@@ -57,7 +58,8 @@ type engine struct {
 	refusedOnly *dedupe.Member            // the member that met an operator's error first, since a call last succeeded
 	refusedMore bool                      // and others did too
 	noPermit    [2]time.Time              // by rank: not to ask for a permit before
-	redrives    int                       // events of the redrive topic in lanes
+	pace        pace
+	redrives    int // events of the redrive topic in lanes
 	throttled   stopwatch
 	retention   map[string]time.Duration // by topic; 0: none, or not known
 	progress    time.Time                // when a run last came to something, for the watchdog
@@ -72,8 +74,8 @@ func newEngine(cfg *Config, parts *Parts) *engine {
 		letters: lanes.New[laneKey, *event, laneState](),
 		health:  health.New[dedupe.Member](),
 		guard:   storm.New(cfg.StormShare), tried: -1,
-		gatherFor: gatherAtMost,
-		room:      make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
+		gatherFor: gatherAtMost, fillFor: fillAtMost,
+		room: make(map[laneKey]chan struct{}), behind: make(map[laneKey]bool),
 	}
 }
 
@@ -178,6 +180,9 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 		return nil, earliest(until, a.Until), false
 	}
 	if e.parts.Limiter != nil {
+		if wait := e.paced(now); !wait.IsZero() {
+			return nil, earliest(until, wait), false
+		}
 		ranks, wait := e.ranks(now)
 		return nil, earliest(until, wait), len(ranks) > 0
 	}

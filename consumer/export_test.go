@@ -41,6 +41,9 @@ func (s *Service) Items() int {
 // GatherFor changes how long the first calls of a generation wait for the backlog at most.
 func (s *Service) GatherFor(d time.Duration) { s.engine.gatherFor = d }
 
+// FillFor changes how long calls are few, if the backlog is not in memory by then.
+func (s *Service) FillFor(d time.Duration) { s.engine.fillFor = d }
+
 // Redrives is how many events of the redrive topic lie in the lanes.
 func (s *Service) Redrives() int {
 	s.engine.mu.Lock()

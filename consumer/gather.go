@@ -2,8 +2,10 @@ package consumer
 
 import "time"
 
-// gatherAtMost bounds how long the first calls after an assignment wait for the backlog.
-const gatherAtMost = 800 * time.Millisecond
+const (
+	gatherAtMost = 800 * time.Millisecond // bounds how long the first calls after an assignment wait for the backlog
+	fillAtMost   = 3 * time.Second        // and how long they are few, if it is not in memory by then
+)
 
 // A gathering is the wait of a new generation's first calls. A backlog folds into the fewest calls if it lies
 // in the lanes before the first of them goes out; sent as they come, the first records of a backlog would spend
@@ -12,12 +14,14 @@ const gatherAtMost = 800 * time.Millisecond
 type gathering struct {
 	gen   *generation // nil: nothing is gathered
 	until time.Time
+	fill  time.Time // until when calls are few, if it is not over then
 }
 
 func (e *engine) gather(g *generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.gathering = gathering{g, time.Now().Add(e.gatherFor)}
+	now := time.Now()
+	e.gathering = gathering{g, now.Add(e.gatherFor), now.Add(e.fillFor)}
 	e.checkGathered()
 }
 
@@ -26,6 +30,7 @@ func (e *engine) gathered() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gathering = gathering{}
+	e.pace.crowded = time.Now()
 	e.wake()
 }
 

@@ -96,6 +96,7 @@ func (e *engine) withPermitAt(ctx context.Context, rank int) (r *run, until time
 		case !granted:
 			return nil, e.permitRefused(time.Now(), rank, wait), true
 		}
+		e.permitDrawn(time.Now())
 	}
 	e.mu.Lock()
 	r = e.takeOpen(time.Now(), ranked(rank))

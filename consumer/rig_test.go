@@ -63,6 +63,7 @@ type rig struct {
 	patience    time.Duration // of the CRM's client: when it gives a call up
 	lease       time.Duration
 	gatherFor   time.Duration // 0: the service's own
+	fillFor     time.Duration // likewise
 	instances   []*instance
 }
 
@@ -209,6 +210,9 @@ func (r *rig) start(changes ...change) *instance {
 	first := labels(t, registry)
 	if r.gatherFor > 0 {
 		inst.service.GatherFor(r.gatherFor)
+	}
+	if r.fillFor > 0 {
+		inst.service.FillFor(r.fillFor)
 	}
 	done := make(chan error, 1)
 	go func() { done <- inst.service.Run(ctx) }()

@@ -27,13 +27,22 @@ func (e *engine) takeOpen(now time.Time, pick func(*lane) bool) *run {
 	return r
 }
 
+// fullestOf is how many lanes are looked at for the one that spares the most calls, where a limit makes calls scarce: of a backlog the lanes that are
+// taken in turn hold less than the fullest. Some are taken in turn all the same, so that each has its own.
+const fullestOf = 16
+
 // takeMember takes a lane, mostly one that has not failed. Those that have come back from their backoff, many at once,
 // would otherwise go first each time: the probes of a CRM that fails for a part of its members would all meet that part, and most
 // of the calls after a pause too.
 func (e *engine) takeMember(now time.Time, probe bool, pick func(*lane) bool) *run {
 	e.turn++
 	if probe || e.turn%3 != 0 {
-		if l, batch := e.lanes.TakeIf(now, func(l *lane) bool { return unfailed(l) && pick(l) }, choose); l != nil {
+		well := func(l *lane) bool { return unfailed(l) && pick(l) }
+		sample := 0
+		if e.parts.Limiter != nil && !probe {
+			sample = fullestOf
+		}
+		if l, batch := e.lanes.TakeFullest(now, well, sample, choose); l != nil {
 			return e.began(e.lanes, l, batch)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"container/heap"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -51,11 +52,12 @@ type Lanes[K comparable, T comparable, S any] struct {
 	ready  []*Lane[K, T, S]
 	parked parkedHeap[K, T, S]
 	items  int
+	draw   *rand.Rand
 }
 
 // New returns no lanes.
 func New[K comparable, T comparable, S any]() *Lanes[K, T, S] {
-	return &Lanes[K, T, S]{lanes: make(map[K]*Lane[K, T, S])}
+	return &Lanes[K, T, S]{lanes: make(map[K]*Lane[K, T, S]), draw: rand.New(rand.NewPCG(1, 1))}
 }
 
 // Add puts an item at the end of its lane.
@@ -88,6 +90,22 @@ func (ls *Lanes[K, T, S]) TakeIf(now time.Time, pick func(*Lane[K, T, S]) bool, 
 		return nil, nil
 	}
 	return ls.takeAt(i, choose)
+}
+
+// TakeFullest is [Lanes.TakeIf] with a look at so many more lanes, drawn at random: of them and of the one that has been ready the
+// longest it takes that which holds most. Of equals the one that has been ready the longest goes first, of the drawn ones any.
+func (ls *Lanes[K, T, S]) TakeFullest(now time.Time, pick func(*Lane[K, T, S]) bool, sample int, choose func(*Lane[K, T, S]) []T) (*Lane[K, T, S], []T) {
+	ls.wake(now)
+	best := slices.IndexFunc(ls.ready, pick)
+	if best < 0 {
+		return nil, nil
+	}
+	for range sample {
+		if i := ls.draw.IntN(len(ls.ready)); len(ls.ready[i].items) > len(ls.ready[best].items) && pick(ls.ready[i]) {
+			best = i
+		}
+	}
+	return ls.takeAt(best, choose)
 }
 
 // takeAt moves up what stands before the lane, mostly nothing, not the many that may stand behind it.

@@ -219,3 +219,26 @@ func FuzzLanes(f *testing.F) {
 		}
 	})
 }
+
+// Of lanes drawn at random the fullest is taken, of those that may be; without a draw it is the one that has been ready the longest.
+func TestTheFullestOfSomeIsTaken(t *testing.T) {
+	t.Parallel()
+	ls := lanes.New[string, int, string]()
+	for i, key := range []string{"a", "b", "b", "c", "c", "c", "d", "d", "d", "d"} {
+		ls.Add(key, i)
+	}
+	const all = 100 // of four lanes each is drawn
+	for _, want := range []struct {
+		sample int
+		key    string
+	}{{0, "a"}, {all, "c"}, {all, "b"}} {
+		l, batch := ls.TakeFullest(now(0), func(l *lane) bool { return l.Key != "d" }, want.sample, first(9))
+		if l == nil || l.Key != want.key || len(batch) != len(l.Waiting()) {
+			t.Fatalf("took %+v %v, want %s", l, batch, want.key)
+		}
+	}
+	if l, _ := ls.TakeFullest(now(0), func(l *lane) bool { return l.Key != "d" }, all, first(9)); l != nil {
+		t.Errorf("took %s, which may not be taken", l.Key)
+	}
+	take(t, ls, 0, 1, "d", 6)
+}

@@ -34,7 +34,7 @@ func (r *running) consumerConfig() consumer.Config {
 		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes,
 		BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
 		Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
-		RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
+		RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next, Limit: consumer.Limit(cfg.CRM.Rate),
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
 	}
 }
