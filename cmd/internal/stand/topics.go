@@ -30,7 +30,8 @@ func (s *Stand) CreateTopic(ctx context.Context, topic string, partitions int, c
 	})
 }
 
-// DeleteTopics deletes topics; one that does not exist is no error.
+// DeleteTopics deletes topics and waits until the broker no longer knows them: it answers once the controller has them deleted, which
+// the broker learns a little later. One that does not exist is no error.
 func (s *Stand) DeleteTopics(ctx context.Context, topics ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
@@ -44,7 +45,25 @@ func (s *Stand) DeleteTopics(ctx context.Context, topics ...string) error {
 			faults = append(faults, err)
 		}
 	}
-	return errors.Join(faults...)
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	for _, topic := range topics {
+		if err := s.awaitGone(ctx, topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stand) awaitGone(ctx context.Context, topic string) error {
+	return patiently(ctx, "the end of topic "+topic, func(ctx context.Context) (bool, error) {
+		_, err := s.Ends(ctx, topic)
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return true, nil
+		}
+		return false, err
+	})
 }
 
 // An Extent is what of a partition there is.
