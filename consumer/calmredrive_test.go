@@ -1,9 +1,13 @@
 package consumer_test
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
+	"membersync/mapper"
 )
 
 // The storm guard is about live events: redrives of which all die again are somebody's experiment, and hold nobody up.
@@ -33,4 +37,52 @@ func TestRedrivesMakeNoStorm(t *testing.T) {
 	r.produce(r.change(n, fields{"position": "Engineer"}))
 	r.settled()
 	r.wantField(n, "position", `"Engineer"`)
+}
+
+// A halfMendedMapper maps one member's events, once it is mended, and counts what it is asked.
+type halfMendedMapper struct {
+	brokenMapper
+	member string
+	asked  atomic.Int64
+}
+
+func (m *halfMendedMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+	m.asked.Add(1)
+	results := m.brokenMapper.MapWith(rec, found)
+	for i := range results {
+		if results[i].Event.OpenUserID != m.member {
+			results[i].Fault = &mapper.Fault{Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1}
+		}
+	}
+	return results
+}
+
+func (m *halfMendedMapper) install(_ *consumer.Config, p *consumer.Parts) {
+	m.Mapper, p.Mapper = p.Mapper, m
+}
+
+// A redrive that cannot be mapped is not what a storm holds: it is not tried as such, so that its good end, once it is mended, tells nothing of the events
+// that the storm holds, and does not let fifty more of them die.
+func TestARedriveIsNoProbeOfAStorm(t *testing.T) {
+	t.Parallel()
+	const redriven = 99
+	r := newRig(t, 2, crmapitest.Options{})
+	halfway := &halfMendedMapper{member: member(redriven)}
+	r.produce(r.change(redriven, fields{"position": "Engineer"}))
+	calm := r.start(r.redriving, halfway.install)
+	r.settled()
+	calm.stop()
+	halfway = &halfMendedMapper{member: member(redriven)}
+	inst := r.start(r.redriving, stormy, halfway.install)
+	for i := range 60 { // beside the redrive in the order in which partitions have their turn, and after it
+		r.produce(on(1, r.change(i, fields{"position": "Engineer"})))
+	}
+	r.eventually("the storm", func() bool { return r.paused(inst, "storm") })
+	r.redrive(r.items()["ev-1"])
+	r.eventually("the redrive to be read", func() bool { return inst.service.Redrives() == 1 })
+	r.eventually("all to be read", func() bool { return halfway.asked.Load() == 61 })
+	halfway.mended.Store(true)
+	r.eventually("a held event to be tried", func() bool { return halfway.asked.Load() > 61 })
+	r.never("the end of the storm", time.Second, func() bool { return !r.paused(inst, "storm") })
+	r.wantCalls(0)
 }
