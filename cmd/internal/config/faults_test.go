@@ -96,6 +96,7 @@ func TestFaults(t *testing.T) {
 				"--kafka-tpoic: no such flag; did you mean --kafka-topic?", "only flags are expected",
 			},
 		},
+		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: no such flag"}},
 		"flag without a value": {args: []string{"--kafka-topic"}, environ: minimal(), want: []string{"--kafka-topic: needs a value"}},
 		"bad flag":             {args: []string{"---=canary"}, environ: minimal(), want: []string{"an argument has the form of neither a flag nor a value"}},
 		"TLS files without TLS": {

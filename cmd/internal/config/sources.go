@@ -67,15 +67,18 @@ func ParseFlags(flags *flag.FlagSet, args []string) (rest []string, faults []Fau
 func flagFault(flags *flag.FlagSet, err error) Fault {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return Fault{"--" + name, "no such flag" + DidYouMean("--"+name, spellings(flags))}
+		if len(name) == 1 { // near to each other letter, and so to none
+			return Fault{spelling(name), "no such flag"}
+		}
+		return Fault{spelling(name), "no such flag" + DidYouMean(spelling(name), spellings(flags))}
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-		return Fault{"--" + name, "needs a value"}
+		return Fault{spelling(name), "needs a value"}
 	}
 	if name, ok := strings.CutPrefix(text, "invalid boolean value "); ok {
 		_, name, _ = strings.Cut(name, "for -")
 		name, _, _ = strings.Cut(name, ":")
-		return Fault{"--" + name, "should be true or false"}
+		return Fault{spelling(name), "should be true or false"}
 	}
 	return Fault{"", "an argument has the form of neither a flag nor a value"}
 }
@@ -83,8 +86,16 @@ func flagFault(flags *flag.FlagSet, err error) Fault {
 func spellings(flags *flag.FlagSet) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		more := true
-		flags.VisitAll(func(f *flag.Flag) { more = more && yield("--"+f.Name) })
+		flags.VisitAll(func(f *flag.Flag) { more = more && yield(spelling(f.Name)) })
 	}
+}
+
+// spelling is a flag as one writes it: -o, --output.
+func spelling(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // readFlags gathers the flags.
