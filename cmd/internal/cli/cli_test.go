@@ -51,7 +51,7 @@ func TestBadUsage(t *testing.T) {
 		"no command":    {[]string{"canary"}, "membersync: there is no such command; see membersync --help\n"},
 		"arguments":     {[]string{"version", "canary"}, "membersync version: 1 arguments are too many\n"},
 		"output":        {[]string{"version", "-o", "canary"}, "membersync version: -o: should be table or json\n"},
-		"no value":      {[]string{"version", "-o"}, "membersync version: --o: needs a value\n"},
+		"no value":      {[]string{"version", "-o"}, "membersync version: -o: needs a value\n"},
 		"unknown flag":  {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required()},
 		"map's flags":   {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
 		"a secret":      {[]string{"check", "--crm-token", "canary", "--crm-base-url=http://c", "--crm-corp-id=c"}, secret},
