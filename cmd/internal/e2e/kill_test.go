@@ -33,7 +33,7 @@ func kill(t *testing.T, at crmapitest.Point) {
 	half := len(script.Records) / 2
 	r.produce(script.Records[:half])
 	r.crm.Hold(at)
-	victim := r.start(doomed())
+	victim := r.startDoomed()
 	open := r.awaitOpen(at)
 	victim.kill()
 	r.allGone(at)

@@ -27,7 +27,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	e, records := o.expect()
 	n := len(e.Items)
 
-	victim := o.start(doomed())
+	victim := o.startDoomed()
 	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
 	o.crm.Hold(crmapitest.AfterEffect)
@@ -50,7 +50,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	o.produce(incident.Newer(newer, 6))
 	late, _ := o.expect()
 	o.crm.Hold(crmapitest.BeforeEffect)
-	victim = o.start(doomed())
+	victim = o.startDoomed()
 	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	o.killWithOpenCalls(victim)
 	last := o.start(nil)

@@ -38,6 +38,7 @@ type rig struct {
 	redis        *redis.Client
 	prefix       string
 	variables    map[string]string // of each process, without MEMBERSYNC_
+	disinherit   func()            // ends what bequeath began
 }
 
 // A setup says what a test wants.
@@ -50,7 +51,7 @@ type setup struct {
 
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{t: t, broker: kafkatest.Start(t)}
+	r := &rig{t: t, broker: kafkatest.Start(t), disinherit: func() {}}
 	r.topic, r.group = r.broker.Topic(t, s.partitions, nil), r.broker.Group(t)
 	r.prefix = "e2e-" + r.group
 	s.crm.CorpID = corp
@@ -203,25 +204,54 @@ func (r *rig) settle() {
 	eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
 }
 
-// doomed is the configuration of a process that is to be killed while the CRM holds its calls: none of them runs out before.
-func doomed() map[string]string { return map[string]string{"CRM_TIMEOUT": "10m"} }
+// startDoomed starts a process that is to be killed while the CRM holds its calls: none of them runs out before. It ends what bequeath began.
+func (r *rig) startDoomed() *process {
+	r.t.Helper()
+	r.disinherit()
+	return r.start(map[string]string{"CRM_TIMEOUT": "10m"})
+}
 
-// bequeath leaves the leases of a killed process as long as they would have had with a time-out of 1 s.
+// bequeath leaves the leases of a killed process as long as they would have had with a time-out of 1 s. It goes on until there is another such
+// process: Redis may still have commands to run that the killed one had sent.
 func (r *rig) bequeath() {
 	r.t.Helper()
-	left := 0
-	for _, key := range r.keys(r.t.Context()) {
+	if r.shorten(r.t.Context()) == 0 {
+		r.t.Fatal("the killed process has left no lease")
+	}
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan struct{})
+	r.disinherit = func() { cancel(); <-done }
+	r.t.Cleanup(r.disinherit)
+	go func() {
+		defer close(done)
+		for ticker := time.NewTicker(100 * time.Millisecond); ; {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return
+			case <-ticker.C:
+				r.shorten(context.WithoutCancel(ctx))
+			}
+		}
+	}()
+}
+
+// shorten shortens the leases that only a doomed process can have taken, and returns how many there were.
+func (r *rig) shorten(ctx context.Context) (leases int) {
+	for _, key := range r.keys(ctx) {
 		if !strings.HasSuffix(key, ":lease") {
 			continue
 		}
-		left++
-		if err := r.redis.PExpire(r.t.Context(), key, 7*time.Second).Err(); err != nil {
-			r.t.Fatal(err)
+		left, err := r.redis.PTTL(ctx, key).Result()
+		if err == nil && left > time.Minute {
+			leases++
+			err = r.redis.PExpire(ctx, key, 7*time.Second).Err()
+		}
+		if err != nil {
+			r.t.Error(err)
 		}
 	}
-	if left == 0 {
-		r.t.Fatal("the killed process has left no lease")
-	}
+	return leases
 }
 
 // evict removes members that were killed from the group, which Kafka itself would do when their session is over.
