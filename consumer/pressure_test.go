@@ -86,6 +86,7 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	if n := r.outcome.records(); n != laneCap+2 {
 		t.Errorf("%d records arrived, want %d", n, laneCap+2)
 	}
+	r.eventually("the call to be held", func() bool { return r.crm.Held() == 1 }) // one that came after the release would be held for ever
 	r.crm.Release()
 	r.settled()
 	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
