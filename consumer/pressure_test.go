@@ -155,6 +155,7 @@ func TestARecordWithSeveralOutcomes(t *testing.T) {
 		return len(r.outcome.of("ev-2")) == 1 && len(r.outcome.of("bad")) == 1 && len(r.outcome.of("gone")) == 1 &&
 			len(r.outcome.of("twice")) == 1
 	})
+	r.eventually("the slow call", func() bool { return r.crm.Held() == 1 })
 	r.never("committed past an unfinished event", 1500*time.Millisecond, func() bool { return r.committed(0) > 1 })
 	r.crm.Release()
 	r.settled()
