@@ -180,9 +180,6 @@ func (e *engine) next(now time.Time) (r *run, until time.Time, wanted bool) {
 		return nil, earliest(until, a.Until), false
 	}
 	if e.parts.Limiter != nil {
-		if wait := e.paced(now); !wait.IsZero() {
-			return nil, earliest(until, wait), false
-		}
 		ranks, wait := e.ranks(now)
 		return nil, earliest(until, wait), len(ranks) > 0
 	}

@@ -39,6 +39,9 @@ func ranked(rank int) func(*lane) bool {
 
 // ranks are those to ask for a permit now, in this order; wait is when there may be more. The lock is held.
 func (e *engine) ranks(now time.Time) (ranks []int, wait time.Time) {
+	if wait := e.paced(now); !wait.IsZero() {
+		return nil, wait
+	}
 	all := []int{dedupe.RankLive, dedupe.RankRedrive}
 	if e.turn%redrivesTurn == redrivesTurn-1 {
 		slices.Reverse(all)
