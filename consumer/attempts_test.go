@@ -28,7 +28,7 @@ func TestWhatCountsAsAnAttempt(t *testing.T) {
 	transient := judgement{kind: kindTransient, final: dlq.ReasonRetriesExhausted, err: &crmapi.Error{Class: crmapi.ClassTransient}}
 	throttled := judgement{kind: kindPause, cause: gate.Throttled, err: &crmapi.Error{Class: crmapi.ClassThrottled}}
 	quota := judgement{kind: kindPause, cause: gate.Quota, err: &crmapi.Error{Class: crmapi.ClassQuota}}
-	operator := judgement{kind: kindOperator, cause: gate.Operator, final: dlq.ReasonCRMRejected, err: &crmapi.Error{Class: crmapi.ClassOperator}}
+	operator := judgement{kind: kindOperator, cause: gate.Operator, final: dlq.ReasonCRMRejected, err: &crmapi.Error{Class: crmapi.ClassRefused}}
 	for name, tc := range map[string]struct {
 		j      judgement
 		before func(*engine)

@@ -56,7 +56,7 @@ func TestRecordsDeletedWhileTheServiceReads(t *testing.T) {
 			big := r.change(1, fields{"position": "First"})
 			big.Headers = []kafka.Header{{Key: "large", Value: make([]byte, 600<<10)}}
 			r.produce(big)
-			r.eventually("the first call", func() bool { return r.crm.Held() == 1 })
+			r.eventually("the first call", func() bool { return r.crm.Blocked() == 1 })
 			for i := range 6 {
 				m := r.change(2, fields{"position": fmt.Sprintf("Level %d", i)})
 				m.Headers = big.Headers

@@ -90,12 +90,12 @@ type Leases interface {
 
 // A CRM takes updates, one attempt a call.
 type CRM interface {
-	Modify(ctx context.Context, call crmapi.Call) (crmapi.Answer, error)
+	Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error)
 }
 
-// A Graveyard takes dead letters. An error means that the letter is not known to be written.
-type Graveyard interface {
-	Write(ctx context.Context, l dlq.Letter) error
+// A DeadLetterWriter takes dead letters. An error means that the letter is not known to be written.
+type DeadLetterWriter interface {
+	Write(ctx context.Context, l dlq.DeadLetter) error
 }
 
 // A Limiter shares the vendor's limit out over all instances.
@@ -110,17 +110,17 @@ type Limiter interface {
 
 // Parts is what the service works with.
 type Parts struct {
-	Kafka    *kafka.Client // with its own transport
-	Dialer   *kafka.Dialer // for the group's coordinator connection
-	Mapper   Mapper
-	Lookups  Lookups // nil: no mapping asks for any
-	Store    Store
-	CRM      CRM
-	Letters  Graveyard
-	Archive  Archive  // needed where redrives are consumed
-	Audit    Auditor  // likewise
-	Overseer Overseer // nil: nobody gives orders, and the state is not watched
-	Limiter  Limiter  // nil: no limit
+	Kafka       *kafka.Client // with its own transport
+	Dialer      *kafka.Dialer // for the group's coordinator connection
+	Mapper      Mapper
+	Lookups     Lookups // nil: no mapping asks for any
+	Store       Store
+	CRM         CRM
+	DeadLetters DeadLetterWriter
+	Archive     Archive // needed where redrives are consumed
+	Audit       Auditor // likewise
+	Control     Control // nil: nobody gives orders, and the state is not watched
+	Limiter     Limiter // nil: no limit
 	// Pace lets the records of a replay through, one at a time; nil: as fast as it goes.
 	Pace     func(context.Context) error
 	Observer Observer // nil: nobody watches

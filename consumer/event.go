@@ -154,9 +154,9 @@ func doomedOf(events []*event) []*event {
 }
 
 // letter is the dead letter of a doomed event.
-func (e *event) letter(cfg *Config) dlq.Letter {
+func (e *event) letter(cfg *Config) dlq.DeadLetter {
 	topic, partition, src := e.rec.origin()
-	l := dlq.Letter{
+	l := dlq.DeadLetter{
 		Key: src.Key, Value: src.Value,
 		Source: dlq.Source{Topic: topic, Partition: partition, Offset: src.Offset, Timestamp: src.Time},
 		Reason: e.doom.reason, Error: e.doom.text, Whole: e.doom.whole,

@@ -142,9 +142,9 @@ func (r *rig) wantNoOverlap() {
 	}
 }
 
-func (r *rig) letters() []dlq.Letter {
+func (r *rig) letters() []dlq.DeadLetter {
 	r.t.Helper()
-	var letters []dlq.Letter
+	var letters []dlq.DeadLetter
 	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
 		l, err := dlq.Parse(m)
 		if err != nil {

@@ -190,7 +190,7 @@ func (e *engine) bury(ctx context.Context, r *run, events []*event, w *work) ver
 		if ev.doom.written {
 			continue
 		}
-		if err := e.parts.Letters.Write(ctx, ev.letter(e.cfg)); err != nil {
+		if err := e.parts.DeadLetters.Write(ctx, ev.letter(e.cfg)); err != nil {
 			v.wait = e.letterFailed(ctx, r, w, err)
 			return v
 		}

@@ -31,17 +31,17 @@ func OfEmployee(results []mapper.Result, employee string) []mapper.Result {
 	return own
 }
 
-// A ForeseenRedrive is what a record of the redrive topic would run.
-type ForeseenRedrive struct {
+// A RedrivePreview is what a record of the redrive topic would run.
+type RedrivePreview struct {
 	Record  mapper.Record // that the events are of: the source topic's, or the redrive's own if it is not what it says
 	Number  int           // how often they were redriven with it; 0 if it is not what it says
 	Results []mapper.Result
 }
 
-// ForeseeRedrive reads a record of the redrive topic as the service does, for a plan. It waits for nothing.
-func ForeseeRedrive(
+// PreviewRedrive reads a record of the redrive topic as the service does, for a plan. It waits for nothing.
+func PreviewRedrive(
 	ctx context.Context, archive Archive, rec mapper.Record, translate func(context.Context, mapper.Record) ([]mapper.Result, error),
-) (ForeseenRedrive, error) {
+) (RedrivePreview, error) {
 	src := source.Record{Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
 	for _, h := range rec.Headers {
 		src.Headers = append(src.Headers, kafka.Header{Key: h.Key, Value: h.Value})
@@ -49,23 +49,23 @@ func ForeseeRedrive(
 	d := parseRedriven(src)
 	if d.wrong == nil {
 		var err error
-		d.named, err = archive.Letter(ctx, d.order.Place)
+		d.named, err = archive.DeadLetter(ctx, d.order.Place)
 		switch {
-		case errors.Is(err, dlq.ErrNoLetter):
+		case errors.Is(err, dlq.ErrNoDeadLetter):
 			d.wrong = err
 		case err != nil:
-			return ForeseenRedrive{}, err
+			return RedrivePreview{}, err
 		default:
 			d.compare(src.Value)
 		}
 	}
 	if refused := d.refused(); refused != nil {
-		return ForeseenRedrive{Record: rec, Results: refused}, nil
+		return RedrivePreview{Record: rec, Results: refused}, nil
 	}
 	in := mapperRecordAt(d.named.Source.Topic, d.named.Source.Partition, d.src)
 	results, err := translate(ctx, in)
 	if err != nil {
-		return ForeseenRedrive{}, err
+		return RedrivePreview{}, err
 	}
-	return ForeseenRedrive{Record: in, Number: d.order.Number, Results: d.choose(results)}, nil
+	return RedrivePreview{Record: in, Number: d.order.Number, Results: d.choose(results)}, nil
 }

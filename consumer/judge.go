@@ -43,7 +43,7 @@ func judge(ctx context.Context, err error, now time.Time, reset func(time.Time) 
 	case ctx.Err() != nil:
 		return judgement{kind: kindAbandon}
 	case !errors.As(err, &e): // the client promises typed errors; whatever this is, it must not lose an event
-		e = &crmapi.Error{Class: crmapi.ClassUnanswered, OutcomeUnknown: true}
+		e = &crmapi.Error{Class: crmapi.ClassUnacknowledged, OutcomeUnknown: true}
 	}
 	j := judgement{err: e, lost: e.OutcomeUnknown, floor: e.RetryAfter, final: dlq.ReasonRetriesExhausted}
 	switch e.Class {
@@ -54,9 +54,9 @@ func judge(ctx context.Context, err error, now time.Time, reset func(time.Time) 
 	case crmapi.ClassQuota:
 		j.kind, j.cause = kindPause, gate.Quota
 		j.floor = max(j.floor, untilQuota(now, reset))
-	case crmapi.ClassOperator:
+	case crmapi.ClassRefused:
 		j.kind, j.cause, j.final = kindOperator, gate.Operator, dlq.ReasonCRMRejected
-	case crmapi.ClassTransient, crmapi.ClassUnanswered, crmapi.ClassToken, crmapi.ClassSuccess: // the token could not be renewed just now
+	case crmapi.ClassTransient, crmapi.ClassUnacknowledged, crmapi.ClassToken, crmapi.ClassSuccess: // the token could not be renewed just now
 		j.kind = kindTransient
 		if e.HasCode && !e.Known && !e.OutcomeUnknown { // of 408 and 5xx the status decides, whatever the code
 			j.quick, j.final = true, dlq.ReasonCRMRejected

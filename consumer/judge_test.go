@@ -249,9 +249,9 @@ func TestErrorsOfOurOwn(t *testing.T) {
 	}{
 		"too late to send":             {t.Context(), &crmapi.Error{Class: crmapi.ClassTransient}, kindTransient, false},
 		"too late, as it comes":        {t.Context(), errors.Join(crmapi.ErrTooLate), kindNotSent, false},
-		"stopping":                     {ended, &crmapi.Error{Class: crmapi.ClassUnanswered, OutcomeUnknown: true}, kindAbandon, false},
+		"stopping":                     {ended, &crmapi.Error{Class: crmapi.ClassUnacknowledged, OutcomeUnknown: true}, kindAbandon, false},
 		"an answer while stopping":     {ended, &crmapi.Error{Class: crmapi.ClassPoison}, kindAbandon, false},
-		"a timeout":                    {t.Context(), &crmapi.Error{Class: crmapi.ClassUnanswered, OutcomeUnknown: true}, kindTransient, true},
+		"a timeout":                    {t.Context(), &crmapi.Error{Class: crmapi.ClassUnacknowledged, OutcomeUnknown: true}, kindTransient, true},
 		"the token cannot be renewed":  {t.Context(), &crmapi.Error{Class: crmapi.ClassToken, HasCode: true, Known: true}, kindTransient, false},
 		"an error that nobody made":    {t.Context(), errInternal, kindTransient, true},
 		"a deadline that nobody typed": {t.Context(), context.DeadlineExceeded, kindTransient, true},

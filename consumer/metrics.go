@@ -90,7 +90,7 @@ func (m *Metrics) zero(table crmapi.Table) {
 		row, _ := table.Lookup(code)
 		m.knows(row.Class, code)
 		if row.Class == crmapi.ClassToken { // of a token that cannot be renewed
-			m.knows(crmapi.ClassOperator, code)
+			m.knows(crmapi.ClassRefused, code)
 		}
 	}
 	for _, c := range crmapi.Classes() {
@@ -158,7 +158,7 @@ func (m *Metrics) callEnds(took time.Duration, w *work, err error) {
 func (m *Metrics) classify(err error) (crmapi.Class, string) {
 	var e *crmapi.Error
 	if !errors.As(err, &e) {
-		return crmapi.ClassUnanswered, codeOther
+		return crmapi.ClassUnacknowledged, codeOther
 	}
 	if e.HasCode && m.codes[answer{e.Class, e.Code}] {
 		return e.Class, strconv.Itoa(e.Code)

@@ -73,7 +73,7 @@ func contract() []string {
 	for _, reason := range dlq.Reasons() {
 		add("dead_letters_total", label("reason", reason))
 	}
-	for _, class := range []string{"success", "poison", "transient", "unanswered", "throttled", "quota", "token", "operator"} {
+	for _, class := range []string{"success", "poison", "transient", "unacknowledged", "throttled", "quota", "token", "refused"} {
 		add("crm_calls_total", label("class", class), label("code", "other"))
 	}
 	for _, code := range (crmapi.Table{}).Codes() {
@@ -81,9 +81,9 @@ func contract() []string {
 		add("crm_calls_total", label("class", row.Class), label("code", code))
 	}
 	for _, code := range []int{20005, 20016} { // of a token that cannot be renewed
-		add("crm_calls_total", label("class", "operator"), label("code", code))
+		add("crm_calls_total", label("class", "refused"), label("code", code))
 	}
-	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_operator", "redis", "kafka", "dlq", "storm", "pause"} {
+	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "kafka", "dlq", "storm", "operator"} {
 		add("paused", label("cause", cause))
 	}
 	for _, result := range []string{"ok", "failed", "fenced"} {
@@ -180,8 +180,8 @@ func TestACodeOfAnotherClass(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "1"}))
 	r.settled()
 	for _, code := range []string{"20016", "other"} { // a fixed token cannot be renewed; a 4xx is no success
-		if n := r.metric(inst, "membersync_crm_calls_total", "class", "operator", "code", code); n != 1 {
-			t.Errorf("%v calls of class operator with the code %s", n, code)
+		if n := r.metric(inst, "membersync_crm_calls_total", "class", "refused", "code", code); n != 1 {
+			t.Errorf("%v calls of class refused with the code %s", n, code)
 		}
 	}
 }

@@ -31,10 +31,10 @@ func TestOnlyTheEventNamedRunsAgain(t *testing.T) {
 	r.redrive(first)
 	r.redrivesSettled()
 	again := r.items()["dead"]
-	if again.ID != first.ID || again.Letters != 2 || again.Letter.Index != 1 || again.Letter.Count != 3 {
-		t.Errorf("dead again as %s with %d letters, %d of %d; want %s", again.ID, again.Letters, again.Letter.Index, again.Letter.Count, first.ID)
+	if again.ID != first.ID || again.Occurrences != 2 || again.DeadLetter.Index != 1 || again.DeadLetter.Count != 3 {
+		t.Errorf("dead again as %s with %d letters, %d of %d; want %s", again.ID, again.Occurrences, again.DeadLetter.Index, again.DeadLetter.Count, first.ID)
 	}
-	if d := cmp.Diff(first.Letter.Headers, again.Letter.Headers); d != "" || len(first.Letter.Headers) != 2 {
+	if d := cmp.Diff(first.DeadLetter.Headers, again.DeadLetter.Headers); d != "" || len(first.DeadLetter.Headers) != 2 {
 		t.Errorf("headers of the second death: %s", d)
 	}
 	r.redrive(again)
@@ -54,16 +54,16 @@ func TestARedriveOfAnInvalidRedriveIsRefused(t *testing.T) {
 	r.start(r.redriving)
 	r.produce(r.event("dead", 1, 1, fields{"position": "P"}))
 	r.settled()
-	r.redrive(r.items()["dead"], func(o *dlq.Redrive) { o.Letter.Value = []byte("other") })
+	r.redrive(r.items()["dead"], func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") })
 	r.redrivesSettled()
 	invalid := r.items()[""]
-	if invalid.Letter.Reason != dlq.ReasonInvalidRedrive {
+	if invalid.DeadLetter.Reason != dlq.ReasonInvalidRedrive {
 		t.Fatalf("%+v", invalid)
 	}
 	r.redrive(invalid)
 	r.redrivesSettled()
 	letters := r.letters()
-	at := slices.IndexFunc(letters, func(l dlq.Letter) bool { return strings.Contains(l.Error, "is an invalid redrive") })
+	at := slices.IndexFunc(letters, func(l dlq.DeadLetter) bool { return strings.Contains(l.Error, "is an invalid redrive") })
 	if len(letters) != 3 || at < 0 || letters[at].Reason != dlq.ReasonInvalidRedrive {
 		t.Errorf("%d dead letters: %+v", len(letters), letters)
 	}
@@ -93,7 +93,7 @@ func TestRedrivesWaitWhileTheStateIsLost(t *testing.T) {
 	r.never("a redrive without the state", 1500*time.Millisecond, func() bool {
 		return r.field(1, "position") != "" || r.broker.Lag(t, r.group, r.topics().Redrive) == 0
 	})
-	if err := r.store(r.redis).Bear(t.Context(), r.group); err != nil {
+	if err := r.store(r.redis).MarkInitialized(t.Context(), r.group); err != nil {
 		t.Fatal(err)
 	}
 	r.redrivesSettled()
@@ -173,7 +173,7 @@ func (r *rig) replayAs(mapping change) {
 	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
 	mapping(&cfg, &parts)
 	cfg.Group, cfg.Replay = r.group+".replay.test", true
-	if err := consumer.New(cfg, parts).Replay(r.t.Context(), r.all(), func(consumer.Replaying) {}); err != nil {
+	if err := consumer.New(cfg, parts).Replay(r.t.Context(), r.all(), func(consumer.ReplayProgress) {}); err != nil {
 		r.t.Error(err)
 	}
 }

@@ -15,20 +15,20 @@ const (
 	ordersFirst = 200 * time.Millisecond // until the first look has come to something
 )
 
-// An Overseer knows the operator's orders, and whether the state in Redis was lost.
-type Overseer interface {
-	Orders(ctx context.Context, group string) (dedupe.Orders, error)
-	// Bear notes that the state exists, before the group commits its first offset.
-	Bear(ctx context.Context, group string) error
+// A Control knows the operator's orders, and whether the state in Redis was lost.
+type Control interface {
+	Control(ctx context.Context, group string) (dedupe.Control, error)
+	// MarkInitialized notes that the state exists, before the group commits its first offset.
+	MarkInitialized(ctx context.Context, group string) error
 }
 
 // An oversight is what is known of the orders. The engine's lock guards it.
 type oversight struct {
-	known   bool          // a first look has succeeded; before it, nothing is called
-	orders  dedupe.Orders // as of the latest look
-	looked  time.Time     // before that look
-	offsets bool          // the group has committed offsets, so the state must be there
-	lost    bool          // and it is not
+	known   bool           // a first look has succeeded; before it, nothing is called
+	orders  dedupe.Control // as of the latest look
+	looked  time.Time      // before that look
+	offsets bool           // the group has committed offsets, so the state must be there
+	lost    bool           // and it is not
 }
 
 // oversee looks for orders until the context ends.
@@ -56,7 +56,7 @@ func (s *Service) look(ctx context.Context) bool {
 	before := e.oversight
 	e.mu.Unlock()
 	began := time.Now()
-	now, err := s.parts.Overseer.Orders(ctx, s.cfg.Group)
+	now, err := s.parts.Control.Control(ctx, s.cfg.Group)
 	if err != nil {
 		e.overlook(ctx, before.orders, err)
 		return before.known
@@ -66,33 +66,33 @@ func (s *Service) look(ctx context.Context) bool {
 	e.mu.Unlock()
 	e.obey(ctx, before, now)
 	// The group had offsets before the look, so its state was born before: another instance's birth cannot be missed.
-	s.checkState(ctx, before.offsets && !now.Born)
+	s.checkState(ctx, before.offsets && !now.Initialized)
 	if !before.known {
 		e.wake()
 	}
 	return true
 }
 
-// Belief is how long after a look at the orders digests are believed. Whoever disbelieves them and waits that long knows
+// DigestTrust is how long after a look at the orders digests are believed. Whoever disbelieves them and waits that long knows
 // that no event fetched later is left out for an older digest.
-const Belief = 5 * time.Second
+const DigestTrust = 5 * time.Second
 
 // digests returns their generation, and whether it was looked up too long ago to believe any.
 func (e *engine) digests() (generation int64, doubt bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.oversight.orders.Generation, e.parts.Overseer != nil && time.Since(e.oversight.looked) >= Belief
+	return e.oversight.orders.DigestGeneration, e.parts.Control != nil && time.Since(e.oversight.looked) >= DigestTrust
 }
 
 // overlook keeps to the orders that are known while Redis does not answer. A pause that has run out meanwhile ends.
-func (e *engine) overlook(ctx context.Context, known dedupe.Orders, err error) {
+func (e *engine) overlook(ctx context.Context, known dedupe.Control, err error) {
 	e.log.LogAttrs(ctx, slog.LevelDebug, "no look at the operator's orders", errAttr(err))
 	if until := known.Pause.Until; known.Paused && !until.IsZero() && !until.After(time.Now()) {
 		e.resumed(ctx)
 	}
 }
 
-func (e *engine) obey(ctx context.Context, before oversight, now dedupe.Orders) {
+func (e *engine) obey(ctx context.Context, before oversight, now dedupe.Control) {
 	switch {
 	case now.Paused:
 		e.pause(ctx, gate.Pause, 0)
@@ -141,9 +141,9 @@ func (s *Service) checkState(ctx context.Context, lost bool) {
 // bear notes the state's birth before a group without offsets commits its first: offsets without it mean that
 // the state was lost. It tries until Redis answers.
 func (s *Service) bear(ctx context.Context, groupIsNew bool) error {
-	if groupIsNew && s.parts.Overseer != nil {
+	if groupIsNew && s.parts.Control != nil {
 		retry := newKafkaBackoff()
-		for err := s.parts.Overseer.Bear(ctx, s.cfg.Group); err != nil; err = s.parts.Overseer.Bear(ctx, s.cfg.Group) {
+		for err := s.parts.Control.MarkInitialized(ctx, s.cfg.Group); err != nil; err = s.parts.Control.MarkInitialized(ctx, s.cfg.Group) {
 			s.engine.redisFailed(ctx, "bear", err)
 			if err := sleep(ctx, retry.Next(err)); err != nil {
 				return err

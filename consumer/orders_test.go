@@ -26,10 +26,10 @@ func TestTheOperatorsPause(t *testing.T) {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
 	r.produce(message{Value: []byte("no event")})
-	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "pause") == 1 })
+	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "operator") == 1 })
 	r.waiting(inst, 5)
 	r.never("a call in the pause", 2500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 0 })
-	if ok, cause := inst.service.Ready(); !ok || cause != "pause" {
+	if ok, cause := inst.service.Ready(); !ok || cause != "operator" {
 		t.Errorf("ready %v, cause %q", ok, cause)
 	}
 	if n := len(r.letters()); n != 1 {
@@ -45,7 +45,7 @@ func TestTheOperatorsPause(t *testing.T) {
 	if err := store.Pause(t.Context(), until, "test", "tester"); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "pause") == 1 })
+	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "operator") == 1 })
 	r.produce(r.change(9, fields{"position": "Engineer"}))
 	r.settled()
 	if time.Now().Before(until) {
@@ -79,7 +79,7 @@ func TestStateLost(t *testing.T) {
 	inst.stop()
 	inst = r.start() // and another process notices too
 	r.eventually("the loss to be noticed", lost)
-	if err := r.store(r.redis).Bear(t.Context(), r.group); err != nil {
+	if err := r.store(r.redis).MarkInitialized(t.Context(), r.group); err != nil {
 		t.Fatal(err)
 	}
 	r.eventually("the news that it is there again", func() bool { return !lost() })
@@ -93,7 +93,7 @@ func TestShutdownWaitsForACompletion(t *testing.T) {
 	r.crm.Hold(crmapitest.AfterEffect)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "Once"}), r.change(2, fields{"position": "Next"}))
-	r.eventually("the calls", func() bool { return r.crm.Held() == 2 })
+	r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
 	r.awayAndBack(func() {
 		r.crm.Release()
 		r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
@@ -129,17 +129,21 @@ func TestReusedIDsAreCounted(t *testing.T) {
 
 // A blindable overseer sees nothing any more once it is blind.
 type blindable struct {
-	consumer.Overseer
+	inner consumer.Control
 	blind atomic.Bool
 }
 
 var errBlind = errors.New("blind")
 
-func (b *blindable) Orders(ctx context.Context, group string) (dedupe.Orders, error) {
+func (b *blindable) Control(ctx context.Context, group string) (dedupe.Control, error) {
 	if b.blind.Load() {
-		return dedupe.Orders{}, errBlind
+		return dedupe.Control{}, errBlind
 	}
-	return b.Overseer.Orders(ctx, group)
+	return b.inner.Control(ctx, group)
+}
+
+func (b *blindable) MarkInitialized(ctx context.Context, group string) error {
+	return b.inner.MarkInitialized(ctx, group)
 }
 
 // Digests are believed until somebody disbelieves them, or an instance would not hear of that.
@@ -148,7 +152,7 @@ func TestDigestsAreDisbelieved(t *testing.T) {
 	for name, disbelieve := range map[string]func(*testing.T, *dedupe.Store, *blindable){
 		"told": func(t *testing.T, store *dedupe.Store, _ *blindable) {
 			t.Helper()
-			if err := store.Disbelieve(t.Context()); err != nil {
+			if err := store.InvalidateDigests(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -157,7 +161,7 @@ func TestDigestsAreDisbelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, eyes := newRig(t, 1, crmapitest.Options{}), &blindable{}
-			r.start(func(_ *consumer.Config, p *consumer.Parts) { eyes.Overseer, p.Overseer = p.Overseer, eyes })
+			r.start(func(_ *consumer.Config, p *consumer.Parts) { eyes.inner, p.Control = p.Control, eyes })
 			again := func() int {
 				r.produce(r.change(1, fields{"position": "Engineer"}))
 				r.settled()

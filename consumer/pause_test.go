@@ -66,7 +66,7 @@ func TestAnOperatorErrorOfOneMemberOnly(t *testing.T) {
 			// The last answer paused everybody once more; whoever comes next ends that at once.
 			r.produce(r.change(2, fields{"position": "next"}))
 			r.settled()
-			if r.paused(inst, "crm_operator") {
+			if r.paused(inst, "crm_refused") {
 				t.Error("the pause goes on")
 			}
 		})
@@ -94,7 +94,7 @@ func TestAnOperatorErrorOfALoneMember(t *testing.T) {
 	r.crm.Clear()
 	r.settled()
 	r.wantField(1, "position", `"x"`)
-	if r.paused(inst, "crm_operator") {
+	if r.paused(inst, "crm_refused") {
 		t.Error("the pause goes on")
 	}
 }
@@ -112,7 +112,7 @@ func TestAnOperatorErrorForAll(t *testing.T) {
 			for i := range 20 {
 				r.produce(r.change(i, fields{"position": "x"}))
 			}
-			r.eventually("the pause", func() bool { return r.paused(inst, "crm_operator") && len(r.crm.Calls()) > 1 })
+			r.eventually("the pause", func() bool { return r.paused(inst, "crm_refused") && len(r.crm.Calls()) > 1 })
 			calls := 0
 			r.eventually("the running calls to end", func() bool {
 				before := calls
@@ -120,7 +120,7 @@ func TestAnOperatorErrorForAll(t *testing.T) {
 				return calls == before
 			})
 			r.never("the probes are not slow", 3*time.Second, func() bool { return len(r.crm.Calls()) > calls+2 })
-			if ok, cause := inst.service.Ready(); !ok || cause != "crm_operator" {
+			if ok, cause := inst.service.Ready(); !ok || cause != "crm_refused" {
 				t.Errorf("ready %v, cause %q", ok, cause)
 			}
 			r.crm.Clear()

@@ -21,7 +21,7 @@ func TestMemoryIsBoundedByRecords(t *testing.T) {
 	for i := range 12 {
 		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
 	}
-	r.eventually("three calls", func() bool { return r.crm.Held() == 3 })
+	r.eventually("three calls", func() bool { return r.crm.Blocked() == 3 })
 	r.never("more records than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 3 })
 	if at := r.committed(0) + r.committed(1); at > 0 {
 		t.Errorf("committed past records that are under way: %d", at)
@@ -41,7 +41,7 @@ func TestMemoryIsBoundedByBytes(t *testing.T) {
 		m.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 10<<10)}}
 		r.produce(m)
 	}
-	r.eventually("two calls", func() bool { return r.crm.Held() == 2 })
+	r.eventually("two calls", func() bool { return r.crm.Blocked() == 2 })
 	r.never("more bytes than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 2 })
 	r.crm.Release()
 	r.settled()
@@ -57,7 +57,7 @@ func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 	large.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 100<<10)}}
 	r.produce(small, large, last)
 	for n := 1; n <= 3; n++ {
-		r.eventually(fmt.Sprintf("record %d", n), func() bool { return r.crm.Held() == 1 && r.outcome.records() == n })
+		r.eventually(fmt.Sprintf("record %d", n), func() bool { return r.crm.Blocked() == 1 && r.outcome.records() == n })
 		r.never("another record is in memory", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
 		r.crm.Release()
 		if n < 3 {
@@ -86,7 +86,7 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	if n := r.outcome.records(); n != laneCap+2 {
 		t.Errorf("%d records arrived, want %d", n, laneCap+2)
 	}
-	r.eventually("the call to be held", func() bool { return r.crm.Held() == 1 }) // one that came after the release would be held for ever
+	r.eventually("the call to be held", func() bool { return r.crm.Blocked() == 1 }) // one that came after the release would be held for ever
 	r.crm.Release()
 	r.settled()
 	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
@@ -155,7 +155,7 @@ func TestARecordWithSeveralOutcomes(t *testing.T) {
 		return len(r.outcome.of("ev-2")) == 1 && len(r.outcome.of("bad")) == 1 && len(r.outcome.of("gone")) == 1 &&
 			len(r.outcome.of("twice")) == 1
 	})
-	r.eventually("the slow call", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the slow call", func() bool { return r.crm.Blocked() == 1 })
 	r.never("committed past an unfinished event", 1500*time.Millisecond, func() bool { return r.committed(0) > 1 })
 	r.crm.Release()
 	r.settled()

@@ -39,7 +39,7 @@ func TestARedriveHasARankOfItsOwn(t *testing.T) {
 	}
 	r.crm.Hold(crmapitest.BeforeEffect)
 	r.produce(r.event("held", 2, 5, fields{"qq": "1"}))
-	r.eventually("the call", func() bool { return r.crm.Stats().Held == 1 })
+	r.eventually("the call", func() bool { return r.crm.Stats().Blocked == 1 })
 	r.redrive(r.items()["dead "+member(2)])
 	r.produce(r.event("beside", 2, 6, fields{"weixin": "w"}))
 	r.eventually("the events behind it", func() bool { return inst.service.Items() == 3 })

@@ -80,7 +80,7 @@ func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
 	r.crm.Hold(crmapitest.AfterEffect)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "Once"}))
-	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
 	r.awayAndBack(func() {
 		r.crm.Release()
 		r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
@@ -112,7 +112,7 @@ func TestLostRepliesOfRedis(t *testing.T) {
 				}
 				r.produce(r.change(1, fields{"position": fmt.Sprint(i)}))
 				if i%2 == 0 {
-					r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+					r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
 					r.proxy.LoseReply(key)
 					r.crm.Release()
 				}

@@ -19,8 +19,8 @@ import (
 
 // An Archive finds dead letters again.
 type Archive interface {
-	// Letter reads the dead letter at a place; dlq.ErrNoLetter: there is none.
-	Letter(ctx context.Context, at dlq.Place) (dlq.Letter, error)
+	// DeadLetter reads the dead letter at a place; dlq.ErrNoLetter: there is none.
+	DeadLetter(ctx context.Context, at dlq.Place) (dlq.DeadLetter, error)
 }
 
 // An Auditor records who did what. An error means that the record is not known to be written.
@@ -31,7 +31,7 @@ type Auditor interface {
 // A redriven is what a record of the redrive topic orders.
 type redriven struct {
 	order dlq.Redrive
-	named dlq.Letter // as the DLQ holds it
+	named dlq.DeadLetter // as the DLQ holds it
 	src   source.Record
 	wrong error // not nil: the record is not what it says
 }
@@ -71,11 +71,11 @@ func parseRedriven(src source.Record) *redriven {
 // readNamed reads the dead letter that the order names, if it is one. It asks until Kafka answers.
 func (s *Service) readNamed(ctx context.Context, p *partition, d *redriven) (err error) {
 	for d.wrong == nil {
-		d.named, err = s.parts.Archive.Letter(ctx, d.order.Place)
+		d.named, err = s.parts.Archive.DeadLetter(ctx, d.order.Place)
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, dlq.ErrNoLetter):
+		case errors.Is(err, dlq.ErrNoDeadLetter):
 			d.wrong = err
 			return nil
 		}
@@ -215,7 +215,7 @@ func (e *engine) path(r *record) string {
 }
 
 // keep completes the letter of a redriven event's further death: the item and its first coordinates stay.
-func (d *redriven) keep(l *dlq.Letter) {
+func (d *redriven) keep(l *dlq.DeadLetter) {
 	if d.wrong != nil {
 		return
 	}
@@ -231,13 +231,13 @@ func (d *redriven) keep(l *dlq.Letter) {
 // answer is the audit record of what a redriven event came to; not ok: the record says too little to answer, or is about a letter
 // of another source topic, which can have the id of one of ours.
 func (d *redriven) answer(end ending, cfg *Config) (r dlq.AuditRecord, ok bool) {
-	id := d.order.Letter.ID()
-	if d.wrong != nil && (d.order.Number < 1 || d.order.Letter.Source.Topic != cfg.Topic || d.order.Letter.Reason == dlq.ReasonInvalidRedrive) {
+	id := d.order.DeadLetter.ID()
+	if d.wrong != nil && (d.order.Number < 1 || d.order.DeadLetter.Source.Topic != cfg.Topic || d.order.DeadLetter.Reason == dlq.ReasonInvalidRedrive) {
 		return r, false
 	}
 	r = dlq.AuditRecord{
 		Actor: cfg.Group, Action: dlq.ActionRedriveResult, Subject: id, Note: d.order.Note, Result: string(end.outcome),
-		Detail: dlq.Detail{Letter: d.order.Place.String(), Number: d.order.Number, Mended: d.order.Mended, By: d.order.By},
+		Detail: dlq.Detail{DeadLetter: d.order.Place.String(), Number: d.order.Number, Edited: d.order.Edited, By: d.order.By},
 	}
 	if end.told != "" { // this very redrive ran before, and only its answer was missing
 		r.Result = string(end.told)

@@ -29,7 +29,7 @@ func (r *rig) redriving(cfg *consumer.Config, parts *consumer.Parts) {
 func (r *rig) items() map[string]dlq.Item {
 	r.t.Helper()
 	reader := dlq.NewReader(r.client(), r.topics())
-	s, err := reader.Survey(r.t.Context(), dlq.Query{}, nil)
+	s, err := reader.Index(r.t.Context(), dlq.Query{}, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func (r *rig) items() map[string]dlq.Item {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		items[item.Letter.EventID] = item
+		items[item.DeadLetter.EventID] = item
 	}
 	return items
 }
@@ -47,7 +47,7 @@ func (r *rig) items() map[string]dlq.Item {
 func (r *rig) redrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
 	r.t.Helper()
 	one := dlq.Redrive{
-		Letter: item.Letter, Place: item.Place, Number: item.Number + 1, By: "sample@host", At: time.Now(), Note: "mended",
+		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1, By: "sample@host", At: time.Now(), Note: "mended",
 	}
 	for _, c := range changes {
 		c(&one)
@@ -116,8 +116,8 @@ func TestARedriveKeepsItsVersion(t *testing.T) {
 			t.Errorf("%s is %s, want %s: %+v", id, got.State, want, r.results())
 		}
 	}
-	if again.State != dlq.StateOpen || again.Number != 1 || again.Letter.Redrives != 1 || again.Letter.Source != items["again"].Letter.Source ||
-		!again.Letter.FirstFailedAt.Equal(items["again"].Letter.FirstFailedAt) {
+	if again.State != dlq.StateOpen || again.Number != 1 || again.DeadLetter.Redrives != 1 || again.DeadLetter.Source != items["again"].DeadLetter.Source ||
+		!again.DeadLetter.FirstFailedAt.Equal(items["again"].DeadLetter.FirstFailedAt) {
 		t.Errorf("dead again: %+v", again)
 	}
 	id := items["again"].ID
@@ -143,7 +143,7 @@ func TestARedriveOfARecordThatFailedWhole(t *testing.T) {
 	r.settled()
 	items := r.items()
 	mended := func(m kafka.Message) func(*dlq.Redrive) {
-		return func(one *dlq.Redrive) { one.Letter.Value, one.Mended = m.Value, true }
+		return func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = m.Value, true }
 	}
 	r.redrive(items[""], mended(r.event("ok", 1, 1, fields{"position": "Mended"})))
 	r.redrive(items["bad"], mended(kafka.Message{Value: []byte("{still")}))
@@ -156,7 +156,7 @@ func TestARedriveOfARecordThatFailedWhole(t *testing.T) {
 		t.Error(d)
 	}
 	again := r.items()[""] // of the two without an id, the latest: the mended value that is none
-	if again.ID != bad || again.Letter.Reason != dlq.ReasonMalformed || again.Letters != 2 {
+	if again.ID != bad || again.DeadLetter.Reason != dlq.ReasonMalformed || again.Occurrences != 2 {
 		t.Errorf("dead again: %+v", again)
 	}
 	r.redrive(again, mended(r.event("bad", 2, 5, fields{"position": "P"})))
@@ -177,9 +177,9 @@ func TestInvalidRedrives(t *testing.T) {
 		change func(*dlq.Redrive)
 		want   string
 	}{
-		"value":  {func(o *dlq.Redrive) { o.Letter.Value = []byte("other") }, "differs from dead letter 0:0 in its value"},
-		"key":    {func(o *dlq.Redrive) { o.Letter.Key = []byte("other") }, "in its key"},
-		"source": {func(o *dlq.Redrive) { o.Letter.Source.Offset++ }, "in its source coordinates"},
+		"value":  {func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") }, "differs from dead letter 0:0 in its value"},
+		"key":    {func(o *dlq.Redrive) { o.DeadLetter.Key = []byte("other") }, "in its key"},
+		"source": {func(o *dlq.Redrive) { o.DeadLetter.Source.Offset++ }, "in its source coordinates"},
 		"place":  {func(o *dlq.Redrive) { o.Place.Offset = 99 }, "there is no dead letter at this place"},
 		"number": {func(o *dlq.Redrive) { o.Number = 0 }, "redrive.number"},
 	} {
@@ -203,7 +203,7 @@ func TestInvalidRedrives(t *testing.T) {
 	by := kafka.Message{Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}}}
 	r.broker.Produce(t, r.topics().Redrive, by)
 	r.redrivesSettled()
-	if got := r.items()["dead"]; got.State != dlq.StateOpen || got.Letters != 1 {
+	if got := r.items()["dead"]; got.State != dlq.StateOpen || got.Occurrences != 1 {
 		t.Errorf("the item is %+v", got)
 	}
 	if calls := r.crm.Calls(); len(calls) != 1 {

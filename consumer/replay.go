@@ -20,8 +20,8 @@ type Range struct {
 	First, End int64
 }
 
-// A Replaying is how far a replay is.
-type Replaying struct {
+// A ReplayProgress is how far a replay is.
+type ReplayProgress struct {
 	Done, Total int64 // offsets
 }
 
@@ -32,11 +32,11 @@ var errReplayed = errors.New("consumer: the replay is over")
 // its offsets under Config.Group, from which it goes on if they are there. It returns nil at the end of all
 // ranges, and the context's cause if that ends first: then what runs is let end, and the offsets are stored. An outage
 // is waited for. Progress is told about every second. It must be called once, instead of Run.
-func (s *Service) Replay(ctx context.Context, ranges []Range, progress func(Replaying)) error {
+func (s *Service) Replay(ctx context.Context, ranges []Range, progress func(ReplayProgress)) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var engine sync.WaitGroup
 	engine.Go(func() { s.engine.loop(work) })
-	if s.parts.Overseer != nil {
+	if s.parts.Control != nil {
 		engine.Go(func() { s.oversee(work) })
 	}
 	defer func() {
@@ -85,7 +85,7 @@ func (s *Service) replayAccount(ctx context.Context, ranges []Range) (*generatio
 }
 
 // replayUntil commits and tells the progress until all is done or the context ends.
-func (s *Service) replayUntil(ctx context.Context, g *generation, progress func(Replaying)) error {
+func (s *Service) replayUntil(ctx context.Context, g *generation, progress func(ReplayProgress)) error {
 	ticker := time.NewTicker(commitEvery / 5)
 	defer ticker.Stop()
 	for n := 1; ; n++ {
@@ -106,7 +106,7 @@ func (s *Service) replayUntil(ctx context.Context, g *generation, progress func(
 	}
 }
 
-func (s *Service) replayedSoFar(g *generation) (at Replaying) {
+func (s *Service) replayedSoFar(g *generation) (at ReplayProgress) {
 	s.engine.mu.Lock()
 	defer s.engine.mu.Unlock()
 	for _, p := range g.partitions {

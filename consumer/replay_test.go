@@ -19,8 +19,8 @@ func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
 	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
 	r.redriving(&cfg, &parts)
 	cfg.Group, cfg.Replay, cfg.Reapply = r.group+".replay.test", true, reapply
-	var last consumer.Replaying
-	err := consumer.New(cfg, parts).Replay(r.t.Context(), ranges, func(at consumer.Replaying) { last = at })
+	var last consumer.ReplayProgress
+	err := consumer.New(cfg, parts).Replay(r.t.Context(), ranges, func(at consumer.ReplayProgress) { last = at })
 	if err != nil {
 		r.t.Error(err)
 	}

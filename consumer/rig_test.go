@@ -258,7 +258,7 @@ func (r *rig) parts(api *crmapi.Client, registry *prometheus.Registry) consumer.
 	r.witness.lease = r.lease
 	p := consumer.Parts{
 		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: r.store(r.redis), CRM: api,
-		Letters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome, Overseer: r.store(r.redis),
+		DeadLetters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome, Control: r.store(r.redis),
 		Metrics: consumer.NewMetrics(registry, crmapi.Table{}),
 		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}

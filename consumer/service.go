@@ -50,7 +50,7 @@ func New(cfg Config, parts Parts) *Service {
 		status:  newStatus(),
 	}
 	s.engine = newEngine(&s.cfg, &s.parts)
-	s.engine.oversight.known = parts.Overseer == nil
+	s.engine.oversight.known = parts.Control == nil
 	s.buffer = newBuffer(cfg.BufferRecords, cfg.BufferBytes, s.engine.gathered)
 	s.parts.Metrics.watch(s)
 	return s
@@ -73,7 +73,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for _, topic := range s.cfg.topics() {
 		engine.Go(func() { s.watchRetention(work, topic) })
 	}
-	if s.parts.Overseer != nil {
+	if s.parts.Control != nil {
 		engine.Go(func() { s.oversee(work) })
 	}
 

@@ -96,7 +96,7 @@ func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(99, fields{"position": "Blocker"}))
-	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
 	for i := range 40 {
 		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", i)}),
 			r.change(2, fields{"qq": fmt.Sprint(i)}))
@@ -146,7 +146,7 @@ func (r *rig) samePayloads(msgs []kafka.Message) {
 	r.t.Helper()
 	letters := r.letters()
 	for i, m := range msgs {
-		found := slices.ContainsFunc(letters, func(l dlq.Letter) bool {
+		found := slices.ContainsFunc(letters, func(l dlq.DeadLetter) bool {
 			return string(l.Key) == string(m.Key) && string(l.Value) == string(m.Value) &&
 				(l.Value == nil) == (m.Value == nil) && len(l.Headers) == len(m.Headers)
 		})
@@ -162,7 +162,7 @@ func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(99, fields{"position": "Blocker"}))
-	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
 	names := []string{"position", "email", "qq", "weixin", "account"}
 	for i, f := range names {
 		r.produce(r.change(1, fields{f: fmt.Sprintf("value-%d", i)}))

@@ -17,12 +17,12 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(1, fields{"position": "Running"}))
-	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
 	r.produce(r.change(2, fields{"position": "Waiting"}))
 	r.waiting(inst, 2)
 	inst.cancel()
 	r.eventually("the drain", func() bool { ok, why := inst.service.Ready(); return !ok && why == "draining" })
-	r.never("the call was given up", 300*time.Millisecond, func() bool { return r.crm.Held() != 1 })
+	r.never("the call was given up", 300*time.Millisecond, func() bool { return r.crm.Blocked() != 1 })
 	r.crm.Release()
 	inst.stop() // well before the drain's limit
 	if at := r.committed(0); at != 1 {
@@ -45,7 +45,7 @@ func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
 	for i := range 4 {
 		r.produce(r.change(i, fields{"position": "Running"}))
 	}
-	r.eventually("the calls", func() bool { return r.crm.Held() == 4 })
+	r.eventually("the calls", func() bool { return r.crm.Blocked() == 4 })
 	r.produce(r.change(9, fields{"position": "Waiting"}))
 	r.eventually("its lease", func() bool { return r.leases() == 5 })
 	inst.cancel()
@@ -93,7 +93,7 @@ func TestTheDrainHasALimit(t *testing.T) {
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 500 * time.Millisecond })
 	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("the call", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
 	inst.stop() // though the call does not end
 	if at := r.committed(0); at > 0 {
 		t.Errorf("committed %d: past a call that was given up", at)
@@ -121,7 +121,7 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 				r.crm.Push(crmapitest.Fault{Member: member(m), Hold: true})
 				r.produce(on(m, r.change(m, fields{"position": "Held"})))
 			}
-			r.eventually("the calls", func() bool { return r.crm.Held() == 2 })
+			r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
 			second := r.start(drain)
 			for m := range 2 {
 				r.produce(on(m, r.change(m, fields{"position": "Next", "qq": "1"})))

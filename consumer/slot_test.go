@@ -76,7 +76,7 @@ func TestTwoEmployeeIDsOfAMemberShareALane(t *testing.T) {
 	r.crm.Hold(crmapitest.BeforeEffect)
 	inst := r.start()
 	r.produce(on(0, as("E-old", 1, "A")))
-	r.eventually("the first call", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the first call", func() bool { return r.crm.Blocked() == 1 })
 	r.produce(on(1, as("E-new", 3, "C")), on(0, as("E-old", 2, "B")))
 	r.waiting(inst, 3)
 	r.never("a second call beside it", 200*time.Millisecond, func() bool { return len(r.crm.Calls()) > 1 })

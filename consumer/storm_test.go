@@ -13,21 +13,21 @@ import (
 
 // slowGraves is a graveyard in which no letter is finished until it is opened.
 type slowGraves struct {
-	consumer.Graveyard
+	consumer.DeadLetterWriter
 	open chan struct{}
 }
 
-func (g *slowGraves) Write(ctx context.Context, l dlq.Letter) error {
+func (g *slowGraves) Write(ctx context.Context, l dlq.DeadLetter) error {
 	select {
 	case <-g.open:
-		return g.Graveyard.Write(ctx, l)
+		return g.DeadLetterWriter.Write(ctx, l)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
 func (g *slowGraves) install(_ *consumer.Config, p *consumer.Parts) {
-	g.Graveyard, p.Letters = p.Letters, g
+	g.DeadLetterWriter, p.DeadLetters = p.DeadLetters, g
 }
 
 // In a storm only a held event's good end proves anything. Here none of the doomed events can be held at once, since all letters are

@@ -94,7 +94,7 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 	blocker := r.event("blocker", 99, 1, fields{"position": "Blocker"})
 	blocker.Partition = msgs[0].Partition
 	r.produce(blocker)
-	r.eventually("the slot to be taken", func() bool { return r.crm.Held() == 1 })
+	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
 	r.produce(msgs...)
 	r.waiting(inst, len(msgs)+1)
 	r.crm.Release()

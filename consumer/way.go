@@ -86,7 +86,7 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 	var doubt bool
 	w.generation, doubt = e.digests()
 	grant, err := e.parts.Store.Acquire(ctx, dedupe.AcquireRequest{
-		Member: w.member, Token: w.token, Events: events, Reapply: e.cfg.Reapply, Generation: w.generation, Doubt: doubt,
+		Member: w.member, Token: w.token, Events: events, Reapply: e.cfg.Reapply, DigestGeneration: w.generation, DistrustDigests: doubt,
 	})
 	if err != nil {
 		l.State.limit = (len(events) + 1) / 2 // perhaps it was too much for Redis in the time that it has
@@ -94,7 +94,7 @@ func (e *engine) lease(ctx context.Context, l *lane, events []dedupe.Event) (*wo
 	}
 	e.redisWorks(ctx)
 	l.State.token, l.State.limit = "", 0
-	if grant.Held || grant.Pending {
+	if grant.Leased || grant.Pending {
 		l.State.held = max(heldFirst, min(2*l.State.held, heldMax))
 		if grant.Pending {
 			l.State.pending++
@@ -156,7 +156,7 @@ func (e *engine) send(ctx context.Context, r *run, w *work) verdict {
 // complete records what became of the fold and gives the lease back. Until Redis
 // has answered, the lane is bound to this completion.
 func (e *engine) complete(ctx context.Context, r *run, w *work) verdict {
-	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered, Generation: w.generation}
+	c := dedupe.Completion{Member: w.member, Token: w.token, Keep: w.unanswered, DigestGeneration: w.generation}
 	ended := make([]ending, 0, len(w.events))
 	for _, ev := range w.events {
 		outcome := w.outcome(ev)
@@ -209,7 +209,7 @@ func (w *work) resolve(batch []*event, grant dedupe.Grant) (ended []ending) {
 		if !ok {
 			continue // cannot happen: the names are ours
 		}
-		w.resolveField(f, batch[g.Winner], g.Verdict)
+		w.resolveField(f, batch[g.Winner], g.Decision)
 	}
 	if len(w.events) > 0 {
 		w.update.OpenUserID = w.events[0].mapped.OpenUserID
@@ -217,7 +217,7 @@ func (w *work) resolve(batch []*event, grant dedupe.Grant) (ended []ending) {
 	return ended
 }
 
-func (w *work) resolveField(f crmapi.Field, winner *event, verdict dedupe.FieldVerdict) {
+func (w *work) resolveField(f crmapi.Field, winner *event, verdict dedupe.FieldDecision) {
 	for _, ev := range w.events {
 		value, states := ev.mapped.Update.Get(f)
 		switch {

@@ -153,7 +153,7 @@ type witnessedStore struct {
 func (s witnessedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
 	asked := time.Now()
 	g, err := s.Store.Acquire(ctx, req)
-	if err == nil && !g.Held && !g.Pending {
+	if err == nil && !g.Leased && !g.Pending {
 		s.w.granted(req.Member, req.Token, asked)
 	}
 	return g, err
@@ -189,7 +189,7 @@ type witnessedCRM struct {
 	w *witness
 }
 
-func (c witnessedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Answer, error) {
+func (c witnessedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error) {
 	m := dedupe.NewMember(c.w.url, corp, call.Update.OpenUserID)
 	l := c.w.sends(m, string(call.Update.AppendJSON(nil)))
 	a, err := c.CRM.Modify(ctx, call)

@@ -36,7 +36,7 @@ type tap struct{ at func(o op, after bool) error }
 func (t tap) install(_ *consumer.Config, p *consumer.Parts) {
 	p.Store = tappedStore{p.Store, t}
 	p.CRM = tappedCRM{p.CRM, t}
-	p.Letters = tappedLetters{p.Letters, t}
+	p.DeadLetters = tappedLetters{p.DeadLetters, t}
 }
 
 func (t tap) around(o op, do func() error) error {
@@ -78,17 +78,17 @@ type tappedCRM struct {
 	tap  tap
 }
 
-func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Answer, err error) {
+func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
 	err = c.tap.around(opModify, func() error { a, err = c.real.Modify(ctx, call); return err })
 	return a, err
 }
 
 type tappedLetters struct {
-	real consumer.Graveyard
+	real consumer.DeadLetterWriter
 	tap  tap
 }
 
-func (l tappedLetters) Write(ctx context.Context, letter dlq.Letter) error {
+func (l tappedLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
 	return l.tap.around(opLetter, func() error { return l.real.Write(ctx, letter) })
 }
 

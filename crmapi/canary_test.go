@@ -173,7 +173,7 @@ func TestErrorText(t *testing.T) {
 		for _, want := range []string{
 			"crmapi: update: transient: HTTP 200, errorCode 50009, traceId fake-1, thirdTraceId ",
 			"crmapi: update: transient: HTTP 503, traceId fake-2, thirdTraceId ",
-			"crmapi: update: unanswered: no answer, thirdTraceId ",
+			"crmapi: update: unacknowledged: no answer, thirdTraceId ",
 		} {
 			_, err := client.Modify(t.Context(), crmapi.Call{Update: sample()})
 			e, ok := errors.AsType[*crmapi.Error](err)

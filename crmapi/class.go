@@ -5,14 +5,14 @@ type Class uint8
 
 // The classes. Their names are label values of metrics.
 const (
-	ClassSuccess    Class = iota // applied
-	ClassPoison                  // this update can never succeed
-	ClassTransient               // may succeed later
-	ClassUnanswered              // may have been sent, and no answer came
-	ClassThrottled               // every sender has to slow down
-	ClassQuota                   // nothing more until the quota is reset
-	ClassToken                   // the access token is refused and cannot be renewed now
-	ClassOperator                // somebody has to mend the configuration
+	ClassSuccess        Class = iota // applied
+	ClassPoison                      // this update can never succeed
+	ClassTransient                   // may succeed later
+	ClassUnacknowledged              // may have been sent, and no answer came
+	ClassThrottled                   // every sender has to slow down
+	ClassQuota                       // nothing more until the quota is reset
+	ClassToken                       // the access token is refused and cannot be renewed now
+	ClassRefused                     // somebody has to mend the configuration
 	numClasses
 )
 
@@ -31,7 +31,7 @@ func (c Class) String() string {
 		return "unknown"
 	}
 	return [...]string{
-		"success", "poison", "transient", "unanswered", "throttled", "quota", "token", "operator",
+		"success", "poison", "transient", "unacknowledged", "throttled", "quota", "token", "refused",
 	}[c]
 }
 

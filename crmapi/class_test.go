@@ -17,7 +17,7 @@ func TestClassNames(t *testing.T) {
 			t.Errorf("ParseClass(%q) = %v, %v", c.String(), back, ok)
 		}
 	}
-	want := []string{"success", "poison", "transient", "unanswered", "throttled", "quota", "token", "operator"}
+	want := []string{"success", "poison", "transient", "unacknowledged", "throttled", "quota", "token", "refused"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}

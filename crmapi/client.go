@@ -116,8 +116,8 @@ type Call struct {
 	BeforeResend func(context.Context) error
 }
 
-// An Answer is a call that succeeded.
-type Answer struct {
+// An Response is a call that succeeded.
+type Response struct {
 	TraceID      string // the CRM's
 	ThirdTraceID string // ours, fresh for each request
 	Duration     time.Duration
@@ -125,49 +125,49 @@ type Answer struct {
 
 // Modify makes one attempt to apply an update. If the CRM says that the token has expired, it is
 // renewed and the update sent once more. Every error but [ErrEmptyUpdate] is an [*Error].
-func (c *Client) Modify(ctx context.Context, call Call) (Answer, error) {
+func (c *Client) Modify(ctx context.Context, call Call) (Response, error) {
 	if call.Update.OpenUserID == "" || call.Update.Len() == 0 {
-		return Answer{}, ErrEmptyUpdate
+		return Response{}, ErrEmptyUpdate
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, ErrTimeout)
 	defer cancel()
 	token, err := c.token.Token(ctx)
 	if err != nil {
-		return Answer{}, withoutToken(err)
+		return Response{}, withoutToken(err)
 	}
 	answer, failed := c.send(ctx, call, token)
 	if failed != nil && failed.Class == ClassToken {
 		answer, failed = c.resend(ctx, call, token, failed)
 	}
 	if failed != nil {
-		return Answer{}, failed
+		return Response{}, failed
 	}
 	return answer, nil
 }
 
 // resend renews the token that the CRM refused and sends once more.
-func (c *Client) resend(ctx context.Context, call Call, stale string, refused *Error) (Answer, *Error) {
+func (c *Client) resend(ctx context.Context, call Call, stale string, refused *Error) (Response, *Error) {
 	token, err := c.token.Refresh(ctx, stale)
 	if err != nil {
-		return Answer{}, refused.unrenewed(err)
+		return Response{}, refused.unrenewed(err)
 	}
 	if token == stale {
-		refused.Class, refused.what = ClassOperator, whatJustIssued
-		return Answer{}, refused
+		refused.Class, refused.what = ClassRefused, whatJustIssued
+		return Response{}, refused
 	}
 	if call.BeforeResend != nil {
 		if err := call.BeforeResend(ctx); err != nil {
-			return Answer{}, refused.unrenewed(err)
+			return Response{}, refused.unrenewed(err)
 		}
 	}
 	answer, failed := c.send(ctx, call, token)
 	if failed != nil && failed.Class == ClassToken {
-		failed.Class, failed.what = ClassOperator, whatJustIssued
+		failed.Class, failed.what = ClassRefused, whatJustIssued
 	}
 	return answer, failed
 }
 
-func (c *Client) send(ctx context.Context, call Call, token string) (Answer, *Error) {
+func (c *Client) send(ctx context.Context, call Call, token string) (Response, *Error) {
 	third, began := rand.Text(), time.Now()
 	answer, failed := exchange{
 		client: c.http,
@@ -179,9 +179,9 @@ func (c *Client) send(ctx context.Context, call Call, token string) (Answer, *Er
 	}.do(ctx)
 	if failed != nil {
 		failed.ThirdTraceID = third
-		return Answer{}, failed
+		return Response{}, failed
 	}
-	return Answer{TraceID: answer.traceID(), ThirdTraceID: third, Duration: time.Since(began)}, nil
+	return Response{TraceID: answer.traceID(), ThirdTraceID: third, Duration: time.Since(began)}, nil
 }
 
 func (c *Client) body(u Update, token string) []byte {

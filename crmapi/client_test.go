@@ -21,7 +21,7 @@ import (
 )
 
 // modify calls once and returns the error as the type that it must be of.
-func modify(t *testing.T, c *crmapi.Client, call crmapi.Call) (crmapi.Answer, *crmapi.Error) {
+func modify(t *testing.T, c *crmapi.Client, call crmapi.Call) (crmapi.Response, *crmapi.Error) {
 	t.Helper()
 	answer, err := c.Modify(t.Context(), call)
 	if err == nil {
@@ -112,7 +112,7 @@ func TestEveryCodeThroughTheClient(t *testing.T) {
 	rows[-7] = rows[201112011]
 	for code, row := range rows {
 		if row.Class == crmapi.ClassToken {
-			row.Class = crmapi.ClassOperator // the token is fixed
+			row.Class = crmapi.ClassRefused // the token is fixed
 		}
 		fake.Push(crmapitest.Fault{Code: code, Message: "OK"})
 		_, got := modify(t, client, crmapi.Call{Update: sample()})
@@ -152,7 +152,7 @@ func TestEveryStatusThroughTheClient(t *testing.T) {
 		case status == 429:
 			want = crmapi.ClassThrottled
 		case status >= 300 && status < 500 && status != 408 && status != 425:
-			want = crmapi.ClassOperator
+			want = crmapi.ClassRefused
 		}
 		if got.Class != want || got.Status != status || got.HasCode || !got.Sent {
 			t.Errorf("HTTP %d: %+v", status, got)
@@ -280,7 +280,7 @@ func TestContextThatEnds(t *testing.T) {
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		_, err := client.Modify(ctx, crmapi.Call{Update: sample()})
 		e, _ := errors.AsType[*crmapi.Error](err)
-		if e == nil || e.Class != crmapi.ClassUnanswered || !errors.Is(err, cause) || !errors.Is(err, context.Canceled) ||
+		if e == nil || e.Class != crmapi.ClassUnacknowledged || !errors.Is(err, cause) || !errors.Is(err, context.Canceled) ||
 			errors.Is(err, crmapi.ErrTimeout) {
 			t.Errorf("cancelled in flight: %v", err)
 		}
@@ -292,7 +292,7 @@ func TestContextThatEnds(t *testing.T) {
 		began := time.Now()
 		_, err = client.Modify(t.Context(), crmapi.Call{Update: sample()})
 		e, _ = errors.AsType[*crmapi.Error](err)
-		if e == nil || e.Class != crmapi.ClassUnanswered || !errors.Is(err, crmapi.ErrTimeout) || errors.Is(err, cause) ||
+		if e == nil || e.Class != crmapi.ClassUnacknowledged || !errors.Is(err, crmapi.ErrTimeout) || errors.Is(err, cause) ||
 			!errors.Is(err, context.DeadlineExceeded) || !e.OutcomeUnknown || time.Since(began) != time.Minute {
 			t.Errorf("timed out: %v after %v", err, time.Since(began))
 		}

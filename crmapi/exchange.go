@@ -101,6 +101,6 @@ func notSent(causes ...error) *Error {
 
 func unanswered(status int, what string, causes []error) *Error {
 	return &Error{
-		Class: ClassUnanswered, Status: status, Sent: true, OutcomeUnknown: true, what: what, causes: causes,
+		Class: ClassUnacknowledged, Status: status, Sent: true, OutcomeUnknown: true, what: what, causes: causes,
 	}
 }

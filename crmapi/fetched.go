@@ -259,5 +259,5 @@ func newIssued(token string, asked time.Time, life time.Duration) issued {
 }
 
 func refusedJustNow() *Error {
-	return &Error{Class: ClassOperator, op: "token", what: whatJustIssued}
+	return &Error{Class: ClassRefused, op: "token", what: whatJustIssued}
 }

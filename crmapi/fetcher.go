@@ -40,7 +40,7 @@ func (f fetcher) ask(ctx context.Context) (issued, *Error) {
 	}
 	token, life := answer.text("corpAccessToken"), answer.seconds("expiresIn")
 	if corp := answer.text("corpId"); f.cfg.CorpID != "" && corp != "" && corp != f.cfg.CorpID {
-		return issued{}, &Error{Class: ClassOperator, Status: http.StatusOK, op: "token", what: whatCorp}
+		return issued{}, &Error{Class: ClassRefused, Status: http.StatusOK, op: "token", what: whatCorp}
 	}
 	if token == "" || life <= 0 {
 		return issued{}, &Error{Class: ClassTransient, Status: http.StatusOK, op: "token", what: whatNoToken}
@@ -59,11 +59,11 @@ func (f fetcher) body() []byte {
 // became of it, and what would condemn an update here condemns the configuration.
 func (e *Error) ofToken() *Error {
 	e.Sent, e.OutcomeUnknown, e.Reason = false, false, ""
-	if e.Class == ClassUnanswered {
+	if e.Class == ClassUnacknowledged {
 		e.Class = ClassTransient
 	}
 	if e.Class == ClassPoison || e.Class == ClassToken {
-		e.Class = ClassOperator
+		e.Class = ClassRefused
 	}
 	return e
 }

@@ -34,7 +34,7 @@ func judge(table Table, status, code int, hasCode bool) Error {
 	case status >= 400 && (!hasCode || code == 0 || !e.Known && speaksForItself(status)):
 		e.Class, e.Reason = judgeStatus(status)
 	case status >= 300 && status < 400:
-		e.Class = ClassOperator // a wrong host
+		e.Class = ClassRefused // a wrong host
 	case status < 200 || !hasCode:
 		e.Class, e.OutcomeUnknown, e.what = ClassTransient, true, whatForeign
 	default:
@@ -63,7 +63,7 @@ func judgeStatus(status int) (Class, Reason) {
 	case http.StatusTooEarly:
 		return ClassTransient, ""
 	}
-	return ClassOperator, ""
+	return ClassRefused, ""
 }
 
 // needsBody reports whether the class of a status hangs on the body.

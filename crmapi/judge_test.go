@@ -30,7 +30,7 @@ func bare(status int) judgement {
 	case status == 429:
 		return judgement{ClassThrottled, "", false}
 	case status >= 300:
-		return judgement{ClassOperator, "", false}
+		return judgement{ClassRefused, "", false}
 	}
 	return judgement{ClassTransient, "", true}
 }

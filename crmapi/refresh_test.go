@@ -55,7 +55,7 @@ func TestTokenRefusedJustAfterTheFetch(t *testing.T) {
 		w.fake.Push(crmapitest.Fault{Code: 20016, Times: -1})
 		for range 120 {
 			_, got := modify(t, w.client, crmapi.Call{Update: sample()})
-			if got == nil || got.Class != crmapi.ClassOperator || got.Code != 20016 || got.OutcomeUnknown {
+			if got == nil || got.Class != crmapi.ClassRefused || got.Code != 20016 || got.OutcomeUnknown {
 				t.Fatalf("%+v", got)
 			}
 			wait(time.Second)
@@ -76,7 +76,7 @@ func TestRefreshedTokenIsRefusedToo(t *testing.T) {
 		w.fake.RevokeTokens() // so that the refresh brings another
 		w.fake.Push(crmapitest.Fault{Code: 20005, Times: 2})
 		_, got := modify(t, w.client, crmapi.Call{Update: sample()})
-		if got == nil || got.Class != crmapi.ClassOperator || got.Code != 20005 || len(w.fake.Calls()) != 2 {
+		if got == nil || got.Class != crmapi.ClassRefused || got.Code != 20005 || len(w.fake.Calls()) != 2 {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -90,7 +90,7 @@ func TestRefreshThatFails(t *testing.T) {
 	}{
 		"away":       {crmapitest.Fault{Status: 503}, crmapi.ClassToken},
 		"no answer":  {crmapitest.Fault{Close: true}, crmapi.ClassToken},
-		"bad secret": {crmapitest.Fault{Code: 20006}, crmapi.ClassOperator},
+		"bad secret": {crmapitest.Fault{Code: 20006}, crmapi.ClassRefused},
 		"throttled":  {crmapitest.Fault{Status: 429}, crmapi.ClassThrottled},
 		"quota":      {crmapitest.Fault{Code: 30002}, crmapi.ClassQuota},
 	} {
@@ -153,14 +153,14 @@ func TestRefreshThatBringsTheSame(t *testing.T) {
 		stale := w.token(t)
 		wait(time.Minute)
 		_, err := w.source.Refresh(t.Context(), stale)
-		if e := typed(t, err); e.Class != crmapi.ClassOperator || len(w.fetches(began)) != 2 {
+		if e := typed(t, err); e.Class != crmapi.ClassRefused || len(w.fetches(began)) != 2 {
 			t.Errorf("%v, %d fetches", err, len(w.fetches(began)))
 		}
 		w.fake.Push(crmapitest.Fault{Code: 20016, Times: -1})
 		client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) {
 			c.HTTP, c.Token = inMemory(t, w.fake), slowToken(0)
 		})
-		if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || got.Class != crmapi.ClassOperator || len(w.fake.Calls()) != 1 {
+		if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || got.Class != crmapi.ClassRefused || len(w.fake.Calls()) != 1 {
 			t.Errorf("%+v, %d calls", got, len(w.fake.Calls()))
 		}
 	})
@@ -196,13 +196,13 @@ func TestFixedToken(t *testing.T) {
 		t.Error(got, err)
 	}
 	_, err := fixed.Refresh(t.Context(), "TOKEN_FIXED")
-	if e := typed(t, err); e.Class != crmapi.ClassOperator {
+	if e := typed(t, err); e.Class != crmapi.ClassRefused {
 		t.Error(e)
 	}
 	fake := crmapitest.New(options())
 	client := newClient(t, loopback(t, fake), func(c *crmapi.Config) { c.Token = fixed })
 	_, got := modify(t, client, crmapi.Call{Update: sample()})
-	if got == nil || got.Class != crmapi.ClassOperator || got.Code != 20016 || got.TraceID == "" || len(fake.Calls()) != 1 {
+	if got == nil || got.Class != crmapi.ClassRefused || got.Code != 20016 || got.TraceID == "" || len(fake.Calls()) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -43,7 +43,7 @@ func TestUnanswered(t *testing.T) {
 			})
 			fake.Push(tt.fault)
 			_, got := modify(t, client, crmapi.Call{Update: sample()})
-			if got == nil || got.Class != crmapi.ClassUnanswered || !got.Sent || !got.OutcomeUnknown || got.Status != tt.status ||
+			if got == nil || got.Class != crmapi.ClassUnacknowledged || !got.Sent || !got.OutcomeUnknown || got.Status != tt.status ||
 				got.HasCode || got.ThirdTraceID == "" {
 				t.Fatalf("%+v", got)
 			}
@@ -63,7 +63,7 @@ func TestStatusThatNeedsNoBody(t *testing.T) {
 	fake := crmapitest.New(options())
 	client := newClient(t, loopback(t, fake))
 	for status, want := range map[int]crmapi.Class{
-		429: crmapi.ClassThrottled, 503: crmapi.ClassTransient, 302: crmapi.ClassOperator, 413: crmapi.ClassPoison,
+		429: crmapi.ClassThrottled, 503: crmapi.ClassTransient, 302: crmapi.ClassRefused, 413: crmapi.ClassPoison,
 	} {
 		fake.Push(crmapitest.Fault{Cut: true, Status: status, Header: map[string]string{"Retry-After": "3"}})
 		if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || got.Class != want || got.RetryAfter != 3*time.Second {
@@ -260,7 +260,7 @@ func (halfReader) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestOneByteCountsAsSent(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: halfReader{}} })
-	if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || !got.Sent || got.Class != crmapi.ClassUnanswered {
+	if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || !got.Sent || got.Class != crmapi.ClassUnacknowledged {
 		t.Errorf("%+v", got)
 	}
 }

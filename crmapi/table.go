@@ -67,7 +67,7 @@ func spans() [25]span {
 		transient = Row{Class: ClassTransient}
 		throttled = Row{Class: ClassThrottled}
 		token     = Row{Class: ClassToken}
-		operator  = Row{Class: ClassOperator}
+		refused   = Row{Class: ClassRefused}
 		notFound  = Row{Class: ClassPoison, Reason: ReasonNotFound}
 		invalid   = Row{Class: ClassPoison, Reason: ReasonInvalid}
 	)
@@ -79,16 +79,16 @@ func spans() [25]span {
 		{14001, 14001, throttled},              // call limit
 		{30004, 30004, throttled},              // limit of a second
 		{30002, 30002, Row{Class: ClassQuota}}, // daily quota used up
-		{30003, 30003, operator},               // no quota purchased
+		{30003, 30003, refused},                // no quota purchased
 		{20016, 20016, token},                  // token missing or expired
 		{20005, 20005, token},                  // token missing or expired
-		{20006, 20006, operator},               // bad app id or secret
-		{20015, 20015, operator},               // bad permanent code
-		{20017, 20017, operator},               // bad permanent code
-		{10006, 10006, operator},               // corpId not found
-		{15003, 15003, operator},               // no permission
-		{20014, 20014, operator},               // app disabled or not authorised
-		{20020, 20023, operator},               // app disabled or not authorised
+		{20006, 20006, refused},                // bad app id or secret
+		{20015, 20015, refused},                // bad permanent code
+		{20017, 20017, refused},                // bad permanent code
+		{10006, 10006, refused},                // corpId not found
+		{15003, 15003, refused},                // no permission
+		{20014, 20014, refused},                // app disabled or not authorised
+		{20020, 20023, refused},                // app disabled or not authorised
 		{20012, 20012, notFound},               // openUserId
 		{30027, 30027, notFound},               // employee
 		{30007, 30007, notFound},               // department
@@ -150,8 +150,8 @@ func parseRow(item string) (code int, row Row, problem string) {
 		return 0, row, "0 is success and nothing else"
 	}
 	class, ok := ParseClass(parts[1])
-	if !ok || class == ClassSuccess || class == ClassUnanswered {
-		return 0, row, "the class is none of poison, transient, throttled, quota, token, operator"
+	if !ok || class == ClassSuccess || class == ClassUnacknowledged {
+		return 0, row, "the class is none of poison, transient, throttled, quota, token, refused"
 	}
 	reason, problem := parseReason(class, parts[2:])
 	return code, Row{Class: class, Reason: reason}, problem

@@ -25,7 +25,7 @@ func published() map[int]crmapi.Row {
 		rows[code] = crmapi.Row{Class: crmapi.ClassToken}
 	}
 	for _, code := range []int{30003, 20006, 20015, 20017, 10006, 15003, 20014, 20020, 20021, 20022, 20023} {
-		rows[code] = crmapi.Row{Class: crmapi.ClassOperator}
+		rows[code] = crmapi.Row{Class: crmapi.ClassRefused}
 	}
 	for _, code := range []int{20012, 30027, 30007} {
 		rows[code] = crmapi.Row{Class: crmapi.ClassPoison, Reason: crmapi.ReasonNotFound}
@@ -59,7 +59,7 @@ func TestPublishedTable(t *testing.T) {
 
 func TestParseTable(t *testing.T) {
 	t.Parallel()
-	got, err := crmapi.ParseTable(" 201112011:poison:crm_invalid, 7:poison,-9:throttled,30003:quota,8:operator,9:token,50009:transient")
+	got, err := crmapi.ParseTable(" 201112011:poison:crm_invalid, 7:poison,-9:throttled,30003:quota,8:refused,9:token,50009:transient")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestParseTable(t *testing.T) {
 		7:         {Class: crmapi.ClassPoison, Reason: crmapi.ReasonRejected},
 		-9:        {Class: crmapi.ClassThrottled},
 		30003:     {Class: crmapi.ClassQuota},
-		8:         {Class: crmapi.ClassOperator},
+		8:         {Class: crmapi.ClassRefused},
 		9:         {Class: crmapi.ClassToken},
 		50009:     {Class: crmapi.ClassTransient},
 	}
@@ -100,7 +100,7 @@ func TestParseTableOfNothing(t *testing.T) {
 
 func TestParseTableReportsAllFaults(t *testing.T) {
 	t.Parallel()
-	const text = "x:poison,1:poison:crm_gone,2:success,3:unanswered,4,5:poison:crm_invalid:more," +
+	const text = "x:poison,1:poison:crm_gone,2:success,3:unacknowledged,4,5:poison:crm_invalid:more," +
 		"6:transient:crm_invalid,0:poison,7:quota,7:quota,,8:nothing"
 	table, err := crmapi.ParseTable(text)
 	if table != nil || err == nil {

@@ -22,7 +22,7 @@ func (t FixedToken) Token(context.Context) (string, error) { return string(t), n
 
 // Refresh fails: only the operator can replace a fixed token.
 func (FixedToken) Refresh(context.Context, string) (string, error) {
-	return "", &Error{Class: ClassOperator, op: "token", what: whatFixed}
+	return "", &Error{Class: ClassRefused, op: "token", what: whatFixed}
 }
 
 // String masks the token.
@@ -59,7 +59,7 @@ func (e *Error) unrenewed(err error) *Error {
 		return e
 	}
 	e.what, e.RetryAfter = why.what, max(e.RetryAfter, why.RetryAfter)
-	if why.Class == ClassOperator || why.Class == ClassThrottled || why.Class == ClassQuota {
+	if why.Class == ClassRefused || why.Class == ClassThrottled || why.Class == ClassQuota {
 		e.Class = why.Class
 	}
 	return e

@@ -211,12 +211,12 @@ func TestErrorsOfAFetch(t *testing.T) {
 		fault crmapitest.Fault
 		want  crmapi.Class
 	}{
-		"bad secret":       {crmapitest.Fault{Code: 20006}, crmapi.ClassOperator},
-		"bad code":         {crmapitest.Fault{Code: 20015}, crmapi.ClassOperator},
-		"bad parameter":    {crmapitest.Fault{Code: 10001}, crmapi.ClassOperator},
-		"20016":            {crmapitest.Fault{Code: 20016}, crmapi.ClassOperator},
-		"wrong host":       {crmapitest.Fault{Status: 302}, crmapi.ClassOperator},
-		"no such path":     {crmapitest.Fault{Status: 404}, crmapi.ClassOperator},
+		"bad secret":       {crmapitest.Fault{Code: 20006}, crmapi.ClassRefused},
+		"bad code":         {crmapitest.Fault{Code: 20015}, crmapi.ClassRefused},
+		"bad parameter":    {crmapitest.Fault{Code: 10001}, crmapi.ClassRefused},
+		"20016":            {crmapitest.Fault{Code: 20016}, crmapi.ClassRefused},
+		"wrong host":       {crmapitest.Fault{Status: 302}, crmapi.ClassRefused},
+		"no such path":     {crmapitest.Fault{Status: 404}, crmapi.ClassRefused},
 		"busy":             {crmapitest.Fault{Code: -1}, crmapi.ClassTransient},
 		"unknown code":     {crmapitest.Fault{Code: 77777}, crmapi.ClassTransient},
 		"away":             {crmapitest.Fault{Status: 502}, crmapi.ClassTransient},
@@ -230,7 +230,7 @@ func TestErrorsOfAFetch(t *testing.T) {
 		"dead at once":     {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","expiresIn":0}`}, crmapi.ClassTransient},
 		"no time of death": {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x"}`}, crmapi.ClassTransient},
 		"another company": {
-			crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","corpId":"OTHER","expiresIn":7200}`}, crmapi.ClassOperator,
+			crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","corpId":"OTHER","expiresIn":7200}`}, crmapi.ClassRefused,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 // A Grant answers an AcquireRequest.
 type Grant struct {
-	// Held says that another token holds the lease: nothing but Wait is valid.
-	Held bool
+	// Leased says that another token holds the lease: nothing but Wait is valid.
+	Leased bool
 	// Pending says that a newer value of one of the fields was handed out, and nobody knows yet whether the CRM has
 	// it: an older one sent now could go back in time. The lease is not taken; nothing but Wait is valid. A
 	// request with the event of that newer value in it is granted, and each newer one.
@@ -24,7 +24,7 @@ type Grant struct {
 	// process's clock: it counts from before the request. A call must be over by then.
 	Expires time.Time
 	// Events has a verdict for each event asked for, in the same order.
-	Events []Verdict
+	Events []EventGrant
 	// Fields has an entry for each field that a live event states.
 	Fields []FieldGrant
 	// Stale has, for each event asked for, whether it is live and all its fields are
@@ -32,9 +32,9 @@ type Grant struct {
 	Stale []bool
 }
 
-// A Verdict says whether an event is live, or done already under the same or a
+// A EventGrant says whether an event is live, or done already under the same or a
 // higher redrive number.
-type Verdict struct {
+type EventGrant struct {
 	Done    bool
 	Outcome string // of the done mark
 	Redrive int    // of the done mark
@@ -46,18 +46,18 @@ type Verdict struct {
 
 // A FieldGrant says what to do with a field.
 type FieldGrant struct {
-	Name    string
-	Winner  int // place of the live event with the newest version; of equal ones the last
-	Verdict FieldVerdict
+	Name     string
+	Winner   int // place of the live event with the newest version; of equal ones the last
+	Decision FieldDecision
 }
 
-// A FieldVerdict is the decision about a field.
-type FieldVerdict uint8
+// A FieldDecision is the decision about a field.
+type FieldDecision uint8
 
 // The decisions about a field.
 const (
 	// Send means that the winner's value is to be sent. An equal version may be sent again.
-	Send FieldVerdict = iota
+	Send FieldDecision = iota
 	// Superseded means that a newer event's value was applied.
 	Superseded
 	// Unchanged means that the CRM holds this very value.
@@ -65,7 +65,7 @@ const (
 )
 
 // String names the verdict.
-func (v FieldVerdict) String() string {
+func (v FieldDecision) String() string {
 	switch v {
 	case Send:
 		return "send"
@@ -101,7 +101,7 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 	r := replyReader{rest: reply}
 	switch r.int() {
 	case 0:
-		return Grant{Held: true, Wait: s.wait(r.int())}, r.failed("acquire")
+		return Grant{Leased: true, Wait: s.wait(r.int())}, r.failed("acquire")
 	case 1:
 		return readGrant(&r, req.Events, names, began.Add(s.opts.Lease))
 	case 2:
@@ -147,7 +147,7 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	for _, name := range names {
 		args = append(args, name)
 	}
-	d := s.digester(req.Member, req.Generation, !req.Reapply && !req.Doubt)
+	d := s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
 	for _, e := range req.Events {
 		args = append(args, e.ID.orderText(), e.Redrive, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
@@ -158,7 +158,7 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 }
 
 func readGrant(r *replyReader, events []Event, names []string, expires time.Time) (Grant, error) {
-	g := Grant{Expires: expires, Events: make([]Verdict, len(events))}
+	g := Grant{Expires: expires, Events: make([]EventGrant, len(events))}
 	for i := range events {
 		g.Events[i] = r.verdict()
 	}
@@ -167,7 +167,7 @@ func readGrant(r *replyReader, events []Event, names []string, expires time.Time
 		winner, verdict := r.int(), r.fieldVerdict()
 		stored[i] = r.string()
 		if winner > 0 {
-			g.Fields = append(g.Fields, FieldGrant{Name: name, Winner: winner - 1, Verdict: verdict})
+			g.Fields = append(g.Fields, FieldGrant{Name: name, Winner: winner - 1, Decision: verdict})
 		}
 	}
 	if err := r.failed("acquire"); err != nil {
@@ -210,18 +210,18 @@ func (r *replyReader) string() string {
 }
 
 // verdict reads redrive:outcome, or the empty text of a live event, with a plus before it if the id is reused.
-func (r *replyReader) verdict() Verdict {
+func (r *replyReader) verdict() EventGrant {
 	text, reused := strings.CutPrefix(r.string(), "+")
 	if text == "" {
-		return Verdict{Reused: reused}
+		return EventGrant{Reused: reused}
 	}
 	number, outcome, ok := strings.Cut(text, ":")
 	redrive, err := strconv.Atoi(number)
 	r.bad = r.bad || !ok || err != nil
-	return Verdict{Done: true, Outcome: outcome, Redrive: redrive, Reused: reused}
+	return EventGrant{Done: true, Outcome: outcome, Redrive: redrive, Reused: reused}
 }
 
-func (r *replyReader) fieldVerdict() FieldVerdict {
+func (r *replyReader) fieldVerdict() FieldDecision {
 	switch r.int() {
 	case 0:
 		return Send

@@ -97,8 +97,8 @@ func (b *bubble) acquire(ctx context.Context, n, events int) {
 			req.Events = append(req.Events, dedupe.Event{ID: dedupe.NewRecordID("t", 0, int64(i), 0, 0), Version: "1"})
 		}
 		g, err := b.store.Acquire(ctx, req)
-		if err == nil && (g.Held || len(g.Events) != events) {
-			err = fmt.Errorf("member %d: held %v, %d verdicts", n, g.Held, len(g.Events))
+		if err == nil && (g.Leased || len(g.Events) != events) {
+			err = fmt.Errorf("member %d: held %v, %d verdicts", n, g.Leased, len(g.Events))
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -118,8 +118,8 @@ func fold(b *testing.B, s *dedupe.Store, round, events int) {
 		c.Done = append(c.Done, dedupe.DoneEvent{ID: e.ID, Outcome: "applied", Version: version, Fields: names})
 		c.Sent = e.Fields
 	}
-	if g, err := s.Acquire(b.Context(), req); err != nil || g.Held {
-		b.Error("acquire:", g.Held, err)
+	if g, err := s.Acquire(b.Context(), req); err != nil || g.Leased {
+		b.Error("acquire:", g.Leased, err)
 		return
 	}
 	if late, err := s.Complete(b.Context(), c); err != nil || late {

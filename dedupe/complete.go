@@ -31,7 +31,7 @@ func (s *Store) completeArgs(c Completion) []any {
 	for _, e := range c.Done {
 		args = append(args, e.ID.orderText(), e.Redrive, e.Outcome)
 	}
-	d := s.digester(c.Member, c.Generation, true)
+	d := s.digester(c.Member, c.DigestGeneration, true)
 	for _, m := range moves {
 		digest := ""
 		if i := slices.IndexFunc(c.Sent, func(f Field) bool { return f.Name == m.name }); i >= 0 {

@@ -49,7 +49,7 @@ type EventID struct {
 
 // NewEventID identifies an event by its topic, the id that its source gave it, its
 // index in its record, and its order value. The same id with another order value is
-// another event: see [Verdict].
+// another event: see [EventGrant].
 func NewEventID(topic, id string, index int, order string) EventID {
 	e := EventID{sum: sumOf("event", topic, id, strconv.Itoa(index))}
 	o := sumOf("order", order)

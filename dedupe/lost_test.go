@@ -51,7 +51,7 @@ func TestLostReply(t *testing.T) {
 			req := dedupe.AcquireRequest{Member: m, Token: dedupe.NewToken(), Events: []dedupe.Event{e}}
 			proxy.LoseReply("evalsha")
 			g, err := s.Acquire(t.Context(), req)
-			if err != nil || g.Held || g.Events[0].Done || g.Fields[0].Verdict != dedupe.Send {
+			if err != nil || g.Leased || g.Events[0].Done || g.Fields[0].Decision != dedupe.Send {
 				t.Fatalf("acquire: %+v, %v, want the event live and its field to send", g, err)
 			}
 			proxy.LoseReply("evalsha")
@@ -68,7 +68,7 @@ func TestLostReply(t *testing.T) {
 			}
 			req.Token = dedupe.NewToken()
 			g, err = s.Acquire(t.Context(), req)
-			if diff := cmp.Diff([]dedupe.Verdict{{Done: true, Outcome: "applied"}}, g.Events); diff != "" || err != nil {
+			if diff := cmp.Diff([]dedupe.EventGrant{{Done: true, Outcome: "applied"}}, g.Events); diff != "" || err != nil {
 				t.Errorf("the event again: %v (-want +got):\n%s", err, diff)
 			}
 			if proxy.Lost() != 3 {

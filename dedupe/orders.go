@@ -9,47 +9,47 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Orders is what an instance looks up every few seconds.
-type Orders struct {
+// Control is what an instance looks up every few seconds.
+type Control struct {
 	Pause  Pause // valid when Paused
 	Paused bool
 	// Resumes counts how often Resume was called, with or without a pause; a reply that
 	// was lost may count twice. Only its growth is an order: when Redis is
 	// emptied, it falls back to 0.
 	Resumes int64
-	// Generation is that of digests: those of an earlier one prove nothing any more.
-	Generation int64
-	// Born says that Bear was called for the group since Redis was last emptied.
-	Born bool
+	// DigestGeneration is that of digests: those of an earlier one prove nothing any more.
+	DigestGeneration int64
+	// Initialized says that Bear was called for the group since Redis was last emptied.
+	Initialized bool
 }
 
-// Orders looks up the operator's orders, and whether the state was born for the
+// Control looks up the operator's orders, and whether the state was born for the
 // consumer group, in one round trip.
-func (s *Store) Orders(ctx context.Context, group string) (Orders, error) {
+func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 	pipe := s.client.Pipeline() // of a cluster, the born key is in another slot
 	pause, resumes, born := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"resumes"), pipe.Exists(ctx, s.bornKey(group))
 	generation := pipe.Get(ctx, s.scope+"digests")
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	o := Orders{Born: born.Val() == 1}
+	o := Control{Initialized: born.Val() == 1}
 	var err error
 	if o.Pause, o.Paused, err = readPause(pause); err != nil {
-		return Orders{}, failed("orders", err)
+		return Control{}, failed("orders", err)
 	}
 	if o.Resumes, err = readCount(resumes); err != nil {
-		return Orders{}, failed("orders", err)
+		return Control{}, failed("orders", err)
 	}
-	if o.Generation, err = readCount(generation); err != nil {
-		return Orders{}, failed("orders", err)
+	if o.DigestGeneration, err = readCount(generation); err != nil {
+		return Control{}, failed("orders", err)
 	}
 	if err := born.Err(); err != nil {
-		return Orders{}, failed("orders", err)
+		return Control{}, failed("orders", err)
 	}
 	return o, nil
 }
 
-// Disbelieve begins a new generation of digests: for a CRM that may not hold any more what it was sent. An instance
+// InvalidateDigests begins a new generation of digests: for a CRM that may not hold any more what it was sent. An instance
 // hears of it at its next look at the orders.
-func (s *Store) Disbelieve(ctx context.Context) error {
+func (s *Store) InvalidateDigests(ctx context.Context) error {
 	if err := s.client.Incr(ctx, s.scope+"digests").Err(); err != nil { // repeated after a lost reply it counts twice, which does no harm
 		return failed("disbelieve", err)
 	}
@@ -71,9 +71,9 @@ func readCount(cmd *redis.StringCmd) (int64, error) {
 	return n, nil
 }
 
-// Bear notes that the state of the scope exists for the consumer group. While that key is
+// MarkInitialized notes that the state of the scope exists for the consumer group. While that key is
 // there, Redis was not emptied since. Called again it changes nothing.
-func (s *Store) Bear(ctx context.Context, group string) error {
+func (s *Store) MarkInitialized(ctx context.Context, group string) error {
 	now := time.Now().UTC().Format(time.RFC3339)
 	if err := s.client.SetNX(ctx, s.bornKey(group), now, 0).Err(); err != nil {
 		return failed("bear", err)

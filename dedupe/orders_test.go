@@ -22,11 +22,11 @@ func TestOrdersFail(t *testing.T) {
 				t.Fatal(err)
 			}
 			mini.Server().SetPreHook(spoil(part))
-			got, err := store.Orders(t.Context(), "group")
+			got, err := store.Control(t.Context(), "group")
 			if err == nil || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v, want one that quotes nothing", err)
 			}
-			if got != (dedupe.Orders{}) {
+			if got != (dedupe.Control{}) {
 				t.Errorf("orders %+v beside an error", got)
 			}
 		})

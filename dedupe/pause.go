@@ -37,7 +37,7 @@ func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) 
 	return nil
 }
 
-// Resume takes a pause back, and counts: see [Orders]. Without a pause it only counts.
+// Resume takes a pause back, and counts: see [Control]. Without a pause it only counts.
 func (s *Store) Resume(ctx context.Context) error {
 	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Del(ctx, s.scope+"pause")

@@ -28,10 +28,10 @@ type AcquireRequest struct {
 	// Reapply ignores done marks and digests, never versions: for a CRM that was
 	// restored from a backup.
 	Reapply bool
-	// Generation is that of digests, as the asker knows it from the orders, and Doubt says that
+	// DigestGeneration is that of digests, as the asker knows it from the orders, and Doubt says that
 	// it has not looked for a while: then no digest proves anything.
-	Generation int64
-	Doubt      bool
+	DigestGeneration int64
+	DistrustDigests  bool
 }
 
 // A Completion records what came of events.
@@ -43,8 +43,8 @@ type Completion struct {
 	Keep bool
 	// Sent are the fields that were sent with success, with the values sent.
 	Sent []Field
-	// Generation is that which the fold was acquired under: a call made before a newer one began proves nothing in that.
-	Generation int64
+	// DigestGeneration is that which the fold was acquired under: a call made before a newer one began proves nothing in that.
+	DigestGeneration int64
 }
 
 // A DoneEvent is an event that came to its end.

@@ -39,13 +39,13 @@ func apply(tb testing.TB, s *dedupe.Store, m dedupe.Member, n int, value string)
 	token, version := dedupe.NewToken(), fmt.Sprintf("%020d", n)
 	e := dedupe.Event{ID: dedupe.NewEventID("topic", version, 0, version), Version: version, Fields: fields}
 	g, err := s.Acquire(tb.Context(), dedupe.AcquireRequest{Member: m, Token: token, Events: []dedupe.Event{e}})
-	if err != nil || g.Held {
-		tb.Fatal("acquire:", g.Held, err)
+	if err != nil || g.Leased {
+		tb.Fatal("acquire:", g.Leased, err)
 	}
 	c := dedupe.Completion{Member: m, Token: token, Sent: fields, Done: []dedupe.DoneEvent{
 		{ID: e.ID, Outcome: "applied", Version: version, Fields: []string{"mobile"}},
 	}}
-	if g.Fields[0].Verdict != dedupe.Send {
+	if g.Fields[0].Decision != dedupe.Send {
 		c.Sent = nil
 	}
 	if late, err := s.Complete(tb.Context(), c); err != nil || late {
@@ -59,14 +59,14 @@ func TestDigestAge(t *testing.T) {
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
 		after []time.Duration // when the same value comes again
-		want  []dedupe.FieldVerdict
+		want  []dedupe.FieldDecision
 	}{
-		"young":               {[]time.Duration{time.Hour - time.Millisecond}, []dedupe.FieldVerdict{dedupe.Unchanged}},
-		"old":                 {[]time.Duration{time.Hour}, []dedupe.FieldVerdict{dedupe.Send}},
-		"the clock went back": {[]time.Duration{-time.Minute}, []dedupe.FieldVerdict{dedupe.Send}},
+		"young":               {[]time.Duration{time.Hour - time.Millisecond}, []dedupe.FieldDecision{dedupe.Unchanged}},
+		"old":                 {[]time.Duration{time.Hour}, []dedupe.FieldDecision{dedupe.Send}},
+		"the clock went back": {[]time.Duration{-time.Minute}, []dedupe.FieldDecision{dedupe.Send}},
 		"unchanged makes no younger": {
 			[]time.Duration{40 * time.Minute, 80 * time.Minute, 100 * time.Minute},
-			[]dedupe.FieldVerdict{dedupe.Unchanged, dedupe.Send, dedupe.Unchanged},
+			[]dedupe.FieldDecision{dedupe.Unchanged, dedupe.Send, dedupe.Unchanged},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestDigestAge(t *testing.T) {
 			apply(t, s, member, 1, "a")
 			for i, after := range tt.after {
 				m.SetTime(start.Add(after))
-				if got := apply(t, s, member, 2+i, "a").Fields[0].Verdict; got != tt.want[i] {
+				if got := apply(t, s, member, 2+i, "a").Fields[0].Decision; got != tt.want[i] {
 					t.Errorf("after %v: %v, want %v", after, got, tt.want[i])
 				}
 			}

@@ -11,7 +11,7 @@ import (
 
 // A MemberState is what is known of one member, for people to look at. It has no values.
 type MemberState struct {
-	Held   bool
+	Leased bool
 	Holder string        // the beginning of the holder's token
 	Left   time.Duration // of the lease
 	Fields []FieldState  // by name
@@ -52,8 +52,8 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 	if err := r.failed("member"); err != nil {
 		return MemberState{}, err
 	}
-	state := MemberState{Held: holder != "", Holder: holder[:min(len(holder), shownToken)]}
-	if state.Held {
+	state := MemberState{Leased: holder != "", Holder: holder[:min(len(holder), shownToken)]}
+	if state.Leased {
 		state.Left = s.wait(left)
 	}
 	if fields == nil {
@@ -120,8 +120,8 @@ func (s *Store) believes(written string, now int64) bool {
 const markChunk = 500
 
 // Done looks up what became of events, in their order. It takes no lease and changes nothing.
-func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]Verdict, error) {
-	verdicts := make([]Verdict, 0, len(ids))
+func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
+	verdicts := make([]EventGrant, 0, len(ids))
 	for chunk := range slices.Chunk(ids, markChunk) {
 		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
 		if err != nil {
@@ -140,14 +140,14 @@ func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]Verdict, e
 }
 
 // readMark reads the mark of an event, as acquire.lua does.
-func readMark(mark, order string) (v Verdict, ok bool) {
+func readMark(mark, order string) (v EventGrant, ok bool) {
 	if mark == "" {
-		return Verdict{}, true
+		return EventGrant{}, true
 	}
 	for entry := range strings.SplitSeq(mark, ";") {
 		parts := strings.Split(entry, ":") // order, redrive number, token, outcome
 		if len(parts) != 4 {
-			return Verdict{}, false
+			return EventGrant{}, false
 		}
 		if parts[0] != order {
 			v.Reused = true
@@ -155,7 +155,7 @@ func readMark(mark, order string) (v Verdict, ok bool) {
 		}
 		redrive, err := strconv.Atoi(parts[1])
 		if err != nil {
-			return Verdict{}, false
+			return EventGrant{}, false
 		}
 		v.Done, v.Redrive, v.Outcome = true, redrive, parts[3]
 	}

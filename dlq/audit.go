@@ -42,14 +42,14 @@ type AuditRecord struct {
 
 // A Detail is what an action says beside the common facts. What is zero is left out.
 type Detail struct {
-	Letter  string `json:"letter,omitempty"` // of a redrive: the dead letter's own partition:offset in the DLQ
-	Number  int    `json:"number,omitempty"` // of a redrive or its result; of a discard: the deaths' highest
-	Mended  bool   `json:"mended,omitempty"` // the value was replaced
-	Reason  string `json:"reason,omitempty"` // of the next death, or why it was refused
-	By      string `json:"by,omitempty"`     // of a result: who asked for the redrive
-	Fields  string `json:"fields,omitempty"` // names, comma-separated
-	Until   string `json:"until,omitempty"`  // of a pause, RFC 3339
-	Removed int    `json:"removed,omitempty"`
+	DeadLetter string `json:"dead_letter,omitempty"` // of a redrive: the dead letter's own partition:offset in the DLQ
+	Number     int    `json:"number,omitempty"`      // of a redrive or its result; of a discard: the deaths' highest
+	Edited     bool   `json:"edited,omitempty"`      // the value was replaced
+	Reason     string `json:"reason,omitempty"`      // of the next death, or why it was refused
+	By         string `json:"by,omitempty"`          // of a result: who asked for the redrive
+	Fields     string `json:"fields,omitempty"`      // names, comma-separated
+	Until      string `json:"until,omitempty"`       // of a pause, RFC 3339
+	Removed    int    `json:"removed,omitempty"`
 	// Offsets are what the group had stored before a reset, by topic and partition, and what it has now; of a
 	// replay, the first of each range and its end.
 	Offsets []OffsetChange `json:"offsets,omitempty"`
@@ -126,7 +126,7 @@ type itemID struct {
 
 const redrivePrefix = "redrive:"
 
-// parseItemID reads what [Letter.ID] writes.
+// parseItemID reads what [DeadLetter.ID] writes.
 func parseItemID(text string) (id itemID, ok bool) {
 	rest, redrive := strings.CutPrefix(text, redrivePrefix)
 	parts := strings.Split(rest, ":")

@@ -7,9 +7,9 @@ import (
 	"membersync/dlq"
 )
 
-func ExampleLetter_Message() {
+func ExampleDeadLetter_Message() {
 	died := time.Date(2026, 11, 22, 8, 0, 1, 0, time.UTC)
-	letter := dlq.Letter{
+	letter := dlq.DeadLetter{
 		Key:     []byte("E1001"),
 		Value:   []byte(`{"eventId":"ev-42","employeeId":"E1001"}`),
 		Headers: []dlq.Header{{Key: "traceparent", Value: []byte("00-1")}, {Key: "dlq.id", Value: []byte("somebody else's")}},

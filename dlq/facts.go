@@ -77,7 +77,7 @@ func withoutOrig(key string) string {
 }
 
 // appendFacts appends a header for each fact that is known.
-func (l Letter) appendFacts(headers []kafka.Header) []kafka.Header {
+func (l DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	text := func(key, value string) {
 		if value != "" {
 			headers = append(headers, kafka.Header{Key: key, Value: []byte(clip(value, maxFactBytes))})
@@ -110,14 +110,14 @@ func (l Letter) appendFacts(headers []kafka.Header) []kafka.Header {
 	return headers
 }
 
-func (l Letter) stage() Stage {
+func (l DeadLetter) stage() Stage {
 	if l.Stage == "" {
 		return l.Reason.Stage()
 	}
 	return l.Stage
 }
 
-func (l *Letter) readFacts(f *facts) {
+func (l *DeadLetter) readFacts(f *facts) {
 	for _, key := range []string{headerID, headerReason, headerSourceTopic, headerSourcePartition, headerSourceOffset} {
 		f.require(key)
 	}

@@ -16,25 +16,25 @@ var ErrNoItem = errors.New("dlq: there is no such dead letter")
 // maxHistory bounds the letters and the audit records of one history.
 const maxHistory = 1000
 
-// A Death is one letter of an item, without its value.
-type Death struct {
-	Place  Place
-	Letter Letter
+// A Occurrence is one letter of an item, without its value.
+type Occurrence struct {
+	Place      Place
+	DeadLetter DeadLetter
 }
 
 // A History is all that the DLQ and audit topics hold of one item.
 type History struct {
-	Item   Item          // its letter with the value
-	Deaths []Death       // copies included, by number and place
-	Audit  []AuditRecord // by time
-	Loss   Loss
+	Item        Item          // its letter with the value
+	Occurrences []Occurrence  // copies included, by number and place
+	Audit       []AuditRecord // by time
+	Loss        Loss
 }
 
 // History reads everything about one item: both topics from start to end. At most 1,000 letters and as many audit
 // records are kept. It fails with [ErrNoItem].
 func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	var h History
-	s := &Survey{items: map[itemID]int32{}, fates: map[itemID]*fate{}}
+	s := &Index{items: map[itemID]int32{}, fates: map[itemID]*fate{}}
 	wanted, ok := parseItemID(id)
 	if !ok {
 		return h, ErrNoItem
@@ -47,15 +47,15 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 			return nil //nolint:nilerr // somebody else's record
 		}
 		at := Place{rec.Partition, rec.Offset}
-		if e, _ := s.addLetter(l, at); e != nil && len(h.Deaths) < maxHistory {
-			h.Deaths = append(h.Deaths, Death{at, l})
+		if e, _ := s.addLetter(l, at); e != nil && len(h.Occurrences) < maxHistory {
+			h.Occurrences = append(h.Occurrences, Occurrence{at, l})
 		}
 		return nil
 	})
 	if h.Loss.Gone = gone; err != nil {
 		return h, err
 	}
-	if len(h.Deaths) == 0 {
+	if len(h.Occurrences) == 0 {
 		return h, ErrNoItem
 	}
 	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord) {
@@ -67,8 +67,8 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	if err != nil {
 		return h, err
 	}
-	slices.SortFunc(h.Deaths, func(a, b Death) int {
-		return cmp.Or(a.Letter.Redrives-b.Letter.Redrives, a.Place.Partition-b.Place.Partition, cmp.Compare(a.Place.Offset, b.Place.Offset))
+	slices.SortFunc(h.Occurrences, func(a, b Occurrence) int {
+		return cmp.Or(a.DeadLetter.Redrives-b.DeadLetter.Redrives, a.Place.Partition-b.Place.Partition, cmp.Compare(a.Place.Offset, b.Place.Offset))
 	})
 	slices.SortStableFunc(h.Audit, func(a, b AuditRecord) int { return a.At.Compare(b.At) })
 	for item, err := range r.Items(ctx, s, 0, true) {
@@ -82,7 +82,7 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 
 // Follow shows each new item, and each new death of a known one, that the query of the survey selects, from
 // where the survey stopped. It ends with the context, whose cause it returns, or with an error.
-func (r *Reader) Follow(ctx context.Context, s *Survey, show func(Item) error) error {
+func (r *Reader) Follow(ctx context.Context, s *Index, show func(Item) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var (

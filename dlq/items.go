@@ -15,19 +15,19 @@ import (
 type Item struct {
 	ID            string
 	State         State
-	Letter        Letter // of the latest death; its value only where it was asked for
-	Place         Place  // of that letter
+	DeadLetter    DeadLetter // of the latest death; its value only where it was asked for
+	Place         Place      // of that letter
 	FirstFailedAt time.Time
 	Number        int       // of its latest delivery: how often it was redriven
-	Letters       int       // that it has in the DLQ: copies and earlier deaths included
+	Occurrences   int       // that it has in the DLQ: copies and earlier deaths included
 	RequestedAt   time.Time // while it is redriving: since when
 }
 
-func (s *Survey) item(e *entry, l Letter) Item {
+func (s *Index) item(e *entry, l DeadLetter) Item {
 	f := s.fates[e.id]
 	i := Item{
-		ID: l.ID(), State: f.state(e.death), Letter: l, Place: e.at,
-		FirstFailedAt: fromMillis(e.firstFailed), Number: int(f.number(e.death)), Letters: int(e.letters),
+		ID: l.ID(), State: f.state(e.death), DeadLetter: l, Place: e.at,
+		FirstFailedAt: fromMillis(e.firstFailed), Number: int(f.number(e.death)), Occurrences: int(e.letters),
 	}
 	if i.State == StateRedriving {
 		i.RequestedAt = fromMillis(f.sentAt)
@@ -41,7 +41,7 @@ var errChanged = errors.New("dlq: the letter is gone: retention has removed it")
 // Items reads the letters of the selected items, by the time of their latest deaths, and of these the last limit (0: all).
 // With values, each is in memory one after the other. An error is that of one item if the item has an ID; after any
 // other the sequence ends.
-func (r *Reader) Items(ctx context.Context, s *Survey, limit int, values bool) iter.Seq2[Item, error] {
+func (r *Reader) Items(ctx context.Context, s *Index, limit int, values bool) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		chosen := s.selection(limit)
 		b := newBuffer(r, chosen, values)
@@ -61,7 +61,7 @@ func (r *Reader) Items(ctx context.Context, s *Survey, limit int, values bool) i
 }
 
 func formatItemID(id itemID) string {
-	l := Letter{Source: Source{Partition: int(id.partition), Offset: id.offset}, Whole: id.index < 0, Index: int(id.index)}
+	l := DeadLetter{Source: Source{Partition: int(id.partition), Offset: id.offset}, Whole: id.index < 0, Index: int(id.index)}
 	if id.redrive {
 		return redrivePrefix + l.ID()
 	}
@@ -79,12 +79,12 @@ type buffer struct {
 	r      *Reader
 	values bool
 	wanted map[int][]int64 // the offsets still to come, by partition, in rising order
-	held   map[Place]Letter
+	held   map[Place]DeadLetter
 	bytes  int
 }
 
 func newBuffer(r *Reader, chosen []*entry, values bool) *buffer {
-	b := &buffer{r: r, values: values, wanted: map[int][]int64{}, held: map[Place]Letter{}}
+	b := &buffer{r: r, values: values, wanted: map[int][]int64{}, held: map[Place]DeadLetter{}}
 	for _, e := range chosen {
 		b.wanted[e.at.Partition] = append(b.wanted[e.at.Partition], e.at.Offset)
 	}
@@ -94,19 +94,19 @@ func newBuffer(r *Reader, chosen []*entry, values bool) *buffer {
 	return b
 }
 
-func (b *buffer) letter(ctx context.Context, at Place) (Letter, error) {
+func (b *buffer) letter(ctx context.Context, at Place) (DeadLetter, error) {
 	if _, ok := b.held[at]; !ok {
 		if b.bytes > bufferBytes || len(b.held) > bufferLetters {
 			clear(b.held)
 			b.bytes = 0
 		}
 		if err := b.fill(ctx, at); err != nil {
-			return Letter{}, err
+			return DeadLetter{}, err
 		}
 	}
 	l, ok := b.held[at]
 	if !ok {
-		return Letter{}, errChanged
+		return DeadLetter{}, errChanged
 	}
 	delete(b.held, at)
 	b.bytes -= len(l.Value)

@@ -21,10 +21,10 @@ type Source struct {
 	Timestamp time.Time // the record's own; the zero time if it has none
 }
 
-// A Letter is one dead letter: the source record as it was, and the facts of
+// A DeadLetter is one dead letter: the source record as it was, and the facts of
 // its death. Times keep their milliseconds. It may be copied; the copies share
 // key, value and headers, which nothing in this package modifies.
-type Letter struct {
+type DeadLetter struct {
 	// The record's own, byte for byte; nil and empty are kept apart.
 	Key, Value []byte
 	Headers    []Header
@@ -53,7 +53,7 @@ type Letter struct {
 // the letter and over later deaths of the event.
 //
 // That of an invalid redrive begins with "redrive:": its source is the redrive topic.
-func (l Letter) ID() string {
+func (l DeadLetter) ID() string {
 	prefix := ""
 	if l.Reason == ReasonInvalidRedrive {
 		prefix = redrivePrefix
@@ -68,7 +68,7 @@ func (l Letter) ID() string {
 // Message encodes the letter as a record: the source's key, value and headers,
 // then the facts. Topic and partition are left to the [Writer], the time to
 // the moment of writing. Key and values are shared with the letter.
-func (l Letter) Message() kafka.Message {
+func (l DeadLetter) Message() kafka.Message {
 	headers := make([]kafka.Header, 0, len(l.Headers)+len(factNames()))
 	for _, h := range l.Headers {
 		headers = append(headers, kafka.Header{Key: escape(h.Key), Value: h.Value})
@@ -78,8 +78,8 @@ func (l Letter) Message() kafka.Message {
 
 // Parse decodes a record of the dead-letter topic. Facts of a later version
 // are left out; a missing or broken one is a [*FormatError].
-func Parse(m kafka.Message) (Letter, error) {
-	l := Letter{Key: m.Key, Value: m.Value}
+func Parse(m kafka.Message) (DeadLetter, error) {
+	l := DeadLetter{Key: m.Key, Value: m.Value}
 	f := facts{values: make(map[string]string, len(factNames()))}
 	for _, h := range m.Headers {
 		if isFact(h.Key) {
@@ -93,7 +93,7 @@ func Parse(m kafka.Message) (Letter, error) {
 		f.fail(headerID, "disagrees with the source coordinates")
 	}
 	if f.err != nil {
-		return Letter{}, f.err
+		return DeadLetter{}, f.err
 	}
 	return l, nil
 }

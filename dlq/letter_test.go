@@ -17,9 +17,9 @@ import (
 )
 
 // sample is a letter with every fact.
-func sample() dlq.Letter {
+func sample() dlq.DeadLetter {
 	at := time.Date(2026, 11, 22, 8, 0, 0, 123_000_000, time.UTC)
-	return dlq.Letter{
+	return dlq.DeadLetter{
 		Key: []byte("E1001"), Value: []byte(`{"eventId":"ev-1"}`), Headers: []dlq.Header{{Key: "trace", Value: []byte("t-1")}},
 		Source: dlq.Source{Topic: "hris.employee.changed", Partition: 3, Offset: 42, Timestamp: at},
 		Reason: dlq.ReasonCRMInvalid, Stage: dlq.StageUpdate, Error: "the CRM calls the mobile invalid",
@@ -63,7 +63,7 @@ func TestLetterHeaders(t *testing.T) {
 // Of a record that failed whole no event is known, and so no index.
 func TestWholeLetterHasNoIndex(t *testing.T) {
 	t.Parallel()
-	l := dlq.Letter{Source: dlq.Source{Topic: "in", Offset: 7}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5}
+	l := dlq.DeadLetter{Source: dlq.Source{Topic: "in", Offset: 7}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5}
 	want := [][2]string{
 		{"dlq.id", "0:7"},
 		{"dlq.reason", "malformed"},
@@ -288,11 +288,11 @@ func FuzzParse(f *testing.F) {
 
 // letters draws letters as the service writes them: times in whole
 // milliseconds, texts within their bounds.
-func letters() *rapid.Generator[dlq.Letter] {
-	return rapid.Custom(func(t *rapid.T) dlq.Letter {
+func letters() *rapid.Generator[dlq.DeadLetter] {
+	return rapid.Custom(func(t *rapid.T) dlq.DeadLetter {
 		text, number := rapid.StringN(0, 50, 1000), rapid.IntRange(0, math.MaxInt32)
 		reason := rapid.SampledFrom(dlq.Reasons()).Draw(t, "reason")
-		l := dlq.Letter{
+		l := dlq.DeadLetter{
 			Key: bytesOrNil().Draw(t, "key"), Value: bytesOrNil().Draw(t, "value"),
 			Source: dlq.Source{
 				Topic: rapid.StringMatching(`[a-z][a-z.]{0,20}`).Draw(t, "topic"), Partition: number.Draw(t, "partition"),

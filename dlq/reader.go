@@ -96,8 +96,8 @@ func (r *Reader) scanAll(ctx context.Context, topic string, visit partlog.Visit)
 	return ends, gone, lost
 }
 
-func (r *Reader) spans(ctx context.Context, topic string) (map[int]partlog.Span, error) {
-	spans, err := r.log.Spans(ctx, topic)
+func (r *Reader) spans(ctx context.Context, topic string) (map[int]partlog.Range, error) {
+	spans, err := r.log.Ranges(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return nil, &MissingTopicError{Topic: topic}
 	}
@@ -108,10 +108,10 @@ func (r *Reader) spans(ctx context.Context, topic string) (map[int]partlog.Span,
 }
 
 // parseRecord reads the facts of a dead letter, and its key, but not its value.
-func parseRecord(rec *partlog.Record) (Letter, error) {
+func parseRecord(rec *partlog.Record) (DeadLetter, error) {
 	key, err := rec.Key()
 	if err != nil {
-		return Letter{}, err
+		return DeadLetter{}, err
 	}
 	return Parse(kafka.Message{Key: key, Headers: rec.Headers})
 }

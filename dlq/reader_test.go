@@ -41,7 +41,7 @@ func newDesk(t *testing.T, partitions int) *desk {
 }
 
 // letter is the death of one event; minute is when, and tells the letters apart.
-func (d *desk) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.Letter {
+func (d *desk) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
 	l := sample()
 	l.Source.Topic, l.Source.Partition, l.Source.Offset, l.Index, l.Count = d.topics.Source, 0, offset, 0, 1
 	l.Reason, l.Stage, l.Redrives = reason, "", redrives
@@ -52,7 +52,7 @@ func (d *desk) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq
 	return l
 }
 
-func (d *desk) bury(t *testing.T, letters ...dlq.Letter) {
+func (d *desk) bury(t *testing.T, letters ...dlq.DeadLetter) {
 	t.Helper()
 	var messages []kafka.Message
 	for _, l := range letters {
@@ -76,7 +76,7 @@ func (d *desk) say(t *testing.T, id string, action dlq.Action, number int, resul
 // list returns "id state" of the items.
 func (d *desk) list(t *testing.T, q dlq.Query, limit int) []string {
 	t.Helper()
-	s, err := d.reader.Survey(t.Context(), q, nil)
+	s, err := d.reader.Index(t.Context(), q, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,8 @@ func (d *desk) list(t *testing.T, q dlq.Query, limit int) []string {
 			t.Fatal(err)
 		}
 		lines = append(lines, item.ID+" "+string(item.State))
-		if want := sample().Value; string(item.Letter.Value) != string(want) {
-			t.Errorf("%s has the value %q", item.ID, item.Letter.Value)
+		if want := sample().Value; string(item.DeadLetter.Value) != string(want) {
+			t.Errorf("%s has the value %q", item.ID, item.DeadLetter.Value)
 		}
 	}
 	return lines
@@ -142,7 +142,7 @@ func TestSurveyCountsAndGroups(t *testing.T) {
 	d.bury(t, d.letter(1, dlq.ReasonCRMNotFound, 5, 0), d.letter(2, dlq.ReasonCRMInvalid, 2, 0), d.letter(3, dlq.ReasonCRMNotFound, 3, 0))
 	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
 	d.broker.Produce(t, d.topics.Audit, kafka.Message{Value: []byte("{}")})
-	s, err := d.reader.Survey(t.Context(), dlq.Query{}, func(l dlq.Letter) string { return string(l.Reason) })
+	s, err := d.reader.Index(t.Context(), dlq.Query{}, func(l dlq.DeadLetter) string { return string(l.Reason) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestItemThatRetentionRemoves(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 3)
 	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
-	s, err := d.reader.Survey(t.Context(), dlq.Query{}, nil)
+	s, err := d.reader.Index(t.Context(), dlq.Query{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +211,8 @@ func TestHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var deaths []string
-	for _, death := range h.Deaths {
-		deaths = append(deaths, fmt.Sprint(death.Place, " ", death.Letter.Reason, " ", len(death.Letter.Value)))
+	for _, death := range h.Occurrences {
+		deaths = append(deaths, fmt.Sprint(death.Place, " ", death.DeadLetter.Reason, " ", len(death.DeadLetter.Value)))
 	}
 	if diff := cmp.Diff([]string{"0:0 invalid_field 0", "0:1 crm_invalid 0"}, deaths); diff != "" {
 		t.Errorf("deaths (-want +got):\n%s", diff)
@@ -225,7 +225,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}
 	i := h.Item
-	if i.State != dlq.StateOpen || i.Number != 1 || i.Letters != 2 || !i.FirstFailedAt.Equal(d.died.Add(time.Minute)) || len(i.Letter.Value) == 0 {
+	if i.State != dlq.StateOpen || i.Number != 1 || i.Occurrences != 2 || !i.FirstFailedAt.Equal(d.died.Add(time.Minute)) || len(i.DeadLetter.Value) == 0 {
 		t.Errorf("the item is %+v", i)
 	}
 	for _, id := range []string{"0:5:0", "nonsense"} {
@@ -239,7 +239,7 @@ func TestFollow(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 3)
 	d.bury(t, d.letter(1, dlq.ReasonCRMInvalid, 1, 0))
-	s, err := d.reader.Survey(t.Context(), dlq.Query{States: []dlq.State{dlq.StateOpen}, Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, nil)
+	s, err := d.reader.Index(t.Context(), dlq.Query{States: []dlq.State{dlq.StateOpen}, Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,17 +249,17 @@ func TestFollow(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- d.reader.Follow(ctx, s, func(i dlq.Item) error {
-			seen <- i.ID + " " + string(i.Letter.Reason)
+			seen <- i.ID + " " + string(i.DeadLetter.Reason)
 			return nil
 		})
 	}()
 	again := d.letter(1, dlq.ReasonCRMInvalid, 3, 1)
 	for _, c := range []struct {
-		letters []dlq.Letter
+		letters []dlq.DeadLetter
 		want    string
 	}{
-		{[]dlq.Letter{d.letter(1, dlq.ReasonCRMInvalid, 1, 0), d.letter(4, dlq.ReasonCRMNotFound, 2, 0), d.letter(7, dlq.ReasonCRMInvalid, 2, 0)}, "0:7:0 crm_invalid"},
-		{[]dlq.Letter{again, again, d.letter(10, dlq.ReasonCRMInvalid, 3, 0)}, "0:1:0 crm_invalid"},
+		{[]dlq.DeadLetter{d.letter(1, dlq.ReasonCRMInvalid, 1, 0), d.letter(4, dlq.ReasonCRMNotFound, 2, 0), d.letter(7, dlq.ReasonCRMInvalid, 2, 0)}, "0:7:0 crm_invalid"},
+		{[]dlq.DeadLetter{again, again, d.letter(10, dlq.ReasonCRMInvalid, 3, 0)}, "0:1:0 crm_invalid"},
 		{nil, "0:10:0 crm_invalid"},
 	} {
 		if len(c.letters) > 0 {
@@ -279,7 +279,7 @@ func TestReadingWithoutTopics(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	r := dlq.NewReader(b.Client(t), dlq.Topics{DLQ: b.Name(t), Audit: b.Name(t)})
-	if _, err := r.Survey(t.Context(), dlq.Query{}, nil); !isMissing(err) {
+	if _, err := r.Index(t.Context(), dlq.Query{}, nil); !isMissing(err) {
 		t.Error(err)
 	}
 }

@@ -18,40 +18,40 @@ import (
 
 // The headers that a record of the redrive topic has beside those of its dead letter.
 const (
-	headerRedriveLetter = "redrive.letter"
-	headerRedriveNumber = "redrive.number"
-	headerRedriveBy     = "redrive.by"
-	headerRedriveAt     = "redrive.at"
-	headerRedriveNote   = "redrive.note"
-	headerRedriveMended = "redrive.mended"
+	headerRedriveDeadLetter = "redrive.dead_letter"
+	headerRedriveNumber     = "redrive.number"
+	headerRedriveBy         = "redrive.by"
+	headerRedriveAt         = "redrive.at"
+	headerRedriveNote       = "redrive.note"
+	headerRedriveEdited     = "redrive.edited"
 )
 
 // A Redrive is the order to run a dead letter again.
 type Redrive struct {
-	Letter Letter // with the value to run
-	Place  Place  // of the dead letter in the DLQ
-	Number int    // from 1: how often the event was redriven with this time; a higher one than was done passes
-	By     string
-	At     time.Time
-	Note   string
-	Mended bool // the value is not the letter's own
+	DeadLetter DeadLetter // with the value to run
+	Place      Place      // of the dead letter in the DLQ
+	Number     int        // from 1: how often the event was redriven with this time; a higher one than was done passes
+	By         string
+	At         time.Time
+	Note       string
+	Edited     bool // the value is not the letter's own
 }
 
 // Message encodes the redrive: the dead letter as it stands in the DLQ, then the redrive's own headers.
 func (r Redrive) Message() kafka.Message {
-	m := r.Letter.Message()
+	m := r.DeadLetter.Message()
 	add := func(key, value string) {
 		if value != "" {
 			m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(errorText(value))})
 		}
 	}
-	add(headerRedriveLetter, r.Place.String())
+	add(headerRedriveDeadLetter, r.Place.String())
 	add(headerRedriveNumber, strconv.Itoa(r.Number))
 	add(headerRedriveBy, r.By)
 	add(headerRedriveAt, formatTime(r.At))
 	add(headerRedriveNote, r.Note)
-	if r.Mended {
-		add(headerRedriveMended, "true")
+	if r.Edited {
+		add(headerRedriveEdited, "true")
 	}
 	return m
 }
@@ -61,26 +61,26 @@ func (r Redrive) Message() kafka.Message {
 // could be read is returned with it.
 func ParseRedrive(m kafka.Message) (Redrive, error) {
 	l, letterErr := Parse(m)
-	r := Redrive{Letter: l}
+	r := Redrive{DeadLetter: l}
 	f := facts{values: map[string]string{}}
 	for _, h := range m.Headers {
 		f.values[h.Key] = string(h.Value)
 	}
-	f.require(headerRedriveLetter)
+	f.require(headerRedriveDeadLetter)
 	f.require(headerRedriveNumber)
 	r.Number = int(f.number(headerRedriveNumber, math.MaxInt32))
 	if f.err == nil && r.Number < 1 {
 		f.fail(headerRedriveNumber, "is not a number in its range")
 	}
-	place, ok := parsePlace(f.values[headerRedriveLetter])
+	place, ok := parsePlace(f.values[headerRedriveDeadLetter])
 	if r.Place = place; f.err == nil && !ok {
-		f.fail(headerRedriveLetter, "is not partition:offset of a dead letter")
+		f.fail(headerRedriveDeadLetter, "is not partition:offset of a dead letter")
 	}
 	r.By, r.Note = f.values[headerRedriveBy], f.values[headerRedriveNote]
 	if f.err == nil {
 		r.At = f.time(headerRedriveAt)
 	}
-	r.Mended = f.values[headerRedriveMended] == "true"
+	r.Edited = f.values[headerRedriveEdited] == "true"
 	if f.err != nil {
 		return r, f.err
 	}
@@ -106,16 +106,16 @@ func (e *MismatchError) Error() string {
 }
 
 // Check compares the redrive with the dead letter that it names. The error is a [*MismatchError].
-func (r Redrive) Check(named Letter) error {
+func (r Redrive) Check(named DeadLetter) error {
 	differs := func(what string) error { return &MismatchError{r.Place, what} }
-	own := r.Letter
+	own := r.DeadLetter
 	switch {
 	case own.ID() != named.ID() || own.Source.Topic != named.Source.Topic || !own.Source.Timestamp.Equal(named.Source.Timestamp):
 		return differs("source coordinates")
 	case !bytes.Equal(own.Key, named.Key):
 		return differs("key")
-	case !r.Mended && !bytes.Equal(own.Value, named.Value):
-		return differs("value, and has no header " + headerRedriveMended)
+	case !r.Edited && !bytes.Equal(own.Value, named.Value):
+		return differs("value, and has no header " + headerRedriveEdited)
 	case r.Number <= named.Redrives:
 		return differs("number: redrive " + strconv.Itoa(r.Number) + " of a letter that died as number " + strconv.Itoa(named.Redrives))
 	}
@@ -132,26 +132,26 @@ func NewRedriver(client *kafka.Client, topic string, opts ...Option) *Redriver {
 
 // Write writes one redrive. The errors are those of [Writer.Write].
 func (w *Redriver) Write(ctx context.Context, r Redrive) error {
-	return w.to.write(ctx, r.Message(), r.Letter.ID())
+	return w.to.write(ctx, r.Message(), r.DeadLetter.ID())
 }
 
-// ErrNoLetter says that the DLQ holds no dead letter at a place.
-var ErrNoLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never was")
+// ErrNoDeadLetter says that the DLQ holds no dead letter at a place.
+var ErrNoDeadLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never was")
 
-// Letter reads the dead letter at a place, with its value. It fails with [ErrNoLetter], or with what [IsUnavailable] recognises.
-func (r *Reader) Letter(ctx context.Context, at Place) (Letter, error) {
+// DeadLetter reads the dead letter at a place, with its value. It fails with [ErrNoDeadLetter], or with what [IsUnavailable] recognises.
+func (r *Reader) DeadLetter(ctx context.Context, at Place) (DeadLetter, error) {
 	spans, err := r.spans(ctx, r.topics.DLQ)
 	if err != nil {
-		return Letter{}, err
+		return DeadLetter{}, err
 	}
 	if span, ok := spans[at.Partition]; !ok || at.Offset < span.First || at.Offset >= span.End {
-		return Letter{}, ErrNoLetter
+		return DeadLetter{}, ErrNoDeadLetter
 	}
 	b := newBuffer(r, []*entry{{at: at}}, true)
 	l, err := b.letter(ctx, at)
 	_, foreign := errors.AsType[*FormatError](err)
 	if foreign || errors.Is(err, errChanged) {
-		return Letter{}, ErrNoLetter
+		return DeadLetter{}, ErrNoDeadLetter
 	}
 	return l, err
 }
@@ -182,7 +182,7 @@ func (r *Reader) Sent(ctx context.Context, since time.Time) (map[Sent]bool, erro
 		_, err := r.log.Read(ctx, r.topics.Redrive, partition, span, func(rec *partlog.Record) error {
 			one, err := ParseRedrive(kafka.Message{Headers: rec.Headers})
 			if err == nil {
-				found[Sent{one.Letter.ID(), one.Number}] = true
+				found[Sent{one.DeadLetter.ID(), one.Number}] = true
 			}
 			return nil
 		})

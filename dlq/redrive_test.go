@@ -13,9 +13,9 @@ import (
 	"membersync/dlq"
 )
 
-func redriveOf(l dlq.Letter, at dlq.Place) dlq.Redrive {
+func redriveOf(l dlq.DeadLetter, at dlq.Place) dlq.Redrive {
 	return dlq.Redrive{
-		Letter: l, Place: at, Number: l.Redrives + 1, By: "sample@host", Note: "mended",
+		DeadLetter: l, Place: at, Number: l.Redrives + 1, By: "sample@host", Note: "mended",
 		At: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC),
 	}
 }
@@ -25,16 +25,16 @@ func TestRedriveMessage(t *testing.T) {
 	l := sample()
 	l.Headers = append(l.Headers, dlq.Header{Key: "redrive.number", Value: []byte("99")}) // the source's own
 	want := redriveOf(l, dlq.Place{Partition: 2, Offset: 7})
-	want.Mended = true
+	want.Edited = true
 	m := want.Message()
 	own := pairs(m)[len(pairs(l.Message())):]
 	headers := [][2]string{
-		{"redrive.letter", "2:7"},
+		{"redrive.dead_letter", "2:7"},
 		{"redrive.number", "2"},
 		{"redrive.by", "sample@host"},
 		{"redrive.at", "2026-11-22T09:00:00.000Z"},
 		{"redrive.note", "mended"},
-		{"redrive.mended", "true"},
+		{"redrive.edited", "true"},
 	}
 	if d := cmp.Diff(headers, own); d != "" {
 		t.Errorf("headers (-want +got):\n%s", d)
@@ -43,7 +43,7 @@ func TestRedriveMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.Letter.Headers = got.Letter.Headers[:len(l.Headers)]
+	got.DeadLetter.Headers = got.DeadLetter.Headers[:len(l.Headers)]
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("parsed (-want +got):\n%s", d)
 	}
@@ -52,7 +52,7 @@ func TestRedriveMessage(t *testing.T) {
 func TestParseRedriveRefuses(t *testing.T) {
 	t.Parallel()
 	for header, bad := range map[string][]string{
-		"redrive.letter": {"", "7", "a:1", "1:-1"}, "redrive.number": {"0", "-1", "x"}, "redrive.at": {"noon"}, "dlq.reason": {""},
+		"redrive.dead_letter": {"", "7", "a:1", "1:-1"}, "redrive.number": {"0", "-1", "x"}, "redrive.at": {"noon"}, "dlq.reason": {""},
 	} {
 		for _, value := range bad {
 			m := redriveOf(sample(), dlq.Place{}).Message()
@@ -77,9 +77,9 @@ func TestRedriveCheck(t *testing.T) {
 	t.Parallel()
 	named := sample()
 	for what, change := range map[string]func(*dlq.Redrive){
-		"source coordinates": func(r *dlq.Redrive) { r.Letter.Index++ },
-		"key":                func(r *dlq.Redrive) { r.Letter.Key = nil },
-		"value":              func(r *dlq.Redrive) { r.Letter.Value = []byte("canary") },
+		"source coordinates": func(r *dlq.Redrive) { r.DeadLetter.Index++ },
+		"key":                func(r *dlq.Redrive) { r.DeadLetter.Key = nil },
+		"value":              func(r *dlq.Redrive) { r.DeadLetter.Value = []byte("canary") },
 		"number":             func(r *dlq.Redrive) { r.Number = named.Redrives },
 	} {
 		r := redriveOf(sample(), dlq.Place{})
@@ -90,7 +90,7 @@ func TestRedriveCheck(t *testing.T) {
 		}
 	}
 	mended := redriveOf(sample(), dlq.Place{})
-	mended.Letter.Value, mended.Mended = []byte("other"), true
+	mended.DeadLetter.Value, mended.Edited = []byte("other"), true
 	if err := errors.Join(mended.Check(named), redriveOf(sample(), dlq.Place{}).Check(named)); err != nil {
 		t.Error(err)
 	}
@@ -101,12 +101,12 @@ func TestLetterAtAPlace(t *testing.T) {
 	d := newDesk(t, 3)
 	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
 	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
-	l, err := d.reader.Letter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
+	l, err := d.reader.DeadLetter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
 	if err != nil || l.ID() != "0:3:0" || string(l.Value) != string(sample().Value) {
 		t.Errorf("%+v, %v", l, err)
 	}
 	for _, at := range []dlq.Place{{Partition: 0, Offset: 2}, {Partition: 0, Offset: 3}, {Partition: 9, Offset: 0}} {
-		if _, err := d.reader.Letter(t.Context(), at); !errors.Is(err, dlq.ErrNoLetter) {
+		if _, err := d.reader.DeadLetter(t.Context(), at); !errors.Is(err, dlq.ErrNoDeadLetter) {
 			t.Errorf("%s: %v", at, err)
 		}
 	}

@@ -97,11 +97,11 @@ func TestItemID(t *testing.T) {
 func TestFateKeepsWhenItWasSent(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1_700_000_000_000).UTC()
-	s := &Survey{fates: map[itemID]*fate{{}: {}}}
+	s := &Index{fates: map[itemID]*fate{{}: {}}}
 	a := said(ActionRedrive, 1, "")
 	a.At = at
 	s.fates[itemID{}].add(a)
-	if i := s.item(&entry{}, Letter{}); !i.RequestedAt.Equal(at) || i.Number != 1 {
+	if i := s.item(&entry{}, DeadLetter{}); !i.RequestedAt.Equal(at) || i.Number != 1 {
 		t.Errorf("requested at %v as number %d", i.RequestedAt, i.Number)
 	}
 }

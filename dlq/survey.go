@@ -23,12 +23,12 @@ type entry struct {
 	group       string
 }
 
-// A Survey is one look at all items. It is not safe for concurrent use.
-type Survey struct {
+// A Index is one look at all items. It is not safe for concurrent use.
+type Index struct {
 	Loss Loss
 
 	query   Query
-	groupBy func(Letter) string
+	groupBy func(DeadLetter) string
 	items   map[itemID]int32 // the place in entries
 	entries []entry
 	fates   map[itemID]*fate
@@ -38,11 +38,11 @@ type Survey struct {
 	audited map[int]int64 // of the audit topic's
 }
 
-// Survey reads the DLQ and then the audit topic, up to their ends now. No value is kept, and of each item little,
+// Index reads the DLQ and then the audit topic, up to their ends now. No value is kept, and of each item little,
 // so it takes some 200 bytes an item. GroupBy names the group of an item, by its latest death; nil: none.
 // It fails with a [*MissingTopicError] if there is no DLQ, and with what [IsUnavailable] recognises while Kafka is away.
-func (r *Reader) Survey(ctx context.Context, q Query, groupBy func(Letter) string) (*Survey, error) {
-	s := &Survey{
+func (r *Reader) Index(ctx context.Context, q Query, groupBy func(DeadLetter) string) (*Index, error) {
+	s := &Index{
 		query: q, groupBy: groupBy, items: map[itemID]int32{}, fates: map[itemID]*fate{}, texts: map[string]string{},
 	}
 	if len(q.IDs) > 0 {
@@ -64,7 +64,7 @@ func (r *Reader) Survey(ctx context.Context, q Query, groupBy func(Letter) strin
 	return s, nil
 }
 
-func (s *Survey) readLetters(ctx context.Context, r *Reader) (map[int]int64, error) {
+func (s *Index) readLetters(ctx context.Context, r *Reader) (map[int]int64, error) {
 	ends, gone, err := r.scanAll(ctx, r.topics.DLQ, func(rec *partlog.Record) error {
 		l, err := parseRecord(rec)
 		if err != nil {
@@ -78,7 +78,7 @@ func (s *Survey) readLetters(ctx context.Context, r *Reader) (map[int]int64, err
 	return ends, err
 }
 
-func (s *Survey) addAudit(a AuditRecord) {
+func (s *Index) addAudit(a AuditRecord) {
 	switch a.Action {
 	case ActionRedrive, ActionRedriveResult, ActionDiscard:
 	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
@@ -99,7 +99,7 @@ func (s *Survey) addAudit(a AuditRecord) {
 }
 
 // addLetter takes a letter into account, and reports whether it is news: an item or a death not seen before.
-func (s *Survey) addLetter(l Letter, at Place) (e *entry, news bool) {
+func (s *Index) addLetter(l DeadLetter, at Place) (e *entry, news bool) {
 	id, ok := parseItemID(l.ID())
 	if !ok || s.wanted != nil && !s.wanted[id] {
 		return nil, false
@@ -126,7 +126,7 @@ func (s *Survey) addLetter(l Letter, at Place) (e *entry, news bool) {
 	return e, false
 }
 
-func (s *Survey) intern(text string) string {
+func (s *Index) intern(text string) string {
 	if kept, ok := s.texts[text]; ok {
 		return kept
 	}
@@ -142,7 +142,7 @@ func millis(t time.Time) int64 {
 }
 
 // matches judges a letter by all but the item's state and id.
-func (q *Query) matches(l Letter) bool {
+func (q *Query) matches(l DeadLetter) bool {
 	switch {
 	case len(q.Reasons) > 0 && !slices.Contains(q.Reasons, l.Reason),
 		q.Stage != "" && q.Stage != l.stage(),
@@ -155,9 +155,9 @@ func (q *Query) matches(l Letter) bool {
 	return true
 }
 
-func (s *Survey) state(e *entry) State { return s.fates[e.id].state(e.death) }
+func (s *Index) state(e *entry) State { return s.fates[e.id].state(e.death) }
 
-func (s *Survey) selects(e *entry) bool {
+func (s *Index) selects(e *entry) bool {
 	return e.matches && (len(s.query.States) == 0 || slices.Contains(s.query.States, s.state(e)))
 }
 
@@ -169,7 +169,7 @@ type Group struct {
 }
 
 // Groups returns the groups of the selected items, the largest first.
-func (s *Survey) Groups() []Group {
+func (s *Index) Groups() []Group {
 	byName := map[string]*Group{}
 	for i := range s.entries {
 		e := &s.entries[i]
@@ -205,7 +205,7 @@ func fromMillis(ms int64) time.Time {
 }
 
 // Selected returns how many items the query selects.
-func (s *Survey) Selected() (n int) {
+func (s *Index) Selected() (n int) {
 	for i := range s.entries {
 		if s.selects(&s.entries[i]) {
 			n++
@@ -215,37 +215,37 @@ func (s *Survey) Selected() (n int) {
 }
 
 // Has reports whether there is an item with the id, selected or not.
-func (s *Survey) Has(id string) bool {
+func (s *Index) Has(id string) bool {
 	key, ok := parseItemID(id)
 	_, known := s.items[key]
 	return ok && known
 }
 
-// A Verdict is what is known of an item's latest delivery.
-type Verdict struct {
-	State  State
-	Death  int // number of the delivery that died last
-	Answer int // of the redrive whose result is known last; 0: none
+// A ItemState is what is known of an item's latest delivery.
+type ItemState struct {
+	State    State
+	Failed   int // number of the delivery that died last
+	Resulted int // of the redrive whose result is known last; 0: none
 }
 
-// Verdict looks up an event of a source record, or, if there is no item of it, the record as one that failed whole.
-func (s *Survey) Verdict(partition int, offset int64, index int) (v Verdict, ok bool) {
+// ItemState looks up an event of a source record, or, if there is no item of it, the record as one that failed whole.
+func (s *Index) ItemState(partition int, offset int64, index int) (v ItemState, ok bool) {
 	for _, one := range []int{index, -1} {
 		id := itemID{offset: offset, partition: int32(partition), index: int32(one)} //nolint:gosec // from the broker and the mapper
 		if i, known := s.items[id]; known {
 			e, f := &s.entries[i], s.fates[id]
-			v = Verdict{State: f.state(e.death), Death: int(e.death)}
+			v = ItemState{State: f.state(e.death), Failed: int(e.death)}
 			if f != nil {
-				v.Answer = int(f.answered)
+				v.Resulted = int(f.answered)
 			}
 			return v, true
 		}
 	}
-	return Verdict{}, false
+	return ItemState{}, false
 }
 
 // Requested returns since when the selected items that are redriven are under way.
-func (s *Survey) Requested() iter.Seq2[Sent, time.Time] {
+func (s *Index) Requested() iter.Seq2[Sent, time.Time] {
 	return func(yield func(Sent, time.Time) bool) {
 		for i := range s.entries {
 			e := &s.entries[i]
@@ -259,7 +259,7 @@ func (s *Survey) Requested() iter.Seq2[Sent, time.Time] {
 
 // selection returns the places of the selected items, by the time of their latest deaths, and of these the last
 // limit; 0: all.
-func (s *Survey) selection(limit int) []*entry {
+func (s *Index) selection(limit int) []*entry {
 	var some []*entry
 	for i := range s.entries {
 		if e := &s.entries[i]; s.selects(e) {

@@ -48,7 +48,7 @@ func NewWriter(client *kafka.Client, topic string, opts ...Option) *Writer {
 //
 // Letters with the same key go to the same partition, and so do letters without a key and with
 // the same id: those of one employee stay in the order in which they were written.
-func (w *Writer) Write(ctx context.Context, l Letter) error {
+func (w *Writer) Write(ctx context.Context, l DeadLetter) error {
 	return w.to.write(ctx, l.Message(), l.ID())
 }
 

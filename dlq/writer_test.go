@@ -346,7 +346,7 @@ func TestWriteWithoutKafka(t *testing.T) {
 }
 
 // writeAtLast writes again while Kafka is not ready, as the service does.
-func writeAtLast(t *testing.T, w *dlq.Writer, l dlq.Letter) {
+func writeAtLast(t *testing.T, w *dlq.Writer, l dlq.DeadLetter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

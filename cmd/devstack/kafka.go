@@ -115,12 +115,12 @@ func (c *kafkaClient) lag(ctx context.Context, topic, group string, partitions i
 }
 
 // letters reads the whole dead-letter topic.
-func (c *kafkaClient) letters(ctx context.Context, topic string, partitions int) ([]dlq.Letter, error) {
+func (c *kafkaClient) letters(ctx context.Context, topic string, partitions int) ([]dlq.DeadLetter, error) {
 	ends, err := c.ends(ctx, topic, partitions)
 	if err != nil {
 		return nil, err
 	}
-	var all []dlq.Letter
+	var all []dlq.DeadLetter
 	for p, end := range ends {
 		for offset := int64(0); offset < end; {
 			some, err := c.fetch(ctx, topic, p, offset)
@@ -138,7 +138,7 @@ func (c *kafkaClient) letters(ctx context.Context, topic string, partitions int)
 }
 
 // fetch reads some letters from an offset on.
-func (c *kafkaClient) fetch(ctx context.Context, topic string, partition int, offset int64) (some []dlq.Letter, err error) {
+func (c *kafkaClient) fetch(ctx context.Context, topic string, partition int, offset int64) (some []dlq.DeadLetter, err error) {
 	answer, err := c.Fetch(ctx, &kafka.FetchRequest{Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: maxRead})
 	if err = errors.Join(err, errorOf(answer)); err != nil {
 		return nil, err
@@ -169,14 +169,14 @@ func errorOf(answer *kafka.FetchResponse) error {
 	return answer.Error
 }
 
-func letterOf(record *kafka.Record, topic string, partition int) (dlq.Letter, error) {
+func letterOf(record *kafka.Record, topic string, partition int) (dlq.DeadLetter, error) {
 	key, err := bytesOf(record.Key)
 	if err != nil {
-		return dlq.Letter{}, err
+		return dlq.DeadLetter{}, err
 	}
 	value, err := bytesOf(record.Value)
 	if err != nil {
-		return dlq.Letter{}, err
+		return dlq.DeadLetter{}, err
 	}
 	return dlq.Parse(kafka.Message{
 		Topic: topic, Partition: partition, Offset: record.Offset, Key: key, Value: value, Headers: record.Headers, Time: record.Time,

@@ -227,14 +227,14 @@ func orNothing(value json.RawMessage) string {
 	return string(value)
 }
 
-func letterDifferences(script []act, letters []dlq.Letter) (found []string) {
+func letterDifferences(script []act, letters []dlq.DeadLetter) (found []string) {
 	left := slices.Clone(letters)
 	for _, act := range script {
 		for _, r := range act.rows {
 			if r.reason == "" {
 				continue
 			}
-			i := slices.IndexFunc(left, func(l dlq.Letter) bool {
+			i := slices.IndexFunc(left, func(l dlq.DeadLetter) bool {
 				return l.Reason == r.reason && bytes.Equal(l.Key, r.key) && bytes.Equal(l.Value, r.value) && (l.Value == nil) == (r.value == nil)
 			})
 			if i < 0 {

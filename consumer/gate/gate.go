@@ -32,13 +32,13 @@ func (c Cause) String() string {
 	case Quota:
 		return "crm_quota"
 	case Operator:
-		return "crm_operator"
+		return "crm_refused"
 	case Redis:
 		return "redis"
 	case Storm:
 		return "storm"
 	case Pause:
-		return "pause"
+		return "operator"
 	}
 	return "unknown"
 }

@@ -99,8 +99,8 @@ func TestHold(t *testing.T) {
 			for i := range 20 {
 				all.Go(func() { c.update(t, fmt.Sprintf(`{"openUserId":"FSUID_TEST%d","qq":"1"}`, i)) })
 			}
-			waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Held == 20 })
-			if n := len(c.fake.Members()); c.fake.Open() != 20 || c.fake.Held() != 20 || (at == crmapitest.AfterEffect) != (n == 20) {
+			waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Blocked == 20 })
+			if n := len(c.fake.Members()); c.fake.Open() != 20 || c.fake.Blocked() != 20 || (at == crmapitest.AfterEffect) != (n == 20) {
 				t.Errorf("%+v, %d members", c.fake.Stats(), n)
 			}
 			for _, seen := range c.fake.Log() {
@@ -110,7 +110,7 @@ func TestHold(t *testing.T) {
 			}
 			c.fake.Release()
 			all.Wait()
-			if n := len(c.fake.Members()); n != 20 || c.fake.Open() != 0 || c.fake.Held() != 0 {
+			if n := len(c.fake.Members()); n != 20 || c.fake.Open() != 0 || c.fake.Blocked() != 0 {
 				t.Errorf("after the release: %d members, %+v", n, c.fake.Stats())
 			}
 			c.update(t, `{"openUserId":"FSUID_TEST1","qq":"2"}`) // is not held any more
@@ -161,7 +161,7 @@ func TestOverlaps(t *testing.T) {
 	for _, id := range []string{"A", "A", "A", "B"} {
 		all.Go(func() { c.update(t, `{"openUserId":"`+id+`","qq":"1"}`) })
 	}
-	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Held == 4 })
+	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Blocked == 4 })
 	c.fake.Release()
 	all.Wait()
 	most := map[string]int{}
@@ -181,7 +181,7 @@ func TestTwoTokenFetchesAtOnce(t *testing.T) {
 	for range 2 {
 		all.Go(func() { c.send(t, http.MethodPost, crmapitest.IssuePath, "application/json", `{}`) })
 	}
-	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Held == 2 })
+	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Blocked == 2 })
 	c.fake.Release()
 	all.Wait()
 	if len(c.fake.Violations()) == 0 {
@@ -210,9 +210,9 @@ func TestAdmin(t *testing.T) {
 	do("POST", "hold", `{"at":"after"}`)
 	var all sync.WaitGroup
 	all.Go(func() { c.update(t, `{"openUserId":"B","qq":"1"}`) })
-	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Held == 1 })
+	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Blocked == 1 })
 	var stats crmapitest.Stats
-	if err := json.Unmarshal([]byte(do("GET", "stats", "")), &stats); err != nil || stats.Held != 1 || stats.Requests != 2 {
+	if err := json.Unmarshal([]byte(do("GET", "stats", "")), &stats); err != nil || stats.Blocked != 1 || stats.Requests != 2 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 	do("POST", "release", "")

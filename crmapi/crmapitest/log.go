@@ -130,7 +130,7 @@ func (s *Server) Calls() []Seen {
 type Stats struct {
 	Requests   int      `json:"requests"` // of both APIs
 	Open       int      `json:"open"`
-	Held       int      `json:"held"`
+	Blocked    int      `json:"held"`
 	Overlaps   int      `json:"overlaps"`   // update requests that came while another of the same member was open
 	Violations []string `json:"violations"` // breaches of the protocol, such as two token fetches at once
 }
@@ -148,15 +148,15 @@ func (s *Server) stats() Stats {
 		open += len(entries)
 	}
 	return Stats{
-		Requests: len(s.log), Open: open, Held: s.nHeld, Overlaps: s.overlaps, Violations: slices.Clone(s.violations),
+		Requests: len(s.log), Open: open, Blocked: s.nHeld, Overlaps: s.overlaps, Violations: slices.Clone(s.violations),
 	}
 }
 
 // Open returns the number of requests that are open.
 func (s *Server) Open() int { return s.Stats().Open }
 
-// Held returns the number of requests that wait for Release.
-func (s *Server) Held() int { return s.Stats().Held }
+// Blocked returns the number of requests that wait for Release.
+func (s *Server) Blocked() int { return s.Stats().Blocked }
 
 // Overlaps returns how many update requests came while another of the same member was open.
 func (s *Server) Overlaps() int { return s.Stats().Overlaps }

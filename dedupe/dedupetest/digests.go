@@ -163,17 +163,17 @@ func (f *fixture) askUnder(req dedupe.AcquireRequest) map[string]string {
 func digestOfAnotherGeneration(f *fixture) {
 	e, token := event(1, "mobile", "a", "title", "a"), dedupe.NewToken()
 	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields, Generation: 7})
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields, DigestGeneration: 7})
 	next := []dedupe.Event{event(2, "mobile", "a")}
-	f.equal("the same", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 7}), map[string]string{"mobile": "unchanged"})
-	f.equal("a newer one", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 8}), map[string]string{"mobile": "send"})
+	f.equal("the same", f.askUnder(dedupe.AcquireRequest{Events: next, DigestGeneration: 7}), map[string]string{"mobile": "unchanged"})
+	f.equal("a newer one", f.askUnder(dedupe.AcquireRequest{Events: next, DigestGeneration: 8}), map[string]string{"mobile": "send"})
 	next = []dedupe.Event{event(2, "title", "a")}
-	f.equal("an older one", f.askUnder(dedupe.AcquireRequest{Events: next, Generation: 6}), map[string]string{"title": "send"})
+	f.equal("an older one", f.askUnder(dedupe.AcquireRequest{Events: next, DigestGeneration: 6}), map[string]string{"title": "send"})
 }
 
 func digestDoubted(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	next := []dedupe.Event{event(2, "mobile", "a")}
 	f.equal("without doubt", f.askUnder(dedupe.AcquireRequest{Events: next}), map[string]string{"mobile": "unchanged"})
-	f.equal("in doubt", f.askUnder(dedupe.AcquireRequest{Events: next, Doubt: true}), map[string]string{"mobile": "send"})
+	f.equal("in doubt", f.askUnder(dedupe.AcquireRequest{Events: next, DistrustDigests: true}), map[string]string{"mobile": "send"})
 }

@@ -36,8 +36,8 @@ func leaseIsHeld(f *fixture) {
 		f.Errorf("the lease expires in %v, want at most %v", left, f.opts.Lease)
 	}
 	g = f.ask(second, event(1, "mobile", "a"))
-	if !g.Held || g.Wait <= 0 || g.Wait > f.opts.Lease {
-		f.Errorf("Held %v, Wait %v, want held for at most %v", g.Held, g.Wait, f.opts.Lease)
+	if !g.Leased || g.Wait <= 0 || g.Wait > f.opts.Lease {
+		f.Errorf("Held %v, Wait %v, want held for at most %v", g.Leased, g.Wait, f.opts.Lease)
 	}
 	f.equal("holder", f.holder(), first)
 	f.must(f.store.Release(f.Context(), f.member, first))
@@ -54,7 +54,7 @@ func leaseRunsOut(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.Lease = 30 * time.Millisecond })
 	f.acquire(dedupe.NewToken())
 	second := dedupe.NewToken()
-	for g := f.ask(second); g.Held; g = f.ask(second) {
+	for g := f.ask(second); g.Leased; g = f.ask(second) {
 		select {
 		case <-f.Context().Done():
 			f.Fatal("the lease never ran out")
@@ -144,7 +144,7 @@ func completeAfterExpiry(f *fixture) {
 	f.acquire(token, e)
 	f.expire()
 	f.equal("late", f.completeLate(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}}), true)
-	f.equal("done", f.acquire(dedupe.NewToken(), e).Events, []dedupe.Verdict{{}})
+	f.equal("done", f.acquire(dedupe.NewToken(), e).Events, []dedupe.EventGrant{{}})
 }
 
 func completeKeeps(f *fixture) {
@@ -152,13 +152,13 @@ func completeKeeps(f *fixture) {
 	f.acquire(token, e)
 	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields, Keep: true}
 	f.complete(c)
-	f.equal("held for a different update", f.ask(dedupe.NewToken(), event(2, "mobile", "b")).Held, true)
+	f.equal("held for a different update", f.ask(dedupe.NewToken(), event(2, "mobile", "b")).Leased, true)
 	more := event(2, "title", "a")
 	c.Done = append(c.Done, done(more, "unchanged"))
 	f.complete(c)
 	f.equal("holder", f.holder(), token)
 	f.expire()
-	want := []dedupe.Verdict{{Done: true, Outcome: "applied"}, {Done: true, Outcome: "unchanged"}}
+	want := []dedupe.EventGrant{{Done: true, Outcome: "applied"}, {Done: true, Outcome: "unchanged"}}
 	f.equal("verdicts", f.acquire(dedupe.NewToken(), e, more).Events, want)
 }
 
@@ -194,7 +194,7 @@ func leaseUnderLoad(f *fixture) {
 				e := event(n+1, "mobile", "a")
 				token := dedupe.NewToken()
 				g := f.ask(token, e)
-				for ; g.Held; g = f.ask(token, e) {
+				for ; g.Leased; g = f.ask(token, e) {
 					if f.Context().Err() != nil {
 						return
 					}
@@ -226,9 +226,9 @@ func membersAtOnce(f *fixture) {
 			for round := range rounds {
 				e := event(n*rounds+round, field, "a", other, fmt.Sprint(round))
 				token := dedupe.NewToken()
-				want := []dedupe.FieldGrant{{Name: field, Verdict: dedupe.Unchanged}, {Name: other}}
+				want := []dedupe.FieldGrant{{Name: field, Decision: dedupe.Unchanged}, {Name: other}}
 				if round == 0 {
-					want[0].Verdict = dedupe.Send
+					want[0].Decision = dedupe.Send
 				}
 				g.equal("fields", g.ask(token, e).Fields, want)
 				g.equal("late", g.completeLate(dedupe.Completion{

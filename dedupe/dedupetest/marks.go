@@ -27,8 +27,8 @@ func markIsDuplicate(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
 	g := f.acquire(dedupe.NewToken(), event(2, "title", "a"), e)
-	f.equal("events", g.Events, []dedupe.Verdict{{}, {Done: true, Outcome: "applied"}})
-	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "title", Winner: 0, Verdict: dedupe.Send}})
+	f.equal("events", g.Events, []dedupe.EventGrant{{}, {Done: true, Outcome: "applied"}})
+	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "title", Winner: 0, Decision: dedupe.Send}})
 }
 
 func markLives(f *fixture) {
@@ -46,17 +46,17 @@ func redriveRunsOnce(f *fixture) {
 	token := dedupe.NewToken()
 	f.acquire(token, e)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
-	f.equal("the original", f.acquireOnce(e), dedupe.Verdict{Done: true, Outcome: "dead_lettered"})
-	f.equal("its redrive", f.acquireOnce(redrive(e, 1)), dedupe.Verdict{})
+	f.equal("the original", f.acquireOnce(e), dedupe.EventGrant{Done: true, Outcome: "dead_lettered"})
+	f.equal("its redrive", f.acquireOnce(redrive(e, 1)), dedupe.EventGrant{})
 	f.apply(redrive(e, 1))
-	applied := dedupe.Verdict{Done: true, Outcome: "applied", Redrive: 1}
+	applied := dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1}
 	f.equal("clicked twice", f.acquireOnce(redrive(e, 1)), applied)
 	f.equal("the original again", f.acquireOnce(e), applied)
-	f.equal("the next redrive", f.acquireOnce(redrive(e, 2)), dedupe.Verdict{})
+	f.equal("the next redrive", f.acquireOnce(redrive(e, 2)), dedupe.EventGrant{})
 }
 
 // acquireOnce asks for the verdict of one event and gives the lease back.
-func (f *fixture) acquireOnce(e dedupe.Event) dedupe.Verdict {
+func (f *fixture) acquireOnce(e dedupe.Event) dedupe.EventGrant {
 	f.Helper()
 	token := dedupe.NewToken()
 	g := f.acquire(token, e)
@@ -71,7 +71,7 @@ func reapplyIgnoresMarks(f *fixture) {
 		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{e}, Reapply: true,
 	})
 	f.must(err)
-	f.equal("events", g.Events, []dedupe.Verdict{{}})
+	f.equal("events", g.Events, []dedupe.EventGrant{{}})
 	f.equal("fields", fieldVerdicts(g), map[string]string{"mobile": "send"}) // its digest is ignored too
 }
 
@@ -84,7 +84,7 @@ func reapplyKeepsRedrive(f *fixture) {
 	})
 	f.must(err)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "unchanged")}})
-	f.equal("redrive 2", f.acquireOnce(redrive(e, 2)), dedupe.Verdict{Done: true, Outcome: "unchanged", Redrive: 2})
+	f.equal("redrive 2", f.acquireOnce(redrive(e, 2)), dedupe.EventGrant{Done: true, Outcome: "unchanged", Redrive: 2})
 }
 
 func deadLetterMovesNothing(f *fixture) {
@@ -100,7 +100,7 @@ func releaseMarksNothing(f *fixture) {
 	token := dedupe.NewToken()
 	f.acquire(token, events...)
 	f.must(f.store.Release(f.Context(), f.member, token))
-	f.equal("events", f.acquire(dedupe.NewToken(), events...).Events, []dedupe.Verdict{{}, {}})
+	f.equal("events", f.acquire(dedupe.NewToken(), events...).Events, []dedupe.EventGrant{{}, {}})
 }
 
 func guiltyAlone(f *fixture) {

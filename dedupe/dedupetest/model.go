@@ -144,8 +144,8 @@ func (m *model) acquire(t *rapid.T) {
 	}
 	token := dedupe.NewToken()
 	g := m.f.ask(token, fold...)
-	m.same(t, "held by another", g.Held == (m.holder != ""))
-	if g.Held {
+	m.same(t, "held by another", g.Leased == (m.holder != ""))
+	if g.Leased {
 		return
 	}
 	m.same(t, "waits for a newer value", g.Pending == m.blocked(fold))
@@ -195,7 +195,7 @@ func (m *model) blocked(fold []dedupe.Event) bool {
 // handOut notes what the owner may send.
 func (m *model) handOut(o *owner) {
 	for _, field := range o.grant.Fields {
-		if field.Verdict != dedupe.Send {
+		if field.Decision != dedupe.Send {
 			continue
 		}
 		winner := o.events[field.Winner]
@@ -226,8 +226,8 @@ func (m *model) checkGrant(t *rapid.T, o *owner) {
 		m.same(t, "winner", field.Winner == newest[field.Name])
 		winner := o.events[field.Winner]
 		older := winner.Version < m.versions[field.Name]
-		m.same(t, "superseded", older == (field.Verdict == dedupe.Superseded))
-		if field.Verdict == dedupe.Unchanged && m.crm[field.Name] != value(winner, field.Name) {
+		m.same(t, "superseded", older == (field.Decision == dedupe.Superseded))
+		if field.Decision == dedupe.Unchanged && m.crm[field.Name] != value(winner, field.Name) {
 			t.Fatalf("%s: unchanged, but the CRM holds another value", field.Name)
 		}
 	}
@@ -262,12 +262,12 @@ func (m *model) call(t *rapid.T) {
 func (m *model) send(o *owner) bool {
 	o.called = true
 	for _, field := range o.grant.Fields {
-		if field.Verdict == dedupe.Send && m.isPoison(o.events[field.Winner]) {
+		if field.Decision == dedupe.Send && m.isPoison(o.events[field.Winner]) {
 			return false
 		}
 	}
 	for _, field := range o.grant.Fields {
-		if field.Verdict == dedupe.Send {
+		if field.Decision == dedupe.Send {
 			winner := o.events[field.Winner]
 			if winner.Version < m.sent[field.Name] {
 				m.t.Fatalf("%s: goes back", field.Name)
@@ -308,7 +308,7 @@ func (m *model) complete(t *rapid.T) {
 func (m *model) completion(o *owner) dedupe.Completion {
 	c := dedupe.Completion{Token: o.token}
 	refused := slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
-		return f.Verdict == dedupe.Send && m.isPoison(o.events[f.Winner])
+		return f.Decision == dedupe.Send && m.isPoison(o.events[f.Winner])
 	})
 	for i, e := range o.events {
 		switch {
@@ -320,7 +320,7 @@ func (m *model) completion(o *owner) dedupe.Completion {
 		}
 	}
 	for _, field := range o.grant.Fields {
-		if field.Verdict == dedupe.Send && !refused {
+		if field.Decision == dedupe.Send && !refused {
 			sent := value(o.events[field.Winner], field.Name)
 			c.Sent = append(c.Sent, dedupe.Field{Name: field.Name, Value: []byte(sent)})
 		}

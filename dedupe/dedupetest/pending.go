@@ -49,8 +49,8 @@ func olderWaits(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	f.crashed(event(3, "mobile", "c"))
 	g := f.ask(dedupe.NewToken(), event(2, "mobile", "b"))
-	if !g.Pending || g.Held || g.Wait <= time.Hour {
-		f.Errorf("pending %v, held %v, for %v; want it to wait", g.Pending, g.Held, g.Wait)
+	if !g.Pending || g.Leased || g.Wait <= time.Hour {
+		f.Errorf("pending %v, held %v, for %v; want it to wait", g.Pending, g.Leased, g.Wait)
 	}
 }
 

@@ -31,7 +31,7 @@ func restoreLost(f *fixture) {
 	f.restore(all...)
 	f.restore(all...)
 	f.equal("versions", f.versions(), map[string]string{"mobile": version(2), "title": version(1)})
-	f.equal("events", f.acquire(dedupe.NewToken(), a, b, redrive(dead, 1)).Events, []dedupe.Verdict{
+	f.equal("events", f.acquire(dedupe.NewToken(), a, b, redrive(dead, 1)).Events, []dedupe.EventGrant{
 		{Done: true, Outcome: "superseded"}, {Done: true, Outcome: "applied"}, {Done: true, Outcome: "dead_lettered", Redrive: 1},
 	})
 	if ttl := f.client.PTTL(f.Context(), f.mark(a)).Val(); ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
@@ -45,7 +45,7 @@ func restoreKeeps(f *fixture) {
 	f.restore(done(live, "duplicate"))
 	f.restore(done(event(4, "mobile", "b", "title", "b"), "applied"))
 	f.equal("versions", f.versions(), map[string]string{"mobile": version(5), "title": version(4)})
-	f.equal("the live event", f.outcomes(live), []dedupe.Verdict{{Done: true, Outcome: "applied"}})
+	f.equal("the live event", f.outcomes(live), []dedupe.EventGrant{{Done: true, Outcome: "applied"}})
 	f.restore(done(event(6, "mobile", "b"), "applied"))
 	f.equal("versions", f.versions(), map[string]string{"mobile": version(6), "title": version(4)})
 }
@@ -54,11 +54,11 @@ func restoreRedrives(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.restore(done(redrive(e, 1), "dead_lettered"))
 	f.restore(done(e, "applied"))
-	f.equal("lower", f.outcomes(e), []dedupe.Verdict{{Done: true, Outcome: "dead_lettered", Redrive: 1}})
+	f.equal("lower", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "dead_lettered", Redrive: 1}})
 	f.restore(done(redrive(e, 1), "applied"))
-	f.equal("the same", f.outcomes(e), []dedupe.Verdict{{Done: true, Outcome: "dead_lettered", Redrive: 1}})
+	f.equal("the same", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "dead_lettered", Redrive: 1}})
 	f.restore(done(redrive(e, 2), "applied"), done(e, "superseded"))
-	f.equal("higher", f.outcomes(e), []dedupe.Verdict{{Done: true, Outcome: "applied", Redrive: 2}})
+	f.equal("higher", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "applied", Redrive: 2}})
 }
 
 func restoreDigests(f *fixture) {
@@ -89,7 +89,7 @@ func restoreMany(f *fixture) {
 	}
 	f.restore(all...)
 	for n, v := range f.outcomes(events...) {
-		f.equal(fmt.Sprint("event ", n), v, dedupe.Verdict{Done: true, Outcome: "applied"})
+		f.equal(fmt.Sprint("event ", n), v, dedupe.EventGrant{Done: true, Outcome: "applied"})
 	}
 	f.equal("versions", f.versions(), map[string]string{"field0": version(1200), "field1": version(1198), "field2": version(1199)})
 }
@@ -101,7 +101,7 @@ func restoreBesideHolder(f *fixture) {
 	f.equal("holder", f.holder(), token)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "superseded")}, Sent: e.Fields})
 	f.equal("versions", f.versions(), map[string]string{"mobile": version(6)})
-	f.equal("the event", f.outcomes(e), []dedupe.Verdict{{Done: true, Outcome: "superseded"}})
+	f.equal("the event", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "superseded"}})
 }
 
 func restoreRefused(f *fixture) {

@@ -32,37 +32,37 @@ func reused(n int, pairs ...string) dedupe.Event {
 	return e
 }
 
-func (f *fixture) wantVerdict(what string, e dedupe.Event, want dedupe.Verdict) {
+func (f *fixture) wantVerdict(what string, e dedupe.Event, want dedupe.EventGrant) {
 	f.Helper()
 	f.equal(what, f.acquireOnce(e), want)
 }
 
 func reuseIsNew(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
-	f.wantVerdict("the first", a, dedupe.Verdict{})
+	f.wantVerdict("the first", a, dedupe.EventGrant{})
 	f.apply(a)
-	f.wantVerdict("the first again", a, dedupe.Verdict{Done: true, Outcome: "applied"})
-	f.wantVerdict("the second", b, dedupe.Verdict{Reused: true})
+	f.wantVerdict("the first again", a, dedupe.EventGrant{Done: true, Outcome: "applied"})
+	f.wantVerdict("the second", b, dedupe.EventGrant{Reused: true})
 	f.equal("its field", f.verdicts(b), map[string]string{"mobile": "send"})
 	f.apply(b)
-	f.wantVerdict("the second again", b, dedupe.Verdict{Done: true, Outcome: "applied", Reused: true})
-	f.wantVerdict("the first at last", a, dedupe.Verdict{Done: true, Outcome: "applied", Reused: true})
+	f.wantVerdict("the second again", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
+	f.wantVerdict("the first at last", a, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
 	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
 		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{b}, Reapply: true,
 	})
 	f.must(err)
-	f.equal("reapplied", g.Events, []dedupe.Verdict{{Reused: true}})
+	f.equal("reapplied", g.Events, []dedupe.EventGrant{{Reused: true}})
 }
 
 func reuseInFold(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
 	token := dedupe.NewToken()
 	g := f.acquire(token, a, event(3, "title", "a"), b, a)
-	f.equal("events", g.Events, []dedupe.Verdict{{}, {}, {Reused: true}, {Reused: true}})
+	f.equal("events", g.Events, []dedupe.EventGrant{{}, {}, {Reused: true}, {Reused: true}})
 	f.equal("winner", g.Fields[0], dedupe.FieldGrant{Name: "mobile", Winner: 2})
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "superseded"), done(b, "applied")}})
-	f.wantVerdict("a", a, dedupe.Verdict{Done: true, Outcome: "superseded", Reused: true})
-	f.wantVerdict("b", b, dedupe.Verdict{Done: true, Outcome: "applied", Reused: true})
+	f.wantVerdict("a", a, dedupe.EventGrant{Done: true, Outcome: "superseded", Reused: true})
+	f.wantVerdict("b", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
 }
 
 func noReuse(f *fixture) {
@@ -75,12 +75,12 @@ func noReuse(f *fixture) {
 		id(dedupe.NewRecordID("t", 1, 0, 1, 0)),
 		id(dedupe.NewRecordID("t", 1, 0, 2, 0)),
 	}
-	f.equal("live", f.acquire("t1", events...).Events, make([]dedupe.Verdict, len(events)))
+	f.equal("live", f.acquire("t1", events...).Events, make([]dedupe.EventGrant, len(events)))
 	c := dedupe.Completion{Token: "t1"}
-	want := make([]dedupe.Verdict, len(events))
+	want := make([]dedupe.EventGrant, len(events))
 	for i, e := range events {
 		c.Done = append(c.Done, done(e, "applied"))
-		want[i] = dedupe.Verdict{Done: true, Outcome: "applied"}
+		want[i] = dedupe.EventGrant{Done: true, Outcome: "applied"}
 	}
 	f.complete(c)
 	f.equal("done", f.acquire("t2", events...).Events, want)
@@ -89,13 +89,13 @@ func noReuse(f *fixture) {
 func reuseRedrives(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
 	f.apply(redrive(a, 2))
-	f.wantVerdict("another's redrive 1", redrive(b, 1), dedupe.Verdict{Reused: true})
+	f.wantVerdict("another's redrive 1", redrive(b, 1), dedupe.EventGrant{Reused: true})
 	f.apply(redrive(b, 1))
-	f.wantVerdict("its redrive 1 again", redrive(b, 1), dedupe.Verdict{Done: true, Outcome: "applied", Redrive: 1, Reused: true})
-	f.wantVerdict("its redrive 2", redrive(b, 2), dedupe.Verdict{Reused: true})
-	f.wantVerdict("the first's redrive 2", redrive(a, 2), dedupe.Verdict{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
+	f.wantVerdict("its redrive 1 again", redrive(b, 1), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1, Reused: true})
+	f.wantVerdict("its redrive 2", redrive(b, 2), dedupe.EventGrant{Reused: true})
+	f.wantVerdict("the first's redrive 2", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
 	f.apply(a) // reapplied: the number stays
-	f.wantVerdict("the first's redrive 2 still", redrive(a, 2), dedupe.Verdict{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
+	f.wantVerdict("the first's redrive 2 still", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
 }
 
 func reuseRepeated(f *fixture) {
@@ -173,7 +173,7 @@ func reuseFallsBack(f *fixture) {
 	for n := range 9 {
 		f.apply(reused(n, "mobile", fmt.Sprint(n)))
 	}
-	f.wantVerdict("the one that fell out", reused(0, "mobile", "0"), dedupe.Verdict{Reused: true})
+	f.wantVerdict("the one that fell out", reused(0, "mobile", "0"), dedupe.EventGrant{Reused: true})
 	f.equal("its field", f.verdicts(reused(0, "mobile", "0")), map[string]string{"mobile": "superseded"})
 }
 

@@ -142,8 +142,8 @@ func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 func (f *fixture) acquire(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
 	g := f.ask(t, events...)
-	if g.Held || g.Pending {
-		f.Fatalf("held %v, pending %v, for %v more; want the lease granted", g.Held, g.Pending, g.Wait)
+	if g.Leased || g.Pending {
+		f.Fatalf("held %v, pending %v, for %v more; want the lease granted", g.Leased, g.Pending, g.Wait)
 	}
 	return g
 }
@@ -185,7 +185,7 @@ func (f *fixture) verdicts(events ...dedupe.Event) map[string]string {
 func fieldVerdicts(g dedupe.Grant) map[string]string {
 	m := map[string]string{}
 	for _, field := range g.Fields {
-		m[field.Name] = field.Verdict.String()
+		m[field.Name] = field.Decision.String()
 	}
 	return m
 }

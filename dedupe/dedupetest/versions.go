@@ -57,15 +57,15 @@ func newestWins(f *fixture) {
 	equal.ID = event(99).ID
 	g := f.acquire(dedupe.NewToken(), event(2, "mobile", "a"), event(3, "mobile", "b", "title", "a"), event(1, "mobile", "c"), equal)
 	f.equal("fields", g.Fields, []dedupe.FieldGrant{
-		{Name: "mobile", Winner: 1, Verdict: dedupe.Send},
-		{Name: "title", Winner: 3, Verdict: dedupe.Send},
+		{Name: "mobile", Winner: 1, Decision: dedupe.Send},
+		{Name: "title", Winner: 3, Decision: dedupe.Send},
 	})
 }
 
 func doneWinsNothing(f *fixture) {
 	f.apply(event(3, "mobile", "b", "title", "b"))
 	g := f.acquire(dedupe.NewToken(), event(3, "mobile", "b", "title", "b"), event(2, "mobile", "a"))
-	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "mobile", Winner: 1, Verdict: dedupe.Superseded}})
+	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "mobile", Winner: 1, Decision: dedupe.Superseded}})
 }
 
 func versionsMoveAlike(f *fixture) {

@@ -33,7 +33,7 @@ func (f *fixture) wantFields(what string, want ...dedupe.FieldState) {
 	f.equal(what, f.look(nil).Fields, want)
 }
 
-func (f *fixture) outcomes(events ...dedupe.Event) []dedupe.Verdict {
+func (f *fixture) outcomes(events ...dedupe.Event) []dedupe.EventGrant {
 	f.Helper()
 	ids := make([]dedupe.EventID, len(events))
 	for i, e := range events {
@@ -47,8 +47,8 @@ func (f *fixture) outcomes(events ...dedupe.Event) []dedupe.Verdict {
 func viewNothing(f *fixture) {
 	f.equal("all", f.look(nil), dedupe.MemberState{})
 	f.equal("a field", f.look([]string{"mobile"}), dedupe.MemberState{Fields: []dedupe.FieldState{{Name: "mobile"}}})
-	f.equal("events", f.outcomes(event(1)), []dedupe.Verdict{{}})
-	f.equal("no events", f.outcomes(), []dedupe.Verdict{})
+	f.equal("events", f.outcomes(event(1)), []dedupe.EventGrant{{}})
+	f.equal("no events", f.outcomes(), []dedupe.EventGrant{})
 	f.must(f.store.Forget(f.Context(), f.member))
 	f.must(f.store.Restore(f.Context(), f.member, nil))
 	f.equal("keys", len(f.keys(f.Context())), 0)
@@ -70,7 +70,7 @@ func viewMember(f *fixture) {
 	state.Left, state.Holder = 0, ""
 	mobile := dedupe.FieldState{Name: "mobile", Version: version(2), Digest: true}
 	title := dedupe.FieldState{Name: "title", Version: version(1), Pending: version(3)} // handed out
-	f.equal("state", state, dedupe.MemberState{Held: true, Fields: []dedupe.FieldState{mobile, title}})
+	f.equal("state", state, dedupe.MemberState{Leased: true, Fields: []dedupe.FieldState{mobile, title}})
 	f.must(f.store.Release(f.Context(), f.member, token))
 	title.Pending = ""
 	f.equal("some fields", f.look([]string{"title", "name"}), dedupe.MemberState{
@@ -108,12 +108,12 @@ func viewDigestAge(f *fixture) {
 func viewDone(f *fixture) {
 	a, b, c := reused(1, "mobile", "a"), reused(2, "mobile", "b"), event(3, "mobile", "c")
 	f.apply(a)
-	f.equal("the first", f.outcomes(a, b, c), []dedupe.Verdict{{Done: true, Outcome: "applied"}, {Reused: true}, {}})
+	f.equal("the first", f.outcomes(a, b, c), []dedupe.EventGrant{{Done: true, Outcome: "applied"}, {Reused: true}, {}})
 	f.apply(redrive(b, 3))
 	token := dedupe.NewToken()
 	f.acquire(token, c)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(c, "dead_lettered")}})
-	f.equal("all", f.outcomes(c, b, a), []dedupe.Verdict{
+	f.equal("all", f.outcomes(c, b, a), []dedupe.EventGrant{
 		{Done: true, Outcome: "dead_lettered"},
 		{Done: true, Outcome: "applied", Redrive: 3, Reused: true},
 		{Done: true, Outcome: "applied", Reused: true},
@@ -122,13 +122,13 @@ func viewDone(f *fixture) {
 
 func viewManyDone(f *fixture) {
 	var events []dedupe.Event
-	want := make([]dedupe.Verdict, 1201)
+	want := make([]dedupe.EventGrant, 1201)
 	for n := range want {
 		events = append(events, event(n))
 	}
 	for _, n := range []int{0, 499, 500, 1200} {
 		f.apply(events[n])
-		want[n] = dedupe.Verdict{Done: true, Outcome: "applied"}
+		want[n] = dedupe.EventGrant{Done: true, Outcome: "applied"}
 	}
 	f.equal("outcomes", f.outcomes(events...), want)
 	var ids []dedupe.EventID
@@ -136,7 +136,7 @@ func viewManyDone(f *fixture) {
 		ids = append(ids, e.ID)
 	}
 	f.must(f.store.Forget(f.Context(), f.member, ids...))
-	f.equal("forgotten", f.outcomes(events...), make([]dedupe.Verdict, len(events)))
+	f.equal("forgotten", f.outcomes(events...), make([]dedupe.EventGrant, len(events)))
 }
 
 func forgetMember(f *fixture) {
@@ -147,7 +147,7 @@ func forgetMember(f *fixture) {
 	f.equal("holder", f.holder(), token)
 	f.must(f.store.Release(f.Context(), f.member, token))
 	f.equal("state", f.look(nil), dedupe.MemberState{})
-	f.equal("the event", f.outcomes(e), []dedupe.Verdict{{Done: true, Outcome: "applied"}})
+	f.equal("the event", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "applied"}})
 	f.equal("an older one", f.verdicts(event(4, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
@@ -157,6 +157,6 @@ func forgetEvents(f *fixture) {
 	f.apply(b)
 	f.apply(other)
 	f.must(f.store.Forget(f.Context(), f.member, a.ID))
-	f.equal("events", f.outcomes(a, b, other), []dedupe.Verdict{{}, {}, {Done: true, Outcome: "applied"}})
+	f.equal("events", f.outcomes(a, b, other), []dedupe.EventGrant{{}, {}, {Done: true, Outcome: "applied"}})
 	f.equal("fields", f.look(nil).Fields, []dedupe.FieldState(nil))
 }

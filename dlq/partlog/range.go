@@ -10,17 +10,17 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// A Span is the committed records that a partition holds: from First up to, not including, End.
-type Span struct{ First, End int64 }
+// A Range is the committed records that a partition holds: from First up to, not including, End.
+type Range struct{ First, End int64 }
 
 const lookTimeout = 15 * time.Second
 
 var errLookTimeout = errors.New("no answer about a topic in time")
 
-// Spans returns what each partition of the topic holds now, up to its last stable offset: where a reader of
+// Ranges returns what each partition of the topic holds now, up to its last stable offset: where a reader of
 // committed records comes to a stop. It fails with kafka.UnknownTopicOrPartition if there is no such topic.
-func (l *Log) Spans(ctx context.Context, topic string) (map[int]Span, error) {
-	var spans map[int]Span
+func (l *Log) Ranges(ctx context.Context, topic string) (map[int]Range, error) {
+	var spans map[int]Range
 	err := patiently(ctx, func(ctx context.Context) (err error) {
 		spans, err = l.spans(ctx, topic)
 		return err
@@ -28,7 +28,7 @@ func (l *Log) Spans(ctx context.Context, topic string) (map[int]Span, error) {
 	return spans, err
 }
 
-func (l *Log) spans(ctx context.Context, topic string) (map[int]Span, error) {
+func (l *Log) spans(ctx context.Context, topic string) (map[int]Range, error) {
 	ids, err := l.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -41,9 +41,9 @@ func (l *Log) spans(ctx context.Context, topic string) (map[int]Span, error) {
 	if err != nil {
 		return nil, err
 	}
-	spans := make(map[int]Span, len(ids))
+	spans := make(map[int]Range, len(ids))
 	for _, id := range ids {
-		spans[id] = Span{first[id], max(first[id], end[id])}
+		spans[id] = Range{first[id], max(first[id], end[id])}
 	}
 	return spans, nil
 }
@@ -146,7 +146,7 @@ const patience = 15 * time.Second
 
 // Read visits the records of a partition from one offset up to, not including, another. What retention removed meanwhile is
 // skipped; gone counts those offsets. A broker that does not answer is asked again for a while.
-func (l *Log) Read(ctx context.Context, topic string, partition int, span Span, visit Visit) (gone int64, err error) {
+func (l *Log) Read(ctx context.Context, topic string, partition int, span Range, visit Visit) (gone int64, err error) {
 	for at := span.First; at < span.End; {
 		page, err := l.Page(ctx, topic, partition, at, func(r *Record) error {
 			if r.Offset >= span.End {

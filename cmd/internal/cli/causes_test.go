@@ -197,7 +197,7 @@ func theCallHangs(t *testing.T, o *office) {
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.set("SHUTDOWN_TIMEOUT", "1s")
 	o.serving(t)
-	until(t, "the call", func() bool { return o.crm.Stats().Held == 1 })
+	until(t, "the call", func() bool { return o.crm.Stats().Blocked == 1 })
 }
 
 func callingIsPaused(t *testing.T, o *office) {

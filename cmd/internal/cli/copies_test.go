@@ -17,7 +17,7 @@ import (
 
 // An end is what became of a copy: refused with a dead letter of its own, or run.
 type end struct {
-	refused *dlq.Letter
+	refused *dlq.DeadLetter
 	result  *dlq.AuditRecord
 }
 
@@ -71,7 +71,7 @@ func headerOf(m kafka.Message, key string) string {
 	return ""
 }
 
-func (o *office) letters(t *testing.T) (letters []dlq.Letter) {
+func (o *office) letters(t *testing.T) (letters []dlq.DeadLetter) {
 	t.Helper()
 	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
 		l, err := dlq.Parse(m)
@@ -101,7 +101,7 @@ func (o *office) results(t *testing.T) (results []dlq.AuditRecord) {
 // ordering adds what makes a copied letter an order to run it.
 func ordering(m kafka.Message, place string, number int) kafka.Message {
 	m.Headers = append(slices.Clone(m.Headers),
-		kafka.Header{Key: "redrive.letter", Value: []byte(place)}, kafka.Header{Key: "redrive.number", Value: []byte(strconv.Itoa(number))})
+		kafka.Header{Key: "redrive.dead_letter", Value: []byte(place)}, kafka.Header{Key: "redrive.number", Value: []byte(strconv.Itoa(number))})
 	return m
 }
 
@@ -137,7 +137,7 @@ func TestACopyByHandIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	other.Source.Topic = "other." + other.Source.Topic
-	const missing = "invalid_redrive: the record is not run: dlq: header redrive.letter: is missing"
+	const missing = "invalid_redrive: the record is not run: dlq: header redrive.dead_letter: is missing"
 	cases := []struct {
 		what string
 		copy kafka.Message

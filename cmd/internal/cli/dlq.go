@@ -98,8 +98,8 @@ func (in *invocation) takeIDs() []string {
 }
 
 // survey looks at all dead letters, and warns of what it could not make out.
-func (in *invocation) survey(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.Letter) string) (*dlq.Survey, error) {
-	s, err := d.reader.Survey(ctx, q, groupBy)
+func (in *invocation) survey(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
+	s, err := d.reader.Index(ctx, q, groupBy)
 	if err == nil {
 		in.warnOf(s.Loss)
 	}
@@ -143,7 +143,7 @@ type sourceJSON struct {
 }
 
 func itemOf(i dlq.Item) itemJSON {
-	l := i.Letter
+	l := i.DeadLetter
 	return itemJSON{
 		ID: i.ID, State: i.State, Reason: l.Reason, Stage: l.Stage, Error: l.Error,
 		EmployeeID: l.EmployeeID, EventID: l.EventID, CRMCode: l.CRMCode, Attempts: l.Attempts, Redrives: i.Number,
@@ -157,19 +157,19 @@ func itemTable() table {
 }
 
 func itemRow(i dlq.Item) string {
-	l := i.Letter
+	l := i.DeadLetter
 	return itemTable().row(i.ID, string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
 		timestamp(l.FailedAt), l.Error)
 }
 
 // groupings are what --group-by takes.
-func groupings() map[string]func(dlq.Letter) string {
-	return map[string]func(dlq.Letter) string{
-		"reason":   func(l dlq.Letter) string { return string(l.Reason) },
-		"stage":    func(l dlq.Letter) string { return string(l.Stage) },
-		"code":     func(l dlq.Letter) string { return l.CRMCode },
-		"employee": func(l dlq.Letter) string { return l.EmployeeID },
-		"error":    func(l dlq.Letter) string { return l.Error },
+func groupings() map[string]func(dlq.DeadLetter) string {
+	return map[string]func(dlq.DeadLetter) string{
+		"reason":   func(l dlq.DeadLetter) string { return string(l.Reason) },
+		"stage":    func(l dlq.DeadLetter) string { return string(l.Stage) },
+		"code":     func(l dlq.DeadLetter) string { return l.CRMCode },
+		"employee": func(l dlq.DeadLetter) string { return l.EmployeeID },
+		"error":    func(l dlq.DeadLetter) string { return l.Error },
 	}
 }
 

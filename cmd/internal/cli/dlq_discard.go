@@ -91,7 +91,7 @@ func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
 }
 
 // planOf says how many items of each group are concerned.
-func planOf(s *dlq.Survey, now time.Time) string {
+func planOf(s *dlq.Index, now time.Time) string {
 	var b strings.Builder
 	b.WriteString(plural(s.Selected(), "dead letter") + "\n")
 	for _, g := range s.Groups() {

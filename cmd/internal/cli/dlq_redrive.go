@@ -101,7 +101,7 @@ type redriveRun struct {
 	actor  string
 	value  []byte
 	mended bool
-	survey *dlq.Survey
+	survey *dlq.Index
 	tail   *dlq.Tail
 	sent   map[dlq.Sent]bool // what the redrive topic holds of those that are under way
 	counts planCounts
@@ -197,7 +197,7 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 	switch {
 	case err != nil:
 		return 0, err.Error()
-	case i.Letter.Reason == dlq.ReasonInvalidRedrive:
+	case i.DeadLetter.Reason == dlq.ReasonInvalidRedrive:
 		return 0, neverRun
 	case i.State == dlq.StateApplied || i.State == dlq.StateSuperseded:
 		return 0, "it is " + string(i.State) + " already"
@@ -216,16 +216,16 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
 	ctx = context.WithoutCancel(ctx)
 	one := dlq.Redrive{
-		Letter: i.Letter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Mended: r.mended,
+		DeadLetter: i.DeadLetter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Edited: r.mended,
 	}
 	if r.mended {
-		one.Letter.Value = r.value
+		one.DeadLetter.Value = r.value
 	}
 	w.expect(i.ID, number)
 	if i.State != dlq.StateRedriving {
 		err := r.desk.audit.Write(ctx, dlq.AuditRecord{
 			At: one.At, Actor: r.actor, Action: dlq.ActionRedrive, Subject: i.ID, Note: r.note, Result: dlq.ResultRequested,
-			Detail: dlq.Detail{Letter: i.Place.String(), Number: number, Mended: r.mended},
+			Detail: dlq.Detail{DeadLetter: i.Place.String(), Number: number, Edited: r.mended},
 		})
 		if err != nil {
 			return err
@@ -282,7 +282,7 @@ func (r *redriveRun) plan(ctx context.Context) int {
 			results.print(item.ID, "under way", "redrive "+strconv.Itoa(item.Number), true)
 		default:
 			if r.mended {
-				item.Letter.Value = r.value
+				item.DeadLetter.Value = r.value
 			}
 			results.print(item.ID, "would redrive", r.foresee(ctx, item), true)
 		}
@@ -300,7 +300,7 @@ func (r *redriveRun) plan(ctx context.Context) int {
 
 // foresee says what a redrive would come to now.
 func (r *redriveRun) foresee(ctx context.Context, i dlq.Item) string {
-	all, err := r.desk.standings(ctx, i.Letter)
+	all, err := r.desk.standings(ctx, i.DeadLetter)
 	var details []string
 	for _, s := range all {
 		detail, reason := s.outcome()

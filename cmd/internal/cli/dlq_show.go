@@ -73,7 +73,7 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 			return in.failed(ctx, err)
 		}
 	}
-	now, err := d.standings(ctx, h.Item.Letter)
+	now, err := d.standings(ctx, h.Item.DeadLetter)
 	if err != nil {
 		in.complain("warning: what newer events have overtaken is not known: " + err.Error())
 	}
@@ -149,7 +149,7 @@ type nowJSON struct {
 
 func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
 	v := d.letterView(h.Item, reveal)
-	v.Letters = len(h.Deaths)
+	v.Letters = len(h.Occurrences)
 	v.History = moments(h)
 	for _, s := range now {
 		v.Now = append(v.Now, nowOf(s, reveal))
@@ -159,10 +159,10 @@ func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
 
 // letterView is a letter with its payload.
 func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
-	l := i.Letter
+	l := i.DeadLetter
 	v := viewJSON{
 		itemJSON: itemOf(i), DLQ: placeJSON{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,
-		CRMTraceID: l.CRMTraceID, ThirdTraceID: l.ThirdTraceID, Letters: i.Letters, PayloadBytes: len(l.Value), Headers: []headerJSON{},
+		CRMTraceID: l.CRMTraceID, ThirdTraceID: l.ThirdTraceID, Letters: i.Occurrences, PayloadBytes: len(l.Value), Headers: []headerJSON{},
 	}
 	if !l.Whole {
 		v.Index, v.Count = &l.Index, &l.Count
@@ -202,8 +202,8 @@ func moments(h dlq.History) []momentJSON {
 	var all []momentJSON
 	audit := h.Audit
 	number := -1
-	for _, death := range h.Deaths {
-		l := death.Letter
+	for _, death := range h.Occurrences {
+		l := death.DeadLetter
 		if l.Redrives == number { // a copy
 			continue
 		}

@@ -84,8 +84,8 @@ func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
 	cfg.Redrives = ""  // what was redriven belongs to the live service, and its results are written to the audit topic
 	parts.Archive, parts.Audit = nil, nil
 	parts.Store = dryrun.NewMemory(r.cfg.State.DigestKey.IsSet())
-	parts.CRM, parts.Letters = r.dry, r.dry
-	parts.Overseer, parts.Limiter = nil, nil
+	parts.CRM, parts.DeadLetters = r.dry, r.dry
+	parts.Control, parts.Limiter = nil, nil
 	parts.Observer = r.dry
 	if r.observer != nil {
 		parts.Observer = observers{r.dry, r.observer}

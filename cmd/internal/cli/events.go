@@ -39,7 +39,7 @@ func (s sighting) isAlso(o sighting) bool {
 }
 
 // isOf reports whether a dead letter is this event's, or that of its whole record.
-func (s sighting) isOf(l dlq.Letter) bool {
+func (s sighting) isOf(l dlq.DeadLetter) bool {
 	return l.Reason != dlq.ReasonInvalidRedrive && s.Partition == l.Source.Partition && s.Offset == l.Source.Offset &&
 		(l.Whole || s.Result.Event.Index == l.Index)
 }
@@ -51,7 +51,7 @@ var errNoEvents = errors.New("the source topic holds no event of this employee; 
 
 // eventsOf finds an employee's events in the spans of the source topic, in the order of time. Of more than 10,000 in a
 // partition the first are dropped.
-func (d *desk) eventsOf(ctx context.Context, employee string, spans map[int]partlog.Span) ([]sighting, error) {
+func (d *desk) eventsOf(ctx context.Context, employee string, spans map[int]partlog.Range) ([]sighting, error) {
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
@@ -141,8 +141,8 @@ func isPlain(id string) bool {
 }
 
 // spans returns what the source topic holds now.
-func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Span, error) {
-	spans, err := partlog.New(d.parts.Kafka, pageBytes, pageWait).Spans(ctx, topic)
+func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Range, error) {
+	spans, err := partlog.New(d.parts.Kafka, pageBytes, pageWait).Ranges(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return nil, &dlq.MissingTopicError{Topic: topic}
 	}

@@ -111,7 +111,7 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 }
 
 // spansSince are the stretches of the source topic from a time on; the zero time: all of it.
-func (d *desk) spansSince(ctx context.Context, since time.Time) (map[int]partlog.Span, error) {
+func (d *desk) spansSince(ctx context.Context, since time.Time) (map[int]partlog.Range, error) {
 	spans, err := d.spans(ctx, d.cfg.Kafka.Topic)
 	if err != nil || since.IsZero() {
 		return spans, err
@@ -125,7 +125,7 @@ func (d *desk) spansSince(ctx context.Context, since time.Time) (map[int]partlog
 		if !ok {
 			first = span.End
 		}
-		spans[p] = partlog.Span{First: max(first, span.First), End: span.End}
+		spans[p] = partlog.Range{First: max(first, span.First), End: span.End}
 	}
 	return spans, nil
 }
@@ -137,7 +137,7 @@ const maxExplained = 50
 func (v memberView) unread() (ids []string) {
 	for _, e := range v.events {
 		if f := e.Result.Fault; f != nil && f.Whole {
-			ids = append(ids, dlq.Letter{Source: dlq.Source{Partition: e.Partition, Offset: e.Offset}, Whole: true}.ID())
+			ids = append(ids, dlq.DeadLetter{Source: dlq.Source{Partition: e.Partition, Offset: e.Offset}, Whole: true}.ID())
 		}
 	}
 	return ids
@@ -151,11 +151,11 @@ func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string, i
 	}
 	unread, err := in.lettersBy(ctx, d, dlq.Query{IDs: ids})
 	for _, i := range unread {
-		if i.Letter.EmployeeID != employee { // otherwise it is among the others
+		if i.DeadLetter.EmployeeID != employee { // otherwise it is among the others
 			letters = append(letters, i)
 		}
 	}
-	slices.SortStableFunc(letters, func(a, b dlq.Item) int { return a.Letter.FailedAt.Compare(b.Letter.FailedAt) })
+	slices.SortStableFunc(letters, func(a, b dlq.Item) int { return a.DeadLetter.FailedAt.Compare(b.DeadLetter.FailedAt) })
 	return letters, err
 }
 
@@ -181,7 +181,7 @@ func (in *invocation) lettersBy(ctx context.Context, d *desk, q dlq.Query) ([]dl
 
 // evidence gathers what the cause is told from.
 func (d *desk) evidence(ctx context.Context, employee string, v memberView, letters []dlq.Item) (e evidence, err error) {
-	e = evidence{employee: employee, latest: newest(v.events), leased: v.state.Held, now: time.Now()}
+	e = evidence{employee: employee, latest: newest(v.events), leased: v.state.Leased, now: time.Now()}
 	if e.lost, err = d.stateLost(ctx); err != nil {
 		return e, err
 	}
@@ -196,7 +196,7 @@ func (d *desk) evidence(ctx context.Context, employee string, v memberView, lett
 	e.done = v.done[slices.IndexFunc(v.events, e.latest.isAlso)]
 	for _, i := range letters {
 		switch {
-		case e.latest.isOf(i.Letter):
+		case e.latest.isOf(i.DeadLetter):
 			e.item = &i
 		case i.State == dlq.StateOpen && e.earlier == nil:
 			e.earlier = &i

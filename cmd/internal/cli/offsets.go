@@ -147,7 +147,7 @@ func (d *desk) offsets(ctx context.Context, topic string, group groupStateJSON, 
 			continue
 		}
 		all.Go(func() {
-			at, err := d.timeOf(ctx, topic, p, partlog.Span{First: next, End: span.End})
+			at, err := d.timeOf(ctx, topic, p, partlog.Range{First: next, End: span.End})
 			faults[p] = err
 			if !at.IsZero() {
 				lines[p].LagSeconds = int64(max(now.Sub(at), 0).Seconds())
@@ -170,7 +170,7 @@ func (g groupStateJSON) owner(partition string) string {
 var errFound = errors.New("found")
 
 // timeOf returns the timestamp of the first record in a span, and the zero time if there is none.
-func (d *desk) timeOf(ctx context.Context, topic string, partition int, span partlog.Span) (at time.Time, err error) {
+func (d *desk) timeOf(ctx context.Context, topic string, partition int, span partlog.Range) (at time.Time, err error) {
 	log := partlog.New(d.parts.Kafka, 1, pageWait) // one batch
 	_, err = log.Read(ctx, topic, partition, span, func(rec *partlog.Record) error {
 		at = rec.Time

@@ -94,7 +94,7 @@ func parsePlace(text string) (partition int, offset int64, ok bool) {
 type outsideError struct {
 	partition int
 	offset    int64
-	span      partlog.Span
+	span      partlog.Range
 	missing   bool
 }
 
@@ -107,7 +107,7 @@ func (e *outsideError) Error() string {
 }
 
 // resolve turns the target into an offset for each partition that it is about.
-func (t *target) resolve(ctx context.Context, d *desk, topic string) (map[int]int64, map[int]partlog.Span, error) {
+func (t *target) resolve(ctx context.Context, d *desk, topic string) (map[int]int64, map[int]partlog.Range, error) {
 	spans, err := d.spans(ctx, topic)
 	if err != nil {
 		return nil, nil, err
@@ -231,7 +231,7 @@ func (d *desk) reset(ctx context.Context, lines []resetJSON, record dlq.AuditRec
 	}
 	return d.recorded(ctx, record, func() error {
 		if !known { // its offsets would otherwise read as those of a state that was lost
-			if err := d.parts.Store.Bear(ctx, d.cfg.Kafka.Group); err != nil {
+			if err := d.parts.Store.MarkInitialized(ctx, d.cfg.Kafka.Group); err != nil {
 				return err
 			}
 		}

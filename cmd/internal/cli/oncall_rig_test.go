@@ -93,9 +93,9 @@ func event(offset int64, position string) string {
 }
 
 // letter is the death of the event at an offset of the source topic; minute is when it was.
-func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.Letter {
+func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
 	at := o.died.Add(time.Duration(minute) * time.Minute)
-	return dlq.Letter{
+	return dlq.DeadLetter{
 		Key: fmt.Appendf(nil, "E%d", offset), Value: []byte(event(offset, "needle-position")),
 		Headers: []dlq.Header{{Key: "trace", Value: []byte("needle-header")}},
 		Source:  dlq.Source{Topic: o.topics.Source, Partition: 0, Offset: offset, Timestamp: o.died},
@@ -105,7 +105,7 @@ func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) d
 	}
 }
 
-func (o *office) bury(t *testing.T, letters ...dlq.Letter) {
+func (o *office) bury(t *testing.T, letters ...dlq.DeadLetter) {
 	t.Helper()
 	var messages []kafka.Message
 	for _, l := range letters {

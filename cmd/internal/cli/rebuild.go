@@ -44,7 +44,7 @@ type rebuiltJSON struct {
 type stretch struct {
 	topic     string
 	partition int
-	span      partlog.Span
+	span      partlog.Range
 }
 
 func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
@@ -103,7 +103,7 @@ func (d *desk) finished(ctx context.Context) (all []stretch, records int64, err 
 // A rebuilding restores events, gathered by member. Its partitions are read beside each other.
 type rebuilding struct {
 	desk   *desk
-	survey *dlq.Survey
+	survey *dlq.Index
 
 	mu             sync.Mutex
 	bar            progress
@@ -133,7 +133,7 @@ func (r *rebuilding) do(ctx context.Context, in *invocation, stretches []stretch
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	return r.desk.parts.Store.Bear(ctx, r.desk.cfg.Kafka.Group)
+	return r.desk.parts.Store.MarkInitialized(ctx, r.desk.cfg.Kafka.Group)
 }
 
 // restore reads one stretch and restores what it says.
@@ -184,7 +184,7 @@ func (r *rebuilding) record(topic string, rec *partlog.Record) (mapper.Record, *
 		if err != nil {
 			return mapper.Record{}, nil, nil //nolint:nilerr // it was refused as well when it came
 		}
-		return recordOf(one.Letter), &one, nil
+		return recordOf(one.DeadLetter), &one, nil
 	}
 	return mapper.Record{
 		Topic: topic, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
@@ -196,7 +196,7 @@ func (r *rebuilding) gather(
 	byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, results []mapper.Result, redrive *dlq.Redrive,
 ) (n int) {
 	for _, res := range results {
-		if redrive != nil && !redrive.Letter.Whole && res.Event.Index != redrive.Letter.Index || res.Event.Ignored != "" {
+		if redrive != nil && !redrive.DeadLetter.Whole && res.Event.Index != redrive.DeadLetter.Index || res.Event.Ignored != "" {
 			continue
 		}
 		done, ok := r.judge(in, res, redrive)
@@ -217,19 +217,19 @@ func (r *rebuilding) judge(in mapper.Record, res mapper.Result, redrive *dlq.Red
 	if res.Fault != nil && res.Fault.Whole {
 		index = -1
 	}
-	v, died := r.survey.Verdict(in.Partition, in.Offset, index)
+	v, died := r.survey.ItemState(in.Partition, in.Offset, index)
 	done := dedupe.DoneEvent{Outcome: string(consumer.Applied), Version: string(res.Event.Version)}
 	for f := range res.Event.Update.All() {
 		done.Fields = append(done.Fields, f.String())
 	}
 	over := v.State == dlq.StateApplied || v.State == dlq.StateSuperseded
 	switch {
-	case redrive != nil && (!died || !over || v.Answer != redrive.Number):
+	case redrive != nil && (!died || !over || v.Resulted != redrive.Number):
 		return done, false
 	case died && over && res.Fault == nil:
-		done.Outcome, done.Redrive = string(v.State), v.Answer
+		done.Outcome, done.Redrive = string(v.State), v.Resulted
 	case died || res.Fault != nil:
-		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: v.Death}, true
+		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: v.Failed}, true
 	}
 	return done, true
 }

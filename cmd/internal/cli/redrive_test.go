@@ -127,7 +127,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		if err != nil || one.Number != 1 || one.Note != "mended" {
 			t.Errorf("%+v, %v", one, err)
 		}
-		sent[one.Letter.ID()]++
+		sent[one.DeadLetter.ID()]++
 	}
 	if d := cmp.Diff(map[string]int{"0:1:0": 1, "0:2:0": 1, "0:3:0": 1}, sent); d != "" {
 		t.Errorf("sent: %s", d)

@@ -154,7 +154,7 @@ type replayJob struct {
 
 	mu    sync.Mutex
 	tally map[string]int
-	at    consumer.Replaying
+	at    consumer.ReplayProgress
 	bar   progress
 }
 
@@ -244,10 +244,10 @@ func (j *replayJob) disbelieve(ctx context.Context) error {
 	if !j.reapply {
 		return nil
 	}
-	if err := j.desk.parts.Store.Disbelieve(ctx); err != nil {
+	if err := j.desk.parts.Store.InvalidateDigests(ctx); err != nil {
 		return err
 	}
-	wait := cmp.Or(j.in.belief, consumer.Belief)
+	wait := cmp.Or(j.in.belief, consumer.DigestTrust)
 	j.in.say(fmt.Sprintf("%v until no instance leaves out what the CRM held before\n", wait))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -276,7 +276,7 @@ func (j *replayJob) print(result string) int {
 	return exitDone
 }
 
-func (j *replayJob) show(at consumer.Replaying) {
+func (j *replayJob) show(at consumer.ReplayProgress) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.at = at
@@ -293,8 +293,8 @@ func (j *replayJob) consumerParts() consumer.Parts {
 	p := j.desk.parts
 	registry := prometheus.NewRegistry()
 	parts := consumer.Parts{
-		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, Letters: p.Letters,
-		Archive: p.Archive, Overseer: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
+		Archive: p.Archive, Control: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
 		Logger: slog.New(quiet{p.Logger.Handler()}),
 	}
 	if p.Hashes != nil {

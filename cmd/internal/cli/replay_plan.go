@@ -124,7 +124,7 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	d := p.job.desk
 	byMember, n := map[dedupe.Member][]foreseen{}, 0
 	log := partlog.New(d.parts.Kafka, pageBytes, pageWait)
-	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Span{First: r.First, End: r.End}, func(rec *partlog.Record) error {
+	_, err := log.Read(ctx, r.Topic, r.Partition, partlog.Range{First: r.First, End: r.End}, func(rec *partlog.Record) error {
 		key, err := rec.Key()
 		if err != nil {
 			return err
@@ -156,9 +156,9 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 }
 
 // runs is what a record of either topic would run.
-func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.ForeseenRedrive, err error) {
+func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.RedrivePreview, err error) {
 	if rec.Topic != d.cfg.Kafka.Topic {
-		return consumer.ForeseeRedrive(ctx, d.reader, rec, d.translate)
+		return consumer.PreviewRedrive(ctx, d.reader, rec, d.translate)
 	}
 	run.Record = rec
 	run.Results, err = d.translate(ctx, rec)
@@ -166,7 +166,7 @@ func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.Forese
 }
 
 // take counts what needs no look at Redis, and gathers the rest.
-func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.ForeseenRedrive, res mapper.Result) int {
+func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.RedrivePreview, res mapper.Result) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if run.Number > 0 || run.Record.Topic != p.job.desk.cfg.Kafka.Topic {
@@ -205,7 +205,7 @@ func (p *replayPlan) look(ctx context.Context, byMember map[dedupe.Member][]fore
 	return nil
 }
 
-func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedupe.Verdict, versions map[string]string) {
+func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedupe.EventGrant, versions map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range events {

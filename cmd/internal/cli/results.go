@@ -18,7 +18,7 @@ type results struct {
 	bar     progress
 }
 
-func (in *invocation) newResults(s *dlq.Survey, ids []string) *results {
+func (in *invocation) newResults(s *dlq.Index, ids []string) *results {
 	r := &results{in: in, bar: in.newProgress(s.Selected())}
 	for _, id := range ids {
 		if !s.Has(id) {

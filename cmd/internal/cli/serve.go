@@ -42,7 +42,7 @@ func (r *running) consumerConfig() consumer.Config {
 func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
-		CRM: r.parts.CRM, Letters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Overseer: r.parts.Store, Observer: r.observer,
+		CRM: r.parts.CRM, DeadLetters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
 		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
 	if r.parts.Hashes != nil {

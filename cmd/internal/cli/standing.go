@@ -45,7 +45,7 @@ func (s standing) outcome() (outcome, reason string) {
 }
 
 // recordOf is the source record of a dead letter, as it was.
-func recordOf(l dlq.Letter) mapper.Record {
+func recordOf(l dlq.DeadLetter) mapper.Record {
 	rec := mapper.Record{
 		Topic: l.Source.Topic, Partition: l.Source.Partition, Offset: l.Source.Offset, Time: l.Source.Timestamp,
 		Key: l.Key, Value: l.Value,
@@ -58,7 +58,7 @@ func recordOf(l dlq.Letter) mapper.Record {
 
 // standings maps a letter by the mapping of now, and looks up what newer events have overtaken. Of a record that failed
 // whole it tells all events, otherwise the letter's own. The error is that of Redis; then all else is there.
-func (d *desk) standings(ctx context.Context, l dlq.Letter) ([]standing, error) {
+func (d *desk) standings(ctx context.Context, l dlq.DeadLetter) ([]standing, error) {
 	if l.Reason == dlq.ReasonInvalidRedrive {
 		return nil, nil // it is never run
 	}
@@ -134,8 +134,8 @@ func (d *desk) member(openUserID string) dedupe.Member {
 
 // stateLost reports whether Redis was emptied although the group has committed offsets.
 func (d *desk) stateLost(ctx context.Context) (bool, error) {
-	orders, err := d.parts.Store.Orders(ctx, d.cfg.Kafka.Group)
-	if err != nil || orders.Born {
+	orders, err := d.parts.Store.Control(ctx, d.cfg.Kafka.Group)
+	if err != nil || orders.Initialized {
 		return false, err
 	}
 	return d.hasOffsets(ctx)

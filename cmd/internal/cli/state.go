@@ -69,7 +69,7 @@ type memberView struct {
 	state      dedupe.MemberState
 	events     []sighting
 	ids        []dedupe.EventID
-	done       []dedupe.Verdict
+	done       []dedupe.EventGrant
 }
 
 // lookAt reads the source topic for the employee's events, and Redis for what became of them.
@@ -82,7 +82,7 @@ func (d *desk) lookAt(ctx context.Context, s subject) (memberView, error) {
 }
 
 // lookIn is lookAt for stretches of the topic.
-func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Span) (v memberView, err error) {
+func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Range) (v memberView, err error) {
 	v.openUserID = s.openUserID
 	if v.events, err = d.eventsOf(ctx, s.employee, spans); err != nil {
 		return v, err
@@ -94,7 +94,7 @@ func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Span
 		}
 		v.ids = append(v.ids, d.eventID(e))
 	}
-	v.done = make([]dedupe.Verdict, len(v.ids))
+	v.done = make([]dedupe.EventGrant, len(v.ids))
 	if v.openUserID == "" {
 		if err := d.lookUpDone(ctx, &v); err != nil {
 			return v, err
@@ -163,7 +163,7 @@ type eventStateJSON struct {
 func (v memberView) view(employee string) stateJSON {
 	view := stateJSON{
 		EmployeeID: employee, OpenUserID: v.openUserID, Member: v.member.String(),
-		Leased: v.state.Held, Holder: v.state.Holder, LeaseLeft: v.state.Left.Milliseconds(),
+		Leased: v.state.Leased, Holder: v.state.Holder, LeaseLeft: v.state.Left.Milliseconds(),
 		Fields: []fieldStateJSON{}, Events: []eventStateJSON{},
 	}
 	for _, f := range v.state.Fields {

@@ -214,8 +214,8 @@ func TestResetOfANewGroup(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	orders, err := o.store(t).Orders(t.Context(), o.variable("KAFKA_GROUP"))
-	if err != nil || !orders.Born {
+	orders, err := o.store(t).Control(t.Context(), o.variable("KAFKA_GROUP"))
+	if err != nil || !orders.Initialized {
 		t.Errorf("%+v, %v", orders, err)
 	}
 }

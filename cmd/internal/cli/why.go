@@ -49,9 +49,9 @@ type evidence struct {
 	employee  string
 	lost      bool // the state in Redis
 	latest    *sighting
-	done      dedupe.Verdict // of the latest event
-	item      *dlq.Item      // its dead letter; nil: none
-	earlier   *dlq.Item      // the oldest open dead letter of an earlier event
+	done      dedupe.EventGrant // of the latest event
+	item      *dlq.Item         // its dead letter; nil: none
+	earlier   *dlq.Item         // the oldest open dead letter of an earlier event
 	leased    bool
 	pending   []string // fields of which a newer value may have reached the CRM unheard
 	committed int64    // of the latest event's partition
@@ -90,19 +90,19 @@ func (e evidence) ofItem() (cause, string) {
 	switch i.State {
 	case dlq.StateRedriving:
 		return causeRedriving, fmt.Sprintf("The latest event (%s) died of %s and is being redriven since %s; the service has not reported the result.",
-			e.place(), i.Letter.Reason, timestamp(i.RequestedAt))
+			e.place(), i.DeadLetter.Reason, timestamp(i.RequestedAt))
 	case dlq.StateOpen:
 		return causeDead, fmt.Sprintf("The latest event (%s) is dead letter %s for %s since %s; see the runbook, mend the cause, then membersync dlq redrive %s.",
-			e.place(), i.ID, i.Letter.Reason, timestamp(i.Letter.FailedAt), i.ID)
+			e.place(), i.ID, i.DeadLetter.Reason, timestamp(i.DeadLetter.FailedAt), i.ID)
 	case dlq.StateDiscarded:
 		return causeDiscarded, fmt.Sprintf("The latest event (%s) died of %s, and somebody or the mapping decided that nothing is to be done (dead letter %s).",
-			e.place(), i.Letter.Reason, i.ID)
+			e.place(), i.DeadLetter.Reason, i.ID)
 	case dlq.StateSuperseded:
-		return causeSuperseded, fmt.Sprintf("The latest event (%s) died of %s, and its redrive found newer values of all its fields.", e.place(), i.Letter.Reason)
+		return causeSuperseded, fmt.Sprintf("The latest event (%s) died of %s, and its redrive found newer values of all its fields.", e.place(), i.DeadLetter.Reason)
 	case dlq.StateApplied:
 		if e.earlier == nil {
 			return causeRedriven, fmt.Sprintf("The latest event (%s) died of %s and was applied by redrive %d; if the CRM shows something else, it was changed there.",
-				e.place(), i.Letter.Reason, i.Number)
+				e.place(), i.DeadLetter.Reason, i.Number)
 		}
 	}
 	return "", ""
@@ -146,7 +146,7 @@ func (e evidence) afterwards() (cause, string) {
 		return causeSuperseded, fmt.Sprintf("The latest event (%s) came late: events with a higher order had set all its fields before.", e.place())
 	case e.earlier != nil:
 		return causeEarlier, fmt.Sprintf("The latest event (%s) is %s, but the earlier dead letter %s (%s) is open, and what it alone states is missing in the CRM.",
-			e.place(), outcome, e.earlier.ID, e.earlier.Letter.Reason)
+			e.place(), outcome, e.earlier.ID, e.earlier.DeadLetter.Reason)
 	case e.done.Outcome == string(consumer.Unchanged):
 		return causeUnchanged, fmt.Sprintf("The latest event (%s) changes nothing: it states no field, or the CRM held its values already.", e.place())
 	}

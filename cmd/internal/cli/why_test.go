@@ -17,9 +17,9 @@ func TestWhy(t *testing.T) {
 	latest := &sighting{Partition: 1, Offset: 7, Time: at, Result: mapper.Result{Event: mapper.Event{ID: "ev-1"}}}
 	ignored := &sighting{Result: mapper.Result{Event: mapper.Event{Ignored: "deletion"}}}
 	item := func(s dlq.State) *dlq.Item {
-		return &dlq.Item{ID: "1:7:0", State: s, Number: 1, Letter: dlq.Letter{Reason: dlq.ReasonCRMNotFound, FailedAt: at}}
+		return &dlq.Item{ID: "1:7:0", State: s, Number: 1, DeadLetter: dlq.DeadLetter{Reason: dlq.ReasonCRMNotFound, FailedAt: at}}
 	}
-	done := func(outcome string) dedupe.Verdict { return dedupe.Verdict{Done: true, Outcome: outcome} }
+	done := func(outcome string) dedupe.EventGrant { return dedupe.EventGrant{Done: true, Outcome: outcome} }
 	since := "2026-11-22T08:00:00.000Z"
 	for want, e := range map[cause]evidence{
 		causeStateLost:  {lost: true, latest: latest},

@@ -41,7 +41,7 @@ func TestValues(t *testing.T) {
 		{"crm.rate", []string{"0", "1/1ms", "100/20s"}, []string{"", "100", "0/20s", "100/0", "100/20", "-1/1s", "/1s", "1/", "1/1s/1s"}},
 		{"crm.quota_reset", []string{"00:00 Asia/Shanghai", "23:59 UTC"}, []string{"", "00:00", "24:00 UTC", "0:00 UTC", "00:00 Nowhere", "00:00 Local", "00:00  UTC", "00:00:00 UTC"}},
 		{"crm.timeout", []string{"1ms", "10s"}, []string{"", "0", "1us", "10"}},
-		{"crm.error_codes", []string{"", "1:transient", "-9:quota", "1:poison:crm_rejected, 2:token, 3:throttled, 4:operator"}, []string{
+		{"crm.error_codes", []string{"", "1:transient", "-9:quota", "1:poison:crm_rejected, 2:token, 3:throttled, 4:refused"}, []string{
 			"1", "0:transient", "x:transient", "1:", "1:success", "1:poison:oversized", "1:token,1:quota", "1:token,",
 		}},
 		{"mapping", []string{"canonical", "a/b.yaml"}, []string{"", " "}},

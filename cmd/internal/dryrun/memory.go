@@ -88,11 +88,11 @@ func (m *Memory) hash(value []byte) uint64 { return maphash.Bytes(m.seed, value)
 func (m *Memory) Acquire(_ context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	g := dedupe.Grant{Events: make([]dedupe.Verdict, len(req.Events)), Stale: make([]bool, len(req.Events))}
+	g := dedupe.Grant{Events: make([]dedupe.EventGrant, len(req.Events)), Stale: make([]bool, len(req.Events))}
 	places := map[string]int{} // of the fields in g.Fields
 	for i, e := range req.Events {
 		if done, ok := m.mark(e.ID); ok && int(done.redrive) >= e.Redrive {
-			g.Events[i] = dedupe.Verdict{Done: true, Outcome: m.words[done.outcome], Redrive: int(done.redrive)}
+			g.Events[i] = dedupe.EventGrant{Done: true, Outcome: m.words[done.outcome], Redrive: int(done.redrive)}
 			continue
 		}
 		g.Stale[i] = m.stale(req.Member, e)
@@ -109,7 +109,7 @@ func (m *Memory) Acquire(_ context.Context, req dedupe.AcquireRequest) (dedupe.G
 	}
 	for i := range g.Fields {
 		f := &g.Fields[i]
-		f.Verdict = m.verdict(req.Member, f.Name, req.Events[f.Winner])
+		f.Decision = m.verdict(req.Member, f.Name, req.Events[f.Winner])
 	}
 	return g, nil
 }
@@ -124,7 +124,7 @@ func (m *Memory) stale(member dedupe.Member, e dedupe.Event) bool {
 	return len(e.Fields) > 0
 }
 
-func (m *Memory) verdict(member dedupe.Member, name string, winner dedupe.Event) dedupe.FieldVerdict {
+func (m *Memory) verdict(member dedupe.Member, name string, winner dedupe.Event) dedupe.FieldDecision {
 	state := m.fields[fieldKey{member, m.word(name)}]
 	if state.version > winner.Version {
 		return dedupe.Superseded

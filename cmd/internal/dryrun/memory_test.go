@@ -82,7 +82,7 @@ func fold(t *rapid.T, store *dedupe.Store, memory *Memory, member dedupe.Member)
 	}
 	for _, g := range want.Fields {
 		for _, f := range events[g.Winner].Fields {
-			if f.Name == g.Name && g.Verdict == dedupe.Send {
+			if f.Name == g.Name && g.Decision == dedupe.Send {
 				c.Sent = append(c.Sent, f)
 			}
 		}
@@ -129,7 +129,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatalf("event %d is forgotten after event %d", back, i)
 		}
 	}
-	if g := acquire(0); g.Events[0].Done || !g.Stale[0] || g.Fields[0].Verdict != dedupe.Superseded {
+	if g := acquire(0); g.Events[0].Done || !g.Stale[0] || g.Fields[0].Decision != dedupe.Superseded {
 		t.Errorf("an event that is forgotten: %+v", g)
 	}
 	if len(memory.fields) != 1 || len(memory.words) != 2 {

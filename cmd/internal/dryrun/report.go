@@ -46,12 +46,12 @@ func NewReport(out io.Writer, opts Options) *Report {
 }
 
 // Modify takes a call for made.
-func (*Report) Modify(context.Context, crmapi.Call) (crmapi.Answer, error) {
-	return crmapi.Answer{}, nil
+func (*Report) Modify(context.Context, crmapi.Call) (crmapi.Response, error) {
+	return crmapi.Response{}, nil
 }
 
 // Write prints a dead letter.
-func (r *Report) Write(_ context.Context, l dlq.Letter) error {
+func (r *Report) Write(_ context.Context, l dlq.DeadLetter) error {
 	r.line(struct {
 		Type     string `json:"type"`
 		ID       string `json:"id"`

@@ -63,7 +63,7 @@ func kill(t *testing.T, at crmapitest.Point) {
 func (r *rig) awaitOpen(at crmapitest.Point) (open int) {
 	r.t.Helper()
 	r.await("open calls", func(s crmapitest.Stats) bool {
-		if s.Held < atLeastOpen {
+		if s.Blocked < atLeastOpen {
 			return false
 		}
 		open = 0

@@ -42,7 +42,7 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	h := &haystack{t: t}
 	r.crm.Hold(crmapitest.BeforeEffect)
 	r.produce(canaryRecords())
-	r.await("a call to be open", func(s crmapitest.Stats) bool { return s.Held > 0 })
+	r.await("a call to be open", func(s crmapitest.Stats) bool { return s.Blocked > 0 })
 	h.addStores(r)
 	h.addAdmin(both)
 	r.crm.Release()
@@ -198,7 +198,7 @@ func (r *rig) wantEveryPath(h *haystack, tokens int) {
 		}
 	}
 	logs := text["the output of instance 1"] + text["the output of instance 2"]
-	for _, class := range []string{"transient", "unanswered", "poison"} {
+	for _, class := range []string{"transient", "unacknowledged", "poison"} {
 		if !strings.Contains(logs, `"class":"`+class+`"`) {
 			r.t.Errorf("no call has failed as %s: the test looks at too little", class)
 		}

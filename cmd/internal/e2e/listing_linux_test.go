@@ -57,7 +57,7 @@ func (r *rig) buryMany(n int) (total int) {
 	var batch []kafka.Message
 	size := 0
 	for i := range n {
-		l := dlq.Letter{
+		l := dlq.DeadLetter{
 			Key: fmt.Appendf(nil, "E%05d", i), Value: bytes.Repeat([]byte("sample "), letterBytes(i)/7),
 			Source: dlq.Source{Topic: r.topic, Partition: i % 6, Offset: int64(i), Timestamp: died},
 			Reason: dlq.Reasons()[i%len(dlq.Reasons())], Error: "what was wrong", EventID: fmt.Sprintf("ev-%d", i),

@@ -90,7 +90,7 @@ func (o *office) awaitAudit(what string, ok func(requested, results int) bool) {
 // killWithOpenCalls kills the service while the CRM holds some of its calls open.
 func (o *office) killWithOpenCalls(victim *process) {
 	o.t.Helper()
-	o.await("calls to be held", func(s crmapitest.Stats) bool { return s.Held >= 3 })
+	o.await("calls to be held", func(s crmapitest.Stats) bool { return s.Blocked >= 3 })
 	victim.kill()
 	o.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
 	o.bequeath()

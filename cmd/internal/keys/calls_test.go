@@ -36,7 +36,7 @@ func crmRate(s *scene) {
 			s.t.Errorf("calls %d to %d came within %v", i, i+limit, gap)
 		}
 	}
-	s.eventually("all to be called at once", func() bool { return free.crm.Held() == n })
+	s.eventually("all to be called at once", func() bool { return free.crm.Blocked() == n })
 	free.crm.Release()
 }
 
@@ -48,7 +48,7 @@ func crmConcurrency(s *scene) {
 		r.crm.Hold(crmapitest.BeforeEffect)
 		r.produce(r.titles(n)...)
 		p := r.start("CRM_CONCURRENCY", concurrency)
-		s.eventually("calls to be held", func() bool { return r.crm.Held() == want })
+		s.eventually("calls to be held", func() bool { return r.crm.Blocked() == want })
 		r.crm.Release()
 		p.applies("ev-1", "ev-2", "ev-3", "ev-4", "ev-5", "ev-6")
 		if got := mostOpen(r.crm.Calls()); got != want {
@@ -82,7 +82,7 @@ func crmTimeout(s *scene) {
 	p, q := short.start("CRM_TIMEOUT", "100ms"), long.start("CRM_TIMEOUT", "20s")
 	unanswered := func(err error) bool { // on a busy machine, a call may not even get out in this time
 		e, ok := errors.AsType[*crmapi.Error](err)
-		return ok && e.Class == crmapi.ClassUnanswered
+		return ok && e.Class == crmapi.ClassUnacknowledged
 	}
 	s.eventually("an unanswered call", func() bool { return slices.ContainsFunc(p.seen.answers(), unanswered) })
 	q.applies("ev")

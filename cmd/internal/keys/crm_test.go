@@ -19,7 +19,7 @@ func crmTests() map[string]func(*scene) {
 	}
 }
 
-const operatorPause = `"cause":"crm_operator"`
+const operatorPause = `"cause":"crm_refused"`
 
 // The server named is called.
 func crmBaseURL(s *scene) {

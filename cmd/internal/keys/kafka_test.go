@@ -121,7 +121,7 @@ func (s *scene) showBuffer(name, small string) {
 	if got := one.seen.way(); !slices.Equal(got, slices.Repeat([]string{"arrived", "ended"}, n)) {
 		s.t.Errorf("%s=%s: %v", name, small, got)
 	}
-	s.eventually("all to be called at once", func() bool { return wide.crm.Held() == n })
+	s.eventually("all to be called at once", func() bool { return wide.crm.Blocked() == n })
 	if got := many.seen.way(); !slices.Equal(got, slices.Repeat([]string{"arrived"}, n)) {
 		s.t.Errorf("by default: %v", got)
 	}

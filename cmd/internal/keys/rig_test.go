@@ -157,9 +157,9 @@ func (r *rig) titles(n int) []kafka.Message {
 func member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
 // letters are the dead letters in a topic.
-func (r *rig) letters(topic string) []dlq.Letter {
+func (r *rig) letters(topic string) []dlq.DeadLetter {
 	r.t.Helper()
-	var letters []dlq.Letter
+	var letters []dlq.DeadLetter
 	for _, m := range r.broker.ReadAll(r.t, topic) {
 		l, err := dlq.Parse(m)
 		if err != nil {

@@ -24,7 +24,7 @@ func shutdownTimeout(s *scene) {
 		r.crm.Hold(crmapitest.BeforeEffect)
 		r.produce(r.title("ev", 1))
 		p := r.start("SHUTDOWN_TIMEOUT", limit, "CRM_TIMEOUT", "50s")
-		s.eventually("the call to hang", func() bool { return r.crm.Held() == 1 })
+		s.eventually("the call to hang", func() bool { return r.crm.Blocked() == 1 })
 		p.cancel(errOver)
 		p.says("stopping")
 		return p

@@ -177,7 +177,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
 		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
-		Letters: tappedLetters{l, dlq.NewWriter(client, source+".dlq")}, Limiter: tappedLimiter{l, limiter},
+		DeadLetters: tappedLetters{l, dlq.NewWriter(client, source+".dlq")}, Limiter: tappedLimiter{l, limiter},
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}

@@ -47,7 +47,7 @@ type tappedStore struct {
 // Acquire implements consumer.Store.
 func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g dedupe.Grant, err error) {
 	err = s.l.around("acquire", func() error { g, err = s.real.Acquire(ctx, req); return err })
-	if err == nil && (g.Held || g.Pending) {
+	if err == nil && (g.Leased || g.Pending) {
 		versions := make([]string, len(req.Events))
 		for i, e := range req.Events {
 			versions[i] = e.Version + "/" + e.ID.String()
@@ -55,7 +55,7 @@ func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g 
 				versions[i] += "," + f.Name
 			}
 		}
-		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Held, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.keeper.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
+		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Leased, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.keeper.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
 	}
 	return g, err
 }
@@ -87,7 +87,7 @@ type tappedCRM struct {
 }
 
 // Modify implements consumer.CRM.
-func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Answer, err error) {
+func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
 	err = c.l.around("call", func() error {
 		if c.l.due("during call") {
 			time.AfterFunc(between(c.l.dice(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
@@ -104,7 +104,7 @@ type tappedLetters struct {
 }
 
 // Write implements consumer.Graveyard.
-func (g tappedLetters) Write(ctx context.Context, letter dlq.Letter) error {
+func (g tappedLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
 	return g.l.around("letter", func() error { return g.real.Write(ctx, letter) })
 }
 
