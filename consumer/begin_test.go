@@ -232,7 +232,7 @@ func TestMarksThatLiveShorterThanTheRecords(t *testing.T) {
 			r.produce(r.change(1, fields{"position": "x"}))
 			r.eventually("the retention to be known", func() bool { return r.metric(inst, "membersync_retention_headroom_seconds") > 0 })
 			inst.stop()
-			if n := strings.Count(r.logs.String(), "event ids are remembered for less time than the topic keeps its records"); (n == 1) != warned {
+			if n := strings.Count(r.logs.String(), "done marks expire before the topic's records do"); (n == 1) != warned {
 				t.Errorf("%d warnings with a TTL of %v", n, ttl)
 			}
 		})

@@ -5,26 +5,29 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/consumer/intake"
+	"membersync/consumer/schedule"
 )
 
-// A partitionCollector reads the accounts at each scrape. The series of a partition
-// exist only while this process owns it and has measured it.
-type partitionCollector struct {
+// A stateCollector reads the state of the service at each scrape. The series of a partition exist only
+// while this process owns it and has measured it.
+type stateCollector struct {
 	service                            *Service
 	lag, age, inFlight, retrying, open *prometheus.Desc
 	headroom, throttled                *prometheus.Desc
 }
 
-func newPartitionCollector(s *Service) *partitionCollector {
+func newStateCollector(s *Service) *stateCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
-	return &partitionCollector{
+	return &stateCollector{
 		service:  s,
 		lag:      desc("lag_records", "Records from the lowest unfinished one to the end of the log.", "topic", "partition"),
 		age:      desc("lag_seconds", "Age of the oldest unfinished record.", "topic", "partition"),
 		inFlight: desc("oldest_in_flight_seconds", "Age of the oldest unfinished record over all partitions."),
-		retrying: desc("lanes_retrying", "Members whose next try is later."),
+		retrying: desc("lanes_retrying", "Members whose next attempt is later."),
 		open:     desc("breaker_state", "1 for the state that the outage breaker is in.", "state"),
 		headroom: desc("retention_headroom_seconds", "Time until the topic's retention deletes the oldest unfinished record.",
 			"topic", "partition"),
@@ -33,79 +36,45 @@ func newPartitionCollector(s *Service) *partitionCollector {
 }
 
 // Describe implements [prometheus.Collector].
-func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.lag, c.age, c.inFlight, c.retrying, c.open, c.headroom, c.throttled} {
 		ch <- d
 	}
 }
 
 // Collect implements [prometheus.Collector].
-func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
-	send := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	now := time.Now()
+	c.collectLags(ch, c.service.intake.Lags(now))
+	stats := c.service.schedule.Stats(now)
+	ch <- prometheus.MustNewConstMetric(c.throttled, prometheus.CounterValue, stats.Throttled.Seconds())
+	gaugeTo(ch, c.retrying, float64(stats.Parked))
+	for _, state := range []schedule.Breaker{schedule.BreakerClosed, schedule.BreakerOpen, schedule.BreakerHalfOpen} {
+		gaugeTo(ch, c.open, boolValue(state == stats.Breaker), string(state))
 	}
-	s := c.service.engine.snapshot(time.Now(), c.service.status.current())
+}
+
+func (c *stateCollector) collectLags(ch chan<- prometheus.Metric, lags []intake.Lag) {
 	oldest := time.Duration(0)
-	for _, p := range s.partitions {
-		oldest = max(oldest, p.age)
-		id := strconv.Itoa(p.id)
-		send(c.lag, float64(p.records), p.topic, id)
-		send(c.age, p.age.Seconds(), p.topic, id)
-		if p.retention > 0 {
-			send(c.headroom, (p.retention - p.age).Seconds(), p.topic, id)
+	for _, l := range lags {
+		oldest = max(oldest, l.Age)
+		id := strconv.Itoa(l.Partition)
+		gaugeTo(ch, c.lag, float64(l.Records), l.Topic, id)
+		gaugeTo(ch, c.age, l.Age.Seconds(), l.Topic, id)
+		if l.Retention > 0 {
+			gaugeTo(ch, c.headroom, (l.Retention - l.Age).Seconds(), l.Topic, id)
 		}
 	}
-	ch <- prometheus.MustNewConstMetric(c.throttled, prometheus.CounterValue, s.throttled.Seconds())
-	send(c.inFlight, oldest.Seconds())
-	send(c.retrying, float64(s.retrying))
-	for _, state := range []breaker{breakerClosed, breakerOpen, breakerHalfOpen} {
-		v := 0.0
-		if state == s.breaker {
-			v = 1
-		}
-		send(c.open, v, string(state))
-	}
+	gaugeTo(ch, c.inFlight, oldest.Seconds())
 }
 
-type breaker string
-
-const (
-	breakerClosed   breaker = "closed"
-	breakerOpen     breaker = "open"
-	breakerHalfOpen breaker = "half_open" // a probe is under way
-)
-
-type snapshot struct {
-	partitions []partitionLag
-	retrying   int
-	breaker    breaker
-	throttled  time.Duration
+func gaugeTo(ch chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 }
 
-type partitionLag struct {
-	topic   string
-	id      int
-	records int64
-	age     time.Duration
-
-	retention time.Duration // of the topic; 0: none, or not known
-}
-
-func (e *engine) snapshot(now time.Time, g *generation) snapshot {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := snapshot{
-		retrying: e.lanes.Parked(), breaker: e.breakerState(),
-		throttled: e.throttled.total(now),
+func boolValue(b bool) float64 {
+	if b {
+		return 1
 	}
-	if g == nil {
-		return s
-	}
-	for _, p := range g.partitions {
-		if p.mark != nil {
-			records, age := p.lag(now)
-			s.partitions = append(s.partitions, partitionLag{p.topic, p.id, records, age, e.retention[p.topic]})
-		}
-	}
-	return s
+	return 0
 }

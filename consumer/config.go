@@ -7,36 +7,39 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"membersync/crmapi"
-	"membersync/dedupe"
-	"membersync/dlq"
-	"membersync/mapper"
+	"membersync/consumer/decode"
+	"membersync/consumer/deliver"
+	"membersync/consumer/intake"
+	"membersync/consumer/schedule"
 )
 
 // A Config is the service's settings. Every field is required unless it says what zero means.
 type Config struct {
 	Topic       string   // the source topic
-	Redrives    string   // the topic of what is to be run again; empty: none
+	Redrives    string   // the redrive topic; empty: none
 	Group       string   // the consumer group
-	Brokers     []string // host:port, for the group's coordinator connection
+	Brokers     []string // host:port, for the connection to the group's coordinator
 	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
 
 	BufferRecords int   // records in memory at most
 	BufferBytes   int64 // and their bytes; a larger record is admitted alone
 
-	BaseURL, CorpID string        // which CRM the members are of
+	BaseURL, CorpID string        // the CRM that the members are of
 	Concurrency     int           // calls in flight at most
 	CallTimeout     time.Duration // of one attempt
-	Lease           time.Duration // how long an acquired member stays ours: 2 x CallTimeout + 5 s
+	Lease           time.Duration // how long a member stays leased: 2 x CallTimeout + 5 s
 	Limit           Limit         // what Parts.Limiter shares out; the zero value: calls are not paced
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
-	DrainLimit      time.Duration // for running calls, on shutdown and when partitions are taken away
-	DoneTTL         time.Duration // of the store's done marks: Run warns if the topic keeps records for longer; zero: it does not
-	StormShare      float64       // of the latest events that may die before dead-lettering stops, 0 to 1; zero: any
+	DrainLimit      time.Duration // for in-flight calls, on shutdown and when partitions are taken away
+	DoneTTL         time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
+	StormShare      float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
+	// GatherFor and FillFor are those of [schedule.Config]; zero: the defaults.
+	GatherFor, FillFor time.Duration
 
-	// Replay is for Service.Replay: events count on the path replay, and what redrives come to is not recorded again.
-	// Reapply ignores done marks and digests, never versions. Employee leaves all events but this one's alone; empty: none.
+	// Replay is for Service.Replay: events count on the path replay, and results of redrives are not
+	// recorded again. Reapply ignores done marks and digests, never versions. Employee limits the events
+	// to those of one employee; empty: all.
 	Replay, Reapply bool
 	Employee        string
 
@@ -44,86 +47,50 @@ type Config struct {
 	Version string  // of the program, for dead letters
 }
 
-// A Session is the timing of the group membership.
-type Session struct {
-	Heartbeat time.Duration // default 3 s
-	Timeout   time.Duration // default 45 s
-	Rebalance time.Duration // default 60 s
-	Backoff   time.Duration // between failed joins; default 1 s
-	Watch     time.Duration // between looks for new partitions; default 5 s
-}
-
-func (s Session) withDefaults() Session {
-	or := func(d *time.Duration, def time.Duration) {
-		if *d == 0 {
-			*d = def
-		}
-	}
-	or(&s.Heartbeat, 3*time.Second)
-	or(&s.Timeout, 45*time.Second)
-	or(&s.Rebalance, 60*time.Second)
-	or(&s.Backoff, time.Second)
-	or(&s.Watch, 5*time.Second)
-	return s
-}
-
-// A Mapper turns a record into what it says of each employee. It never blocks.
-type Mapper interface {
-	// References lists what the record wants looked up elsewhere first: nothing, mostly.
-	References(rec mapper.Record) []mapper.Reference
-	// MapWith maps the record with what was found for them.
-	MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result
-}
-
-// A Store remembers what was done and keeps two processes off one member.
-type Store interface {
-	Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error)
-	Complete(ctx context.Context, c dedupe.Completion) (late bool, err error)
-	Leases
-}
-
-// Leases is the part of a [Store] between a failed call and the next try.
-type Leases interface {
-	Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (held bool, err error)
-	Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error
-}
-
-// A CRM takes updates, one attempt a call.
-type CRM interface {
-	Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error)
-}
-
-// A DeadLetterWriter takes dead letters. An error means that the letter is not known to be written.
-type DeadLetterWriter interface {
-	Write(ctx context.Context, l dlq.DeadLetter) error
-}
-
-// A Limiter shares the vendor's limit out over all instances.
-type Limiter interface {
-	// Permit asks for one call's place in the window, at one of [dedupe]'s ranks: granted, or how long to wait.
-	Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error)
-	// Done gives the place back: at the end of the window after a call that was sent, or at once.
-	Done(ctx context.Context, id string, sent bool) error
-	// Throttle stops the permits of all instances for a while.
-	Throttle(ctx context.Context, d time.Duration) error
-}
+// The types of the parts that this package takes and returns.
+type (
+	// A Session is the timing of the group membership.
+	Session = intake.Session
+	// A Limit is the vendor's rate limit.
+	Limit = schedule.Limit
+	// A Range is a part of a partition to run again.
+	Range = intake.Range
+	// A ReplayProgress is how far a replay is, in offsets.
+	ReplayProgress = intake.ReplayProgress
+	// A Mapper turns a record into its results, one per employee.
+	Mapper = decode.Mapper
+	// Lookups finds what records refer to outside of the mapping.
+	Lookups = decode.Lookups
+	// An Archive reads dead letters.
+	Archive = decode.Archive
+	// A Store records what was done and keeps two processes off one member.
+	Store = deliver.Store
+	// Leases is the part of a [Store] between a failed call and the next attempt.
+	Leases = deliver.Leases
+	// A CRM takes updates, one attempt per call.
+	CRM = deliver.CRM
+	// A DeadLetterWriter writes dead letters.
+	DeadLetterWriter = deliver.DeadLetterWriter
+	// An Auditor records who did what.
+	Auditor = deliver.Auditor
+)
 
 // Parts is what the service works with.
 type Parts struct {
 	Kafka       *kafka.Client // with its own transport
-	Dialer      *kafka.Dialer // for the group's coordinator connection
+	Dialer      *kafka.Dialer // for the connection to the group's coordinator
 	Mapper      Mapper
-	Lookups     Lookups // nil: no mapping asks for any
+	Lookups     Lookups // nil: no mapping refers to any
 	Store       Store
 	CRM         CRM
 	DeadLetters DeadLetterWriter
-	Archive     Archive // needed where redrives are consumed
+	Archive     Archive // needed for redrives
 	Audit       Auditor // likewise
-	Control     Control // nil: nobody gives orders, and the state is not watched
+	Control     Control // nil: there is no control state, and the state in Redis is not watched
 	Limiter     Limiter // nil: no limit
-	// Pace lets the records of a replay through, one at a time; nil: as fast as it goes.
+	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
 	Pace     func(context.Context) error
-	Observer Observer // nil: nobody watches
+	Observer Observer // nil: none
 	Metrics  *Metrics
 	Logger   *slog.Logger
 }

@@ -214,25 +214,25 @@ type outcomes struct {
 	mu      sync.Mutex
 	arrived int
 	ended   map[string][]consumer.Outcome // by event id
-	ends    []consumer.Ended
-	calls   []consumer.Called
+	ends    []consumer.EventResult
+	calls   []consumer.CallAttempt
 }
 
 func newOutcomes() *outcomes { return &outcomes{ended: make(map[string][]consumer.Outcome)} }
 
-func (o *outcomes) Arrived(mapper.Record, []mapper.Result) {
+func (o *outcomes) Decoded(mapper.Record, []mapper.Result) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.arrived++
 }
 
-func (o *outcomes) Called(c consumer.Called) {
+func (o *outcomes) Called(c consumer.CallAttempt) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.calls = append(o.calls, c)
 }
 
-func (o *outcomes) Ended(e consumer.Ended) {
+func (o *outcomes) Finished(e consumer.EventResult) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ended[e.Event.ID] = append(o.ended[e.Event.ID], e.Outcome)
@@ -269,7 +269,7 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-func (o *outcomes) called() []consumer.Called {
+func (o *outcomes) called() []consumer.CallAttempt {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.calls)

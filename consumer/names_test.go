@@ -23,7 +23,7 @@ func TestNamesOfALoggedAndBuriedEvent(t *testing.T) {
 
 	var line map[string]any
 	for text := range strings.Lines(r.logs.String()) {
-		if strings.Contains(text, `"event ended"`) {
+		if strings.Contains(text, `"event finished"`) {
 			if err := json.Unmarshal([]byte(text), &line); err != nil {
 				t.Fatal(err)
 			}

@@ -1,53 +1,51 @@
 package consumer
 
 import (
+	"membersync/consumer/event"
 	"membersync/crmapi"
 	"membersync/mapper"
 )
 
-// An Outcome is what became of one delivery of an event. Every delivery has exactly one.
-type Outcome string
+// An Outcome is the result of one delivery of an event; see [event.Outcome].
+type Outcome = event.Outcome
 
 // The outcomes.
 const (
-	Applied      Outcome = "applied"       // at least one of its fields was sent
-	Superseded   Outcome = "superseded"    // else: a newer event states at least one of its fields
-	Unchanged    Outcome = "unchanged"     // else: the CRM holds what it states, or it states nothing
-	Duplicate    Outcome = "duplicate"     // this event was finished before
-	Ignored      Outcome = "ignored"       // a rule of the mapping says so
-	DeadLettered Outcome = "dead_lettered" // it is in the dead-letter topic
+	Applied      = event.Applied
+	Superseded   = event.Superseded
+	Unchanged    = event.Unchanged
+	Duplicate    = event.Duplicate
+	Ignored      = event.Ignored
+	DeadLettered = event.DeadLettered
 )
 
 // Outcomes returns all outcomes.
-func Outcomes() []Outcome {
-	return []Outcome{Applied, Superseded, Unchanged, Duplicate, Ignored, DeadLettered}
-}
+func Outcomes() []Outcome { return event.Outcomes() }
 
-// An Observer watches events on their way. Its methods are called from many
-// goroutines, must not block, and must not keep or change what they are shown. What they
-// are shown holds personal data.
+// An Observer watches events on their way through the pipeline. Its methods are called from many
+// goroutines, must not block, and must not keep or change their arguments, which hold personal data.
 type Observer interface {
-	// Arrived is called for each record taken in, before anything else happens to it.
-	Arrived(rec mapper.Record, results []mapper.Result)
+	// Decoded is called for each record that was decoded, before anything else happens to its events.
+	Decoded(rec mapper.Record, results []mapper.Result)
 	// Called is called after each attempt to call the CRM.
-	Called(call Called)
-	// Ended is called once for each event, when its outcome is final.
-	Ended(end Ended)
+	Called(call CallAttempt)
+	// Finished is called once for each event, when its outcome is final.
+	Finished(result EventResult)
 }
 
-// A Called is one attempt.
-type Called struct {
+// A CallAttempt is one call of the CRM.
+type CallAttempt struct {
 	Update crmapi.Update
 	Events int   // that are in it
 	Err    error // nil: it was applied
 }
 
-// An Ended is one event's end.
-type Ended struct {
+// An EventResult is the final outcome of one event.
+type EventResult struct {
 	Topic     string
 	Partition int
 	Offset    int64
-	Redrive   int // how often it was redriven; 0: it is the original delivery
+	Redrive   int // the number of the redrive; 0: the original delivery
 	Event     mapper.Event
 	Outcome   Outcome
 	Reason    string                  // of a dead letter
@@ -56,13 +54,14 @@ type Ended struct {
 
 // Why a field was left out.
 const (
-	LeftOutNewer  = "a newer event states it"
-	LeftOutHolds  = "the CRM holds this value"
-	LeftOutWithin = "a newer event waiting beside it states it"
+	LeftOutNewer  = event.LeftOutNewer
+	LeftOutHolds  = event.LeftOutHolds
+	LeftOutWithin = event.LeftOutWithin
 )
 
-type nobody struct{}
+// noObserver watches nothing.
+type noObserver struct{}
 
-func (nobody) Arrived(mapper.Record, []mapper.Result) {}
-func (nobody) Called(Called)                          {}
-func (nobody) Ended(Ended)                            {}
+func (noObserver) Decoded(mapper.Record, []mapper.Result) {}
+func (noObserver) Called(CallAttempt)                     {}
+func (noObserver) Finished(EventResult)                   {}

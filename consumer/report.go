@@ -4,15 +4,29 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
-	"membersync/consumer/gate"
+	"membersync/consumer/event"
+	"membersync/consumer/schedule"
 	"membersync/crmapi"
 )
 
+// A reporter reports outcomes, calls and pauses to the observer, the metrics and the log. It is safe for
+// concurrent use.
+type reporter struct {
+	metrics  *Metrics
+	observer Observer
+	log      *slog.Logger
+	replay   bool
+
+	mu                 sync.Mutex
+	deadLettersFailing bool // the dead-letter topic takes no dead letters
+}
+
 func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
 
-// levelOf is the level of trouble that mends itself: no news while stopping.
+// levelOf is the level of trouble that ends by itself: not worth a warning while the process stops.
 func levelOf(ctx context.Context) slog.Level {
 	if ctx.Err() != nil {
 		return slog.LevelDebug
@@ -20,39 +34,50 @@ func levelOf(ctx context.Context) slog.Level {
 	return slog.LevelWarn
 }
 
-// report tells the observer, the metrics and the log what became of an event.
-func (e *engine) report(ctx context.Context, end ending) {
-	ev := end.event
-	topic, partition, src := ev.rec.origin()
+// finished reports the outcome of an event.
+func (r *reporter) finished(ctx context.Context, f event.Finished) {
+	ev := f.Event
 	level, reason := slog.LevelDebug, ""
-	if ev.doom != nil && end.outcome == DeadLettered {
-		level, reason = slog.LevelWarn, string(ev.doom.reason)
-		e.parts.Metrics.deadLetter(reason)
+	if ev.Rejection != nil && f.Outcome == event.DeadLettered {
+		level, reason = slog.LevelWarn, string(ev.Rejection.Reason)
+		r.metrics.deadLetter(reason)
 	}
-	e.parts.Metrics.ended(end.outcome, e.path(ev.rec), time.Since(ev.rec.src.Time))
-	if ev.reused {
-		e.parts.Metrics.reusedIDs.Inc()
+	r.metrics.finished(f.Outcome, r.pathOf(ev), time.Since(ev.Record.Time()))
+	if ev.Reused {
+		r.metrics.reusedIDs.Inc()
 	}
-	e.parts.Observer.Ended(Ended{
-		Topic: topic, Partition: partition, Offset: src.Offset, Redrive: ev.rec.number(),
-		Event: ev.mapped, Outcome: end.outcome, Reason: reason, LeftOut: end.leftOut,
+	origin := &ev.Record.Origin
+	r.observer.Finished(EventResult{
+		Topic: origin.Topic, Partition: origin.Partition, Offset: origin.Offset, Redrive: ev.Record.RedriveNumber(),
+		Event: ev.Mapped, Outcome: f.Outcome, Reason: reason, LeftOut: f.LeftOut,
 	})
-	if !e.log.Enabled(ctx, level) {
+	if !r.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("outcome", string(end.outcome)), slog.String("reason", reason)}
-	attrs = append(attrs, identify(ev)...)
+	attrs := []slog.Attr{slog.String("outcome", string(f.Outcome)), slog.String("reason", reason)}
+	attrs = append(attrs, eventAttrs(ev)...)
 	if reason != "" {
-		attrs = append(attrs, slog.String("error", ev.doom.text))
+		attrs = append(attrs, slog.String("error", ev.Rejection.Text))
 	}
-	e.log.LogAttrs(ctx, level, "event ended", append(attrs, crmAttrs(ev.trials.last)...)...)
+	r.log.LogAttrs(ctx, level, "event finished", append(attrs, crmAttrs(ev.LastError())...)...)
 }
 
-func identify(ev *event) []slog.Attr {
-	topic, partition, src := ev.rec.origin()
+// pathOf is the value of the metrics' label.
+func (r *reporter) pathOf(ev *event.Event) string {
+	switch {
+	case r.replay:
+		return pathReplay
+	case ev.IsRedrive():
+		return pathRedrive
+	}
+	return pathLive
+}
+
+func eventAttrs(ev *event.Event) []slog.Attr {
+	origin := &ev.Record.Origin
 	return []slog.Attr{
-		slog.String("event_id", ev.mapped.ID), slog.String("employee_id", ev.mapped.EmployeeID),
-		slog.String("topic", topic), slog.Int("partition", partition), slog.Int64("offset", src.Offset),
+		slog.String("event_id", ev.Mapped.ID), slog.String("employee_id", ev.Mapped.EmployeeID),
+		slog.String("topic", origin.Topic), slog.Int("partition", origin.Partition), slog.Int64("offset", origin.Offset),
 	}
 }
 
@@ -67,34 +92,36 @@ func crmAttrs(err *crmapi.Error) []slog.Attr {
 	return attrs
 }
 
-func (e *engine) observeCall(w *work, err error) {
-	e.parts.Observer.Called(Called{Update: w.update, Events: len(w.events), Err: err})
+// called reports an attempt to the observer.
+func (r *reporter) called(u *event.Update, err error) {
+	r.observer.Called(CallAttempt{Update: u.Fields, Events: len(u.Events), Err: err})
 }
 
-// logFailure tells of each failed call: the vendor's support asks for its trace ids.
-func (e *engine) logFailure(ctx context.Context, r *run, w *work, j judgement) {
-	attrs := append(identify(w.events[0]), slog.String("class", j.err.Class.String()), slog.Int("events", len(w.events)),
-		slog.Bool("probe", r.probe), errAttr(j.err))
-	e.log.LogAttrs(ctx, slog.LevelInfo, "call failed", append(attrs, crmAttrs(j.err)...)...)
+// callFailed logs each failed call: the vendor's support asks for its trace ids.
+func (r *reporter) callFailed(ctx context.Context, b *event.Batch, u *event.Update, d event.Decision) {
+	attrs := append(eventAttrs(u.Events[0]), slog.String("class", d.Err.Class.String()), slog.Int("events", len(u.Events)),
+		slog.Bool("probe", b.IsProbe), errAttr(d.Err))
+	r.log.LogAttrs(ctx, slog.LevelInfo, "call failed", append(attrs, crmAttrs(d.Err)...)...)
 }
 
-// wasLate tells of a call that succeeded under a lease that had run out: meanwhile another process
-// may have sent something newer, which this call may have undone.
-func (e *engine) wasLate(ctx context.Context, w *work) {
-	if w.update.Len() == 0 {
+// late reports a call that succeeded under a lease that had expired: another process may have sent
+// something newer since, which this call may have undone.
+func (r *reporter) late(ctx context.Context, u *event.Update) {
+	if u.Fields.Len() == 0 {
 		return // nothing was sent
 	}
-	e.parts.Metrics.late()
-	e.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had run out; it may have undone a newer change",
-		append(identify(w.events[0]), slog.String("remedy", remedyOf(w.events[0].mapped.EmployeeID)))...)
+	r.metrics.late()
+	r.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had expired; it may have undone a newer change",
+		append(eventAttrs(u.Events[0]), slog.String("command", repairCommand(u.Events[0].Mapped.EmployeeID)))...)
 }
 
-// remedyOf is the command that sends the newest values of an employee again. The newer change may stand before the late one in the topic.
-func remedyOf(employee string) string {
+// repairCommand is the command that sends the newest values of an employee again. The newer change may
+// be before the late one in the topic.
+func repairCommand(employee string) string {
 	return "membersync replay --from earliest --employee " + shellWord(employee) + " --reapply"
 }
 
-// shellWord quotes a text from outside that a shell would take apart.
+// shellWord quotes a text from outside that a shell would split or expand.
 func shellWord(text string) string {
 	special := func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.:@", c)
@@ -105,133 +132,50 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// callSucceeded notes that the CRM works. If the call was a probe, it ends the pauses.
-func (e *engine) callSucceeded(ctx context.Context, r *run) {
-	now := time.Now()
-	e.mu.Lock()
-	var ended []gate.Cause
-	if r.probe {
-		if ended = e.gate.Succeeded(); len(ended) > 0 {
-			e.health.Reset(now)
-			e.refusedOnly, e.refusedMore = nil, false
-		}
-	}
-	e.health.Record(now, r.lane.Key.member, true)
-	e.health.SetPaused(now, len(e.gate.Causes()) > 0)
-	e.mu.Unlock()
-	for _, c := range ended {
-		e.tellPause(ctx, c, false)
-	}
-}
-
-// callFailed notes a call that failed for a reason that may be the CRM's, and pauses all if most fail.
-func (e *engine) callFailed(ctx context.Context, now time.Time, r *run) {
-	e.mu.Lock()
-	if !r.probe {
-		e.health.Record(now, r.lane.Key.member, false)
-	}
-	outage := e.health.Outage(now)
-	e.mu.Unlock()
-	if outage {
-		e.pause(ctx, gate.Outage, 0)
-	}
-}
-
-// pause closes the gate, and tells of it once.
-func (e *engine) pause(ctx context.Context, c gate.Cause, floor time.Duration) {
-	now := time.Now()
-	e.mu.Lock()
-	fresh := e.gate.Close(now, c, floor)
-	if c == gate.Redis {
-		e.redisDown.Store(true)
-	}
-	e.health.SetPaused(now, true)
-	e.mu.Unlock()
-	if fresh {
-		e.tellPause(ctx, c, true)
-	}
-}
-
-// redisWorks ends the pause for Redis.
-func (e *engine) redisWorks(ctx context.Context) {
-	if !e.redisDown.Load() { // as nearly always, and this is asked after every answer
+// paused reports the begin or the end of a pause. The schedule calls it without its lock.
+func (r *reporter) paused(c schedule.Change) {
+	ctx := context.Background()
+	r.metrics.setPaused(c.Cause.String(), c.On)
+	if !c.On {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "calls resumed", slog.String("cause", c.Cause.String()))
 		return
 	}
-	e.mu.Lock()
-	e.redisDown.Store(false)
-	was := e.gate.Open(gate.Redis)
-	if was {
-		e.health.SetPaused(time.Now(), len(e.gate.Causes()) > 0)
-	}
-	e.mu.Unlock()
-	if was {
-		e.tellPause(ctx, gate.Redis, false)
-		e.wake()
+	r.log.LogAttrs(ctx, slog.LevelWarn, "calls paused", slog.String("cause", c.Cause.String()))
+	if c.Cause == event.CauseStorm {
+		r.log.LogAttrs(ctx, slog.LevelError,
+			"most events would be dead-lettered; holding them until one succeeds or membersync resume releases them",
+			slog.String("reason", c.Reason))
 	}
 }
 
-func (e *engine) tellPause(ctx context.Context, c gate.Cause, on bool) {
-	if c == gate.Throttled {
-		e.mu.Lock()
-		e.throttled.set(time.Now(), on)
-		e.mu.Unlock()
-	}
-	e.parts.Metrics.setPaused(c.String(), on)
-	if on {
-		e.log.LogAttrs(ctx, slog.LevelWarn, "calling paused; it resumes by itself", slog.String("cause", c.String()))
-		return
-	}
-	e.log.LogAttrs(ctx, slog.LevelInfo, "calling resumed", slog.String("cause", c.String()))
-}
-
-func (s *Service) joinFailed(ctx context.Context, err error) {
-	if s.kafkaFails(joining, true) {
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
+// deadLettersFail reports, once, that dead letters cannot be written.
+func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool) {
+	if r.setDeadLettersFailing(true) {
+		r.log.LogAttrs(ctx, slog.LevelError, "dead letter not written; its record is not committed", errAttr(err),
+			slog.Bool("too_large", tooLarge))
 	}
 }
 
-func (s *Service) fetchFailed(ctx context.Context, p *partition, err error) {
-	if ctx.Err() == nil && s.kafkaFails(s.statusKey(p), true) {
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again", slog.String("topic", p.topic),
-			slog.Int("partition", p.id), errAttr(err))
+// deadLettersWork reports, once, that they can be written again.
+func (r *reporter) deadLettersWork(ctx context.Context) {
+	if r.setDeadLettersFailing(false) {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "dead letters are written again")
 	}
 }
 
-func (s *Service) kafkaWorks(ctx context.Context, part int) {
-	if s.kafkaFails(part, false) {
-		s.logger.LogAttrs(ctx, slog.LevelInfo, "kafka answers again")
+func (r *reporter) setDeadLettersFailing(failing bool) (changed bool) {
+	r.mu.Lock()
+	changed = r.deadLettersFailing != failing
+	r.deadLettersFailing = failing
+	r.mu.Unlock()
+	if changed {
+		r.metrics.setPaused(causeDLQ, failing)
 	}
+	return changed
 }
 
-// joining stands for the group where others give a partition.
-const joining = -1
-
-func (s *Service) kafkaFails(part int, fails bool) bool {
-	news := s.status.kafkaFails(part, fails)
-	if news {
-		s.parts.Metrics.setPaused("kafka", fails)
-	}
-	return news
-}
-
-// lettersFail notes whether dead letters can be written, and reports whether that is news.
-func (e *engine) lettersFail(fails bool) bool {
-	e.mu.Lock()
-	news := e.noLetter != fails
-	e.noLetter = fails
-	e.mu.Unlock()
-	if news {
-		e.parts.Metrics.setPaused("dlq", fails)
-	}
-	return news
-}
-
-func (e *engine) breakerState() breaker {
-	switch {
-	case !e.gate.Paused(gate.Outage):
-		return breakerClosed
-	case e.probes > 0:
-		return breakerHalfOpen
-	}
-	return breakerOpen
+func (r *reporter) areDeadLettersFailing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deadLettersFailing
 }

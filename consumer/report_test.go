@@ -2,13 +2,13 @@ package consumer
 
 import "testing"
 
-// An employee id is somebody else's text: in a command that is copied from the log it stays one word.
-func TestRemedyIsOneCommand(t *testing.T) {
+// An employee id is text from outside: in a command that is copied from the log it stays one word.
+func TestRepairCommandIsOneCommand(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]string{
 		"E-1_0.0:1@x": "E-1_0.0:1@x", "": "''", "E 1;reboot": "'E 1;reboot'", "E'1": `'E'\''1'`, "工号": "'工号'",
 	} {
-		if got := remedyOf(id); got != "membersync replay --from earliest --employee "+want+" --reapply" {
+		if got := repairCommand(id); got != "membersync replay --from earliest --employee "+want+" --reapply" {
 			t.Errorf("%q: %s", id, got)
 		}
 	}

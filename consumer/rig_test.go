@@ -208,12 +208,6 @@ func (r *rig) start(changes ...change) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	inst := &instance{service: consumer.New(cfg, parts), registry: registry, cancel: cancel}
 	first := labels(t, registry)
-	if r.gatherFor > 0 {
-		inst.service.GatherFor(r.gatherFor)
-	}
-	if r.fillFor > 0 {
-		inst.service.FillFor(r.fillFor)
-	}
 	done := make(chan error, 1)
 	go func() { done <- inst.service.Run(ctx) }()
 	inst.stop = sync.OnceFunc(func() {
@@ -240,7 +234,7 @@ func (r *rig) config() consumer.Config {
 		BufferRecords: 20000, BufferBytes: 32 << 20,
 		BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
 		RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
-		DrainLimit: unending, Version: "test",
+		DrainLimit: unending, Version: "test", GatherFor: r.gatherFor, FillFor: r.fillFor,
 		Session: consumer.Session{
 			Heartbeat: 200 * time.Millisecond, Timeout: time.Minute, Rebalance: time.Minute,
 			Backoff: 100 * time.Millisecond, Watch: 500 * time.Millisecond,

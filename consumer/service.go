@@ -3,122 +3,165 @@ package consumer
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-
-	"membersync/consumer/source"
+	"membersync/consumer/decode"
+	"membersync/consumer/deliver"
+	"membersync/consumer/intake"
+	"membersync/consumer/schedule"
+	"membersync/dlq"
 )
 
-// A Service is one instance of membersync's consumer. [New] makes one, Run runs it once.
+// A Service is one instance of membersync's consumer. [New] makes one; [Service.Run] or [Service.Replay]
+// is called once. Ready and Live are safe for concurrent use.
 type Service struct {
-	cfg     Config
-	parts   Parts
-	logger  *slog.Logger
-	buffer  *buffer
-	engine  *engine
-	log     *source.Log
-	offsets *source.Offsets
-	status  *status
-
-	rejoined int // how often in a row partitions were nobody's; of the generations' own goroutine
+	intake   *intake.Intake
+	schedule *schedule.Schedule
+	pipeline *pipeline
+	control  *controlWatcher
+	report   *reporter
 }
-
-// fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait for data.
-const (
-	fetchBytes   = 512 << 10
-	fetchWait    = 500 * time.Millisecond
-	adminTimeout = 10 * time.Second
-)
 
 // New returns a service that has not started.
 func New(cfg Config, parts Parts) *Service {
-	cfg.Session = cfg.Session.withDefaults()
 	if parts.Observer == nil {
-		parts.Observer = nobody{}
+		parts.Observer = noObserver{}
 	}
 	if cfg.Replay {
-		parts.Audit = silent{}
+		parts.Audit = noAudit{}
 	}
 	timed(&parts)
-	s := &Service{
-		cfg: cfg, parts: parts, logger: parts.Logger,
-		log:     source.NewLog(parts.Kafka, fetchBytes, fetchWait),
-		offsets: source.NewOffsets(parts.Kafka, adminTimeout),
-		status:  newStatus(),
+	report := &reporter{metrics: parts.Metrics, observer: parts.Observer, log: parts.Logger, replay: cfg.Replay}
+	plan := schedule.New(schedule.Config{
+		Concurrency: cfg.Concurrency, HasLimiter: parts.Limiter != nil, Limit: cfg.Limit, StormShare: cfg.StormShare,
+		RetryBudget: cfg.RetryBudget, GatherFor: cfg.GatherFor, FillFor: cfg.FillFor, OnPause: report.paused,
+	})
+	redis := &redisGuard{schedule: plan, log: parts.Logger}
+	control := &controlWatcher{
+		group: cfg.Group, control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
 	}
-	s.engine = newEngine(&s.cfg, &s.parts)
-	s.engine.oversight.known = parts.Control == nil
-	s.buffer = newBuffer(cfg.BufferRecords, cfg.BufferBytes, s.engine.gathered)
-	s.parts.Metrics.watch(s)
+	if parts.Control == nil {
+		control.state.known = true
+		plan.SetControlKnown()
+	}
+	p := &pipeline{
+		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, report: report,
+		deliver: newDeliverer(&cfg, &parts),
+		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
+	}
+	in := newIntake(&cfg, &parts, p)
+	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
+	s := &Service{intake: in, schedule: plan, pipeline: p, control: control, report: report}
+	parts.Metrics.watch(s)
 	return s
 }
 
+func newIntake(cfg *Config, parts *Parts, p *pipeline) *intake.Intake {
+	return intake.New(intake.Config{
+		Topic: cfg.Topic, Redrives: cfg.Redrives, Group: cfg.Group, Brokers: cfg.Brokers, StartLatest: cfg.StartLatest,
+		BufferRecords: cfg.BufferRecords, BufferBytes: cfg.BufferBytes, DrainLimit: cfg.DrainLimit, DoneTTL: cfg.DoneTTL,
+		Session: cfg.Session,
+	}, intake.Parts{
+		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: backlog{p.schedule}, Metrics: parts.Metrics,
+		Logger: parts.Logger, Pace: parts.Pace,
+	})
+}
+
+func newDecoder(cfg *Config, parts *Parts, outages decode.Outages) *decode.Decoder {
+	return decode.New(decode.Config{
+		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
+	}, decode.Parts{
+		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Outages: outages,
+		Decoded: parts.Observer.Decoded,
+	})
+}
+
+func newDeliverer(cfg *Config, parts *Parts) *deliver.Deliverer {
+	return deliver.New(deliver.Config{
+		Topic: cfg.Topic, Group: cfg.Group, Version: cfg.Version, Concurrency: cfg.Concurrency,
+		CallTimeout: cfg.CallTimeout, Lease: cfg.Lease, QuotaReset: cfg.QuotaReset, Reapply: cfg.Reapply,
+	}, deliver.Parts{
+		Store: parts.Store, CRM: parts.CRM, DeadLetters: parts.DeadLetters, Audit: parts.Audit, Metrics: parts.Metrics,
+	})
+}
+
+// noAudit is the auditor of a replay: the results of its redrives were recorded when they first ran.
+type noAudit struct{}
+
+func (noAudit) Write(context.Context, dlq.AuditRecord) error { return nil }
+
 var errStopped = errors.New("consumer: stopped")
 
-// Run consumes until the context ends, then lets running calls end within the drain
-// limit, commits and leaves the group. It returns an error only if the group cannot be set up;
-// an unreachable Kafka, Redis or CRM is waited for. It must be called once.
+// Run consumes until the context ends, then drains in-flight calls within the drain limit, commits and
+// leaves the group. It returns an error only if the group cannot be set up; it waits for an unavailable
+// Kafka, Redis or CRM.
 func (s *Service) Run(ctx context.Context) error {
-	group, err := kafka.NewConsumerGroup(s.groupConfig())
-	if err != nil {
-		return err
-	}
-	// The runs outlive ctx: they are shielded from the shutdown until the drain is over.
-	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	var engine sync.WaitGroup
-	engine.Go(func() { s.engine.loop(work) })
-	for _, topic := range s.cfg.topics() {
-		engine.Go(func() { s.watchRetention(work, topic) })
-	}
-	if s.parts.Control != nil {
-		engine.Go(func() { s.oversee(work) })
-	}
-
-	s.generations(ctx, group)
-	s.status.drain()
-	s.logger.LogAttrs(ctx, slog.LevelInfo, "stopping: running calls are let end", slog.Duration("limit", s.cfg.DrainLimit))
-	err = group.Close() // ends the generation, waits for its drain, leaves the group
-	stop(errStopped)
-	engine.Wait()
-	return err
+	defer s.start(ctx)()
+	return s.intake.Run(ctx)
 }
 
-// generations takes part in one generation after the other until the context ends.
-func (s *Service) generations(ctx context.Context, group *kafka.ConsumerGroup) {
-	for ctx.Err() == nil {
-		gen, err := group.Next(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil: // news, not the end: the group joins again by itself
-			s.joinFailed(ctx, err)
-		default:
-			s.parts.Metrics.rebalanced()
-			s.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
-				slog.Any("partitions", partitionIDs(gen.Assignments[s.cfg.Topic])))
-			gen.Start(func(ctx context.Context) { s.serve(ctx, gen) })
-			gen.Start(func(ctx context.Context) { s.watchAssignment(ctx, gen) })
-		}
+// Replay runs ranges of the topics again, as a process of its own alongside the live service: it joins
+// no group, and keeps its offsets under Config.Group, from which it continues if they are there. It
+// returns nil at the end of all ranges, and the context's cause if that ends first, after a drain. It
+// waits for an outage. Progress is reported about every second.
+func (s *Service) Replay(ctx context.Context, ranges []Range, progress func(ReplayProgress)) error {
+	defer s.start(ctx)()
+	return s.intake.Replay(ctx, ranges, progress)
+}
+
+// start starts what outlives ctx: batches are shielded from the shutdown until the drain is over. The
+// returned function ends it and waits.
+func (s *Service) start(ctx context.Context) (stop func()) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { s.pipeline.dispatch(work) })
+	if s.control.control != nil {
+		running.Go(func() { s.control.watch(work) })
+	}
+	return func() {
+		cancel(errStopped)
+		running.Wait()
 	}
 }
 
-func (s *Service) groupConfig() kafka.ConsumerGroupConfig {
-	t := s.cfg.Session
-	return kafka.ConsumerGroupConfig{
-		ID: s.cfg.Group, Brokers: s.cfg.Brokers, Dialer: s.parts.Dialer, Topics: s.cfg.topics(),
-		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
-		HeartbeatInterval: t.Heartbeat, SessionTimeout: t.Timeout, RebalanceTimeout: t.Rebalance,
-		JoinGroupBackoff: t.Backoff, WatchPartitionChanges: true, PartitionWatchInterval: t.Watch,
-		StartOffset: kafka.FirstOffset, // not used: startOffset decides
+// Ready reports whether the service takes part in its group, and what it waits for: the reason if it is
+// not ready, the causes of a pause if it is.
+func (s *Service) Ready() (ok bool, cause string) {
+	status := s.intake.Status()
+	switch {
+	case status.Draining:
+		return false, "draining"
+	case !status.Joined:
+		return false, "not joined the consumer group yet"
 	}
+	return true, strings.Join(s.causes(status), ", ")
 }
 
-func partitionIDs(as []kafka.PartitionAssignment) []int {
-	ids := make([]int, 0, len(as))
-	for _, a := range as {
-		ids = append(ids, a.ID)
+// causes names all causes of pauses as the metrics do.
+func (s *Service) causes(status intake.Status) []string {
+	var names []string
+	for _, c := range s.schedule.Stats(time.Now()).Causes {
+		names = append(names, c.String())
 	}
-	return ids
+	if s.report.areDeadLettersFailing() {
+		names = append(names, causeDLQ)
+	}
+	if status.KafkaFailing {
+		names = append(names, causeKafka)
+	}
+	return names
+}
+
+// stuckAfter is far longer than any batch may take: its call, its lease and Redis are all bounded.
+const stuckAfter = 5 * time.Minute
+
+// Live reports whether a restart would not help. It would if batches run or could run, and none has
+// ended for minutes.
+func (s *Service) Live() (ok bool, why string) {
+	if stuck := s.schedule.StuckFor(time.Now()); stuck > stuckAfter {
+		return false, "no batch has ended for " + stuck.Round(time.Second).String()
+	}
+	return true, ""
 }

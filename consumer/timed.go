@@ -16,7 +16,8 @@ const (
 	opOther    = "other"
 )
 
-// timed measures how long Redis takes, as the service sees it: with all waiting for a connection and all repetitions.
+// timed measures how long Redis takes, as the service sees it: with the wait for a connection and all
+// repetitions.
 func timed(parts *Parts) {
 	if parts.Store != nil {
 		parts.Store = timedStore{parts.Store, parts.Metrics}
@@ -47,7 +48,7 @@ func (t timedStore) Complete(ctx context.Context, c dedupe.Completion) (late boo
 }
 
 // Renew implements [Leases].
-func (t timedStore) Renew(ctx context.Context, m dedupe.Member, token dedupe.Token) (held bool, err error) {
+func (t timedStore) Renew(ctx context.Context, m dedupe.Member, token dedupe.Token) (leased bool, err error) {
 	defer t.metrics.redisTook(opOther, time.Now())
 	return t.Store.Renew(ctx, m, token)
 }

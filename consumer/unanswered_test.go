@@ -111,8 +111,8 @@ func TestACompletionThatComesTooLate(t *testing.T) {
 	if n := r.metric(inst, "membersync_late_calls_total"); n != 1 {
 		t.Errorf("%v late calls", n)
 	}
-	if want := `"remedy":"membersync replay --from earliest --employee E0001 --reapply"`; !strings.Contains(r.logs.String(), want) {
-		t.Errorf("the log does not tell the remedy, %s", want)
+	if want := `"command":"membersync replay --from earliest --employee E0001 --reapply"`; !strings.Contains(r.logs.String(), want) {
+		t.Errorf("the log does not name the command, %s", want)
 	}
 }
 

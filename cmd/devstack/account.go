@@ -49,8 +49,8 @@ func newAccount(out io.Writer, object *crmapi.Object) *account {
 	}
 }
 
-// Arrived tells what a record says.
-func (a *account) Arrived(rec mapper.Record, results []mapper.Result) {
+// Decoded prints the events of a record.
+func (a *account) Decoded(rec mapper.Record, results []mapper.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := place{rec.Partition, rec.Offset}
@@ -67,7 +67,7 @@ func (a *account) Arrived(rec mapper.Record, results []mapper.Result) {
 }
 
 // Called tells what was sent and what the answer was.
-func (a *account) Called(call consumer.Called) {
+func (a *account) Called(call consumer.CallAttempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	answer, state := answerOf(call.Err)
@@ -88,8 +88,8 @@ func (a *account) sent(u crmapi.Update) string {
 	return string(u.AppendJSON(nil))
 }
 
-// Ended tells what became of an event.
-func (a *account) Ended(end consumer.Ended) {
+// Finished prints the outcome of an event.
+func (a *account) Finished(end consumer.EventResult) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := place{end.Partition, end.Offset}

@@ -19,19 +19,19 @@ func TestAccount(t *testing.T) {
 	a.now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	update := crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Position, crmapi.Text("Sample Lead"))
 	event := mapper.Event{ID: "e1", EmployeeID: "E0001", OpenUserID: "FSUID_TEST0001", Update: update.With(crmapi.Email, crmapi.Text(""))}
-	a.Arrived(mapper.Record{
+	a.Decoded(mapper.Record{
 		Partition: 2, Offset: 7, Value: []byte(`{"sequence":4,"after":{"position":"Sample Lead","email":null}}`),
 		Headers: []mapper.Header{{Key: "other"}, {Key: noteHeader, Value: []byte("half of it is late")}},
 	}, []mapper.Result{{Event: event}})
-	a.Called(consumer.Called{Update: update, Events: 2, Err: &crmapi.Error{Class: crmapi.ClassTransient, Status: 503}})
-	a.Called(consumer.Called{Update: update, Events: 2})
-	a.Ended(consumer.Ended{
+	a.Called(consumer.CallAttempt{Update: update, Events: 2, Err: &crmapi.Error{Class: crmapi.ClassTransient, Status: 503}})
+	a.Called(consumer.CallAttempt{Update: update, Events: 2})
+	a.Finished(consumer.EventResult{
 		Partition: 2, Offset: 7, Event: event, Outcome: consumer.Applied,
 		LeftOut: map[crmapi.Field]string{crmapi.Email: consumer.LeftOutNewer},
 	})
 	fault := mapper.Result{Fault: &mapper.Fault{Reason: mapper.Malformed, Whole: true, Text: "is no JSON", Offset: -1}}
-	a.Arrived(mapper.Record{Partition: 1, Value: []byte("\x1b[2Jx")}, []mapper.Result{fault})
-	a.Ended(consumer.Ended{Partition: 1, Outcome: consumer.DeadLettered, Reason: "malformed"})
+	a.Decoded(mapper.Record{Partition: 1, Value: []byte("\x1b[2Jx")}, []mapper.Result{fault})
+	a.Finished(consumer.EventResult{Partition: 1, Outcome: consumer.DeadLettered, Reason: "malformed"})
 	want := `03:04:05  2:7    e1        arrived     E0001 seq 4 after {"position":"Sample Lead","email":null}   [half of it is late]
 03:04:05                     call      {"openUserId":"FSUID_TEST0001","position":"Sample Lead"} -> failed: HTTP 503   [one call for 2 events]
 03:04:05                     call      {"openUserId":"FSUID_TEST0001","position":"Sample Lead"} -> ok   [one call for 2 events]

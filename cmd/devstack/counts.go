@@ -21,14 +21,14 @@ func newCounts() counts {
 	return counts{outcomes: map[consumer.Outcome]int{}, reasons: map[string]int{}}
 }
 
-func (c *counts) called(call consumer.Called) {
+func (c *counts) called(call consumer.CallAttempt) {
 	c.calls++
 	if call.Err != nil {
 		c.failed++
 	}
 }
 
-func (c *counts) ended(end consumer.Ended) {
+func (c *counts) ended(end consumer.EventResult) {
 	c.outcomes[end.Outcome]++
 	if end.Outcome == consumer.DeadLettered {
 		c.reasons[end.Reason]++

@@ -119,7 +119,7 @@ func verb(o consumer.Outcome) string {
 }
 
 // became is what was sent of an event, and what was left out and why.
-func became(end consumer.Ended, why string) string {
+func became(end consumer.EventResult, why string) string {
 	switch end.Outcome {
 	case consumer.DeadLettered:
 		return end.Reason + ": " + why
@@ -140,7 +140,7 @@ func became(end consumer.Ended, why string) string {
 	return strings.Join(parts, "; ")
 }
 
-func fieldsSent(end consumer.Ended) (sent []string) {
+func fieldsSent(end consumer.EventResult) (sent []string) {
 	for f := range end.Event.Update.All() {
 		if _, out := end.LeftOut[f]; !out {
 			sent = append(sent, f.String())

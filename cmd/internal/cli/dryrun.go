@@ -95,24 +95,24 @@ func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
 // observers show the service to several.
 type observers []consumer.Observer
 
-// Arrived implements [consumer.Observer].
-func (all observers) Arrived(rec mapper.Record, results []mapper.Result) {
+// Decoded implements [consumer.Observer].
+func (all observers) Decoded(rec mapper.Record, results []mapper.Result) {
 	for _, o := range all {
-		o.Arrived(rec, results)
+		o.Decoded(rec, results)
 	}
 }
 
 // Called implements [consumer.Observer].
-func (all observers) Called(call consumer.Called) {
+func (all observers) Called(call consumer.CallAttempt) {
 	for _, o := range all {
 		o.Called(call)
 	}
 }
 
-// Ended implements [consumer.Observer].
-func (all observers) Ended(end consumer.Ended) {
+// Finished implements [consumer.Observer].
+func (all observers) Finished(end consumer.EventResult) {
 	for _, o := range all {
-		o.Ended(end)
+		o.Finished(end)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"membersync/consumer"
+	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/partlog"
@@ -152,7 +152,7 @@ func (d *desk) spans(ctx context.Context, topic string) (map[int]partlog.Range, 
 // identify tells member and event id as the service does.
 func (d *desk) identify(s sighting) (dedupe.Member, dedupe.EventID) {
 	rec := mapper.Record{Topic: d.cfg.Kafka.Topic, Partition: s.Partition, Offset: s.Offset, Time: s.Time}
-	return consumer.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
+	return preview.Identify(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, rec, s.Result)
 }
 
 func (d *desk) eventID(s sighting) dedupe.EventID {

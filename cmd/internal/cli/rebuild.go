@@ -11,6 +11,7 @@ import (
 
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
+	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/partlog"
@@ -203,7 +204,7 @@ func (r *rebuilding) gather(
 		if !ok {
 			continue
 		}
-		member, id := consumer.Identify(r.desk.cfg.CRM.BaseURL, r.desk.cfg.CRM.CorpID, in, res)
+		member, id := preview.Identify(r.desk.cfg.CRM.BaseURL, r.desk.cfg.CRM.CorpID, in, res)
 		done.ID = id
 		byMember[member] = append(byMember[member], done)
 		n++

@@ -315,14 +315,14 @@ func (j *replayJob) consumerParts() consumer.Parts {
 	return parts
 }
 
-// Arrived implements [consumer.Observer].
-func (*replayJob) Arrived(mapper.Record, []mapper.Result) {}
+// Decoded implements [consumer.Observer].
+func (*replayJob) Decoded(mapper.Record, []mapper.Result) {}
 
 // Called implements [consumer.Observer].
-func (*replayJob) Called(consumer.Called) {}
+func (*replayJob) Called(consumer.CallAttempt) {}
 
-// Ended implements [consumer.Observer].
-func (j *replayJob) Ended(end consumer.Ended) {
+// Finished implements [consumer.Observer].
+func (j *replayJob) Finished(end consumer.EventResult) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tally[string(end.Outcome)]++

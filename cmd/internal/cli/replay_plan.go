@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"membersync/consumer"
+	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq/partlog"
 	"membersync/mapper"
@@ -140,7 +141,7 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		if err != nil {
 			return err
 		}
-		for _, res := range consumer.OfEmployee(run.Results, p.job.employee) {
+		for _, res := range preview.OfEmployee(run.Results, p.job.employee) {
 			n += p.take(byMember, run, res)
 		}
 		if n < gatherEvents {
@@ -156,9 +157,9 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 }
 
 // runs is what a record of either topic would run.
-func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.RedrivePreview, err error) {
+func (d *desk) runs(ctx context.Context, rec mapper.Record) (run preview.Redrive, err error) {
 	if rec.Topic != d.cfg.Kafka.Topic {
-		return consumer.PreviewRedrive(ctx, d.reader, rec, d.translate)
+		return preview.PreviewRedrive(ctx, d.reader, rec, d.translate)
 	}
 	run.Record = rec
 	run.Results, err = d.translate(ctx, rec)
@@ -166,7 +167,7 @@ func (d *desk) runs(ctx context.Context, rec mapper.Record) (run consumer.Redriv
 }
 
 // take counts what needs no look at Redis, and gathers the rest.
-func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.RedrivePreview, res mapper.Result) int {
+func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run preview.Redrive, res mapper.Result) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if run.Number > 0 || run.Record.Topic != p.job.desk.cfg.Kafka.Topic {
@@ -176,7 +177,7 @@ func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run consumer.Re
 		p.sum.Ignored++
 		return 0
 	}
-	member, id := consumer.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, run.Record, res)
+	member, id := preview.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, run.Record, res)
 	f := newForeseen(id, res)
 	f.redrive = run.Number
 	byMember[member] = append(byMember[member], f)

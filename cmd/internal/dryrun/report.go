@@ -65,11 +65,11 @@ func (r *Report) Write(_ context.Context, l dlq.DeadLetter) error {
 	return nil
 }
 
-// Arrived implements [consumer.Observer].
-func (*Report) Arrived(mapper.Record, []mapper.Result) {}
+// Decoded implements [consumer.Observer].
+func (*Report) Decoded(mapper.Record, []mapper.Result) {}
 
 // Called prints a call.
-func (r *Report) Called(call consumer.Called) {
+func (r *Report) Called(call consumer.CallAttempt) {
 	r.mu.Lock()
 	r.calls++
 	r.mu.Unlock()
@@ -110,8 +110,8 @@ func (r *Report) body(u crmapi.Update) []byte {
 	return b
 }
 
-// Ended counts an outcome.
-func (r *Report) Ended(end consumer.Ended) {
+// Finished counts an outcome.
+func (r *Report) Finished(end consumer.EventResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes[string(end.Outcome)]++

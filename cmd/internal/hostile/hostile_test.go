@@ -312,8 +312,8 @@ type seen struct {
 	updates []map[string]json.RawMessage
 }
 
-// Arrived implements consumer.Observer.
-func (w *witness) Arrived(rec mapper.Record, results []mapper.Result) {
+// Decoded implements consumer.Observer.
+func (w *witness) Decoded(rec mapper.Record, results []mapper.Result) {
 	s := seen{message: kafka.Message{Key: slices.Clone(rec.Key), Value: slices.Clone(rec.Value)}, events: len(results)}
 	for _, h := range rec.Headers {
 		s.message.Headers = append(s.message.Headers, kafka.Header{Key: h.Key, Value: slices.Clone(h.Value)})
@@ -333,10 +333,10 @@ func (w *witness) Arrived(rec mapper.Record, results []mapper.Result) {
 }
 
 // Called implements consumer.Observer.
-func (*witness) Called(consumer.Called) {}
+func (*witness) Called(consumer.CallAttempt) {}
 
-// Ended implements consumer.Observer.
-func (w *witness) Ended(end consumer.Ended) {
+// Finished implements consumer.Observer.
+func (w *witness) Finished(end consumer.EventResult) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.outcomes[end.Outcome]++

@@ -189,7 +189,7 @@ func (s *scene) quotaStartsAgain() (before bool) {
 		s.t.Errorf("calls %+v, want two, the second not before %v", calls, reset)
 	}
 	wantCalls(late, 1)
-	if strings.Contains(q.logs.String(), "calling resumed") {
+	if strings.Contains(q.logs.String(), "calls resumed") {
 		s.t.Error("calling was resumed before the reset")
 	}
 	return true

@@ -136,8 +136,8 @@ type witness struct {
 	calls   []error // how each call went
 }
 
-// Arrived implements consumer.Observer.
-func (w *witness) Arrived(rec mapper.Record, _ []mapper.Result) {
+// Decoded implements consumer.Observer.
+func (w *witness) Decoded(rec mapper.Record, _ []mapper.Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.steps = append(w.steps, "arrived")
@@ -145,14 +145,14 @@ func (w *witness) Arrived(rec mapper.Record, _ []mapper.Result) {
 }
 
 // Called implements consumer.Observer.
-func (w *witness) Called(call consumer.Called) {
+func (w *witness) Called(call consumer.CallAttempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, call.Err)
 }
 
-// Ended implements consumer.Observer.
-func (w *witness) Ended(end consumer.Ended) {
+// Finished implements consumer.Observer.
+func (w *witness) Finished(end consumer.EventResult) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.steps = append(w.steps, "ended")

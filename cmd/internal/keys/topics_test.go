@@ -7,7 +7,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer"
-	"membersync/consumer/storm"
+	"membersync/consumer/schedule/storm"
 )
 
 func topicTests() map[string]func(*scene) {

@@ -30,25 +30,27 @@ const (
 func mutants() []mutant {
 	return []mutant{
 		{"an event is marked done before the call", []edit{{
-			"consumer/way.go",
-			"\t_, err := e.parts.CRM.Modify(",
-			`	early := dedupe.Completion{Member: w.member, Token: w.token, Keep: true}
-	for _, ev := range w.events {
-		early.Done = append(early.Done, dedupe.DoneEvent{ID: ev.id, Outcome: string(Applied)})
+			"consumer/deliver/deliver.go",
+			"\t_, err := d.parts.CRM.Modify(",
+			`	early := dedupe.Completion{Member: u.Member, Token: u.Token, Keep: true}
+	for _, ev := range u.Events {
+		early.Done = append(early.Done, dedupe.DoneEvent{ID: ev.ID, Outcome: string(event.Applied)})
 	}
-	_, _ = e.parts.Store.Complete(ctx, early)
-	_, err := e.parts.CRM.Modify(`,
+	_, _ = d.parts.Store.Complete(ctx, early)
+	_, err := d.parts.CRM.Modify(`,
 		}}},
 		{"what failed is committed", []edit{{
-			"consumer/failure.go",
-			"\t\te.callFailed(ctx, now, r)\n",
-			`		e.callFailed(ctx, now, r)
-		e.release(ctx, w)
-		var passed verdict
-		for _, ev := range w.events {
-			passed.ended = append(passed.ended, ending{event: ev, outcome: Applied})
+			"consumer/pipeline.go",
+			"\tspent := a.schedule.RecordFailure(now, b, u, d) // begins and ends pauses, too\n",
+			`	spent := a.schedule.RecordFailure(now, b, u, d)
+	if d.Kind == event.KindTransient {
+		a.release(ctx, u)
+		var passed event.Result
+		for _, ev := range u.Events {
+			passed.Finished = append(passed.Finished, event.Finished{Event: ev, Outcome: event.Applied})
 		}
 		return passed
+	}
 `,
 		}}},
 		{"a version is kept for the whole member, not for each field", []edit{
@@ -66,11 +68,11 @@ func mutants() []mutant {
 			"dedupe/acquire.lua", "if wait > 0 then return {3, wait} end", "",
 		}}},
 		{"an unchanged event does not move the versions", []edit{{
-			"consumer/way.go",
-			"Fields: ev.names(),\n\t\t})\n",
-			`Fields: ev.names(),
+			"consumer/deliver/deliver.go",
+			"Fields: fieldNames(ev),\n\t\t})\n",
+			`Fields: fieldNames(ev),
 		})
-		if outcome == Unchanged {
+		if outcome == event.Unchanged {
 			c.Done[len(c.Done)-1].Fields = nil
 		}
 `,

@@ -147,18 +147,18 @@ func (k tappedKafka) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 // A witness notes what an instance takes in and what comes of it.
 type witness struct{ l *life }
 
-// Arrived implements consumer.Observer.
-func (o witness) Arrived(rec mapper.Record, results []mapper.Result) {
+// Decoded implements consumer.Observer.
+func (o witness) Decoded(rec mapper.Record, results []mapper.Result) {
 	for i := range results {
 		o.l.note(rec.Partition, rec.Offset, i, 1, 0)
 	}
 }
 
 // Called implements consumer.Observer.
-func (witness) Called(consumer.Called) {}
+func (witness) Called(consumer.CallAttempt) {}
 
-// Ended implements consumer.Observer.
-func (o witness) Ended(end consumer.Ended) {
+// Finished implements consumer.Observer.
+func (o witness) Finished(end consumer.EventResult) {
 	o.l.w.log("ended", "instance", o.l.n, "partition", end.Partition, "offset", end.Offset, "outcome", end.Outcome, "reason", end.Reason)
 	o.l.note(end.Partition, end.Offset, end.Event.Index, 0, 1)
 	o.l.w.tally.total("outcome "+string(end.Outcome), 1)

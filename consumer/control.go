@@ -1,0 +1,181 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"membersync/consumer/deliver"
+	"membersync/consumer/event"
+	"membersync/consumer/schedule"
+	"membersync/crmapi"
+	"membersync/dedupe"
+)
+
+const (
+	controlEvery = 2 * time.Second        // how often the control state is read
+	controlFirst = 200 * time.Millisecond // between reads until the first has succeeded
+	stateWait    = time.Second            // between looks of a redrive at whether the state is back
+)
+
+// A Control reads the control state: the operator's pause and resumes, and whether the state in Redis
+// exists.
+type Control interface {
+	Control(ctx context.Context, group string) (dedupe.Control, error)
+	// MarkInitialized notes that the state exists, before the group commits its first offset.
+	MarkInitialized(ctx context.Context, group string) error
+}
+
+// DigestTrust is how long digests are trusted after the control state was read. A command that has
+// invalidated digests and then waits for so long knows that no event fetched later is left out because
+// of an older digest.
+const DigestTrust = 5 * time.Second
+
+// A controlWatcher follows the control state. It is safe for concurrent use.
+type controlWatcher struct {
+	group    string
+	control  Control // nil: nothing is watched, and the state counts as known
+	schedule *schedule.Schedule
+	report   *reporter
+	redis    *redisGuard
+	log      *slog.Logger
+
+	mu    sync.Mutex
+	state controlState
+}
+
+// A controlState is what is known of the control state.
+type controlState struct {
+	known      bool           // it has been read once; before that, nothing is called
+	latest     dedupe.Control // as of the latest read
+	readAt     time.Time      // when that read began
+	hasOffsets bool           // the group has committed offsets, so the state must exist
+	lost       bool           // and it does not
+}
+
+func (c *controlWatcher) snapshot() controlState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// watch reads the control state until the context ends.
+func (c *controlWatcher) watch(ctx context.Context) {
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait.C:
+		}
+		if c.read(ctx) {
+			wait.Reset(controlEvery)
+		} else {
+			wait.Reset(controlFirst)
+		}
+	}
+}
+
+// read reads the control state once, and reports whether this read or one before it has succeeded.
+func (c *controlWatcher) read(ctx context.Context) bool {
+	before := c.snapshot()
+	began := time.Now()
+	now, err := c.control.Control(ctx, c.group)
+	if err != nil {
+		c.readFailed(ctx, before.latest, err)
+		return before.known
+	}
+	c.mu.Lock()
+	c.state.known, c.state.latest, c.state.readAt = true, now, began
+	c.mu.Unlock()
+	c.apply(before, now)
+	// The group had offsets before this read, so its state was marked as initialized before: another
+	// instance's mark cannot be missed.
+	c.setLost(ctx, before.hasOffsets && !now.Initialized)
+	if !before.known {
+		c.schedule.SetControlKnown()
+	}
+	return true
+}
+
+// readFailed keeps to the control state that is known while Redis does not answer. A pause that has
+// ended since then ends.
+func (c *controlWatcher) readFailed(ctx context.Context, known dedupe.Control, err error) {
+	c.log.LogAttrs(ctx, slog.LevelDebug, "control state not read", errAttr(err))
+	now := time.Now()
+	if until := known.Pause.Until; known.Paused && !until.IsZero() && !until.After(now) {
+		c.schedule.Resume(now, event.CauseOperator)
+	}
+}
+
+func (c *controlWatcher) apply(before controlState, now dedupe.Control) {
+	if now.Paused {
+		c.schedule.Pause(time.Now(), event.CauseOperator, 0)
+	} else {
+		c.schedule.Resume(time.Now(), event.CauseOperator)
+	}
+	if before.known && now.Resumes > before.latest.Resumes {
+		c.schedule.ReleaseHeld(time.Now())
+	}
+}
+
+// setLost reports once that the state in Redis is gone, and once that it is back. While it is gone, late
+// and repeated events can bring old values back.
+func (c *controlWatcher) setLost(ctx context.Context, lost bool) {
+	c.mu.Lock()
+	changed := lost != c.state.lost
+	c.state.lost = lost
+	c.mu.Unlock()
+	if !changed {
+		return
+	}
+	c.report.metrics.setStateLost(lost)
+	if lost {
+		c.log.LogAttrs(ctx, slog.LevelError,
+			"the state in redis was lost; until membersync state rebuild has run, late and repeated events can bring old values back",
+			slog.String("group", c.group))
+		return
+	}
+	c.log.LogAttrs(ctx, slog.LevelInfo, "the state in redis is complete again", slog.String("group", c.group))
+}
+
+// digests returns the generation of the digests, and whether it was read too long ago to trust any.
+func (c *controlWatcher) digests() deliver.Digests {
+	s := c.snapshot()
+	return deliver.Digests{
+		Generation: s.latest.DigestGeneration, Distrust: c.control != nil && time.Since(s.readAt) >= DigestTrust,
+	}
+}
+
+// awaitState waits while the state in Redis is lost or not known.
+func (c *controlWatcher) awaitState(ctx context.Context) error {
+	for {
+		if s := c.snapshot(); s.known && !s.lost {
+			return nil
+		}
+		if err := sleep(ctx, stateWait); err != nil {
+			return err
+		}
+	}
+}
+
+// initialize marks the state as initialized before a group without offsets commits its first (invariant
+// 10): offsets without that mark mean that the state was lost. It tries until Redis answers.
+func (c *controlWatcher) initialize(ctx context.Context, groupIsNew bool) error {
+	if groupIsNew && c.control != nil {
+		retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})
+		for err := c.control.MarkInitialized(ctx, c.group); err != nil; err = c.control.MarkInitialized(ctx, c.group) {
+			c.redis.failed(ctx, "initialize", err)
+			if err := sleep(ctx, retry.Next(err)); err != nil {
+				return err
+			}
+		}
+		c.redis.worked()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.hasOffsets = true
+	return nil
+}

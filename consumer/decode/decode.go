@@ -1,0 +1,185 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"membersync/consumer/event"
+	"membersync/crmapi"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// A Mapper turns a record into its results, one per employee. It never blocks.
+type Mapper interface {
+	// References lists what the record needs to have looked up first; mostly nothing.
+	References(rec mapper.Record) []mapper.Reference
+	// MapWith maps the record with what was found for the references.
+	MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result
+}
+
+// Lookups finds what records refer to outside of the mapping.
+type Lookups interface {
+	// Find returns the values of the references that exist. An error means that they are not known.
+	Find(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error)
+}
+
+// An Archive reads dead letters.
+type Archive interface {
+	// DeadLetter reads the dead letter at a place. The error is [dlq.ErrNoDeadLetter] if there is none.
+	DeadLetter(ctx context.Context, at dlq.Place) (dlq.DeadLetter, error)
+}
+
+// Outages is notified when what decoding needs fails or works. Its methods must not block.
+type Outages interface {
+	// LookupsFailed and LookupsWorked: lookups are kept where the state is, so calls pause, too.
+	LookupsFailed(ctx context.Context, err error)
+	LookupsWorked(ctx context.Context)
+	// KafkaFailed: the dead letter that a record of this partition names cannot be read.
+	KafkaFailed(ctx context.Context, topic string, partition int, err error)
+}
+
+// A Config is the settings of a [Decoder].
+type Config struct {
+	Topic           string // the source topic; a record of any other topic is a redrive
+	BaseURL, CorpID string // the CRM that the members are of
+	Employee        string // drop the events of all other employees; empty: none
+}
+
+// Parts is what a [Decoder] works with.
+type Parts struct {
+	Mapper  Mapper
+	Lookups Lookups // nil: no mapping refers to any
+	Archive Archive // needed for redrives
+	Outages Outages
+	// Decoded is called with each record that was mapped and its results. Those of a redrive are not
+	// limited to its event yet.
+	Decoded func(mapper.Record, []mapper.Result)
+}
+
+// A Decoder is safe for concurrent use.
+type Decoder struct {
+	cfg   Config
+	parts Parts
+}
+
+// New returns a decoder.
+func New(cfg Config, parts Parts) *Decoder { return &Decoder{cfg: cfg, parts: parts} }
+
+// Decode returns the events of a record. Those that must be dead-lettered have a rejection. It waits
+// until everything that the record refers to can be read; its error is the end of the context.
+func (d *Decoder) Decode(ctx context.Context, in mapper.Record) ([]*event.Event, error) {
+	if in.Topic != d.cfg.Topic {
+		return d.decodeRedrive(ctx, in)
+	}
+	rec := &event.Record{Origin: in}
+	results, err := d.mapUntil(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	results = OfEmployee(results, d.cfg.Employee)
+	d.parts.Decoded(in, results)
+	return d.events(rec, results), nil
+}
+
+// Again decodes the record of a rejected event once more: lookup tables may have changed since. If the
+// event is valid now, or ignored, its rejection is gone. The error says that this is not known.
+func (d *Decoder) Again(ctx context.Context, ev *event.Event) error {
+	results, err := d.tryMap(ctx, ev.Record.Origin)
+	if err != nil {
+		return err
+	}
+	if ev.Rejection.Whole || len(results) != ev.Mapped.Count {
+		return nil
+	}
+	res := results[ev.Mapped.Index]
+	if res.Fault != nil {
+		return nil
+	}
+	ev.Mapped, ev.Rejection = res.Event, nil
+	if res.Event.Ignored == "" {
+		d.identify(ev)
+	}
+	return nil
+}
+
+func (d *Decoder) events(rec *event.Record, results []mapper.Result) []*event.Event {
+	events := make([]*event.Event, len(results))
+	for i, res := range results {
+		ev := &event.Event{Record: rec, Mapped: res.Event}
+		// The storm guard is about live events: a redriven one is neither counted nor held.
+		ev.Storm.Released, ev.Storm.Counted = ev.IsRedrive(), ev.IsRedrive()
+		switch {
+		case res.Fault != nil:
+			ev.Rejection = &event.Rejection{
+				Reason: dlq.Reason(res.Fault.Reason), Text: res.Fault.Error(), Whole: res.Fault.Whole, At: time.Now(),
+			}
+			ev.Key, ev.ID = d.keyOfRejected(rec.Origin, res.Event), recordID(rec.Origin, res.Event)
+		case res.Event.Ignored == "":
+			d.identify(ev)
+		}
+		events[i] = ev
+	}
+	return events
+}
+
+// OfEmployee returns the results of one employee; an empty id: all.
+func OfEmployee(results []mapper.Result, employee string) []mapper.Result {
+	if employee == "" {
+		return results
+	}
+	var own []mapper.Result
+	for _, res := range results {
+		if res.Event.EmployeeID == employee {
+			own = append(own, res)
+		}
+	}
+	return own
+}
+
+var errNoLookups = errors.New("decode: the mapping refers to lookups, and none are configured")
+
+// mapUntil maps a record, once everything that it refers to has been looked up. It waits until that can
+// be done. Its error is the end of the context.
+func (d *Decoder) mapUntil(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {
+	retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})
+	for {
+		results, err := d.tryMap(ctx, in)
+		if err == nil {
+			return results, nil
+		}
+		if err := sleep(ctx, retry.Next(err)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *Decoder) tryMap(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {
+	refs := d.parts.Mapper.References(in)
+	if len(refs) == 0 {
+		return d.parts.Mapper.MapWith(in, nil), nil
+	}
+	if d.parts.Lookups == nil {
+		return nil, errNoLookups
+	}
+	found, err := d.parts.Lookups.Find(ctx, refs)
+	if err != nil {
+		d.parts.Outages.LookupsFailed(ctx, err)
+		return nil, err
+	}
+	d.parts.Outages.LookupsWorked(ctx)
+	return d.parts.Mapper.MapWith(in, found), nil
+}
+
+// sleep waits, and returns the context's cause if that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,177 @@
+package event
+
+import (
+	"time"
+
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// An Outcome is the result of one delivery of an event. Every delivery has exactly one.
+type Outcome string
+
+// The outcomes.
+const (
+	Applied      Outcome = "applied"       // at least one of its fields was sent
+	Superseded   Outcome = "superseded"    // else: a newer event states at least one of its fields
+	Unchanged    Outcome = "unchanged"     // else: the CRM holds what it states, or it states nothing
+	Duplicate    Outcome = "duplicate"     // this event was finished before
+	Ignored      Outcome = "ignored"       // a rule of the mapping says so
+	DeadLettered Outcome = "dead_lettered" // it is in the dead-letter topic
+)
+
+// Outcomes returns all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{Applied, Superseded, Unchanged, Duplicate, Ignored, DeadLettered}
+}
+
+// A Record is one Kafka record in memory.
+type Record struct {
+	// Origin is the record of the source topic that the events are of. Identity, version, dead letter
+	// and logs use its coordinates. For a redrive it is the record of the dead letter; for a record of
+	// the redrive topic that is invalid, it is that record itself.
+	Origin mapper.Record
+	// Redrive is nil for a record of the source topic.
+	Redrive *Redrive
+}
+
+// A Redrive is what a record of the redrive topic asks for.
+type Redrive struct {
+	Request    dlq.Redrive    // as the record states it
+	DeadLetter dlq.DeadLetter // the dead letter that it names, as the DLQ holds it
+	Time       time.Time      // timestamp of the record in the redrive topic
+	Invalid    error          // not nil: the record is not a valid redrive of that dead letter
+}
+
+// RedriveNumber is how often the event was redriven, this delivery included; 0 for the original
+// delivery and for an invalid redrive.
+func (r *Record) RedriveNumber() int {
+	if r.Redrive == nil || r.Redrive.Invalid != nil {
+		return 0
+	}
+	return r.Redrive.Request.Number
+}
+
+// Time is the timestamp of the delivered record: that of the redrive, if it is one.
+func (r *Record) Time() time.Time {
+	if r.Redrive != nil {
+		return r.Redrive.Time
+	}
+	return r.Origin.Time
+}
+
+// A Ticket is an event's place in the account of its partition. Exactly one of Finish and Drop must be
+// called, exactly once. Its methods are safe for concurrent use; the two predicates take no lock.
+type Ticket interface {
+	// Finish says that the event has its outcome. The record's offset may be committed once all of its
+	// events are finished.
+	Finish()
+	// Drop says that this process will not finish the event. The record's offset is not committed here.
+	Drop()
+	// ReleaseBuffer gives the record's place in the buffer to another record before the event is
+	// finished. Further calls do nothing.
+	ReleaseBuffer()
+	// IsRevoked reports whether the partition was taken away: an event that has not begun is dropped.
+	IsRevoked() bool
+	// IsClosed reports whether the last commit of the partition has been sent: nothing of it counts now.
+	IsClosed() bool
+}
+
+// An Event is one employee's change, from its decoding to its outcome.
+type Event struct {
+	Record *Record
+	Ticket Ticket
+	Mapped mapper.Event
+	Key    LaneKey
+	ID     dedupe.EventID
+	// Rejection is not nil while the event is to be dead-lettered.
+	Rejection *Rejection
+	// Attempts is nil while no call that carried the event has failed.
+	Attempts *Attempts
+	// Storm is the storm guard's, and always guarded by the scheduler's lock.
+	Storm StormState
+	// Reused: the source gave the event's id to an event with another order value too.
+	Reused bool
+}
+
+// IsRedrive reports whether the event comes from the redrive topic.
+func (e *Event) IsRedrive() bool { return e.Record.Redrive != nil }
+
+// A LaneKey identifies a lane: that of a member or, where the member is not known, of a single record
+// or event that could not be read. The latter has a Redis member of its own, for its done mark.
+type LaneKey struct {
+	Member dedupe.Member
+	Place  string // empty for a member; else the place of the record or event, unique among them
+}
+
+// IsMember reports whether the lane is that of a member, and so needs the CRM.
+func (k LaneKey) IsMember() bool { return k.Place == "" }
+
+// A Rejection is why an event will be dead-lettered, and how far that is.
+type Rejection struct {
+	Reason  dlq.Reason
+	Text    string    // for the dead letter; without values
+	Whole   bool      // the record failed whole
+	At      time.Time // when it was decided
+	Written bool      // the dead-letter topic has acknowledged the dead letter
+}
+
+// Attempts are the failed calls that carried an event.
+type Attempts struct {
+	Total   int           // all of them, for the dead letter
+	Counted int           // those that count against the retry budget
+	From    time.Duration // reading of the health clock at the first failure
+	First   time.Time     // of the first failure
+	Last    *crmapi.Error // of the latest failure
+}
+
+// AddAttempts returns the event's attempts, which exist from then on.
+func (e *Event) AddAttempts() *Attempts {
+	if e.Attempts == nil {
+		e.Attempts = &Attempts{}
+	}
+	return e.Attempts
+}
+
+// LastError is the latest failure of a call that carried the event; nil if there was none.
+func (e *Event) LastError() *crmapi.Error {
+	if e.Attempts == nil {
+		return nil
+	}
+	return e.Attempts.Last
+}
+
+// A StormState is what the storm guard notes of one event.
+type StormState struct {
+	Counted  bool // the guard has counted it
+	Held     bool // it is rejected, and the guard holds it
+	Released bool // the guard lets it be dead-lettered: the operator said so, or it is a redrive
+	Retry    bool // it was held, and its batch tries it again instead of dead-lettering it
+}
+
+// LeftOut says, of the fields that an event states and that were not sent, why.
+type LeftOut map[crmapi.Field]string
+
+// Why a field was left out.
+const (
+	LeftOutNewer  = "a newer event states it"
+	LeftOutHolds  = "the CRM holds this value"
+	LeftOutWithin = "a newer event in the same batch states it"
+)
+
+// A Finished is an event with its final outcome.
+type Finished struct {
+	Event   *Event
+	Outcome Outcome
+	LeftOut LeftOut
+	// Earlier is set for a redrive that ran before and whose result was not recorded: that result.
+	Earlier Outcome
+}
+
+// A Member identifies a member of the CRM; see [dedupe.Member].
+type Member = dedupe.Member
+
+// An EventID identifies an event; see [dedupe.EventID].
+type EventID = dedupe.EventID

@@ -1,0 +1,291 @@
+package intake
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"membersync/consumer/intake/source"
+	"membersync/consumer/intake/watermark"
+)
+
+// accounts is the lock of all accounts, and the retention of the topics.
+type accounts struct {
+	mu        sync.Mutex
+	retention map[string]time.Duration // by topic; 0: unlimited, or not known
+}
+
+func newAccounts() *accounts { return &accounts{retention: make(map[string]time.Duration)} }
+
+// A partition is one partition of a topic while this process owns it. The accounts' lock guards all of
+// it but topic, id, gen and replayed.
+type partition struct {
+	topic    string
+	id       int
+	gen      *generation
+	replayed Range // of a replay
+
+	mark      *watermark.Watermark // nil until the start is known
+	epoch     int                  // raised when the account begins again, because offsets are used again
+	committed int64                // as the group has it
+	end       int64                // end of the log as of the latest fetch
+	target    int64                // end of the log at the assignment; -1 until it is known
+}
+
+// A record is one record in memory: its place in the watermark and in the buffer. The accounts' lock
+// guards its last fields.
+type record struct {
+	part   *partition
+	offset int64
+	size   int64
+
+	open     int  // tickets that are neither finished nor dropped
+	epoch    int  // of the partition's account when the record was begun
+	released bool // it has given its place in the buffer back
+	dropped  bool // a ticket of it was dropped: it is never finished here
+}
+
+// A Delivery is one record, on its way to the handler.
+type Delivery struct {
+	Topic     string
+	Partition int
+	Record    source.Record
+
+	accounts *accounts
+	rec      *record
+	issued   bool
+}
+
+// A Ticket is one event's place in the account of its partition. Exactly one of Finish and Drop is
+// called, once; it panics otherwise, since committing past a lost event is worse than stopping. It is
+// safe for concurrent use.
+type Ticket struct {
+	accounts *accounts
+	rec      *record
+	spent    bool // guarded by the accounts' lock
+}
+
+// Issue returns a ticket for each of n events. A record without events is finished. It is called once.
+func (d *Delivery) Issue(n int) []Ticket {
+	d.accounts.mu.Lock()
+	defer d.accounts.mu.Unlock()
+	d.issued = true
+	if d.rec.open = n; n == 0 {
+		d.rec.close()
+		return nil
+	}
+	d.rec.part.gen.pending += n
+	tickets := make([]Ticket, n)
+	for i := range tickets {
+		tickets[i] = Ticket{accounts: d.accounts, rec: d.rec}
+	}
+	return tickets
+}
+
+// Finish says that the event has its outcome.
+func (t *Ticket) Finish() { t.spend(false) }
+
+// Drop says that this process does not finish the event. Its record is never committed by this
+// generation.
+func (t *Ticket) Drop() { t.spend(true) }
+
+func (t *Ticket) spend(isDropped bool) {
+	t.accounts.mu.Lock()
+	defer t.accounts.mu.Unlock()
+	if t.spent {
+		panic("intake: a ticket was finished or dropped twice")
+	}
+	t.spent = true
+	t.rec.dropped = t.rec.dropped || isDropped
+	if t.rec.open--; t.rec.open == 0 {
+		t.rec.close()
+	}
+	t.rec.part.gen.ticketSpent()
+}
+
+// ReleaseBuffer gives the record's place in the buffer to another record. Further calls do nothing.
+func (t *Ticket) ReleaseBuffer() {
+	t.accounts.mu.Lock()
+	defer t.accounts.mu.Unlock()
+	t.rec.releaseBuffer()
+}
+
+// IsRevoked reports whether the partition was taken away. It takes no lock.
+func (t *Ticket) IsRevoked() bool { return t.rec.part.gen.revoked.Load() }
+
+// IsClosed reports whether the last commit of the partition has been sent. It takes no lock.
+func (t *Ticket) IsClosed() bool { return t.rec.part.gen.closed.Load() }
+
+// close is the one place where an offset becomes committable: every event of the record is finished, and
+// none was dropped. The last commit has not been sent, and the account has not begun again.
+func (r *record) close() {
+	if !r.dropped && !r.part.gen.closed.Load() && r.epoch == r.part.epoch {
+		r.part.mark.Done(r.offset)
+	}
+	r.releaseBuffer()
+}
+
+func (r *record) releaseBuffer() {
+	if !r.released {
+		r.released = true
+		r.part.gen.buffer.release(r.size)
+	}
+}
+
+// begin notes in the watermark that a record was taken in: nothing can commit past it from now on. The
+// buffer has admitted it.
+func (a *accounts) begin(p *partition, src source.Record, size int64) *Delivery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.mark.Begin(src.Offset, src.Time)
+	return &Delivery{
+		Topic: p.topic, Partition: p.id, Record: src, accounts: a,
+		rec: &record{part: p, offset: src.Offset, size: size, epoch: p.epoch},
+	}
+}
+
+// abandon drops a record for which the handler has issued no tickets.
+func (a *accounts) abandon(d *Delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !d.issued {
+		d.rec.dropped = true
+		d.rec.close()
+	}
+}
+
+// open begins the account of a partition at an offset.
+func (a *accounts) open(p *partition, offset, end int64, stored source.Committed) (isComplete bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.mark, p.committed, p.end, p.target = watermark.New(offset), stored.Offset, offset, end
+	if offset == stored.Offset {
+		p.mark.Restore(stored.Stamp)
+	}
+	return p.gen.becomesComplete()
+}
+
+// reopen begins the account again at a lower offset. Records of the former account finish without
+// counting.
+func (a *accounts) reopen(p *partition, offset int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.epoch++
+	p.mark, p.end, p.target = watermark.New(offset), offset, offset
+}
+
+// skip notes that everything below the offset was read and holds no further record.
+func (a *accounts) skip(p *partition, next int64) (isComplete bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.mark.Skip(next)
+	return p.gen.becomesComplete()
+}
+
+func (a *accounts) setEnd(p *partition, end int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.end = end
+}
+
+// positions are the offsets of a topic that have moved since the last commit.
+func (a *accounts) positions(g *generation, topic string) []source.Position {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ps []source.Position
+	for _, p := range g.partitions {
+		if p.mark == nil || g.closed.Load() || p.topic != topic {
+			continue
+		}
+		if offset := p.mark.Committable(); offset != p.committed {
+			stamp, _ := p.mark.Stamp()
+			ps = append(ps, source.Position{Partition: p.id, Offset: offset, Stamp: stamp})
+		}
+	}
+	return ps
+}
+
+func (a *accounts) committed(g *generation, topic string, ps []source.Position) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, pos := range ps {
+		for _, p := range g.partitions {
+			if p.id == pos.Partition && p.topic == topic {
+				p.committed = pos.Offset
+			}
+		}
+	}
+}
+
+func (a *accounts) pending(g *generation) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return g.pending
+}
+
+// revoke marks the tickets of a generation: from now on it is drained.
+func (a *accounts) revoke(g *generation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.revoked.Store(true)
+	g.checkDrained()
+}
+
+// close ends the accounts of a generation: its last commit has been sent.
+func (a *accounts) close(g *generation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.closed.Store(true)
+}
+
+// A Lag is how far one partition is behind.
+type Lag struct {
+	Topic     string
+	Partition int
+	Records   int64         // from the lowest unfinished record to the end of the log
+	Age       time.Duration // of the oldest unfinished record
+	Retention time.Duration // of the topic; 0: unlimited, or not known
+}
+
+// Lags returns the lag of each partition that this process owns and has measured.
+func (in *Intake) Lags(now time.Time) []Lag {
+	g := in.status.current()
+	if g == nil {
+		return nil
+	}
+	in.accounts.mu.Lock()
+	defer in.accounts.mu.Unlock()
+	lags := make([]Lag, 0, len(g.partitions))
+	for _, p := range g.partitions {
+		if p.mark == nil {
+			continue
+		}
+		lag := Lag{
+			Topic: p.topic, Partition: p.id, Records: max(p.end-p.mark.Committable(), 0),
+			Retention: in.accounts.retention[p.topic],
+		}
+		if oldest, ok := p.mark.Oldest(); ok {
+			lag.Age = max(now.Sub(oldest), 0)
+		}
+		lags = append(lags, lag)
+	}
+	return lags
+}
+
+// take brings one record in: it waits for memory, begins the record in the watermark, and hands it to
+// the handler.
+func (in *Intake) take(ctx context.Context, p *partition, src source.Record) error {
+	if err := in.parts.Handler.Await(ctx, p.topic); err != nil {
+		return err
+	}
+	size := src.Size()
+	if err := in.buffer.admit(ctx, size); err != nil {
+		return err
+	}
+	d := in.accounts.begin(p, src, size)
+	err := in.parts.Handler.Handle(ctx, d)
+	if err != nil {
+		in.accounts.abandon(d)
+	}
+	return err
+}

@@ -1,0 +1,244 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer/intake/source"
+)
+
+// commitEvery is how often offsets are committed. While a generation drains, commits are also its only
+// sign of life: kafka-go stops the heartbeats.
+const commitEvery = time.Second
+
+// A generation is this process's share of the topics between two rebalances; a replay has one of its
+// own.
+type generation struct {
+	member     source.Member
+	partitions []*partition
+	buffer     *buffer
+	commitNow  chan struct{} // the group had no offset: commit where we begin
+	drained    chan struct{} // closed when it is revoked and no ticket is open
+	revoked    atomic.Bool   // what has not begun is dropped
+	closed     atomic.Bool   // the last commit has been sent
+
+	// Guarded by the accounts' lock.
+	pending  int  // open tickets
+	complete bool // everything that the logs held at the assignment has been read
+}
+
+func (in *Intake) newGeneration(member source.Member) *generation {
+	return &generation{
+		member: member, buffer: in.buffer, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
+	}
+}
+
+// ticketSpent is called under the accounts' lock.
+func (g *generation) ticketSpent() {
+	g.pending--
+	g.checkDrained()
+}
+
+// checkDrained is called under the accounts' lock.
+func (g *generation) checkDrained() {
+	if g.pending > 0 || !g.revoked.Load() {
+		return
+	}
+	select {
+	case <-g.drained:
+	default:
+		close(g.drained)
+	}
+}
+
+// becomesComplete reports, once, that all that the logs held at the assignment has been read. It is
+// called under the accounts' lock.
+func (g *generation) becomesComplete() bool {
+	if g.complete {
+		return false
+	}
+	for _, p := range g.partitions {
+		if p.target < 0 || p.mark.Next() < p.target {
+			return false
+		}
+	}
+	g.complete = true
+	return true
+}
+
+func (g *generation) commitSoon() {
+	select {
+	case g.commitNow <- struct{}{}:
+	default:
+	}
+}
+
+var errRevoked = errors.New("intake: the partitions were taken away")
+
+// serve runs one generation: it reads the partitions until they are taken away, drains, commits, and
+// returns. kafka-go joins the next generation only then.
+func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
+	g := in.newGeneration(source.Member{Group: gen.GroupID, Generation: int(gen.ID), ID: gen.MemberID})
+	for _, topic := range in.cfg.topics() {
+		for _, a := range gen.Assignments[topic] {
+			g.partitions = append(g.partitions, &partition{topic: topic, id: a.ID, gen: g, target: -1})
+		}
+	}
+	// The generation's context ends with an error that is neither Canceled nor DeadlineExceeded, and only
+	// when the generation ends: bridge it to one with a cause, so that no error of ours is mistaken for an
+	// API failure.
+	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var readers sync.WaitGroup
+	in.status.assigned(g)
+	in.parts.Backlog.Assigned()
+	if len(g.partitions) == 0 {
+		in.parts.Backlog.Complete()
+	}
+	in.kafkaWorked(ctx, joinKey())
+	readers.Go(func() { in.readAll(readCtx, g) })
+	in.commitUntil(readCtx, g, ctx.Done())
+
+	stop(errRevoked)
+	readers.Wait()
+	in.release(context.WithoutCancel(ctx), g)
+	in.status.unassigned(g)
+	for _, p := range g.partitions { // another member's from now on
+		in.setKafkaFails(p.key(), false)
+	}
+}
+
+// release gives a generation's partitions up: nobody reads them any more. The order matters. The tickets
+// are marked before the handler drops what has not begun, so an event that goes back into its lane in
+// between is dropped, too. After the last commit the accounts are closed, so an event that ends later
+// counts for nothing: its partition may belong to another member.
+func (in *Intake) release(ctx context.Context, g *generation) {
+	in.accounts.revoke(g)
+	in.parts.Handler.Revoked()
+	in.drain(ctx, g)
+	in.accounts.close(g)
+	in.parts.Handler.Revoked()
+}
+
+// readAll reads all partitions, once it is known what the group has stored for them.
+func (in *Intake) readAll(ctx context.Context, g *generation) {
+	if len(g.partitions) == 0 {
+		return
+	}
+	stored, groupIsNew, err := in.stored(ctx, g)
+	if err != nil || in.parts.Handler.Initialize(ctx, groupIsNew) != nil {
+		return // the generation is over
+	}
+	var readers sync.WaitGroup
+	for _, p := range g.partitions {
+		readers.Go(func() { in.read(ctx, p, stored[p.topic][p.id], groupIsNew) })
+	}
+	readers.Wait()
+}
+
+// stored asks until Kafka answers: reading from a guess would lose or repeat records.
+func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
+	retry := newBackoff()
+	for {
+		stored, groupIsNew, err := in.askStored(ctx, g)
+		if err == nil {
+			return stored, groupIsNew, nil
+		}
+		in.kafkaFailed(ctx, g.partitions[0].key(), err)
+		if err := sleep(ctx, retry.NextBackOff()); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// askStored also returns whether the group has no offset on any partition of the source topic.
+func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
+	stored := make(map[string]map[int]source.Committed)
+	for _, topic := range in.cfg.topics() {
+		all, err := in.offsets.Partitions(ctx, topic)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, p := range g.partitions { // it may be newer than the metadata
+			if p.topic == topic && p.id >= len(all) {
+				all = append(all, p.id)
+			}
+		}
+		if stored[topic], err = in.offsets.Committed(ctx, in.cfg.Group, topic, all); err != nil {
+			return nil, false, err
+		}
+	}
+	groupIsNew := true
+	for _, c := range stored[in.cfg.Topic] {
+		groupIsNew = groupIsNew && c.Offset < 0
+	}
+	return stored, groupIsNew, nil
+}
+
+// commitUntil commits regularly until the generation ends.
+func (in *Intake) commitUntil(ctx context.Context, g *generation, ended <-chan struct{}) {
+	ticker := time.NewTicker(commitEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-g.commitNow:
+		case <-ticker.C:
+		}
+		in.commit(ctx, g)
+	}
+}
+
+// drain waits for the batches that run, up to the limit, and makes the last commit.
+func (in *Intake) drain(ctx context.Context, g *generation) {
+	limit := time.NewTimer(in.cfg.DrainLimit)
+	defer limit.Stop()
+	ticker := time.NewTicker(commitEvery)
+	defer ticker.Stop()
+	for over := false; !over; {
+		select {
+		case <-g.drained:
+			over = true
+		case <-limit.C:
+			over = true
+			in.logger.LogAttrs(ctx, slog.LevelWarn,
+				"drain limit reached; in-flight calls are left to the next owner of the partitions",
+				slog.Int("events", in.accounts.pending(g)))
+		case <-ticker.C:
+			in.commit(ctx, g)
+		}
+	}
+	in.commit(ctx, g)
+}
+
+// commit stores what has moved. A failure is tried again at the next turn.
+func (in *Intake) commit(ctx context.Context, g *generation) {
+	for _, topic := range in.cfg.topics() {
+		in.commitTopic(ctx, g, topic)
+	}
+}
+
+func (in *Intake) commitTopic(ctx context.Context, g *generation, topic string) {
+	ps := in.accounts.positions(g, topic)
+	if len(ps) == 0 {
+		return
+	}
+	err := in.offsets.Commit(ctx, g.member, topic, ps)
+	switch {
+	case err == nil:
+		in.accounts.committed(g, topic, ps)
+		in.parts.Metrics.Committed("ok")
+	case source.Fenced(err):
+		in.parts.Metrics.Committed("fenced")
+		in.logger.LogAttrs(ctx, slog.LevelWarn, "commit refused: the partitions belong to another member now", errAttr(err))
+	default:
+		in.parts.Metrics.Committed("failed")
+		in.logger.LogAttrs(ctx, slog.LevelWarn, "commit failed; trying again", errAttr(err))
+	}
+}

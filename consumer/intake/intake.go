@@ -1,0 +1,227 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer/intake/source"
+)
+
+// A Config is the settings of an [Intake]. Every field is required unless it says what zero means.
+type Config struct {
+	Topic       string   // the source topic
+	Redrives    string   // the redrive topic; empty: none
+	Group       string   // the consumer group; of a replay, the group that stores its offsets
+	Brokers     []string // host:port, for the connection to the group's coordinator
+	StartLatest bool     // where a group without any offset begins: at the end of the source topic, not its start
+
+	BufferRecords int           // records in memory at most
+	BufferBytes   int64         // and their bytes; a larger record is admitted alone
+	DrainLimit    time.Duration // for batches that run, on shutdown and when partitions are taken away
+	DoneTTL       time.Duration // of done marks: a warning if the topic retains records for longer; 0: none
+	Session       Session       // zero values: the defaults
+}
+
+// topics are those that the group consumes.
+func (c *Config) topics() []string {
+	if c.Redrives == "" {
+		return []string{c.Topic}
+	}
+	return []string{c.Topic, c.Redrives}
+}
+
+// A Session is the timing of the group membership.
+type Session struct {
+	Heartbeat time.Duration // default 3 s
+	Timeout   time.Duration // default 45 s
+	Rebalance time.Duration // default 60 s
+	Backoff   time.Duration // between failed joins; default 1 s
+	Watch     time.Duration // between looks for new partitions; default 5 s
+}
+
+func (s Session) withDefaults() Session {
+	or := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	or(&s.Heartbeat, 3*time.Second)
+	or(&s.Timeout, 45*time.Second)
+	or(&s.Rebalance, 60*time.Second)
+	or(&s.Backoff, time.Second)
+	or(&s.Watch, 5*time.Second)
+	return s
+}
+
+// A Handler takes the records. Its methods are called without any lock of the intake.
+type Handler interface {
+	// Await returns when records of the topic may be taken in, or with the context's cause. It is called
+	// before a record costs memory.
+	Await(ctx context.Context, topic string) error
+	// Handle takes one record. It may block: the partition waits. After an error, the tickets that it has
+	// issued are the handler's to drop.
+	Handle(ctx context.Context, d *Delivery) error
+	// Revoked is called after tickets were marked as revoked or closed. It drops those of events that
+	// have not begun.
+	Revoked()
+	// Initialize is called before the first record of a generation is read, and so before its first
+	// commit. GroupIsNew: the group has no offset for any partition of the source topic.
+	Initialize(ctx context.Context, groupIsNew bool) error
+}
+
+// A Backlog is notified of what is in memory. Its methods must not block.
+type Backlog interface {
+	Assigned() // a generation begins
+	Complete() // everything that the logs held at the assignment has been handled
+	Full()     // a record has to wait for memory
+}
+
+// Metrics counts what happens here.
+type Metrics interface {
+	Rebalanced()
+	Gap(records int64)
+	Committed(result string)   // ok, failed or fenced
+	KafkaPaused(isPaused bool) // whether Kafka fails for any partition, or for the join
+}
+
+// Parts is what an [Intake] works with.
+type Parts struct {
+	Kafka   *kafka.Client // with its own transport
+	Dialer  *kafka.Dialer // for the connection to the group's coordinator
+	Handler Handler
+	Backlog Backlog
+	Metrics Metrics
+	Logger  *slog.Logger
+	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
+	Pace func(context.Context) error
+}
+
+// An Intake reads the topics of one group. [Intake.Run] or [Intake.Replay] is called once; the other
+// methods are safe for concurrent use.
+type Intake struct {
+	cfg     Config
+	parts   Parts
+	logger  *slog.Logger
+	log     *source.Log
+	offsets *source.Offsets
+	buffer  *buffer
+	status  *status
+	// accounts has the one lock of this package that guards state across partitions.
+	accounts *accounts
+	// rejoined is how often in a row the group had partitions that no member owned. Only the goroutine of
+	// a generation uses it.
+	rejoined int
+}
+
+// fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait for
+// data; adminTimeout bounds a request about offsets.
+const (
+	fetchBytes   = 512 << 10
+	fetchWait    = 500 * time.Millisecond
+	adminTimeout = 10 * time.Second
+)
+
+// New returns an intake that has not started.
+func New(cfg Config, parts Parts) *Intake {
+	cfg.Session = cfg.Session.withDefaults()
+	return &Intake{
+		cfg: cfg, parts: parts, logger: parts.Logger,
+		log:      source.NewLog(parts.Kafka, fetchBytes, fetchWait),
+		offsets:  source.NewOffsets(parts.Kafka, adminTimeout),
+		buffer:   newBuffer(cfg.BufferRecords, cfg.BufferBytes, parts.Backlog.Full),
+		status:   newStatus(),
+		accounts: newAccounts(),
+	}
+}
+
+var errStopped = errors.New("intake: stopped")
+
+// Run takes part in the group until the context ends. Then it drains, commits and leaves the group. It
+// returns an error only if the group cannot be set up; it waits for an unavailable Kafka.
+func (in *Intake) Run(ctx context.Context) error {
+	group, err := kafka.NewConsumerGroup(in.groupConfig())
+	if err != nil {
+		return err
+	}
+	watch, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var watchers sync.WaitGroup
+	for _, topic := range in.cfg.topics() {
+		watchers.Go(func() { in.watchRetention(watch, topic) })
+	}
+	in.generations(ctx, group)
+	in.status.drain()
+	in.logger.LogAttrs(ctx, slog.LevelInfo, "stopping: draining in-flight calls", slog.Duration("limit", in.cfg.DrainLimit))
+	err = group.Close() // ends the generation, waits for its drain, leaves the group
+	stop(errStopped)
+	watchers.Wait()
+	return err
+}
+
+// generations takes part in one generation after the other until the context ends.
+func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
+	for ctx.Err() == nil {
+		gen, err := group.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil: // a condition, not the end: the group joins again by itself
+			in.joinFailed(ctx, err)
+		default:
+			in.parts.Metrics.Rebalanced()
+			in.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
+				slog.Any("partitions", partitionIDs(gen.Assignments[in.cfg.Topic])))
+			gen.Start(func(ctx context.Context) { in.serve(ctx, gen) })
+			gen.Start(func(ctx context.Context) { in.watchAssignment(ctx, gen) })
+		}
+	}
+}
+
+func (in *Intake) groupConfig() kafka.ConsumerGroupConfig {
+	t := in.cfg.Session
+	return kafka.ConsumerGroupConfig{
+		ID: in.cfg.Group, Brokers: in.cfg.Brokers, Dialer: in.parts.Dialer, Topics: in.cfg.topics(),
+		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: t.Heartbeat, SessionTimeout: t.Timeout, RebalanceTimeout: t.Rebalance,
+		JoinGroupBackoff: t.Backoff, WatchPartitionChanges: true, PartitionWatchInterval: t.Watch,
+		StartOffset: kafka.FirstOffset, // not used: startOffset decides
+	}
+}
+
+func partitionIDs(as []kafka.PartitionAssignment) []int {
+	ids := make([]int, 0, len(as))
+	for _, a := range as {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
+
+// newBackoff waits up to 200 ms at first and up to 5 s in the end, with full jitter. With a
+// randomization factor of 1 the library draws from 0 to twice its interval, so it gets half of each.
+func newBackoff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithMaxInterval(2500*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMaxElapsedTime(0), // never gives up
+	)
+}
+
+// sleep waits, and returns the context's cause if that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }

@@ -1,0 +1,55 @@
+package intake
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// How often the topic's retention is looked up: it is changed by hand, and rarely.
+const (
+	retentionEvery = 5 * time.Minute
+	retentionRetry = 10 * time.Second
+)
+
+// watchRetention keeps a topic's retention up to date until the context ends.
+func (in *Intake) watchRetention(ctx context.Context, topic string) {
+	warned := false
+	for wait := time.Duration(0); sleep(ctx, wait) == nil; {
+		retention, err := in.offsets.Retention(ctx, topic)
+		if err != nil {
+			in.logger.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
+			wait = retentionRetry
+			continue
+		}
+		wait = retentionEvery
+		in.accounts.setRetention(topic, retention)
+		if topic == in.cfg.Topic {
+			warned = in.warnOfDoneMarks(ctx, retention, warned)
+		}
+	}
+}
+
+func (a *accounts) setRetention(topic string, retention time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.retention[topic] = retention
+}
+
+// warnOfDoneMarks logs once that done marks expire before their records do. A later delivery then causes
+// a call; the versions keep older values out all the same. A retention of 0 is unlimited.
+func (in *Intake) warnOfDoneMarks(ctx context.Context, retention time.Duration, warned bool) bool {
+	ttl := in.cfg.DoneTTL
+	if ttl == 0 || retention != 0 && retention <= ttl {
+		return false
+	}
+	if !warned {
+		kept := retention.String()
+		if retention == 0 {
+			kept = "unlimited"
+		}
+		in.logger.LogAttrs(ctx, slog.LevelWarn, "done marks expire before the topic's records do",
+			slog.String("setting", "state.done_ttl"), slog.Duration("done_ttl", ttl), slog.String("retention", kept))
+	}
+	return true
+}

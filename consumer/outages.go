@@ -1,0 +1,56 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"membersync/consumer/event"
+	"membersync/consumer/intake"
+	"membersync/consumer/schedule"
+)
+
+// A redisGuard pauses calls while Redis does not answer: without it no update is safe.
+type redisGuard struct {
+	schedule *schedule.Schedule
+	log      *slog.Logger
+}
+
+func (g *redisGuard) failed(ctx context.Context, op string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	g.log.LogAttrs(ctx, slog.LevelDebug, "redis failed", slog.String("op", op), errAttr(err))
+	g.schedule.Pause(time.Now(), event.CauseRedis, 0)
+}
+
+func (g *redisGuard) worked() { g.schedule.Resume(time.Now(), event.CauseRedis) }
+
+// outages implements [decode.Outages].
+type outages struct {
+	redis  *redisGuard
+	intake *intake.Intake
+}
+
+// LookupsFailed implements [decode.Outages]. Lookups are kept in Redis, as the state is.
+func (o *outages) LookupsFailed(ctx context.Context, err error) { o.redis.failed(ctx, "lookup", err) }
+
+// LookupsWorked implements [decode.Outages].
+func (o *outages) LookupsWorked(context.Context) { o.redis.worked() }
+
+// KafkaFailed implements [decode.Outages].
+func (o *outages) KafkaFailed(ctx context.Context, topic string, partition int, err error) {
+	o.intake.ReportFailure(ctx, topic, partition, err)
+}
+
+// backlog implements [intake.Backlog]: calls wait for the backlog, for a moment.
+type backlog struct{ schedule *schedule.Schedule }
+
+// Assigned implements [intake.Backlog].
+func (b backlog) Assigned() { b.schedule.StartGathering(time.Now()) }
+
+// Complete implements [intake.Backlog].
+func (b backlog) Complete() { b.schedule.StopGathering(time.Now(), false) }
+
+// Full implements [intake.Backlog].
+func (b backlog) Full() { b.schedule.StopGathering(time.Now(), true) }

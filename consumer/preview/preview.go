@@ -1,0 +1,48 @@
+// Package preview serves the commands that show what the service would do: it decodes and identifies
+// events as the service does, without running anything.
+//
+// It must not know how batches are scheduled or delivered.
+package preview
+
+import (
+	"context"
+
+	"membersync/consumer/decode"
+	"membersync/dedupe"
+	"membersync/mapper"
+)
+
+// Identify returns the member and the event id under which the service keeps the state of an event. Rec
+// has the coordinates of the source topic, also for a redriven event.
+func Identify(baseURL, corpID string, rec mapper.Record, res mapper.Result) (dedupe.Member, dedupe.EventID) {
+	return decode.Identify(baseURL, corpID, rec, res)
+}
+
+// OfEmployee returns the results of one employee; an empty id: all.
+func OfEmployee(results []mapper.Result, employee string) []mapper.Result {
+	return decode.OfEmployee(results, employee)
+}
+
+// A Redrive is what a record of the redrive topic would run.
+type Redrive struct {
+	Record  mapper.Record // that the events are of: the source topic's, or the redrive's own if it is invalid
+	Number  int           // of the redrive; 0 if it is invalid
+	Results []mapper.Result
+}
+
+// PreviewRedrive decodes a record of the redrive topic as the service does. It does not wait for
+// anything: its errors are those of reading the dead letter and of mapRecord.
+func PreviewRedrive(
+	ctx context.Context, archive decode.Archive, in mapper.Record,
+	mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
+) (Redrive, error) {
+	rec, err := decode.Verify(ctx, archive, in)
+	if err != nil {
+		return Redrive{}, err
+	}
+	results, err := decode.ResultsOf(ctx, rec, mapRecord, func(mapper.Record, []mapper.Result) {})
+	if err != nil {
+		return Redrive{}, err
+	}
+	return Redrive{Record: rec.Origin, Number: rec.RedriveNumber(), Results: results}, nil
+}

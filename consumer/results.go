@@ -1,0 +1,88 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"membersync/consumer/event"
+	"membersync/consumer/intake"
+	"membersync/mapper"
+)
+
+const (
+	auditWait    = time.Second // between attempts to record the result of a redrive
+	rejectedWait = time.Second // before a dead letter is tried again that Redis has stopped
+)
+
+// recordResults writes the results of redriven events to the audit topic. Those whose record is not
+// acknowledged are not finished: their lane finds them done at its next batch, and records the result
+// again.
+func (p *pipeline) recordResults(ctx context.Context, r event.Result) event.Result {
+	recorded := r.Finished[:0]
+	for _, f := range r.Finished {
+		if p.recordResult(ctx, f) {
+			recorded = append(recorded, f)
+		} else {
+			r.Wait = max(r.Wait, auditWait)
+		}
+	}
+	r.Finished = recorded
+	return r
+}
+
+func (p *pipeline) recordResult(ctx context.Context, f event.Finished) bool {
+	err := p.deliver.RecordResult(ctx, f)
+	if err != nil {
+		p.log.LogAttrs(ctx, levelOf(ctx), "result of a redrive not recorded; its offset is not committed, trying again",
+			slog.String("dead_letter", f.Event.Record.Redrive.Request.DeadLetter.ID()), errAttr(err))
+	}
+	return err == nil
+}
+
+// redisFailed pauses calls; the batch ends without a result.
+func (p *pipeline) redisFailed(ctx context.Context, op string, err error) event.Result {
+	p.control.redis.failed(ctx, op, err)
+	return event.Result{}
+}
+
+func (p *pipeline) redisWorked() { p.control.redis.worked() }
+
+// release gives a lease back early.
+func (p *pipeline) release(ctx context.Context, u *event.Update) {
+	if err := p.deliver.Release(ctx, u); err != nil {
+		p.log.LogAttrs(ctx, levelOf(ctx), "lease not released; it expires by itself", errAttr(err))
+	}
+}
+
+// recordOf is the record of a delivery, for the mapper.
+func recordOf(d *intake.Delivery) mapper.Record {
+	src := d.Record
+	rec := mapper.Record{
+		Topic: d.Topic, Partition: d.Partition, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,
+	}
+	for _, h := range src.Headers {
+		rec.Headers = append(rec.Headers, mapper.Header{Key: h.Key, Value: h.Value})
+	}
+	return rec
+}
+
+// sleep waits, and returns the context's cause if that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// earliest of the times that are set.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,120 @@
+package schedule
+
+import (
+	"testing"
+	"time"
+
+	"membersync/consumer/event"
+	"membersync/crmapi"
+	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+func memberOf(id string) event.Member { return dedupe.NewMember("https://crm.test", "CORP_TEST", id) }
+
+func newSchedule(cfg Config) *Schedule {
+	cfg.OnPause = func(Change) {}
+	return New(cfg)
+}
+
+// healthy is a schedule whose latest calls succeeded for enough members.
+func healthy(now time.Time) *Schedule {
+	s := newSchedule(Config{Concurrency: 1})
+	for _, id := range []string{"a", "b", "c", "d"} {
+		s.pauses.health.Record(now, memberOf(id), true)
+	}
+	return s
+}
+
+// Only what the CRM responds about the event itself, while it works for others, counts against the
+// retry budget.
+func TestWhatCountsAsAnAttempt(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	transient := event.Decision{
+		Kind: event.KindTransient, Final: dlq.ReasonRetriesExhausted, Err: &crmapi.Error{Class: crmapi.ClassTransient},
+	}
+	throttled := event.Decision{
+		Kind: event.KindPause, Cause: event.CauseThrottled, Err: &crmapi.Error{Class: crmapi.ClassThrottled},
+	}
+	quota := event.Decision{Kind: event.KindPause, Cause: event.CauseQuota, Err: &crmapi.Error{Class: crmapi.ClassQuota}}
+	refused := event.Decision{
+		Kind: event.KindRefused, Cause: event.CauseRefused, Final: dlq.ReasonCRMRejected,
+		Err: &crmapi.Error{Class: crmapi.ClassRefused},
+	}
+	for name, tc := range map[string]struct {
+		d      event.Decision
+		before func(*Schedule)
+		want   int
+	}{
+		"a failure while others succeed":  {transient, func(*Schedule) {}, 5},
+		"a refusal of this member alone":  {refused, func(*Schedule) {}, 5},
+		"throttled":                       {throttled, func(*Schedule) {}, 0},
+		"the quota is used up":            {quota, func(*Schedule) {}, 0},
+		"a probe, while calls are paused": {transient, func(s *Schedule) { s.pauses.health.SetPaused(now, true) }, 0},
+		"while a part of the CRM is down": {transient, func(s *Schedule) {
+			for _, id := range []string{"1", "2", "3", "4", "5"} {
+				s.pauses.health.Record(now, memberOf(id), false)
+			}
+		}, 0},
+		"while no other member is called": {transient, func(s *Schedule) { s.pauses.health.Reset(now) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, ev := healthy(now), &event.Event{}
+			tc.before(s)
+			u := &event.Update{Contributors: []*event.Event{ev}}
+			for range 5 {
+				b := &event.Batch{IsProbe: s.pauses.gate.Paused(event.CauseThrottled)}
+				s.countAttemptsLocked(now, b, u, tc.d)
+			}
+			if a := ev.Attempts; a.Counted != tc.want || a.Total != 5 {
+				t.Errorf("%d of %d calls count, want %d of 5", a.Counted, a.Total, tc.want)
+			}
+			if spent := len(s.spentLocked(now, u, tc.d)) > 0; spent != (tc.want == minAttempts) {
+				t.Errorf("with no time of the budget left it is used up: %v", spent)
+			}
+		})
+	}
+}
+
+// Held events of all partitions get their turn, so that one partition whose events never succeed does not
+// keep a storm going.
+func TestHeldEventsAreTriedByPartitionsInTurn(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	s := newSchedule(Config{Concurrency: 8, StormShare: 0.5})
+	for id := range 3 {
+		for _, name := range []string{"x", "y"} {
+			key := event.LaneKey{Member: memberOf(string(rune('0'+id)) + name)}
+			s.queues.members.Add(key, &event.Event{
+				Record: &event.Record{Origin: mapper.Record{Partition: id}}, Key: key, Rejection: &event.Rejection{},
+				Storm: event.StormState{Held: true},
+			})
+		}
+	}
+	for range 100 {
+		s.guard.RecordRejection()
+	}
+	s.pauses.pause(now, event.CauseStorm, 0)
+	var tried []int
+	for range 6 {
+		if b := s.takeDuringStormLocked(now.Add(29*time.Second), s.queues.members); b != nil {
+			t.Fatal("a held event is tried within 30 s of the last one")
+		}
+		now = now.Add(30 * time.Second)
+		b := s.takeDuringStormLocked(now, s.queues.members)
+		if b == nil || len(b.Events) != 1 || !b.Events[0].Storm.Retry || !b.IsStormRetry {
+			t.Fatalf("after 30 s: %+v", b)
+		}
+		tried = append(tried, b.Events[0].Record.Origin.Partition)
+		b.Events[0].Storm.Retry = false // it is rejected again, and held as before
+		s.queues.giveBack(b.Key, nil, time.Time{}, false)
+	}
+	for i, id := range tried {
+		if id != i%3 {
+			t.Fatalf("partitions were tried in the order %v", tried)
+		}
+	}
+}
