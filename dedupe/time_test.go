@@ -92,9 +92,9 @@ type call struct {
 	sent, answered time.Time
 }
 
-// TestNoWindowSeesMoreThanTheLimit moves the server's clock by hand between permits, sends and answers. For any window
-// of time, the calls open at any moment of it are no more than the limit: so no choice
-// of moments makes the vendor count more.
+// TestNoWindowSeesMoreThanTheLimit moves the server's clock by hand between permits, sends and
+// answers. For any window of time, the calls open at any moment of it are no more than the limit:
+// so no choice of moments makes the vendor count more.
 func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
 	t.Parallel()
 	mini, client := newMini(t)
