@@ -51,7 +51,7 @@ func (s *Store) Resume(ctx context.Context) error {
 	return nil
 }
 
-// Paused returns the active pause. The result paused is false if there is none.
+// Paused returns the active pause. The result paused is false if no pause is active.
 func (s *Store) Paused(ctx context.Context) (p Pause, paused bool, err error) {
 	if p, paused, err = readPause(s.client.Get(ctx, s.scope+"pause")); err != nil {
 		return Pause{}, false, failed("paused", err)

@@ -6,53 +6,53 @@ import (
 	"membersync/dedupe"
 )
 
-func orderTests() map[string]func(*fixture) {
+func controlTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"without orders and state there are none":       func(f *fixture) { f.wantOrders("nothing", dedupe.Control{}) },
-		"a pause, its end and each resume are told":     ordersTold,
-		"each disbelief begins a generation of digests": generationsTold,
-		"a state is born once for each scope and group": bornOnce,
-		"a state that was emptied is not born":          bornLost,
+		"without any state it is zero":                      func(f *fixture) { f.wantControl("nothing", dedupe.Control{}) },
+		"a pause, its end and each resume are reported":     pauseReported,
+		"each invalidation begins a generation of digests":  generationsReported,
+		"a state is initialized once per scope and group":   initializedOnce,
+		"a state that was emptied is no longer initialized": initializedLost,
 	}
 }
 
-func (f *fixture) orders(group string) dedupe.Control {
+func (f *fixture) control(group string) dedupe.Control {
 	f.Helper()
-	o, err := f.store.Control(f.Context(), group)
+	c, err := f.store.Control(f.Context(), group)
 	f.must(err)
-	return o
+	return c
 }
 
-func (f *fixture) wantOrders(what string, want dedupe.Control) {
+func (f *fixture) wantControl(what string, want dedupe.Control) {
 	f.Helper()
-	got := f.orders("group")
+	got := f.control("group")
 	got.Pause.At = time.Time{}
 	f.equal(what, got, want)
 }
 
-func ordersTold(f *fixture) {
+func pauseReported(f *fixture) {
 	f.must(f.store.Pause(f.Context(), time.Time{}, "vendor maintenance", "oncall@test"))
-	f.wantOrders("paused", dedupe.Control{Paused: true, Pause: dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"}})
+	f.wantControl("paused", dedupe.Control{Paused: true, Pause: dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"}})
 	f.must(f.store.Resume(f.Context()))
-	f.wantOrders("resumed", dedupe.Control{Resumes: 1})
+	f.wantControl("resumed", dedupe.Control{Resumes: 1})
 	f.must(f.store.Resume(f.Context()))
-	f.wantOrders("resumed without a pause", dedupe.Control{Resumes: 2})
+	f.wantControl("resumed without a pause", dedupe.Control{Resumes: 2})
 	f.must(f.store.Pause(f.Context(), time.Now().Add(time.Hour), "", ""))
-	f.equal("paused again", f.orders("group").Paused, true)
-	f.equal("resumes", f.orders("group").Resumes, int64(2))
+	f.equal("paused again", f.control("group").Paused, true)
+	f.equal("resumes", f.control("group").Resumes, int64(2))
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantOrders("another scope", dedupe.Control{})
+	f.wantControl("another scope", dedupe.Control{})
 }
 
-func generationsTold(f *fixture) {
+func generationsReported(f *fixture) {
 	f.must(f.store.InvalidateDigests(f.Context()))
 	f.must(f.store.InvalidateDigests(f.Context()))
-	f.wantOrders("disbelieved", dedupe.Control{DigestGeneration: 2})
+	f.wantControl("invalidated twice", dedupe.Control{DigestGeneration: 2})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantOrders("another scope", dedupe.Control{})
+	f.wantControl("another scope", dedupe.Control{})
 }
 
-func bornOnce(f *fixture) {
+func initializedOnce(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
 	keys := f.keys(f.Context())
 	f.equal("keys", len(keys), 1)
@@ -60,22 +60,22 @@ func bornOnce(f *fixture) {
 	if _, err := time.Parse(time.RFC3339, since); err != nil {
 		f.Errorf("the key holds %q, want a time", since)
 	}
-	f.equal("lives", f.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
+	f.equal("TTL", f.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
 	f.must(f.client.Set(f.Context(), keys[0], "before", 0).Err())
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("born", f.client.Get(f.Context(), keys[0]).Val(), "before")
+	f.equal("stored value", f.client.Get(f.Context(), keys[0]).Val(), "before")
 
-	f.wantOrders("the group", dedupe.Control{Initialized: true})
-	f.equal("another group", f.orders("another"), dedupe.Control{})
+	f.wantControl("the group", dedupe.Control{Initialized: true})
+	f.equal("another group", f.control("another"), dedupe.Control{})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantOrders("another scope", dedupe.Control{})
+	f.wantControl("another scope", dedupe.Control{})
 }
 
-func bornLost(f *fixture) {
+func initializedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
 	f.must(f.store.Resume(f.Context()))
 	f.deleteKeys()
-	f.wantOrders("emptied", dedupe.Control{})
+	f.wantControl("emptied", dedupe.Control{})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.wantOrders("born again", dedupe.Control{Initialized: true})
+	f.wantControl("initialized again", dedupe.Control{Initialized: true})
 }
