@@ -61,7 +61,7 @@ func isSpecificStatus(status int) bool {
 func classifyStatus(status int) (Class, Reason) {
 	switch status {
 	case http.StatusRequestEntityTooLarge:
-		return ClassPoison, ReasonRejected // the CRM did not find a parameter invalid
+		return ClassPoison, ReasonRejected // not ReasonInvalid: the CRM did not find a parameter invalid
 	case http.StatusTooManyRequests:
 		return ClassThrottled, ""
 	case http.StatusTooEarly:

@@ -52,7 +52,7 @@ type Error struct {
 	Known        bool          // whether the table contains the code
 	TraceID      string        // the CRM's ID of the request; empty if it sent none
 	ThirdTraceID string        // our ID of the request; empty if none was sent
-	RetryAfter   time.Duration // the shortest wait before the next attempt; 0 means no limit
+	RetryAfter   time.Duration // shortest wait before the next attempt; 0 means none
 
 	// Sent is false only if provably nothing of the update left this process.
 	Sent bool

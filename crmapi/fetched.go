@@ -83,13 +83,13 @@ func (TokenConfig) LogValue() slog.Value { return slog.StringValue(mask) }
 type FetchedToken struct {
 	fetcher fetcher
 
-	mu          sync.Mutex
-	current     issuedToken
-	inFlight    *tokenFetch
-	nextFetchAt time.Time // no fetch may start before that
-	lastError   *Error    // of the last fetch; nil if it succeeded
+	mu          sync.Mutex  // guards the fields below, except running
+	current     issuedToken // the zero value before the first fetch
+	inFlight    *tokenFetch // nil if none
+	nextFetchAt time.Time   // no fetch may start before that
+	lastError   *Error      // of the last fetch; nil if it succeeded
 	closed      bool
-	running     sync.WaitGroup
+	running     sync.WaitGroup // the goroutines of fetches; Close waits for them
 }
 
 // A tokenFetch is one fetch in flight.

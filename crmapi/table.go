@@ -77,7 +77,7 @@ func publishedRanges() [25]codeRange {
 		{0, 0, Row{Class: ClassSuccess}},
 		{-1, -1, transient}, // system busy
 		{-2, -2, transient}, // system error
-		{50009, 50009, Row{Class: ClassTransient, OutcomeUnknown: true}}, // service exception
+		{50009, 50009, Row{Class: ClassTransient, OutcomeUnknown: true}}, // service exception, for example a timeout
 		{14001, 14001, throttled},              // call limit
 		{30004, 30004, throttled},              // per-second limit
 		{30002, 30002, Row{Class: ClassQuota}}, // daily quota used up
