@@ -12,20 +12,21 @@ import (
 func TestBackoffGrowsWithFullJitter(t *testing.T) {
 	t.Parallel()
 	const rounds = 400
-	var sum, most [8]time.Duration
+	var sum, longest [8]time.Duration
 	for range rounds {
 		b := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: time.Second, Max: 10 * time.Second})
 		for i := range sum {
 			wait := b.Next(nil)
-			sum[i], most[i] = sum[i]+wait, max(most[i], wait)
+			sum[i], longest[i] = sum[i]+wait, max(longest[i], wait)
 		}
 	}
 	for i, seconds := range []int{1, 2, 4, 8, 10, 10, 10, 10} {
 		limit := time.Duration(seconds) * time.Second
-		// Uniform from 0 to the limit: the mean is half of it, the greatest close to it, never above.
+		// Uniform from 0 to the limit: the mean is about half of it, the maximum close to it, none
+		// above.
 		mean := sum[i] / rounds
-		if most[i] > limit || most[i] < limit*9/10 || mean < limit*4/10 || mean > limit*6/10 {
-			t.Errorf("wait %d: at most %v, on average %v, of %v", i+1, most[i], mean, limit)
+		if longest[i] > limit || longest[i] < limit*9/10 || mean < limit*4/10 || mean > limit*6/10 {
+			t.Errorf("wait %d: at most %v, on average %v, of %v", i+1, longest[i], mean, limit)
 		}
 	}
 }
@@ -61,7 +62,7 @@ func TestBackoffReset(t *testing.T) {
 	}
 }
 
-func TestBackoffDefaultsAndOddLimits(t *testing.T) {
+func TestBackoffDefaultsAndUnusualLimits(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		if got := crmapi.NewBackoff(crmapi.BackoffConfig{}).Next(nil); got < 0 || got > 500*time.Millisecond {

@@ -17,11 +17,11 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// canary stands in every value and every secret. It has no character that an id may have in front of
-// others, so that nothing can pass for a trace id.
+// canary is in every value and in every secret. It contains characters that are not allowed in an
+// ID, so it is never accepted as a trace ID.
 const canary = "CANARY @ 00000000001"
 
-// canaryUpdate holds it wherever a text can stand.
+// canaryUpdate returns an update that has the canary in every text field.
 func canaryUpdate() crmapi.Update {
 	u := crmapi.Update{OpenUserID: member}
 	for f := range crmapi.Field(crmapi.NumFields) {
@@ -32,8 +32,9 @@ func canaryUpdate() crmapi.Update {
 	return u
 }
 
-// wrongs are all the ways for a call to fail, each with a server that repeats what it was sent.
-func wrongs() map[string]http.HandlerFunc {
+// failingServers returns servers for every way in which a call can fail. Each one repeats what it
+// was sent, where possible.
+func failingServers() map[string]http.HandlerFunc {
 	echo := func(status int, format string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -77,28 +78,29 @@ func wrongs() map[string]http.HandlerFunc {
 	return all
 }
 
-// tree is everything that can be read out of an error.
-func tree(t *testing.T, err error) string {
+// errorText returns everything that can be read from an error and its causes.
+func errorText(t *testing.T, err error) string {
 	t.Helper()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%v\n%+v\n%#v\n%q\n", err, err, err, err)
 	for _, handler := range []slog.Handler{slog.NewJSONHandler(&b, nil), slog.NewTextHandler(&b, nil)} {
 		slog.New(handler).LogAttrs(t.Context(), slog.LevelError, "test", slog.Any("error", err))
 	}
-	switch e := err.(type) { //nolint:errorlint // walks the tree itself
+	switch e := err.(type) { //nolint:errorlint // walks the tree of causes itself
 	case interface{ Unwrap() error }:
 		if cause := e.Unwrap(); cause != nil {
-			b.WriteString(tree(t, cause))
+			b.WriteString(errorText(t, cause))
 		}
 	case interface{ Unwrap() []error }:
 		for _, cause := range e.Unwrap() {
-			b.WriteString(tree(t, cause))
+			b.WriteString(errorText(t, cause))
 		}
 	}
 	return b.String()
 }
 
-func noCanary(t *testing.T, text string) {
+// checkNoCanary reports an error if the text contains a part of the canary.
+func checkNoCanary(t *testing.T, text string) {
 	t.Helper()
 	if strings.Contains(text, "CANARY") || strings.Contains(text, "00000000001") {
 		t.Error(text)
@@ -107,7 +109,7 @@ func noCanary(t *testing.T, text string) {
 
 func TestNoValueOrSecretInErrorsOfUpdates(t *testing.T) {
 	t.Parallel()
-	for name, handler := range wrongs() {
+	for name, handler := range failingServers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := newClient(t, loopback(t, handler), func(c *crmapi.Config) {
@@ -115,16 +117,16 @@ func TestNoValueOrSecretInErrorsOfUpdates(t *testing.T) {
 			})
 			_, err := client.Modify(t.Context(), crmapi.Call{Update: canaryUpdate()})
 			if err == nil {
-				t.Fatal("a success")
+				t.Fatal("want an error")
 			}
-			noCanary(t, tree(t, err))
+			checkNoCanary(t, errorText(t, err))
 		})
 	}
 }
 
 func TestNoSecretInErrorsOfTokens(t *testing.T) {
 	t.Parallel()
-	for name, handler := range wrongs() {
+	for name, handler := range failingServers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
@@ -135,12 +137,12 @@ func TestNoSecretInErrorsOfTokens(t *testing.T) {
 			client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.Token = source })
 			_, err := client.Modify(t.Context(), crmapi.Call{Update: canaryUpdate()})
 			if err == nil {
-				t.Fatal("a success")
+				t.Fatal("want an error")
 			}
 			source.Close() // so that the log is complete
-			noCanary(t, tree(t, err)+log.String())
+			checkNoCanary(t, errorText(t, err)+log.String())
 			if !strings.Contains(log.String(), `"class":`) {
-				t.Error("a failed fetch is not logged")
+				t.Error("want a log line for the failed fetch")
 			}
 		})
 	}
@@ -159,7 +161,7 @@ func TestNoSecretWhenPrinted(t *testing.T) {
 		fmt.Fprintf(&b, "%v %+v %#v %s\n", v, v, v, v)
 		log.LogAttrs(t.Context(), slog.LevelInfo, "test", slog.Any("value", v))
 	}
-	noCanary(t, b.String())
+	checkNoCanary(t, b.String())
 }
 
 func TestErrorText(t *testing.T) {
@@ -173,7 +175,7 @@ func TestErrorText(t *testing.T) {
 		for _, want := range []string{
 			"crmapi: update: transient: HTTP 200, errorCode 50009, traceId fake-1, thirdTraceId ",
 			"crmapi: update: transient: HTTP 503, traceId fake-2, thirdTraceId ",
-			"crmapi: update: unacknowledged: no answer, thirdTraceId ",
+			"crmapi: update: unacknowledged: no response, thirdTraceId ",
 		} {
 			_, err := client.Modify(t.Context(), crmapi.Call{Update: sample()})
 			e, ok := errors.AsType[*crmapi.Error](err)

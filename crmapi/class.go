@@ -1,6 +1,6 @@
 package crmapi
 
-// A Class says what kind of answer a call got, and so what has to be done next.
+// A Class is the kind of result that a call had. It decides what the caller does next.
 type Class uint8
 
 // The classes. Their names are label values of metrics.
@@ -8,15 +8,15 @@ const (
 	ClassSuccess        Class = iota // applied
 	ClassPoison                      // this update can never succeed
 	ClassTransient                   // may succeed later
-	ClassUnacknowledged              // may have been sent, and no answer came
+	ClassUnacknowledged              // may have been sent, but no response arrived
 	ClassThrottled                   // every sender has to slow down
 	ClassQuota                       // nothing more until the quota is reset
-	ClassToken                       // the access token is refused and cannot be renewed now
-	ClassRefused                     // somebody has to mend the configuration
+	ClassToken                       // the CRM refused the access token, and it cannot be renewed now
+	ClassRefused                     // wrong configuration or no permission: the operator must act
 	numClasses
 )
 
-// Classes returns every class.
+// Classes returns all classes, in the order of their constants.
 func Classes() []Class {
 	all := make([]Class, 0, numClasses)
 	for c := range numClasses {
@@ -25,7 +25,7 @@ func Classes() []Class {
 	return all
 }
 
-// String returns the name of the class.
+// String returns the name of the class, or "unknown" if c is not a class.
 func (c Class) String() string {
 	if c >= numClasses {
 		return "unknown"
@@ -35,7 +35,7 @@ func (c Class) String() string {
 	}[c]
 }
 
-// ParseClass finds a class by its name.
+// ParseClass returns the class with the given name, and whether there is one.
 func ParseClass(name string) (Class, bool) {
 	for c := range numClasses {
 		if c.String() == name {
@@ -45,14 +45,14 @@ func ParseClass(name string) (Class, bool) {
 	return 0, false
 }
 
-// A Reason says why the CRM refuses an update for good. It is the reason of the dead letter.
+// A Reason is why an update can never succeed. It becomes the reason of the dead letter.
 type Reason string
 
 // The reasons.
 const (
-	ReasonNotFound Reason = "crm_not_found" // the member, or something that the update names, does not exist
+	ReasonNotFound Reason = "crm_not_found" // the member or a referenced object does not exist
 	ReasonInvalid  Reason = "crm_invalid"   // a parameter is missing or wrong
-	ReasonRejected Reason = "crm_rejected"  // any other final refusal
+	ReasonRejected Reason = "crm_rejected"  // any other final rejection
 )
 
 func (r Reason) valid() bool {

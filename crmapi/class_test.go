@@ -22,7 +22,7 @@ func TestClassNames(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, ok := crmapi.ParseClass("unknown"); ok {
-		t.Error("ParseClass takes the name of no class")
+		t.Error("ParseClass accepts a name that is not a class")
 	}
 	if got := crmapi.Class(200).String(); got != "unknown" {
 		t.Errorf("Class(200) = %q", got)

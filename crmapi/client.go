@@ -14,38 +14,38 @@ import (
 // DefaultPath is the path of the Modify Member API.
 const DefaultPath = "/cgi/crm/v2/data/update"
 
-// A Config says how to reach the CRM.
+// A Config sets how to reach the CRM.
 type Config struct {
-	// BaseURL is the CRM's scheme and host, and a path prefix if there is one. Required.
+	// BaseURL is the CRM's scheme and host, with a path prefix if there is one. Required.
 	BaseURL *url.URL
-	// Path of the API under BaseURL; empty is [DefaultPath].
+	// Path is the path of the API under BaseURL; empty means [DefaultPath].
 	Path string
-	// Object, if set, has updates sent to the object API, in its own form. It must have a name for every field of every
-	// update. Nil is the user object.
+	// Object, if set, makes the client send updates to the object API, in the form that Object
+	// describes. It must have a name for every field of every update. Nil means the user object.
 	Object *Object
 	// CorpID is the company on the open platform. Required.
 	CorpID string
-	// Timeout bounds one call of Modify, waiting for a token and the sending again after its
-	// renewal included; 0 is 10 s.
+	// Timeout bounds one call of Modify as a whole: the wait for a token, and the resend after a
+	// token renewal. 0 means 10 s.
 	Timeout time.Duration
 	// Token supplies the access token. Required.
 	Token TokenSource
-	// HTTP sends the requests; nil is a client of its own. Redirects are never followed.
+	// HTTP sends the requests; nil means a client of its own. Redirects are never followed.
 	HTTP *http.Client
-	// Codes are rows on top of the published error table.
+	// Codes are rows in addition to the published error table.
 	Codes Table
-	// MaxConns is the number of connections kept for reuse, at best that of the calls in flight;
-	// 0 is 64. It has no effect on an HTTP that was handed in.
+	// MaxConns is the number of connections kept for reuse; 0 means 64. Best is the number of calls
+	// in flight. It has no effect if HTTP is set.
 	MaxConns int
 }
 
 func (c Config) validate() error {
-	faults := []error{validBase(c.BaseURL)}
+	faults := []error{validateBaseURL(c.BaseURL)}
 	if c.CorpID == "" {
 		faults = append(faults, errors.New("crmapi: CorpID is required"))
 	}
 	if c.Path != "" && (!strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?#")) {
-		faults = append(faults, errors.New("crmapi: Path must begin with a slash and have no query"))
+		faults = append(faults, errors.New("crmapi: Path must begin with a slash and must not have a query or fragment"))
 	}
 	if c.Token == nil {
 		faults = append(faults, errors.New("crmapi: Token is required"))
@@ -56,15 +56,15 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// validBase does not quote the URL, which may hold a password.
-func validBase(u *url.URL) error {
+// validateBaseURL does not quote the URL in its errors, because the URL may contain a password.
+func validateBaseURL(u *url.URL) error {
 	switch {
 	case u == nil:
 		return errors.New("crmapi: BaseURL is required")
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.Opaque != "":
-		return errors.New("crmapi: BaseURL must be http:// or https:// and a host")
+		return errors.New("crmapi: BaseURL must be http:// or https:// followed by a host")
 	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return errors.New("crmapi: BaseURL must have no user, query or fragment")
+		return errors.New("crmapi: BaseURL must not have a user, query or fragment")
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ type Client struct {
 	codes   Table
 }
 
-// New returns a client. All faults of the configuration are reported at once.
+// New returns a client. Its error reports all faults of the configuration at once.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -99,32 +99,34 @@ func New(cfg Config) (*Client, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// String hides the client's parts, the token among them.
+// String hides the parts of the client, including the token.
 func (*Client) String() string { return "crmapi.Client" }
 
-// GoString hides the client's parts, the token among them.
+// GoString hides the parts of the client, including the token.
 func (c *Client) GoString() string { return c.String() }
 
 // A Call is one update to send.
 type Call struct {
 	Update Update
-	// SendBy is the time from which on nothing may be sent any more; zero is none. It is looked at
-	// immediately before the write, after the token and a connection were waited for.
+	// SendBy is the time from which on nothing may be sent; the zero value means no limit. It is
+	// checked immediately before the write, after the waits for the token and for a connection.
 	SendBy time.Time
-	// BeforeResend, if set, is asked before the update goes out a second time, with a renewed token; its
-	// error ends the call. The second request counts against the vendor's limit like the first.
+	// BeforeResend, if set, is called before the update is sent again with a renewed token. Its
+	// error ends the call. The second request counts against the vendor's rate limit like the
+	// first.
 	BeforeResend func(context.Context) error
 }
 
-// An Response is a call that succeeded.
+// A Response describes a call that succeeded.
 type Response struct {
-	TraceID      string // the CRM's
-	ThirdTraceID string // ours, fresh for each request
+	TraceID      string // the CRM's ID of the request
+	ThirdTraceID string // our ID, a new random value for each request
 	Duration     time.Duration
 }
 
-// Modify makes one attempt to apply an update. If the CRM says that the token has expired, it is
-// renewed and the update sent once more. Every error but [ErrEmptyUpdate] is an [*Error].
+// Modify makes one attempt to apply an update. If the CRM reports that the token has expired,
+// Modify renews it and sends the update once more. Every error except [ErrEmptyUpdate] is an
+// [*Error].
 func (c *Client) Modify(ctx context.Context, call Call) (Response, error) {
 	if call.Update.OpenUserID == "" || call.Update.Len() == 0 {
 		return Response{}, ErrEmptyUpdate
@@ -133,55 +135,55 @@ func (c *Client) Modify(ctx context.Context, call Call) (Response, error) {
 	defer cancel()
 	token, err := c.token.Token(ctx)
 	if err != nil {
-		return Response{}, withoutToken(err)
+		return Response{}, noTokenError(err)
 	}
-	answer, failed := c.send(ctx, call, token)
+	response, failed := c.send(ctx, call, token)
 	if failed != nil && failed.Class == ClassToken {
-		answer, failed = c.resend(ctx, call, token, failed)
+		response, failed = c.resend(ctx, call, token, failed)
 	}
 	if failed != nil {
 		return Response{}, failed
 	}
-	return answer, nil
+	return response, nil
 }
 
-// resend renews the token that the CRM refused and sends once more.
+// resend renews the token that the CRM refused and sends the update once more.
 func (c *Client) resend(ctx context.Context, call Call, stale string, refused *Error) (Response, *Error) {
 	token, err := c.token.Refresh(ctx, stale)
 	if err != nil {
-		return Response{}, refused.unrenewed(err)
+		return Response{}, refused.withRenewalError(err)
 	}
 	if token == stale {
-		refused.Class, refused.what = ClassRefused, whatJustIssued
+		refused.Class, refused.detail = ClassRefused, detailJustIssued
 		return Response{}, refused
 	}
 	if call.BeforeResend != nil {
 		if err := call.BeforeResend(ctx); err != nil {
-			return Response{}, refused.unrenewed(err)
+			return Response{}, refused.withRenewalError(err)
 		}
 	}
-	answer, failed := c.send(ctx, call, token)
+	response, failed := c.send(ctx, call, token)
 	if failed != nil && failed.Class == ClassToken {
-		failed.Class, failed.what = ClassRefused, whatJustIssued
+		failed.Class, failed.detail = ClassRefused, detailJustIssued
 	}
-	return answer, failed
+	return response, failed
 }
 
 func (c *Client) send(ctx context.Context, call Call, token string) (Response, *Error) {
-	third, began := rand.Text(), time.Now()
-	answer, failed := exchange{
+	thirdTraceID, began := rand.Text(), time.Now()
+	body, failed := exchange{
 		client: c.http,
 		table:  c.codes,
 		op:     "update",
-		url:    c.url + "?thirdTraceId=" + third,
+		url:    c.url + "?thirdTraceId=" + thirdTraceID,
 		body:   c.body(call.Update, token),
 		sendBy: call.SendBy,
 	}.do(ctx)
 	if failed != nil {
-		failed.ThirdTraceID = third
+		failed.ThirdTraceID = thirdTraceID
 		return Response{}, failed
 	}
-	return Response{TraceID: answer.traceID(), ThirdTraceID: third, Duration: time.Since(began)}, nil
+	return Response{TraceID: body.traceID(), ThirdTraceID: thirdTraceID, Duration: time.Since(began)}, nil
 }
 
 func (c *Client) body(u Update, token string) []byte {
@@ -195,7 +197,8 @@ func (c *Client) body(u Update, token string) []byte {
 	return append(b, '}')
 }
 
-// httpClient returns a client that follows no redirect: one would carry the token to another host.
+// httpClient returns a client that follows no redirect: a redirect would carry the token to another
+// host.
 func httpClient(given *http.Client, conns int) *http.Client {
 	var c http.Client
 	if given != nil {
@@ -207,8 +210,8 @@ func httpClient(given *http.Client, conns int) *http.Client {
 	return &c
 }
 
-// newTransport keeps a connection for each call in flight. HTTP/2 is off: with it, one lost connection
-// would leave all calls in flight unanswered.
+// newTransport returns a transport that keeps conns idle connections, one for each call in flight.
+// HTTP/2 is off: with HTTP/2, one lost connection would leave all calls in flight unacknowledged.
 func newTransport(conns int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -20,18 +20,18 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// modify calls once and returns the error as the type that it must be of.
+// modify makes one call and returns its error as the *crmapi.Error that it must be.
 func modify(t *testing.T, c *crmapi.Client, call crmapi.Call) (crmapi.Response, *crmapi.Error) {
 	t.Helper()
-	answer, err := c.Modify(t.Context(), call)
+	response, err := c.Modify(t.Context(), call)
 	if err == nil {
-		return answer, nil
+		return response, nil
 	}
 	e, ok := errors.AsType[*crmapi.Error](err)
 	if !ok {
 		t.Fatalf("Modify: %T %v", err, err)
 	}
-	return answer, e
+	return response, e
 }
 
 func TestModifySendsTheSparseUpdate(t *testing.T) {
@@ -40,7 +40,7 @@ func TestModifySendsTheSparseUpdate(t *testing.T) {
 	client := newClient(t, loopback(t, fake))
 	update := crmapi.Update{OpenUserID: member}.With(crmapi.Email, crmapi.Text("")).
 		With(crmapi.AttachingDepartmentIDs, crmapi.Ints(nil)).With(crmapi.BirthDate, crmapi.Text("-86400000"))
-	answer, failed := modify(t, client, crmapi.Call{Update: update})
+	response, failed := modify(t, client, crmapi.Call{Update: update})
 	if failed != nil {
 		t.Fatal(failed)
 	}
@@ -52,9 +52,9 @@ func TestModifySendsTheSparseUpdate(t *testing.T) {
 		t.Error(diff)
 	}
 	calls := fake.Calls()
-	if len(calls) != 1 || calls[0].TraceID != answer.TraceID || calls[0].ThirdTraceID != answer.ThirdTraceID ||
-		answer.Duration <= 0 || string(calls[0].User) != string(update.AppendJSON(nil)) {
-		t.Errorf("answer %+v, calls %+v", answer, calls)
+	if len(calls) != 1 || calls[0].TraceID != response.TraceID || calls[0].ThirdTraceID != response.ThirdTraceID ||
+		response.Duration <= 0 || string(calls[0].User) != string(update.AppendJSON(nil)) {
+		t.Errorf("response %+v, calls %+v", response, calls)
 	}
 }
 
@@ -87,9 +87,9 @@ func TestRequestLine(t *testing.T) {
 	}
 }
 
-func TestThirdTraceIDIsFreshForEachAttempt(t *testing.T) {
+func TestThirdTraceIDIsNewForEachAttempt(t *testing.T) {
 	t.Parallel()
-	fake := crmapitest.New(options()) // which refuses one that it has seen
+	fake := crmapitest.New(options()) // it rejects a thirdTraceId that it has seen before
 	client := newClient(t, loopback(t, fake))
 	for range 20 {
 		if _, failed := modify(t, client, crmapi.Call{Update: sample()}); failed != nil {
@@ -101,7 +101,8 @@ func TestThirdTraceIDIsFreshForEachAttempt(t *testing.T) {
 	}
 }
 
-// TestEveryCodeThroughTheClient lets the fake answer each code of the table and two that are in none.
+// TestEveryCodeThroughTheClient makes the fake respond with each code of the table, and with two
+// unknown codes.
 func TestEveryCodeThroughTheClient(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
@@ -117,7 +118,7 @@ func TestEveryCodeThroughTheClient(t *testing.T) {
 		fake.Push(crmapitest.Fault{Code: code, Message: "OK"})
 		_, got := modify(t, client, crmapi.Call{Update: sample()})
 		if got == nil {
-			t.Fatalf("code %d with errorMessage OK is a success", code)
+			t.Fatalf("code %d with errorMessage OK: no error", code)
 		}
 		known := code != 201112011 && code != -7
 		if got.Class != row.Class || got.Reason != row.Reason || got.OutcomeUnknown != row.OutcomeUnknown ||
@@ -131,8 +132,8 @@ func TestEveryCodeThroughTheClient(t *testing.T) {
 	}
 }
 
-// TestEveryStatusThroughTheClient covers what the table test of judge cannot: that net/http hands the
-// status on, and follows no redirect.
+// TestEveryStatusThroughTheClient covers what the table test of classify cannot: that net/http
+// passes the status on, and that no redirect is followed.
 func TestEveryStatusThroughTheClient(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
@@ -143,7 +144,7 @@ func TestEveryStatusThroughTheClient(t *testing.T) {
 		})
 		_, got := modify(t, client, crmapi.Call{Update: sample()})
 		if got == nil {
-			t.Fatalf("HTTP %d without an errorCode is a success", status)
+			t.Fatalf("HTTP %d without an errorCode: no error", status)
 		}
 		want := crmapi.ClassTransient
 		switch {
@@ -163,25 +164,25 @@ func TestEveryStatusThroughTheClient(t *testing.T) {
 	}
 }
 
-func TestErrorMessageDecidesNothing(t *testing.T) {
+func TestErrorMessageIsIgnored(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
 	client := newClient(t, loopback(t, fake))
 	for _, message := range []string{"FAILED", "20016", `{"errorCode":10001}`, "token expired"} {
 		fake.Push(crmapitest.Fault{Message: message})
 		if _, failed := modify(t, client, crmapi.Call{Update: sample()}); failed != nil {
-			t.Errorf("a success with errorMessage %q: %v", message, failed)
+			t.Errorf("errorCode 0 with errorMessage %q: %v", message, failed)
 		}
 	}
 	for _, message := range []string{"OK", "success", `{"errorCode":0}`, ""} {
 		fake.Push(crmapitest.Fault{Code: 30007, Message: message})
 		if _, failed := modify(t, client, crmapi.Call{Update: sample()}); failed == nil || failed.Class != crmapi.ClassPoison {
-			t.Errorf("a failure with errorMessage %q: %v", message, failed)
+			t.Errorf("errorCode 30007 with errorMessage %q: %v", message, failed)
 		}
 	}
 }
 
-func TestAnswersThatAreNotTheCRMs(t *testing.T) {
+func TestResponsesNotFromTheCRM(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
 	client := newClient(t, loopback(t, fake))
@@ -231,7 +232,7 @@ func TestExtraRows(t *testing.T) {
 	}
 }
 
-func TestEmptyUpdateIsNoCall(t *testing.T) {
+func TestEmptyUpdateMakesNoCall(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
 	client := newClient(t, loopback(t, fake))
@@ -245,7 +246,7 @@ func TestEmptyUpdateIsNoCall(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+func TestConnectionsAreReused(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
 	var opened atomic.Int32
@@ -267,7 +268,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-func TestContextThatEnds(t *testing.T) {
+func TestContextEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fake := crmapitest.New(options())
@@ -282,12 +283,12 @@ func TestContextThatEnds(t *testing.T) {
 		e, _ := errors.AsType[*crmapi.Error](err)
 		if e == nil || e.Class != crmapi.ClassUnacknowledged || !errors.Is(err, cause) || !errors.Is(err, context.Canceled) ||
 			errors.Is(err, crmapi.ErrTimeout) {
-			t.Errorf("cancelled in flight: %v", err)
+			t.Errorf("canceled in flight: %v", err)
 		}
 		_, err = client.Modify(ctx, crmapi.Call{Update: sample()})
 		e, _ = errors.AsType[*crmapi.Error](err)
 		if e == nil || e.Class != crmapi.ClassTransient || e.Sent || !errors.Is(err, cause) {
-			t.Errorf("cancelled before: %v", err)
+			t.Errorf("canceled before: %v", err)
 		}
 		began := time.Now()
 		_, err = client.Modify(t.Context(), crmapi.Call{Update: sample()})
@@ -304,7 +305,7 @@ func TestConfigReportsAllFaults(t *testing.T) {
 	_, err := crmapi.New(crmapi.Config{Path: "x", Timeout: -1})
 	for _, want := range []string{"BaseURL", "CorpID", "Path", "Token", "Timeout"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("no word of %s: %v", want, err)
+			t.Errorf("%s is not in the error: %v", want, err)
 		}
 	}
 	for _, text := range []string{

@@ -13,64 +13,66 @@ import (
 )
 
 var (
-	// ErrTooLate means that [Call].SendBy had passed before the write: nothing was sent.
+	// ErrTooLate means that [Call].SendBy passed before the write. Nothing was sent.
 	ErrTooLate = errors.New("crmapi: too late to send")
-	// ErrTimeout is the cause when the time of one attempt ran out.
-	ErrTimeout = errors.New("crmapi: no answer in time")
-	// ErrEmptyUpdate means that an update names no member or no field. Such a call is never made.
-	ErrEmptyUpdate = errors.New("crmapi: an update of nobody or of nothing")
-	// ErrClosed is the cause when a token is asked of a source that has been closed.
+	// ErrTimeout is the cause if the time of one attempt ran out.
+	ErrTimeout = errors.New("crmapi: no response in time")
+	// ErrEmptyUpdate means that an update has no OpenUserID or no field. Such an update is never
+	// sent.
+	ErrEmptyUpdate = errors.New("crmapi: the update has no openUserId or no field")
+	// ErrClosed is the cause if a token is requested from a closed source.
 	ErrClosed = errors.New("crmapi: token source closed")
 
 	errConnection = errors.New("crmapi: connection failed")
 )
 
-// What went wrong, in words that hold nothing of the request or the answer.
+// What went wrong, in texts that contain nothing of the request or the response.
 const (
-	whatNoAnswer   = "no answer"
-	whatCut        = "answer cut short"
-	whatForeign    = "not an answer of the CRM"
-	whatNotSent    = "not sent"
-	whatJustIssued = "a token issued just now is refused"
-	whatFixed      = "the fixed token is refused"
-	whatNoToken    = "no usable token in the answer"
-	whatCorp       = "the token belongs to another corpId"
-	whatPause      = "fetched too recently"
+	detailNoResponse = "no response"
+	detailCutShort   = "response cut short"
+	detailNotFromCRM = "response not from the CRM"
+	detailNotSent    = "not sent"
+	detailJustIssued = "the CRM refused a token that was just issued"
+	detailFixed      = "the CRM refused the fixed token"
+	detailNoToken    = "no usable token in the response"
+	detailOtherCorp  = "the token belongs to another corpId"
+	detailTooSoon    = "too soon after the last fetch"
 )
 
-// An Error is a call that did not succeed. Its text holds no value of the update, no secret and nothing
-// that the CRM wrote in words, since that may echo either. Sent and OutcomeUnknown speak of the update, so
-// they are false when no token could be had.
+// An Error describes a call that did not succeed. Its text contains no value of the update, no
+// secret, and no text written by the CRM, because such a text may repeat a value or a secret.
+//
+// Sent and OutcomeUnknown refer to the update. So they are false if no token was available.
 type Error struct {
 	Class        Class
-	Reason       Reason // of poison, and of an unknown code once it counts as final
-	Status       int    // HTTP status; 0 if no answer came
-	Code         int    // errorCode, if HasCode
+	Reason       Reason // set for poison, and for an unknown code in case it becomes final
+	Status       int    // HTTP status; 0 if no response arrived
+	Code         int    // errorCode; valid only if HasCode
 	HasCode      bool
-	Known        bool // the code is in the table
-	TraceID      string
-	ThirdTraceID string
-	RetryAfter   time.Duration // asked for by the server; 0 if it did not
+	Known        bool          // whether the table contains the code
+	TraceID      string        // the CRM's ID of the request; empty if it sent none
+	ThirdTraceID string        // our ID of the request; empty if none was sent
+	RetryAfter   time.Duration // shortest wait before the next attempt; 0 means none
 
 	// Sent is false only if provably nothing of the update left this process.
 	Sent bool
-	// OutcomeUnknown means that the CRM may have applied the update, or may do so yet.
+	// OutcomeUnknown means that the CRM may have applied the update, or may still apply it.
 	OutcomeUnknown bool
-	// Duration is the time the call took.
+	// Duration is how long the call took.
 	Duration time.Duration
 
 	op     string
-	what   string
+	detail string
 	causes []error
 }
 
-// MemberNotFound reports whether the CRM does not know the member itself, so that no
-// other update of this member can succeed either.
+// MemberNotFound reports whether the CRM does not know the member itself. Then no other update of
+// this member can succeed either.
 func (e *Error) MemberNotFound() bool {
 	return e.Class == ClassPoison && e.HasCode && (e.Code == 20012 || e.Code == 30027)
 }
 
-// Error names class, status, error code and trace ids.
+// Error returns the class, the HTTP status, the error code and the trace IDs.
 func (e *Error) Error() string {
 	var parts []string
 	add := func(name, value string) {
@@ -78,7 +80,7 @@ func (e *Error) Error() string {
 			parts = append(parts, name+value)
 		}
 	}
-	add("", e.what)
+	add("", e.detail)
 	if e.Status != 0 {
 		add("HTTP ", strconv.Itoa(e.Status))
 	}
@@ -94,19 +96,19 @@ func (e *Error) Error() string {
 	return text + ": " + strings.Join(parts, ", ")
 }
 
-// Unwrap returns the causes: that of the context, if it ended, or the network's error.
+// Unwrap returns the causes: the cause of the context if it ended, or else the network's error.
 func (e *Error) Unwrap() []error { return e.causes }
 
-// endedContext returns what a context ended by says: its cause first.
-func endedContext(ctx context.Context) []error {
+// contextCauses returns why a context ended: its cause, then its error.
+func contextCauses(ctx context.Context) []error {
 	return []error{context.Cause(ctx), ctx.Err()}
 }
 
-// networkCauses keeps of an error of net/http only parts whose text cannot hold anything
-// of request or answer. net/http quotes malformed answers, for one.
+// networkCauses keeps only those parts of a net/http error whose text cannot contain anything of
+// the request or the response. For example, net/http quotes malformed responses.
 func networkCauses(ctx context.Context, err error) []error {
 	if ctx.Err() != nil {
-		return endedContext(ctx)
+		return contextCauses(ctx)
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		return []error{e}

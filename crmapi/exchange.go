@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// maxAnswer bounds an answer's body. The CRM's are some 200 bytes.
-const maxAnswer = 64 << 10
+// maxResponseBody bounds the body of a response, in bytes. The CRM's bodies have about 200 bytes.
+const maxResponseBody = 64 << 10
 
-// An exchange is one request and its answer.
+// An exchange is one request and its response.
 type exchange struct {
 	client *http.Client
 	table  Table
@@ -20,22 +20,22 @@ type exchange struct {
 	sendBy time.Time
 }
 
-// do sends the request once. The answer is returned only if it is a success.
-func (x exchange) do(ctx context.Context) (reply, *Error) {
+// do sends the request once. It returns the body only if the response is a success.
+func (x exchange) do(ctx context.Context) (responseBody, *Error) {
 	began := time.Now()
-	answer, failed := x.try(ctx)
+	body, failed := x.attempt(ctx)
 	if failed != nil {
 		failed.op, failed.Duration = x.op, time.Since(began)
 	}
-	return answer, failed
+	return body, failed
 }
 
-func (x exchange) try(ctx context.Context) (reply, *Error) {
+func (x exchange) attempt(ctx context.Context) (responseBody, *Error) {
 	p := &payload{body: x.body, sendBy: x.sendBy}
 	if ctx.Err() != nil {
-		return nil, notSent(endedContext(ctx)...)
+		return nil, notSent(contextCauses(ctx)...)
 	}
-	if p.overdue() {
+	if p.isLate() {
 		return nil, notSent(ErrTooLate)
 	}
 	req, err := x.request(ctx, p)
@@ -50,12 +50,12 @@ func (x exchange) try(ctx context.Context) (reply, *Error) {
 	switch {
 	case state == payloadLate:
 		return nil, notSent(ErrTooLate)
-	case err != nil && state != payloadTaken:
+	case err != nil && state != payloadRead:
 		return nil, notSent(networkCauses(ctx, err)...)
 	case err != nil:
-		return nil, unanswered(0, whatNoAnswer, networkCauses(ctx, err))
+		return nil, unacknowledged(0, detailNoResponse, networkCauses(ctx, err))
 	}
-	return x.read(ctx, resp)
+	return x.readResponse(ctx, resp)
 }
 
 func (x exchange) request(ctx context.Context, p *payload) (*http.Request, error) {
@@ -70,37 +70,40 @@ func (x exchange) request(ctx context.Context, p *payload) (*http.Request, error
 	return req, nil
 }
 
-// read judges an answer. It reads the body to its end, so that the connection can be used again, unless
-// the body is longer than any of the CRM's.
-func (x exchange) read(ctx context.Context, resp *http.Response) (reply, *Error) {
-	var body []byte
+// readResponse classifies a response. It reads the body to its end, so that the connection can be
+// reused, unless the body is longer than any that the CRM sends.
+func (x exchange) readResponse(ctx context.Context, resp *http.Response) (responseBody, *Error) {
+	var data []byte
 	var err error
-	if resp.StatusCode >= 200 { // what follows a 101 is no body and has no end
-		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if resp.StatusCode >= 200 { // what follows a 101 is not a body and never ends
+		data, err = io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
 	}
 	if err != nil && needsBody(resp.StatusCode) {
-		return nil, unanswered(resp.StatusCode, whatCut, networkCauses(ctx, err))
+		return nil, unacknowledged(resp.StatusCode, detailCutShort, networkCauses(ctx, err))
 	}
-	if err != nil || len(body) > maxAnswer {
-		body = nil
+	if err != nil || len(data) > maxResponseBody {
+		data = nil
 	}
-	answer := parseReply(body)
-	code, hasCode := answer.code()
-	e := judge(x.table, resp.StatusCode, code, hasCode)
+	body := parseResponseBody(data)
+	code, hasCode := body.code()
+	e := classify(x.table, resp.StatusCode, code, hasCode)
 	if e.Class == ClassSuccess {
-		return answer, nil
+		return body, nil
 	}
-	e.TraceID = answer.traceID()
+	e.TraceID = body.traceID()
 	e.RetryAfter = retryAfter(resp.Header, time.Now())
 	return nil, &e
 }
 
+// notSent returns the error of a request of which nothing left the process.
 func notSent(causes ...error) *Error {
-	return &Error{Class: ClassTransient, what: whatNotSent, causes: causes}
+	return &Error{Class: ClassTransient, detail: detailNotSent, causes: causes}
 }
 
-func unanswered(status int, what string, causes []error) *Error {
+// unacknowledged returns the error of a request that may have been sent, without a complete
+// response.
+func unacknowledged(status int, detail string, causes []error) *Error {
 	return &Error{
-		Class: ClassUnacknowledged, Status: status, Sent: true, OutcomeUnknown: true, what: what, causes: causes,
+		Class: ClassUnacknowledged, Status: status, Sent: true, OutcomeUnknown: true, detail: detail, causes: causes,
 	}
 }

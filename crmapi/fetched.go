@@ -16,45 +16,47 @@ import (
 const IssuePath = "/cgi/corpAccessToken/get/V2"
 
 const (
-	// The vendor hands out a new token only in the last 600 s of the old one. A token is renewed after the
-	// first 30 s of them, since the clocks differ by the time an answer takes, and in the first half, so
-	// that time is left to try again; where in it is random, so that instances do not come all at once.
-	renewBefore = 570 * time.Second
-	renewSpread = 270 * time.Second
-	renewRetry  = 30 * time.Second
-	// The vendor allows 10 calls a minute.
-	fetchFloor = 7 * time.Second
+	// The vendor issues a new token only in the last 600 s of the old one. A token is renewed 30 s
+	// to 300 s after this window opens. Not earlier: the two clocks differ by the time that a
+	// response takes. Not later: there must be time to try again. The moment is random, so that the
+	// instances do not all renew at once.
+	renewBefore        = 570 * time.Second
+	renewJitter        = 270 * time.Second
+	renewRetryInterval = 30 * time.Second
+	// The vendor allows 10 calls per minute.
+	minFetchInterval = 7 * time.Second
 )
 
-// A TokenConfig says how to fetch access tokens.
+// A TokenConfig sets how to fetch access tokens.
 type TokenConfig struct {
-	// BaseURL is the CRM's. Required.
+	// BaseURL is the CRM's scheme and host, with a path prefix if there is one. Required.
 	BaseURL *url.URL
 	// AppID, AppSecret and PermanentCode identify the company's app. Required.
 	AppID, AppSecret, PermanentCode string
 	// CorpID, if set, is the company that the token must belong to.
 	CorpID string
-	// Timeout bounds one fetch, waiting for Lock included; 0 is 10 s.
+	// Timeout bounds one fetch, including the wait for Lock; 0 means 10 s.
 	Timeout time.Duration
-	// HTTP sends the requests; nil is a client of its own. Redirects are never followed.
+	// HTTP sends the requests; nil means a client of its own. Redirects are never followed.
 	HTTP *http.Client
-	// Codes are rows on top of the published error table.
+	// Codes are rows in addition to the published error table.
 	Codes Table
-	// Lock, if set, keeps the fetches of all instances apart.
+	// Lock, if set, makes sure that only one instance fetches at a time.
 	Lock Locker
-	// Log gets a line when a renewal fails that nobody waits for; nil is none.
+	// Log gets a warning for every fetch that failed; nil means none.
 	Log *slog.Logger
 }
 
-// A Locker is a lock that all instances share. The vendor allows no two fetches at once and ten a minute, so
-// an implementation may keep the lock for a few seconds after it was given back.
+// A Locker is a lock that all instances share. The vendor allows one fetch at a time and ten per
+// minute, so an implementation may keep the lock for a few seconds after unlock.
 type Locker interface {
-	// Lock waits for the lock. The context bounds the wait and how long the lock will be needed.
+	// Lock waits for the lock. The deadline of the context bounds the wait, and how long the caller
+	// needs the lock.
 	Lock(ctx context.Context) (unlock func(), err error)
 }
 
 func (c TokenConfig) validate() error {
-	faults := []error{validBase(c.BaseURL)}
+	faults := []error{validateBaseURL(c.BaseURL)}
 	for _, part := range [][2]string{{"AppID", c.AppID}, {"AppSecret", c.AppSecret}, {"PermanentCode", c.PermanentCode}} {
 		if part[1] == "" {
 			faults = append(faults, errors.New("crmapi: "+part[0]+" is required"))
@@ -66,39 +68,40 @@ func (c TokenConfig) validate() error {
 	return errors.Join(faults...)
 }
 
-// String masks the secrets, and with them the rest.
+// String masks the whole configuration, because it contains secrets.
 func (TokenConfig) String() string { return mask }
 
-// GoString masks the secrets, and with them the rest.
+// GoString masks the whole configuration, because it contains secrets.
 func (TokenConfig) GoString() string { return mask }
 
-// LogValue masks the secrets, and with them the rest.
+// LogValue masks the whole configuration, because it contains secrets.
 func (TokenConfig) LogValue() slog.Value { return slog.StringValue(mask) }
 
-// A FetchedToken fetches the access token and renews it before it dies. One fetch is in flight at most;
-// whoever needs its result waits. While a token is renewed in good time, the old one is still handed out.
+// A FetchedToken fetches the access token and renews it before it expires. At most one fetch is in
+// flight, and all callers that need its result wait for it. During a renewal before the expiry,
+// callers still get the old token. A FetchedToken is safe for concurrent use.
 type FetchedToken struct {
 	fetcher fetcher
 
-	mu        sync.Mutex
-	current   issued
-	flight    *flight
-	notBefore time.Time // of the next fetch
-	last      *Error    // of the last fetch, nil if it succeeded
-	closed    bool
-	running   sync.WaitGroup
+	mu          sync.Mutex  // guards the fields below, except running
+	current     issuedToken // the zero value before the first fetch
+	inFlight    *tokenFetch // nil if none
+	nextFetchAt time.Time   // no fetch may start before that
+	lastError   *Error      // of the last fetch; nil if it succeeded
+	closed      bool
+	running     sync.WaitGroup // the goroutines of fetches; Close waits for them
 }
 
-// A flight is one fetch under way.
-type flight struct {
-	done   chan struct{} // closed when token and err are there
+// A tokenFetch is one fetch in flight.
+type tokenFetch struct {
+	done   chan struct{} // closed when token and err are set
 	cancel context.CancelCauseFunc
 	token  string
 	err    *Error
 }
 
-// NewFetchedToken returns a source that has not fetched yet. All faults of the configuration are
-// reported at once.
+// NewFetchedToken returns a source that has not fetched a token yet. Its error reports all faults
+// of the configuration at once.
 func NewFetchedToken(cfg TokenConfig) (*FetchedToken, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -108,58 +111,59 @@ func NewFetchedToken(cfg TokenConfig) (*FetchedToken, error) {
 	return &FetchedToken{fetcher: fetcher{cfg: cfg, client: httpClient(cfg.HTTP, 1)}}, nil
 }
 
-// Token returns the current token. It fetches the first one, and another when that has died.
+// Token returns the current token. It fetches the first one, and a new one when the current one has
+// expired.
 func (f *FetchedToken) Token(ctx context.Context) (string, error) {
 	f.mu.Lock()
 	now := time.Now()
-	if now.Before(f.current.dies) {
+	if now.Before(f.current.expiresAt) {
 		if !now.Before(f.current.renewAt) {
-			_, _ = f.start(ctx, now) // the old one still works
+			_, _ = f.startLocked(ctx, now) // the old one still works
 		}
 		token := f.current.token
 		f.mu.Unlock()
 		return token, nil
 	}
-	fl, err := f.start(ctx, now)
+	pending, err := f.startLocked(ctx, now)
 	f.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
-	return fl.wait(ctx)
+	return pending.wait(ctx)
 }
 
-// Refresh returns another token than the stale one. If that is the current one and was fetched just
-// now, it is the configuration that is wrong.
+// Refresh returns a token other than stale. If stale is the current token and was just fetched, the
+// configuration is wrong, and the error has the class ClassRefused.
 func (f *FetchedToken) Refresh(ctx context.Context, stale string) (string, error) {
 	f.mu.Lock()
 	if f.current.token != stale {
 		f.mu.Unlock()
-		return f.Token(ctx) // renewed by another call already
+		return f.Token(ctx) // another call has already renewed it
 	}
 	now := time.Now()
-	if f.flight == nil && f.last == nil && now.Before(f.notBefore) {
+	if f.inFlight == nil && f.lastError == nil && now.Before(f.nextFetchAt) {
 		f.mu.Unlock()
-		return "", refusedJustNow()
+		return "", justIssuedError()
 	}
-	f.current.dies = now // it works for nobody
-	fl, err := f.start(ctx, now)
+	f.current.expiresAt = now // no other call may use it
+	pending, err := f.startLocked(ctx, now)
 	f.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
-	token, waitErr := fl.wait(ctx)
+	token, waitErr := pending.wait(ctx)
 	if waitErr == nil && token == stale {
-		return "", refusedJustNow()
+		return "", justIssuedError()
 	}
 	return token, waitErr
 }
 
-// Close ends a fetch that is under way and closes idle connections.
+// Close cancels a fetch in flight, waits for its end, and closes idle connections.
 func (f *FetchedToken) Close() {
 	f.mu.Lock()
 	f.closed = true
-	if f.flight != nil {
-		f.flight.cancel(ErrClosed)
+	if f.inFlight != nil {
+		f.inFlight.cancel(ErrClosed)
 	}
 	f.mu.Unlock()
 	f.running.Wait()
@@ -172,92 +176,97 @@ func (*FetchedToken) String() string { return mask }
 // GoString hides the secrets.
 func (*FetchedToken) GoString() string { return mask }
 
-// start joins the fetch under way or begins one, unless the last was too short a while ago. The fetch does
-// not end with the context of the caller, since others may wait for it. The caller holds mu.
-func (f *FetchedToken) start(ctx context.Context, now time.Time) (*flight, error) {
-	if f.flight != nil {
-		return f.flight, nil
+// startLocked returns the fetch in flight, or starts one unless the last one was too recent. The
+// fetch does not end with the caller's context, because other callers may wait for it. The caller
+// must hold mu.
+func (f *FetchedToken) startLocked(ctx context.Context, now time.Time) (*tokenFetch, error) {
+	if f.inFlight != nil {
+		return f.inFlight, nil
 	}
 	if f.closed {
-		return nil, &Error{Class: ClassTransient, op: "token", what: whatNotSent, causes: []error{ErrClosed}}
+		return nil, &Error{Class: ClassTransient, op: "token", detail: detailNotSent, causes: []error{ErrClosed}}
 	}
-	if wait := f.notBefore.Sub(now); wait > 0 {
-		return nil, f.tooSoon(wait)
+	if wait := f.nextFetchAt.Sub(now); wait > 0 {
+		return nil, f.tooSoonError(wait)
 	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	fl := &flight{done: make(chan struct{}), cancel: cancel}
-	f.flight = fl
-	f.running.Go(func() { f.fly(ctx, fl) })
-	return fl, nil
+	pending := &tokenFetch{done: make(chan struct{}), cancel: cancel}
+	f.inFlight = pending
+	f.running.Go(func() { f.runFetch(ctx, pending) })
+	return pending, nil
 }
 
-// tooSoon repeats the error of the last fetch.
-func (f *FetchedToken) tooSoon(wait time.Duration) *Error {
-	e := Error{Class: ClassTransient, op: "token", what: whatPause}
-	if f.last != nil {
-		e = *f.last
+// tooSoonError returns the error of the last fetch again, with the remaining wait as RetryAfter.
+func (f *FetchedToken) tooSoonError(wait time.Duration) *Error {
+	e := Error{Class: ClassTransient, op: "token", detail: detailTooSoon}
+	if f.lastError != nil {
+		e = *f.lastError
 	}
 	e.RetryAfter = wait
 	return &e
 }
 
-func (f *FetchedToken) fly(ctx context.Context, fl *flight) {
-	defer fl.cancel(nil)
+// runFetch makes the fetch, stores the result, and wakes all callers that wait for it.
+func (f *FetchedToken) runFetch(ctx context.Context, pending *tokenFetch) {
+	defer pending.cancel(nil)
 	got, err := f.fetcher.fetch(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	f.flight, f.last, f.notBefore = nil, err, now.Add(fetchFloor)
+	f.inFlight, f.lastError, f.nextFetchAt = nil, err, now.Add(minFetchInterval)
 	switch {
 	case err != nil:
-		f.notBefore = now.Add(max(fetchFloor, err.RetryAfter))
-		f.current.renewAt = now.Add(renewRetry)
+		f.nextFetchAt = now.Add(max(minFetchInterval, err.RetryAfter))
+		f.current.renewAt = now.Add(renewRetryInterval)
 		if !f.closed {
-			f.report(ctx, err)
+			f.logFailure(ctx, err)
 		}
-	case got.token == f.current.token && now.Before(f.current.dies):
-		f.current.renewAt = now.Add(renewRetry) // asked before the vendor's window opened
+	case got.token == f.current.token && now.Before(f.current.expiresAt):
+		f.current.renewAt = now.Add(renewRetryInterval) // the same token: the vendor's window is not open yet
 	default:
 		f.current = got
 	}
-	fl.token, fl.err = got.token, err
-	close(fl.done)
+	pending.token, pending.err = got.token, err
+	close(pending.done)
 }
 
-func (f *FetchedToken) report(ctx context.Context, err *Error) {
+func (f *FetchedToken) logFailure(ctx context.Context, err *Error) {
 	f.fetcher.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "access token not fetched",
 		slog.String("class", err.Class.String()), slog.Int("status", err.Status), slog.Int("crm_code", err.Code),
 		slog.String("crm_trace_id", err.TraceID))
 }
 
-// wait returns the result of the fetch, or gives up waiting when the context ends.
-func (fl *flight) wait(ctx context.Context) (string, error) {
+// wait returns the result of the fetch, or an error when the context ends first.
+func (pending *tokenFetch) wait(ctx context.Context) (string, error) {
 	select {
-	case <-fl.done:
+	case <-pending.done:
 	case <-ctx.Done():
-		return "", &Error{Class: ClassTransient, op: "token", what: whatNotSent, causes: endedContext(ctx)}
+		return "", &Error{Class: ClassTransient, op: "token", detail: detailNotSent, causes: contextCauses(ctx)}
 	}
-	if fl.err != nil {
-		return "", fl.err
+	if pending.err != nil {
+		return "", pending.err
 	}
-	return fl.token, nil
+	return pending.token, nil
 }
 
-// An issued token and its times.
-type issued struct {
-	token         string
-	renewAt, dies time.Time
+// An issuedToken is a token with its times.
+type issuedToken struct {
+	token              string
+	renewAt, expiresAt time.Time
 }
 
-func newIssued(token string, asked time.Time, life time.Duration) issued {
-	dies := asked.Add(life)
-	renewAt := dies.Add(rand.N(renewSpread) - renewBefore)
-	if soonest := asked.Add(renewRetry); renewAt.Before(soonest) {
+// newIssuedToken returns a token that was requested at a time and is valid for a lifetime from then
+// on.
+func newIssuedToken(token string, requestedAt time.Time, lifetime time.Duration) issuedToken {
+	expiresAt := requestedAt.Add(lifetime)
+	renewAt := expiresAt.Add(rand.N(renewJitter) - renewBefore)
+	if soonest := requestedAt.Add(renewRetryInterval); renewAt.Before(soonest) {
 		renewAt = soonest
 	}
-	return issued{token: token, renewAt: renewAt, dies: dies}
+	return issuedToken{token: token, renewAt: renewAt, expiresAt: expiresAt}
 }
 
-func refusedJustNow() *Error {
-	return &Error{Class: ClassRefused, op: "token", what: whatJustIssued}
+// justIssuedError returns the error for a token that the CRM refuses although it was just issued.
+func justIssuedError() *Error {
+	return &Error{Class: ClassRefused, op: "token", detail: detailJustIssued}
 }

@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// A fetcher asks the CRM for a token.
+// A fetcher requests tokens from the CRM.
 type fetcher struct {
 	cfg    TokenConfig
 	client *http.Client
 }
 
-// fetch asks once, alone among all instances if there is a lock for that.
-func (f fetcher) fetch(ctx context.Context) (issued, *Error) {
+// fetch makes one request. If there is a Locker, no other instance fetches at the same time.
+func (f fetcher) fetch(ctx context.Context) (issuedToken, *Error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.cfg.Timeout, ErrTimeout)
 	defer cancel()
 	if f.cfg.Lock != nil {
 		unlock, err := f.cfg.Lock.Lock(ctx)
 		if err != nil {
-			return issued{}, &Error{Class: ClassTransient, op: "token", what: whatNotSent, causes: []error{err}}
+			return issuedToken{}, &Error{Class: ClassTransient, op: "token", detail: detailNotSent, causes: []error{err}}
 		}
 		defer unlock()
 	}
-	return f.ask(ctx)
+	return f.request(ctx)
 }
 
-func (f fetcher) ask(ctx context.Context) (issued, *Error) {
-	asked := time.Now() // before the answer: rather too early than too late
-	answer, failed := exchange{
+func (f fetcher) request(ctx context.Context) (issuedToken, *Error) {
+	requestedAt := time.Now() // before the request: the token must not expire later here than at the vendor
+	body, failed := exchange{
 		client: f.client,
 		table:  f.cfg.Codes,
 		op:     "token",
@@ -36,16 +36,16 @@ func (f fetcher) ask(ctx context.Context) (issued, *Error) {
 		body:   f.body(),
 	}.do(ctx)
 	if failed != nil {
-		return issued{}, failed.ofToken()
+		return issuedToken{}, failed.asFetchError()
 	}
-	token, life := answer.text("corpAccessToken"), answer.seconds("expiresIn")
-	if corp := answer.text("corpId"); f.cfg.CorpID != "" && corp != "" && corp != f.cfg.CorpID {
-		return issued{}, &Error{Class: ClassRefused, Status: http.StatusOK, op: "token", what: whatCorp}
+	token, lifetime := body.text("corpAccessToken"), body.seconds("expiresIn")
+	if corp := body.text("corpId"); f.cfg.CorpID != "" && corp != "" && corp != f.cfg.CorpID {
+		return issuedToken{}, &Error{Class: ClassRefused, Status: http.StatusOK, op: "token", detail: detailOtherCorp}
 	}
-	if token == "" || life <= 0 {
-		return issued{}, &Error{Class: ClassTransient, Status: http.StatusOK, op: "token", what: whatNoToken}
+	if token == "" || lifetime <= 0 {
+		return issuedToken{}, &Error{Class: ClassTransient, Status: http.StatusOK, op: "token", detail: detailNoToken}
 	}
-	return newIssued(token, asked, life), nil
+	return newIssuedToken(token, requestedAt, lifetime), nil
 }
 
 func (f fetcher) body() []byte {
@@ -55,9 +55,10 @@ func (f fetcher) body() []byte {
 	return append(b, '}')
 }
 
-// ofToken makes the error of a fetch one of a call that was not sent. A fetch can be repeated, whatever
-// became of it, and what would condemn an update here condemns the configuration.
-func (e *Error) ofToken() *Error {
+// asFetchError turns e into the error of a token fetch, and returns it. For the update, a fetch is
+// a call that was not sent. A fetch can be repeated, whatever its outcome. A response that rejects
+// an update for good means wrong configuration here.
+func (e *Error) asFetchError() *Error {
 	e.Sent, e.OutcomeUnknown, e.Reason = false, false, ""
 	if e.Class == ClassUnacknowledged {
 		e.Class = ClassTransient

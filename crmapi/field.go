@@ -1,7 +1,7 @@
 package crmapi
 
-// A Field is one member field of the Modify Member API that an update can set.
-// The numbering is internal; the API's names are what is stored and logged.
+// A Field is a member field of the Modify Member API that an update can set. The numbers are
+// internal: only the API's names are stored and logged.
 type Field uint8
 
 // The member fields, in the order of the API's page.
@@ -38,7 +38,7 @@ const (
 	KindInts             // a JSON array of integers
 )
 
-// String names the field as the API does.
+// String returns the API's name of the field, or "unknown" if f is not a field.
 func (f Field) String() string {
 	if f >= numFields {
 		return "unknown"
@@ -57,7 +57,8 @@ func (f Field) Kind() Kind {
 	return KindText
 }
 
-// ParseField finds a member field by the API's name, which is case-sensitive.
+// ParseField returns the member field with the API's name, and whether there is one. Names are
+// case-sensitive.
 func ParseField(name string) (Field, bool) {
 	for f := range numFields {
 		if fieldName(f) == name {

@@ -24,17 +24,17 @@ const (
 	member = "FSUID_TEST0001"
 )
 
-// options know one member and one token.
+// options returns options with one member and one token.
 func options() crmapitest.Options {
 	return crmapitest.Options{CorpID: corp, Tokens: []string{token}, Members: []string{member}}
 }
 
-// sample is an update that the fake accepts.
+// sample returns an update that the fake accepts.
 func sample() crmapi.Update {
 	return crmapi.Update{OpenUserID: member}.With(crmapi.Position, crmapi.Text("Sample Position"))
 }
 
-// loopback serves a handler on a real socket.
+// loopback runs a handler on a real socket and returns its base URL.
 func loopback(t *testing.T, h http.Handler) *url.URL {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -51,7 +51,7 @@ func parseURL(t *testing.T, text string) *url.URL {
 	return u
 }
 
-// newClient returns a client of the CRM at base, changed as wished.
+// newClient returns a client of the CRM at base. The functions change its configuration.
 func newClient(t *testing.T, base *url.URL, change ...func(*crmapi.Config)) *crmapi.Client {
 	t.Helper()
 	cfg := crmapi.Config{BaseURL: base, CorpID: corp, Token: crmapi.FixedToken(token)}
@@ -66,7 +66,8 @@ func newClient(t *testing.T, base *url.URL, change ...func(*crmapi.Config)) *crm
 	return client
 }
 
-// inMemory serves a handler on pipes, which work in virtual time, and returns a client that dials them.
+// inMemory runs a handler on in-memory pipes, which work in virtual time. It returns a client
+// that dials them.
 func inMemory(t *testing.T, h http.Handler) *http.Client {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}

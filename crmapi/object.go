@@ -6,31 +6,33 @@ import (
 	"strings"
 )
 
-// An Object says how an update is written for the object API, which is to replace the user object: under other names, with
-// other types. It is immutable. The zero value has no names; [ParseObject] makes one.
+// An Object defines how an update is written for the object API. That API is to replace the user
+// object; it has other field names and other types. An Object is immutable. The zero value has no
+// names; [ParseObject] returns a usable one.
 type Object struct{ fields [numFields]objectField }
 
-// An objectField is a member field in the object API.
+// An objectField describes one member field in the object API.
 type objectField struct {
-	name         string // empty: not known
+	name         string // empty if it is not known
 	form         objectForm
-	male, female string // what M and F are there; empty: M and F
+	male, female string // the values for M and F; empty if they are M and F
 }
 
+// An objectForm is how the object API writes a value.
 type objectForm uint8
 
 const (
 	formText  objectForm = iota // a text
 	formLong                    // a number; null for a cleared date
-	formTexts                   // a list of texts; one for a single value, none for a cleared one
-	formLongs                   // a list of numbers, in the same way
+	formTexts                   // a list of texts: one for a single value, empty for a cleared field
+	formLongs                   // a list of numbers, with the same rule
 )
 
-// forms lists the names of the forms, each at its number.
+// forms returns the names of the forms. The index of a name is its objectForm.
 func forms() []string { return []string{"text", "long", "texts", "longs"} }
 
-// fits reports whether every value of the field can be written in the form.
-func (form objectForm) fits(f Field) bool {
+// accepts reports whether the form can represent every value of the field.
+func (form objectForm) accepts(f Field) bool {
 	switch form {
 	case formText:
 		return f.Kind() != KindInts
@@ -46,7 +48,8 @@ func (form objectForm) fits(f Field) bool {
 
 func (f Field) isDate() bool { return f == HireDate || f == BirthDate || f == StartWorkDate }
 
-// publishedObject holds the names that the vendor's pages tell, and for all fields the forms that go with them.
+// publishedObject returns the names that the vendor has published. It sets the matching forms for
+// all fields, including those without a published name.
 func publishedObject() Object {
 	var o Object
 	for f, name := range map[Field]string{
@@ -64,70 +67,77 @@ func publishedObject() Object {
 	return o
 }
 
-// ParseObject reads rows such as "position:position,hireDate:hire_date:long,gender:sex:M=1/F=2": a member field, its name
-// in the object API and, if that is not the usual one, its form there (text, long, texts, longs) or what M and F are. They
-// come on top of the names that are published. All faults are reported at once, each a [*RowError].
+// ParseObject parses rows such as "position:position,hireDate:hire_date:long,gender:sex:M=1/F=2".
+// The parts of a row are:
+//
+//  1. the member field;
+//  2. its name in the object API;
+//  3. optional: its form there (text, long, texts, longs), if it is not the usual one. For gender
+//     it can also be the values of M and F.
+//
+// The rows are added to the published names and replace them. The error reports all faults at once.
+// A fault in a row is a [*RowError].
 func ParseObject(text string) (Object, error) {
-	o, given := publishedObject(), make(map[Field]bool)
+	o, hasRow := publishedObject(), make(map[Field]bool)
 	if strings.TrimSpace(text) == "" {
 		return o, nil
 	}
 	var faults []error
 	for i, item := range strings.Split(text, ",") {
-		f, problem := o.row(strings.TrimSpace(item))
-		if problem == "" && given[f] {
-			problem = "the field has a row already"
+		f, problem := o.addRow(strings.TrimSpace(item))
+		if problem == "" && hasRow[f] {
+			problem = "duplicate field"
 		}
-		given[f] = true
+		hasRow[f] = true
 		if problem != "" {
 			faults = append(faults, &RowError{Row: i + 1, Text: item, Problem: problem})
 		}
 	}
 	if len(faults) == 0 {
-		faults = o.twice()
+		faults = o.duplicateNames()
 	}
 	return o, errors.Join(faults...)
 }
 
-// row adds a row.
-func (o *Object) row(item string) (f Field, problem string) {
+// addRow parses one row and applies it. It returns the row's field and what is wrong with the row.
+func (o *Object) addRow(item string) (f Field, problem string) {
 	parts := strings.Split(item, ":")
 	if len(parts) < 2 || len(parts) > 3 {
 		return numFields, "want field:name or field:name:form"
 	}
 	f, ok := ParseField(parts[0])
 	if !ok {
-		return numFields, "there is no such member field"
+		return numFields, "unknown member field"
 	}
 	if !isObjectName(parts[1]) {
-		return f, "the name should be letters, digits and underscores, and neither _id nor dataObjectApiName"
+		return f, "the name must consist of a-z, A-Z, 0-9 and _, and must not be _id or dataObjectApiName"
 	}
-	to := &o.fields[f]
-	to.name = parts[1]
+	field := &o.fields[f]
+	field.name = parts[1]
 	if len(parts) == 3 {
-		return f, to.as(f, parts[2])
+		return f, field.setForm(f, parts[2])
 	}
 	return f, ""
 }
 
-// as reads the third part of a row.
-func (to *objectField) as(f Field, text string) (problem string) {
+// setForm parses the third part of a row and applies it. It returns what is wrong with it.
+func (field *objectField) setForm(f Field, text string) (problem string) {
 	if male, female, ok := strings.Cut(text, "/"); f == Gender && ok {
 		var okMale, okFemale bool
-		to.male, okMale = strings.CutPrefix(male, "M=")
-		to.female, okFemale = strings.CutPrefix(female, "F=")
-		if !okMale || !okFemale || to.male == "" || to.female == "" || to.male == to.female {
-			return "want M=one/F=another"
+		field.male, okMale = strings.CutPrefix(male, "M=")
+		field.female, okFemale = strings.CutPrefix(female, "F=")
+		if !okMale || !okFemale || field.male == "" || field.female == "" || field.male == field.female {
+			return "want M=value/F=value with two different values"
 		}
 		return ""
 	}
 	for form, name := range forms() {
-		if name == text && objectForm(form).fits(f) {
-			to.form = objectForm(form)
+		if name == text && objectForm(form).accepts(f) {
+			field.form = objectForm(form)
 			return ""
 		}
 	}
-	return "the field cannot have that form"
+	return "this form is not valid for the field"
 }
 
 func isObjectName(name string) bool {
@@ -137,47 +147,47 @@ func isObjectName(name string) bool {
 	return name != "" && name != "_id" && name != "dataObjectApiName" && !strings.ContainsFunc(name, illegal)
 }
 
-// twice finds names that two fields have.
-func (o *Object) twice() (faults []error) {
+// duplicateNames returns a fault for each name that two fields have in common.
+func (o *Object) duplicateNames() (faults []error) {
 	seen := make(map[string]Field)
-	for i, to := range o.fields {
+	for i, field := range o.fields {
 		f := Field(i)
-		if other, ok := seen[to.name]; ok && to.name != "" {
-			faults = append(faults, fmt.Errorf("%s and %s have the same name %q", other, f, to.name))
+		if other, ok := seen[field.name]; ok && field.name != "" {
+			faults = append(faults, fmt.Errorf("the fields %s and %s have the same name %q", other, f, field.name))
 		}
-		seen[to.name] = f
+		seen[field.name] = f
 	}
 	return faults
 }
 
-// Equal reports whether both write every update alike.
+// Equal reports whether both objects write every update the same way.
 func (o Object) Equal(p Object) bool { return o == p }
 
-// Name returns a field's name in the object API, empty if it is not known.
+// Name returns the name of a field in the object API, or "" if it is not known.
 func (o Object) Name(f Field) string { return o.fields[f].name }
 
-// AppendJSON appends the update as the object API's object_data. It panics if a field of it has no name, which the caller
-// has made sure of.
+// AppendJSON appends the update as the object_data of the object API. It panics if a field of the
+// update has no name. The caller must have made sure that every field has one.
 func (o Object) AppendJSON(b []byte, u Update) []byte {
 	b = appendString(append(b, `{"dataObjectApiName":"PersonnelObj","_id":`...), u.OpenUserID)
 	for _, s := range u.settings {
-		to := o.fields[s.field]
-		if to.name == "" {
-			panic("crmapi: no name in the object API for " + s.field.String())
+		field := o.fields[s.field]
+		if field.name == "" {
+			panic("crmapi: no object API name for field " + s.field.String())
 		}
-		b = append(append(append(b, ',', '"'), to.name...), '"', ':')
-		b = to.append(b, s.value)
+		b = append(append(append(b, ',', '"'), field.name...), '"', ':')
+		b = field.append(b, s.value)
 	}
 	return append(b, '}')
 }
 
-// append appends a value in the form of the field.
-func (to objectField) append(b []byte, v Value) []byte {
+// append appends the value in the form of the field.
+func (field objectField) append(b []byte, v Value) []byte {
 	texts := v.texts()
-	if to.male != "" && len(texts) == 1 {
-		texts[0] = map[string]string{"M": to.male, "F": to.female}[texts[0]]
+	if field.male != "" && len(texts) == 1 {
+		texts[0] = map[string]string{"M": field.male, "F": field.female}[texts[0]]
 	}
-	switch to.form {
+	switch field.form {
 	case formText:
 		return appendString(b, strings.Join(texts, ""))
 	case formLong:
@@ -192,7 +202,7 @@ func (to objectField) append(b []byte, v Value) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if to.form == formLongs {
+		if field.form == formLongs {
 			b = append(b, text...)
 			continue
 		}
@@ -201,7 +211,7 @@ func (to objectField) append(b []byte, v Value) []byte {
 	return append(b, ']')
 }
 
-// texts are the contents of a value, none if it clears its field.
+// texts returns the contents of a value as texts. It returns none if the value clears its field.
 func (v Value) texts() []string {
 	if v.kind == KindText {
 		if v.text == "" {

@@ -15,13 +15,14 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// TestManyCallsWithARevokedToken: 20016 to all of them, one renewal, and each is sent again.
+// TestManyCallsWithARevokedToken: all calls get 20016, one of them renews the token, and each call
+// is sent again.
 func TestManyCallsWithARevokedToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := issuing()
 		opts.AutoCreate, opts.Latency = true, time.Second
-		w, began := newWorld(t, opts), time.Now()
+		w, began := newFixture(t, opts), time.Now()
 		w.token(t)
 		wait(time.Hour)
 		w.fake.RevokeTokens()
@@ -42,16 +43,17 @@ func TestManyCallsWithARevokedToken(t *testing.T) {
 		}
 		all.Wait()
 		if n := len(w.fetches(began)); n != 2 || len(w.fake.Calls()) != 40 || asked.Load() != 20 {
-			t.Errorf("%d fetches, %d calls, %d asked for", n, len(w.fake.Calls()), asked.Load())
+			t.Errorf("%d fetches, %d calls, %d calls of BeforeResend", n, len(w.fake.Calls()), asked.Load())
 		}
 	})
 }
 
-// TestTokenRefusedJustAfterTheFetch is wrong configuration: no loop, the operator has to look.
+// TestTokenRefusedJustAfterTheFetch: this is a wrong configuration. The client must not retry in a
+// loop; the operator must act.
 func TestTokenRefusedJustAfterTheFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		w.fake.Push(crmapitest.Fault{Code: 20016, Times: -1})
 		for range 120 {
 			_, got := modify(t, w.client, crmapi.Call{Update: sample()})
@@ -60,20 +62,21 @@ func TestTokenRefusedJustAfterTheFetch(t *testing.T) {
 			}
 			wait(time.Second)
 		}
-		// Two minutes: an error each time, and a fetch now and then, since it may have been mended.
+		// For two minutes: an error each time, and a fetch from time to time, since the fault may
+		// be fixed.
 		if n := len(w.fetches(began)); n < 10 || n > 20 {
 			t.Errorf("%d fetches", n)
 		}
 	})
 }
 
-func TestRefreshedTokenIsRefusedToo(t *testing.T) {
+func TestRefreshedTokenIsAlsoRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		w.token(t)
 		wait(time.Hour)
-		w.fake.RevokeTokens() // so that the refresh brings another
+		w.fake.RevokeTokens() // so that the refresh returns another token
 		w.fake.Push(crmapitest.Fault{Code: 20005, Times: 2})
 		_, got := modify(t, w.client, crmapi.Call{Update: sample()})
 		if got == nil || got.Class != crmapi.ClassRefused || got.Code != 20005 || len(w.fake.Calls()) != 2 {
@@ -82,14 +85,14 @@ func TestRefreshedTokenIsRefusedToo(t *testing.T) {
 	})
 }
 
-func TestRefreshThatFails(t *testing.T) {
+func TestRefreshFails(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault crmapitest.Fault
 		want  crmapi.Class
 	}{
-		"away":       {crmapitest.Fault{Status: 503}, crmapi.ClassToken},
-		"no answer":  {crmapitest.Fault{Close: true}, crmapi.ClassToken},
+		"HTTP 503":   {crmapitest.Fault{Status: 503}, crmapi.ClassToken},
+		"closed":     {crmapitest.Fault{Close: true}, crmapi.ClassToken},
 		"bad secret": {crmapitest.Fault{Code: 20006}, crmapi.ClassRefused},
 		"throttled":  {crmapitest.Fault{Status: 429}, crmapi.ClassThrottled},
 		"quota":      {crmapitest.Fault{Code: 30002}, crmapi.ClassQuota},
@@ -97,7 +100,7 @@ func TestRefreshThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, issuing())
+				w := newFixture(t, issuing())
 				w.token(t)
 				wait(time.Hour)
 				w.fake.RevokeTokens()
@@ -117,10 +120,10 @@ func TestRefreshThatFails(t *testing.T) {
 	}
 }
 
-func TestResendThatIsNotAllowed(t *testing.T) {
+func TestResendNotAllowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, stop := newWorld(t, issuing()), errors.New("no permit")
+		w, stop := newFixture(t, issuing()), errors.New("no permit")
 		w.token(t)
 		wait(time.Hour)
 		w.fake.RevokeTokens()
@@ -131,11 +134,11 @@ func TestResendThatIsNotAllowed(t *testing.T) {
 	})
 }
 
-// TestRefreshOfAnOldToken: another call has renewed it already.
+// TestRefreshOfAnOldToken: another call has already renewed the token.
 func TestRefreshOfAnOldToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		want := w.token(t)
 		got, err := w.source.Refresh(t.Context(), "TOKEN_OLD")
 		if got != want || err != nil || len(w.fetches(began)) != 1 {
@@ -144,12 +147,12 @@ func TestRefreshOfAnOldToken(t *testing.T) {
 	})
 }
 
-// TestRefreshThatBringsTheSame: the vendor hands out the same token for 6600 s, so that a second sending
-// would be in vain.
-func TestRefreshThatBringsTheSame(t *testing.T) {
+// TestRefreshReturnsTheSameToken: the vendor returns the same token for 6600 s, so a second request
+// cannot succeed.
+func TestRefreshReturnsTheSameToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		stale := w.token(t)
 		wait(time.Minute)
 		_, err := w.source.Refresh(t.Context(), stale)
@@ -166,11 +169,12 @@ func TestRefreshThatBringsTheSame(t *testing.T) {
 	})
 }
 
-// TestRefusedTokenIsHandedOutNoMore: while it is being renewed, other calls wait rather than be refused too.
-func TestRefusedTokenIsHandedOutNoMore(t *testing.T) {
+// TestRefusedTokenIsNotReturnedAgain: while the token is renewed, other calls wait. They would be
+// refused with the old one.
+func TestRefusedTokenIsNotReturnedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		stale := w.token(t)
 		wait(time.Hour)
 		w.fake.RevokeTokens()
@@ -178,12 +182,12 @@ func TestRefusedTokenIsHandedOutNoMore(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			if got, err := w.source.Refresh(t.Context(), stale); err != nil || got == stale {
-				t.Errorf("the same: %v, %v", got == stale, err)
+				t.Errorf("same token: %v, %v", got == stale, err)
 			}
 		})
 		synctest.Wait()
 		if w.token(t) == stale {
-			t.Error("the refused token is handed out")
+			t.Error("Token returned the refused token")
 		}
 		all.Wait()
 	})
@@ -207,22 +211,22 @@ func TestFixedToken(t *testing.T) {
 	}
 }
 
-// strangeToken fails in its own words.
-type strangeToken struct{ err error }
+// A failingToken is a token source that always fails with the given error.
+type failingToken struct{ err error }
 
-func (s strangeToken) Token(context.Context) (string, error)           { return "", s.err }
-func (s strangeToken) Refresh(context.Context, string) (string, error) { return "", s.err }
+func (s failingToken) Token(context.Context) (string, error)           { return "", s.err }
+func (s failingToken) Refresh(context.Context, string) (string, error) { return "", s.err }
 
 func TestErrorOfAnotherTokenSource(t *testing.T) {
 	t.Parallel()
-	strange := strangeToken{err: errors.New("CANARY")}
-	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.Token = strange })
+	failing := failingToken{err: errors.New("CANARY")}
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.Token = failing })
 	_, got := modify(t, client, crmapi.Call{Update: sample()})
-	if got == nil || got.Class != crmapi.ClassTransient || got.Sent || !errors.Is(got, strange.err) || strings.Contains(got.Error(), "CANARY") {
+	if got == nil || got.Class != crmapi.ClassTransient || got.Sent || !errors.Is(got, failing.err) || strings.Contains(got.Error(), "CANARY") {
 		t.Errorf("%+v", got)
 	}
-	strange.err = &crmapi.Error{Class: crmapi.ClassQuota, Sent: true, OutcomeUnknown: true}
-	client = newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.Token = strange })
+	failing.err = &crmapi.Error{Class: crmapi.ClassQuota, Sent: true, OutcomeUnknown: true}
+	client = newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.Token = failing })
 	if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || got.Class != crmapi.ClassQuota || got.Sent || got.OutcomeUnknown {
 		t.Errorf("%+v", got)
 	}

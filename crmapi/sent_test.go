@@ -18,8 +18,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// TestUnanswered: what may have been sent is never called unsent, whether or not it took effect.
-func TestUnanswered(t *testing.T) {
+// TestUnacknowledged: a request that may have been sent is never reported as not sent, whether or
+// not it took effect.
+func TestUnacknowledged(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault   crmapitest.Fault
@@ -28,10 +29,10 @@ func TestUnanswered(t *testing.T) {
 	}{
 		"closed before the effect": {crmapitest.Fault{Close: true}, false, 0},
 		"closed after the effect":  {crmapitest.Fault{Close: true, At: crmapitest.AfterEffect}, true, 0},
-		"hung before the effect":   {crmapitest.Fault{Hang: true}, false, 0},
-		"hung after the effect":    {crmapitest.Fault{Hang: true, At: crmapitest.AfterEffect}, true, 0},
-		"answer cut":               {crmapitest.Fault{Cut: true}, true, 200},
-		"refusal cut":              {crmapitest.Fault{Cut: true, Status: 400, Code: 10001}, false, 400},
+		"hangs before the effect":  {crmapitest.Fault{Hang: true}, false, 0},
+		"hangs after the effect":   {crmapitest.Fault{Hang: true, At: crmapitest.AfterEffect}, true, 0},
+		"response cut":             {crmapitest.Fault{Cut: true}, true, 200},
+		"rejection cut":            {crmapitest.Fault{Cut: true, Status: 400, Code: 10001}, false, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +58,7 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
-// TestStatusThatNeedsNoBody: an answer cut short still throttles.
+// TestStatusThatNeedsNoBody: a response that is cut short still throttles.
 func TestStatusThatNeedsNoBody(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
@@ -72,7 +73,7 @@ func TestStatusThatNeedsNoBody(t *testing.T) {
 	}
 }
 
-// TestSwitchingProtocols: what follows a 101 has no end, so it must not be read.
+// TestSwitchingProtocols: what follows a 101 never ends, so it must not be read.
 func TestSwitchingProtocols(t *testing.T) {
 	t.Parallel()
 	base := loopback(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,7 +84,7 @@ func TestSwitchingProtocols(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
-		_, _ = io.Copy(io.Discard, conn) // until the client hangs up
+		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 	}))
 	_, got := modify(t, newClient(t, base), crmapi.Call{Update: sample()})
 	if got == nil || got.Class != crmapi.ClassTransient || !got.OutcomeUnknown {
@@ -101,14 +102,14 @@ func TestNotSent(t *testing.T) {
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	secure := httptest.NewUnstartedServer(crmapitest.New(options())) // of an authority that nobody knows
+	secure := httptest.NewUnstartedServer(crmapitest.New(options())) // its certificate is from an unknown authority
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	plain := loopback(t, crmapitest.New(options()))
 	plain.Scheme = "https"
 	for name, base := range map[string]string{
-		"refused": refusing, "unknown authority": secure.URL, "no TLS": plain.String(), "no such host": "http://crm.invalid",
+		"refused": refusing, "unknown authority": secure.URL, "no TLS": plain.String(), "unknown host": "http://crm.invalid",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,13 +118,13 @@ func TestNotSent(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 			if name == "refused" && !errors.Is(got, syscall.ECONNREFUSED) {
-				t.Errorf("the network's error is gone: %v", got.Unwrap())
+				t.Errorf("the network's error is missing: %v", got.Unwrap())
 			}
 		})
 	}
 }
 
-// TestDialThatHangs: the time ran out before there was a connection.
+// TestDialThatHangs: the timeout ends the call before there is a connection.
 func TestDialThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -159,24 +160,25 @@ func TestSendBy(t *testing.T) {
 	})
 }
 
-// untouchable is a transport that must not be used.
-type untouchable struct{ t *testing.T }
+// An unusedTransport fails the test if it is used.
+type unusedTransport struct{ t *testing.T }
 
-func (u untouchable) RoundTrip(*http.Request) (*http.Response, error) {
+func (u unusedTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	u.t.Error("the transport was used")
 	return nil, io.EOF
 }
 
-// TestTooLateCostsNoConnection: what is too late already does not even dial.
-func TestTooLateCostsNoConnection(t *testing.T) {
+// TestTooLateOpensNoConnection: a call that is already too late does not even dial.
+func TestTooLateOpensNoConnection(t *testing.T) {
 	t.Parallel()
-	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: untouchable{t}} })
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: unusedTransport{t}} })
 	if _, got := modify(t, client, crmapi.Call{Update: sample(), SendBy: time.Now()}); got == nil || !errors.Is(got, crmapi.ErrTooLate) {
 		t.Error(got)
 	}
 }
 
-// slowToken takes its time, and knows no other.
+// A slowToken is a token source that waits before it returns a token. It always returns the same
+// one.
 type slowToken time.Duration
 
 func (s slowToken) Token(context.Context) (string, error) {
@@ -186,7 +188,7 @@ func (s slowToken) Token(context.Context) (string, error) {
 
 func (slowToken) Refresh(context.Context, string) (string, error) { return token, nil }
 
-func TestSendByAfterAWaitForTheToken(t *testing.T) {
+func TestSendByPassesDuringTokenWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fake := crmapitest.New(options())
@@ -200,9 +202,9 @@ func TestSendByAfterAWaitForTheToken(t *testing.T) {
 	})
 }
 
-// TestSendByAfterAWaitForTheConnection: the check comes after the dial, where only the body is left
-// to hold back.
-func TestSendByAfterAWaitForTheConnection(t *testing.T) {
+// TestSendByPassesDuringDial: the check comes after the dial, when only the body has not been sent
+// yet.
+func TestSendByPassesDuringDial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fake := crmapitest.New(options())
@@ -222,7 +224,7 @@ func TestSendByAfterAWaitForTheConnection(t *testing.T) {
 	})
 }
 
-// lateReader is a transport that gives up first and comes to the body afterwards, as net/http's
+// A lateReader is a transport that first fails and lets the test read the body later, as net/http's
 // write loop can.
 type lateReader struct {
 	mu   sync.Mutex
@@ -245,21 +247,21 @@ func TestBodyIsSealedAfterTheCall(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	if b, err := io.ReadAll(late.body); err == nil || len(b) > 0 {
-		t.Errorf("%d bytes could be sent after the call was reported unsent: %v", len(b), err)
+		t.Errorf("%d bytes could be sent after the call was reported as not sent: %v", len(b), err)
 	}
 }
 
-// halfReader is a transport that fails after a byte.
-type halfReader struct{}
+// A oneByteReader is a transport that reads one byte of the body and fails.
+type oneByteReader struct{}
 
-func (halfReader) RoundTrip(r *http.Request) (*http.Response, error) {
+func (oneByteReader) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, _ = io.ReadFull(r.Body, make([]byte, 1))
 	return nil, io.EOF
 }
 
 func TestOneByteCountsAsSent(t *testing.T) {
 	t.Parallel()
-	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: halfReader{}} })
+	client := newClient(t, parseURL(t, "http://crm.test"), func(c *crmapi.Config) { c.HTTP = &http.Client{Transport: oneByteReader{}} })
 	if _, got := modify(t, client, crmapi.Call{Update: sample()}); got == nil || !got.Sent || got.Class != crmapi.ClassUnacknowledged {
 		t.Errorf("%+v", got)
 	}

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// A text goes out as encoding/json writes it, whichever way it takes.
-func TestTextsAreWrittenAsJSON(t *testing.T) {
+// TestTextsAreEncodedAsJSON: appendString writes the same bytes as encoding/json, also for the
+// texts that take its fast path.
+func TestTextsAreEncodedAsJSON(t *testing.T) {
 	t.Parallel()
 	texts := []string{"", "plain text", `a"b`, `a\b`, "a\tb", "\x00", "\x7f", "~", "é", "\u2028", "部门", "<&>"}
 	for c := range rune(256) {

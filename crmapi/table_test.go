@@ -10,7 +10,7 @@ import (
 	"membersync/crmapi"
 )
 
-// published is the error table of the API's page, code by code.
+// published returns the error table of the API's page, with a row for each code.
 func published() map[int]crmapi.Row {
 	rows := map[int]crmapi.Row{
 		0:     {Class: crmapi.ClassSuccess},
@@ -79,17 +79,17 @@ func TestParseTable(t *testing.T) {
 		t.Errorf("a row does not replace the published one: %v", row)
 	}
 	if row, _ := got.Lookup(50009); !row.OutcomeUnknown {
-		t.Error("a row makes a known outcome of an unknown one")
+		t.Error("a row turns an unknown outcome into a known one")
 	}
 	if row, ok := got.Lookup(10001); !ok || row.Reason != crmapi.ReasonInvalid {
-		t.Errorf("the published rows are gone: %v", row)
+		t.Errorf("the published rows are missing: %v", row)
 	}
 	if codes := got.Codes(); !slices.Contains(codes, 201112011) || !slices.IsSorted(codes) {
 		t.Errorf("Codes() = %v", codes)
 	}
 }
 
-func TestParseTableOfNothing(t *testing.T) {
+func TestParseTableEmpty(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "  "} {
 		if got, err := crmapi.ParseTable(text); got != nil || err != nil {
@@ -108,7 +108,7 @@ func TestParseTableReportsAllFaults(t *testing.T) {
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		t.Fatalf("%T holds no list", err)
+		t.Fatalf("%T is not a list of errors", err)
 	}
 	var rows []int
 	for _, fault := range joined.Unwrap() {

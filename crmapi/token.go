@@ -8,9 +8,9 @@ import (
 
 // A TokenSource supplies the company's access token. It must be safe for concurrent use.
 type TokenSource interface {
-	// Token returns a token that should work.
+	// Token returns a token that is expected to work.
 	Token(ctx context.Context) (string, error)
-	// Refresh returns another token than the stale one, which the CRM has just refused.
+	// Refresh returns a token other than stale, which the CRM has just refused.
 	Refresh(ctx context.Context, stale string) (string, error)
 }
 
@@ -20,9 +20,9 @@ type FixedToken string
 // Token returns the token.
 func (t FixedToken) Token(context.Context) (string, error) { return string(t), nil }
 
-// Refresh fails: only the operator can replace a fixed token.
+// Refresh always fails: only the operator can replace a fixed token.
 func (FixedToken) Refresh(context.Context, string) (string, error) {
-	return "", &Error{Class: ClassRefused, op: "token", what: whatFixed}
+	return "", &Error{Class: ClassRefused, op: "token", detail: detailFixed}
 }
 
 // String masks the token.
@@ -39,26 +39,27 @@ func (FixedToken) LogValue() slog.Value { return slog.StringValue(mask) }
 
 const mask = "***"
 
-// withoutToken is the error of a call for which no token could be had: the update was not sent.
-func withoutToken(err error) *Error {
+// noTokenError returns the error of a call for which no token was available: the update was not
+// sent.
+func noTokenError(err error) *Error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
-		return &Error{Class: ClassTransient, op: "token", what: whatNotSent, causes: []error{err}}
+		return &Error{Class: ClassTransient, op: "token", detail: detailNotSent, causes: []error{err}}
 	}
 	own := *e
 	own.Sent, own.OutcomeUnknown = false, false
 	return &own
 }
 
-// unrenewed is the error of a call whose token was refused and could not be renewed, or that was not
-// allowed to go out again.
-func (e *Error) unrenewed(err error) *Error {
+// withRenewalError adds to e, the error of a call whose token the CRM refused, why the call was not
+// repeated: the renewal failed, or the caller did not allow the resend. It returns e.
+func (e *Error) withRenewalError(err error) *Error {
 	e.causes = []error{err}
 	why, ok := errors.AsType[*Error](err)
 	if !ok {
 		return e
 	}
-	e.what, e.RetryAfter = why.what, max(e.RetryAfter, why.RetryAfter)
+	e.detail, e.RetryAfter = why.detail, max(e.RetryAfter, why.RetryAfter)
 	if why.Class == ClassRefused || why.Class == ClassThrottled || why.Class == ClassQuota {
 		e.Class = why.Class
 	}

@@ -17,14 +17,14 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// issuing is a fake that issues tokens and accepts no other.
+// issuing returns options of a fake that issues tokens and accepts no other token.
 func issuing() crmapitest.Options {
 	return crmapitest.Options{
 		CorpID: corp, Members: []string{member}, AppID: "APP_TEST", AppSecret: "SECRET_TEST", PermanentCode: "CODE_TEST",
 	}
 }
 
-// tokenConfig fits issuing.
+// tokenConfig returns a configuration that matches issuing.
 func tokenConfig(t *testing.T, hc *http.Client) crmapi.TokenConfig {
 	t.Helper()
 	return crmapi.TokenConfig{
@@ -43,16 +43,16 @@ func newToken(t *testing.T, cfg crmapi.TokenConfig) *crmapi.FetchedToken {
 	return source
 }
 
-// A world is a fake CRM, a token source and a client of both, in virtual time.
-type world struct {
+// A fixture is a fake CRM with a token source and a client of it, in virtual time.
+type fixture struct {
 	fake   *crmapitest.Server
 	source *crmapi.FetchedToken
 	client *crmapi.Client
 }
 
-func newWorld(t *testing.T, opts crmapitest.Options, change ...func(*crmapi.TokenConfig)) world {
+func newFixture(t *testing.T, opts crmapitest.Options, change ...func(*crmapi.TokenConfig)) fixture {
 	t.Helper()
-	w := world{fake: crmapitest.New(opts)}
+	w := fixture{fake: crmapitest.New(opts)}
 	cfg := tokenConfig(t, inMemory(t, w.fake))
 	for _, f := range change {
 		f(&cfg)
@@ -67,8 +67,8 @@ func newWorld(t *testing.T, opts crmapitest.Options, change ...func(*crmapi.Toke
 	return w
 }
 
-// fetches returns when tokens were asked for, since began.
-func (w world) fetches(began time.Time) []time.Duration {
+// fetches returns when tokens were requested, as times since began.
+func (w fixture) fetches(began time.Time) []time.Duration {
 	var at []time.Duration
 	for _, seen := range w.fake.Log() {
 		if seen.Endpoint == crmapitest.EndpointToken {
@@ -78,10 +78,10 @@ func (w world) fetches(began time.Time) []time.Duration {
 	return at
 }
 
-// wait lets virtual time pass.
+// wait waits in virtual time.
 func wait(d time.Duration) { <-time.After(d) }
 
-func (w world) token(t *testing.T) string {
+func (w fixture) token(t *testing.T) string {
 	t.Helper()
 	got, err := w.source.Token(t.Context())
 	if err != nil {
@@ -90,7 +90,7 @@ func (w world) token(t *testing.T) string {
 	return got
 }
 
-// typed returns an error as the type that it must be of.
+// typed returns an error as the *crmapi.Error that it must be.
 func typed(t *testing.T, err error) *crmapi.Error {
 	t.Helper()
 	e, ok := errors.AsType[*crmapi.Error](err)
@@ -100,12 +100,12 @@ func typed(t *testing.T, err error) *crmapi.Error {
 	return e
 }
 
-// TestTokenIsRenewedInItsWindow goes through a day, a call a minute: each renewal comes 6600 to 7200 s after
-// the last, and every call succeeds.
+// TestTokenIsRenewedInItsWindow runs for a day with one call per minute. Each renewal comes 6600 s
+// to 7200 s after the previous fetch, and every call succeeds.
 func TestTokenIsRenewedInItsWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		for range 24 * 60 {
 			if _, failed := modify(t, w.client, crmapi.Call{Update: sample()}); failed != nil {
 				t.Fatalf("after %v: %v", time.Since(began), failed)
@@ -118,17 +118,17 @@ func TestTokenIsRenewedInItsWindow(t *testing.T) {
 		}
 		for i := 1; i < len(at); i++ {
 			if gap := at[i] - at[i-1]; gap < 6600*time.Second || gap > 7200*time.Second {
-				t.Errorf("fetch %d came %v after the last", i+1, gap)
+				t.Errorf("fetch %d came %v after the previous one", i+1, gap)
 			}
 		}
 	})
 }
 
-// TestOldTokenServesDuringRenewal: the token API is slow, and nobody waits for it.
-func TestOldTokenServesDuringRenewal(t *testing.T) {
+// TestOldTokenIsUsedDuringRenewal: the token API is slow, and no caller waits for it.
+func TestOldTokenIsUsedDuringRenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		old := w.token(t)
 		w.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Latency: 5 * time.Second})
 		wait(6910 * time.Second)
@@ -145,11 +145,11 @@ func TestOldTokenServesDuringRenewal(t *testing.T) {
 	})
 }
 
-// TestRenewalThatFails: the old token serves until it dies, and the renewal is tried again.
-func TestRenewalThatFails(t *testing.T) {
+// TestRenewalFails: the old token is used until it expires, and the renewal is tried again.
+func TestRenewalFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		old := w.token(t)
 		w.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Status: 503, Times: 3})
 		wait(6910 * time.Second)
@@ -166,7 +166,7 @@ func TestRenewalThatFails(t *testing.T) {
 func TestOneFetchForAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		w.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Latency: time.Second})
 		var all sync.WaitGroup
 		var got sync.Map
@@ -182,13 +182,14 @@ func TestOneFetchForAll(t *testing.T) {
 	})
 }
 
-// TestWaiterThatGivesUp: its end is not the end of the fetch that others wait for.
-func TestWaiterThatGivesUp(t *testing.T) {
+// TestWaiterGivesUp: the end of one waiter's context does not end the fetch, since others wait for
+// it.
+func TestWaiterGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		w.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Latency: 2 * time.Second})
-		cause := errors.New("no patience")
+		cause := errors.New("caller gave up")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
 		defer cancel()
 		var all sync.WaitGroup
@@ -204,31 +205,31 @@ func TestWaiterThatGivesUp(t *testing.T) {
 	})
 }
 
-// TestErrorsOfAFetch: none of them says anything about an update.
-func TestErrorsOfAFetch(t *testing.T) {
+// TestFetchErrors: the error of a fetch reports nothing about an update.
+func TestFetchErrors(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault crmapitest.Fault
 		want  crmapi.Class
 	}{
-		"bad secret":       {crmapitest.Fault{Code: 20006}, crmapi.ClassRefused},
-		"bad code":         {crmapitest.Fault{Code: 20015}, crmapi.ClassRefused},
-		"bad parameter":    {crmapitest.Fault{Code: 10001}, crmapi.ClassRefused},
-		"20016":            {crmapitest.Fault{Code: 20016}, crmapi.ClassRefused},
-		"wrong host":       {crmapitest.Fault{Status: 302}, crmapi.ClassRefused},
-		"no such path":     {crmapitest.Fault{Status: 404}, crmapi.ClassRefused},
-		"busy":             {crmapitest.Fault{Code: -1}, crmapi.ClassTransient},
-		"unknown code":     {crmapitest.Fault{Code: 77777}, crmapi.ClassTransient},
-		"away":             {crmapitest.Fault{Status: 502}, crmapi.ClassTransient},
-		"HTML":             {crmapitest.Fault{Body: "<html>"}, crmapi.ClassTransient},
-		"no answer":        {crmapitest.Fault{Close: true}, crmapi.ClassTransient},
-		"cut":              {crmapitest.Fault{Cut: true}, crmapi.ClassTransient},
-		"hung":             {crmapitest.Fault{Hang: true}, crmapi.ClassTransient},
-		"throttled":        {crmapitest.Fault{Code: 30004}, crmapi.ClassThrottled},
-		"quota":            {crmapitest.Fault{Code: 30002}, crmapi.ClassQuota},
-		"no token in it":   {crmapitest.Fault{Body: `{"errorCode":0,"expiresIn":7200}`}, crmapi.ClassTransient},
-		"dead at once":     {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","expiresIn":0}`}, crmapi.ClassTransient},
-		"no time of death": {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x"}`}, crmapi.ClassTransient},
+		"bad secret":    {crmapitest.Fault{Code: 20006}, crmapi.ClassRefused},
+		"bad code":      {crmapitest.Fault{Code: 20015}, crmapi.ClassRefused},
+		"bad parameter": {crmapitest.Fault{Code: 10001}, crmapi.ClassRefused},
+		"20016":         {crmapitest.Fault{Code: 20016}, crmapi.ClassRefused},
+		"wrong host":    {crmapitest.Fault{Status: 302}, crmapi.ClassRefused},
+		"wrong path":    {crmapitest.Fault{Status: 404}, crmapi.ClassRefused},
+		"busy":          {crmapitest.Fault{Code: -1}, crmapi.ClassTransient},
+		"unknown code":  {crmapitest.Fault{Code: 77777}, crmapi.ClassTransient},
+		"HTTP 502":      {crmapitest.Fault{Status: 502}, crmapi.ClassTransient},
+		"HTML":          {crmapitest.Fault{Body: "<html>"}, crmapi.ClassTransient},
+		"closed":        {crmapitest.Fault{Close: true}, crmapi.ClassTransient},
+		"cut":           {crmapitest.Fault{Cut: true}, crmapi.ClassTransient},
+		"hangs":         {crmapitest.Fault{Hang: true}, crmapi.ClassTransient},
+		"throttled":     {crmapitest.Fault{Code: 30004}, crmapi.ClassThrottled},
+		"quota":         {crmapitest.Fault{Code: 30002}, crmapi.ClassQuota},
+		"no token":      {crmapitest.Fault{Body: `{"errorCode":0,"expiresIn":7200}`}, crmapi.ClassTransient},
+		"lifetime 0":    {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","expiresIn":0}`}, crmapi.ClassTransient},
+		"no expiresIn":  {crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x"}`}, crmapi.ClassTransient},
 		"another company": {
 			crmapitest.Fault{Body: `{"errorCode":0,"corpAccessToken":"x","corpId":"OTHER","expiresIn":7200}`}, crmapi.ClassRefused,
 		},
@@ -236,15 +237,17 @@ func TestErrorsOfAFetch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, issuing(), func(c *crmapi.TokenConfig) { c.Timeout = 3 * time.Second })
+				w := newFixture(t, issuing(), func(c *crmapi.TokenConfig) { c.Timeout = 3 * time.Second })
 				tt.fault.Endpoint = crmapitest.EndpointToken
 				w.fake.Push(tt.fault)
-				for _, asked := range []bool{true, false} { // the second finds the floor, and the same error
+				// The second call is within the minimum interval between fetches and gets the same
+				// error.
+				for _, isFirst := range []bool{true, false} {
 					_, got := modify(t, w.client, crmapi.Call{Update: sample()})
 					if got == nil || got.Class != tt.want || got.Sent || got.OutcomeUnknown || got.Reason != "" {
 						t.Fatalf("%+v", got)
 					}
-					if !asked && (got.RetryAfter <= 0 || got.RetryAfter > 7*time.Second) {
+					if !isFirst && (got.RetryAfter <= 0 || got.RetryAfter > 7*time.Second) {
 						t.Errorf("RetryAfter %v", got.RetryAfter)
 					}
 				}
@@ -260,13 +263,14 @@ func TestErrorsOfAFetch(t *testing.T) {
 	}
 }
 
-// TestNeverMoreThanTenFetchesAMinute: whatever goes wrong. The fake counts.
-func TestNeverMoreThanTenFetchesAMinute(t *testing.T) {
+// TestAtMostTenFetchesPerMinute: the limit applies even if fetches fail. The fake counts the
+// fetches.
+func TestAtMostTenFetchesPerMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		opts := issuing()
 		opts.TokenLife, opts.TokenRenew = time.Second, time.Second
-		w, began := newWorld(t, opts), time.Now()
+		w, began := newFixture(t, opts), time.Now()
 		for range 600 {
 			_, _ = w.client.Modify(t.Context(), crmapi.Call{Update: sample()})
 			wait(time.Second / 2)
@@ -277,12 +281,13 @@ func TestNeverMoreThanTenFetchesAMinute(t *testing.T) {
 	})
 }
 
-// TestTwoInstances renew one token within the vendor's rules, since they are kept apart.
+// TestTwoInstances: two instances renew the same token within the vendor's rules, because they
+// share a lock.
 func TestTwoInstances(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var shared locker
-		w := newWorld(t, issuing(), func(c *crmapi.TokenConfig) { c.Lock = &shared })
+		w := newFixture(t, issuing(), func(c *crmapi.TokenConfig) { c.Lock = &shared })
 		cfg := tokenConfig(t, inMemory(t, w.fake))
 		cfg.Lock = &shared
 		other := newToken(t, cfg)
@@ -322,12 +327,12 @@ func (l *locker) Lock(ctx context.Context) (func(), error) {
 	}
 }
 
-func TestLockThatFails(t *testing.T) {
+func TestLockFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var shared locker
 		unlock, _ := shared.Lock(t.Context())
-		w := newWorld(t, issuing(), func(c *crmapi.TokenConfig) { c.Lock, c.Timeout = &shared, time.Second })
+		w := newFixture(t, issuing(), func(c *crmapi.TokenConfig) { c.Lock, c.Timeout = &shared, time.Second })
 		_, err := w.source.Token(t.Context())
 		if e := typed(t, err); e.Class != crmapi.ClassTransient || !errors.Is(err, crmapi.ErrTimeout) {
 			t.Error(err)
@@ -341,7 +346,7 @@ func TestLockThatFails(t *testing.T) {
 func TestCloseEndsTheFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, issuing())
+		w := newFixture(t, issuing())
 		w.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Hang: true})
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -358,11 +363,12 @@ func TestCloseEndsTheFetch(t *testing.T) {
 	})
 }
 
-// TestSameTokenLivesNoLonger: an answer that gives the old token a new life is not believed.
-func TestSameTokenLivesNoLonger(t *testing.T) {
+// TestSameTokenKeepsItsExpiry: a response that gives the old token a new lifetime does not extend
+// it.
+func TestSameTokenKeepsItsExpiry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, began := newWorld(t, issuing()), time.Now()
+		w, began := newFixture(t, issuing()), time.Now()
 		w.fake.Push(crmapitest.Fault{
 			Endpoint: crmapitest.EndpointToken, Times: 2, Body: `{"errorCode":0,"corpAccessToken":"SAME","expiresIn":7200}`,
 		})

@@ -10,10 +10,11 @@ import (
 	"strconv"
 )
 
-// A Value is the new content of one member field: a text, an integer or a list
-// of integers. The empty text and the empty list are contents too: they clear
-// the field. Values are immutable and safe for concurrent use. They are personal
-// data, so printing or logging one shows a mask; only JSON carries the content.
+// A Value is the new content of one member field: a text, an integer, or a list of integers. The
+// empty text and the empty list are contents too: they clear the field.
+//
+// Values are immutable and safe for concurrent use. They are personal data, so printing or logging
+// one shows a mask. Only its JSON contains the content.
 type Value struct {
 	kind Kind
 	text string
@@ -26,7 +27,7 @@ func Text(s string) Value { return Value{kind: KindText, text: s} }
 // Int returns an integer value.
 func Int(n int64) Value { return Value{kind: KindInt, ints: []int64{n}} }
 
-// Ints returns a list value; the list is copied.
+// Ints returns a list value. It copies the list.
 func Ints(ns []int64) Value {
 	return Value{kind: KindInts, ints: append(make([]int64, 0, len(ns)), ns...)}
 }
@@ -76,20 +77,21 @@ type setting struct {
 	value Value
 }
 
-// An Update is a sparse change of one member: a field that is not set is not
-// sent, and so not modified. The zero value is an update of nobody. An Update
-// is a value: With and Without return changed copies. Printing or logging one shows
-// the names of its fields, never their contents.
+// An Update is a sparse change of one member: a field that is not set is not sent, and therefore
+// not modified. The zero value names no member and sets no field.
+//
+// An Update is a value: With and Without return changed copies. Printing or logging one shows the
+// names of its fields, never their contents.
 type Update struct {
 	OpenUserID string // the member to modify
 	settings   []setting
 }
 
-// With returns a copy in which field f holds v. It panics if v is not of the
-// field's kind, which is a mistake of the program and not of its input.
+// With returns a copy in which field f has the value v. It panics if the kind of v is not the kind
+// of the field: that is a bug in the program, not a fault in its input.
 func (u Update) With(f Field, v Value) Update {
 	if f >= numFields || f.Kind() != v.kind {
-		panic(fmt.Sprintf("crmapi: a value of kind %d for field %s", v.kind, f))
+		panic(fmt.Sprintf("crmapi: value of kind %d for field %s", v.kind, f))
 	}
 	i, found := slices.BinarySearchFunc(u.settings, f, func(s setting, f Field) int { return int(s.field) - int(f) })
 	if found {
@@ -141,7 +143,8 @@ func (u Update) Equal(o Update) bool {
 	})
 }
 
-// AppendJSON appends the update as the API's user object: the member's id and the fields that are set.
+// AppendJSON appends the update as the API's user object: the member's ID and the fields that are
+// set.
 func (u Update) AppendJSON(b []byte) []byte {
 	b = append(b, `{"openUserId":`...)
 	b = appendString(b, u.OpenUserID)
@@ -157,7 +160,7 @@ func (u Update) AppendJSON(b []byte) []byte {
 // MarshalJSON returns the API's user object. See [Update.AppendJSON].
 func (u Update) MarshalJSON() ([]byte, error) { return u.AppendJSON(nil), nil }
 
-// String shows which fields are set, without their values.
+// String returns the names of the fields that are set, without their values.
 func (u Update) String() string {
 	names := make([]string, 0, len(u.settings))
 	for _, s := range u.settings {
@@ -166,13 +169,14 @@ func (u Update) String() string {
 	return fmt.Sprint(names)
 }
 
-// GoString shows which fields are set, without their values.
+// GoString returns the names of the fields that are set, without their values.
 func (u Update) GoString() string { return u.String() }
 
-// LogValue shows which fields are set, without their values.
+// LogValue returns the names of the fields that are set, without their values.
 func (u Update) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
-// appendString appends s as a JSON string. Invalid UTF-8 never gets here: the mapper refuses it.
+// appendString appends s as a JSON string. The text is always valid UTF-8: the mapper rejects any
+// other.
 func appendString(b []byte, s string) []byte {
 	if isPlain(s) {
 		return append(append(append(b, '"'), s...), '"')
@@ -181,12 +185,13 @@ func appendString(b []byte, s string) []byte {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(s); err != nil {
-		panic("crmapi: a string that JSON cannot carry: " + err.Error()) // cannot happen
+		panic("crmapi: cannot encode a string as JSON: " + err.Error()) // cannot happen
 	}
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 
-// isPlain reports whether JSON carries the text as it is: printable ASCII without quotes and backslashes.
+// isPlain reports whether JSON encodes the text unchanged: printable ASCII without quotation marks
+// and backslashes.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

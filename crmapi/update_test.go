@@ -41,19 +41,19 @@ func TestFields(t *testing.T) {
 
 func TestUpdateJSON(t *testing.T) {
 	t.Parallel()
-	nobody := crmapi.Update{OpenUserID: member}
+	empty := crmapi.Update{OpenUserID: member}
 	for _, tt := range []struct {
 		update crmapi.Update
 		want   string
 	}{
-		{nobody, `{"openUserId":"FSUID_TEST0001"}`},
-		{nobody.With(crmapi.Email, crmapi.Text("")), `{"openUserId":"FSUID_TEST0001","email":""}`},
+		{empty, `{"openUserId":"FSUID_TEST0001"}`},
+		{empty.With(crmapi.Email, crmapi.Text("")), `{"openUserId":"FSUID_TEST0001","email":""}`},
 		{
-			nobody.With(crmapi.AttachingDepartmentIDs, crmapi.Ints(nil)),
+			empty.With(crmapi.AttachingDepartmentIDs, crmapi.Ints(nil)),
 			`{"openUserId":"FSUID_TEST0001","attachingDepartmentIds":[]}`,
 		},
 		{
-			nobody.With(crmapi.AttachingDepartmentIDs, crmapi.Ints([]int64{1, 1 << 60})).
+			empty.With(crmapi.AttachingDepartmentIDs, crmapi.Ints([]int64{1, 1 << 60})).
 				With(crmapi.MainDepartmentID, crmapi.Int(0)).With(crmapi.HireDate, crmapi.Text("-1")).
 				With(crmapi.Name, crmapi.Text("<a> & \"b\" \u540d\u2028")),
 			`{"openUserId":"FSUID_TEST0001","name":"<a> & \"b\" ` + "\u540d" + `\u2028","mainDepartmentId":0,` +
@@ -80,7 +80,7 @@ func TestWithWrongKind(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Error("no panic")
+					t.Error("want a panic")
 				}
 			}()
 			f()
@@ -107,11 +107,11 @@ func drawValue(t *rapid.T, f crmapi.Field) crmapi.Value {
 	return crmapi.Text(rapid.String().Draw(t, "text"))
 }
 
-// content is a value as JSON means it.
+// content returns the JSON of a value.
 func content(v crmapi.Value) string { return string(v.AppendJSON(nil)) }
 
-// TestUpdateIsAMap compares an update with a map that goes through the same steps.
-func TestUpdateIsAMap(t *testing.T) {
+// TestUpdateBehavesLikeAMap applies the same steps to an update and to a map, and compares them.
+func TestUpdateBehavesLikeAMap(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		u, model := crmapi.Update{OpenUserID: rapid.String().Draw(t, "id")}, map[string]string{}
@@ -174,7 +174,7 @@ func TestUpdateEqual(t *testing.T) {
 			b = b.With(f, values[f])
 		}
 		if !a.Equal(b) || !b.Equal(a) {
-			t.Fatal("the order of the steps shows")
+			t.Fatal("updates with the same fields are not equal")
 		}
 		f := rapid.SampledFrom(fields).Draw(t, "one")
 		if a.Equal(b.Without(f)) || a.Equal(crmapi.Update{OpenUserID: "x"}) {

@@ -9,45 +9,46 @@ import (
 	"time"
 )
 
-// A Grant answers an AcquireRequest.
+// A Grant is the reply to an AcquireRequest.
 type Grant struct {
-	// Leased says that another token holds the lease: nothing but Wait is valid.
+	// Leased reports that another token owns the lease. Only Wait is valid then.
 	Leased bool
-	// Pending says that a newer value of one of the fields was handed out, and nobody knows yet whether the CRM has
-	// it: an older one sent now could go back in time. The lease is not taken; nothing but Wait is valid. A
-	// request with the event of that newer value in it is granted, and each newer one.
+	// Pending reports that a newer value of one of the fields was handed out and that its outcome
+	// is unknown: the CRM may hold it already, and an older value sent now could take the field
+	// back in time. The lease is not taken, and only Wait is valid. A request that contains the
+	// event of that newer value is granted, and so is one with only newer events.
 	Pending bool
-	// Wait is how long that lease lives, if it is not given back before; or how long the
-	// newer value is waited for, if nothing becomes known of it.
+	// Wait is the remaining time of the other token's lease, unless that is released earlier. With
+	// Pending it is how long the older value waits if the newer value's outcome stays unknown.
 	Wait time.Duration
-	// Expires is when the granted lease runs out, at the earliest, on this
-	// process's clock: it counts from before the request. A call must be over by then.
+	// Expires is the earliest time at which the granted lease can expire, on this process's clock.
+	// It counts from before the request. A call must be over by then.
 	Expires time.Time
-	// Events has a verdict for each event asked for, in the same order.
+	// Events has an entry for each requested event, in the same order.
 	Events []EventGrant
 	// Fields has an entry for each field that a live event states.
 	Fields []FieldGrant
-	// Stale has, for each event asked for, whether it is live and all its fields are
+	// Stale has an entry for each requested event: whether the event is live and all its fields are
 	// older than what was applied. An event without fields is not stale.
 	Stale []bool
 }
 
-// A EventGrant says whether an event is live, or done already under the same or a
-// higher redrive number.
+// A EventGrant reports whether an event is live, or already done under the same or a higher redrive
+// number.
 type EventGrant struct {
 	Done    bool
-	Outcome string // of the done mark
-	Redrive int    // of the done mark
-	// Reused says that the source gave the event's id to another event too: one with
-	// another order value is marked done, or comes earlier in the same request. Each is an
-	// event of its own, so this decides nothing; it is told each time that the event is asked for.
+	Outcome string // from the done mark
+	Redrive int    // from the done mark
+	// Reused reports that the source gave the event's id to another event too: an event with
+	// another order value is marked done, or comes earlier in the same request. Each of them is an
+	// event of its own, so this affects no decision. It is reported on every request for the event.
 	Reused bool
 }
 
-// A FieldGrant says what to do with a field.
+// A FieldGrant holds the decision about one field.
 type FieldGrant struct {
 	Name     string
-	Winner   int // place of the live event with the newest version; of equal ones the last
+	Winner   int // index of the live event with the newest version; of equal versions, the last
 	Decision FieldDecision
 }
 
@@ -56,17 +57,17 @@ type FieldDecision uint8
 
 // The decisions about a field.
 const (
-	// Send means that the winner's value is to be sent. An equal version may be sent again.
+	// Send means that the winner's value must be sent. An equal version may be sent again.
 	Send FieldDecision = iota
 	// Superseded means that a newer event's value was applied.
 	Superseded
-	// Unchanged means that the CRM holds this very value.
+	// Unchanged means that the CRM already holds this exact value.
 	Unchanged
 )
 
-// String names the verdict.
-func (v FieldDecision) String() string {
-	switch v {
+// String returns the name of the decision.
+func (d FieldDecision) String() string {
+	switch d {
 	case Send:
 		return "send"
 	case Superseded:
@@ -77,16 +78,16 @@ func (v FieldDecision) String() string {
 	return "unknown"
 }
 
-// pendingTTL is how long an older value waits for a newer one of which nothing becomes known. An event comes again until
-// something does, so this ends only the wait for one that was taken from the topic meanwhile.
+// pendingTTL is how long an older value waits for a newer one whose outcome stays unknown. An event
+// is redelivered until its outcome is known. So this only ends the wait for an event that was
+// removed from the topic in the meantime.
 const pendingTTL = 6 * time.Hour
 
-// errReply says that a script answered what no version of it does.
-var errReply = errors.New("unexpected reply of the script")
+// errReply reports a script reply that no version of the script sends.
+var errReply = errors.New("unexpected reply from the script")
 
-// Acquire takes the lease of a member and says what of the events is still to be
-// sent. Asked again with its own token, when the first answer was lost, it gives the
-// same answer and lets the lease begin anew.
+// Acquire takes the lease of a member and returns which values of the events must still be sent. A
+// repetition under the same token, after a lost reply, returns the same grant and renews the lease.
 func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) {
 	if err := req.check(); err != nil {
 		return Grant{}, err
@@ -112,8 +113,8 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 	return Grant{}, failed("acquire", errReply)
 }
 
-// wait turns the PTTL of a lease into a time to wait. Without one (nothing of ours
-// writes such a lease) it is that of a whole lease.
+// wait converts the PTTL of a lease to the time to wait. A negative PTTL means a lease without an
+// expiry, which this package never writes; the wait is then one full lease.
 func (s *Store) wait(millis int) time.Duration {
 	if millis < 0 {
 		return s.opts.Lease
@@ -121,8 +122,8 @@ func (s *Store) wait(millis int) time.Duration {
 	return time.Duration(max(millis, 1)) * time.Millisecond
 }
 
-// fieldNames lists the distinct names of the events' fields. They are few, so a
-// slice is searched faster than a map.
+// fieldNames lists the distinct field names of the events. They are few, so a slice is searched
+// faster than a map.
 func fieldNames(events []Event) []string {
 	var names []string
 	for _, e := range events {
@@ -135,7 +136,7 @@ func fieldNames(events []Event) []string {
 	return names
 }
 
-// acquireArgs are the ARGV of acquire.lua.
+// acquireArgs builds the ARGV of acquire.lua.
 func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	n := 7 + len(names)
 	for _, e := range req.Events {
@@ -160,14 +161,14 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 func readGrant(r *replyReader, events []Event, names []string, expires time.Time) (Grant, error) {
 	g := Grant{Expires: expires, Events: make([]EventGrant, len(events))}
 	for i := range events {
-		g.Events[i] = r.verdict()
+		g.Events[i] = r.eventGrant()
 	}
 	stored := make([]string, len(names))
 	for i, name := range names {
-		winner, verdict := r.int(), r.fieldVerdict()
+		winner, decision := r.int(), r.fieldDecision()
 		stored[i] = r.string()
 		if winner > 0 {
-			g.Fields = append(g.Fields, FieldGrant{Name: name, Winner: winner - 1, Decision: verdict})
+			g.Fields = append(g.Fields, FieldGrant{Name: name, Winner: winner - 1, Decision: decision})
 		}
 	}
 	if err := r.failed("acquire"); err != nil {
@@ -181,7 +182,8 @@ func readGrant(r *replyReader, events []Event, names []string, expires time.Time
 	return g, nil
 }
 
-// A replyReader walks over the flat reply of a script. It remembers the first fault.
+// A replyReader reads the flat reply of a script value by value. It remembers whether a value was
+// missing or of the wrong type.
 type replyReader struct {
 	rest []any
 	bad  bool
@@ -209,8 +211,9 @@ func (r *replyReader) string() string {
 	return s
 }
 
-// verdict reads redrive:outcome, or the empty text of a live event, with a plus before it if the id is reused.
-func (r *replyReader) verdict() EventGrant {
+// eventGrant reads redrive:outcome, or the empty text of a live event. A plus sign in front means
+// that the id is reused.
+func (r *replyReader) eventGrant() EventGrant {
 	text, reused := strings.CutPrefix(r.string(), "+")
 	if text == "" {
 		return EventGrant{Reused: reused}
@@ -221,7 +224,7 @@ func (r *replyReader) verdict() EventGrant {
 	return EventGrant{Done: true, Outcome: outcome, Redrive: redrive, Reused: reused}
 }
 
-func (r *replyReader) fieldVerdict() FieldDecision {
+func (r *replyReader) fieldDecision() FieldDecision {
 	switch r.int() {
 	case 0:
 		return Send

@@ -1,16 +1,19 @@
--- Takes the lease of a member and says what of the events is still to be sent.
--- Everything is read before anything is written: an error leaves nothing half done.
+-- Takes the lease of a member and returns which values of the events must still be sent.
+-- All reads come before all writes, so an error leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
--- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, for how long a value is pending in ms,
+-- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, pending TTL in ms,
 --       the number of events E, the number of field names F, F names;
 --       then for each event: order, redrive number, version, the number of its fields N,
---       and N times: place of the name (from 1), digest of the value ('' for none, or to have it sent).
--- Reply: {0, ms left} another token holds the lease; {2} the token has completed;
---        {3, ms left} a newer value of a field is pending: an older one must wait for what becomes of it;
---        {1, E times: '' when live, redrive:outcome when done, '+' before it when the mark, or an
---            earlier event of the request, has the same name under another order value,
---            F times: the winning event (0 for none), verdict (0 send, 1 superseded, 2 unchanged), stored version}.
+--       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
+-- Reply: {0, ms left}: another token owns the lease.
+--        {2}: the token has already completed.
+--        {3, ms left}: a newer value of a field is pending, and an older value must wait for its
+--            outcome.
+--        {1, E times: '' when live, redrive:outcome when done, with '+' in front when the mark, or
+--            an earlier event of the request, has the same name under another order value,
+--            F times: winning event (0: none), decision (0 send, 1 superseded, 2 unchanged),
+--            stored version}.
 local token, reapply = ARGV[1], ARGV[3] == '1'
 local events, names = tonumber(ARGV[6]), tonumber(ARGV[7])
 
@@ -19,7 +22,7 @@ if holder and holder ~= token then
   return {0, redis.call('PTTL', KEYS[1])}
 end
 
--- In pieces, since Lua's stack bounds the arguments of a call.
+-- In chunks of 1,000: Lua's stack limits the number of arguments of a call.
 local marks = {}
 for from = 3, 2 + events, 1000 do
   for i, mark in ipairs(redis.call('MGET', unpack(KEYS, from, math.min(from + 999, 2 + events)))) do
@@ -28,20 +31,21 @@ for from = 3, 2 + events, 1000 do
 end
 
 local reply = {1}
-local winner, version, digest, giver = {}, {}, {}, {} -- by place of the name
-local asked = {} -- the order value last asked for, by done mark
-local live = {}  -- by id: asked for and not done
+local winner, version, digest, winner_id = {}, {}, {}, {} -- by index of the name
+local last_order = {} -- by done mark: the order value of the last requested event
+local live = {}       -- by id: requested and not done
 local at = 8 + names
 for i = 1, events do
   local order, redrive, ver, stated = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
   at = at + 4
   local key = KEYS[2 + i]
-  local reused, done = asked[key] and asked[key] ~= order, false
-  asked[key] = order
+  local reused, done = last_order[key] and last_order[key] ~= order, false
+  last_order[key] = order
   if marks[i] then
-    -- A mark has an entry for each order value: order:redrive:token:outcome, between semicolons.
+    -- A mark has an entry for each order value: order:redrive:token:outcome, separated by
+    -- semicolons.
     for value, number, by, outcome in string.gmatch(marks[i], '(%x+):(%d+):([^:]+):([^;]+)') do
-      if by == token then return {2} end -- an old request, overtaken by its own complete
+      if by == token then return {2} end -- a delayed request, overtaken by its own complete
       if value ~= order then
         reused = true
       elseif not reapply and tonumber(number) >= redrive then
@@ -53,15 +57,16 @@ for i = 1, events do
   reply[1 + i] = (reused and '+' or '') .. (done or '')
   for _ = 1, stated do
     local f = tonumber(ARGV[at])
-    -- Versions are digits of one width, so that < on strings is right in every locale.
+    -- Versions are digits of one width, so comparing strings with < is correct in every locale.
     if not done and (not version[f] or version[f] <= ver) then
-      winner[f], version[f], digest[f], giver[f] = i, ver, ARGV[at + 1], event_id(key, order)
+      winner[f], version[f], digest[f], winner_id[f] = i, ver, ARGV[at + 1], event_id(key, order)
     end
     at = at + 2
   end
 end
 
--- Each call into Redis costs more than what is around it: one for all versions, and one for all digests.
+-- Each call into Redis costs more than the Lua code around it. So one call reads all versions, and
+-- one reads all digests.
 local now = millis()
 local fields, digested, proven = {}, {}, {}
 local pending, versions = false, {}
@@ -79,10 +84,10 @@ end
 if #digested > 0 then
   local wanted = {}
   for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[7 + f] end
-  for i, held in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
-    if held then
-      -- A digest proves a value only while it is young, and not if the clock went back.
-      local written, mac = string.match(held, '^(%d+):(.+)$')
+  for i, stored_digest in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
+    if stored_digest then
+      -- A digest proves a value only while it is young, and never if the clock went back.
+      local written, mac = string.match(stored_digest, '^(%d+):(.+)$')
       local age = now - tonumber(written)
       proven[digested[i]] = mac == digest[digested[i]] and age >= 0 and age < tonumber(ARGV[4])
     end
@@ -95,28 +100,31 @@ for f = 1, names do
   reply[r + 1], reply[r + 2], reply[r + 3] = 0, 0, ''
 end
 for i, f in ipairs(fields) do
-  local r, name, stored, verdict = 1 + events + 3 * (f - 1), ARGV[7 + f], versions[i] or '', 0
+  local r, name, stored, decision = 1 + events + 3 * (f - 1), ARGV[7 + f], versions[i] or '', 0
   if stored > version[f] then
-    verdict = 1
+    decision = 1
   elseif proven[f] then
-    verdict = 2
+    decision = 2
   else
     digests[#digests + 1] = 'd:' .. name
     handed[#handed + 1] = f
   end
-  reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], verdict, stored
-  granted[name] = {event = giver[f], version = version[f], stored = stored, verdict = verdict}
+  reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], decision, stored
+  granted[name] = {event = winner_id[f], version = version[f], stored = stored, decision = decision}
 end
 
 local wait, twice = 0, {}
 local list = read_pending(pending, now, function(p, name)
   local g = granted[name]
-  if p.token == token then return false end -- listed anew below
+  if p.token == token then return false end -- added again below
   if not g then return true end
-  if p.version <= g.stored then return false end -- overtaken, so what became of it does not matter
-  -- Among the events asked for it is known where it belongs, which another delivery of it may see otherwise.
-  if g.verdict ~= 1 and p.version > g.version and not live[p.event] then wait = math.max(wait, p.till - now) end
-  if g.verdict == 0 and p.event == g.event then
+  if p.version <= g.stored then return false end -- overtaken, so its outcome does not matter
+  -- An event of the request itself never causes a wait: its position among the requested events is
+  -- known, and another delivery of it may have another version.
+  if g.decision ~= 1 and p.version > g.version and not live[p.event] then
+    wait = math.max(wait, p.expires - now)
+  end
+  if g.decision == 0 and p.event == g.event then
     twice[name] = true
     return false
   end
@@ -126,19 +134,20 @@ if wait > 0 then return {3, wait} end
 
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 if #handed == 0 then return reply end
--- From here on nobody knows what the CRM holds, until a complete says so.
+-- From here on it is unknown what the CRM holds, until a complete reports it.
 local entry = {}
 for _, f in ipairs(handed) do
   local name = ARGV[7 + f]
   local by = twice[name] and '-' or token
-  local key = giver[f] .. by
+  local key = winner_id[f] .. by
   if not entry[key] then
-    entry[key] = {event = giver[f], version = version[f], token = by, till = string.format('%.0f', now + ARGV[5]), names = {}}
+    local expires = string.format('%.0f', now + ARGV[5])
+    entry[key] = {event = winner_id[f], version = version[f], token = by, expires = expires, names = {}}
     list[#list + 1] = entry[key]
   end
   table.insert(entry[key].names, name)
 end
--- Of very many the newest: they are what an older one has to wait for.
+-- At most 64 entries. The newest stay, because an older value has to wait for those.
 if #list > 64 then
   table.sort(list, function(a, b) return a.version > b.version end)
   for i = #list, 65, -1 do list[i] = nil end

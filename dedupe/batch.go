@@ -7,25 +7,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// maxBatchArgs bounds the arguments of one pipeline, but for a single request that has more: some 10 ms of
-// Redis, so that all of it is answered far within the client's time-out.
+// maxBatchArgs limits the number of arguments of one pipeline, except for a single request that has
+// more. It is about 10 ms of work for Redis, so all replies arrive well within the client's
+// time-out.
 const maxBatchArgs = 8192
 
-// A batcher runs scripts. While one request is under way, those that come are collected, and then
-// they go out as one pipeline: beyond a few requests at once, the round trips cost both
-// sides more than the scripts do. A request that finds nobody under way goes out at once. In a
-// cluster each node has a queue of its own, so that one that fails does not hold up the others.
+// A batcher runs scripts. While one request is in flight, new requests are collected and then sent
+// as one pipeline: with more than a few concurrent requests, the round trips cost both sides more
+// than the scripts do. A request that finds none in flight is sent at once. In a cluster each node
+// has its own queue, so that a failing node does not delay the others.
 type batcher struct {
 	client redis.UniversalClient
 	mu     sync.Mutex
-	queues map[string]*queue // by the address of the node that serves the keys; empty for no cluster, or an unknown node
+	// queues has a queue per address of the node that serves the keys. The address is empty without
+	// a cluster, or for an unknown node. Guarded by mu.
+	queues map[string]*queue
 }
 
 func newBatcher(client redis.UniversalClient) *batcher {
 	return &batcher{client: client, queues: map[string]*queue{}}
 }
 
-// run runs a script whose keys share a slot.
+// run runs a script. All its keys must be in the same slot.
 func (b *batcher) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
 	all := make([]any, 0, 3+len(keys)+len(args))
 	all = append(all, "evalsha", script.Hash(), len(keys))
@@ -39,7 +42,7 @@ func (b *batcher) run(ctx context.Context, script *redis.Script, keys []string, 
 		failed.SetErr(err)
 		return failed
 	}
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // nothing ran, and EVAL loads it
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // nothing ran, and EVAL loads the script
 		return script.Eval(ctx, b.client, keys, args...)
 	}
 	return cmd
@@ -48,7 +51,8 @@ func (b *batcher) run(ctx context.Context, script *redis.Script, keys []string, 
 func (b *batcher) queue(ctx context.Context, key string) *queue {
 	node := ""
 	if cluster, ok := b.client.(*redis.ClusterClient); ok {
-		if c, err := cluster.MasterForKey(ctx, key); err == nil { // an error is the command's to find
+		// On an error, the command itself will fail.
+		if c, err := cluster.MasterForKey(ctx, key); err == nil {
 			node = c.Options().Addr
 		}
 	}
@@ -62,7 +66,7 @@ func (b *batcher) queue(ctx context.Context, key string) *queue {
 	return q
 }
 
-// A queue collects requests while one is under way.
+// A queue collects requests while one is in flight.
 type queue struct {
 	client  redis.UniversalClient
 	mu      sync.Mutex
@@ -70,22 +74,23 @@ type queue struct {
 	waiting []*request
 }
 
-// A request waits for its turn and its reply.
+// A request waits for its turn and then for its reply.
 type request struct {
-	ctx  context.Context //nolint:containedctx // of the caller, who may have given up before its turn
+	ctx  context.Context //nolint:containedctx // the caller's; it may end before the request's turn
 	cmd  *redis.Cmd
 	done chan struct{}
 }
 
-// process leaves the reply, or the error of it, in the command. An error means that the caller's context
-// ended first: the command is not to be touched, it may still be under way.
+// process stores the reply, or its error, in the command. An error returned by process itself means
+// that the caller's context ended first. The command must not be used then: it may still be in
+// flight.
 func (q *queue) process(ctx context.Context, cmd *redis.Cmd) error {
 	q.mu.Lock()
 	if !q.busy {
 		q.busy = true
 		q.mu.Unlock()
 		defer q.next(ctx)
-		_ = q.client.Process(ctx, cmd) // the command has it too
+		_ = q.client.Process(ctx, cmd) // the command holds the error too
 		return nil
 	}
 	r := &request{ctx: ctx, cmd: cmd, done: make(chan struct{})}
@@ -99,14 +104,15 @@ func (q *queue) process(ctx context.Context, cmd *redis.Cmd) error {
 	}
 }
 
-// next has what was collected sent, in the background, since the caller has its reply.
+// next sends the collected requests in the background, since the caller already has its reply.
 func (q *queue) next(ctx context.Context) {
 	if batch := q.take(); batch != nil {
-		go q.send(context.WithoutCancel(ctx), batch) // one that gives up does not end it for the others
+		// A caller that gives up must not cancel the others.
+		go q.send(context.WithoutCancel(ctx), batch)
 	}
 }
 
-// send ends when nothing is left to send, or with the client's time-outs.
+// send returns when no request is left. The client's time-outs bound each pipeline.
 func (q *queue) send(ctx context.Context, batch []*request) {
 	for ; batch != nil; batch = q.take() {
 		pipe := q.client.Pipeline()
@@ -120,7 +126,8 @@ func (q *queue) send(ctx context.Context, batch []*request) {
 	}
 }
 
-// take removes the next batch from the queue, without those that gave up; with none left, the queue is idle.
+// take removes the next batch from the queue and leaves out requests whose callers gave up. When no
+// request is left, it marks the queue idle and returns nil.
 func (q *queue) take() []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()

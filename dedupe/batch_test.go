@@ -22,20 +22,20 @@ import (
 	"membersync/dedupe"
 )
 
-// A bubble is a store on a miniredis inside a synctest bubble. A request can be
-// held at the server, while others come.
+// A bubble is a store on a miniredis inside a synctest bubble. A request can be blocked at the
+// server while others arrive.
 type bubble struct {
 	*testing.T
 
-	mini   *miniredis.Miniredis
-	store  *dedupe.Store
-	hold   chan struct{} // when set, the next request waits for it at the server
-	lose   atomic.Int32  // replies to lose
-	mu     sync.Mutex
-	sizes  []int // of the pipelines sent
-	alone  int   // requests that went out on their own
-	answer sync.WaitGroup
-	errs   []error
+	mini  *miniredis.Miniredis
+	store *dedupe.Store
+	block chan struct{} // if set, the next request is blocked at the server until it is closed
+	lose  atomic.Int32  // replies to lose
+	mu    sync.Mutex
+	sizes []int // of the pipelines sent
+	alone int   // requests sent on their own
+	calls sync.WaitGroup
+	errs  []error
 }
 
 func inBubble(t *testing.T, test func(*bubble)) {
@@ -65,40 +65,40 @@ func inBubble(t *testing.T, test func(*bubble)) {
 
 func (b *bubble) member(n int) dedupe.Member { return dedupe.NewMember("b", "c", fmt.Sprint(n)) }
 
-// atServer holds a request at the server.
+// atServer blocks a request at the server if blockNext asked for it.
 func (b *bubble) atServer(_ *server.Peer, cmd string, _ ...string) bool {
-	if cmd != "EVALSHA" { // of a new connection
+	if cmd != "EVALSHA" { // a command of a new connection
 		return false
 	}
 	b.mu.Lock()
-	hold := b.hold
-	b.hold = nil
+	block := b.block
+	b.block = nil
 	b.mu.Unlock()
-	if hold != nil {
-		<-hold
+	if block != nil {
+		<-block
 	}
 	return false
 }
 
-// holdNext has the next request wait at the server until release is called.
-func (b *bubble) holdNext() (release func()) {
-	hold := make(chan struct{})
+// blockNext blocks the next request at the server until release is called.
+func (b *bubble) blockNext() (release func()) {
+	block := make(chan struct{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.hold = hold
-	return func() { close(hold) }
+	b.block = block
+	return func() { close(block) }
 }
 
-// acquire asks for the lease of member n, in the background, under the token t<n>.
+// acquire requests the lease of member n in the background, under the token t<n>.
 func (b *bubble) acquire(ctx context.Context, n, events int) {
-	b.answer.Go(func() {
+	b.calls.Go(func() {
 		req := dedupe.AcquireRequest{Member: b.member(n), Token: token(n)}
 		for i := range events {
 			req.Events = append(req.Events, dedupe.Event{ID: dedupe.NewRecordID("t", 0, int64(i), 0, 0), Version: "1"})
 		}
 		g, err := b.store.Acquire(ctx, req)
 		if err == nil && (g.Leased || len(g.Events) != events) {
-			err = fmt.Errorf("member %d: held %v, %d verdicts", n, g.Leased, len(g.Events))
+			err = fmt.Errorf("member %d: leased %v, %d events in the grant", n, g.Leased, len(g.Events))
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -108,19 +108,19 @@ func (b *bubble) acquire(ctx context.Context, n, events int) {
 
 func token(n int) dedupe.Token { return dedupe.Token(fmt.Sprint("t", n)) }
 
-// holders lists the members up to n whose lease is held, by their own token.
-func (b *bubble) holders(n int) (held []int) {
+// leased lists the members below n whose lease is owned by their own token.
+func (b *bubble) leased(n int) (members []int) {
 	for i := range n {
 		if v, err := b.mini.Get("t:{" + b.member(i).String() + "}:lease"); err == nil && v == string(token(i)) {
-			held = append(held, i)
+			members = append(members, i)
 		}
 	}
-	return held
+	return members
 }
 
 func (b *bubble) wantErrors(want ...error) {
 	b.Helper()
-	b.answer.Wait()
+	b.calls.Wait()
 	if !slices.EqualFunc(b.errs, want, func(got, want error) bool { return errors.Is(got, want) && (want != nil || got == nil) }) {
 		b.Errorf("errors %v, want %v", b.errs, want)
 	}
@@ -130,7 +130,7 @@ func (b *bubble) wantErrors(want ...error) {
 func (b *bubble) wantSent(alone int, pipelines ...int) {
 	b.Helper()
 	if diff := cmp.Diff(pipelines, b.sizes); diff != "" || b.alone != alone {
-		b.Errorf("%d requests went out alone, want %d; pipelines (-want +got):\n%s", b.alone, alone, diff)
+		b.Errorf("%d requests were sent alone, want %d; pipelines (-want +got):\n%s", b.alone, alone, diff)
 	}
 }
 
@@ -161,32 +161,32 @@ func (b *bubble) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// A lossyConn breaks instead of giving the reply to a script.
+// A lossyConn fails instead of returning the reply to a script.
 type lossyConn struct {
 	net.Conn
 
-	lose  *atomic.Int32 // how many
-	asked bool          // a script
+	lose   *atomic.Int32 // number of replies to lose
+	script bool          // the last request ran a script
 }
 
 func (c *lossyConn) Write(p []byte) (int, error) {
-	c.asked = bytes.Contains(p, []byte("evalsha"))
+	c.script = bytes.Contains(p, []byte("evalsha"))
 	return c.Conn.Write(p)
 }
 
 func (c *lossyConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if c.asked && c.lose.Load() > 0 {
+	if c.script && c.lose.Load() > 0 {
 		c.lose.Add(-1)
 		return 0, io.ErrUnexpectedEOF
 	}
 	return n, err
 }
 
-func TestRequestsCollectWhileOneIsUnderWay(t *testing.T) {
+func TestRequestsCollectWhileOneIsInFlight(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
-		release := b.holdNext()
+		release := b.blockNext()
 		for i := range 11 {
 			b.acquire(b.Context(), i, 1)
 			synctest.Wait()
@@ -195,8 +195,8 @@ func TestRequestsCollectWhileOneIsUnderWay(t *testing.T) {
 		release()
 		b.wantErrors(make([]error, 11)...)
 		b.wantSent(1, 10)
-		if held := b.holders(11); len(held) != 11 {
-			b.Errorf("members %v have their lease, want all 11", held)
+		if members := b.leased(11); len(members) != 11 {
+			b.Errorf("members %v have their lease, want all 11", members)
 		}
 		b.acquire(b.Context(), 11, 1)
 		b.wantErrors(nil)
@@ -204,17 +204,17 @@ func TestRequestsCollectWhileOneIsUnderWay(t *testing.T) {
 	})
 }
 
-func TestRequestsAfterScriptsWereFlushed(t *testing.T) {
+func TestRequestsAfterScriptFlush(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
-		release := b.holdNext()
+		release := b.blockNext()
 		for i := range 4 {
 			b.acquire(b.Context(), i, 1)
 			synctest.Wait()
 		}
 		release()
 		b.wantErrors(make([]error, 4)...)
-		release = b.holdNext()
+		release = b.blockNext()
 		for i := range 4 {
 			b.acquire(b.Context(), 4+i, 1)
 			synctest.Wait()
@@ -226,10 +226,10 @@ func TestRequestsAfterScriptsWereFlushed(t *testing.T) {
 	})
 }
 
-func TestOneThatGivesUpHoldsNobody(t *testing.T) {
+func TestCanceledRequestBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
-		release := b.holdNext()
+		release := b.blockNext()
 		ctx, giveUp := context.WithCancel(b.Context())
 		for i := range 4 {
 			b.acquire(map[bool]context.Context{true: ctx, false: b.Context()}[i == 2], i, 1)
@@ -238,48 +238,48 @@ func TestOneThatGivesUpHoldsNobody(t *testing.T) {
 		giveUp()
 		synctest.Wait()
 		if !slices.ContainsFunc(b.errs, func(err error) bool { return errors.Is(err, context.Canceled) }) {
-			b.Error("it still waits")
+			b.Error("the canceled request still waits")
 		}
 		release()
 		b.wantErrors(context.Canceled, nil, nil, nil)
 		b.wantSent(1, 2)
-		if diff := cmp.Diff([]int{0, 1, 3}, b.holders(4)); diff != "" {
+		if diff := cmp.Diff([]int{0, 1, 3}, b.leased(4)); diff != "" {
 			b.Errorf("leases (-want +got):\n%s", diff)
 		}
 	})
 }
 
-func TestOneThatGivesUpInAPipelineHoldsNobody(t *testing.T) {
+func TestCanceledRequestInPipelineBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
-		first := b.holdNext()
+		first := b.blockNext()
 		ctx, giveUp := context.WithCancel(b.Context())
 		for i := range 4 {
 			b.acquire(map[bool]context.Context{true: ctx, false: b.Context()}[i == 1], i, 1)
 			synctest.Wait()
 		}
-		second := b.holdNext()
+		second := b.blockNext()
 		first()
 		synctest.Wait()
-		giveUp() // its request heads the pipeline, which is under way
+		giveUp() // its request is the first of the pipeline in flight
 		synctest.Wait()
 		b.wantSent(1, 3)
 		if len(b.errs) != 2 || !errors.Is(b.errs[1], context.Canceled) {
-			b.Errorf("ended with %v, want the first request's nil and %v", b.errs, context.Canceled)
+			b.Errorf("errors %v, want the first request's nil and %v", b.errs, context.Canceled)
 		}
 		second()
 		b.wantErrors(nil, context.Canceled, nil, nil)
-		if diff := cmp.Diff([]int{0, 1, 2, 3}, b.holders(4)); diff != "" { // as after a lost reply
+		if diff := cmp.Diff([]int{0, 1, 2, 3}, b.leased(4)); diff != "" { // as after a lost reply
 			b.Errorf("leases (-want +got):\n%s", diff)
 		}
 	})
 }
 
-func TestLargeRequestsGoInSeveralPipelines(t *testing.T) {
+func TestLargeRequestsAreSplitIntoPipelines(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
-		release := b.holdNext()
-		for i, events := range []int{1, 1000, 500, 2000, 1, 1} { // some five arguments an event
+		release := b.blockNext()
+		for i, events := range []int{1, 1000, 500, 2000, 1, 1} { // about five arguments per event
 			b.acquire(b.Context(), i, events)
 			synctest.Wait()
 		}
@@ -289,27 +289,26 @@ func TestLargeRequestsGoInSeveralPipelines(t *testing.T) {
 	})
 }
 
-// TestLostPipeline has the replies to a pipeline lost, once and then as often as the
-// client asks.
+// TestLostPipeline loses the replies to a pipeline: once, and as often as the client sends it.
 func TestLostPipeline(t *testing.T) {
 	t.Parallel()
 	for lost, want := range map[int32]error{1: nil, 2: io.ErrUnexpectedEOF} {
 		t.Run(fmt.Sprint(lost), func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(b *bubble) {
-				release := b.holdNext()
+				release := b.blockNext()
 				for i := range 4 {
 					b.acquire(b.Context(), i, 1)
 					synctest.Wait()
 				}
-				second := b.holdNext()
+				second := b.blockNext()
 				release()
 				synctest.Wait()
 				b.lose.Store(lost)
 				second()
 				b.wantErrors(nil, want, want, want)
-				if held := b.holders(4); len(held) != 4 {
-					b.Errorf("members %v have their lease, want all: only the replies were lost", held)
+				if members := b.leased(4); len(members) != 4 {
+					b.Errorf("members %v have their lease, want all: only the replies were lost", members)
 				}
 				for i := range 4 {
 					b.acquire(b.Context(), i, 1)

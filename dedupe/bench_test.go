@@ -15,10 +15,10 @@ import (
 	"membersync/dedupe"
 )
 
-// BenchmarkAcquireComplete measures the two round trips of a fold, by the number of its
-// events, on the server that MEMBERSYNC_TEST_REDIS names, or else on miniredis. Half of
-// the events state other values than the last time; 64 folds run at once, on one store
-// and, beside it, on a store for each: those have no pipelines.
+// BenchmarkAcquireComplete measures the two round trips of a fold, by the number of its events. It
+// runs on the server that MEMBERSYNC_TEST_REDIS names, or on miniredis. Half of the events state
+// other values than the last time. 64 folds run at once: in one variant all on one store, in the
+// other each on its own store, which means without pipelines.
 func BenchmarkAcquireComplete(b *testing.B) {
 	for _, events := range []int{1, 20, 500} {
 		for _, stores := range []int{64, 1} {
@@ -73,7 +73,7 @@ func openBench(b *testing.B) redis.UniversalClient {
 	return client
 }
 
-// ownCPU is what this process took of the processors; miniredis is part of it.
+// ownCPU is the processor time that this process has used. It includes miniredis.
 func ownCPU(b *testing.B) time.Duration {
 	b.Helper()
 	var r syscall.Rusage
@@ -83,7 +83,7 @@ func ownCPU(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// serverCPU is what a real server took.
+// serverCPU is the processor time that a real server has used.
 func serverCPU(b *testing.B, client redis.UniversalClient) time.Duration {
 	b.Helper()
 	var seconds float64
@@ -100,8 +100,8 @@ func serverCPU(b *testing.B, client redis.UniversalClient) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// fold takes events of three fields through acquire and complete, on a member that no
-// other fold of the moment has.
+// fold runs acquire and complete for events of three fields, on a member that no concurrent fold
+// uses.
 func fold(b *testing.B, s *dedupe.Store, round, events int) {
 	b.Helper()
 	member := dedupe.NewMember("https://crm.invalid", "corp-test", fmt.Sprint(round%4096))

@@ -9,14 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrEviction says that Redis may drop keys when its memory is full. A dropped lease
-// or version would break the order of updates silently.
+// ErrEviction reports that Redis may drop keys when its memory is full. A dropped lease or version
+// would break the order of updates silently.
 var ErrEviction = errors.New("dedupe: redis must run with maxmemory-policy noeviction")
 
-// ErrEvictionUnknown says that Redis answers, but does not tell its maxmemory-policy.
-var ErrEvictionUnknown = errors.New("dedupe: redis does not tell its maxmemory-policy")
+// ErrEvictionUnknown reports that Redis is reachable but does not report its maxmemory-policy.
+var ErrEvictionUnknown = errors.New("dedupe: redis does not report its maxmemory-policy")
 
-// Check reports whether Redis is reachable and never evicts a key; of a cluster, every
+// Check returns nil if Redis is reachable and never evicts a key. In a cluster it checks every
 // master. See [ErrEviction] and [ErrEvictionUnknown].
 func (s *Store) Check(ctx context.Context) error {
 	if cluster, ok := s.client.(*redis.ClusterClient); ok {
@@ -39,10 +39,10 @@ func checkServer(ctx context.Context, c redis.Cmdable) error {
 	return nil
 }
 
-// evictionPolicy asks INFO, and then CONFIG, which hosted servers like to forbid.
+// evictionPolicy asks INFO first, and then CONFIG, which hosted servers often forbid.
 func evictionPolicy(ctx context.Context, c redis.Cmdable) (string, error) {
 	info, err := c.Info(ctx, "memory").Result()
-	if err != nil && !answered(err) {
+	if err != nil && !isServerReply(err) {
 		return "", err
 	}
 	for line := range strings.Lines(info) {
@@ -51,7 +51,7 @@ func evictionPolicy(ctx context.Context, c redis.Cmdable) (string, error) {
 		}
 	}
 	config, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil && !answered(err) {
+	if err != nil && !isServerReply(err) {
 		return "", err
 	}
 	if policy := config["maxmemory-policy"]; policy != "" {
@@ -60,8 +60,8 @@ func evictionPolicy(ctx context.Context, c redis.Cmdable) (string, error) {
 	return "", ErrEvictionUnknown
 }
 
-// answered reports whether the error is the server's own word.
-func answered(err error) bool {
+// isServerReply reports whether the error is a reply from the server.
+func isServerReply(err error) bool {
 	_, ok := errors.AsType[redis.Error](err)
 	return ok
 }

@@ -10,7 +10,7 @@ import (
 	"membersync/dedupe"
 )
 
-// policyHook answers INFO memory, which miniredis does not know, as a real server does.
+// policyHook replies to INFO memory, which miniredis does not support, as a real server does.
 func policyHook(policy string) server.Hook {
 	return func(c *server.Peer, cmd string, _ ...string) bool {
 		if cmd != "INFO" {
@@ -21,7 +21,7 @@ func policyHook(policy string) server.Hook {
 	}
 }
 
-// configHook lets CONFIG tell the policy, and INFO not.
+// configHook reports the policy through CONFIG and not through INFO.
 func configHook(policy string) server.Hook {
 	return func(c *server.Peer, cmd string, _ ...string) bool {
 		if cmd != "CONFIG" {
@@ -41,11 +41,11 @@ func TestCheck(t *testing.T) {
 		hook server.Hook
 		want error
 	}{
-		"INFO says noeviction":         {policyHook("noeviction"), nil},
-		"INFO says that keys may go":   {policyHook("volatile-ttl"), dedupe.ErrEviction},
-		"CONFIG says noeviction":       {configHook("noeviction"), nil},
-		"CONFIG says that keys may go": {configHook("allkeys-lru"), dedupe.ErrEviction},
-		"neither tells":                {none, dedupe.ErrEvictionUnknown},
+		"INFO reports noeviction":   {policyHook("noeviction"), nil},
+		"INFO reports eviction":     {policyHook("volatile-ttl"), dedupe.ErrEviction},
+		"CONFIG reports noeviction": {configHook("noeviction"), nil},
+		"CONFIG reports eviction":   {configHook("allkeys-lru"), dedupe.ErrEviction},
+		"neither reports it":        {none, dedupe.ErrEvictionUnknown},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -65,11 +65,11 @@ func TestCheckUnreachable(t *testing.T) {
 	m.Close()
 	err := newStore(t, client, nil).Check(t.Context())
 	if err == nil || errors.Is(err, dedupe.ErrEviction) || errors.Is(err, dedupe.ErrEvictionUnknown) {
-		t.Errorf("error %v, want that of the network", err)
+		t.Errorf("error %v, want the network's error", err)
 	}
 }
 
-func TestNewNamesEveryFault(t *testing.T) {
+func TestNewReportsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := dedupe.New(nil, dedupe.Options{Prefix: "a{b}", DigestKey: []byte("key")})
 	if err == nil {

@@ -15,47 +15,48 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// A Mode is how Redis is run.
+// A Mode is how Redis is deployed.
 type Mode string
 
-// The modes.
+// The deployment modes.
 const (
-	ModeSingle   Mode = "single"   // one server; also the meaning of the empty mode
+	ModeSingle   Mode = "single"   // one server; the empty mode means the same
 	ModeSentinel Mode = "sentinel" // the addresses are those of sentinels
-	ModeCluster  Mode = "cluster"  // the addresses are those of some nodes
+	ModeCluster  Mode = "cluster"  // the addresses are those of some of the nodes
 )
 
-// A ClientConfig says how to reach Redis.
+// A ClientConfig describes how to reach Redis.
 type ClientConfig struct {
-	// URL is redis://[user[:password]@]host[:port][,host[:port]…][/db] or the same with
-	// rediss:// for TLS. Several hosts need the sentinel or the cluster mode, a db
-	// is not to be had in a cluster. Sentinels are asked for the master that
-	// ?master_name=… names, or else mymaster.
+	// URL is redis://[user[:password]@]host[:port][,host[:port]…][/db], or the same with
+	// rediss:// for TLS. Several hosts need the sentinel or the cluster mode. A cluster has no db.
+	// Sentinels are asked for the master that ?master_name=… names; without it, for mymaster.
 	URL      string
 	Mode     Mode
-	Username string // goes before that of the URL
-	Password string // goes before that of the URL
-	// Concurrency is how many commands run at once at most: the size of the pool. 0
-	// leaves it to the library.
+	Username string // overrides the user of the URL; empty: that of the URL
+	Password string // overrides the password of the URL; empty: that of the URL
+	// Concurrency is the maximum number of commands that run at once: the size of the connection
+	// pool. 0 means the library's default.
 	Concurrency int
 }
 
-// A ConfigError says what is wrong with a ClientConfig. It never quotes the URL, which
-// may hold a password.
+// A ConfigError reports what is wrong with a ClientConfig. It never quotes the URL, which may
+// contain a password.
 type ConfigError struct {
 	Field  string // URL or Mode
-	Should string // what it should be
+	Should string // what is allowed
 }
 
 // Error implements error.
 func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " + e.Should }
 
-// replyTimeout is far above what a script takes, 2.5 ms for 500 events, since dozens of them may stand in
-// Redis' queue at once; and well below the 5 s within which a call must begin once its lease was asked for.
+// replyTimeout is the read and write time-out. It is far above the duration of one script, 2.5 ms
+// for 500 events, since dozens of scripts may wait in Redis' queue at once. It is well below the
+// 5 s within which a call must begin after its lease was requested.
 const replyTimeout = 2 * time.Second
 
-// Open returns a client that gives up soon, so that Redis away is noticed at once, and
-// that keeps to the deadline of a context. It does not connect yet; the caller closes it.
+// Open returns a client with short time-outs, so that an unavailable Redis is noticed quickly. The
+// client respects the deadline of a context. Open does not connect yet. The caller must close the
+// client.
 func Open(cfg ClientConfig) (redis.UniversalClient, error) {
 	opts, err := clientOptions(cfg)
 	if err != nil {
@@ -68,7 +69,7 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 	opts := &redis.UniversalOptions{
 		ContextTimeoutEnabled:    true,
 		DialTimeout:              time.Second,
-		DialerRetries:            1, // the library's five would hide for seconds that Redis is away
+		DialerRetries:            1, // the default of five takes seconds to report an outage
 		ReadTimeout:              replyTimeout,
 		WriteTimeout:             replyTimeout,
 		MaxRetries:               1,
@@ -100,8 +101,8 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 	return opts, nil
 }
 
-// parseURL takes the URL apart by hand: net/url refuses several hosts with ports, and
-// its errors quote what they refuse.
+// parseURL parses the URL by hand: net/url rejects several hosts with ports, and its errors quote
+// the rejected text.
 func parseURL(cfg ClientConfig, opts *redis.UniversalOptions) (url.Values, error) {
 	scheme, rest, _ := strings.Cut(cfg.URL, "://")
 	switch scheme {
@@ -118,10 +119,10 @@ func parseURL(cfg ClientConfig, opts *redis.UniversalOptions) (url.Values, error
 	}
 	for name := range query {
 		if name != "master_name" || cfg.Mode != ModeSentinel {
-			return nil, &ConfigError{"URL", "must have no query but master_name in mode sentinel"}
+			return nil, &ConfigError{"URL", "must have no query except master_name in mode sentinel"}
 		}
 	}
-	// The password may hold a slash, so the user is cut off first.
+	// The password may contain a slash, so the user is cut off first.
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		if err := parseUser(rest[:at], opts); err != nil {
 			return nil, err
@@ -168,21 +169,21 @@ func parseHosts(hosts string, mode Mode) ([]string, error) {
 		}
 		n, err := strconv.ParseUint(port, 10, 16)
 		if host == "" || strings.ContainsAny(host, " /@[]") || err != nil || n == 0 {
-			return nil, &ConfigError{"URL", "must have host:port, or several between commas"}
+			return nil, &ConfigError{"URL", "must have host:port, or several separated by commas"}
 		}
 		addrs = append(addrs, net.JoinHostPort(host, port))
 	}
 	return addrs, nil
 }
 
-// SetClientLog sends what the Redis library would write to stderr to the log, at the
-// level of debug: all that matters comes as an error too. It acts on the whole process, so it is
-// for the program to call, once, before it opens a client.
+// SetClientLog sends what the Redis library would write to stderr to the log, at level debug:
+// everything important is returned as an error too. It affects the whole process, so only the
+// program should call it, once, before it opens a client.
 func SetClientLog(log *slog.Logger) { redis.SetLogger(clientLog{log}) }
 
 type clientLog struct{ log *slog.Logger }
 
-// Printf implements the library's logger.
+// Printf implements the library's logger interface.
 func (l clientLog) Printf(ctx context.Context, format string, v ...any) {
 	if l.log.Enabled(ctx, slog.LevelDebug) {
 		l.log.LogAttrs(ctx, slog.LevelDebug, "redis client", slog.String("detail", fmt.Sprintf(format, v...)))

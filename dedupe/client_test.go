@@ -17,7 +17,7 @@ import (
 	"membersync/dedupe"
 )
 
-// parts are the options of a client that differ from one configuration to another.
+// parts are the options of a client that depend on the configuration.
 type parts struct {
 	Addrs              []string
 	Username, Password string
@@ -53,7 +53,7 @@ func TestOpen(t *testing.T) {
 			parts{Addrs: []string{"h:1"}, Username: "u", Password: "p@/ss", TLS: true},
 		},
 		"password alone": {dedupe.ClientConfig{URL: "redis://:p@h:1"}, parts{Addrs: []string{"h:1"}, Password: "p"}},
-		"a password beside the URL goes first": {
+		"separate user and password override the URL": {
 			dedupe.ClientConfig{URL: "redis://u:" + "p@h:1", Username: "v", Password: "q"},
 			parts{Addrs: []string{"h:1"}, Username: "v", Password: "q"},
 		},
@@ -83,7 +83,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func TestOpenGivesUpSoon(t *testing.T) {
+func TestOpenHasShortTimeouts(t *testing.T) {
 	t.Parallel()
 	client, err := dedupe.Open(dedupe.ClientConfig{URL: "redis://h", Concurrency: 7})
 	if err != nil {
@@ -92,17 +92,17 @@ func TestOpenGivesUpSoon(t *testing.T) {
 	closeAtEnd(t, client)
 	single, ok := client.(*redis.Client)
 	if !ok {
-		t.Fatalf("a client of type %T, want that of one server", client)
+		t.Fatalf("client type %T, want *redis.Client", client)
 	}
 	o := single.Options()
 	if !o.ContextTimeoutEnabled || o.MaxRetries != 1 || o.DialTimeout != time.Second || o.PoolSize != 7 ||
 		o.ReadTimeout != 2*time.Second || o.WriteTimeout != 2*time.Second ||
 		o.MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
-		t.Errorf("options %+v, want those of DESIGN.md", o)
+		t.Errorf("options %+v, want the documented ones", o)
 	}
 }
 
-func TestOpenRefusesWithoutQuoting(t *testing.T) {
+func TestOpenErrorsQuoteNothing(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]dedupe.ClientConfig{
 		"another scheme":            {URL: "http://secret@h"},
@@ -131,7 +131,7 @@ func TestOpenRefusesWithoutQuoting(t *testing.T) {
 	}
 }
 
-// A lockedBuffer may be read while the library's goroutines still log.
+// A lockedBuffer can be read while the library's goroutines still log.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -149,17 +149,17 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// TestSetClientLog is not parallel: the library's logger is the process's.
-func TestSetClientLog(t *testing.T) { //nolint:paralleltest // sets the library's logger
+// TestSetClientLog is not parallel: the library's logger is shared by the whole process.
+func TestSetClientLog(t *testing.T) { //nolint:paralleltest // sets the shared logger
 	var out lockedBuffer
 	dedupe.SetClientLog(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	defer dedupe.SetClientLog(slog.New(slog.DiscardHandler))
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
 	closeAtEnd(t, client)
 	if client.Ping(t.Context()).Err() == nil {
-		t.Skip("something listens on port 1")
+		t.Skip("a server listens on port 1")
 	}
 	if !strings.Contains(out.String(), `"msg":"redis client"`) {
-		t.Errorf("the log has %q, want the library's complaint", out.String())
+		t.Errorf("the log has %q, want the library's message", out.String())
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Complete marks the events done, moves the versions of their fields forward, writes
-// the digests of the fields sent, and gives the lease back. Late means that the token
-// did not hold the lease any more: nothing was written, although a call may have
-// taken effect. Asked again, when the first answer was lost, it is not late, even if
-// another token has taken the lease meanwhile; that takes at least one Done event to
-// know it by.
+// Complete marks the events done, moves the versions of their fields forward, writes the digests of
+// the fields sent, and releases the lease. The result late means that the token no longer owned the
+// lease: nothing was written, although a call may have taken effect.
+//
+// A repetition after a lost reply is not late, even if another token has taken the lease since
+// then. It is recognized by the done marks, so this needs at least one Done event.
 func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err error) {
 	if err := c.check(); err != nil {
 		return false, err
@@ -23,7 +23,7 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 	return n == 1, nil
 }
 
-// completeArgs are the ARGV of complete.lua.
+// completeArgs builds the ARGV of complete.lua.
 func (s *Store) completeArgs(c Completion) []any {
 	moves := newestVersions(c.Done)
 	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
@@ -44,8 +44,8 @@ func (s *Store) completeArgs(c Completion) []any {
 
 type move struct{ name, version string }
 
-// newestVersions lists the newest version of each field that the events state. A
-// field that no event states gets no digest either: digests move only with versions.
+// newestVersions lists the newest version of each field that the events state. A field that no
+// event states gets no digest either: a digest is written only together with a version.
 func newestVersions(done []DoneEvent) []move {
 	var moves []move
 	for _, e := range done {

@@ -1,14 +1,14 @@
--- Records what came of the events and gives the lease back, for its holder only.
--- Everything is read before anything is written: an error leaves nothing half done.
+-- Records the outcomes of events and releases the lease, only for the token that owns the lease.
+-- All reads come before all writes, so an error leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event.
 -- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
---       E times: order, redrive number, outcome; F times: name, newest version, digest ('' for none).
+--       E times: order, redrive number, outcome; F times: name, newest version, digest ('': none).
 -- Reply: 0 done, 1 too late and nothing written.
 local token, events, fields = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
-local held = redis.call('GET', KEYS[1]) == token
+local owned = redis.call('GET', KEYS[1]) == token
 
--- In pieces, since Lua's stack bounds the arguments of a call.
+-- In chunks of 1,000: Lua's stack limits the number of arguments of a call.
 local marks = {}
 for from = 3, 2 + events, 1000 do
   for i, mark in ipairs(redis.call('MGET', unpack(KEYS, from, math.min(from + 999, 2 + events)))) do
@@ -16,18 +16,20 @@ for from = 3, 2 + events, 1000 do
   end
 end
 
--- A mark has an entry for each order value: order:redrive:token:outcome, between semicolons.
-if not held then
+-- A mark has an entry for each order value: order:redrive:token:outcome, separated by semicolons.
+if not owned then
   for i = 1, events do
     for by in string.gmatch(marks[i] or '', '%x+:%d+:([^:]+):[^;]+') do
-      if by == token then return 0 end -- our own mark: this ran before, and only its reply was lost
+      -- This token's own mark: the script ran before, and only its reply was lost.
+      if by == token then return 0 end
     end
   end
   return 1
 end
 
--- The entry completed last goes to the end, and the last eight are kept. An event whose entry fell out is
--- live when it is delivered again, and so are its redrives: then the versions decide, and nothing goes back.
+-- The entry completed last moves to the end, and the last eight are kept. An event whose entry was
+-- dropped is live when it is delivered again, and so are its redrives. The versions decide then, so
+-- no field goes back.
 local kept = 8
 local value = {} -- by key: two events of the request may share a mark
 local ended = {} -- by id
@@ -41,7 +43,8 @@ for i = 1, events do
       if other ~= order then
         entries[#entries + 1] = entry
       else
-        redrive = math.max(redrive, tonumber(number)) -- reapplying the original must not let an old redrive run again
+        -- Reapplying the original must not let an old redrive run again.
+        redrive = math.max(redrive, tonumber(number))
       end
     end
   end
@@ -71,8 +74,8 @@ for f = 1, fields do
   end
 end
 
--- Nothing is pending any more that was overtaken, or whose event has ended, by whichever delivery; nor what the token
--- handed out, if each of its calls was answered.
+-- A value is no longer pending when it was overtaken, or when its event has ended by any delivery.
+-- The same holds for what the token handed out, if each of its calls got a response.
 local list = read_pending(pending, now, function(p, name)
   return not (p.token == token and ARGV[2] == '0' or ended[p.event] or newest[name] and p.version <= newest[name])
 end)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// open opens a client the way the service does.
+// open opens a client as the service does, and checks that the server is reachable.
 func open(tb testing.TB, cfg dedupe.ClientConfig) redis.UniversalClient {
 	tb.Helper()
 	client, err := dedupe.Open(cfg)
@@ -50,7 +50,8 @@ func newMini(tb testing.TB) (*miniredis.Miniredis, redis.UniversalClient) {
 	m := miniredis.RunT(tb)
 	m.Server().SetPreHook(policyHook("noeviction"))
 	m.ClockTTL(true)
-	// Slow under the race detector on a busy machine, so with more time than the service's client.
+	// The read time-out is longer than the service's: scripts are slow under the race detector on a
+	// busy machine.
 	client := redis.NewClient(&redis.Options{Addr: m.Addr(), ReadTimeout: 20 * time.Second, ContextTimeoutEnabled: true})
 	closeAtEnd(tb, client)
 	return m, client
@@ -65,7 +66,7 @@ func TestConformanceServer(t *testing.T) {
 	t.Parallel()
 	url := os.Getenv("MEMBERSYNC_TEST_REDIS")
 	if url == "" {
-		t.Skip("MEMBERSYNC_TEST_REDIS names no server")
+		t.Skip("MEMBERSYNC_TEST_REDIS is not set")
 	}
 	dedupetest.Run(t, func(tb testing.TB) redis.UniversalClient {
 		tb.Helper()
@@ -77,7 +78,7 @@ func TestConformanceCluster(t *testing.T) {
 	t.Parallel()
 	addrs := os.Getenv("MEMBERSYNC_TEST_REDIS_CLUSTER")
 	if addrs == "" {
-		t.Skip("MEMBERSYNC_TEST_REDIS_CLUSTER names no nodes")
+		t.Skip("MEMBERSYNC_TEST_REDIS_CLUSTER is not set")
 	}
 	dedupetest.Run(t, func(tb testing.TB) redis.UniversalClient {
 		tb.Helper()

@@ -8,7 +8,8 @@ import (
 	"hash"
 )
 
-// A digester computes HMAC(generation, member, field, value) over and over with one key.
+// A digester computes HMAC(generation, member, field, value) repeatedly with one key. It is not
+// safe for concurrent use.
 type digester struct {
 	mac        hash.Hash // nil: digests are off
 	member     Member
@@ -24,7 +25,7 @@ func (s *Store) digester(m Member, generation int64, on bool) *digester {
 	return d
 }
 
-// sum returns 128 bits of the digest as text, or the empty text if digests are off.
+// sum returns 128 bits of the digest as text, or an empty string if digests are off.
 func (d *digester) sum(f Field) string {
 	if d.mac == nil {
 		return ""

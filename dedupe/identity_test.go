@@ -15,7 +15,7 @@ func TestIdentitiesDiffer(t *testing.T) {
 		"another CRM":               dedupe.NewMember("https://b", "b", "c").String(),
 		"another company":           dedupe.NewMember("https://a", "c", "c").String(),
 		"another user":              dedupe.NewMember("https://a", "b", "d").String(),
-		"parts cut elsewhere":       dedupe.NewMember("https://a", "bc", "").String(),
+		"parts split elsewhere":     dedupe.NewMember("https://a", "bc", "").String(),
 		"event":                     dedupe.NewEventID("t", "1", 0, "1").String(),
 		"event of another topic":    dedupe.NewEventID("u", "1", 0, "1").String(),
 		"another event":             dedupe.NewEventID("t", "2", 0, "1").String(),
@@ -24,7 +24,7 @@ func TestIdentitiesDiffer(t *testing.T) {
 		"record":                    dedupe.NewRecordID("t", 1, 0, 1, 0).String(),
 		"another partition":         dedupe.NewRecordID("t", 2, 0, 1, 0).String(),
 		"another offset":            dedupe.NewRecordID("t", 1, 1, 1, 0).String(),
-		"record of a topic anew":    dedupe.NewRecordID("t", 1, 0, 2, 0).String(),
+		"record, recreated topic":   dedupe.NewRecordID("t", 1, 0, 2, 0).String(),
 		"another index of a record": dedupe.NewRecordID("t", 1, 0, 1, 1).String(),
 	} {
 		if other, ok := seen[id]; ok {
@@ -37,8 +37,8 @@ func TestIdentitiesDiffer(t *testing.T) {
 	}
 }
 
-// TestIdentitiesStay pins the hashes: another one would orphan all that is stored.
-func TestIdentitiesStay(t *testing.T) {
+// TestIdentitiesAreStable pins the hashes: a change would orphan everything that is stored.
+func TestIdentitiesAreStable(t *testing.T) {
 	t.Parallel()
 	for got, want := range map[string]string{
 		dedupe.NewMember("https://a/", "b", "c").String(): "9ae95a9638ffcca967d2f31c385a33c8",
@@ -50,7 +50,7 @@ func TestIdentitiesStay(t *testing.T) {
 		}
 	}
 	if dedupe.NewMember("https://a/", "b", "c") != dedupe.NewMember("https://a", "b", "c") {
-		t.Error("a slash at the end of the base URL makes another member")
+		t.Error("a slash at the end of the base URL makes a different member")
 	}
 }
 

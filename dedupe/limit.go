@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// The answer has come: from now on only the window's length counts. An entry that the
-// log gave up already, since the answer came after its deadline, is put back. Of the
-// ranks' logs only the one that holds the entry changes.
+// permitDoneLua records that the response has arrived: from now on only the window's length counts.
+// An entry that the log has already dropped, because the response came after its deadline, is put
+// back. Of the ranks' logs, only the one that contains the entry changes.
 // KEYS: the three logs. ARGV: id, sent (0 or 1).
 const permitDoneLua = `
 local time = redis.call('TIME')
@@ -23,29 +23,29 @@ for i = 1, 3 do
 end
 return 1`
 
-// The longest wish counts.
+// throttleLua extends the throttling and never shortens it: the longest request counts.
 const throttleLua = `
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 end
 return 1`
 
-// The ranks of a call. A rank keeps 5 % of the limit, at least one call, against the
-// ranks above it, as long as it waits; otherwise it stands back while one of them waits.
+// The ranks of a call. While a rank waits, it keeps 5 % of the limit, at least one call, against
+// the ranks above it. Beyond that share it yields while one of them waits.
 const (
 	RankLive    = 0
 	RankRedrive = 1
 	RankReplay  = 2
 )
 
-// A PermitRequest asks for a place under the shared rate limit.
+// A PermitRequest asks for a permit under the shared rate limit.
 type PermitRequest struct {
-	Limit  int           // calls in any window; 0 for no limit, so that only Throttle counts
-	Window time.Duration // its length
+	Limit  int           // calls in any window; 0: no limit, only Throttle applies
+	Window time.Duration // length of the window
 	Rank   int           // RankLive, RankRedrive or RankReplay
-	ID     string        // of this call: random, as NewToken makes it, and the same when asked again
-	// Hold is the time within which the call ends, from before Permit is asked: the
-	// wait for the lease and the call's time-out. A call must not be open longer.
+	ID     string        // of this call: random, from NewToken, and the same in a repetition
+	// Hold is the time within which the call ends, counted from before the call of Permit: the wait
+	// for the lease plus the call's time-out. A call must not be open longer.
 	Hold time.Duration
 }
 
@@ -65,8 +65,8 @@ func (r PermitRequest) check() error {
 	return nil
 }
 
-// share is what a lower rank keeps: 5 %, at least one call, and nothing where the
-// limit is so small that two such shares would leave little to live traffic.
+// share is the number of calls that a lower rank keeps: 5 %, at least one call. It is 0 when the
+// limit is so small that two shares would leave little for live traffic.
 func (r PermitRequest) share() int {
 	if r.Limit < 4 {
 		return 0
@@ -74,11 +74,13 @@ func (r PermitRequest) share() int {
 	return max(1, r.Limit/20)
 }
 
-// Permit draws a place under the rate limit that all instances of the scope share: the
-// CRM, counting in any window between a call's send and its answer, never sees more
-// than Limit. Every place drawn is to be handed to PermitDone; one that is not counts
-// as an open call until Hold is over. When not ok, wait is how long a place takes to
-// become free at the soonest, if none is given back. Used counts the places taken.
+// Permit draws a permit under the rate limit that all instances of the scope share. If the CRM
+// counts each call at any moment between its send and its response, it never sees more than Limit
+// in any window.
+//
+// Every permit drawn must be passed to PermitDone. One that is not counts as an open call until
+// Hold is over. If ok is false, wait is the earliest time after which a permit can become free, if
+// none is returned unused. The result used is the number of permits taken.
 func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time.Duration, used int, err error) {
 	if err := r.check(); err != nil {
 		return false, 0, 0, err
@@ -94,8 +96,8 @@ func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time
 	return granted == 1, time.Duration(millis) * time.Millisecond, used, p.failed("permit")
 }
 
-// PermitDone says that the call was answered, or given up at its deadline; or, if it
-// was not sent, gives its place back.
+// PermitDone reports that the call got a response, or was given up at its deadline. If the call was
+// not sent, PermitDone returns the permit unused.
 func (s *Store) PermitDone(ctx context.Context, id string, sent bool) error {
 	if err := s.batch.run(ctx, s.scripts.permitDone, s.logs(), id, sent).Err(); err != nil {
 		return failed("permit done", err)
@@ -103,8 +105,9 @@ func (s *Store) PermitDone(ctx context.Context, id string, sent bool) error {
 	return nil
 }
 
-// Throttle lets no instance of the scope have a permit for this long, after the CRM
-// said that the limit was exceeded.
+// Throttle denies permits to all instances of the scope for the duration, after the CRM reported
+// that the limit was exceeded. The longest duration of several calls counts. It does nothing if d
+// is not positive.
 func (s *Store) Throttle(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -119,7 +122,7 @@ func (s *Store) logs() []string {
 	return []string{s.scope + "log", s.scope + "log:1", s.scope + "log:2"}
 }
 
-// ceilMillis rounds up: a limit may be kept too well, never too little.
+// ceilMillis rounds up: the limit may be stricter than asked, never looser.
 func ceilMillis(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }

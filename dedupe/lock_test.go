@@ -19,24 +19,24 @@ func newLock(t *testing.T, name string) (*dedupe.Lock, func(time.Duration)) {
 	return store.NewLock(name), mini.FastForward
 }
 
-func TestLockIsHeldByOneAtATime(t *testing.T) {
+func TestLockHasOneOwnerAtATime(t *testing.T) {
 	t.Parallel()
 	lock, _ := newLock(t, "token")
 	unlock, err := lock.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cause := errors.New("waited enough")
+	cause := errors.New("test deadline")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 250*time.Millisecond, cause)
 	defer cancel()
 	if _, err := lock.Lock(ctx); !errors.Is(err, cause) && !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("a second holder: error %v, want %v", err, cause)
+		t.Fatalf("a second owner: error %v, want %v", err, cause)
 	}
 	waiting := make(chan error, 1)
 	go func() {
-		again, err := lock.Lock(t.Context())
+		unlock, err := lock.Lock(t.Context())
 		if err == nil {
-			again()
+			unlock()
 		}
 		waiting <- err
 	}()
@@ -46,7 +46,7 @@ func TestLockIsHeldByOneAtATime(t *testing.T) {
 	}
 }
 
-func TestLockOfADeadHolderRunsOut(t *testing.T) {
+func TestLockOfCrashedOwnerExpires(t *testing.T) {
 	t.Parallel()
 	lock, forward := newLock(t, "token")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -60,11 +60,11 @@ func TestLockOfADeadHolderRunsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale() // too late: it is another's now
-	held, stop := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	stale() // too late: another owner has the lock now
+	short, stop := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer stop()
-	if _, err := lock.Lock(held); err == nil {
-		t.Error("the lock was given back by one who had lost it")
+	if _, err := lock.Lock(short); err == nil {
+		t.Error("a former owner released the lock")
 	}
 	unlock()
 }

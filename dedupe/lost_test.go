@@ -16,7 +16,7 @@ import (
 	"membersync/dedupe/dedupetest"
 )
 
-// backends are the servers that a proxy can stand before.
+// backends lists the addresses of the servers to test behind a proxy.
 func backends(t *testing.T) map[string]string {
 	t.Helper()
 	m, _ := newMini(t)
@@ -31,8 +31,8 @@ func backends(t *testing.T) map[string]string {
 	return all
 }
 
-// TestLostReply has the reply of each request lost once it took effect. The client asks
-// again by itself, and the answer must be as if nothing had happened.
+// TestLostReply loses the reply of each request after the request took effect. The client repeats
+// the request by itself, and the result must be as if nothing had happened.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
 	for name, addr := range backends(t) {
@@ -52,11 +52,11 @@ func TestLostReply(t *testing.T) {
 			proxy.LoseReply("evalsha")
 			g, err := s.Acquire(t.Context(), req)
 			if err != nil || g.Leased || g.Events[0].Done || g.Fields[0].Decision != dedupe.Send {
-				t.Fatalf("acquire: %+v, %v, want the event live and its field to send", g, err)
+				t.Fatalf("acquire: %+v, %v, want the event live and its field sent", g, err)
 			}
 			proxy.LoseReply("evalsha")
-			if held, err := s.Renew(t.Context(), m, req.Token); !held || err != nil {
-				t.Errorf("renew: held %v, %v", held, err)
+			if owned, err := s.Renew(t.Context(), m, req.Token); !owned || err != nil {
+				t.Errorf("renew: owned %v, %v", owned, err)
 			}
 			proxy.LoseReply("evalsha")
 			late, err := s.Complete(t.Context(), dedupe.Completion{

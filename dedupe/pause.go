@@ -9,19 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Pause is the operator's order to stop calling, to all instances of the scope.
+// A Pause is the operator's request that all instances of the scope stop calling the CRM.
 type Pause struct {
 	At    time.Time `json:"at"`
-	Until time.Time `json:"until,omitzero"` // zero: until it is taken back
+	Until time.Time `json:"until,omitzero"` // zero: until Resume
 	Note  string    `json:"note,omitempty"`
 	Actor string    `json:"actor,omitempty"`
 }
 
-// Pause stops all instances of the scope until the given time or, if that is zero,
-// until Resume. It replaces an earlier pause.
+// Pause stops all instances of the scope until the given time. If that is zero, it stops them until
+// Resume. It replaces an earlier pause.
 func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) error {
 	now := time.Now()
-	var ttl time.Duration // none
+	var ttl time.Duration // 0: no expiry
 	if !until.IsZero() {
 		if ttl = until.Sub(now); ttl < time.Millisecond {
 			return &RequestError{What: "pause: must end in the future"}
@@ -37,7 +37,8 @@ func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) 
 	return nil
 }
 
-// Resume takes a pause back, and counts: see [Control]. Without a pause it only counts.
+// Resume ends a pause and increments the count of resumes: see [Control]. Without a pause it only
+// increments the count.
 func (s *Store) Resume(ctx context.Context) error {
 	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Del(ctx, s.scope+"pause")
@@ -50,7 +51,7 @@ func (s *Store) Resume(ctx context.Context) error {
 	return nil
 }
 
-// Paused returns the pause that is in force, if there is one.
+// Paused returns the active pause. The result paused is false if no pause is active.
 func (s *Store) Paused(ctx context.Context) (p Pause, paused bool, err error) {
 	if p, paused, err = readPause(s.client.Get(ctx, s.scope+"pause")); err != nil {
 		return Pause{}, false, failed("paused", err)
@@ -67,7 +68,7 @@ func readPause(cmd *redis.StringCmd) (p Pause, paused bool, err error) {
 		return Pause{}, false, err
 	}
 	if err := json.Unmarshal(text, &p); err != nil {
-		return Pause{}, false, errReply // the decoder's text could quote the note
+		return Pause{}, false, errReply // the decoder's error text could quote the note
 	}
 	return p, true, nil
 }

@@ -1,10 +1,10 @@
--- Grants a call its place under the rate limit, or says how long to wait.
+-- Grants a call a permit under the rate limit, or returns how long to wait.
 --
--- A log holds an entry for each call: its score is when the call was answered, or its
--- deadline while it is open. A call occupies the window until its score plus the
--- window's length, both ends included. Times are Redis' own, in ms.
+-- A log holds an entry for each call. Its score is the time of the response, or the deadline while
+-- the call is open. A call occupies the window until its score plus the window's length, both ends
+-- included. All times are Redis' own, in ms.
 --
--- KEYS: the log of all calls, the log of redrives, the log of replays, who waits, throttle.
+-- KEYS: the log of all calls, the log of redrives, the log of replays, the waiting ranks, throttle.
 -- ARGV: id, limit (0: none), window, hold, rank (0 live, 1 redrive, 2 replay), share.
 -- Reply: {1 granted or 0, ms to wait, calls in the window}
 local id, limit, window, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -14,7 +14,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local used = {} -- calls in the window: all, redrives, replays
 for i = 1, 3 do
-  -- Strictly older: rounded down to ms, an entry must not leave a moment too soon.
+  -- Strictly older: times are rounded down to ms, and an entry must not leave too early.
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. string.format('%.0f', now - window))
   used[i] = redis.call('ZCARD', KEYS[i])
 end
@@ -23,22 +23,22 @@ local function waits(r)
   return tonumber(redis.call('HGET', KEYS[4], tostring(r)) or 0) > now
 end
 
--- Asked again after a lost reply, the id has its place already.
+-- On a repetition after a lost reply, the id already has its entry.
 if not redis.call('ZSCORE', KEYS[1], id) then
   local wait = math.max(redis.call('PTTL', KEYS[5]), 0)
   if wait == 0 and limit > 0 then
-    -- Leave free what lower ranks that wait have left of their share.
+    -- Leave free what waiting lower ranks have left of their share.
     local keep = 0
     for r = rank + 1, 2 do
       if waits(r) then keep = keep + math.max(share - used[r + 1], 0) end
     end
-    -- Stand back behind higher ranks that wait, beyond the own share.
+    -- Beyond its own share, a rank yields to waiting higher ranks.
     local behind = false
     for r = 0, rank - 1 do
       behind = behind or waits(r)
     end
     if used[1] + keep >= limit then
-      -- The soonest that enough of the calls can have left, if the open ones end now.
+      -- The earliest time at which enough calls can have left, if the open ones end now.
       local place = used[1] + keep - limit
       local entry = redis.call('ZRANGE', KEYS[1], place, place, 'WITHSCORES')
       wait = math.min(tonumber(entry[2]) + window - now + 1, window)

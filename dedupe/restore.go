@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Restore puts back what was known of a member's events before Redis lost it: it marks
-// them done and moves versions forward, without a lease and without a call. What became
-// known since is kept: no version goes back, and no mark of the same or a higher redrive
-// number changes. Digests stay, for no call is made. It may run beside the live service, and again after a failure.
+// Restore restores what was known of a member's events before Redis lost it. It marks the events
+// done and moves versions forward, without a lease and without a call. What became known since then
+// is kept: no version goes back, and no mark with the same or a higher redrive number changes.
+// Digests stay, because no call is made. Restore may run alongside the live service, and again
+// after a failure.
 func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 	if err := checkDone(done); err != nil {
 		return err
@@ -31,12 +32,14 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 	return nil
 }
 
-// Forget removes the versions and digests of a member, and the done marks of these
-// events, under any order value. The lease stays: who holds it may have a call
-// under way, whose completion then is the first thing known anew. Marks of other events stay
-// until they run out, because a member's marks cannot be listed without a scan of every key; so an event that
-// is not named stays a duplicate, and is run again only by a redrive or with Reapply. Without
-// versions, whatever live event comes next is taken for the newest, however old.
+// Forget removes the versions and digests of a member, and the done marks of the given events under
+// any order value.
+//
+// The lease stays: its owner may have a call in flight, whose completion is then the first fact
+// stored again. Marks of other events stay until they expire, because a member's marks cannot be
+// listed without a scan of every key. So an event that is not named stays a duplicate, and runs
+// again only through a redrive or with Reapply. Without versions, the next live event counts as the
+// newest, however old it is.
 func (s *Store) Forget(ctx context.Context, m Member, ids ...EventID) error {
 	keys := s.keys(m, len(ids), func(i int) EventID { return ids[i] })[1:]
 	for chunk := range slices.Chunk(keys, markChunk) {

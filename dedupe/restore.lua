@@ -1,7 +1,7 @@
--- Puts back what was known of events before the state was lost. Nothing goes back: what is there and newer stays.
--- Everything is read before anything is written: an error leaves nothing half done.
+-- Restores what was known of events before the state was lost. No version goes back: what is stored
+-- and newer stays. All reads come before all writes, so an error leaves nothing half done.
 --
--- KEYS: the lease (not looked at), the fields, then the done mark of each event.
+-- KEYS: the lease (not read), the fields, then the done mark of each event.
 -- ARGV: done TTL in ms, the number of events E, the number of fields F;
 --       E times: order, redrive number, outcome; F times: name, newest version.
 local events, fields = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -17,7 +17,7 @@ local value = {} -- by key: two events of the request may share a mark
 for i = 1, events do
   local at, key = 1 + 3 * i, KEYS[2 + i]
   local order, redrive = ARGV[at], tonumber(ARGV[at + 1])
-  -- At the front, so that what was completed since falls out last.
+  -- Restored entries go to the front, so that entries completed since then are dropped last.
   local entries, known = {order .. ':' .. ARGV[at + 1] .. ':restored:' .. ARGV[at + 2]}, false
   for entry, other, number in string.gmatch(value[key] or marks[i] or '', '((%x+):(%d+):[^;]+)') do
     if other ~= order then

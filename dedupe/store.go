@@ -12,20 +12,20 @@ import (
 
 // Options configure a Store.
 type Options struct {
-	// Prefix begins every key. It must not be empty nor hold a brace, which would
-	// take the place of the hash tag that keeps a member's keys together.
+	// Prefix begins every key. Required. It must not contain a brace, which would replace the hash
+	// tag that keeps a member's keys together.
 	Prefix string
-	// Scope is what the rate limit and the pause are shared by: the CRM's base URL
-	// and the company. Needed only by Permit, PermitDone, Throttle and the pause.
+	// Scope identifies who shares the rate limit and the control state: the CRM's base URL and the
+	// company. It is needed only by Permit, PermitDone, Throttle, the locks and the control state.
 	Scope string
-	// DoneTTL is how long an event is remembered as done. Required.
+	// DoneTTL is how long an event is remembered as done. Required, at least 1 ms.
 	DoneTTL time.Duration
-	// Lease is how long a lease lives from each send: twice the call's time-out and
-	// five seconds. Required.
+	// Lease is how long a lease lasts from each send: twice the call's time-out plus five seconds.
+	// Required, at least 1 ms.
 	Lease time.Duration
-	// DigestKey turns digests on: the key of their HMAC. Empty for none.
+	// DigestKey is the key of the digests' HMAC. Empty: digests are off.
 	DigestKey []byte
-	// DigestTTL is how long a digest is believed. Required with a DigestKey.
+	// DigestTTL is how long a digest is trusted. Required with a DigestKey, at least 1 ms.
 	DigestTTL time.Duration
 }
 
@@ -36,32 +36,33 @@ func (o Options) check() error {
 			faults = append(faults, &RequestError{What: what})
 		}
 	}
-	fault(o.Prefix == "" || strings.ContainsAny(o.Prefix, "{}"), "prefix: must not be empty nor hold a brace")
+	fault(o.Prefix == "" || strings.ContainsAny(o.Prefix, "{}"), "prefix: must not be empty or contain a brace")
 	fault(o.DoneTTL < time.Millisecond, "done TTL: must be at least 1 ms")
 	fault(o.Lease < time.Millisecond, "lease: must be at least 1 ms")
 	fault(len(o.DigestKey) > 0 && o.DigestTTL < time.Millisecond, "digest TTL: must be at least 1 ms")
 	return errors.Join(faults...)
 }
 
-// A RequestError says that the caller asked for something impossible: a mistake of
-// the program, not of Redis. It never carries a value.
+// A RequestError reports an invalid request: a mistake of the program, not of Redis. It never
+// contains a value of a member field.
 type RequestError struct {
-	What string // the part that is wrong, and what it should be
+	What string // the part that is wrong, and what is allowed
 }
 
 // Error implements error.
 func (e *RequestError) Error() string { return "dedupe: " + e.What }
 
-// ErrTokenUsed says that Complete already ran under the token: the request is an
-// old one that arrived late, or the caller uses a token twice.
+// ErrTokenUsed reports that Complete has already run under the token: either the request is an old
+// one that arrived late, or the caller used a token twice.
 var ErrTokenUsed = errors.New("dedupe: token already completed")
 
-// A Store is the state in Redis. It is safe for concurrent use. It does not close its client.
+// A Store gives access to the state in Redis. It is safe for concurrent use. It does not close its
+// client.
 type Store struct {
 	client  redis.UniversalClient
 	batch   *batcher
 	opts    Options
-	scope   string // prefix of the keys of the limit and the pause
+	scope   string // prefix of the keys that the instances of the scope share
 	scripts scripts
 }
 
@@ -84,7 +85,8 @@ var restoreLua string
 //go:embed permit.lua
 var permitLua string
 
-// New returns the state kept behind the client. It does not speak to Redis yet.
+// New returns a Store that uses the client. It does not send anything to Redis yet. An error
+// reports every fault of the options.
 func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -110,11 +112,11 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	}, nil
 }
 
-// memberKey begins the keys of one member. The braces are the hash tag: all keys of
-// a member live in one slot of a cluster, so that a script may touch them together.
+// memberKey is the prefix of one member's keys. The braces are the hash tag: all keys of a member
+// are in one slot of a cluster, so that one script may access them together.
 func (s *Store) memberKey(m Member) string { return s.opts.Prefix + ":{" + m.String() + "}:" }
 
-// keys lists the lease, the fields and then the done mark of each of n events.
+// keys lists the keys of the lease, the fields and then the done mark of each of n events.
 func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
 	base := s.memberKey(m)
 	keys := make([]string, 0, 2+n)

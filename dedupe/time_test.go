@@ -32,7 +32,7 @@ func newStore(tb testing.TB, client redis.UniversalClient, change func(*dedupe.O
 	return store
 }
 
-// apply takes the whole way of an event that states one field.
+// apply acquires and completes an event that states one field.
 func apply(tb testing.TB, s *dedupe.Store, m dedupe.Member, n int, value string) dedupe.Grant {
 	tb.Helper()
 	fields := []dedupe.Field{{Name: "mobile", Value: []byte(value)}}
@@ -58,13 +58,13 @@ func TestDigestAge(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
-		after []time.Duration // when the same value comes again
+		after []time.Duration // when the same value is delivered again
 		want  []dedupe.FieldDecision
 	}{
 		"young":               {[]time.Duration{time.Hour - time.Millisecond}, []dedupe.FieldDecision{dedupe.Unchanged}},
 		"old":                 {[]time.Duration{time.Hour}, []dedupe.FieldDecision{dedupe.Send}},
 		"the clock went back": {[]time.Duration{-time.Minute}, []dedupe.FieldDecision{dedupe.Send}},
-		"unchanged makes no younger": {
+		"unchanged does not renew it": {
 			[]time.Duration{40 * time.Minute, 80 * time.Minute, 100 * time.Minute},
 			[]dedupe.FieldDecision{dedupe.Unchanged, dedupe.Send, dedupe.Unchanged},
 		},
@@ -86,15 +86,15 @@ func TestDigestAge(t *testing.T) {
 	}
 }
 
-// A call as the vendor may see it: at any one moment from its send to its answer.
+// A call as the vendor may count it: at any moment from its send to its response.
 type call struct {
 	id             string
 	sent, answered time.Time
 }
 
-// TestNoWindowSeesMoreThanTheLimit moves the server's clock by hand between permits, sends and answers. For any window
-// of time, the calls open at any moment of it are no more than the limit: so no choice
-// of moments makes the vendor count more.
+// TestNoWindowSeesMoreThanTheLimit moves the server's clock by hand between permits, sends and
+// responses. For any window of time, the number of calls open at any moment in it is at most the
+// limit. So no choice of moments makes the vendor count more.
 func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
 	t.Parallel()
 	mini, client := newMini(t)
@@ -104,18 +104,18 @@ func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
 		store := newStore(t, client, func(o *dedupe.Options) { o.Scope = fmt.Sprint(runs) })
 		limit := rapid.IntRange(1, 8).Draw(rt, "limit")
 		window := time.Duration(rapid.IntRange(1, 50).Draw(rt, "window")) * time.Millisecond
-		// Any step, and those that fall on a window's end or just short of it.
+		// Any step, and steps that end exactly at a window's end or just before it.
 		step := rapid.OneOf(
 			rapid.Map(rapid.IntRange(0, 12_000), func(n int) time.Duration { return time.Duration(n) * time.Microsecond }),
 			rapid.SampledFrom([]time.Duration{window, window - 300*time.Microsecond, window / 2}),
 		)
 		const hold = 20 * time.Millisecond
 		now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-		var open, over []call
+		var open, closed []call
 		for i := range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			now = now.Add(step.Draw(rt, "step"))
 			mini.SetTime(now)
-			open, over = endSome(rt, store, open, over, now, hold)
+			open, closed = endSome(rt, store, open, closed, now, hold)
 			id := fmt.Sprint(i)
 			ok, wait, _, err := store.Permit(t.Context(), dedupe.PermitRequest{
 				Limit: limit, Window: window, Rank: rapid.IntRange(0, 2).Draw(rt, "rank"), ID: id, Hold: hold,
@@ -126,38 +126,38 @@ func TestNoWindowSeesMoreThanTheLimit(t *testing.T) {
 			case ok:
 				open = append(open, call{id: id, sent: now})
 			case wait <= 0 || wait > max(window, time.Second):
-				rt.Fatalf("refused with a wait of %v", wait)
+				rt.Fatalf("denied with a wait of %v", wait)
 			}
 		}
 		for _, c := range open {
-			over = append(over, call{c.id, c.sent, c.sent.Add(hold)})
+			closed = append(closed, call{c.id, c.sent, c.sent.Add(hold)})
 		}
-		for _, c := range over {
-			inWindow(rt, over, c.answered, window, limit)
-			inWindow(rt, over, c.sent.Add(-window), window, limit)
+		for _, c := range closed {
+			checkWindow(rt, closed, c.answered, window, limit)
+			checkWindow(rt, closed, c.sent.Add(-window), window, limit)
 		}
 	})
 }
 
-// endSome ends some of the open calls: answered now, given back unsent, or forgotten by
-// a process that died, whose call then is over at its deadline.
-func endSome(t *rapid.T, s *dedupe.Store, open, over []call, now time.Time, hold time.Duration) ([]call, []call) {
+// endSome ends some of the open calls. A call is answered now, or its permit is returned unused, or
+// its process crashed: then the call ends at its deadline.
+func endSome(t *rapid.T, s *dedupe.Store, open, closed []call, now time.Time, hold time.Duration) ([]call, []call) {
 	var still []call
 	for _, c := range open {
 		deadline := c.sent.Add(hold)
-		switch end := rapid.SampledFrom([]string{"not", "answered", "given back"}).Draw(t, "end"); {
+		switch end := rapid.SampledFrom([]string{"open", "answered", "returned"}).Draw(t, "end"); {
 		case !now.Before(deadline):
-			over = append(over, call{c.id, c.sent, deadline})
+			closed = append(closed, call{c.id, c.sent, deadline})
 		case end == "answered":
 			must(t, s.PermitDone(t.Context(), c.id, true))
-			over = append(over, call{c.id, c.sent, now})
-		case end == "given back":
+			closed = append(closed, call{c.id, c.sent, now})
+		case end == "returned":
 			must(t, s.PermitDone(t.Context(), c.id, false))
 		default:
 			still = append(still, c)
 		}
 	}
-	return still, over
+	return still, closed
 }
 
 func must(t *rapid.T, err error) {
@@ -166,7 +166,8 @@ func must(t *rapid.T, err error) {
 	}
 }
 
-func inWindow(t *rapid.T, calls []call, from time.Time, window time.Duration, limit int) {
+// checkWindow fails if more calls than the limit touch the window.
+func checkWindow(t *rapid.T, calls []call, from time.Time, window time.Duration, limit int) {
 	to := from.Add(window)
 	seen := slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return c.sent.After(to) || c.answered.Before(from) })
 	if len(seen) > limit {

@@ -9,23 +9,28 @@ import (
 	"time"
 )
 
-// A MemberState is what is known of one member, for people to look at. It has no values.
+// A MemberState is what is known of one member, for display. It contains no field values.
 type MemberState struct {
 	Leased bool
-	Holder string        // the beginning of the holder's token
-	Left   time.Duration // of the lease
-	Fields []FieldState  // by name
+	Holder string        // the first characters of the owner's token; empty without a lease
+	Left   time.Duration // remaining time of the lease
+	Fields []FieldState  // sorted by name, or in the order asked for
 }
 
 // A FieldState is what is known of one field of a member.
 type FieldState struct {
 	Name    string
-	Version string // of the newest event that was not dead-lettered; empty for none
-	Digest  bool   // that an event with the value last sent would cause no call, unless a newer generation of digests has begun
-	Pending string // version of the newest value that was handed out and may have reached the CRM unheard; empty for none
+	Version string // of the newest event that was not dead-lettered; empty: none
+	// Digest reports that an event with the value last sent would cause no call, unless a newer
+	// generation of digests has begun.
+	Digest bool
+	// Pending is the version of the newest value that was handed out and may have reached the CRM
+	// unacknowledged. Empty: none.
+	Pending string
 }
 
-// viewLua reads all at one moment. The digests themselves are of no use to anybody, only their times.
+// viewLua reads everything at one moment. It returns only the times of digests, since the digests
+// themselves are of no use to a reader.
 const viewLua = `
 local fields, now = redis.call('HGETALL', KEYS[2]), millis()
 for i = 2, #fields, 2 do
@@ -36,10 +41,10 @@ for i = 2, #fields, 2 do
 end
 return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields}`
 
-// shownToken is how much of a token tells it from others.
-const shownToken = 8
+// shownTokenLen is the number of characters that distinguish a token from others.
+const shownTokenLen = 8
 
-// Member looks at the state of a member, and of these fields; nil for all fields of
+// Member reads the state of a member and of the given fields. With nil it returns all fields of
 // which something is known. It changes nothing.
 func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
 	reply, err := s.batch.run(ctx, s.scripts.view, s.keys(m, 0, nil)).Slice()
@@ -52,7 +57,7 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 	if err := r.failed("member"); err != nil {
 		return MemberState{}, err
 	}
-	state := MemberState{Leased: holder != "", Holder: holder[:min(len(holder), shownToken)]}
+	state := MemberState{Leased: holder != "", Holder: holder[:min(len(holder), shownTokenLen)]}
 	if state.Leased {
 		state.Left = s.wait(left)
 	}
@@ -62,7 +67,7 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 		fields = slices.Sorted(maps.Keys(names))
 	}
 	for _, name := range fields {
-		f := FieldState{Name: name, Version: known.versions[name], Digest: s.believes(known.digests[name], int64(now))}
+		f := FieldState{Name: name, Version: known.versions[name], Digest: s.isFresh(known.digests[name], int64(now))}
 		if p := known.pending[name]; p > f.Version {
 			f.Pending = p
 		}
@@ -71,10 +76,10 @@ func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberSt
 	return state, nil
 }
 
-// A fieldTable is what a member's hash says, by field.
+// A fieldTable is the content of a member's hash, by field.
 type fieldTable struct {
-	versions, digests map[string]string // digests: when they were written
-	pending           map[string]string // the newest version
+	versions, digests map[string]string // digests: the time at which each was written
+	pending           map[string]string // the newest pending version
 }
 
 func (r *replyReader) fields() fieldTable {
@@ -96,7 +101,7 @@ func (r *replyReader) fields() fieldTable {
 	return t
 }
 
-// readPending reads what pending.lua wrote; the script that looks has left out what ran out.
+// readPending reads what pending.lua wrote. The view script has already removed expired entries.
 func (t fieldTable) readPending(text string) {
 	for entry := range strings.SplitSeq(text, ";") {
 		parts := strings.Split(entry, ":") // event, version, token, until, names
@@ -109,19 +114,20 @@ func (t fieldTable) readPending(text string) {
 	}
 }
 
-// believes decides about the age of a digest as acquire.lua does.
-func (s *Store) believes(written string, now int64) bool {
+// isFresh reports whether a digest is young enough to be trusted. It must agree with acquire.lua.
+func (s *Store) isFresh(written string, now int64) bool {
 	at, err := strconv.ParseInt(written, 10, 64)
 	age := now - at
 	return err == nil && len(s.opts.DigestKey) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
 }
 
-// markChunk is how many marks are asked for, or restored, at once.
+// markChunk is how many marks are read, removed or restored at once.
 const markChunk = 500
 
-// Done looks up what became of events, in their order. It takes no lease and changes nothing.
+// Done looks up the outcomes of events. The result has the same order as ids. Done takes no lease
+// and changes nothing.
 func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
-	verdicts := make([]EventGrant, 0, len(ids))
+	grants := make([]EventGrant, 0, len(ids))
 	for chunk := range slices.Chunk(ids, markChunk) {
 		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
 		if err != nil {
@@ -129,18 +135,18 @@ func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant
 		}
 		for i, mark := range marks {
 			text, _ := mark.(string)
-			v, ok := readMark(text, chunk[i].orderText())
+			g, ok := readMark(text, chunk[i].orderText())
 			if !ok {
 				return nil, failed("done", errReply)
 			}
-			verdicts = append(verdicts, v)
+			grants = append(grants, g)
 		}
 	}
-	return verdicts, nil
+	return grants, nil
 }
 
-// readMark reads the mark of an event, as acquire.lua does.
-func readMark(mark, order string) (v EventGrant, ok bool) {
+// readMark reads the mark of an event. It must agree with acquire.lua.
+func readMark(mark, order string) (g EventGrant, ok bool) {
 	if mark == "" {
 		return EventGrant{}, true
 	}
@@ -150,14 +156,14 @@ func readMark(mark, order string) (v EventGrant, ok bool) {
 			return EventGrant{}, false
 		}
 		if parts[0] != order {
-			v.Reused = true
+			g.Reused = true
 			continue
 		}
 		redrive, err := strconv.Atoi(parts[1])
 		if err != nil {
 			return EventGrant{}, false
 		}
-		v.Done, v.Redrive, v.Outcome = true, redrive, parts[3]
+		g.Done, g.Redrive, g.Outcome = true, redrive, parts[3]
 	}
-	return v, true
+	return g, true
 }

@@ -10,29 +10,29 @@ import (
 
 const adminPrefix = "/_fake/"
 
-// A Seed is a member as another process hands it in.
+// A Seed is a member that another process passes to the fake.
 type Seed struct {
 	OpenUserID string                     `json:"openUserId"`
 	Fields     map[string]json.RawMessage `json:"fields"`
 }
 
-// serveAdmin is the surface for other processes:
+// serveAdmin is the API for other processes:
 //
 //	GET  /_fake/members  {openUserId: {field: value}}
 //	GET  /_fake/log      [Seen]
 //	GET  /_fake/stats    Stats
 //	POST /_fake/seed     Seed or [Seed]
-//	POST /_fake/fault    Fault or [Fault]; DELETE drops all
+//	POST /_fake/fault    Fault or [Fault]; DELETE removes all
 //	POST /_fake/hold     {"at": "before" or "after"}
 //	POST /_fake/release
 func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + strings.TrimPrefix(r.URL.Path, adminPrefix) {
 	case "GET members":
-		reply(w, s.Snapshot())
+		writeJSON(w, s.Snapshot())
 	case "GET log":
-		reply(w, s.Log())
+		writeJSON(w, s.Log())
 	case "GET stats":
-		reply(w, s.Stats())
+		writeJSON(w, s.Stats())
 	case "POST seed":
 		accept(w, r, func(seed Seed) error {
 			if seed.OpenUserID == "" {
@@ -42,11 +42,11 @@ func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 			return nil
 		})
 	case "POST fault":
-		accept(w, r, func(f Fault) error { s.Push(f); return nil })
+		accept(w, r, func(fault Fault) error { s.Push(fault); return nil })
 	case "DELETE fault":
 		s.Clear()
 	case "POST hold":
-		accept(w, r, s.holdAsAsked)
+		accept(w, r, s.serveHold)
 	case "POST release":
 		s.Release()
 	default:
@@ -54,28 +54,29 @@ func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) holdAsAsked(f struct {
+func (s *Server) serveHold(req struct {
 	At Point `json:"at"`
 },
 ) error {
-	if f.At != BeforeEffect && f.At != AfterEffect {
+	if req.At != BeforeEffect && req.At != AfterEffect {
 		return errors.New(`at must be "before" or "after"`)
 	}
-	s.Hold(f.At)
+	s.Hold(req.At)
 	return nil
 }
 
-func reply(w http.ResponseWriter, v any) {
+func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(mustJSON(v))
 }
 
-// accept reads one T or a list of them.
-func accept[T any](w http.ResponseWriter, r *http.Request, use func(T) error) {
+// accept decodes one T or a list of them from the body, and passes each to apply. It responds with
+// status 400 if anything fails.
+func accept[T any](w http.ResponseWriter, r *http.Request, apply func(T) error) {
 	items, err := decode[T](http.MaxBytesReader(w, r.Body, maxRequestBody))
 	if err == nil {
 		for _, item := range items {
-			err = errors.Join(err, use(item))
+			err = errors.Join(err, apply(item))
 		}
 	}
 	if err != nil {

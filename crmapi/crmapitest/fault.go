@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A Point is a moment in the handling of a request.
+// A Point is a moment in the processing of a request.
 type Point string
 
-// The points: before the update takes effect, and after it did and before the answer.
+// The points: before the update takes effect, and between its effect and the response.
 const (
 	BeforeEffect Point = "before"
 	AfterEffect  Point = "after"
@@ -24,37 +24,39 @@ const (
 	EndpointToken  Endpoint = "token"
 )
 
-// A Fault is what goes wrong with a request. The zero value is nothing at all. Several parts can be
-// combined: they come in the order of the fields from Latency on.
+// A Fault is what goes wrong with a request. The zero value changes nothing. Parts can be combined:
+// they apply in the order of the fields, from Latency on.
 type Fault struct {
-	// Endpoint, Member and Times say for which requests a pushed fault is: empty is the update API, empty
-	// every member, 0 once, less than 0 always.
+	// Endpoint, Member and Times select the requests that a pushed fault applies to. An empty
+	// Endpoint means the update API. An empty Member means every member. Times is the number of
+	// requests: 0 means one, less than 0 means all.
 	Endpoint Endpoint `json:"endpoint,omitempty"`
 	Member   string   `json:"member,omitempty"`
 	Times    int      `json:"times,omitempty"`
-	// At says when it strikes; empty is BeforeEffect, and then there is no effect unless only
-	// Latency, Hold, Message or Cut is set.
+	// At is when the fault applies; empty means BeforeEffect. A fault before the effect prevents
+	// it, unless only Latency, Hold, Message or Cut are set.
 	At Point `json:"at,omitempty"`
 
 	Latency time.Duration `json:"latency,omitempty"` // in nanoseconds; always before the effect
-	Hold    bool          `json:"hold,omitempty"`    // wait for Release
-	Hang    bool          `json:"hang,omitempty"`    // no answer until the client gives up
-	Close   bool          `json:"close,omitempty"`   // close the connection without an answer
-	Status  int           `json:"status,omitempty"`  // answer with this HTTP status
-	Code    int           `json:"code,omitempty"`    // answer with this errorCode
-	Message string        `json:"message,omitempty"` // errorMessage of the answer, whatever it is
-	// Body replaces the answer's body, sent as Type or as HTML; Header adds to the answer's headers.
+	Hold    bool          `json:"hold,omitempty"`    // block until Release
+	Hang    bool          `json:"hang,omitempty"`    // no response until the client gives up
+	Close   bool          `json:"close,omitempty"`   // close the connection without a response
+	Status  int           `json:"status,omitempty"`  // respond with this HTTP status
+	Code    int           `json:"code,omitempty"`    // respond with this errorCode
+	Message string        `json:"message,omitempty"` // errorMessage of the response, for any errorCode
+	// Body replaces the body of the response. Its content type is Type; empty means HTML. Header is
+	// added to the headers of the response.
 	Body   string            `json:"body,omitempty"`
 	Type   string            `json:"type,omitempty"`
 	Header map[string]string `json:"header,omitempty"`
-	Cut    bool              `json:"cut,omitempty"` // end the answer in the middle of its body
+	Cut    bool              `json:"cut,omitempty"` // end the response in the middle of its body
 }
 
-// scripted reports whether the fault answers in place of the CRM.
-func (f Fault) scripted() bool { return f.Status != 0 || f.Code != 0 || f.Body != "" }
+// isScripted reports whether the fault replaces the CRM's response.
+func (f Fault) isScripted() bool { return f.Status != 0 || f.Code != 0 || f.Body != "" }
 
-// is reports whether a pushed fault is for this request.
-func (f Fault) is(seen Seen) bool {
+// matches reports whether a pushed fault applies to the request.
+func (f Fault) matches(seen Seen) bool {
 	endpoint := f.Endpoint
 	if endpoint == "" {
 		endpoint = EndpointUpdate
@@ -62,25 +64,27 @@ func (f Fault) is(seen Seen) bool {
 	return endpoint == seen.Endpoint && (f.Member == "" || f.Member == seen.OpenUserID)
 }
 
-// Push queues faults for requests to come. Of several that fit a request the first counts.
+// Push queues faults for later requests. If several faults match a request, the first one applies.
 func (s *Server) Push(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, faults...)
 }
 
-// Clear drops all pushed faults.
+// Clear removes all pushed faults.
 func (s *Server) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
 
+// pickFault returns the fault for a request, and counts it against the fault's Times. Without a
+// pushed fault, it asks Options.Fault.
 func (s *Server) pickFault(seen Seen) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {
-		if !f.is(seen) {
+		if !f.matches(seen) {
 			continue
 		}
 		switch {
@@ -97,36 +101,36 @@ func (s *Server) pickFault(seen Seen) Fault {
 	return Fault{}
 }
 
-// Hold keeps all update requests from now on open at a point, until Release. A request
-// whose client has gone before the effect has none.
+// Hold blocks all update requests from now on at a point, until Release. If the client of a blocked
+// request gives up before the effect, the request has no effect.
 func (s *Server) Hold(at Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holdAt = at
+	s.blockAt = at
 }
 
-// Release ends Hold and lets all go that are held.
+// Release ends Hold and continues all blocked requests.
 func (s *Server) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holdAt = ""
-	close(s.gate)
-	s.gate = make(chan struct{})
+	s.blockAt = ""
+	close(s.released)
+	s.released = make(chan struct{})
 }
 
-// strike lets the part of a fault that is for this point happen, and reports whether the request ends there
-// without an answer.
-func (s *Server) strike(r *http.Request, f Fault, at Point, seen *Seen) (ended bool) {
-	mine := f.At == at || f.At == "" && at == BeforeEffect
-	if (mine && f.Hold || s.holds(seen.Endpoint, at)) && !s.held(r.Context()) {
+// applyFault applies the part of a fault that belongs to this point. It reports whether the request
+// ends there without a response.
+func (s *Server) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (ended bool) {
+	due := f.At == at || f.At == "" && at == BeforeEffect
+	if (due && f.Hold || s.blocksAt(seen.Endpoint, at)) && !s.block(r.Context()) {
 		seen.Outcome = OutcomeGone
 		return true
 	}
 	switch {
-	case mine && f.Hang:
+	case due && f.Hang:
 		<-r.Context().Done()
 		seen.Outcome = OutcomeGone
-	case mine && f.Close:
+	case due && f.Close:
 		seen.Outcome = OutcomeClosed
 	default:
 		return false
@@ -134,35 +138,36 @@ func (s *Server) strike(r *http.Request, f Fault, at Point, seen *Seen) (ended b
 	return true
 }
 
-func (s *Server) holds(endpoint Endpoint, at Point) bool {
+// blocksAt reports whether Hold blocks requests of the endpoint at this point.
+func (s *Server) blocksAt(endpoint Endpoint, at Point) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return endpoint == EndpointUpdate && s.holdAt == at
+	return endpoint == EndpointUpdate && s.blockAt == at
 }
 
-// held waits for Release and reports whether the client waited as well.
-func (s *Server) held(ctx context.Context) bool {
+// block waits for Release. It reports whether the client was still waiting then.
+func (s *Server) block(ctx context.Context) bool {
 	s.mu.Lock()
-	gate := s.gate
-	s.nHeld++
-	s.changed()
+	released := s.released
+	s.nBlocked++
+	s.notifyLocked()
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.nHeld--
-		s.changed()
+		s.nBlocked--
+		s.notifyLocked()
 	}()
 	select {
-	case <-gate:
+	case <-released:
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// pause waits, and reports whether the client waited as well.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep waits for a duration. It reports whether the client was still waiting then.
+func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}

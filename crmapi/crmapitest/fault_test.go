@@ -17,8 +17,8 @@ import (
 
 func newCounter() *atomic.Int64 { return new(atomic.Int64) }
 
-// until waits until so many seconds after virtual time began.
-func until(seconds int) {
+// sleepUntil waits until the given number of seconds after the start of virtual time.
+func sleepUntil(seconds int) {
 	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	<-time.After(time.Until(began.Add(time.Duration(seconds) * time.Second)))
 }
@@ -29,7 +29,7 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault   crmapitest.Fault
-		status  int // 0: no answer
+		status  int // 0: no response
 		text    string
 		applied bool
 		outcome crmapitest.Outcome
@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 		"no content":   {crmapitest.Fault{Status: 204}, 204, "", false, crmapitest.OutcomeRefused},
 		"latency":      {crmapitest.Fault{Latency: time.Millisecond}, 200, `"errorCode":0`, true, crmapitest.OutcomeSuccess},
 		"close":        {crmapitest.Fault{Close: true}, 0, "", false, crmapitest.OutcomeClosed},
-		"answer lost":  {crmapitest.Fault{Close: true, At: crmapitest.AfterEffect}, 0, "", true, crmapitest.OutcomeClosed},
+		"no response":  {crmapitest.Fault{Close: true, At: crmapitest.AfterEffect}, 0, "", true, crmapitest.OutcomeClosed},
 		"cut":          {crmapitest.Fault{Cut: true}, 0, "", true, crmapitest.OutcomeSuccess},
 		"other member": {crmapitest.Fault{Code: 1, Member: "X"}, 200, `"errorCode":0`, true, crmapitest.OutcomeSuccess},
 		"other API":    {crmapitest.Fault{Code: 1, Endpoint: "token"}, 200, `"errorCode":0`, true, crmapitest.OutcomeSuccess},
@@ -52,7 +52,7 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			c := newCaller(t, options())
 			c.fake.Push(tt.fault)
-			status, text, err := c.try(t, http.MethodPost, c.fresh(), "application/json", body)
+			status, text, err := c.try(t, http.MethodPost, c.newPath(), "application/json", body)
 			if (err != nil) != (tt.status == 0) || err == nil && (status != tt.status || !strings.Contains(text, tt.text)) {
 				t.Errorf("HTTP %d %s, %v", status, text, err)
 			}
@@ -68,7 +68,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestFaultsCount(t *testing.T) {
+func TestFaultTimes(t *testing.T) {
 	t.Parallel()
 	opts := options()
 	opts.Fault = func(seen crmapitest.Seen) crmapitest.Fault { return crmapitest.Fault{Code: seen.N} }
@@ -76,16 +76,16 @@ func TestFaultsCount(t *testing.T) {
 	c.fake.Push(crmapitest.Fault{Code: 101}, crmapitest.Fault{Code: 102, Times: 2}, crmapitest.Fault{Code: 103, Times: -1})
 	var got []int
 	for range 5 {
-		got = append(got, c.raw(t, body))
+		got = append(got, c.postBody(t, body))
 	}
 	c.fake.Clear()
-	got = append(got, c.raw(t, body)) // the hook comes last
+	got = append(got, c.postBody(t, body)) // Options.Fault applies last
 	if diff := cmp.Diff([]int{101, 102, 102, 103, 103, 6}, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestHold: requests are held before or after the effect, of 20 members at once, and let go together.
+// TestHold: requests of 20 members are blocked before or after the effect, and continue together.
 func TestHold(t *testing.T) {
 	t.Parallel()
 	for _, at := range []crmapitest.Point{crmapitest.BeforeEffect, crmapitest.AfterEffect} {
@@ -111,9 +111,9 @@ func TestHold(t *testing.T) {
 			c.fake.Release()
 			all.Wait()
 			if n := len(c.fake.Members()); n != 20 || c.fake.Open() != 0 || c.fake.Blocked() != 0 {
-				t.Errorf("after the release: %d members, %+v", n, c.fake.Stats())
+				t.Errorf("after Release: %d members, %+v", n, c.fake.Stats())
 			}
-			c.update(t, `{"openUserId":"FSUID_TEST1","qq":"2"}`) // is not held any more
+			c.update(t, `{"openUserId":"FSUID_TEST1","qq":"2"}`) // is not blocked anymore
 		})
 	}
 }
@@ -125,9 +125,9 @@ func waitFor(t *testing.T, fake *crmapitest.Server, until func(crmapitest.Stats)
 	}
 }
 
-// TestHeldClientThatDies: before the effect there is none, after it there was one; and its
-// repetition is no overlap.
-func TestHeldClientThatDies(t *testing.T) {
+// TestBlockedClientGivesUp: a request whose client gives up has no effect if it is blocked before
+// the effect, and keeps its effect otherwise. Sending it again is not an overlap.
+func TestBlockedClientGivesUp(t *testing.T) {
 	t.Parallel()
 	for _, at := range []crmapitest.Point{crmapitest.BeforeEffect, crmapitest.AfterEffect} {
 		t.Run(string(at), func(t *testing.T) {
@@ -135,15 +135,15 @@ func TestHeldClientThatDies(t *testing.T) {
 			c := newCaller(t, options())
 			c.fake.Push(crmapitest.Fault{Hold: true, At: at})
 			c.client.Timeout = 100 * time.Millisecond
-			if _, _, err := c.try(t, http.MethodPost, c.fresh(), "application/json", body); err == nil {
-				t.Fatal("an answer")
+			if _, _, err := c.try(t, http.MethodPost, c.newPath(), "application/json", body); err == nil {
+				t.Fatal("want no response")
 			}
 			waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Open == 0 })
 			if applied := c.fake.State(member)["qq"] != nil; applied != (at == crmapitest.AfterEffect) {
 				t.Errorf("applied: %v", applied)
 			}
 			c.client.Timeout = 0
-			c.raw(t, body)
+			c.postBody(t, body)
 			if got := c.fake.Calls(); got[0].Outcome != crmapitest.OutcomeGone || got[1].Together != 1 || c.fake.Overlaps() != 0 {
 				t.Errorf("%+v", got)
 			}
@@ -164,16 +164,16 @@ func TestOverlaps(t *testing.T) {
 	waitFor(t, c.fake, func(s crmapitest.Stats) bool { return s.Blocked == 4 })
 	c.fake.Release()
 	all.Wait()
-	most := map[string]int{}
+	maxTogether := map[string]int{}
 	for _, seen := range c.fake.Calls() {
-		most[seen.OpenUserID] = max(most[seen.OpenUserID], seen.Together)
+		maxTogether[seen.OpenUserID] = max(maxTogether[seen.OpenUserID], seen.Together)
 	}
-	if diff := cmp.Diff(map[string]int{"A": 3, "B": 1}, most); diff != "" || c.fake.Overlaps() != 2 {
+	if diff := cmp.Diff(map[string]int{"A": 3, "B": 1}, maxTogether); diff != "" || c.fake.Overlaps() != 2 {
 		t.Error(diff, c.fake.Overlaps())
 	}
 }
 
-func TestTwoTokenFetchesAtOnce(t *testing.T) {
+func TestConcurrentTokenFetches(t *testing.T) {
 	t.Parallel()
 	c := newCaller(t, options())
 	c.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Hold: true, Times: 2})
@@ -185,7 +185,7 @@ func TestTwoTokenFetchesAtOnce(t *testing.T) {
 	c.fake.Release()
 	all.Wait()
 	if len(c.fake.Violations()) == 0 {
-		t.Error("nobody minded")
+		t.Error("want a violation")
 	}
 }
 

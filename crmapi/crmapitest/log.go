@@ -9,50 +9,52 @@ import (
 	"time"
 )
 
-// An Outcome says how a request ended.
+// An Outcome is how a request ended.
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeOpen    Outcome = "open"    // not ended yet
-	OutcomeSuccess Outcome = "success" // answered with 0
-	OutcomeRefused Outcome = "refused" // answered with anything else
-	OutcomeClosed  Outcome = "closed"  // connection closed without an answer
-	OutcomeGone    Outcome = "gone"    // the client did not wait
+	OutcomeSuccess Outcome = "success" // HTTP 200 with errorCode 0
+	OutcomeRefused Outcome = "refused" // any other response
+	OutcomeClosed  Outcome = "closed"  // connection closed without a response
+	OutcomeGone    Outcome = "gone"    // the client gave up
 )
 
-// Seen is one request as the fake saw it.
+// A Seen is one request in the log of the fake.
 type Seen struct {
 	N            int             `json:"n"` // from 1, in the order of arrival
 	Endpoint     Endpoint        `json:"endpoint"`
 	Arrived      time.Time       `json:"arrived"`
-	Finished     time.Time       `json:"finished"` // zero while it is open
+	Finished     time.Time       `json:"finished"` // zero while the request is open
 	OpenUserID   string          `json:"openUserId,omitempty"`
-	User         json.RawMessage `json:"user,omitempty"` // as it was sent, or in its words what the object API was sent
+	User         json.RawMessage `json:"user,omitempty"` // as sent; an object_data is translated to the user object
 	ThirdTraceID string          `json:"thirdTraceId,omitempty"`
 	TraceID      string          `json:"traceId"`
 	Outcome      Outcome         `json:"outcome"`
 	Status       int             `json:"status,omitempty"`
 	Code         int             `json:"code"`
-	Applied      bool            `json:"applied"` // it took effect, whatever is answered; known while it is open
-	// Together is how many requests for this member were open at most while this one was.
+	Applied      bool            `json:"applied"` // whether it took effect; set before the response
+	// Together is the largest number of open requests for this member while this one was open,
+	// including this one. Requests whose clients gave up do not count.
 	Together int `json:"together,omitempty"`
 }
 
 // An entry is a request in the log. The server's mutex guards it.
 type entry struct {
 	seen Seen
-	gone func() bool // whether the client has given up
+	gone func() bool // whether the client has given up; nil after the end of the request
 }
 
+// snapshot returns a copy of the request's log entry.
 func (e *entry) snapshot(s *Server) Seen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return e.seen
 }
 
-// enter logs the arrival of a request and looks for others of its member.
-func (s *Server) enter(r *http.Request, endpoint Endpoint, body []byte) *entry {
+// logArrival adds a request to the log and counts the open requests of its member.
+func (s *Server) logArrival(r *http.Request, endpoint Endpoint, body []byte) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.log) + 1
@@ -62,36 +64,37 @@ func (s *Server) enter(r *http.Request, endpoint Endpoint, body []byte) *entry {
 		TraceID: "fake-" + strconv.Itoa(n), ThirdTraceID: r.URL.Query().Get("thirdTraceId"),
 	}}
 	if endpoint == EndpointUpdate {
-		e.seen.User, e.seen.OpenUserID = s.peek(body)
-		s.countTogether(e)
+		e.seen.User, e.seen.OpenUserID = s.parseMember(body)
+		s.countTogetherLocked(e)
 	}
 	s.log = append(s.log, e)
 	s.open[e.seen.OpenUserID] = append(s.open[e.seen.OpenUserID], e)
-	s.changed()
+	s.notifyLocked()
 	return e
 }
 
-// countTogether looks at the requests of the same member whose clients are still there: one that timed
-// out may well be sent again.
-func (s *Server) countTogether(e *entry) {
-	var present []*entry
+// countTogetherLocked counts the open requests of the same member. It counts only those whose
+// clients are still waiting: a request whose client timed out may be sent again. The caller must
+// hold mu.
+func (s *Server) countTogetherLocked(e *entry) {
+	var waiting []*entry
 	for _, other := range s.open[e.seen.OpenUserID] {
 		if !other.gone() {
-			present = append(present, other)
+			waiting = append(waiting, other)
 		}
 	}
-	e.seen.Together = len(present) + 1
-	for _, other := range present {
+	e.seen.Together = len(waiting) + 1
+	for _, other := range waiting {
 		other.seen.Together = max(other.seen.Together, e.seen.Together)
 	}
-	if len(present) > 0 && e.seen.OpenUserID != "" {
+	if len(waiting) > 0 && e.seen.OpenUserID != "" {
 		s.overlaps++
 	}
 }
 
-// leave notes how a request ended. It comes before the answer is written, since the next request may
-// arrive as soon as that is read.
-func (s *Server) leave(e *entry, done Seen) {
+// logEnd records how a request ended. It is called before the response is written, because the next
+// request may arrive as soon as the client has read the response.
+func (s *Server) logEnd(e *entry, done Seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.seen.Outcome, e.seen.Status, e.seen.Code = done.Outcome, done.Status, done.Code
@@ -101,13 +104,13 @@ func (s *Server) leave(e *entry, done Seen) {
 	if len(s.open[id]) == 0 {
 		delete(s.open, id)
 	}
-	s.changed()
+	s.notifyLocked()
 }
 
-// changed wakes whoever waits. The caller holds mu.
-func (s *Server) changed() {
-	close(s.news)
-	s.news = make(chan struct{})
+// notifyLocked wakes all callers of Wait. The caller must hold mu.
+func (s *Server) notifyLocked() {
+	close(s.changeSignal)
+	s.changeSignal = make(chan struct{})
 }
 
 // Log returns all requests in the order of their arrival.
@@ -126,29 +129,30 @@ func (s *Server) Calls() []Seen {
 	return slices.DeleteFunc(s.Log(), func(e Seen) bool { return e.Endpoint != EndpointUpdate })
 }
 
-// Stats are numbers about the requests so far.
+// Stats are counts of the requests so far.
 type Stats struct {
 	Requests   int      `json:"requests"` // of both APIs
 	Open       int      `json:"open"`
-	Blocked    int      `json:"held"`
-	Overlaps   int      `json:"overlaps"`   // update requests that came while another of the same member was open
-	Violations []string `json:"violations"` // breaches of the protocol, such as two token fetches at once
+	Blocked    int      `json:"held"`       // requests that wait for Release
+	Overlaps   int      `json:"overlaps"`   // update requests that arrived while another of the same member was open
+	Violations []string `json:"violations"` // breaches of the protocol, such as two concurrent token fetches
 }
 
-// Stats returns the numbers of this moment.
+// Stats returns the current counts.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stats()
+	return s.statsLocked()
 }
 
-func (s *Server) stats() Stats {
+// statsLocked returns the current counts. The caller must hold mu.
+func (s *Server) statsLocked() Stats {
 	open := 0
 	for _, entries := range s.open {
 		open += len(entries)
 	}
 	return Stats{
-		Requests: len(s.log), Open: open, Blocked: s.nHeld, Overlaps: s.overlaps, Violations: slices.Clone(s.violations),
+		Requests: len(s.log), Open: open, Blocked: s.nBlocked, Overlaps: s.overlaps, Violations: slices.Clone(s.violations),
 	}
 }
 
@@ -158,29 +162,31 @@ func (s *Server) Open() int { return s.Stats().Open }
 // Blocked returns the number of requests that wait for Release.
 func (s *Server) Blocked() int { return s.Stats().Blocked }
 
-// Overlaps returns how many update requests came while another of the same member was open.
+// Overlaps returns how many update requests arrived while another of the same member was open.
 func (s *Server) Overlaps() int { return s.Stats().Overlaps }
 
 // Violations returns the breaches of the protocol so far.
 func (s *Server) Violations() []string { return s.Stats().Violations }
 
-// Wait waits until the numbers are as asked for, or the context ends.
+// Wait waits until the function returns true for the current counts. It returns the cause of the
+// context if that ends first.
 func (s *Server) Wait(ctx context.Context, until func(Stats) bool) error {
 	for {
 		s.mu.Lock()
-		stats, news := s.stats(), s.news
+		stats, changeSignal := s.statsLocked(), s.changeSignal
 		s.mu.Unlock()
 		if until(stats) {
 			return nil
 		}
 		select {
-		case <-news:
+		case <-changeSignal:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// violate records a breach of the protocol.
 func (s *Server) violate(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

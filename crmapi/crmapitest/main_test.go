@@ -46,7 +46,7 @@ func newCaller(t *testing.T, opts crmapitest.Options) caller {
 	return caller{fake: fake, url: server.URL, client: client, traces: new(atomic.Int64)}
 }
 
-// send returns status and body.
+// send makes a request and returns the status and the body.
 func (c caller) send(t *testing.T, method, path, contentType, body string) (int, string) {
 	t.Helper()
 	status, text, err := c.try(t, method, path, contentType, body)
@@ -72,34 +72,34 @@ func (c caller) try(t *testing.T, method, path, contentType, body string) (int, 
 	return resp.StatusCode, string(b), err
 }
 
-// fresh is the update API's path with a thirdTraceId of its own.
-func (c caller) fresh() string {
+// newPath returns the path of the update API with a new thirdTraceId.
+func (c caller) newPath() string {
 	return fmt.Sprintf("%s?thirdTraceId=trace-%d", crmapitest.UpdatePath, c.traces.Add(1))
 }
 
-// raw posts a whole body to the update API.
-func (c caller) raw(t *testing.T, body string) int {
+// postBody posts a complete body to the update API and returns the errorCode.
+func (c caller) postBody(t *testing.T, body string) int {
 	t.Helper()
-	status, text := c.send(t, http.MethodPost, c.fresh(), "application/json", body)
+	status, text := c.send(t, http.MethodPost, c.newPath(), "application/json", body)
 	if status != http.StatusOK {
 		t.Fatalf("HTTP %d: %s", status, text)
 	}
 	return code(t, text)
 }
 
-// update sends a user object with what else is right.
+// update sends a user object with a valid token and company, and returns the errorCode.
 func (c caller) update(t *testing.T, user string) int {
 	t.Helper()
-	return c.raw(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","user":`+user+`}`)
+	return c.postBody(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","user":`+user+`}`)
 }
 
 func code(t *testing.T, text string) int {
 	t.Helper()
-	var a struct {
+	var resp struct {
 		Code *int `json:"errorCode"`
 	}
-	if err := json.NewDecoder(bytes.NewBufferString(text)).Decode(&a); err != nil || a.Code == nil {
+	if err := json.NewDecoder(bytes.NewBufferString(text)).Decode(&resp); err != nil || resp.Code == nil {
 		t.Fatalf("%s: %v", text, errors.Join(err))
 	}
-	return *a.Code
+	return *resp.Code
 }

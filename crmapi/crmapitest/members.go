@@ -8,29 +8,31 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A unique value of the company: no two members have the same account, name or mobile.
-type unique struct{ field, value string }
+// A uniqueValue is a value that is unique in the company: no two members have the same account,
+// name or mobile.
+type uniqueValue struct{ field, value string }
 
-// SetMember makes a member exist with just these fields, unchecked.
+// SetMember creates or replaces a member with exactly these fields. It does not check the values.
 func (s *Server) SetMember(openUserID string, fields map[string]json.RawMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disown(openUserID)
+	s.releaseValuesLocked(openUserID)
 	s.members[openUserID] = make(map[string]json.RawMessage, len(fields))
 	for name, value := range fields {
-		s.set(openUserID, name, jsontext.Value(value))
+		s.setLocked(openUserID, name, jsontext.Value(value))
 	}
 }
 
-// RemoveMember makes a member unknown.
+// RemoveMember removes a member. Updates of it then fail with CodeNoMember, or create it again if
+// Options.AutoCreate is set.
 func (s *Server) RemoveMember(openUserID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disown(openUserID)
+	s.releaseValuesLocked(openUserID)
 	delete(s.members, openUserID)
 }
 
-// State returns the fields of a member, nil if there is none.
+// State returns the fields of a member, or nil if the member does not exist.
 func (s *Server) State(openUserID string) map[string]json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +46,7 @@ func (s *Server) Members() []string {
 	return slices.Sorted(maps.Keys(s.members))
 }
 
-// Snapshot returns every member with its fields, as a backup of the CRM has them.
+// Snapshot returns every member with its fields, like a backup of the CRM.
 func (s *Server) Snapshot() map[string]map[string]json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +57,7 @@ func (s *Server) Snapshot() map[string]map[string]json.RawMessage {
 	return all
 }
 
-// Restore sets the CRM back to a snapshot. Members that came since are gone.
+// Restore resets the CRM to a snapshot. Members that the snapshot does not contain are removed.
 func (s *Server) Restore(snapshot map[string]map[string]json.RawMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,41 +66,46 @@ func (s *Server) Restore(snapshot map[string]map[string]json.RawMessage) {
 	for id, fields := range snapshot {
 		s.members[id] = make(map[string]json.RawMessage, len(fields))
 		for name, value := range fields {
-			s.set(id, name, jsontext.Value(value))
+			s.setLocked(id, name, jsontext.Value(value))
 		}
 	}
 }
 
-func (s *Server) apply(id string, user fields) {
+// applyLocked sets the fields of a member. It creates the member if it does not exist. The caller
+// must hold mu.
+func (s *Server) applyLocked(id string, user fields) {
 	if s.members[id] == nil {
 		s.members[id] = make(map[string]json.RawMessage)
 	}
 	for name, value := range user {
-		s.set(id, name, value)
+		s.setLocked(id, name, value)
 	}
 }
 
-// set changes one field, and who owns its value. The caller holds mu.
-func (s *Server) set(id, name string, value jsontext.Value) {
+// setLocked changes one field, and the owner of its unique value. The caller must hold mu.
+func (s *Server) setLocked(id, name string, value jsontext.Value) {
 	if old, ok := uniqueOf(name, jsontext.Value(s.members[id][name])); ok && s.owners[old] == id {
 		delete(s.owners, old)
 	}
-	if own, ok := uniqueOf(name, value); ok {
-		s.owners[own] = id
+	if unique, ok := uniqueOf(name, value); ok {
+		s.owners[unique] = id
 	}
 	s.members[id][name] = json.RawMessage(value.Clone())
 }
 
-func (s *Server) disown(id string) {
+// releaseValuesLocked makes the unique values of a member available to others. The caller must hold
+// mu.
+func (s *Server) releaseValuesLocked(id string) {
 	for name, value := range s.members[id] {
-		if own, ok := uniqueOf(name, jsontext.Value(value)); ok && s.owners[own] == id {
-			delete(s.owners, own)
+		if unique, ok := uniqueOf(name, jsontext.Value(value)); ok && s.owners[unique] == id {
+			delete(s.owners, unique)
 		}
 	}
 }
 
-// taken reports whether another member has one of the values that are unique in the company.
-func (s *Server) taken(id string, user fields) bool {
+// isTakenLocked reports whether another member has one of the update's unique values. The caller
+// must hold mu.
+func (s *Server) isTakenLocked(id string, user fields) bool {
 	for name, value := range user {
 		want, ok := uniqueOf(name, value)
 		if owner := s.owners[want]; ok && owner != "" && owner != id {
@@ -108,10 +115,11 @@ func (s *Server) taken(id string, user fields) bool {
 	return false
 }
 
-func uniqueOf(name string, value jsontext.Value) (unique, bool) {
+// uniqueOf returns the unique value of a field, and whether there is one.
+func uniqueOf(name string, value jsontext.Value) (uniqueValue, bool) {
 	if name != "account" && name != "name" && name != "mobile" {
-		return unique{}, false
+		return uniqueValue{}, false
 	}
 	v, ok := text(value)
-	return unique{field: name, value: v}, ok && v != ""
+	return uniqueValue{field: name, value: v}, ok && v != ""
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ObjectFields are the names that the fake's object API has beside those that are published, as
-// MEMBERSYNC_CRM_OBJECT_FIELDS takes them. The vendor's real ones are not known.
+// ObjectFields are the names that the object API of the fake has in addition to the published ones,
+// in the format of MEMBERSYNC_CRM_OBJECT_FIELDS. The vendor's real names are not known.
 const ObjectFields = "account:login_account,name:name,position:position,email:email,qq:qq_number,weixin:wechat_number," +
 	"attachingDepartmentIds:vice_departments,hireDate:hire_date,birthDate:date_of_birth,startWorkDate:date_of_first_job"
 
-// objectNames are the fields of the user object by their names in the object API.
+// objectNames returns the fields of the user object by their names in the object API.
 func objectNames() map[string]string {
 	names := map[string]string{
 		"_id": "openUserId", "full_name": "fullName", "sex": "gender", "phone": "mobile", "main_department": "mainDepartmentId",
@@ -26,7 +26,8 @@ func objectNames() map[string]string {
 	return names
 }
 
-// fromObject turns the members of object_data into those of a user object, and reports whether names and types are right.
+// fromObject turns an object_data into a user object. It reports whether all names and types are
+// valid.
 func fromObject(object fields) (user fields, ok bool) {
 	if kind, _ := text(object["dataObjectApiName"]); kind != "PersonnelObj" {
 		return nil, false
@@ -45,7 +46,8 @@ func fromObject(object fields) (user fields, ok bool) {
 	return user, true
 }
 
-// userValue turns a value of the object API into that of the user object.
+// userValue turns a value of the object API into a value of the user object. It reports whether the
+// type is valid.
 func userValue(field string, value jsontext.Value) (jsontext.Value, bool) {
 	switch field {
 	case "hireDate", "birthDate", "startWorkDate":
@@ -71,7 +73,7 @@ func userValue(field string, value jsontext.Value) (jsontext.Value, bool) {
 	return value, ok
 }
 
-// decimals reads a list of texts that are integers.
+// decimals parses a list of texts that are integers.
 func decimals(value jsontext.Value) (ids []string, ok bool) {
 	var list []jsontext.Value
 	if value.Kind() != '[' || json.Unmarshal(value, &list) != nil {

@@ -6,7 +6,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// The object API is as strict as the other: it refuses names and types that are not its own.
+// TestObjectFieldsAreChecked: the object API is as strict as the user API. It rejects names and
+// types that are not its own.
 func TestObjectFieldsAreChecked(t *testing.T) {
 	t.Parallel()
 	opts := options()
@@ -43,20 +44,20 @@ func TestObjectFieldsAreChecked(t *testing.T) {
 		`"dataObjectApiName":"PersonnelObj","phone":"1"`: crmapitest.CodeMissing,
 	} {
 		body := `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","data":{"object_data":{` + object + `}}}`
-		if got := c.raw(t, body); got != want {
+		if got := c.postBody(t, body); got != want {
 			t.Errorf("%s: %d, want %d", object, got, want)
 		}
 	}
 }
 
-// The log tells in the user object's words what the object API was sent.
+// TestObjectsAreLoggedAsUsers: the log contains updates of the object API as user objects.
 func TestObjectsAreLoggedAsUsers(t *testing.T) {
 	t.Parallel()
 	opts := options()
 	opts.ObjectAPI = true
 	c := newCaller(t, opts)
-	c.raw(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","data":{"object_data":{"dataObjectApiName":"PersonnelObj","_id":"FSUID_TEST0001","phone":"1"}}}`)
-	c.raw(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","data":{"object_data":{"phone":1}}}`)
+	c.postBody(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","data":{"object_data":{"dataObjectApiName":"PersonnelObj","_id":"FSUID_TEST0001","phone":"1"}}}`)
+	c.postBody(t, `{"corpAccessToken":"TOKEN_TEST","corpId":"CORP_TEST","data":{"object_data":{"phone":1}}}`)
 	calls := c.fake.Calls()
 	if got := calls[0]; got.OpenUserID != member || string(got.User) != `{"mobile":"1","openUserId":"FSUID_TEST0001"}` || !got.Applied {
 		t.Errorf("%+v", got)

@@ -14,22 +14,22 @@ import (
 // A Server is a fake CRM. It is safe for concurrent use.
 type Server struct {
 	opts        Options
-	departments map[int64]bool // nil: all
+	departments map[int64]bool // IDs that exist; nil means all
 
-	mu      sync.Mutex
-	members map[string]map[string]json.RawMessage
-	owners  map[unique]string // openUserId by what is unique in the company
-	faults  []Fault
-	holdAt  Point
-	gate    chan struct{} // closed by Release
-	nHeld   int
-	news    chan struct{} // closed when something changed that somebody may wait for
+	mu           sync.Mutex // guards all fields below
+	members      map[string]map[string]json.RawMessage
+	owners       map[uniqueValue]string // openUserId of the member that has the value
+	faults       []Fault
+	blockAt      Point         // where Hold blocks requests; empty means nowhere
+	released     chan struct{} // closed and replaced by Release
+	nBlocked     int           // requests that wait for Release
+	changeSignal chan struct{} // closed and replaced when the stats change
 
 	log        []*entry
 	open       map[string][]*entry // by member
 	overlaps   int
-	calls      []time.Time // of the update API, within the rate window
-	traces     map[string]bool
+	calls      []time.Time     // of the update API, within the rate window
+	traces     map[string]bool // thirdTraceIds used so far
 	violations []string
 
 	tokens     []token
@@ -39,13 +39,13 @@ type Server struct {
 // New returns a fake CRM.
 func New(opts Options) *Server {
 	s := &Server{
-		opts:    opts.withDefaults(),
-		members: make(map[string]map[string]json.RawMessage),
-		owners:  make(map[unique]string),
-		gate:    make(chan struct{}),
-		news:    make(chan struct{}),
-		open:    make(map[string][]*entry),
-		traces:  make(map[string]bool),
+		opts:         opts.withDefaults(),
+		members:      make(map[string]map[string]json.RawMessage),
+		owners:       make(map[uniqueValue]string),
+		released:     make(chan struct{}),
+		changeSignal: make(chan struct{}),
+		open:         make(map[string][]*entry),
+		traces:       make(map[string]bool),
 	}
 	if opts.Departments != nil {
 		s.departments = make(map[int64]bool)
@@ -59,7 +59,7 @@ func New(opts Options) *Server {
 	return s
 }
 
-// ServeHTTP serves both APIs and, under /_fake/, the surface for other processes.
+// ServeHTTP serves both APIs and, under /_fake/, the API for other processes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, adminPrefix):
@@ -81,90 +81,95 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint Endpoint
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
 	if err != nil {
-		// A request without its body is none. The client gave up, or sent too much.
+		// The request is incomplete and is not logged: the client gave up, or sent too much.
 		http.Error(w, "body", http.StatusRequestEntityTooLarge)
 		return
 	}
-	e := s.enter(r, endpoint, body)
-	answer, fault, ok := s.handle(r, e, body)
+	e := s.logArrival(r, endpoint, body)
+	resp, fault, ok := s.handle(r, e, body)
 	if !ok {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
-	answer.write(w, fault)
+	resp.write(w, fault)
 }
 
-// handle works out the answer, or false if there is none.
-func (s *Server) handle(r *http.Request, e *entry, body []byte) (answer, Fault, bool) {
+// handle processes a request. It returns the response and the fault, and false if there is no
+// response.
+func (s *Server) handle(r *http.Request, e *entry, body []byte) (response, Fault, bool) {
 	fault := s.pickFault(e.snapshot(s))
 	done := Seen{Endpoint: e.seen.Endpoint}
-	defer func() { s.leave(e, done) }()
+	defer func() { s.logEnd(e, done) }()
 	if !s.delay(r.Context(), e.seen.Endpoint, fault.Latency) {
 		done.Outcome = OutcomeGone
-		return answer{}, fault, false
+		return response{}, fault, false
 	}
-	if s.strike(r, fault, BeforeEffect, &done) {
-		return answer{}, fault, false
+	if s.applyFault(r, fault, BeforeEffect, &done) {
+		return response{}, fault, false
 	}
-	var a answer
-	if fault.scripted() && fault.At != AfterEffect {
-		a = scripted(fault)
+	var resp response
+	if fault.isScripted() && fault.At != AfterEffect {
+		resp = scriptedResponse(fault)
 	} else {
-		a = s.process(r, e, body)
+		resp = s.apply(r, e, body)
 	}
-	if fault.scripted() && fault.At == AfterEffect {
-		a = scripted(fault)
+	if fault.isScripted() && fault.At == AfterEffect {
+		resp = scriptedResponse(fault)
 	}
-	a.traceID = e.seen.TraceID
-	done.Code, done.Status, done.Outcome = a.code, a.status, a.outcome()
-	if s.strike(r, fault, AfterEffect, &done) {
-		return answer{}, fault, false
+	resp.traceID = e.seen.TraceID
+	done.Code, done.Status, done.Outcome = resp.code, resp.status, resp.outcome()
+	if s.applyFault(r, fault, AfterEffect, &done) {
+		return response{}, fault, false
 	}
-	return a, fault, true
+	return resp, fault, true
 }
 
+// delay waits for the latency of a request. It reports whether the client was still waiting then.
 func (s *Server) delay(ctx context.Context, endpoint Endpoint, extra time.Duration) bool {
 	if endpoint == EndpointUpdate {
 		extra += s.opts.Latency
 	}
-	return pause(ctx, extra)
+	return sleep(ctx, extra)
 }
 
-func (s *Server) process(r *http.Request, e *entry, body []byte) answer {
+// apply processes a request without a fault and records whether it took effect.
+func (s *Server) apply(r *http.Request, e *entry, body []byte) response {
 	if e.seen.Endpoint == EndpointToken {
 		return s.issue(body)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	code := s.update(r, body)
+	code := s.updateLocked(r, body)
 	e.seen.Applied = code == CodeSuccess
-	return answer{code: code, status: http.StatusOK}
+	return response{code: code, status: http.StatusOK}
 }
 
-// An answer is what the fake says.
-type answer struct {
+// A response is what the fake sends. token is set only for a response of the token API that is not
+// scripted.
+type response struct {
 	code    int
 	status  int
 	traceID string
-	token   *tokenAnswer
+	token   *tokenResponse
 }
 
-func scripted(f Fault) answer {
-	a := answer{code: f.Code, status: f.Status}
-	if a.status == 0 {
-		a.status = http.StatusOK
+// scriptedResponse returns the response that a fault defines.
+func scriptedResponse(f Fault) response {
+	resp := response{code: f.Code, status: f.Status}
+	if resp.status == 0 {
+		resp.status = http.StatusOK
 	}
-	return a
+	return resp
 }
 
-func (a answer) outcome() Outcome {
-	if a.code == CodeSuccess && a.status == http.StatusOK {
+func (resp response) outcome() Outcome {
+	if resp.code == CodeSuccess && resp.status == http.StatusOK {
 		return OutcomeSuccess
 	}
 	return OutcomeRefused
 }
 
-func (a answer) write(w http.ResponseWriter, f Fault) {
-	body, kind := a.body(f), "application/json; charset=utf-8"
+func (resp response) write(w http.ResponseWriter, f Fault) {
+	body, kind := resp.body(f), "application/json; charset=utf-8"
 	if f.Body != "" {
 		body, kind = []byte(f.Body), "text/html; charset=utf-8"
 	}
@@ -176,36 +181,37 @@ func (a answer) write(w http.ResponseWriter, f Fault) {
 	for name, value := range f.Header {
 		h.Set(name, value)
 	}
-	if !bodyAllowed(a.status) {
-		w.WriteHeader(a.status)
+	if !bodyAllowed(resp.status) {
+		w.WriteHeader(resp.status)
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(a.status)
+	w.WriteHeader(resp.status)
 	if !f.Cut {
-		_, _ = w.Write(body) //nolint:gosec // the scripted answer, HTML on purpose
+		_, _ = w.Write(body) //nolint:gosec // the scripted response, HTML on purpose
 		return
 	}
-	_, _ = w.Write(body[:len(body)/2]) //nolint:gosec // the scripted answer, HTML on purpose
+	_, _ = w.Write(body[:len(body)/2]) //nolint:gosec // the scripted response, HTML on purpose
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
 }
 
-// body is the answer's JSON: bare of an errorCode where only a status was scripted.
-func (a answer) body(f Fault) []byte {
+// body returns the JSON of the response. If the fault sets only a status, the JSON has no
+// errorCode.
+func (resp response) body(f Fault) []byte {
 	message := f.Message
 	if message == "" {
-		message = map[bool]string{true: "success", false: "failed"}[a.code == CodeSuccess]
+		message = map[bool]string{true: "success", false: "failed"}[resp.code == CodeSuccess]
 	}
-	if a.token != nil {
-		a.token.Message = message
-		return mustJSON(a.token)
+	if resp.token != nil {
+		resp.token.Message = message
+		return mustJSON(resp.token)
 	}
 	if f.Status != 0 && f.Status != http.StatusOK && f.Code == 0 {
-		return mustJSON(map[string]string{"traceId": a.traceID, "errorMessage": message})
+		return mustJSON(map[string]string{"traceId": resp.traceID, "errorMessage": message})
 	}
 	return mustJSON(map[string]any{
-		"traceId": a.traceID, "errorDescription": message, "errorMessage": message, "errorCode": a.code,
+		"traceId": resp.traceID, "errorDescription": message, "errorMessage": message, "errorCode": resp.code,
 	})
 }
 
@@ -225,10 +231,11 @@ func isJSONPost(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// mustJSON returns the JSON of one of the package's own values.
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("crmapitest: " + err.Error()) // only values of our own
+		panic("crmapitest: " + err.Error()) // cannot happen: the values are the package's own
 	}
 	return b
 }

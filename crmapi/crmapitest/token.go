@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// A token that was handed out.
+// A token is an access token that was issued.
 type token struct {
 	text   string
 	issued time.Time
@@ -21,7 +21,7 @@ type tokenRequest struct {
 	PermanentCode string `json:"permanentCode"`
 }
 
-type tokenAnswer struct {
+type tokenResponse struct {
 	Code    int    `json:"errorCode"`
 	Message string `json:"errorMessage"`
 	Token   string `json:"corpAccessToken,omitempty"`
@@ -29,28 +29,29 @@ type tokenAnswer struct {
 	Life    int64  `json:"expiresIn"` // seconds
 }
 
-// issue hands out a token: the newest one again while it is young, then a new one.
-func (s *Server) issue(body []byte) answer {
+// issue returns a token: the newest one again until it is TokenRenew old, then a new one.
+func (s *Server) issue(body []byte) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.issueAt(body, time.Now())
-	return answer{code: a.Code, status: http.StatusOK, token: &a}
+	a := s.issueLocked(body, time.Now())
+	return response{code: a.Code, status: http.StatusOK, token: &a}
 }
 
-func (s *Server) issueAt(body []byte, now time.Time) tokenAnswer {
-	if code := s.tokenRules(now); code != CodeSuccess {
-		return tokenAnswer{Code: code}
+// issueLocked does the same at a given time. The caller must hold mu.
+func (s *Server) issueLocked(body []byte, now time.Time) tokenResponse {
+	if code := s.checkTokenRateLocked(now); code != CodeSuccess {
+		return tokenResponse{Code: code}
 	}
 	var req tokenRequest
 	if json.Unmarshal(body, &req, json.RejectUnknownMembers(true)) != nil {
 		s.violations = append(s.violations, "malformed token request")
-		return tokenAnswer{Code: CodeMalformed}
+		return tokenResponse{Code: CodeMalformed}
 	}
 	switch {
 	case req.AppID != s.opts.AppID || req.AppSecret != s.opts.AppSecret:
-		return tokenAnswer{Code: CodeSecret}
+		return tokenResponse{Code: CodeSecret}
 	case req.PermanentCode != s.opts.PermanentCode:
-		return tokenAnswer{Code: CodePermanent}
+		return tokenResponse{Code: CodePermanent}
 	}
 	newest := len(s.tokens) - 1
 	if newest < 0 || now.Sub(s.tokens[newest].issued) >= s.opts.TokenRenew {
@@ -58,25 +59,28 @@ func (s *Server) issueAt(body []byte, now time.Time) tokenAnswer {
 		newest++
 	}
 	t := s.tokens[newest]
-	life := s.opts.TokenLife - now.Sub(t.issued)
-	return tokenAnswer{Token: t.text, Corp: s.opts.CorpID, Life: int64(life / time.Second)}
+	lifetime := s.opts.TokenLife - now.Sub(t.issued)
+	return tokenResponse{Token: t.text, Corp: s.opts.CorpID, Life: int64(lifetime / time.Second)}
 }
 
-// tokenRules keeps the vendor's: ten calls a minute, and no two at once.
-func (s *Server) tokenRules(now time.Time) int {
-	s.tokenCalls = append(within(s.tokenCalls, now, time.Minute), now)
+// checkTokenRateLocked checks the vendor's limits for token fetches: ten calls per minute, and
+// never two concurrently. The caller must hold mu.
+func (s *Server) checkTokenRateLocked(now time.Time) int {
+	s.tokenCalls = append(recent(s.tokenCalls, now, time.Minute), now)
 	switch {
 	case len(s.tokenCalls) > tokenCallsAMinute:
-		s.violations = append(s.violations, "more than 10 token fetches a minute")
-	case s.fetchesOpen() > 1:
-		s.violations = append(s.violations, "two token fetches at once")
+		s.violations = append(s.violations, "more than 10 token fetches per minute")
+	case s.openFetchesLocked() > 1:
+		s.violations = append(s.violations, "two concurrent token fetches")
 	default:
 		return CodeSuccess
 	}
 	return CodePerSecond
 }
 
-func (s *Server) fetchesOpen() int {
+// openFetchesLocked returns the number of token fetches whose clients are still waiting. The caller
+// must hold mu.
+func (s *Server) openFetchesLocked() int {
 	n := 0
 	for _, e := range s.open[""] {
 		if e.seen.Endpoint == EndpointToken && !e.gone() {
@@ -86,7 +90,8 @@ func (s *Server) fetchesOpen() int {
 	return n
 }
 
-func (s *Server) validToken(text string, now time.Time) bool {
+// isValidTokenLocked reports whether a token is accepted at a time. The caller must hold mu.
+func (s *Server) isValidTokenLocked(text string, now time.Time) bool {
 	if slices.Contains(s.opts.Tokens, text) {
 		return true
 	}
@@ -95,7 +100,7 @@ func (s *Server) validToken(text string, now time.Time) bool {
 	})
 }
 
-// RevokeTokens makes every token that was handed out invalid; the next fetch brings a new one.
+// RevokeTokens makes all issued tokens invalid. The next fetch returns a new one.
 func (s *Server) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,14 +12,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// updateRequest is the body of an update. Other members are refused.
+// An updateRequest is the body of an update. Unknown names are rejected.
 type updateRequest struct {
 	Token *string        `json:"corpAccessToken"`
 	Corp  *string        `json:"corpId"`
 	User  jsontext.Value `json:"user"`
 }
 
-// objectRequest is the body of an update for the object API.
+// An objectRequest is the body of an update for the object API.
 type objectRequest struct {
 	Token *string `json:"corpAccessToken"`
 	Corp  *string `json:"corpId"`
@@ -30,10 +30,10 @@ type objectRequest struct {
 
 type fields = map[string]jsontext.Value
 
-// update checks a request as strictly as the page allows, applies it, and returns the
-// errorCode. The caller holds mu.
-func (s *Server) update(r *http.Request, body []byte) int {
-	if !s.admit(time.Now()) {
+// updateLocked checks a request as strictly as the API's page allows, applies it, and returns the
+// errorCode. The caller must hold mu.
+func (s *Server) updateLocked(r *http.Request, body []byte) int {
+	if !s.allowCallLocked(time.Now()) {
 		return CodeThrottled
 	}
 	req, ok := s.parse(body)
@@ -42,10 +42,10 @@ func (s *Server) update(r *http.Request, body []byte) int {
 		return CodeMalformed
 	}
 	switch {
-	case !s.freshTrace(r):
+	case !s.isNewTraceLocked(r):
 		s.violations = append(s.violations, "thirdTraceId missing or used before")
 		return CodeBadTrace
-	case req.Token == nil || !s.validToken(*req.Token, time.Now()):
+	case req.Token == nil || !s.isValidTokenLocked(*req.Token, time.Now()):
 		return CodeToken
 	case req.Corp == nil || *req.Corp != s.opts.CorpID:
 		return CodeCorp
@@ -59,10 +59,10 @@ func (s *Server) update(r *http.Request, body []byte) int {
 			return CodeType
 		}
 	}
-	return s.modify(user)
+	return s.modifyLocked(user)
 }
 
-// parse reads the body of the API that the fake has, and refuses that of the other.
+// parse reads the body of the API that the fake has, and rejects the body of the other API.
 func (s *Server) parse(body []byte) (req updateRequest, ok bool) {
 	if !s.opts.ObjectAPI {
 		return req, json.Unmarshal(body, &req, json.RejectUnknownMembers(true)) == nil
@@ -72,14 +72,16 @@ func (s *Server) parse(body []byte) (req updateRequest, ok bool) {
 	return updateRequest{object.Token, object.Corp, object.Data.Object}, err == nil
 }
 
-func (s *Server) modify(user fields) int {
+// modifyLocked checks and applies a user object, and returns the errorCode. The caller must hold
+// mu.
+func (s *Server) modifyLocked(user fields) int {
 	id, isText := text(user["openUserId"])
 	delete(user, "openUserId")
 	if !isText || id == "" || len(user) == 0 {
 		return CodeMissing
 	}
 	for name, value := range user {
-		if code := check(name, value); code != CodeSuccess {
+		if code := checkField(name, value); code != CodeSuccess {
 			return code
 		}
 	}
@@ -89,19 +91,20 @@ func (s *Server) modify(user fields) int {
 	if !s.departmentsExist(user) {
 		return CodeNoDepartment
 	}
-	if s.taken(id, user) {
+	if s.isTakenLocked(id, user) {
 		return s.opts.DuplicateCode
 	}
-	s.apply(id, user)
+	s.applyLocked(id, user)
 	return CodeSuccess
 }
 
-// admit counts a call against the limit. A refused call does not count.
-func (s *Server) admit(now time.Time) bool {
+// allowCallLocked counts a call against the rate limit. A call that is refused does not count. The
+// caller must hold mu.
+func (s *Server) allowCallLocked(now time.Time) bool {
 	if s.opts.RateLimit == 0 {
 		return true
 	}
-	s.calls = within(s.calls, now, s.opts.RateWindow)
+	s.calls = recent(s.calls, now, s.opts.RateWindow)
 	if len(s.calls) >= s.opts.RateLimit {
 		return false
 	}
@@ -109,8 +112,9 @@ func (s *Server) admit(now time.Time) bool {
 	return true
 }
 
-// freshTrace reports whether the query is thirdTraceId alone, never used before.
-func (s *Server) freshTrace(r *http.Request) bool {
+// isNewTraceLocked reports whether the query has only a thirdTraceId that was not used before. It
+// records the ID. The caller must hold mu.
+func (s *Server) isNewTraceLocked(r *http.Request) bool {
 	query := r.URL.Query()
 	id := query.Get("thirdTraceId")
 	if len(query) != 1 || len(query["thirdTraceId"]) != 1 || id == "" || s.traces[id] {
@@ -120,8 +124,8 @@ func (s *Server) freshTrace(r *http.Request) bool {
 	return true
 }
 
-// check checks a field by itself.
-func check(name string, value jsontext.Value) int {
+// checkField checks the value of one field and returns an errorCode.
+func checkField(name string, value jsontext.Value) int {
 	switch name {
 	case "position", "email", "qq", "weixin":
 		return checkText(value, func(string) bool { return true })
@@ -143,6 +147,7 @@ func check(name string, value jsontext.Value) int {
 	return CodeType
 }
 
+// checkText checks the type and the rule of a text and returns an errorCode.
 func checkText(value jsontext.Value, rule func(string) bool) int {
 	s, ok := text(value)
 	if !ok {
@@ -154,12 +159,13 @@ func checkText(value jsontext.Value, rule func(string) bool) int {
 	return CodeSuccess
 }
 
-// isDecimal reports whether s is an integer in its only spelling.
+// isDecimal reports whether s is an integer in canonical form: no plus sign and no leading zero.
 func isDecimal(s string) bool {
 	n, err := strconv.ParseInt(s, 10, 64)
 	return err == nil && strconv.FormatInt(n, 10) == s
 }
 
+// checkInts checks a list of department IDs and returns an errorCode.
 func checkInts(list []jsontext.Value) int {
 	if len(list) > maxDepartments {
 		return CodeRule
@@ -176,10 +182,11 @@ func checkInts(list []jsontext.Value) int {
 	return CodeSuccess
 }
 
+// departmentsExist reports whether the departments of a checked update exist.
 func (s *Server) departmentsExist(user fields) bool {
 	var ids []int64
 	if list := user["attachingDepartmentIds"]; list != nil {
-		_ = json.Unmarshal(list, &ids) // checked before
+		_ = json.Unmarshal(list, &ids) // checkField has checked it
 	}
 	if main, ok := integer(user["mainDepartmentId"]); ok {
 		ids = append(ids, main)
@@ -187,9 +194,9 @@ func (s *Server) departmentsExist(user fields) bool {
 	return s.departments == nil || !slices.ContainsFunc(ids, func(id int64) bool { return !s.departments[id] })
 }
 
-// peek reads the user object of a request that may be anything. That of the object API is told in the words of the user
-// object, so that whoever reads the log need not know which it was.
-func (s *Server) peek(body []byte) (user stdjson.RawMessage, id string) {
+// parseMember returns the user object and the member of a request with any content. It translates
+// an object_data to a user object, so that a reader of the log need not know which API it was.
+func (s *Server) parseMember(body []byte) (user stdjson.RawMessage, id string) {
 	var req struct {
 		User jsontext.Value `json:"user"`
 		Data struct {
@@ -208,7 +215,7 @@ func (s *Server) peek(body []byte) (user stdjson.RawMessage, id string) {
 		if member, ok = fromObject(member); !ok {
 			return nil, ""
 		}
-		req.User, _ = json.Marshal(member, json.Deterministic(true)) // made of valid values
+		req.User, _ = json.Marshal(member, json.Deterministic(true)) // the values are valid JSON
 	} else if len(req.User) == 0 || json.Unmarshal(req.User, &member) != nil {
 		return nil, ""
 	}
@@ -216,6 +223,7 @@ func (s *Server) peek(body []byte) (user stdjson.RawMessage, id string) {
 	return stdjson.RawMessage(req.User), id
 }
 
+// text returns the text of a JSON string, and whether v is one.
 func text(v jsontext.Value) (string, bool) {
 	var s string
 	if len(v) == 0 || v.Kind() != '"' || json.Unmarshal(v, &s) != nil {
@@ -224,6 +232,7 @@ func text(v jsontext.Value) (string, bool) {
 	return s, true
 }
 
+// integer returns the value of a JSON integer, and whether v is one.
 func integer(v jsontext.Value) (int64, bool) {
 	var n int64
 	if len(v) == 0 || v.Kind() != '0' || json.Unmarshal(v, &n) != nil {
@@ -232,12 +241,13 @@ func integer(v jsontext.Value) (int64, bool) {
 	return n, true
 }
 
+// isJSON reports whether a content type is JSON.
 func isJSON(contentType string) bool {
 	kind, _, err := mime.ParseMediaType(contentType)
 	return err == nil && kind == "application/json"
 }
 
-// within returns the times that are less than a window ago.
-func within(times []time.Time, now time.Time, window time.Duration) []time.Time {
+// recent returns the times that are less than a window before now.
+func recent(times []time.Time, now time.Time, window time.Duration) []time.Time {
 	return slices.DeleteFunc(times, func(t time.Time) bool { return now.Sub(t) >= window })
 }

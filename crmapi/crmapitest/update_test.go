@@ -71,7 +71,7 @@ func TestFieldsAreChecked(t *testing.T) {
 		}
 	}
 	if state := c.fake.State(member); len(state) > 0 {
-		t.Errorf("a refused update left %v", state)
+		t.Errorf("rejected updates changed the member: %v", state)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestRequestsAreChecked(t *testing.T) {
 		`{` + access + `,"user":{"openUserId":"FSUID_TEST0009","qq":"1"}}`:          crmapitest.CodeNoMember,
 		`{` + access + `,"user":{"openUserId":"FSUID_TEST0001","qq":"1","qq":"2"}}`: crmapitest.CodeMalformed,
 	} {
-		if got := c.raw(t, body); got != want {
+		if got := c.postBody(t, body); got != want {
 			t.Errorf("%s: %d, want %d", body, got, want)
 		}
 	}
@@ -114,17 +114,17 @@ func TestTransportIsChecked(t *testing.T) {
 		method, path, kind string
 		want               int
 	}{
-		{http.MethodGet, c.fresh(), "application/json", http.StatusMethodNotAllowed},
-		{http.MethodPost, c.fresh(), "text/plain", http.StatusUnsupportedMediaType},
+		{http.MethodGet, c.newPath(), "application/json", http.StatusMethodNotAllowed},
+		{http.MethodPost, c.newPath(), "text/plain", http.StatusUnsupportedMediaType},
 		{http.MethodPost, "/elsewhere", "application/json", http.StatusNotFound},
-		{http.MethodPost, c.fresh(), "application/json; charset=utf-8", http.StatusOK},
+		{http.MethodPost, c.newPath(), "application/json; charset=utf-8", http.StatusOK},
 	} {
 		if got, _ := c.send(t, tt.method, tt.path, tt.kind, body); got != tt.want {
 			t.Errorf("%+v: %d", tt, got)
 		}
 	}
-	used := c.fresh()
-	for i, path := range []string{used, used, crmapitest.UpdatePath, c.fresh() + "&x=1", crmapitest.UpdatePath + "?thirdTraceId="} {
+	used := c.newPath()
+	for i, path := range []string{used, used, crmapitest.UpdatePath, c.newPath() + "&x=1", crmapitest.UpdatePath + "?thirdTraceId="} {
 		_, text := c.send(t, http.MethodPost, path, "application/json", body)
 		want := crmapitest.CodeBadTrace
 		if i == 0 {
@@ -149,13 +149,13 @@ func TestUniqueValues(t *testing.T) {
 		want int
 	}{
 		{`{"openUserId":"A","account":"a","name":"n","mobile":"1"}`, 0},
-		{`{"openUserId":"A","account":"a","mobile":"1"}`, 0}, // its own
+		{`{"openUserId":"A","account":"a","mobile":"1"}`, 0}, // its own values
 		{`{"openUserId":"B","account":"a"}`, 4711},
 		{`{"openUserId":"B","name":"n"}`, 4711},
 		{`{"openUserId":"B","mobile":"1"}`, 4711},
-		{`{"openUserId":"B","account":"n","fullName":"n","email":"a"}`, 0}, // other fields may be the same
+		{`{"openUserId":"B","account":"n","fullName":"n","email":"a"}`, 0}, // these fields need not be unique
 		{`{"openUserId":"A","mobile":"2"}`, 0},
-		{`{"openUserId":"B","mobile":"1"}`, 0}, // free now
+		{`{"openUserId":"B","mobile":"1"}`, 0}, // not taken anymore
 		{`{"openUserId":"A","mobile":"1"}`, 4711},
 	}
 	for _, step := range steps {
@@ -172,7 +172,7 @@ func TestUniqueValues(t *testing.T) {
 	}
 }
 
-// post sends without a socket, for virtual time.
+// post makes a request without a socket, for virtual time, and returns the body of the response.
 func post(t *testing.T, fake *crmapitest.Server, path, body string) string {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
@@ -192,8 +192,8 @@ func TestRateLimitSlides(t *testing.T) {
 			at   int // seconds
 			want int
 		}{{0, 0}, {15, 0}, {19, 14001}, {20, 0}, {21, 14001}, {35, 0}, {36, 14001}} {
-			until(step.at)
-			text := post(t, c.fake, c.fresh(), body)
+			sleepUntil(step.at)
+			text := post(t, c.fake, c.newPath(), body)
 			if got := code(t, text); got != step.want {
 				t.Errorf("after %d s: %d, want %d", step.at, got, step.want)
 			}
@@ -205,43 +205,43 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := caller{fake: crmapitest.New(options()), traces: newCounter()}
-		fetch := func(at int) (token string, life int64) {
-			until(at)
+		fetch := func(at int) (token string, lifetime int64) {
+			sleepUntil(at)
 			text := post(t, c.fake, crmapitest.IssuePath,
 				`{"appId":"APP_TEST","appSecret":"SECRET_TEST","permanentCode":"CODE_TEST"}`)
-			var a struct {
+			var resp struct {
 				Code  int    `json:"errorCode"`
 				Token string `json:"corpAccessToken"`
 				Corp  string `json:"corpId"`
 				Life  int64  `json:"expiresIn"`
 			}
-			if err := json.Unmarshal([]byte(text), &a); err != nil || a.Code != 0 || a.Corp != "CORP_TEST" {
+			if err := json.Unmarshal([]byte(text), &resp); err != nil || resp.Code != 0 || resp.Corp != "CORP_TEST" {
 				t.Fatal(text, err)
 			}
-			return a.Token, a.Life
+			return resp.Token, resp.Life
 		}
-		works := func(token string) bool {
-			text := post(t, c.fake, c.fresh(),
+		isValid := func(token string) bool {
+			text := post(t, c.fake, c.newPath(),
 				`{"corpAccessToken":"`+token+`","corpId":"CORP_TEST","user":{"openUserId":"FSUID_TEST0001","qq":"1"}}`)
 			return code(t, text) == crmapitest.CodeSuccess
 		}
-		first, life := fetch(0)
-		if life != 7200 || !works(first) {
-			t.Fatalf("life %d", life)
+		first, lifetime := fetch(0)
+		if lifetime != 7200 || !isValid(first) {
+			t.Fatalf("lifetime %d s", lifetime)
 		}
-		if again, life := fetch(6599); again != first || life != 601 {
-			t.Errorf("too early: another token: %v, life %d", again != first, life)
+		if again, lifetime := fetch(6599); again != first || lifetime != 601 {
+			t.Errorf("before the window: another token: %v, lifetime %d s", again != first, lifetime)
 		}
-		second, life := fetch(6600)
-		if second == first || life != 7200 || !works(first) || !works(second) {
-			t.Errorf("in the window: life %d, works %v %v", life, works(first), works(second))
+		second, lifetime := fetch(6600)
+		if second == first || lifetime != 7200 || !isValid(first) || !isValid(second) {
+			t.Errorf("in the window: lifetime %d s, valid: first %v, second %v", lifetime, isValid(first), isValid(second))
 		}
-		until(7200)
-		if works(first) || !works(second) {
-			t.Error("after the end of the first")
+		sleepUntil(7200)
+		if isValid(first) || !isValid(second) {
+			t.Error("after the expiry of the first token")
 		}
 		c.fake.RevokeTokens()
-		if third, _ := fetch(7300); works(second) || !works(third) {
+		if third, _ := fetch(7300); isValid(second) || !isValid(third) {
 			t.Error("after a revocation")
 		}
 	})

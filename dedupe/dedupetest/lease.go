@@ -12,24 +12,24 @@ import (
 
 func leaseTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"while one token holds it another is told to wait":                  leaseIsHeld,
-		"another member goes on":                                            leaseIsOfOneMember,
-		"it runs out by itself":                                             leaseRunsOut,
-		"acquire repeated after a lost reply answers the same and renews":   acquireRepeated,
+		"while one token owns it another has to wait":                       leaseIsOwned,
+		"another member is not affected":                                    leaseIsOfOneMember,
+		"it expires by itself":                                              leaseExpires,
+		"acquire repeated after a lost reply returns the same and renews":   acquireRepeated,
 		"acquire delayed until after its own complete takes nothing":        acquireDelayed,
-		"only the holder renews":                                            renewByHolder,
-		"only the holder gives back":                                        releaseByHolder,
-		"a holder that stalled completes nothing":                           completeLate,
-		"a holder whose lease ran out completes nothing even if it is free": completeAfterExpiry,
-		"keep leaves it to run out after an unanswered call":                completeKeeps,
+		"only the owner renews":                                             renewByOwner,
+		"only the owner releases":                                           releaseByOwner,
+		"a stalled owner completes nothing":                                 completeLate,
+		"an owner whose lease expired completes nothing even if it is free": completeAfterExpiry,
+		"keep lets it expire after an unacknowledged call":                  completeKeeps,
 		"complete repeated after a lost reply is not late":                  completeRepeated,
-		"complete repeated while the next one holds it changes nothing":     completeRepeatedUnderAnother,
-		"many at once enter one at a time and each event runs once":         leaseUnderLoad,
-		"many members at once each get their own answer":                    membersAtOnce,
+		"complete repeated while the next one owns it changes nothing":      completeRepeatedUnderAnother,
+		"many workers enter one at a time and each event runs once":         leaseUnderLoad,
+		"many concurrent members each get their own reply":                  concurrentMembers,
 	}
 }
 
-func leaseIsHeld(f *fixture) {
+func leaseIsOwned(f *fixture) {
 	first, second := dedupe.NewToken(), dedupe.NewToken()
 	g := f.acquire(first, event(1, "mobile", "a"))
 	if left := time.Until(g.Expires); left <= 0 || left > f.opts.Lease {
@@ -37,7 +37,7 @@ func leaseIsHeld(f *fixture) {
 	}
 	g = f.ask(second, event(1, "mobile", "a"))
 	if !g.Leased || g.Wait <= 0 || g.Wait > f.opts.Lease {
-		f.Errorf("Held %v, Wait %v, want held for at most %v", g.Leased, g.Wait, f.opts.Lease)
+		f.Errorf("Leased %v, Wait %v, want it leased for at most %v", g.Leased, g.Wait, f.opts.Lease)
 	}
 	f.equal("holder", f.holder(), first)
 	f.must(f.store.Release(f.Context(), f.member, first))
@@ -50,14 +50,14 @@ func leaseIsOfOneMember(f *fixture) {
 	f.acquire(dedupe.NewToken())
 }
 
-func leaseRunsOut(f *fixture) {
+func leaseExpires(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.Lease = 30 * time.Millisecond })
 	f.acquire(dedupe.NewToken())
 	second := dedupe.NewToken()
 	for g := f.ask(second); g.Leased; g = f.ask(second) {
 		select {
 		case <-f.Context().Done():
-			f.Fatal("the lease never ran out")
+			f.Fatal("the lease never expired")
 		case <-time.After(g.Wait):
 		}
 	}
@@ -71,8 +71,8 @@ func acquireRepeated(f *fixture) {
 	f.must(f.client.PExpire(f.Context(), f.key("lease"), 2*f.opts.Lease).Err())
 	again := f.acquire(token, events...)
 	first.Expires, again.Expires = time.Time{}, time.Time{}
-	f.equal("second answer", again, first)
-	f.begunAnew()
+	f.equal("second reply", again, first)
+	f.wantRenewed()
 }
 
 func acquireDelayed(f *fixture) {
@@ -84,23 +84,24 @@ func acquireDelayed(f *fixture) {
 		f.Errorf("error %v, want ErrTokenUsed", err)
 	}
 	f.equal("holder", f.holder(), dedupe.Token(""))
-	f.equal("verdicts", f.verdicts(event(2, "mobile", "a")), map[string]string{"mobile": "unchanged"})
+	f.equal("decisions", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "unchanged"})
 }
 
-func renewByHolder(f *fixture) {
+func renewByOwner(f *fixture) {
 	first, second := dedupe.NewToken(), dedupe.NewToken()
 	f.acquire(first)
 	f.must(f.client.PExpire(f.Context(), f.key("lease"), 2*f.opts.Lease).Err())
 	f.equal("renewed by another", f.renew(second), false)
-	f.equal("renewed by the holder", f.renew(first), true)
-	f.begunAnew()
+	f.equal("renewed by the owner", f.renew(first), true)
+	f.wantRenewed()
 	f.expire()
-	f.equal("renewed once it ran out", f.renew(first), false)
+	f.equal("renewed after it expired", f.renew(first), false)
 	f.equal("holder", f.holder(), dedupe.Token(""))
 }
 
-// begunAnew wants the lease, of which there was more left than it lives, to have begun anew.
-func (f *fixture) begunAnew() {
+// wantRenewed expects that the lease was renewed. Before, its TTL was set to more than a lease
+// lasts.
+func (f *fixture) wantRenewed() {
 	f.Helper()
 	ttl, err := f.client.PTTL(f.Context(), f.key("lease")).Result()
 	f.must(err)
@@ -111,12 +112,12 @@ func (f *fixture) begunAnew() {
 
 func (f *fixture) renew(t dedupe.Token) bool {
 	f.Helper()
-	held, err := f.store.Renew(f.Context(), f.member, t)
+	owned, err := f.store.Renew(f.Context(), f.member, t)
 	f.must(err)
-	return held
+	return owned
 }
 
-func releaseByHolder(f *fixture) {
+func releaseByOwner(f *fixture) {
 	first, second := dedupe.NewToken(), dedupe.NewToken()
 	f.acquire(first)
 	f.must(f.store.Release(f.Context(), f.member, second))
@@ -135,7 +136,7 @@ func completeLate(f *fixture) {
 	f.equal("versions", f.versions(), map[string]string{})
 	f.equal("holder", f.holder(), next)
 	f.complete(dedupe.Completion{Token: next, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
-	// Done by another is not done by us: the late one stays late.
+	// The event is done by another token, so the late completion stays late.
 	f.equal("late", f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(e, "applied")}}), true)
 }
 
@@ -152,14 +153,14 @@ func completeKeeps(f *fixture) {
 	f.acquire(token, e)
 	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields, Keep: true}
 	f.complete(c)
-	f.equal("held for a different update", f.ask(dedupe.NewToken(), event(2, "mobile", "b")).Leased, true)
+	f.equal("leased for a different update", f.ask(dedupe.NewToken(), event(2, "mobile", "b")).Leased, true)
 	more := event(2, "title", "a")
 	c.Done = append(c.Done, done(more, "unchanged"))
 	f.complete(c)
 	f.equal("holder", f.holder(), token)
 	f.expire()
 	want := []dedupe.EventGrant{{Done: true, Outcome: "applied"}, {Done: true, Outcome: "unchanged"}}
-	f.equal("verdicts", f.acquire(dedupe.NewToken(), e, more).Events, want)
+	f.equal("events", f.acquire(dedupe.NewToken(), e, more).Events, want)
 }
 
 func completeRepeated(f *fixture) {
@@ -179,9 +180,9 @@ func completeRepeatedUnderAnother(f *fixture) {
 	f.acquire(next, event(2, "mobile", "b"))
 	f.complete(c)
 	f.equal("holder", f.holder(), next)
-	// The digest that the next one took away has not come back.
+	// The repeated completion did not restore the digest that the next acquire deleted.
 	f.must(f.store.Release(f.Context(), f.member, next))
-	f.equal("verdicts", f.verdicts(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
+	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
 func leaseUnderLoad(f *fixture) {
@@ -200,7 +201,7 @@ func leaseUnderLoad(f *fixture) {
 					}
 				}
 				if inside.Add(1) != 1 {
-					f.Error("two inside at once")
+					f.Error("two workers inside at once")
 				}
 				if !g.Events[0].Done {
 					calls.Add(1)
@@ -214,8 +215,9 @@ func leaseUnderLoad(f *fixture) {
 	f.equal("calls", calls.Load(), int32(events))
 }
 
-// membersAtOnce is for requests that share a pipeline, across the nodes of a cluster too, and lose the scripts meanwhile.
-func membersAtOnce(f *fixture) {
+// concurrentMembers tests requests that share a pipeline, also across the nodes of a cluster, while
+// the scripts are flushed.
+func concurrentMembers(f *fixture) {
 	const members, rounds = 40, 4
 	var wg sync.WaitGroup
 	for n := range members {

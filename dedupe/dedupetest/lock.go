@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-var errLockTimeout = errors.New("dedupetest: no lock in time")
+var errLockTimeout = errors.New("dedupetest: lock not available in time")
 
 func lockTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"unlock gives it back at once":                 lockGivenBack,
-		"unlock gives it back after its context's end": lockGivenBackAfterwards,
-		"one who has lost it does not give it back":    lockOfAnother,
-		"another name is another lock":                 lockOfAnotherName,
+		"unlock releases it at once":                 lockReleased,
+		"unlock releases it after its context's end": lockReleasedAfterContext,
+		"a former owner does not release it":         lockOfAnother,
+		"another name is another lock":               lockOfAnotherName,
 	}
 }
 
-// lock takes the lock within a time that a lock which has to run out exceeds, for as long.
+// lock takes the lock, with a context of 10 s. It fails if that takes more than 5 s: then a lock
+// was not released but expired.
 func (f *fixture) lock(name string) (unlock func()) {
 	f.Helper()
 	ctx, cancel := context.WithTimeoutCause(f.Context(), 10*time.Second, errLockTimeout)
@@ -26,7 +27,7 @@ func (f *fixture) lock(name string) (unlock func()) {
 	unlock, err := f.store.NewLock(name).Lock(ctx)
 	f.must(err)
 	if took := time.Since(began); took > 5*time.Second {
-		f.Fatalf("the lock was got after %v", took)
+		f.Fatalf("taking the lock took %v", took)
 	}
 	return unlock
 }
@@ -36,7 +37,7 @@ func (f *fixture) wantLocks(want int) {
 	f.equal("locks", len(f.keys(f.Context())), want)
 }
 
-func lockGivenBack(f *fixture) {
+func lockReleased(f *fixture) {
 	for range 2 {
 		unlock := f.lock("token")
 		f.wantLocks(1)
@@ -45,7 +46,7 @@ func lockGivenBack(f *fixture) {
 	}
 }
 
-func lockGivenBackAfterwards(f *fixture) {
+func lockReleasedAfterContext(f *fixture) {
 	ctx, cancel := context.WithTimeoutCause(f.Context(), 10*time.Second, errLockTimeout)
 	unlock, err := f.store.NewLock("token").Lock(ctx)
 	f.must(err)
@@ -56,7 +57,7 @@ func lockGivenBackAfterwards(f *fixture) {
 
 func lockOfAnother(f *fixture) {
 	stale := f.lock("token")
-	f.deleteKeys() // it ran out
+	f.deleteKeys() // the lock expired
 	unlock := f.lock("token")
 	stale()
 	f.wantLocks(1)

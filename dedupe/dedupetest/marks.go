@@ -10,16 +10,16 @@ import (
 
 func markTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"a done event is a duplicate":                                   markIsDuplicate,
-		"a mark lives for its time":                                     markLives,
-		"a redrive passes and clicked twice runs once":                  redriveRunsOnce,
-		"reapply ignores marks":                                         reapplyIgnoresMarks,
-		"an original reapplied does not let its old redrive run again":  reapplyKeepsRedrive,
-		"a dead letter is done and moves no version":                    deadLetterMovesNothing,
-		"an event of a group that fails stays live":                     releaseMarksNothing,
-		"an event refused alone leaves the others of its group applied": guiltyAlone,
-		"five hundred events of sixteen fields fold in one call":        func(f *fixture) { bigFold(f, 500, 16) },
-		"more events than Lua's stack takes fold in one call":           func(f *fixture) { bigFold(f, 2001, 1) },
+		"a done event is a duplicate":                                 markIsDuplicate,
+		"a mark lasts for its TTL":                                    markTTL,
+		"a redrive is live and runs once if it is sent twice":         redriveRunsOnce,
+		"reapply ignores marks":                                       reapplyIgnoresMarks,
+		"a reapplied original does not let its old redrive run again": reapplyKeepsRedrive,
+		"a dead letter is done and moves no version":                  deadLetterMovesNothing,
+		"an event of a group that fails stays live":                   releaseMarksNothing,
+		"an event rejected alone does not affect others of its group": offendingAlone,
+		"five hundred events of sixteen fields fold in one call":      func(f *fixture) { bigFold(f, 500, 16) },
+		"more events than Lua's stack holds fold in one call":         func(f *fixture) { bigFold(f, 2001, 1) },
 	}
 }
 
@@ -31,12 +31,12 @@ func markIsDuplicate(f *fixture) {
 	f.equal("fields", g.Fields, []dedupe.FieldGrant{{Name: "title", Winner: 0, Decision: dedupe.Send}})
 }
 
-func markLives(f *fixture) {
+func markTTL(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
 	ttl := f.client.PTTL(f.Context(), f.mark(e)).Val()
 	if ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
-		f.Errorf("the mark lives %v more, want %v", ttl, f.opts.DoneTTL)
+		f.Errorf("the mark has a TTL of %v, want %v", ttl, f.opts.DoneTTL)
 	}
 	f.equal("TTL of the fields", f.client.PTTL(f.Context(), f.key("fields")).Val(), time.Duration(-1))
 }
@@ -50,12 +50,12 @@ func redriveRunsOnce(f *fixture) {
 	f.equal("its redrive", f.acquireOnce(redrive(e, 1)), dedupe.EventGrant{})
 	f.apply(redrive(e, 1))
 	applied := dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1}
-	f.equal("clicked twice", f.acquireOnce(redrive(e, 1)), applied)
+	f.equal("sent twice", f.acquireOnce(redrive(e, 1)), applied)
 	f.equal("the original again", f.acquireOnce(e), applied)
 	f.equal("the next redrive", f.acquireOnce(redrive(e, 2)), dedupe.EventGrant{})
 }
 
-// acquireOnce asks for the verdict of one event and gives the lease back.
+// acquireOnce returns the grant for one event and releases the lease.
 func (f *fixture) acquireOnce(e dedupe.Event) dedupe.EventGrant {
 	f.Helper()
 	token := dedupe.NewToken()
@@ -72,7 +72,7 @@ func reapplyIgnoresMarks(f *fixture) {
 	})
 	f.must(err)
 	f.equal("events", g.Events, []dedupe.EventGrant{{}})
-	f.equal("fields", fieldVerdicts(g), map[string]string{"mobile": "send"}) // its digest is ignored too
+	f.equal("fields", fieldDecisions(g), map[string]string{"mobile": "send"}) // its digest is ignored too
 }
 
 func reapplyKeepsRedrive(f *fixture) {
@@ -92,7 +92,7 @@ func deadLetterMovesNothing(f *fixture) {
 	f.acquire(token, e)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
 	f.equal("versions", f.versions(), map[string]string{})
-	f.equal("an older event", f.verdicts(event(4, "mobile", "b")), map[string]string{"mobile": "send"})
+	f.equal("an older event", f.decisions(event(4, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
 func releaseMarksNothing(f *fixture) {
@@ -103,15 +103,15 @@ func releaseMarksNothing(f *fixture) {
 	f.equal("events", f.acquire(dedupe.NewToken(), events...).Events, []dedupe.EventGrant{{}, {}})
 }
 
-func guiltyAlone(f *fixture) {
-	guilty, good := event(1, "mobile", "a", "title", "a"), event(2, "title", "b")
+func offendingAlone(f *fixture) {
+	offending, good := event(1, "mobile", "a", "title", "a"), event(2, "title", "b")
 	token := dedupe.NewToken()
-	f.acquire(token, guilty)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(guilty, "dead_lettered")}})
+	f.acquire(token, offending)
+	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(offending, "dead_lettered")}})
 	f.apply(good)
 	f.equal("versions", f.versions(), map[string]string{"title": version(2)})
-	g := f.acquire(dedupe.NewToken(), redrive(guilty, 1))
-	f.equal("redriven", fieldVerdicts(g), map[string]string{"mobile": "send", "title": "superseded"})
+	g := f.acquire(dedupe.NewToken(), redrive(offending, 1))
+	f.equal("redriven", fieldDecisions(g), map[string]string{"mobile": "send", "title": "superseded"})
 }
 
 func bigFold(f *fixture, events, fields int) {

@@ -15,35 +15,35 @@ import (
 	"membersync/dedupe"
 )
 
-// The model is what the state in Redis should be, told in plain Go, and a CRM whose
-// fields the owners set. Owners acquire, call, complete, repeat themselves, release,
-// crash and stall in any order; leases run out at any moment. What owners do not do is
-// call after their lease ran out: that is the one thing no state in Redis can prevent.
+// The model is the expected state in Redis, written in plain Go, together with a CRM whose fields
+// the owners set. Owners acquire, call, complete, repeat requests, release, crash and stall in any
+// order. Leases expire at any moment. Owners never call after their lease has expired: no state in
+// Redis can prevent that.
 type model struct {
 	f      *fixture
 	t      *rapid.T
 	events []dedupe.Event
-	poison map[int]bool // by event number: the CRM refuses it for good
+	poison map[int]bool // by event number: the CRM rejects it permanently
 
-	holder   dedupe.Token
+	holder   dedupe.Token // owns the lease; empty: none
 	versions map[string]string
 	marks    map[dedupe.EventID]int
-	counts   map[dedupe.EventID]bool // ended otherwise than as a dead letter
+	counts   map[dedupe.EventID]bool // the event ended, and not as a dead letter
 	pending  []pending
 	crm      map[string]string
 	sent     map[string]string // by field: the version of the value that the CRM holds
 	owners   [3]owner
 }
 
-// A pending value was handed out, and nobody knows yet whether the CRM has it.
+// A pending value was handed out, and its outcome is unknown.
 type pending struct {
 	field   string
 	event   dedupe.EventID
 	version string
-	token   dedupe.Token // "-" once two have handed it out
+	token   dedupe.Token // "-" after two tokens have handed it out
 }
 
-// An owner is where one process stands in the way of a fold.
+// An owner is the state of one process that handles a fold.
 type owner struct {
 	token     dedupe.Token // empty: idle
 	events    []dedupe.Event
@@ -81,7 +81,7 @@ func newModel(f *fixture, t *rapid.T) *model {
 	fields := []string{"mobile", "title", "name"}
 	for n := range 8 {
 		e := event(n)
-		id := rapid.IntRange(max(0, n-2), n).Draw(t, "id") // now and then that of an event before
+		id := rapid.IntRange(max(0, n-2), n).Draw(t, "id") // sometimes that of an earlier event
 		e.ID = dedupe.NewEventID("topic-test", fmt.Sprint(id), 0, version(n))
 		for _, field := range fields {
 			if rapid.Bool().Draw(t, "states") {
@@ -97,7 +97,7 @@ func newModel(f *fixture, t *rapid.T) *model {
 
 func (m *model) anyOwner(t *rapid.T) *owner { return &m.owners[rapid.IntRange(0, 2).Draw(t, "owner")] }
 
-// check holds what is stored against the model, in one round trip.
+// check compares what is stored with the model, in one round trip.
 func (m *model) check(t *rapid.T) {
 	ctx, p := m.f.Context(), m.f.client.Pipeline()
 	fields, lease := p.HGetAll(ctx, m.f.key("fields")), p.Get(ctx, m.f.key("lease"))
@@ -114,13 +114,13 @@ func (m *model) check(t *rapid.T) {
 	for i, e := range m.events {
 		number, marked := m.marks[e.ID]
 		stored, _ := marks.Val()[i].(string)
-		entry := e.ID.String()[len(markName(e.ID)):] + ":" // of its order value
+		entry := e.ID.String()[len(markName(e.ID)):] + ":" // the prefix of its order value's entry
 		m.same(t, "done mark", strings.Contains(stored, entry) == marked)
 		m.same(t, "redrive number", !marked || strings.Contains(stored, entry+strconv.Itoa(number)+":"))
 	}
 }
 
-// reused says that another event of the same name is done, or comes earlier in the fold.
+// reused reports whether another event of the same name is done, or comes earlier in the fold.
 func (m *model) reused(fold []dedupe.Event, at int) bool {
 	other := func(id dedupe.EventID) bool { return id != fold[at].ID && markName(id) == markName(fold[at].ID) }
 	return slices.ContainsFunc(fold[:at], func(e dedupe.Event) bool { return other(e.ID) }) ||
@@ -129,7 +129,7 @@ func (m *model) reused(fold []dedupe.Event, at int) bool {
 
 func (m *model) same(t *rapid.T, what string, same bool) {
 	if !same {
-		t.Fatalf("%s: stored and model differ", what)
+		t.Fatalf("%s: Redis and model differ", what)
 	}
 }
 
@@ -144,11 +144,11 @@ func (m *model) acquire(t *rapid.T) {
 	}
 	token := dedupe.NewToken()
 	g := m.f.ask(token, fold...)
-	m.same(t, "held by another", g.Leased == (m.holder != ""))
+	m.same(t, "leased by another", g.Leased == (m.holder != ""))
 	if g.Leased {
 		return
 	}
-	m.same(t, "waits for a newer value", g.Pending == m.blocked(fold))
+	m.same(t, "waits for a newer value", g.Pending == m.mustWait(fold))
 	if g.Pending {
 		return
 	}
@@ -158,7 +158,7 @@ func (m *model) acquire(t *rapid.T) {
 	m.handOut(o)
 }
 
-// winners are the places of the newest live events, by field.
+// winners returns the indexes of the newest live events, by field.
 func (m *model) winners(fold []dedupe.Event) map[string]int {
 	newest := map[string]int{}
 	for i, e := range fold {
@@ -176,15 +176,16 @@ func (m *model) isDone(e dedupe.Event) bool {
 	return marked && number >= e.Redrive
 }
 
-// blocked reports whether a value of the fold is neither overtaken nor as new as each that is pending.
-func (m *model) blocked(fold []dedupe.Event) bool {
+// mustWait reports whether a value of the fold is neither superseded nor at least as new as each
+// pending value of other events.
+func (m *model) mustWait(fold []dedupe.Event) bool {
 	for field, i := range m.winners(fold) {
 		if fold[i].Version < m.versions[field] {
 			continue
 		}
 		if slices.ContainsFunc(m.pending, func(p pending) bool {
-			asked := func(e dedupe.Event) bool { return e.ID == p.event && !m.isDone(e) }
-			return p.field == field && p.version > max(fold[i].Version, m.versions[field]) && !slices.ContainsFunc(fold, asked)
+			requested := func(e dedupe.Event) bool { return e.ID == p.event && !m.isDone(e) }
+			return p.field == field && p.version > max(fold[i].Version, m.versions[field]) && !slices.ContainsFunc(fold, requested)
 		}) {
 			return true
 		}
@@ -192,7 +193,7 @@ func (m *model) blocked(fold []dedupe.Event) bool {
 	return false
 }
 
-// handOut notes what the owner may send.
+// handOut records what the owner may send.
 func (m *model) handOut(o *owner) {
 	for _, field := range o.grant.Fields {
 		if field.Decision != dedupe.Send {
@@ -209,12 +210,12 @@ func (m *model) handOut(o *owner) {
 	}
 }
 
-// answered forgets what the token handed out: the CRM said what became of it.
-func (m *model) answered(token dedupe.Token) {
+// settle removes the pending values of the token: the CRM has reported their outcome.
+func (m *model) settle(token dedupe.Token) {
 	m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.token == token })
 }
 
-// checkGrant works the answer out anew, from the model and, for digests, from the CRM.
+// checkGrant compares the grant with one computed from the model and, for digests, from the CRM.
 func (m *model) checkGrant(t *rapid.T, o *owner) {
 	newest := m.winners(o.events)
 	for i, e := range o.events {
@@ -240,11 +241,11 @@ func (m *model) acquireAgain(t *rapid.T) {
 	}
 	again := m.f.ask(o.token, o.events...)
 	again.Expires = o.grant.Expires
-	m.f.equal("answer to the repeated token", again, o.grant)
+	m.f.equal("reply to the repeated token", again, o.grant)
 }
 
-// call sends what was granted, if the lease is still held. The CRM refuses a fold that
-// holds poison; then only a fold of that one event ends, as a dead letter.
+// call sends what was granted if the token still owns the lease. The CRM rejects a fold that
+// contains poison. Only a fold of that single event then ends, as a dead letter.
 func (m *model) call(t *rapid.T) {
 	o := m.anyOwner(t)
 	if o.token == "" || o.called || o.token != m.holder {
@@ -253,7 +254,7 @@ func (m *model) call(t *rapid.T) {
 	if !m.send(o) && len(o.events) > 1 {
 		m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
 		m.holder = ""
-		m.answered(o.token)
+		m.settle(o.token)
 		*o = owner{}
 	}
 }
@@ -270,7 +271,7 @@ func (m *model) send(o *owner) bool {
 		if field.Decision == dedupe.Send {
 			winner := o.events[field.Winner]
 			if winner.Version < m.sent[field.Name] {
-				m.t.Fatalf("%s: goes back", field.Name)
+				m.t.Fatalf("%s: the field goes back", field.Name)
 			}
 			m.sent[field.Name] = winner.Version
 			m.crm[field.Name] = value(winner, field.Name)
@@ -304,23 +305,23 @@ func (m *model) complete(t *rapid.T) {
 	}
 }
 
-// completion says of each live event what came of it.
+// completion returns a completion with the outcome of each live event.
 func (m *model) completion(o *owner) dedupe.Completion {
 	c := dedupe.Completion{Token: o.token}
-	refused := slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
+	rejected := slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
 		return f.Decision == dedupe.Send && m.isPoison(o.events[f.Winner])
 	})
 	for i, e := range o.events {
 		switch {
 		case o.grant.Events[i].Done:
-		case refused:
+		case rejected:
 			c.Done = append(c.Done, done(e, "dead_lettered"))
 		default:
 			c.Done = append(c.Done, done(e, "applied"))
 		}
 	}
 	for _, field := range o.grant.Fields {
-		if field.Decision == dedupe.Send && !refused {
+		if field.Decision == dedupe.Send && !rejected {
 			sent := value(o.events[field.Winner], field.Name)
 			c.Sent = append(c.Sent, dedupe.Field{Name: field.Name, Value: []byte(sent)})
 		}
@@ -328,10 +329,10 @@ func (m *model) completion(o *owner) dedupe.Completion {
 	return c
 }
 
-// record does to the model what a completion in time does to the state.
+// record applies a completion in time to the model.
 func (m *model) record(c dedupe.Completion) {
 	if !c.Keep {
-		m.answered(c.Token)
+		m.settle(c.Token)
 	}
 	for _, e := range c.Done {
 		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.event == e.ID })
@@ -346,8 +347,9 @@ func (m *model) record(c dedupe.Completion) {
 	}
 }
 
-// completeAgain repeats a completion whose reply was lost, at any later time. Marks
-// that others wrote over since are no proof any more, so nothing is asked of "late".
+// completeAgain repeats a completion whose reply was lost, at any later time. Others may have
+// overwritten its marks since then, so they no longer prove anything and "late" may have either
+// value.
 func (m *model) completeAgain(t *rapid.T) {
 	o := m.anyOwner(t)
 	if o.completed == nil {
@@ -355,7 +357,7 @@ func (m *model) completeAgain(t *rapid.T) {
 	}
 	late := m.f.completeLate(*o.completed)
 	if late && o.completed.Token == m.holder {
-		t.Fatal("late, but the token holds the lease")
+		t.Fatal("late, but the token owns the lease")
 	}
 }
 
@@ -368,13 +370,13 @@ func (m *model) release(t *rapid.T) {
 	if o.token == m.holder {
 		m.holder = ""
 	}
-	m.answered(o.token)
+	m.settle(o.token)
 	*o = owner{}
 }
 
-// converge delivers every event once more, and then the CRM must hold, for each field,
-// the value of the newest event that states it and did not end as a dead letter. (One
-// that the CRM would refuse counts too, if it came when the CRM held its value already.)
+// converge delivers every event once more. Then the CRM must hold, for each field, the value of the
+// newest event that states it and did not end as a dead letter. An event that the CRM would reject
+// also counts if it was delivered when the CRM already had its value.
 func (m *model) converge() {
 	m.f.expire()
 	m.holder = ""
@@ -384,11 +386,11 @@ func (m *model) converge() {
 		left = left[1:]
 		o := &owner{token: dedupe.NewToken(), events: []dedupe.Event{e}}
 		o.grant = m.f.ask(o.token, e)
-		m.same(m.t, "waits for a newer value", o.grant.Pending == m.blocked(o.events))
-		if o.grant.Pending { // the newest that is left never waits
+		m.same(m.t, "waits for a newer value", o.grant.Pending == m.mustWait(o.events))
+		if o.grant.Pending { // the newest remaining event never waits
 			left = append(left, e)
 			if waiting++; waiting == len(left) {
-				m.t.Fatal("all that are left wait for each other")
+				m.t.Fatal("the remaining events wait for each other")
 			}
 			continue
 		}

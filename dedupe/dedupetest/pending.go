@@ -9,23 +9,23 @@ import (
 func pendingTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"an older value waits for a newer one that may have taken effect":      olderWaits,
-		"the same value, a newer one and other fields do not wait":             othersPass,
+		"the same value, a newer one and other fields do not wait":             othersDoNotWait,
 		"a value that waits leaves lease and digests alone":                    waitTakesNothing,
-		"a success ends the wait, and overtakes":                               successEndsWait,
-		"an answered refusal ends the wait":                                    refusalEndsWait,
-		"a refusal does not answer for another's call with the same value":     refusalOfAnother,
-		"a refusal given back late ends the wait, and leaves the lease alone":  refusalLate,
+		"a success ends the wait, and older values are superseded":             successEndsWait,
+		"a refusal with a response ends the wait":                              refusalEndsWait,
+		"a refusal does not end the wait for another call of the same value":   refusalOfAnother,
+		"a refusal released late ends the wait, and leaves the lease alone":    refusalLate,
 		"a dead letter ends the wait for its own value, and for no other's":    deadLetterEndsWait,
-		"another delivery of the event belongs where it is delivered":          redeliveryPasses,
-		"a completion that keeps the lease leaves what it did not say pending": keptStaysPending,
+		"another delivery of the event keeps its own position":                 redeliveryDoesNotWait,
+		"a completion that keeps the lease leaves what it did not end pending": keptStaysPending,
 		"a newer value of another field makes a fold wait as a whole":          foldWaits,
-		"what waits for nothing is forgotten":                                  pendingForgotten,
+		"a pending value that no wait needs is removed":                        pendingRemoved,
 		"the view shows what is pending":                                       pendingIsShown,
 		"many pending values are bounded, the newest stay":                     pendingBounded,
 	}
 }
 
-// crashed hands out an event, and lets the lease run out with nothing known.
+// crashed acquires events, and lets the lease expire with no outcome recorded.
 func (f *fixture) crashed(events ...dedupe.Event) dedupe.Token {
 	f.Helper()
 	t := dedupe.NewToken()
@@ -34,7 +34,7 @@ func (f *fixture) crashed(events ...dedupe.Event) dedupe.Token {
 	return t
 }
 
-// waits reports whether the events must wait, and gives back what they were given otherwise.
+// waits reports whether the events must wait. If not, it releases what was granted.
 func (f *fixture) waits(events ...dedupe.Event) bool {
 	f.Helper()
 	t := dedupe.NewToken()
@@ -50,11 +50,11 @@ func olderWaits(f *fixture) {
 	f.crashed(event(3, "mobile", "c"))
 	g := f.ask(dedupe.NewToken(), event(2, "mobile", "b"))
 	if !g.Pending || g.Leased || g.Wait <= time.Hour {
-		f.Errorf("pending %v, held %v, for %v; want it to wait", g.Pending, g.Leased, g.Wait)
+		f.Errorf("pending %v, leased %v, for %v; want it to wait", g.Pending, g.Leased, g.Wait)
 	}
 }
 
-func othersPass(f *fixture) {
+func othersDoNotWait(f *fixture) {
 	f.crashed(event(3, "mobile", "c"))
 	f.equal("the same event waits", f.waits(event(3, "mobile", "c")), false)
 	f.equal("a newer event waits", f.waits(event(4, "mobile", "d")), false)
@@ -68,21 +68,21 @@ func waitTakesNothing(f *fixture) {
 	f.crashed(event(3, "mobile", "c"))
 	f.equal("waits", f.waits(event(2, "mobile", "b", "title", "b")), true)
 	f.equal("holder", f.holder(), dedupe.Token(""))
-	f.equal("verdicts", f.verdicts(event(2, "title", "a")), map[string]string{"title": "unchanged"})
+	f.equal("decisions", f.decisions(event(2, "title", "a")), map[string]string{"title": "unchanged"})
 }
 
 func successEndsWait(f *fixture) {
 	f.crashed(event(3, "mobile", "c"))
 	f.apply(event(4, "mobile", "d"))
-	f.equal("verdicts", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "superseded"})
-	f.equal("verdicts of the event itself", f.verdicts(event(3, "mobile", "c")), map[string]string{"mobile": "superseded"})
+	f.equal("decisions", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "superseded"})
+	f.equal("decisions for the event itself", f.decisions(event(3, "mobile", "c")), map[string]string{"mobile": "superseded"})
 }
 
 func refusalEndsWait(f *fixture) {
 	t := dedupe.NewToken()
 	f.acquire(t, event(3, "mobile", "c"))
 	f.must(f.store.Release(f.Context(), f.member, t))
-	f.equal("verdicts", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
+	f.equal("decisions", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
 func refusalOfAnother(f *fixture) {
@@ -91,7 +91,7 @@ func refusalOfAnother(f *fixture) {
 	f.acquire(t, event(2, "mobile", "b", "title", "b"), event(3, "mobile", "c"))
 	f.must(f.store.Release(f.Context(), f.member, t))
 	f.equal("an older value waits", f.waits(event(2, "mobile", "b")), true)
-	f.equal("what only the refused call had waits", f.waits(event(1, "title", "a")), false)
+	f.equal("a field that only the refused call had waits", f.waits(event(1, "title", "a")), false)
 }
 
 func refusalLate(f *fixture) {
@@ -113,9 +113,9 @@ func deadLetterEndsWait(f *fixture) {
 	f.equal("an event older than both waits", f.waits(event(2, "mobile", "b")), true)
 }
 
-// A second delivery, which is newer by its place, was handed out. The first comes after all, alone or with
-// an event that lies between the two.
-func redeliveryPasses(f *fixture) {
+// redeliveryDoesNotWait acquires a second delivery, which is newer by its position. Then the first
+// delivery arrives, alone or with an event whose version is between the two.
+func redeliveryDoesNotWait(f *fixture) {
 	second := event(5, "mobile", "a")
 	second.ID = event(3).ID
 	f.crashed(second)
@@ -140,7 +140,7 @@ func foldWaits(f *fixture) {
 	f.equal("the newest of them alone waits", f.waits(event(4, "title", "d")), false)
 }
 
-func pendingForgotten(f *fixture) {
+func pendingRemoved(f *fixture) {
 	f.crashed(event(3, "mobile", "c", "title", "c"))
 	f.apply(event(3, "mobile", "c", "title", "c"))
 	f.equal("stored", f.client.HExists(f.Context(), f.key("fields"), "p").Val(), false)

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// A Proxy passes a server's traffic on. It can lose a reply: the request takes effect, and its sender never hears of it. And it can
-// take the server away for a while. A server that is stopped and started again may find its port taken meanwhile.
+// A Proxy forwards the traffic of a server. It can lose a reply: the request takes effect, and its
+// sender gets no reply. It can also make the server unavailable for a while. The alternative, to
+// stop and start the server, can fail because another process may take its port in between.
 type Proxy struct {
 	upstream string
 	listener net.Listener
@@ -23,7 +24,7 @@ type Proxy struct {
 	away     bool
 }
 
-// NewProxy starts a proxy before the server at the address. It ends with the test.
+// NewProxy starts a proxy in front of the server at the address. It stops when the test ends.
 func NewProxy(tb testing.TB, upstream string) *Proxy {
 	tb.Helper()
 	var lc net.ListenConfig
@@ -37,17 +38,17 @@ func NewProxy(tb testing.TB, upstream string) *Proxy {
 	return p
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address on which the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// LoseReply has the reply to the next request that holds the text lost, in any case of
-// letters, and its connection closed.
+// LoseReply drops the reply to the next request that contains the text, in upper or lower case, and
+// closes its connection.
 func (p *Proxy) LoseReply(text string) {
 	text = strings.ToLower(text)
 	p.lose.Store(&text)
 }
 
-// Away ends all connections, and every new one at once, until [Proxy.Back].
+// Away closes all connections, and each new one at once, until [Proxy.Back].
 func (p *Proxy) Away() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,14 +58,14 @@ func (p *Proxy) Away() {
 	}
 }
 
-// Back lets connections pass again.
+// Back accepts connections again.
 func (p *Proxy) Back() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.away = false
 }
 
-// Lost is how many replies were lost.
+// Lost returns the number of replies lost.
 func (p *Proxy) Lost() int { return int(p.lost.Load()) }
 
 func (p *Proxy) accept(ctx context.Context) {
@@ -86,16 +87,16 @@ func (p *Proxy) accept(ctx context.Context) {
 		var losing atomic.Bool
 		p.conns.Go(func() {
 			defer p.drop(down, up)
-			pass(up, down, func(b []byte) bool { return p.request(b, &losing) })
+			forward(up, down, func(b []byte) bool { return p.request(b, &losing) })
 		})
 		p.conns.Go(func() {
 			defer p.drop(down, up)
-			pass(down, up, func([]byte) bool { return p.reply(&losing) })
+			forward(down, up, func([]byte) bool { return p.reply(&losing) })
 		})
 	}
 }
 
-// request notes whether the reply to come is the one to lose.
+// request records whether the next reply is the one to lose.
 func (p *Proxy) request(b []byte, losing *atomic.Bool) bool {
 	if text := p.lose.Load(); text != nil && bytes.Contains(bytes.ToLower(b), []byte(*text)) && p.lose.CompareAndSwap(text, nil) {
 		losing.Store(true)
@@ -111,8 +112,8 @@ func (p *Proxy) reply(losing *atomic.Bool) bool {
 	return true
 }
 
-// pass copies until either side ends or a chunk is not to be passed on.
-func pass(to, from net.Conn, ok func([]byte) bool) {
+// forward copies until either side ends or a chunk must not be forwarded.
+func forward(to, from net.Conn, ok func([]byte) bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
@@ -125,7 +126,7 @@ func pass(to, from net.Conn, ok func([]byte) bool) {
 	}
 }
 
-// track reports whether connections are to pass.
+// track registers connections, and reports whether they may be used.
 func (p *Proxy) track(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,10 +13,10 @@ func restoreTests() map[string]func(*fixture) {
 		"what became known since is kept":                    restoreKeeps,
 		"a mark is replaced only by a higher redrive number": restoreRedrives,
 		"no digest is made or lost":                          restoreDigests,
-		"order values known since fall out last":             restoreBounded,
-		"of more events than one request takes":              restoreMany,
-		"beside the holder of the lease":                     restoreBesideHolder,
-		"what cannot be meant is refused":                    restoreRefused,
+		"order values known since are dropped last":          restoreBounded,
+		"more events than one request takes":                 restoreMany,
+		"alongside the owner of the lease":                   restoreAlongsideOwner,
+		"invalid requests are rejected":                      invalidRestores,
 	}
 }
 
@@ -35,7 +35,7 @@ func restoreLost(f *fixture) {
 		{Done: true, Outcome: "superseded"}, {Done: true, Outcome: "applied"}, {Done: true, Outcome: "dead_lettered", Redrive: 1},
 	})
 	if ttl := f.client.PTTL(f.Context(), f.mark(a)).Val(); ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
-		f.Errorf("the mark lives %v, want %v", ttl, f.opts.DoneTTL)
+		f.Errorf("the mark has a TTL of %v, want %v", ttl, f.opts.DoneTTL)
 	}
 }
 
@@ -77,7 +77,7 @@ func restoreBounded(f *fixture) {
 		f.equal(fmt.Sprint("event ", n), f.outcomes(reused(n))[0].Done, n > 0)
 	}
 	f.apply(reused(9, "mobile", "a"))
-	f.equal("the restored one after another", f.outcomes(reused(1))[0].Done, false)
+	f.equal("the restored one after one more event", f.outcomes(reused(1))[0].Done, false)
 }
 
 func restoreMany(f *fixture) {
@@ -94,7 +94,7 @@ func restoreMany(f *fixture) {
 	f.equal("versions", f.versions(), map[string]string{"field0": version(1200), "field1": version(1198), "field2": version(1199)})
 }
 
-func restoreBesideHolder(f *fixture) {
+func restoreAlongsideOwner(f *fixture) {
 	e, token := event(5, "mobile", "a"), dedupe.NewToken()
 	f.acquire(token, e)
 	f.restore(done(event(6, "mobile", "b"), "applied"), done(e, "applied"))
@@ -104,7 +104,7 @@ func restoreBesideHolder(f *fixture) {
 	f.equal("the event", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "superseded"}})
 }
 
-func restoreRefused(f *fixture) {
+func invalidRestores(f *fixture) {
 	for what, d := range map[string]dedupe.DoneEvent{
 		"outcome not a word":    {Outcome: "secret-value"},
 		"redrive below 0":       {Outcome: "applied", Redrive: -1},

@@ -11,42 +11,42 @@ import (
 
 func reuseTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"the same id with another order value is a new event":          reuseIsNew,
-		"reuse is seen within one fold":                                reuseInFold,
-		"another topic or index or a record without ids is no reuse":   noReuse,
-		"each order value has a redrive number of its own":             reuseRedrives,
-		"acquire and complete of a fold that reuses answer the same":   reuseRepeated,
-		"a stalled fold that reuses an id completes nothing":           reuseLate,
-		"another event's completion under the id leaves the proof":     reuseKeepsProof,
-		"only the last eight order values of an id are remembered":     reuseBounded,
-		"many order values of one id in one fold are the last eight":   reuseManyInFold,
-		"an event whose mark fell out is held back by its version":     reuseFallsBack,
-		"a mark with several order values lives from the last of them": reuseLives,
+		"the same id with another order value is a new event":        reuseIsNew,
+		"reuse is reported within one fold":                          reuseInFold,
+		"another topic or index or a record without ids is no reuse": noReuse,
+		"each order value has its own redrive number":                reuseRedrives,
+		"repeated acquire and complete of a reused id agree":         reuseRepeated,
+		"a stalled fold that reuses an id completes nothing":         reuseLate,
+		"another event's completion under the id keeps the entry":    reuseKeepsEntry,
+		"only the last eight order values of an id are remembered":   reuseBounded,
+		"of many order values in one fold the last eight are kept":   reuseManyInFold,
+		"an event whose entry was dropped is superseded by version":  reuseDropped,
+		"the TTL of a mark starts at its last order value":           reuseTTL,
 	}
 }
 
-// reused makes up event n under an id that all of these share.
+// reused returns event n under an id that all reused events share.
 func reused(n int, pairs ...string) dedupe.Event {
 	e := event(n, pairs...)
 	e.ID = dedupe.NewEventID("topic-test", "evt-test-reused", 0, version(n))
 	return e
 }
 
-func (f *fixture) wantVerdict(what string, e dedupe.Event, want dedupe.EventGrant) {
+func (f *fixture) wantGrant(what string, e dedupe.Event, want dedupe.EventGrant) {
 	f.Helper()
 	f.equal(what, f.acquireOnce(e), want)
 }
 
 func reuseIsNew(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
-	f.wantVerdict("the first", a, dedupe.EventGrant{})
+	f.wantGrant("the first", a, dedupe.EventGrant{})
 	f.apply(a)
-	f.wantVerdict("the first again", a, dedupe.EventGrant{Done: true, Outcome: "applied"})
-	f.wantVerdict("the second", b, dedupe.EventGrant{Reused: true})
-	f.equal("its field", f.verdicts(b), map[string]string{"mobile": "send"})
+	f.wantGrant("the first again", a, dedupe.EventGrant{Done: true, Outcome: "applied"})
+	f.wantGrant("the second", b, dedupe.EventGrant{Reused: true})
+	f.equal("its field", f.decisions(b), map[string]string{"mobile": "send"})
 	f.apply(b)
-	f.wantVerdict("the second again", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
-	f.wantVerdict("the first at last", a, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
+	f.wantGrant("the second again", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
+	f.wantGrant("the first once more", a, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
 	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
 		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{b}, Reapply: true,
 	})
@@ -61,8 +61,8 @@ func reuseInFold(f *fixture) {
 	f.equal("events", g.Events, []dedupe.EventGrant{{}, {}, {Reused: true}, {Reused: true}})
 	f.equal("winner", g.Fields[0], dedupe.FieldGrant{Name: "mobile", Winner: 2})
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "superseded"), done(b, "applied")}})
-	f.wantVerdict("a", a, dedupe.EventGrant{Done: true, Outcome: "superseded", Reused: true})
-	f.wantVerdict("b", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
+	f.wantGrant("a", a, dedupe.EventGrant{Done: true, Outcome: "superseded", Reused: true})
+	f.wantGrant("b", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
 }
 
 func noReuse(f *fixture) {
@@ -89,13 +89,13 @@ func noReuse(f *fixture) {
 func reuseRedrives(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
 	f.apply(redrive(a, 2))
-	f.wantVerdict("another's redrive 1", redrive(b, 1), dedupe.EventGrant{Reused: true})
+	f.wantGrant("another's redrive 1", redrive(b, 1), dedupe.EventGrant{Reused: true})
 	f.apply(redrive(b, 1))
-	f.wantVerdict("its redrive 1 again", redrive(b, 1), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1, Reused: true})
-	f.wantVerdict("its redrive 2", redrive(b, 2), dedupe.EventGrant{Reused: true})
-	f.wantVerdict("the first's redrive 2", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
+	f.wantGrant("its redrive 1 again", redrive(b, 1), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1, Reused: true})
+	f.wantGrant("its redrive 2", redrive(b, 2), dedupe.EventGrant{Reused: true})
+	f.wantGrant("the first's redrive 2", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
 	f.apply(a) // reapplied: the number stays
-	f.wantVerdict("the first's redrive 2 still", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
+	f.wantGrant("the first's redrive 2 still", redrive(a, 2), dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 2, Reused: true})
 }
 
 func reuseRepeated(f *fixture) {
@@ -103,7 +103,7 @@ func reuseRepeated(f *fixture) {
 	first := f.acquire(token, a, b)
 	again := f.acquire(token, a, b)
 	first.Expires, again.Expires = time.Time{}, time.Time{}
-	f.equal("second answer", again, first)
+	f.equal("second reply", again, first)
 	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "superseded"), done(b, "applied")}}
 	f.complete(c)
 	f.complete(c)
@@ -122,17 +122,17 @@ func reuseLate(f *fixture) {
 	f.equal("a mark", f.client.Exists(f.Context(), f.mark(a)).Val(), int64(0))
 }
 
-func reuseKeepsProof(f *fixture) {
+func reuseKeepsEntry(f *fixture) {
 	a, b, token := reused(1, "mobile", "a"), reused(2, "mobile", "b"), dedupe.NewToken()
 	f.acquire(token, a)
 	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "applied")}, Sent: a.Fields}
 	f.complete(c)
 	f.apply(b)
 	f.acquire(dedupe.NewToken())
-	f.complete(c) // its reply was lost: not late
+	f.complete(c) // repeated after a lost reply: not late
 	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{b}})
 	if err != nil {
-		f.Fatal("while another holds the lease:", err)
+		f.Fatal("while another token owns the lease:", err)
 	}
 	f.expire()
 	_, err = f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{a}})
@@ -169,19 +169,19 @@ func reuseManyInFold(f *fixture) {
 	}
 }
 
-func reuseFallsBack(f *fixture) {
+func reuseDropped(f *fixture) {
 	for n := range 9 {
 		f.apply(reused(n, "mobile", fmt.Sprint(n)))
 	}
-	f.wantVerdict("the one that fell out", reused(0, "mobile", "0"), dedupe.EventGrant{Reused: true})
-	f.equal("its field", f.verdicts(reused(0, "mobile", "0")), map[string]string{"mobile": "superseded"})
+	f.wantGrant("the one that was dropped", reused(0, "mobile", "0"), dedupe.EventGrant{Reused: true})
+	f.equal("its field", f.decisions(reused(0, "mobile", "0")), map[string]string{"mobile": "superseded"})
 }
 
-func reuseLives(f *fixture) {
+func reuseTTL(f *fixture) {
 	f.apply(reused(1, "mobile", "a"))
 	f.must(f.client.PExpire(f.Context(), f.mark(reused(1)), time.Minute).Err())
 	f.apply(reused(2, "mobile", "b"))
 	if ttl := f.client.PTTL(f.Context(), f.mark(reused(1))).Val(); ttl <= f.opts.DoneTTL-time.Minute {
-		f.Errorf("the mark lives %v more, want %v", ttl, f.opts.DoneTTL)
+		f.Errorf("the mark has a TTL of %v, want %v", ttl, f.opts.DoneTTL)
 	}
 }

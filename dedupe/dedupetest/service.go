@@ -14,13 +14,13 @@ import (
 
 func serviceTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"check passes":                               func(f *fixture) { f.must(f.store.Check(f.Context())) },
-		"a pause lasts until it is taken back":       pauseUntilResume,
-		"a pause ends by itself":                     pauseEnds,
-		"scripts come back after they were flushed":  scriptsFlushed,
-		"no value and no id as it came is stored":    nothingPersonalStored,
-		"requests that cannot be meant are refused":  requestsRefused,
-		"a cancelled context ends a request at once": cancelled,
+		"check passes":                              func(f *fixture) { f.must(f.store.Check(f.Context())) },
+		"a pause lasts until resume":                pauseUntilResume,
+		"a pause ends by itself":                    pauseEnds,
+		"scripts are loaded again after a flush":    scriptsFlushed,
+		"no value and no plain id is stored":        nothingPersonalStored,
+		"invalid requests are rejected":             invalidRequests,
+		"a canceled context ends a request at once": canceled,
 	}
 }
 
@@ -77,24 +77,24 @@ func nothingPersonalStored(f *fixture) {
 	f.apply(e)
 	f.acquire(dedupe.NewToken(), event(2, "mobile", "canary-value-2"))
 	f.fill(1, dedupe.RankRedrive, 1)
-	f.refused("one more", dedupe.RankRedrive, 1)
+	f.denied("one more", dedupe.RankRedrive, 1)
 	f.must(f.store.Throttle(f.Context(), time.Minute))
 	f.must(f.store.Pause(f.Context(), time.Time{}, "note", "actor"))
 
 	stored := f.dump()
 	for _, want := range []string{"lease", "fields", "done:", "v:mobile", "d:title", "log", "pause", "throttle", "waiting"} {
 		if !strings.Contains(stored, want) {
-			f.Errorf("%s was not stored: the test looks at too little", want)
+			f.Errorf("%s was not stored: the test covers too little", want)
 		}
 	}
 	for _, canary := range canaries {
 		if strings.Contains(stored, canary) {
-			f.Errorf("%s is stored as it came", canary)
+			f.Errorf("%s is stored in plain form", canary)
 		}
 	}
 }
 
-// dump returns all keys of the test and all that they hold.
+// dump returns all keys of the test and their contents.
 func (f *fixture) dump() string {
 	f.Helper()
 	ctx := f.Context()
@@ -111,14 +111,14 @@ func (f *fixture) dump() string {
 		case "zset":
 			all = append(all, f.client.ZRange(ctx, key, 0, -1).Val()...)
 		default:
-			f.Errorf("a key of the unexpected type %s", kind)
+			f.Errorf("a key has the unexpected type %s", kind)
 		}
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n")
 }
 
-func requestsRefused(f *fixture) {
+func invalidRequests(f *fixture) {
 	good := event(1, "mobile", "secret-value")
 	for what, r := range map[string]dedupe.AcquireRequest{
 		"no token":               {Events: []dedupe.Event{good}},
@@ -157,8 +157,8 @@ func (f *fixture) isFault(what string, err error) {
 	}
 }
 
-func cancelled(f *fixture) {
-	cause := errors.New("the test is over")
+func canceled(f *fixture) {
+	cause := errors.New("canceled by the test")
 	ctx, cancel := context.WithCancelCause(f.Context())
 	cancel(cause)
 	_, err := f.store.Acquire(ctx, dedupe.AcquireRequest{Member: f.member, Token: dedupe.NewToken()})

@@ -1,5 +1,11 @@
-// Package dedupetest has what tests of the state in Redis need: one conformance suite
-// that every kind of Redis server must pass, and a proxy that loses replies.
+// Package dedupetest has tools for tests of the state in Redis.
+//
+//   - [Run] runs the conformance suite, which every kind of Redis server must pass. Start reading
+//     there: it lists the groups of tests, and each group is a file.
+//   - [Proxy] is a proxy that can lose replies and make a server unavailable.
+//
+// Only tests may import this package. It must not know more of dedupe than its exported names and
+// the stored keys.
 package dedupetest
 
 import (
@@ -16,9 +22,9 @@ import (
 	"membersync/dedupe"
 )
 
-// Run runs the suite. NewClient returns a client of a reachable server, and has it
-// closed at the end of the test. The server may be shared: each test uses a random
-// prefix of its own, and deletes its keys.
+// Run runs the suite. The function newClient must return a client of a reachable server, and close
+// it at the end of the test. The server may be shared: each test uses its own random prefix, and
+// deletes its keys.
 func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 	t.Helper()
 	groups := map[string]map[string]func(*fixture){
@@ -30,7 +36,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 		"limit":    limitTests(),
 		"lock":     lockTests(),
 		"service":  serviceTests(),
-		"orders":   orderTests(),
+		"control":  controlTests(),
 		"views":    viewTests(),
 		"restore":  restoreTests(),
 		"pending":  pendingTests(),
@@ -46,7 +52,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 	}
 }
 
-// A fixture is a store under a prefix of its own, and a member.
+// A fixture is a store under its own prefix, and a member.
 type fixture struct {
 	*testing.T
 
@@ -75,7 +81,7 @@ func memberNumber(n int) dedupe.Member {
 	return dedupe.NewMember("https://crm.invalid", "corp-test", fmt.Sprintf("FSUID_TEST%04d", n))
 }
 
-// newStore returns another store on the same keys, with options changed.
+// newStore returns another store on the same keys, with changed options.
 func (f *fixture) newStore(change func(*dedupe.Options)) *dedupe.Store {
 	f.Helper()
 	opts := f.opts
@@ -92,7 +98,7 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// equal compares what is with what should be.
+// equal compares an actual with an expected value.
 func (f *fixture) equal(what string, got, want any) {
 	f.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -100,10 +106,10 @@ func (f *fixture) equal(what string, got, want any) {
 	}
 }
 
-// version is a version as the mapper makes them: digits of one width.
+// version returns a version in the format of the mapper: digits of one width.
 func version(n int) string { return fmt.Sprintf("%020d", n) }
 
-// event makes up event n, whose version is n too, from pairs of field and value.
+// event returns event n, whose version is n too, from pairs of field and value.
 func event(n int, pairs ...string) dedupe.Event {
 	e := dedupe.Event{ID: dedupe.NewEventID("topic-test", fmt.Sprintf("evt-test-%d", n), 0, version(n)), Version: version(n)}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -117,7 +123,7 @@ func redrive(e dedupe.Event, n int) dedupe.Event {
 	return e
 }
 
-// done is the event with an outcome; its versions move unless it is dead-lettered.
+// done returns the event with an outcome. Its versions move unless it is dead-lettered.
 func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
 	d := dedupe.DoneEvent{ID: e.ID, Redrive: e.Redrive, Outcome: outcome}
 	if outcome == "dead_lettered" {
@@ -130,7 +136,7 @@ func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
 	return d
 }
 
-// ask asks for the lease.
+// ask requests the lease.
 func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
 	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: t, Events: events})
@@ -138,17 +144,17 @@ func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	return g
 }
 
-// acquire gets the lease, or ends the test.
+// acquire takes the lease, or ends the test.
 func (f *fixture) acquire(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
 	g := f.ask(t, events...)
 	if g.Leased || g.Pending {
-		f.Fatalf("held %v, pending %v, for %v more; want the lease granted", g.Leased, g.Pending, g.Wait)
+		f.Fatalf("leased %v, pending %v, for %v; want the lease granted", g.Leased, g.Pending, g.Wait)
 	}
 	return g
 }
 
-// complete is in time, or ends the test.
+// complete completes in time, or ends the test.
 func (f *fixture) complete(c dedupe.Completion) {
 	f.Helper()
 	if f.completeLate(c) {
@@ -164,7 +170,7 @@ func (f *fixture) completeLate(c dedupe.Completion) bool {
 	return late
 }
 
-// apply takes the whole way of one event whose fields are sent with success.
+// apply acquires and completes one event whose fields are sent successfully.
 func (f *fixture) apply(e dedupe.Event) {
 	f.Helper()
 	t := dedupe.NewToken()
@@ -172,17 +178,17 @@ func (f *fixture) apply(e dedupe.Event) {
 	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
 }
 
-// verdicts asks what of the events is to be sent, and gives the lease back. Asking
-// drops the digests of the fields that are handed out.
-func (f *fixture) verdicts(events ...dedupe.Event) map[string]string {
+// decisions returns the decisions for the fields of the events, and releases the lease. The request
+// deletes the digests of the fields that are handed out.
+func (f *fixture) decisions(events ...dedupe.Event) map[string]string {
 	f.Helper()
 	t := dedupe.NewToken()
 	g := f.acquire(t, events...)
 	f.must(f.store.Release(f.Context(), f.member, t))
-	return fieldVerdicts(g)
+	return fieldDecisions(g)
 }
 
-func fieldVerdicts(g dedupe.Grant) map[string]string {
+func fieldDecisions(g dedupe.Grant) map[string]string {
 	m := map[string]string{}
 	for _, field := range g.Fields {
 		m[field.Name] = field.Decision.String()
@@ -194,7 +200,8 @@ func (f *fixture) key(name string) string {
 	return f.opts.Prefix + ":{" + f.member.String() + "}:" + name
 }
 
-// mark is the key of the event's done mark, which has the name of the event in it and not its order value.
+// mark returns the key of the event's done mark. It contains the name of the event and not its
+// order value.
 func (f *fixture) mark(e dedupe.Event) string {
 	f.Helper()
 	return f.key("done:" + markName(e.ID))
@@ -202,19 +209,19 @@ func (f *fixture) mark(e dedupe.Event) string {
 
 func markName(id dedupe.EventID) string { return id.String()[:32] }
 
-// expire ends the lease, as its time does.
+// expire deletes the lease, as its TTL does.
 func (f *fixture) expire() {
 	f.Helper()
 	f.must(f.client.Del(f.Context(), f.key("lease")).Err())
 }
 
-// holder is the token that holds the lease, if any does.
+// holder returns the token that owns the lease, or an empty token.
 func (f *fixture) holder() dedupe.Token {
 	f.Helper()
 	return dedupe.Token(f.client.Get(f.Context(), f.key("lease")).Val())
 }
 
-// versions are those stored, by field.
+// versions returns the stored versions by field.
 func (f *fixture) versions() map[string]string {
 	f.Helper()
 	all, err := f.client.HGetAll(f.Context(), f.key("fields")).Result()
@@ -232,7 +239,7 @@ func versionsOf(stored map[string]string) map[string]string {
 	return versions
 }
 
-// eachServer runs fn on each server that holds keys.
+// eachServer runs fn on each server that stores keys.
 func (f *fixture) eachServer(ctx context.Context, fn func(context.Context, redis.Cmdable) error) error {
 	if cluster, ok := f.client.(*redis.ClusterClient); ok {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return fn(ctx, c) })

@@ -6,7 +6,7 @@ func versionTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"a failed older event is still newest for the fields it alone states": versionsByField,
 		"an older value is superseded and an equal one may be sent again":     olderIsSuperseded,
-		"stale is an event all of whose fields are older":                     staleEvents,
+		"an event is stale if all its fields are older":                       staleEvents,
 		"the newest live event wins and of equal ones the last":               newestWins,
 		"a done event wins nothing":                                           doneWinsNothing,
 		"versions move for what was applied, unchanged and superseded alike":  versionsMoveAlike,
@@ -21,17 +21,17 @@ func versionsByField(f *fixture) {
 	f.acquire(token, seven)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(seven, "dead_lettered")}})
 	f.apply(eight)
-	f.equal("redriven", f.verdicts(redrive(seven, 1)), map[string]string{"mobile": "send"})
+	f.equal("redriven", f.decisions(redrive(seven, 1)), map[string]string{"mobile": "send"})
 }
 
 func olderIsSuperseded(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.DigestKey = nil })
 	f.apply(event(5, "mobile", "a"))
-	f.equal("older", f.verdicts(event(4, "mobile", "b")), map[string]string{"mobile": "superseded"})
+	f.equal("older", f.decisions(event(4, "mobile", "b")), map[string]string{"mobile": "superseded"})
 	other := event(5, "mobile", "a")
 	other.ID = event(99).ID
-	f.equal("equal", f.verdicts(other), map[string]string{"mobile": "send"})
-	f.equal("newer", f.verdicts(event(6, "mobile", "b")), map[string]string{"mobile": "send"})
+	f.equal("equal", f.decisions(other), map[string]string{"mobile": "send"})
+	f.equal("newer", f.decisions(event(6, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
 func staleEvents(f *fixture) {
@@ -45,7 +45,7 @@ func staleEvents(f *fixture) {
 		event(6, "mobile", "b", "name", "b"),  // one newer
 		event(3),                              // no fields
 		event(5, "mobile", "a"),               // done
-		event(8, "name", "c", "email", "c"),   // one unheard of
+		event(8, "name", "c", "email", "c"),   // one never seen before
 		equal,
 		event(2, "mobile", "a"), // done, and older
 	)
@@ -86,8 +86,8 @@ func versionsNeverGoBack(f *fixture) {
 
 func crashBeforeComplete(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
-	f.acquire(dedupe.NewToken(), event(2, "mobile", "b")) // sent, and then the process died
+	f.acquire(dedupe.NewToken(), event(2, "mobile", "b")) // sent, and then the process crashed
 	f.expire()
-	f.equal("an older event", f.verdicts(event(1, "mobile", "a")), map[string]string{})
-	f.equal("the event again", f.verdicts(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
+	f.equal("an older event", f.decisions(event(1, "mobile", "a")), map[string]string{})
+	f.equal("the event again", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
 }

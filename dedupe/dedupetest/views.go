@@ -10,18 +10,18 @@ import (
 
 func viewTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"of a member of whom nothing is known":             viewNothing,
+		"an unknown member has an empty state":             viewNothing,
 		"a member's lease, versions and digests are shown": viewMember,
-		"looking changes nothing":                          viewChangesNothing,
-		"a digest is shown only while it is believed":      viewDigestAge,
-		"what became of events is shown":                   viewDone,
-		"of more events than one request takes":            viewManyDone,
-		"a member is forgotten but for lease and marks":    forgetMember,
+		"reading changes nothing":                          viewChangesNothing,
+		"a digest is shown only while it is trusted":       viewDigestAge,
+		"the outcomes of events are shown":                 viewDone,
+		"more events than one request takes":               viewManyDone,
+		"a member is forgotten except for lease and marks": forgetMember,
 		"forgotten events are live again":                  forgetEvents,
 	}
 }
 
-func (f *fixture) look(fields []string) dedupe.MemberState {
+func (f *fixture) state(fields []string) dedupe.MemberState {
 	f.Helper()
 	state, err := f.store.Member(f.Context(), f.member, fields)
 	f.must(err)
@@ -30,7 +30,7 @@ func (f *fixture) look(fields []string) dedupe.MemberState {
 
 func (f *fixture) wantFields(what string, want ...dedupe.FieldState) {
 	f.Helper()
-	f.equal(what, f.look(nil).Fields, want)
+	f.equal(what, f.state(nil).Fields, want)
 }
 
 func (f *fixture) outcomes(events ...dedupe.Event) []dedupe.EventGrant {
@@ -39,14 +39,14 @@ func (f *fixture) outcomes(events ...dedupe.Event) []dedupe.EventGrant {
 	for i, e := range events {
 		ids[i] = e.ID
 	}
-	verdicts, err := f.store.Done(f.Context(), f.member, ids)
+	grants, err := f.store.Done(f.Context(), f.member, ids)
 	f.must(err)
-	return verdicts
+	return grants
 }
 
 func viewNothing(f *fixture) {
-	f.equal("all", f.look(nil), dedupe.MemberState{})
-	f.equal("a field", f.look([]string{"mobile"}), dedupe.MemberState{Fields: []dedupe.FieldState{{Name: "mobile"}}})
+	f.equal("all", f.state(nil), dedupe.MemberState{})
+	f.equal("a field", f.state([]string{"mobile"}), dedupe.MemberState{Fields: []dedupe.FieldState{{Name: "mobile"}}})
 	f.equal("events", f.outcomes(event(1)), []dedupe.EventGrant{{}})
 	f.equal("no events", f.outcomes(), []dedupe.EventGrant{})
 	f.must(f.store.Forget(f.Context(), f.member))
@@ -60,9 +60,9 @@ func viewMember(f *fixture) {
 	token := dedupe.NewToken()
 	f.acquire(token, event(3, "title", "b"))
 	before := f.client.PTTL(f.Context(), f.key("lease")).Val()
-	state := f.look(nil)
+	state := f.state(nil)
 	if after := f.client.PTTL(f.Context(), f.key("lease")).Val(); state.Left > before || state.Left < after || after <= 0 {
-		f.Errorf("the lease has %v left, want something from %v down to %v", state.Left, before, after)
+		f.Errorf("the lease has %v left, want between %v and %v", state.Left, before, after)
 	}
 	if !strings.HasPrefix(string(token), state.Holder) || len(state.Holder) < 6 || len(state.Holder) > 10 {
 		f.Errorf("the holder is shown as %q, want the beginning of its token", state.Holder)
@@ -73,7 +73,7 @@ func viewMember(f *fixture) {
 	f.equal("state", state, dedupe.MemberState{Leased: true, Fields: []dedupe.FieldState{mobile, title}})
 	f.must(f.store.Release(f.Context(), f.member, token))
 	title.Pending = ""
-	f.equal("some fields", f.look([]string{"title", "name"}), dedupe.MemberState{
+	f.equal("some fields", f.state([]string{"title", "name"}), dedupe.MemberState{
 		Fields: []dedupe.FieldState{title, {Name: "name"}},
 	})
 }
@@ -83,8 +83,8 @@ func viewChangesNothing(f *fixture) {
 	f.acquire(dedupe.NewToken())
 	f.must(f.client.PExpire(f.Context(), f.key("lease"), 30*time.Second).Err())
 	before := f.dump()
-	f.look(nil)
-	f.look([]string{"mobile"})
+	f.state(nil)
+	f.state([]string{"mobile"})
 	f.outcomes(event(1), event(2))
 	f.equal("what is stored", f.dump(), before)
 	if ttl := f.client.PTTL(f.Context(), f.key("lease")).Val(); ttl > 30*time.Second {
@@ -146,9 +146,9 @@ func forgetMember(f *fixture) {
 	f.must(f.store.Forget(f.Context(), f.member))
 	f.equal("holder", f.holder(), token)
 	f.must(f.store.Release(f.Context(), f.member, token))
-	f.equal("state", f.look(nil), dedupe.MemberState{})
+	f.equal("state", f.state(nil), dedupe.MemberState{})
 	f.equal("the event", f.outcomes(e), []dedupe.EventGrant{{Done: true, Outcome: "applied"}})
-	f.equal("an older one", f.verdicts(event(4, "mobile", "a")), map[string]string{"mobile": "send"})
+	f.equal("an older one", f.decisions(event(4, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
 func forgetEvents(f *fixture) {
@@ -158,5 +158,5 @@ func forgetEvents(f *fixture) {
 	f.apply(other)
 	f.must(f.store.Forget(f.Context(), f.member, a.ID))
 	f.equal("events", f.outcomes(a, b, other), []dedupe.EventGrant{{}, {}, {Done: true, Outcome: "applied"}})
-	f.equal("fields", f.look(nil).Fields, []dedupe.FieldState(nil))
+	f.equal("fields", f.state(nil).Fields, []dedupe.FieldState(nil))
 }

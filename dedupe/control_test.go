@@ -10,10 +10,10 @@ import (
 	"membersync/dedupe"
 )
 
-// TestOrdersFail has the reply of each of the three lookups spoilt alone.
-func TestOrdersFail(t *testing.T) {
+// TestControlFails corrupts the reply of one of three lookups at a time.
+func TestControlFails(t *testing.T) {
 	t.Parallel()
-	for _, part := range []string{":pause", ":resumes", ":born:"} {
+	for _, part := range []string{":pause", ":resumes", ":born:"} { // parts of the stored keys
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			mini, client := newMini(t)
@@ -21,20 +21,20 @@ func TestOrdersFail(t *testing.T) {
 			if err := store.Pause(t.Context(), time.Time{}, "", ""); err != nil {
 				t.Fatal(err)
 			}
-			mini.Server().SetPreHook(spoil(part))
+			mini.Server().SetPreHook(corrupt(part))
 			got, err := store.Control(t.Context(), "group")
 			if err == nil || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v, want one that quotes nothing", err)
 			}
 			if got != (dedupe.Control{}) {
-				t.Errorf("orders %+v beside an error", got)
+				t.Errorf("control state %+v together with an error", got)
 			}
 		})
 	}
 }
 
-// spoil answers each lookup of the key with what it cannot hold, or an error.
-func spoil(part string) server.Hook {
+// corrupt replies to each lookup of the key with an invalid value, or an error.
+func corrupt(part string) server.Hook {
 	return func(c *server.Peer, cmd string, args ...string) bool {
 		if len(args) != 1 || !strings.Contains(args[0], part) {
 			return false
@@ -42,7 +42,7 @@ func spoil(part string) server.Hook {
 		if cmd == "GET" {
 			c.WriteBulk("{secret")
 		} else {
-			c.WriteError("ERR away")
+			c.WriteError("ERR unavailable")
 		}
 		return true
 	}

@@ -9,60 +9,60 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A judgement is what the consumer decides by.
-type judgement struct {
+// A decision is the part of an error that the consumer decides by.
+type decision struct {
 	Class   Class
 	Reason  Reason
-	Unknown bool // the outcome
+	Unknown bool // whether the outcome is unknown
 }
 
-func (e *Error) judgement() judgement { return judgement{e.Class, e.Reason, e.OutcomeUnknown} }
+func (e *Error) decision() decision { return decision{e.Class, e.Reason, e.OutcomeUnknown} }
 
-// bare is what a status means without an errorCode.
-func bare(status int) judgement {
+// withoutCode returns the decision for a status without an errorCode.
+func withoutCode(status int) decision {
 	switch {
 	case status == 408, status >= 500:
-		return judgement{ClassTransient, "", true}
+		return decision{ClassTransient, "", true}
 	case status == 413:
-		return judgement{ClassPoison, ReasonRejected, false}
+		return decision{ClassPoison, ReasonRejected, false}
 	case status == 425:
-		return judgement{ClassTransient, "", false}
+		return decision{ClassTransient, "", false}
 	case status == 429:
-		return judgement{ClassThrottled, "", false}
+		return decision{ClassThrottled, "", false}
 	case status >= 300:
-		return judgement{ClassRefused, "", false}
+		return decision{ClassRefused, "", false}
 	}
-	return judgement{ClassTransient, "", true}
+	return decision{ClassTransient, "", true}
 }
 
 func TestEveryStatus(t *testing.T) {
 	t.Parallel()
 	for status := 200; status < 600; status++ {
-		check := func(code int, hasCode bool, want judgement) {
+		check := func(code int, hasCode bool, want decision) {
 			t.Helper()
-			got := judge(nil, status, code, hasCode)
-			if diff := cmp.Diff(want, got.judgement()); diff != "" {
+			got := classify(nil, status, code, hasCode)
+			if diff := cmp.Diff(want, got.decision()); diff != "" {
 				t.Errorf("HTTP %d, code %d (%v): %s", status, code, hasCode, diff)
 			}
 			if got.Status != status || got.Code != code || got.HasCode != hasCode || !got.Sent {
 				t.Errorf("HTTP %d, code %d (%v): %+v", status, code, hasCode, got)
 			}
 		}
-		redirect := status >= 300 && status < 400
-		fixed := redirect || status == 408 || status >= 500 // no code changes it
-		speaks := status == 401 || status == 403 || status == 413 || status == 429
-		want := bare(status)
+		isRedirect := status >= 300 && status < 400
+		fixed := isRedirect || status == 408 || status >= 500 // an errorCode does not change the decision
+		specific := status == 401 || status == 403 || status == 413 || status == 429
+		want := withoutCode(status)
 		check(0, false, want)
 		if status < 300 {
-			check(0, true, judgement{Class: ClassSuccess})
+			check(0, true, decision{Class: ClassSuccess})
 		} else {
-			check(0, true, want) // a failure does not become a success by its errorCode
+			check(0, true, want) // errorCode 0 does not turn a failure into a success
 		}
-		known, unknown := judgement{ClassPoison, ReasonInvalid, false}, judgement{ClassTransient, ReasonRejected, false}
+		known, unknown := decision{ClassPoison, ReasonInvalid, false}, decision{ClassTransient, ReasonRejected, false}
 		if fixed {
 			known, unknown = want, want
 		}
-		if speaks {
+		if specific {
 			unknown = want
 		}
 		check(11001, true, known)
@@ -70,11 +70,11 @@ func TestEveryStatus(t *testing.T) {
 	}
 }
 
-func TestOddStatus(t *testing.T) {
+func TestStatusOutsideRange(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{100, 101, 199, 600, 999} {
-		got := judge(nil, status, 0, true)
-		if want := (judgement{ClassTransient, "", true}); got.judgement() != want {
+		got := classify(nil, status, 0, true)
+		if want := (decision{ClassTransient, "", true}); got.decision() != want {
 			t.Errorf("HTTP %d: %+v", status, got)
 		}
 	}
@@ -83,13 +83,13 @@ func TestOddStatus(t *testing.T) {
 func TestEveryCode(t *testing.T) {
 	t.Parallel()
 	for _, code := range Table(nil).Codes() {
-		row, _ := published(code)
+		row, _ := lookupPublished(code)
 		for _, status := range []int{200, 202, 400, 404, 422} {
 			if code == 0 && status != 200 {
 				continue
 			}
-			got := judge(nil, status, code, true)
-			if want := (judgement{row.Class, row.Reason, row.OutcomeUnknown}); got.judgement() != want || !got.Known {
+			got := classify(nil, status, code, true)
+			if want := (decision{row.Class, row.Reason, row.OutcomeUnknown}); got.decision() != want || !got.Known {
 				t.Errorf("HTTP %d, code %d: %+v", status, code, got)
 			}
 		}
@@ -98,18 +98,18 @@ func TestEveryCode(t *testing.T) {
 
 func TestUnknownCode(t *testing.T) {
 	t.Parallel()
-	got := judge(nil, 200, 201112011, true)
-	if got.Known || got.judgement() != (judgement{ClassTransient, ReasonRejected, false}) {
+	got := classify(nil, 200, 201112011, true)
+	if got.Known || got.decision() != (decision{ClassTransient, ReasonRejected, false}) {
 		t.Errorf("unknown code: %+v", got)
 	}
 	table := Table{201112011: {Class: ClassPoison, Reason: ReasonInvalid}}
-	got = judge(table, 200, 201112011, true)
-	if !got.Known || got.judgement() != (judgement{ClassPoison, ReasonInvalid, false}) {
+	got = classify(table, 200, 201112011, true)
+	if !got.Known || got.decision() != (decision{ClassPoison, ReasonInvalid, false}) {
 		t.Errorf("code of an extra row: %+v", got)
 	}
 }
 
-func TestReplyCode(t *testing.T) {
+func TestResponseBodyCode(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		body string
@@ -137,14 +137,14 @@ func TestReplyCode(t *testing.T) {
 		{``, 0, false},
 		{`<html>errorCode: 0</html>`, 0, false},
 	} {
-		code, ok := parseReply([]byte(tt.body)).code()
+		code, ok := parseResponseBody([]byte(tt.body)).code()
 		if ok != tt.ok || ok && code != tt.code {
 			t.Errorf("%s: %d, %v", tt.body, code, ok)
 		}
 	}
 }
 
-func TestReplyTraceID(t *testing.T) {
+func TestResponseBodyTraceID(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		`{"traceId":"E-E.fake-0_1:2/3"}`:         "E-E.fake-0_1:2/3",
@@ -159,19 +159,19 @@ func TestReplyTraceID(t *testing.T) {
 		`{"traceId":"<script>alert</script>"}`:   "",
 		`{"traceId":"x","errorMessage":"other"}`: "x",
 	} {
-		if got := parseReply([]byte(body)).traceID(); got != want {
+		if got := parseResponseBody([]byte(body)).traceID(); got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
 	}
 }
 
-func TestReplySeconds(t *testing.T) {
+func TestResponseBodySeconds(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]time.Duration{
 		`{"n":7200}`: 7200 * time.Second, `{"n":0}`: 0, `{"n":-5}`: 0, `{"n":"7200"}`: 0, `{}`: 0,
 		`{"n":9223372036854775807}`: 0, `{"n":1.5}`: 0,
 	} {
-		if got := parseReply([]byte(body)).seconds("n"); got != want {
+		if got := parseResponseBody([]byte(body)).seconds("n"); got != want {
 			t.Errorf("%s: %v, want %v", body, got, want)
 		}
 	}
@@ -201,12 +201,12 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func FuzzReply(f *testing.F) {
+func FuzzResponseBody(f *testing.F) {
 	for _, body := range []string{`{"errorCode":0}`, `{"errorCode":"1","traceId":"x"}`, `[`, "\xff"} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(_ *testing.T, body []byte) {
-		r := parseReply(body)
+		r := parseResponseBody(body)
 		_, _ = r.code()
 		_, _ = r.traceID(), r.seconds("expiresIn")
 	})
