@@ -12,7 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// An Action is what an audit record is about. It is part of the contract.
+// An Action is the kind of operation that an audit record documents. It is part of the contract.
 type Action string
 
 // The actions.
@@ -29,37 +29,40 @@ const (
 	ActionStateRebuild  Action = "state_rebuild"
 )
 
-// An AuditRecord says who did what, when, why, and what came of it. It never holds a value of a member field.
+// An AuditRecord states who did what, when, why, and with which result. It never holds a value of a
+// member field.
 type AuditRecord struct {
 	At      time.Time `json:"at"`
-	Actor   string    `json:"actor"` // as it was given: nobody has verified it
+	Actor   string    `json:"actor"` // as given by the caller, unverified
 	Action  Action    `json:"action"`
-	Subject string    `json:"subject"` // the dead letter's id, or what else was acted upon
+	Subject string    `json:"subject"` // the dead letter's id, or another object of the action
 	Note    string    `json:"note"`
 	Result  string    `json:"result"`
 	Detail  Detail    `json:"detail"`
 }
 
-// A Detail is what an action says beside the common facts. What is zero is left out.
+// A Detail holds the facts that are specific to an action. Zero values are left out of the JSON.
 type Detail struct {
-	DeadLetter string `json:"dead_letter,omitempty"` // of a redrive: the dead letter's own partition:offset in the DLQ
-	Number     int    `json:"number,omitempty"`      // of a redrive or its result; of a discard: the deaths' highest
-	Edited     bool   `json:"edited,omitempty"`      // the value was replaced
-	Reason     string `json:"reason,omitempty"`      // of the next death, or why it was refused
-	By         string `json:"by,omitempty"`          // of a result: who asked for the redrive
-	Fields     string `json:"fields,omitempty"`      // names, comma-separated
-	Until      string `json:"until,omitempty"`       // of a pause, RFC 3339
-	Removed    int    `json:"removed,omitempty"`
-	// Offsets are what the group had stored before a reset, by topic and partition, and what it has now; of a
-	// replay, the first of each range and its end.
+	// Of a redrive: the dead letter's own partition:offset in the DLQ.
+	DeadLetter string `json:"dead_letter,omitempty"`
+	// Of a redrive or its result: its number. Of a discard: the highest failure number.
+	Number  int    `json:"number,omitempty"`
+	Edited  bool   `json:"edited,omitempty"` // the value was replaced
+	Reason  string `json:"reason,omitempty"` // of the next failure, or why it was refused
+	By      string `json:"by,omitempty"`     // of a result: who requested the redrive
+	Fields  string `json:"fields,omitempty"` // names, comma-separated
+	Until   string `json:"until,omitempty"`  // of a pause, RFC 3339
+	Removed int    `json:"removed,omitempty"`
+	// Of a reset: the group's committed offsets before and after it, by topic and partition.
+	// Of a replay: the first offset of each range and its end.
 	Offsets []OffsetChange `json:"offsets,omitempty"`
-	// Of a replay: its ranges are in Offsets.
+	// Of a replay; its ranges are in Offsets.
 	Employee string `json:"employee,omitempty"`
 	Reapply  bool   `json:"reapply,omitempty"`
 	Records  int64  `json:"records,omitempty"`
 }
 
-// An OffsetChange is one partition of a reset. Offsets of -1 mean none.
+// An OffsetChange is one partition of an offsets reset or a replay. An offset of -1 means none.
 type OffsetChange struct {
 	Topic     string `json:"topic"`
 	Partition int    `json:"partition"`
@@ -67,33 +70,35 @@ type OffsetChange struct {
 	To        int64  `json:"to"`
 }
 
-// Results of a redrive_result beside the outcomes of an event.
+// The results of actions. From ResultApplied on they are results of a redrive_result: the outcomes
+// of the redriven event, or ResultRefused.
 const (
 	ResultRequested    = "requested"     // of a redrive: it is about to be sent
-	ResultDone         = "done"          // of an action that is over when its record is written
+	ResultDone         = "done"          // of an action that is complete when its record is written
 	ResultFailed       = "failed"        // of an action: it may have been done in part
 	ResultApplied      = "applied"       // at least one of its fields was sent
 	ResultSuperseded   = "superseded"    // newer events state its fields
-	ResultUnchanged    = "unchanged"     // the CRM holds what it states
-	ResultIgnored      = "ignored"       // a rule of the mapping says so
+	ResultUnchanged    = "unchanged"     // the CRM has the values that it states
+	ResultIgnored      = "ignored"       // by a rule of the mapping
 	ResultDuplicate    = "duplicate"     // a later redrive of it has run already
-	ResultDeadLettered = "dead_lettered" // it died again
-	ResultRefused      = "refused"       // the redrive was not what it says: see invalid_redrive
+	ResultDeadLettered = "dead_lettered" // it failed again
+	ResultRefused      = "refused"       // the redrive record is invalid: see invalid_redrive
 )
 
-// ErrAudit is wrapped by the error of a record of the audit topic that is none.
+// ErrAudit is returned for a record of the audit topic that is not an audit record.
 var ErrAudit = errors.New("dlq: not an audit record")
 
 // ParseAudit decodes the value of a record of the audit topic.
 func ParseAudit(value []byte) (AuditRecord, error) {
 	var a AuditRecord
 	if err := json.Unmarshal(value, &a); err != nil || a.Action == "" {
-		return AuditRecord{}, ErrAudit // the decoder's text could quote the record
+		return AuditRecord{}, ErrAudit // not the decoder's error: its text could quote the record
 	}
 	return a, nil
 }
 
-// An Auditor writes audit records, each acknowledged by all in-sync replicas. It is safe for concurrent use.
+// An Auditor writes audit records, each acknowledged by all in-sync replicas. It is safe for
+// concurrent use.
 type Auditor struct{ to *producer }
 
 // NewAuditor returns a writer to the audit topic.
@@ -101,8 +106,9 @@ func NewAuditor(client *kafka.Client, topic string, opts ...Option) *Auditor {
 	return &Auditor{newProducer(client, topic, opts)}
 }
 
-// Write writes one record; a zero time becomes now. The errors are those of [Writer.Write].
-// The key is the subject, so the records of one dead letter stay in their order.
+// Write writes one record. A zero time becomes the current time. The errors are those of
+// [Writer.Write]. The record's key is the subject, so the records of one dead letter keep their
+// order.
 func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
 	if r.At.IsZero() {
 		r.At = time.Now()
@@ -116,7 +122,7 @@ func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
 	return a.to.write(ctx, kafka.Message{Key: []byte(r.Subject), Value: value}, r.Subject)
 }
 
-// An itemID is a dead letter's id as a number of words, so that a hundred thousand of them stay small.
+// An itemID is a dead letter's id in binary form, so that an index of 100,000 items stays small.
 type itemID struct {
 	offset    int64
 	partition int32
@@ -126,7 +132,7 @@ type itemID struct {
 
 const redrivePrefix = "redrive:"
 
-// parseItemID reads what [DeadLetter.ID] writes.
+// parseItemID parses an id that [DeadLetter.ID] formats.
 func parseItemID(text string) (id itemID, ok bool) {
 	rest, redrive := strings.CutPrefix(text, redrivePrefix)
 	parts := strings.Split(rest, ":")

@@ -28,27 +28,27 @@ func TestIsUnavailable(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"no error":         {nil, false},
-		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
-		"reset":            {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
-		"no such host":     {&net.DNSError{Err: "no such host", Name: "kafka", IsNotFound: true}, true},
-		"closed by peer":   {io.EOF, true},
-		"cut off":          {io.ErrUnexpectedEOF, true},
-		"closed here":      {net.ErrClosed, true},
-		"timed out":        {context.DeadlineExceeded, true},
-		"no leader":        {protocol.NewErrNoLeader("t", 0), true},
-		"no partition":     {protocol.NewErrNoPartition("t", 0), true},
-		"no topic":         {protocol.NewErrNoTopic("t"), true},
-		"cancelled":        {context.Canceled, false},
-		"cancelled dial":   {&net.OpError{Op: "dial", Err: context.Canceled}, false},
-		"TLS alert":        {&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, false},
-		"wrong CA":         {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
-		"missing topic":    {&dlq.MissingTopicError{Topic: "t"}, false},
-		"small topic":      {&dlq.SmallTopicError{Topic: "t"}, false},
-		"too large":        {dlq.ErrTooLarge, false},
-		"not a letter":     {&dlq.FormatError{Header: "dlq.id"}, false},
-		"something else":   {errors.New("something else"), false},
-		"refused, wrapped": {&dlq.WriteError{Err: fmt.Errorf("x: %w", &net.OpError{Err: syscall.ECONNREFUSED})}, true},
+		"no error":          {nil, false},
+		"refused":           {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
+		"reset":             {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
+		"unknown host":      {&net.DNSError{Err: "unknown host", Name: "kafka", IsNotFound: true}, true},
+		"closed by peer":    {io.EOF, true},
+		"cut off":           {io.ErrUnexpectedEOF, true},
+		"closed by us":      {net.ErrClosed, true},
+		"timed out":         {context.DeadlineExceeded, true},
+		"no leader":         {protocol.NewErrNoLeader("t", 0), true},
+		"no partition":      {protocol.NewErrNoPartition("t", 0), true},
+		"no topic":          {protocol.NewErrNoTopic("t"), true},
+		"canceled":          {context.Canceled, false},
+		"canceled dial":     {&net.OpError{Op: "dial", Err: context.Canceled}, false},
+		"TLS alert":         {&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, false},
+		"wrong CA":          {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
+		"missing topic":     {&dlq.MissingTopicError{Topic: "t"}, false},
+		"small topic":       {&dlq.SmallTopicError{Topic: "t"}, false},
+		"too large":         {dlq.ErrTooLarge, false},
+		"not a dead letter": {&dlq.FormatError{Header: "dlq.id"}, false},
+		"something else":    {errors.New("something else"), false},
+		"refused, wrapped":  {&dlq.WriteError{Err: fmt.Errorf("x: %w", &net.OpError{Err: syscall.ECONNREFUSED})}, true},
 	} {
 		if got := dlq.IsUnavailable(c.err); got != c.want {
 			t.Errorf("%s: %v is unavailable: %v, want %v", name, c.err, got, c.want)
@@ -56,8 +56,8 @@ func TestIsUnavailable(t *testing.T) {
 	}
 }
 
-// Every code that Kafka can answer is on one side, and a change of the
-// library's judgement is seen here.
+// The test classifies every code that Kafka can return. It fails if the library changes its
+// classification.
 func TestIsUnavailableForEveryCode(t *testing.T) {
 	t.Parallel()
 	unavailable := map[kafka.Error]bool{
@@ -81,12 +81,12 @@ func TestIsUnavailableForEveryCode(t *testing.T) {
 	}
 }
 
-// Bad credentials do not look like an outage: the service must not wait for them to mend themselves.
-func TestBadCredentialsAreNoOutage(t *testing.T) {
+// Bad credentials are not an outage: they do not become valid while the service waits.
+func TestBadCredentialsAreNotAnOutage(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "right"))
 	b.Fake().ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		b.Fake().KeepControl() // the fake only hangs up, a real Kafka says why
+		b.Fake().KeepControl() // the fake only closes the connection; a real Kafka returns this error
 		res := kmsg.NewPtrSASLAuthenticateResponse()
 		res.Version = r.GetVersion()
 		res.ErrorCode, res.ErrorMessage = kerr.SaslAuthenticationFailed.Code, new("Invalid username or password")
@@ -96,8 +96,8 @@ func TestBadCredentialsAreNoOutage(t *testing.T) {
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...), Transport: transport}
 	for what, err := range map[string]error{
-		"topics": dlq.EnsureTopics(t.Context(), client, spec("in")),
-		"letter": dlq.NewWriter(client, "in.dlq").Write(t.Context(), sample()),
+		"topics":      dlq.EnsureTopics(t.Context(), client, spec("in")),
+		"dead letter": dlq.NewWriter(client, "in.dlq").Write(t.Context(), sample()),
 	} {
 		if !errors.Is(err, kafka.SASLAuthenticationFailed) || dlq.IsUnavailable(err) {
 			t.Errorf("%s: error %v, want a refusal of the credentials", what, err)

@@ -8,25 +8,25 @@ import (
 )
 
 func ExampleDeadLetter_Message() {
-	died := time.Date(2026, 11, 22, 8, 0, 1, 0, time.UTC)
-	letter := dlq.DeadLetter{
+	failedAt := time.Date(2026, 11, 22, 8, 0, 1, 0, time.UTC)
+	deadLetter := dlq.DeadLetter{
 		Key:     []byte("E1001"),
 		Value:   []byte(`{"eventId":"ev-42","employeeId":"E1001"}`),
-		Headers: []dlq.Header{{Key: "traceparent", Value: []byte("00-1")}, {Key: "dlq.id", Value: []byte("somebody else's")}},
-		Source:  dlq.Source{Topic: "hris.employee.changed", Partition: 3, Offset: 1042, Timestamp: died.Add(-time.Second)},
+		Headers: []dlq.Header{{Key: "traceparent", Value: []byte("00-1")}, {Key: "dlq.id", Value: []byte("the source's own")}},
+		Source:  dlq.Source{Topic: "hris.employee.changed", Partition: 3, Offset: 1042, Timestamp: failedAt.Add(-time.Second)},
 		Reason:  dlq.ReasonCRMNotFound,
 		Error:   "the CRM does not know the member",
 		CRMCode: "20012", CRMTraceID: "crm-0001", ThirdTraceID: "ms-0001",
 		EventID: "ev-42", EmployeeID: "E1001", Index: 0, Count: 1,
-		Attempts: 1, FirstFailedAt: died, FailedAt: died,
+		Attempts: 1, FirstFailedAt: failedAt, FailedAt: failedAt,
 		Group: "membersync", Version: "v1.0.0",
 	}
-	for _, h := range letter.Message().Headers {
+	for _, h := range deadLetter.Message().Headers {
 		fmt.Printf("%s: %s\n", h.Key, h.Value)
 	}
 	// Output:
 	// traceparent: 00-1
-	// orig.dlq.id: somebody else's
+	// orig.dlq.id: the source's own
 	// dlq.id: 3:1042:0
 	// dlq.reason: crm_not_found
 	// dlq.stage: update

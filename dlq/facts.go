@@ -36,7 +36,7 @@ const (
 
 const (
 	factPrefix = "dlq."
-	origPrefix = "orig." // marks a header of the source that would read as a fact
+	origPrefix = "orig." // marks a source header whose name would read as a fact
 
 	maxErrorBytes = 1 << 10
 	maxFactBytes  = 4 << 10 // so that all facts together stay far below topicHeadroom
@@ -53,8 +53,8 @@ func factNames() []string {
 
 func isFact(key string) bool { return strings.HasPrefix(key, factPrefix) }
 
-// escape keeps a header of the source apart from the facts. One that looks
-// escaped already is escaped once more, so that unescape always finds the original.
+// escape renames a source header that could be taken for a fact. A name that looks escaped already
+// is escaped once more, so that unescape always restores the original.
 func escape(key string) string {
 	if isFact(withoutOrig(key)) {
 		return origPrefix + key
@@ -77,71 +77,71 @@ func withoutOrig(key string) string {
 }
 
 // appendFacts appends a header for each fact that is known.
-func (l DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
+func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	text := func(key, value string) {
 		if value != "" {
 			headers = append(headers, kafka.Header{Key: key, Value: []byte(clip(value, maxFactBytes))})
 		}
 	}
 	number := func(key string, n int64) { text(key, strconv.FormatInt(n, 10)) }
-	text(headerID, l.ID())
-	text(headerReason, string(l.Reason))
-	text(headerStage, string(l.stage()))
-	text(headerError, errorText(l.Error))
-	text(headerCRMCode, l.CRMCode)
-	text(headerCRMTraceID, l.CRMTraceID)
-	text(headerThirdTraceID, l.ThirdTraceID)
-	text(headerEventID, l.EventID)
-	text(headerEmployeeID, l.EmployeeID)
-	if !l.Whole {
-		number(headerEventIndex, int64(l.Index))
-		number(headerEventCount, int64(l.Count))
+	text(headerID, d.ID())
+	text(headerReason, string(d.Reason))
+	text(headerStage, string(d.stage()))
+	text(headerError, errorText(d.Error))
+	text(headerCRMCode, d.CRMCode)
+	text(headerCRMTraceID, d.CRMTraceID)
+	text(headerThirdTraceID, d.ThirdTraceID)
+	text(headerEventID, d.EventID)
+	text(headerEmployeeID, d.EmployeeID)
+	if !d.Whole {
+		number(headerEventIndex, int64(d.Index))
+		number(headerEventCount, int64(d.Count))
 	}
-	number(headerAttempts, int64(l.Attempts))
-	text(headerFirstFailedAt, formatTime(l.FirstFailedAt))
-	text(headerFailedAt, formatTime(l.FailedAt))
-	text(headerSourceTopic, l.Source.Topic)
-	number(headerSourcePartition, int64(l.Source.Partition))
-	number(headerSourceOffset, l.Source.Offset)
-	text(headerSourceTimestamp, formatTime(l.Source.Timestamp))
-	text(headerGroup, l.Group)
-	text(headerVersion, l.Version)
-	number(headerRedrives, int64(l.Redrives))
+	number(headerAttempts, int64(d.Attempts))
+	text(headerFirstFailedAt, formatTime(d.FirstFailedAt))
+	text(headerFailedAt, formatTime(d.FailedAt))
+	text(headerSourceTopic, d.Source.Topic)
+	number(headerSourcePartition, int64(d.Source.Partition))
+	number(headerSourceOffset, d.Source.Offset)
+	text(headerSourceTimestamp, formatTime(d.Source.Timestamp))
+	text(headerGroup, d.Group)
+	text(headerVersion, d.Version)
+	number(headerRedrives, int64(d.Redrives))
 	return headers
 }
 
-func (l DeadLetter) stage() Stage {
-	if l.Stage == "" {
-		return l.Reason.Stage()
+func (d DeadLetter) stage() Stage {
+	if d.Stage == "" {
+		return d.Reason.Stage()
 	}
-	return l.Stage
+	return d.Stage
 }
 
-func (l *DeadLetter) readFacts(f *facts) {
+func (d *DeadLetter) readFacts(f *facts) {
 	for _, key := range []string{headerID, headerReason, headerSourceTopic, headerSourcePartition, headerSourceOffset} {
 		f.require(key)
 	}
 	v := f.values
-	l.Reason, l.Stage, l.Error = Reason(v[headerReason]), Stage(v[headerStage]), v[headerError]
-	l.CRMCode, l.CRMTraceID, l.ThirdTraceID = v[headerCRMCode], v[headerCRMTraceID], v[headerThirdTraceID]
-	l.EventID, l.EmployeeID = v[headerEventID], v[headerEmployeeID]
-	if l.Whole = !f.has(headerEventIndex) && !f.has(headerEventCount); !l.Whole {
+	d.Reason, d.Stage, d.Error = Reason(v[headerReason]), Stage(v[headerStage]), v[headerError]
+	d.CRMCode, d.CRMTraceID, d.ThirdTraceID = v[headerCRMCode], v[headerCRMTraceID], v[headerThirdTraceID]
+	d.EventID, d.EmployeeID = v[headerEventID], v[headerEmployeeID]
+	if d.Whole = !f.has(headerEventIndex) && !f.has(headerEventCount); !d.Whole {
 		f.require(headerEventIndex)
 		f.require(headerEventCount)
-		l.Index, l.Count = f.count(headerEventIndex), f.count(headerEventCount)
+		d.Index, d.Count = f.count(headerEventIndex), f.count(headerEventCount)
 	}
-	l.Attempts, l.Redrives = f.count(headerAttempts), f.count(headerRedrives)
-	l.FirstFailedAt, l.FailedAt = f.time(headerFirstFailedAt), f.time(headerFailedAt)
-	l.Source = Source{
+	d.Attempts, d.Redrives = f.count(headerAttempts), f.count(headerRedrives)
+	d.FirstFailedAt, d.FailedAt = f.time(headerFirstFailedAt), f.time(headerFailedAt)
+	d.Source = Source{
 		Topic:     v[headerSourceTopic],
 		Partition: f.count(headerSourcePartition),
 		Offset:    f.number(headerSourceOffset, math.MaxInt64),
 		Timestamp: f.time(headerSourceTimestamp),
 	}
-	l.Group, l.Version = v[headerGroup], v[headerVersion]
+	d.Group, d.Version = v[headerGroup], v[headerVersion]
 }
 
-// facts reads the headers of a dead letter and keeps the first fault.
+// facts decodes the headers of a dead letter and keeps the first error.
 type facts struct {
 	values map[string]string
 	err    error
@@ -155,7 +155,7 @@ func (f *facts) fail(key, problem string) {
 
 func (f *facts) add(h kafka.Header) {
 	if f.has(h.Key) {
-		f.fail(h.Key, "stands there twice")
+		f.fail(h.Key, "occurs more than once")
 	}
 	f.values[h.Key] = string(h.Value)
 }
@@ -173,13 +173,13 @@ func (f *facts) require(key string) {
 
 func (f *facts) count(key string) int { return int(f.number(key, math.MaxInt32)) }
 
-func (f *facts) number(key string, most int64) int64 {
+func (f *facts) number(key string, limit int64) int64 {
 	value, ok := f.values[key]
 	if !ok {
 		return 0
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n < 0 || n > most {
+	if err != nil || n < 0 || n > limit {
 		f.fail(key, "is not a number in its range")
 		return 0
 	}
@@ -193,7 +193,7 @@ func (f *facts) time(key string) time.Time {
 	}
 	t, err := parseTime(value)
 	if err != nil {
-		f.fail(key, "is not a time")
+		f.fail(key, "is not a time: want RFC 3339 or milliseconds since 1970")
 	}
 	return t
 }

@@ -10,45 +10,47 @@ import (
 	"membersync/dlq/partlog"
 )
 
-// ErrNoItem says that the DLQ holds no letter of an item. Retention may have removed it.
-var ErrNoItem = errors.New("dlq: there is no such dead letter")
+// ErrNoItem is returned when the DLQ holds no dead letter with an id. Retention may have removed
+// it, or the id is not valid.
+var ErrNoItem = errors.New("dlq: unknown dead letter")
 
-// maxHistory bounds the letters and the audit records of one history.
+// maxHistory limits the dead letters and the audit records of one history.
 const maxHistory = 1000
 
-// A Occurrence is one letter of an item, without its value.
+// An Occurrence is one dead letter of an item, without its value.
 type Occurrence struct {
 	Place      Place
 	DeadLetter DeadLetter
 }
 
-// A History is all that the DLQ and audit topics hold of one item.
+// A History holds what the DLQ and audit topics contain about one item.
 type History struct {
-	Item        Item          // its letter with the value
-	Occurrences []Occurrence  // copies included, by number and place
-	Audit       []AuditRecord // by time
+	Item        Item          // its dead letter includes the value
+	Occurrences []Occurrence  // including copies, sorted by failure number and place
+	Audit       []AuditRecord // sorted by time
 	Loss        Loss
 }
 
-// History reads everything about one item: both topics from start to end. At most 1,000 letters and as many audit
-// records are kept. It fails with [ErrNoItem].
+// History reads everything about one item. It scans the DLQ and audit topics from start to end and
+// keeps at most 1,000 dead letters and 1,000 audit records. It returns [ErrNoItem] if the DLQ holds
+// none.
 func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	var h History
-	s := &Index{items: map[itemID]int32{}, fates: map[itemID]*fate{}}
+	x := &Index{items: map[itemID]int32{}, auditStates: map[itemID]*auditState{}}
 	wanted, ok := parseItemID(id)
 	if !ok {
 		return h, ErrNoItem
 	}
-	s.wanted = map[itemID]bool{wanted: true}
+	x.wanted = map[itemID]bool{wanted: true}
 	_, gone, err := r.scanAll(ctx, r.topics.DLQ, func(rec *partlog.Record) error {
-		l, err := parseRecord(rec)
+		d, err := parseRecord(rec)
 		if err != nil {
 			h.Loss.Unreadable++
-			return nil //nolint:nilerr // somebody else's record
+			return nil //nolint:nilerr // not written by this service
 		}
 		at := Place{rec.Partition, rec.Offset}
-		if e, _ := s.addLetter(l, at); e != nil && len(h.Occurrences) < maxHistory {
-			h.Occurrences = append(h.Occurrences, Occurrence{at, l})
+		if e, _ := x.addDeadLetter(d, at); e != nil && len(h.Occurrences) < maxHistory {
+			h.Occurrences = append(h.Occurrences, Occurrence{at, d})
 		}
 		return nil
 	})
@@ -62,7 +64,7 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 		if a.Subject == id && len(h.Audit) < maxHistory {
 			h.Audit = append(h.Audit, a)
 		}
-		s.addAudit(a)
+		x.addAudit(a)
 	})
 	if err != nil {
 		return h, err
@@ -71,7 +73,7 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 		return cmp.Or(a.DeadLetter.Redrives-b.DeadLetter.Redrives, a.Place.Partition-b.Place.Partition, cmp.Compare(a.Place.Offset, b.Place.Offset))
 	})
 	slices.SortStableFunc(h.Audit, func(a, b AuditRecord) int { return a.At.Compare(b.At) })
-	for item, err := range r.Items(ctx, s, 0, true) {
+	for item, err := range r.Items(ctx, x, 0, true) {
 		if err != nil {
 			return h, err
 		}
@@ -80,9 +82,11 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	return h, nil
 }
 
-// Follow shows each new item, and each new death of a known one, that the query of the survey selects, from
-// where the survey stopped. It ends with the context, whose cause it returns, or with an error.
-func (r *Reader) Follow(ctx context.Context, s *Index, show func(Item) error) error {
+// Follow calls show for each new item, and for each new failure of a known item, that the index's
+// query selects. It starts where the index stopped reading and updates the index. One call of show
+// runs at a time. Follow runs until the context ends, and then returns its cause, or until a read
+// or show fails.
+func (r *Reader) Follow(ctx context.Context, x *Index, show func(Item) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var (
@@ -92,18 +96,18 @@ func (r *Reader) Follow(ctx context.Context, s *Index, show func(Item) error) er
 	visit := func(rec *partlog.Record) error {
 		mu.Lock()
 		defer mu.Unlock()
-		l, err := parseRecord(rec)
+		d, err := parseRecord(rec)
 		if err != nil {
-			s.Loss.Unreadable++
+			x.Loss.Unreadable++
 			return nil
 		}
-		e, news := s.addLetter(l, Place{rec.Partition, rec.Offset})
-		if !news || !s.selects(e) {
+		e, isNew := x.addDeadLetter(d, Place{rec.Partition, rec.Offset})
+		if !isNew || !x.selects(e) {
 			return nil
 		}
-		return show(s.item(e, l))
+		return show(x.item(e, d))
 	}
-	for partition, at := range s.ends {
+	for partition, at := range x.ends {
 		all.Go(func() { cancel(r.follow(ctx, r.topics.DLQ, partition, at, visit)) })
 	}
 	all.Wait()

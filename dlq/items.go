@@ -11,44 +11,46 @@ import (
 	"membersync/dlq/partlog"
 )
 
-// An Item is a dead letter with what has become of it: copies of one death and later deaths of the event are one item.
+// An Item is a dead letter with its state. Copies of one failure and later failures of the same
+// event are one item.
 type Item struct {
 	ID            string
 	State         State
-	DeadLetter    DeadLetter // of the latest death; its value only where it was asked for
-	Place         Place      // of that letter
+	DeadLetter    DeadLetter // of the latest failure; with its value only if requested
+	Place         Place      // of that dead letter in the DLQ
 	FirstFailedAt time.Time
 	Number        int       // of its latest delivery: how often it was redriven
-	Occurrences   int       // that it has in the DLQ: copies and earlier deaths included
-	RequestedAt   time.Time // while it is redriving: since when
+	Occurrences   int       // its dead letters in the DLQ, including copies and earlier failures
+	RequestedAt   time.Time // if it is redriving: when the redrive was requested; else zero
 }
 
-func (s *Index) item(e *entry, l DeadLetter) Item {
-	f := s.fates[e.id]
+func (x *Index) item(e *entry, d DeadLetter) Item {
+	a := x.auditStates[e.id]
 	i := Item{
-		ID: l.ID(), State: f.state(e.death), DeadLetter: l, Place: e.at,
-		FirstFailedAt: fromMillis(e.firstFailed), Number: int(f.number(e.death)), Occurrences: int(e.letters),
+		ID: d.ID(), State: a.state(e.failure), DeadLetter: d, Place: e.at,
+		FirstFailedAt: fromMillis(e.firstFailed), Number: int(a.number(e.failure)), Occurrences: int(e.occurrences),
 	}
 	if i.State == StateRedriving {
-		i.RequestedAt = fromMillis(f.sentAt)
+		i.RequestedAt = fromMillis(a.requestedAt)
 	}
 	return i
 }
 
-// errChanged says that a letter is not where it was a moment ago.
-var errChanged = errors.New("dlq: the letter is gone: retention has removed it")
+// errRemoved reports that a dead letter that was read before is no longer in the DLQ.
+var errRemoved = errors.New("dlq: retention has removed the dead letter")
 
-// Items reads the letters of the selected items, by the time of their latest deaths, and of these the last limit (0: all).
-// With values, each is in memory one after the other. An error is that of one item if the item has an ID; after any
-// other the sequence ends.
-func (r *Reader) Items(ctx context.Context, s *Index, limit int, values bool) iter.Seq2[Item, error] {
+// Items reads the dead letters of the selected items, sorted by the time of their latest failures,
+// and returns the last limit of them (0: all). With values, each item includes its value. Values
+// are read page by page: at most about 16 MiB plus one page of them are in memory. An error belongs
+// to one item if that item has an ID. After any other error the sequence ends.
+func (r *Reader) Items(ctx context.Context, x *Index, limit int, values bool) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		chosen := s.selection(limit)
+		chosen := x.selection(limit)
 		b := newBuffer(r, chosen, values)
 		for _, e := range chosen {
-			l, err := b.letter(ctx, e.at)
-			item := s.item(e, l)
-			if errors.Is(err, errChanged) {
+			d, err := b.get(ctx, e.at)
+			item := x.item(e, d)
+			if errors.Is(err, errRemoved) {
 				item.ID = formatItemID(e.id)
 			} else if err != nil {
 				item = Item{}
@@ -61,30 +63,31 @@ func (r *Reader) Items(ctx context.Context, s *Index, limit int, values bool) it
 }
 
 func formatItemID(id itemID) string {
-	l := DeadLetter{Source: Source{Partition: int(id.partition), Offset: id.offset}, Whole: id.index < 0, Index: int(id.index)}
+	d := DeadLetter{Source: Source{Partition: int(id.partition), Offset: id.offset}, Whole: id.index < 0, Index: int(id.index)}
 	if id.redrive {
-		return redrivePrefix + l.ID()
+		return redrivePrefix + d.ID()
 	}
-	return l.ID()
+	return d.ID()
 }
 
-// What is held because a page brought it along: bounds, beyond which all of it is dropped.
+// The limits of a buffer. When one is exceeded, the buffer drops all that it has fetched.
 const (
-	bufferBytes   = 16 << 20
-	bufferLetters = 10_000
+	bufferBytes       = 16 << 20 // of values
+	bufferDeadLetters = 10_000
 )
 
-// A buffer fetches letters one after the other. A page that holds one mostly holds the next ones of its partition too.
+// A buffer fetches dead letters one after the other and keeps the other wanted ones of a fetched
+// page. A page that holds one dead letter usually holds the next ones of its partition too.
 type buffer struct {
-	r      *Reader
-	values bool
-	wanted map[int][]int64 // the offsets still to come, by partition, in rising order
-	held   map[Place]DeadLetter
-	bytes  int
+	r       *Reader
+	values  bool
+	wanted  map[int][]int64 // the wanted offsets by partition, in ascending order
+	fetched map[Place]DeadLetter
+	bytes   int // size of the fetched values
 }
 
 func newBuffer(r *Reader, chosen []*entry, values bool) *buffer {
-	b := &buffer{r: r, values: values, wanted: map[int][]int64{}, held: map[Place]DeadLetter{}}
+	b := &buffer{r: r, values: values, wanted: map[int][]int64{}, fetched: map[Place]DeadLetter{}}
 	for _, e := range chosen {
 		b.wanted[e.at.Partition] = append(b.wanted[e.at.Partition], e.at.Offset)
 	}
@@ -94,48 +97,48 @@ func newBuffer(r *Reader, chosen []*entry, values bool) *buffer {
 	return b
 }
 
-func (b *buffer) letter(ctx context.Context, at Place) (DeadLetter, error) {
-	if _, ok := b.held[at]; !ok {
-		if b.bytes > bufferBytes || len(b.held) > bufferLetters {
-			clear(b.held)
+func (b *buffer) get(ctx context.Context, at Place) (DeadLetter, error) {
+	if _, ok := b.fetched[at]; !ok {
+		if b.bytes > bufferBytes || len(b.fetched) > bufferDeadLetters {
+			clear(b.fetched)
 			b.bytes = 0
 		}
 		if err := b.fill(ctx, at); err != nil {
 			return DeadLetter{}, err
 		}
 	}
-	l, ok := b.held[at]
+	d, ok := b.fetched[at]
 	if !ok {
-		return DeadLetter{}, errChanged
+		return DeadLetter{}, errRemoved
 	}
-	delete(b.held, at)
-	b.bytes -= len(l.Value)
-	return l, nil
+	delete(b.fetched, at)
+	b.bytes -= len(d.Value)
+	return d, nil
 }
 
-// fill fetches the page that begins with a letter, and holds what is wanted of it.
+// fill fetches the page that starts at a dead letter, and keeps its wanted dead letters.
 func (b *buffer) fill(ctx context.Context, at Place) error {
 	_, err := b.r.log.Page(ctx, b.r.topics.DLQ, at.Partition, at.Offset, func(rec *partlog.Record) error {
 		place := Place{at.Partition, rec.Offset}
-		_, held := b.held[place]
-		if _, ok := slices.BinarySearch(b.wanted[at.Partition], rec.Offset); !ok || held {
+		_, fetched := b.fetched[place]
+		if _, ok := slices.BinarySearch(b.wanted[at.Partition], rec.Offset); !ok || fetched {
 			return nil
 		}
-		l, err := parseRecord(rec)
+		d, err := parseRecord(rec)
 		if err != nil {
 			return err
 		}
 		if b.values {
-			if l.Value, err = rec.Value(); err != nil {
+			if d.Value, err = rec.Value(); err != nil {
 				return err
 			}
-			b.bytes += len(l.Value)
+			b.bytes += len(d.Value)
 		}
-		b.held[place] = l
+		b.fetched[place] = d
 		return nil
 	})
-	if lost, ok := errors.AsType[*partlog.OutOfRangeError](err); ok && lost != nil {
-		return errChanged
+	if outOfRange, ok := errors.AsType[*partlog.OutOfRangeError](err); ok && outOfRange != nil {
+		return errRemoved
 	}
 	if err != nil {
 		return fmt.Errorf("dlq: reading %s: %w", b.r.topics.DLQ, err)

@@ -13,13 +13,15 @@ import (
 )
 
 const (
-	pageBytes = 1 << 20         // asked for at a time, of each partition
-	pageWait  = 2 * time.Second // only --follow waits that long: a scan stops at what is there
+	pageBytes = 1 << 20         // requested at a time, of each partition
+	pageWait  = 2 * time.Second // only Follow waits that long: a scan stops at the current end
 
-	pagesBeside = 8 // partitions that a scan reads beside each other: each holds a page, however many there are
+	// scanParallelism is how many partitions a scan reads in parallel. Each holds one page, so this
+	// bounds the memory, regardless of the number of partitions.
+	scanParallelism = 8
 )
 
-// A Place is where a dead letter stands in the DLQ.
+// A Place is the position of a dead letter in the DLQ.
 type Place struct {
 	Partition int
 	Offset    int64
@@ -28,7 +30,8 @@ type Place struct {
 // String returns partition:offset.
 func (p Place) String() string { return fmt.Sprintf("%d:%d", p.Partition, p.Offset) }
 
-// A Reader reads the DLQ and audit topics. It is safe for concurrent use, and holds nothing to close.
+// A Reader reads the DLQ, redrive and audit topics. It is safe for concurrent use, and has nothing
+// to close.
 type Reader struct {
 	log    *partlog.Log
 	topics Topics
@@ -39,46 +42,47 @@ func NewReader(client *kafka.Client, topics Topics) *Reader {
 	return &Reader{log: partlog.New(client, pageBytes, pageWait), topics: topics}
 }
 
-// A Query says which items are wanted. Zero values want all.
+// A Query selects items. A zero field does not restrict the selection.
 type Query struct {
 	Reasons      []Reason
 	Stage        Stage
 	Code         string // the CRM's errorCode
 	Employee     string
-	Since, Until time.Time // of the latest death: from, and before
+	Since, Until time.Time // of the latest failure: Since inclusive, Until exclusive
 	States       []State
-	IDs          []string // these items alone
+	IDs          []string // only these items
 }
 
-// A Loss says what a scan could not take into account.
+// A Loss counts what a scan could not take into account.
 type Loss struct {
-	Gone       int64 // offsets that retention removed while they were read
-	Unreadable int64 // records of the DLQ that are no dead letters
-	Foreign    int64 // records of the audit topic that are no audit records
+	Gone       int64 // offsets that retention removed during the scan
+	Unreadable int64 // records of the DLQ that are not dead letters
+	Foreign    int64 // records of the audit topic that are not audit records
 }
 
-// scanAll visits a topic up to its end now, the partitions beside each other. The visits come one at a time.
-// It returns where it stopped in each partition, and how many offsets were gone.
+// scanAll visits a topic up to its current end, several partitions in parallel. One call of visit
+// runs at a time. It returns where it stopped in each partition, and how many offsets were removed
+// during the scan.
 func (r *Reader) scanAll(ctx context.Context, topic string, visit partlog.Visit) (ends map[int]int64, gone int64, err error) {
-	spans, err := r.spans(ctx, topic)
+	ranges, err := r.ranges(ctx, topic)
 	if err != nil {
 		return nil, 0, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var (
-		all  sync.WaitGroup
-		mu   sync.Mutex
-		lost error
+		all      sync.WaitGroup
+		mu       sync.Mutex
+		firstErr error
 	)
-	ends = make(map[int]int64, len(spans))
-	slots := make(chan struct{}, pagesBeside)
-	for partition, span := range spans {
-		ends[partition] = span.End
+	ends = make(map[int]int64, len(ranges))
+	slots := make(chan struct{}, scanParallelism)
+	for partition, within := range ranges {
+		ends[partition] = within.End
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			n, err := r.log.Read(ctx, topic, partition, span, func(rec *partlog.Record) error {
+			n, err := r.log.Read(ctx, topic, partition, within, func(rec *partlog.Record) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return visit(rec)
@@ -86,28 +90,28 @@ func (r *Reader) scanAll(ctx context.Context, topic string, visit partlog.Visit)
 			mu.Lock()
 			defer mu.Unlock()
 			gone += n
-			if err != nil && lost == nil {
-				lost = fmt.Errorf("dlq: reading %s: %w", topic, err)
-				cancel(lost)
+			if err != nil && firstErr == nil {
+				firstErr = fmt.Errorf("dlq: reading %s: %w", topic, err)
+				cancel(firstErr)
 			}
 		})
 	}
 	all.Wait()
-	return ends, gone, lost
+	return ends, gone, firstErr
 }
 
-func (r *Reader) spans(ctx context.Context, topic string) (map[int]partlog.Range, error) {
-	spans, err := r.log.Ranges(ctx, topic)
+func (r *Reader) ranges(ctx context.Context, topic string) (map[int]partlog.Range, error) {
+	ranges, err := r.log.Ranges(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return nil, &MissingTopicError{Topic: topic}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dlq: %w", err)
 	}
-	return spans, nil
+	return ranges, nil
 }
 
-// parseRecord reads the facts of a dead letter, and its key, but not its value.
+// parseRecord decodes a dead letter with its key, but without its value.
 func parseRecord(rec *partlog.Record) (DeadLetter, error) {
 	key, err := rec.Key()
 	if err != nil {
@@ -116,14 +120,15 @@ func parseRecord(rec *partlog.Record) (DeadLetter, error) {
 	return Parse(kafka.Message{Key: key, Headers: rec.Headers})
 }
 
-// Audit shows all records of the audit topic up to its end now, one at a time. Those of one subject come in their order.
+// Audit calls show for all records of the audit topic up to its current end, one at a time. Records
+// of one subject arrive in their order. An audit topic that does not exist has no records.
 func (r *Reader) Audit(ctx context.Context, show func(AuditRecord)) error {
 	var loss Loss
 	_, err := r.audits(ctx, &loss, show)
 	return err
 }
 
-// audits visits all audit records. A topic that does not exist holds none.
+// audits visits all audit records. A topic that does not exist has none.
 func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord)) (map[int]int64, error) {
 	ends, gone, err := r.scanAll(ctx, r.topics.Audit, func(rec *partlog.Record) error {
 		value, err := rec.Value()
@@ -133,7 +138,7 @@ func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord)
 		a, err := ParseAudit(value)
 		if err != nil {
 			loss.Foreign++
-			return nil //nolint:nilerr // somebody else's record
+			return nil //nolint:nilerr // not written by this service
 		}
 		visit(a)
 		return nil

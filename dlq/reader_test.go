@@ -15,57 +15,58 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-// A desk is the topics of a test, with what writes and reads them.
-type desk struct {
+// A fixture holds the topics of a test, with their writers and readers.
+type fixture struct {
 	broker *kafkatest.Broker
 	topics dlq.Topics
 	reader *dlq.Reader
 	audit  *dlq.Auditor
-	died   time.Time
+	start  time.Time // failure times are given in minutes after it
 }
 
-func newDesk(t *testing.T, partitions int) *desk {
+func newFixture(t *testing.T, partitions int) *fixture {
 	t.Helper()
 	b := kafkatest.Start(t)
 	source := b.Topic(t, partitions, nil)
-	d := &desk{
-		broker: b, died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC),
+	f := &fixture{
+		broker: b, start: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC),
 		topics: dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"},
 	}
 	client := b.Client(t)
-	if err := dlq.EnsureTopics(t.Context(), client, dlq.TopicSpec{Topics: d.topics, Retention: time.Hour, Create: true}); err != nil {
+	if err := dlq.EnsureTopics(t.Context(), client, dlq.TopicSpec{Topics: f.topics, Retention: time.Hour, Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	d.reader, d.audit = dlq.NewReader(client, d.topics), dlq.NewAuditor(client, d.topics.Audit, dlq.WithRetry(10*time.Second))
+	f.reader, f.audit = dlq.NewReader(client, f.topics), dlq.NewAuditor(client, f.topics.Audit, dlq.WithRetry(10*time.Second))
+	return f
+}
+
+// deadLetter returns the dead letter of one event. Minute is its failure time, which distinguishes
+// the dead letters of a test.
+func (f *fixture) deadLetter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
+	d := sample()
+	d.Source.Topic, d.Source.Partition, d.Source.Offset, d.Index, d.Count = f.topics.Source, 0, offset, 0, 1
+	d.Reason, d.Stage, d.Redrives = reason, "", redrives
+	d.Key = fmt.Appendf(nil, "E%d", offset)
+	d.EmployeeID = string(d.Key)
+	d.FirstFailedAt = f.start.Add(time.Duration(minute) * time.Minute)
+	d.FailedAt = d.FirstFailedAt
 	return d
 }
 
-// letter is the death of one event; minute is when, and tells the letters apart.
-func (d *desk) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
-	l := sample()
-	l.Source.Topic, l.Source.Partition, l.Source.Offset, l.Index, l.Count = d.topics.Source, 0, offset, 0, 1
-	l.Reason, l.Stage, l.Redrives = reason, "", redrives
-	l.Key = fmt.Appendf(nil, "E%d", offset)
-	l.EmployeeID = string(l.Key)
-	l.FirstFailedAt = d.died.Add(time.Duration(minute) * time.Minute)
-	l.FailedAt = l.FirstFailedAt
-	return l
-}
-
-func (d *desk) bury(t *testing.T, letters ...dlq.DeadLetter) {
+func (f *fixture) write(t *testing.T, deadLetters ...dlq.DeadLetter) {
 	t.Helper()
 	var messages []kafka.Message
-	for _, l := range letters {
-		m := l.Message()
-		m.Partition = int(l.Source.Offset) % 3
+	for _, d := range deadLetters {
+		m := d.Message()
+		m.Partition = int(d.Source.Offset) % 3
 		messages = append(messages, m)
 	}
-	d.broker.Produce(t, d.topics.DLQ, messages...)
+	f.broker.Produce(t, f.topics.DLQ, messages...)
 }
 
-func (d *desk) say(t *testing.T, id string, action dlq.Action, number int, result string) {
+func (f *fixture) record(t *testing.T, id string, action dlq.Action, number int, result string) {
 	t.Helper()
-	err := d.audit.Write(t.Context(), dlq.AuditRecord{
+	err := f.audit.Write(t.Context(), dlq.AuditRecord{
 		Subject: id, Action: action, Actor: "sample@host", Result: result, Detail: dlq.Detail{Number: number},
 	})
 	if err != nil {
@@ -74,14 +75,14 @@ func (d *desk) say(t *testing.T, id string, action dlq.Action, number int, resul
 }
 
 // list returns "id state" of the items.
-func (d *desk) list(t *testing.T, q dlq.Query, limit int) []string {
+func (f *fixture) list(t *testing.T, q dlq.Query, limit int) []string {
 	t.Helper()
-	s, err := d.reader.Index(t.Context(), q, nil)
+	x, err := f.reader.Index(t.Context(), q, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := []string{}
-	for item, err := range d.reader.Items(t.Context(), s, limit, true) {
+	for item, err := range f.reader.Items(t.Context(), x, limit, true) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,21 +96,21 @@ func (d *desk) list(t *testing.T, q dlq.Query, limit int) []string {
 
 func TestItems(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t,
-		d.letter(0, dlq.ReasonCRMInvalid, 5, 0), d.letter(0, dlq.ReasonCRMInvalid, 5, 0), // a copy
-		d.letter(1, dlq.ReasonCRMNotFound, 1, 0),
-		d.letter(2, dlq.ReasonInvalidField, 2, 0), d.letter(2, dlq.ReasonCRMInvalid, 9, 1), // dead again
-		d.letter(3, dlq.ReasonCRMNotFound, 3, 0), d.letter(4, dlq.ReasonCRMNotFound, 4, 0), d.letter(5, dlq.ReasonCRMNotFound, 6, 0),
+	f := newFixture(t, 3)
+	f.write(t,
+		f.deadLetter(0, dlq.ReasonCRMInvalid, 5, 0), f.deadLetter(0, dlq.ReasonCRMInvalid, 5, 0), // a copy
+		f.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0),
+		f.deadLetter(2, dlq.ReasonInvalidField, 2, 0), f.deadLetter(2, dlq.ReasonCRMInvalid, 9, 1), // failed again
+		f.deadLetter(3, dlq.ReasonCRMNotFound, 3, 0), f.deadLetter(4, dlq.ReasonCRMNotFound, 4, 0), f.deadLetter(5, dlq.ReasonCRMNotFound, 6, 0),
 	)
-	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
-	d.broker.Produce(t, d.topics.Audit, kafka.Message{Value: []byte("a stranger's")})
-	d.say(t, "0:2:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
-	d.say(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
-	d.say(t, "0:3:0", dlq.ActionDiscard, 0, dlq.ResultDone)
-	d.say(t, "0:4:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
-	d.say(t, "0:5:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
-	d.say(t, "0:99:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // whose letter retention has removed
+	f.broker.Produce(t, f.topics.DLQ, kafka.Message{Value: []byte("not ours")})
+	f.broker.Produce(t, f.topics.Audit, kafka.Message{Value: []byte("not ours")})
+	f.record(t, "0:2:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	f.record(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
+	f.record(t, "0:3:0", dlq.ActionDiscard, 0, dlq.ResultDone)
+	f.record(t, "0:4:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	f.record(t, "0:5:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
+	f.record(t, "0:99:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // retention has removed its dead letter
 
 	all := []string{"0:1:0 open", "0:3:0 discarded", "0:4:0 redriving", "0:0:0 open", "0:5:0 applied", "0:2:0 open"}
 	open := []dlq.State{dlq.StateOpen}
@@ -118,60 +119,60 @@ func TestItems(t *testing.T) {
 		limit int
 		want  []string
 	}{
-		"all":                      {dlq.Query{}, 0, all},
-		"the latest":               {dlq.Query{}, 2, all[4:]},
-		"open":                     {dlq.Query{States: open}, 0, []string{all[0], all[3], all[5]}},
-		"a reason":                 {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, 0, []string{all[3], all[5]}},
-		"its first reason is over": {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonInvalidField}}, 0, []string{}},
-		"a stage":                  {dlq.Query{Stage: dlq.StageMap}, 0, []string{}},
-		"a code":                   {dlq.Query{Code: "100001"}, 0, all},
-		"no code":                  {dlq.Query{Code: "1"}, 0, []string{}},
-		"an employee":              {dlq.Query{Employee: "E4"}, 0, all[2:3]},
-		"a time":                   {dlq.Query{Since: d.died.Add(3 * time.Minute), Until: d.died.Add(5 * time.Minute)}, 0, all[1:3]},
-		"ids":                      {dlq.Query{IDs: []string{"0:5:0", "0:1:0", "7:7:7"}}, 0, []string{all[0], all[4]}},
+		"all":               {dlq.Query{}, 0, all},
+		"the latest":        {dlq.Query{}, 2, all[4:]},
+		"open":              {dlq.Query{States: open}, 0, []string{all[0], all[3], all[5]}},
+		"a reason":          {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, 0, []string{all[3], all[5]}},
+		"an earlier reason": {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonInvalidField}}, 0, []string{}},
+		"a stage":           {dlq.Query{Stage: dlq.StageMap}, 0, []string{}},
+		"a code":            {dlq.Query{Code: "100001"}, 0, all},
+		"another code":      {dlq.Query{Code: "1"}, 0, []string{}},
+		"an employee":       {dlq.Query{Employee: "E4"}, 0, all[2:3]},
+		"a time":            {dlq.Query{Since: f.start.Add(3 * time.Minute), Until: f.start.Add(5 * time.Minute)}, 0, all[1:3]},
+		"ids":               {dlq.Query{IDs: []string{"0:5:0", "0:1:0", "7:7:7"}}, 0, []string{all[0], all[4]}},
 	} {
-		if diff := cmp.Diff(c.want, d.list(t, c.query, c.limit)); diff != "" {
+		if diff := cmp.Diff(c.want, f.list(t, c.query, c.limit)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
 
-func TestSurveyCountsAndGroups(t *testing.T) {
+func TestIndexCountsAndGroups(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t, d.letter(1, dlq.ReasonCRMNotFound, 5, 0), d.letter(2, dlq.ReasonCRMInvalid, 2, 0), d.letter(3, dlq.ReasonCRMNotFound, 3, 0))
-	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
-	d.broker.Produce(t, d.topics.Audit, kafka.Message{Value: []byte("{}")})
-	s, err := d.reader.Index(t.Context(), dlq.Query{}, func(l dlq.DeadLetter) string { return string(l.Reason) })
+	f := newFixture(t, 3)
+	f.write(t, f.deadLetter(1, dlq.ReasonCRMNotFound, 5, 0), f.deadLetter(2, dlq.ReasonCRMInvalid, 2, 0), f.deadLetter(3, dlq.ReasonCRMNotFound, 3, 0))
+	f.broker.Produce(t, f.topics.DLQ, kafka.Message{Value: []byte("not ours")})
+	f.broker.Produce(t, f.topics.Audit, kafka.Message{Value: []byte("{}")})
+	x, err := f.reader.Index(t.Context(), dlq.Query{}, func(d dlq.DeadLetter) string { return string(d.Reason) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(minute int) time.Time { return d.died.Add(time.Duration(minute) * time.Minute) }
+	at := func(minute int) time.Time { return f.start.Add(time.Duration(minute) * time.Minute) }
 	want := []dlq.Group{{"crm_not_found", 2, at(3), at(5)}, {"crm_invalid", 1, at(2), at(2)}}
-	if diff := cmp.Diff(want, s.Groups()); diff != "" {
+	if diff := cmp.Diff(want, x.Groups()); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(dlq.Loss{Unreadable: 1, Foreign: 1}, s.Loss); diff != "" || s.Selected() != 3 {
-		t.Errorf("%d selected, loss (-want +got):\n%s", s.Selected(), diff)
+	if diff := cmp.Diff(dlq.Loss{Unreadable: 1, Foreign: 1}, x.Loss); diff != "" || x.Selected() != 3 {
+		t.Errorf("%d selected, loss (-want +got):\n%s", x.Selected(), diff)
 	}
 }
 
-// What a transaction has not committed does not exist, and an open one does not hold the reader up.
-func TestSurveyReadsCommittedRecords(t *testing.T) {
+// Uncommitted records are not read, and an open transaction does not block the reader.
+func TestIndexReadsCommittedRecords(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
+	f := newFixture(t, 3)
 	message := func(offset int64) kafka.Message {
-		return d.letter(offset, dlq.ReasonCRMInvalid, int(offset), 0).Message()
+		return f.deadLetter(offset, dlq.ReasonCRMInvalid, int(offset), 0).Message()
 	}
-	aborted := d.broker.Begin(t)
-	aborted.Produce(t, d.topics.DLQ, message(1))
+	aborted := f.broker.Begin(t)
+	aborted.Produce(t, f.topics.DLQ, message(1))
 	aborted.Abort(t)
-	committed := d.broker.Begin(t)
-	committed.Produce(t, d.topics.DLQ, message(2))
+	committed := f.broker.Begin(t)
+	committed.Produce(t, f.topics.DLQ, message(2))
 	committed.Commit(t)
-	open := d.broker.Begin(t)
-	open.Produce(t, d.topics.DLQ, message(3))
-	if diff := cmp.Diff([]string{"0:2:0 open"}, d.list(t, dlq.Query{}, 0)); diff != "" {
+	open := f.broker.Begin(t)
+	open.Produce(t, f.topics.DLQ, message(3))
+	if diff := cmp.Diff([]string{"0:2:0 open"}, f.list(t, dlq.Query{}, 0)); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
 	}
 	open.Abort(t)
@@ -179,43 +180,43 @@ func TestSurveyReadsCommittedRecords(t *testing.T) {
 
 func TestItemThatRetentionRemoves(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
-	s, err := d.reader.Index(t.Context(), dlq.Query{}, nil)
+	f := newFixture(t, 3)
+	f.write(t, f.deadLetter(0, dlq.ReasonCRMInvalid, 0, 0), f.deadLetter(3, dlq.ReasonCRMInvalid, 1, 0))
+	x, err := f.reader.Index(t.Context(), dlq.Query{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.broker.DeleteRecords(t, d.topics.DLQ, 0, 1)
+	f.broker.DeleteRecords(t, f.topics.DLQ, 0, 1)
 	var got []string
-	for item, err := range d.reader.Items(t.Context(), s, 0, false) {
+	for item, err := range f.reader.Items(t.Context(), x, 0, false) {
 		got = append(got, fmt.Sprint(item.ID, " ", err))
 	}
-	want := []string{"0:0:0 dlq: the letter is gone: retention has removed it", "0:3:0 <nil>"}
+	want := []string{"0:0:0 dlq: retention has removed the dead letter", "0:3:0 <nil>"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"0:3:0 open"}, d.list(t, dlq.Query{}, 0)); diff != "" {
+	if diff := cmp.Diff([]string{"0:3:0 open"}, f.list(t, dlq.Query{}, 0)); diff != "" {
 		t.Errorf("items afterwards (-want +got):\n%s", diff)
 	}
 }
 
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t, d.letter(3, dlq.ReasonInvalidField, 1, 0), d.letter(4, dlq.ReasonCRMInvalid, 1, 0), d.letter(3, dlq.ReasonCRMInvalid, 7, 1))
-	d.say(t, "0:3:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
-	d.say(t, "0:4:0", dlq.ActionDiscard, 0, dlq.ResultDone)
-	d.say(t, "0:3:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
-	h, err := d.reader.History(t.Context(), "0:3:0")
+	f := newFixture(t, 3)
+	f.write(t, f.deadLetter(3, dlq.ReasonInvalidField, 1, 0), f.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0), f.deadLetter(3, dlq.ReasonCRMInvalid, 7, 1))
+	f.record(t, "0:3:0", dlq.ActionRedrive, 1, dlq.ResultRequested)
+	f.record(t, "0:4:0", dlq.ActionDiscard, 0, dlq.ResultDone)
+	f.record(t, "0:3:0", dlq.ActionRedriveResult, 1, dlq.ResultDeadLettered)
+	h, err := f.reader.History(t.Context(), "0:3:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var deaths []string
-	for _, death := range h.Occurrences {
-		deaths = append(deaths, fmt.Sprint(death.Place, " ", death.DeadLetter.Reason, " ", len(death.DeadLetter.Value)))
+	var occurrences []string
+	for _, o := range h.Occurrences {
+		occurrences = append(occurrences, fmt.Sprint(o.Place, " ", o.DeadLetter.Reason, " ", len(o.DeadLetter.Value)))
 	}
-	if diff := cmp.Diff([]string{"0:0 invalid_field 0", "0:1 crm_invalid 0"}, deaths); diff != "" {
-		t.Errorf("deaths (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"0:0 invalid_field 0", "0:1 crm_invalid 0"}, occurrences); diff != "" {
+		t.Errorf("occurrences (-want +got):\n%s", diff)
 	}
 	var audit []string
 	for _, a := range h.Audit {
@@ -225,11 +226,11 @@ func TestHistory(t *testing.T) {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}
 	i := h.Item
-	if i.State != dlq.StateOpen || i.Number != 1 || i.Occurrences != 2 || !i.FirstFailedAt.Equal(d.died.Add(time.Minute)) || len(i.DeadLetter.Value) == 0 {
+	if i.State != dlq.StateOpen || i.Number != 1 || i.Occurrences != 2 || !i.FirstFailedAt.Equal(f.start.Add(time.Minute)) || len(i.DeadLetter.Value) == 0 {
 		t.Errorf("the item is %+v", i)
 	}
 	for _, id := range []string{"0:5:0", "nonsense"} {
-		if _, err := d.reader.History(t.Context(), id); !errors.Is(err, dlq.ErrNoItem) {
+		if _, err := f.reader.History(t.Context(), id); !errors.Is(err, dlq.ErrNoItem) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -237,9 +238,9 @@ func TestHistory(t *testing.T) {
 
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t, d.letter(1, dlq.ReasonCRMInvalid, 1, 0))
-	s, err := d.reader.Index(t.Context(), dlq.Query{States: []dlq.State{dlq.StateOpen}, Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, nil)
+	f := newFixture(t, 3)
+	f.write(t, f.deadLetter(1, dlq.ReasonCRMInvalid, 1, 0))
+	x, err := f.reader.Index(t.Context(), dlq.Query{States: []dlq.State{dlq.StateOpen}, Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,22 +249,22 @@ func TestFollow(t *testing.T) {
 	seen := make(chan string, 9)
 	done := make(chan error, 1)
 	go func() {
-		done <- d.reader.Follow(ctx, s, func(i dlq.Item) error {
+		done <- f.reader.Follow(ctx, x, func(i dlq.Item) error {
 			seen <- i.ID + " " + string(i.DeadLetter.Reason)
 			return nil
 		})
 	}()
-	again := d.letter(1, dlq.ReasonCRMInvalid, 3, 1)
+	again := f.deadLetter(1, dlq.ReasonCRMInvalid, 3, 1)
 	for _, c := range []struct {
-		letters []dlq.DeadLetter
-		want    string
+		deadLetters []dlq.DeadLetter
+		want        string
 	}{
-		{[]dlq.DeadLetter{d.letter(1, dlq.ReasonCRMInvalid, 1, 0), d.letter(4, dlq.ReasonCRMNotFound, 2, 0), d.letter(7, dlq.ReasonCRMInvalid, 2, 0)}, "0:7:0 crm_invalid"},
-		{[]dlq.DeadLetter{again, again, d.letter(10, dlq.ReasonCRMInvalid, 3, 0)}, "0:1:0 crm_invalid"},
+		{[]dlq.DeadLetter{f.deadLetter(1, dlq.ReasonCRMInvalid, 1, 0), f.deadLetter(4, dlq.ReasonCRMNotFound, 2, 0), f.deadLetter(7, dlq.ReasonCRMInvalid, 2, 0)}, "0:7:0 crm_invalid"},
+		{[]dlq.DeadLetter{again, again, f.deadLetter(10, dlq.ReasonCRMInvalid, 3, 0)}, "0:1:0 crm_invalid"},
 		{nil, "0:10:0 crm_invalid"},
 	} {
-		if len(c.letters) > 0 {
-			d.bury(t, c.letters...)
+		if len(c.deadLetters) > 0 {
+			f.write(t, c.deadLetters...)
 		}
 		if got := <-seen; got != c.want {
 			t.Errorf("saw %s, want %s", got, c.want)
@@ -275,7 +276,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-func TestReadingWithoutTopics(t *testing.T) {
+func TestIndexWithoutTopics(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	r := dlq.NewReader(b.Client(t), dlq.Topics{DLQ: b.Name(t), Audit: b.Name(t)})
@@ -291,16 +292,16 @@ func isMissing(err error) bool {
 
 func TestAuditRecord(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 2)
+	f := newFixture(t, 2)
 	at := time.Date(2026, 11, 22, 8, 0, 0, 123_456_789, time.UTC)
-	err := d.audit.Write(t.Context(), dlq.AuditRecord{
+	err := f.audit.Write(t.Context(), dlq.AuditRecord{
 		At: at, Actor: "sample@host", Action: dlq.ActionPause, Subject: "membersync", Note: "two\nlines", Result: dlq.ResultDone,
 		Detail: dlq.Detail{Until: "2026-11-22T09:00:00Z"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	records := d.broker.ReadAll(t, d.topics.Audit)
+	records := f.broker.ReadAll(t, f.topics.Audit)
 	const want = `{"at":"2026-11-22T08:00:00.123Z","actor":"sample@host","action":"pause","subject":"membersync","note":"two lines",` +
 		`"result":"done","detail":{"until":"2026-11-22T09:00:00Z"}}`
 	if len(records) != 1 || string(records[0].Value) != want || string(records[0].Key) != "membersync" {

@@ -1,7 +1,7 @@
 package dlq
 
-// A Reason says why an event was dead-lettered. It is part of the contract:
-// dashboards, filters and the runbook go by its text.
+// A Reason is the reason why an event was dead-lettered. It is part of the contract: dashboards,
+// filters and the runbook depend on its text.
 type Reason string
 
 // The reasons. Each has a heading in RUNBOOK.md.
@@ -12,12 +12,12 @@ const (
 	ReasonInvalidField     Reason = "invalid_field"        // a member field's value breaks a rule
 	ReasonUnresolved       Reason = "unresolved_reference" // a lookup found nothing
 	ReasonNeedsFetch       Reason = "needs_fetch"          // the event carries no values
-	ReasonRouted           Reason = "routed"               // a rule of the mapping says so
+	ReasonRouted           Reason = "routed"               // a rule of the mapping dead-letters it
 	ReasonCRMNotFound      Reason = "crm_not_found"        // the CRM does not know the member
 	ReasonCRMInvalid       Reason = "crm_invalid"          // the CRM calls a value invalid
 	ReasonCRMRejected      Reason = "crm_rejected"         // any other final refusal by the CRM
 	ReasonRetriesExhausted Reason = "retries_exhausted"    // the retry budget is used up
-	ReasonInvalidRedrive   Reason = "invalid_redrive"      // a record of the redrive topic is not what it says
+	ReasonInvalidRedrive   Reason = "invalid_redrive"      // a redrive does not match a dead letter
 )
 
 // Reasons returns every reason, in the order of the stages.
@@ -30,8 +30,8 @@ func Reasons() []Reason {
 	}
 }
 
-// Stage returns the step of the way in which events die for this reason. A
-// reason that this version does not know belongs to the last one.
+// Stage returns the stage of processing in which events fail for this reason. A reason that this
+// version does not know belongs to the last stage.
 func (r Reason) Stage() Stage {
 	switch r {
 	case ReasonMalformed, ReasonOversized, ReasonInvalidEvent, ReasonInvalidRedrive:
@@ -44,7 +44,7 @@ func (r Reason) Stage() Stage {
 	return StageUpdate
 }
 
-// A Stage is a step of an event's way through the service.
+// A Stage is a stage of the processing of an event.
 type Stage string
 
 // The stages.

@@ -35,7 +35,7 @@ func TestReasonStages(t *testing.T) {
 	}
 }
 
-// Reasons must name every constant of its type: the metrics and the runbook go by it.
+// Reasons must return every constant of its type: the metrics and the runbook depend on it.
 func TestReasonsAreComplete(t *testing.T) {
 	t.Parallel()
 	var all []string
@@ -47,7 +47,7 @@ func TestReasonsAreComplete(t *testing.T) {
 	}
 }
 
-// What audit records and items say is read by programs of others.
+// Other people's programs read the actions of audit records and the states of items.
 func TestActionsAndStates(t *testing.T) {
 	t.Parallel()
 	actions := []string{
@@ -65,7 +65,7 @@ func TestActionsAndStates(t *testing.T) {
 	}
 }
 
-// constants are the values of a file's constants whose names begin with a word.
+// constants returns the values of a file's constants whose names begin with a prefix.
 func constants(t *testing.T, path, prefix string) (values []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -91,7 +91,7 @@ func constants(t *testing.T, path, prefix string) (values []string) {
 	return values
 }
 
-// Whoever is on call finds a heading for every reason, and none for a reason that does not exist.
+// The runbook has a heading for every reason, and no heading for an unknown reason.
 func TestRunbookHasAHeadingForEveryReason(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("RUNBOOK.md")

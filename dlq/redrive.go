@@ -16,7 +16,7 @@ import (
 	"membersync/dlq/partlog"
 )
 
-// The headers that a record of the redrive topic has beside those of its dead letter.
+// The headers that a record of the redrive topic has in addition to those of its dead letter.
 const (
 	headerRedriveDeadLetter = "redrive.dead_letter"
 	headerRedriveNumber     = "redrive.number"
@@ -26,18 +26,20 @@ const (
 	headerRedriveEdited     = "redrive.edited"
 )
 
-// A Redrive is the order to run a dead letter again.
+// A Redrive is the request to process a dead letter again.
 type Redrive struct {
-	DeadLetter DeadLetter // with the value to run
+	DeadLetter DeadLetter // with the value to process
 	Place      Place      // of the dead letter in the DLQ
-	Number     int        // from 1: how often the event was redriven with this time; a higher one than was done passes
-	By         string
-	At         time.Time
-	Note       string
-	Edited     bool // the value is not the letter's own
+	// Number counts the event's redrives, including this one, from 1. A redrive runs only if its
+	// number is higher than that of the last delivery that was done.
+	Number int
+	By     string // who requested it
+	At     time.Time
+	Note   string
+	Edited bool // the value is not that of the dead letter
 }
 
-// Message encodes the redrive: the dead letter as it stands in the DLQ, then the redrive's own headers.
+// Message encodes the redrive: the dead letter as it is in the DLQ, then the redrive's own headers.
 func (r Redrive) Message() kafka.Message {
 	m := r.DeadLetter.Message()
 	add := func(key, value string) {
@@ -56,12 +58,12 @@ func (r Redrive) Message() kafka.Message {
 	return m
 }
 
-// ParseRedrive decodes a record of the redrive topic. A header of the source that has the name of one of the
-// redrive's stands before it, so the last one counts. The error is a [*FormatError]; what
-// could be read is returned with it.
+// ParseRedrive decodes a record of the redrive topic. A source header can have the name of one of
+// the redrive's headers. It comes earlier, so the last header of a name counts. The error is a
+// [*FormatError]; the parts that could be decoded are returned with it.
 func ParseRedrive(m kafka.Message) (Redrive, error) {
-	l, letterErr := Parse(m)
-	r := Redrive{DeadLetter: l}
+	d, deadLetterErr := Parse(m)
+	r := Redrive{DeadLetter: d}
 	f := facts{values: map[string]string{}}
 	for _, h := range m.Headers {
 		f.values[h.Key] = string(h.Value)
@@ -84,7 +86,7 @@ func ParseRedrive(m kafka.Message) (Redrive, error) {
 	if f.err != nil {
 		return r, f.err
 	}
-	return r, letterErr
+	return r, deadLetterErr
 }
 
 func parsePlace(text string) (Place, bool) {
@@ -94,13 +96,13 @@ func parsePlace(text string) (Place, bool) {
 	return Place{int(partition), offset}, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
 }
 
-// A MismatchError says in what a redrive differs from the dead letter that it names.
+// A MismatchError reports in which part a redrive differs from the dead letter that it names.
 type MismatchError struct {
 	Place Place
 	What  string
 }
 
-// Error names the letter and the part.
+// Error names the dead letter and the part.
 func (e *MismatchError) Error() string {
 	return "the redrive differs from dead letter " + e.Place.String() + " in its " + e.What
 }
@@ -117,12 +119,13 @@ func (r Redrive) Check(named DeadLetter) error {
 	case !r.Edited && !bytes.Equal(own.Value, named.Value):
 		return differs("value, and has no header " + headerRedriveEdited)
 	case r.Number <= named.Redrives:
-		return differs("number: redrive " + strconv.Itoa(r.Number) + " of a letter that died as number " + strconv.Itoa(named.Redrives))
+		return differs("number: it is redrive " + strconv.Itoa(r.Number) + ", the dead letter is the failure of number " + strconv.Itoa(named.Redrives))
 	}
 	return nil
 }
 
-// A Redriver writes redrives, each acknowledged by all in-sync replicas. It is safe for concurrent use.
+// A Redriver writes redrives, each acknowledged by all in-sync replicas. It is safe for concurrent
+// use.
 type Redriver struct{ to *producer }
 
 // NewRedriver returns a writer to the redrive topic.
@@ -135,36 +138,38 @@ func (w *Redriver) Write(ctx context.Context, r Redrive) error {
 	return w.to.write(ctx, r.Message(), r.DeadLetter.ID())
 }
 
-// ErrNoDeadLetter says that the DLQ holds no dead letter at a place.
-var ErrNoDeadLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never was")
+// ErrNoDeadLetter is returned when the DLQ holds no dead letter at a place.
+var ErrNoDeadLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never existed")
 
-// DeadLetter reads the dead letter at a place, with its value. It fails with [ErrNoDeadLetter], or with what [IsUnavailable] recognises.
+// DeadLetter reads the dead letter at a place, with its value. It fails with [ErrNoDeadLetter], or
+// with an error that [IsUnavailable] recognizes while Kafka is unavailable.
 func (r *Reader) DeadLetter(ctx context.Context, at Place) (DeadLetter, error) {
-	spans, err := r.spans(ctx, r.topics.DLQ)
+	ranges, err := r.ranges(ctx, r.topics.DLQ)
 	if err != nil {
 		return DeadLetter{}, err
 	}
-	if span, ok := spans[at.Partition]; !ok || at.Offset < span.First || at.Offset >= span.End {
+	if within, ok := ranges[at.Partition]; !ok || at.Offset < within.First || at.Offset >= within.End {
 		return DeadLetter{}, ErrNoDeadLetter
 	}
 	b := newBuffer(r, []*entry{{at: at}}, true)
-	l, err := b.letter(ctx, at)
+	d, err := b.get(ctx, at)
 	_, foreign := errors.AsType[*FormatError](err)
-	if foreign || errors.Is(err, errChanged) {
+	if foreign || errors.Is(err, errRemoved) {
 		return DeadLetter{}, ErrNoDeadLetter
 	}
-	return l, err
+	return d, err
 }
 
-// A Sent names one redrive of an item.
+// A Sent identifies one redrive of an item by the item's id and the redrive's number.
 type Sent struct {
 	ID     string
 	Number int
 }
 
-// Sent returns which redrives the redrive topic holds since a time. Records that are none are left out.
+// Sent returns the redrives that the redrive topic holds since a time. It skips records that are
+// not redrives.
 func (r *Reader) Sent(ctx context.Context, since time.Time) (map[Sent]bool, error) {
-	spans, err := r.spans(ctx, r.topics.Redrive)
+	ranges, err := r.ranges(ctx, r.topics.Redrive)
 	if err != nil {
 		return nil, err
 	}
@@ -173,16 +178,16 @@ func (r *Reader) Sent(ctx context.Context, since time.Time) (map[Sent]bool, erro
 		return nil, fmt.Errorf("dlq: %w", err)
 	}
 	found := map[Sent]bool{}
-	for partition, span := range spans {
-		first, young := from[partition]
-		if !young {
+	for partition, within := range ranges {
+		first, hasRecent := from[partition]
+		if !hasRecent {
 			continue
 		}
-		span.First = max(span.First, first)
-		_, err := r.log.Read(ctx, r.topics.Redrive, partition, span, func(rec *partlog.Record) error {
-			one, err := ParseRedrive(kafka.Message{Headers: rec.Headers})
+		within.First = max(within.First, first)
+		_, err := r.log.Read(ctx, r.topics.Redrive, partition, within, func(rec *partlog.Record) error {
+			redrive, err := ParseRedrive(kafka.Message{Headers: rec.Headers})
 			if err == nil {
-				found[Sent{one.DeadLetter.ID(), one.Number}] = true
+				found[Sent{redrive.DeadLetter.ID(), redrive.Number}] = true
 			}
 			return nil
 		})
@@ -193,26 +198,27 @@ func (r *Reader) Sent(ctx context.Context, since time.Time) (map[Sent]bool, erro
 	return found, nil
 }
 
-// A Tail reads the audit topic from where it ended when the tail was made.
+// A Tail reads the audit topic from the end that it had when the tail was created.
 type Tail struct {
 	r    *Reader
 	next map[int]int64
 }
 
-// Tail returns a tail of the audit topic.
+// Tail returns a tail that starts at the current end of the audit topic.
 func (r *Reader) Tail(ctx context.Context) (*Tail, error) {
-	spans, err := r.spans(ctx, r.topics.Audit)
+	ranges, err := r.ranges(ctx, r.topics.Audit)
 	if err != nil {
 		return nil, err
 	}
 	t := &Tail{r: r, next: map[int]int64{}}
-	for partition, span := range spans {
-		t.next[partition] = span.End
+	for partition, within := range ranges {
+		t.next[partition] = within.End
 	}
 	return t, nil
 }
 
-// Follow shows each audit record that comes, one at a time, until the context ends, whose cause it returns, or show fails.
+// Follow calls show for each new audit record, one at a time. It runs until the context ends, and
+// then returns its cause, or until a read or show fails.
 func (t *Tail) Follow(ctx context.Context, show func(AuditRecord) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)

@@ -13,39 +13,39 @@ import (
 	"membersync/dlq"
 )
 
-func redriveOf(l dlq.DeadLetter, at dlq.Place) dlq.Redrive {
+func redriveOf(d dlq.DeadLetter, at dlq.Place) dlq.Redrive {
 	return dlq.Redrive{
-		DeadLetter: l, Place: at, Number: l.Redrives + 1, By: "sample@host", Note: "mended",
+		DeadLetter: d, Place: at, Number: d.Redrives + 1, By: "sample@host", Note: "fixed",
 		At: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC),
 	}
 }
 
 func TestRedriveMessage(t *testing.T) {
 	t.Parallel()
-	l := sample()
-	l.Headers = append(l.Headers, dlq.Header{Key: "redrive.number", Value: []byte("99")}) // the source's own
-	want := redriveOf(l, dlq.Place{Partition: 2, Offset: 7})
+	d := sample()
+	d.Headers = append(d.Headers, dlq.Header{Key: "redrive.number", Value: []byte("99")}) // the source's own
+	want := redriveOf(d, dlq.Place{Partition: 2, Offset: 7})
 	want.Edited = true
 	m := want.Message()
-	own := pairs(m)[len(pairs(l.Message())):]
+	own := pairs(m)[len(pairs(d.Message())):]
 	headers := [][2]string{
 		{"redrive.dead_letter", "2:7"},
 		{"redrive.number", "2"},
 		{"redrive.by", "sample@host"},
 		{"redrive.at", "2026-11-22T09:00:00.000Z"},
-		{"redrive.note", "mended"},
+		{"redrive.note", "fixed"},
 		{"redrive.edited", "true"},
 	}
-	if d := cmp.Diff(headers, own); d != "" {
-		t.Errorf("headers (-want +got):\n%s", d)
+	if diff := cmp.Diff(headers, own); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	got, err := dlq.ParseRedrive(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DeadLetter.Headers = got.DeadLetter.Headers[:len(l.Headers)]
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("parsed (-want +got):\n%s", d)
+	got.DeadLetter.Headers = got.DeadLetter.Headers[:len(d.Headers)]
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parsed (-want +got):\n%s", diff)
 	}
 }
 
@@ -89,24 +89,24 @@ func TestRedriveCheck(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	mended := redriveOf(sample(), dlq.Place{})
-	mended.DeadLetter.Value, mended.Edited = []byte("other"), true
-	if err := errors.Join(mended.Check(named), redriveOf(sample(), dlq.Place{}).Check(named)); err != nil {
+	edited := redriveOf(sample(), dlq.Place{})
+	edited.DeadLetter.Value, edited.Edited = []byte("other"), true
+	if err := errors.Join(edited.Check(named), redriveOf(sample(), dlq.Place{}).Check(named)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestLetterAtAPlace(t *testing.T) {
+func TestDeadLetterAtAPlace(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 3)
-	d.bury(t, d.letter(0, dlq.ReasonCRMInvalid, 0, 0), d.letter(3, dlq.ReasonCRMInvalid, 1, 0))
-	d.broker.Produce(t, d.topics.DLQ, kafka.Message{Value: []byte("a stranger's")})
-	l, err := d.reader.DeadLetter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
-	if err != nil || l.ID() != "0:3:0" || string(l.Value) != string(sample().Value) {
-		t.Errorf("%+v, %v", l, err)
+	f := newFixture(t, 3)
+	f.write(t, f.deadLetter(0, dlq.ReasonCRMInvalid, 0, 0), f.deadLetter(3, dlq.ReasonCRMInvalid, 1, 0))
+	f.broker.Produce(t, f.topics.DLQ, kafka.Message{Value: []byte("not ours")})
+	d, err := f.reader.DeadLetter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
+	if err != nil || d.ID() != "0:3:0" || string(d.Value) != string(sample().Value) {
+		t.Errorf("%+v, %v", d, err)
 	}
 	for _, at := range []dlq.Place{{Partition: 0, Offset: 2}, {Partition: 0, Offset: 3}, {Partition: 9, Offset: 0}} {
-		if _, err := d.reader.DeadLetter(t.Context(), at); !errors.Is(err, dlq.ErrNoDeadLetter) {
+		if _, err := f.reader.DeadLetter(t.Context(), at); !errors.Is(err, dlq.ErrNoDeadLetter) {
 			t.Errorf("%s: %v", at, err)
 		}
 	}
@@ -114,34 +114,35 @@ func TestLetterAtAPlace(t *testing.T) {
 
 func TestSentAndTail(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, 2)
-	d.say(t, "0:1:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // before the tail
-	tail, err := d.reader.Tail(t.Context())
+	f := newFixture(t, 2)
+	f.record(t, "0:1:0", dlq.ActionRedrive, 1, dlq.ResultRequested) // before the tail
+	tail, err := f.reader.Tail(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	redriver := dlq.NewRedriver(d.broker.Client(t), d.topics.Redrive, dlq.WithRetry(10*time.Second))
+	redriver := dlq.NewRedriver(f.broker.Client(t), f.topics.Redrive, dlq.WithRetry(10*time.Second))
 	for _, offset := range []int64{1, 2} {
-		if err := redriver.Write(t.Context(), redriveOf(d.letter(offset, dlq.ReasonCRMInvalid, 0, 0), dlq.Place{})); err != nil {
+		if err := redriver.Write(t.Context(), redriveOf(f.deadLetter(offset, dlq.ReasonCRMInvalid, 0, 0), dlq.Place{})); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := d.reader.Sent(t.Context(), time.Now().Add(-time.Minute))
-	if d := cmp.Diff(map[dlq.Sent]bool{{ID: "0:1:0", Number: 1}: true, {ID: "0:2:0", Number: 1}: true}, got); d != "" || err != nil {
-		t.Error(d, err)
+	got, err := f.reader.Sent(t.Context(), time.Now().Add(-time.Minute))
+	want := map[dlq.Sent]bool{{ID: "0:1:0", Number: 1}: true, {ID: "0:2:0", Number: 1}: true}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
-	if got, err := d.reader.Sent(t.Context(), time.Now().Add(time.Hour)); len(got) != 0 || err != nil {
+	if got, err := f.reader.Sent(t.Context(), time.Now().Add(time.Hour)); len(got) != 0 || err != nil {
 		t.Error(got, err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	heard, done := make(chan string, 9), make(chan error, 1)
+	received, done := make(chan string, 9), make(chan error, 1)
 	go func() {
-		done <- tail.Follow(ctx, func(a dlq.AuditRecord) error { heard <- a.Subject + " " + a.Result; return nil })
+		done <- tail.Follow(ctx, func(a dlq.AuditRecord) error { received <- a.Subject + " " + a.Result; return nil })
 	}()
-	d.say(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
-	if got := <-heard; got != "0:2:0 applied" {
-		t.Errorf("heard %s", got)
+	f.record(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
+	if got := <-received; got != "0:2:0 applied" {
+		t.Errorf("received %s", got)
 	}
 	stop()
 	if err := <-done; !errors.Is(err, context.Canceled) {

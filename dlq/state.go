@@ -1,15 +1,15 @@
 package dlq
 
-// A State is where an item stands. It follows from the DLQ and audit topics alone.
+// A State is the state of an item. It is derived from the DLQ and audit topics alone.
 type State string
 
 // The states.
 const (
-	StateOpen       State = "open"       // nobody has dealt with its latest death
-	StateRedriving  State = "redriving"  // it was sent again, and the service has not said what came of it
-	StateApplied    State = "applied"    // a redrive came to that, or found that the CRM holds its values
+	StateOpen       State = "open"       // its latest failure is not resolved
+	StateRedriving  State = "redriving"  // it was sent again, and the service has not recorded a result
+	StateApplied    State = "applied"    // a redrive was applied, or found that the CRM has its values
 	StateSuperseded State = "superseded" // a redrive found newer values of all its fields
-	StateDiscarded  State = "discarded"  // somebody decided against it, or a rule of the mapping does
+	StateDiscarded  State = "discarded"  // an operator discarded it, or a rule of the mapping ignores it
 )
 
 // States returns all states.
@@ -17,40 +17,42 @@ func States() []State {
 	return []State{StateOpen, StateRedriving, StateApplied, StateSuperseded, StateDiscarded}
 }
 
-// A fate is what the audit topic says of an item. A number counts the item's redrives: 0 is the original delivery.
-type fate struct {
-	sent      int32 // the highest number asked for
-	answered  int32 // the highest number with a result, and that result
-	result    State // open for all that leave it open
-	refused   int32 // the highest number of a redrive that was not what it says
-	discarded int32 // the number at the latest discard, plus 1; 0: none
-	sentAt    int64 // when the highest number was asked for, in ms
+// An auditState is what the audit topic records about an item. A number counts the item's redrives:
+// 0 is the original delivery. The nil auditState is that of an item without audit records.
+type auditState struct {
+	requested   int32 // the highest requested number
+	resulted    int32 // the highest number with a result
+	result      State // that result; open for all results that leave the item open
+	refused     int32 // the highest number of a refused redrive, see ResultRefused
+	discarded   int32 // the number at the latest discard, plus 1; 0: none
+	requestedAt int64 // when the highest number was requested, in ms since 1970
 }
 
-// add takes one record into account. The order of records does not matter, since they carry numbers.
-func (f *fate) add(a AuditRecord) {
-	n := int32(min(max(a.Detail.Number, 0), 1<<30))
-	switch a.Action {
+// add applies one record. The order of records does not matter, because they carry numbers.
+func (a *auditState) add(r AuditRecord) {
+	n := int32(min(max(r.Detail.Number, 0), 1<<30))
+	switch r.Action {
 	case ActionRedrive:
-		if n >= f.sent {
-			f.sent, f.sentAt = n, a.At.UnixMilli()
+		if n >= a.requested {
+			a.requested, a.requestedAt = n, r.At.UnixMilli()
 		}
 	case ActionRedriveResult:
-		if a.Result == ResultRefused {
-			f.refused = max(f.refused, n)
+		if r.Result == ResultRefused {
+			a.refused = max(a.refused, n)
 			return
 		}
-		state, counts := stateOf(a.Result)
-		if counts && (n > f.answered || n == f.answered && state != StateOpen) {
-			f.answered, f.result = n, state
+		state, counts := stateOf(r.Result)
+		if counts && (n > a.resulted || n == a.resulted && state != StateOpen) {
+			a.resulted, a.result = n, state
 		}
 	case ActionDiscard:
-		f.discarded = max(f.discarded, n+1)
+		a.discarded = max(a.discarded, n+1)
 	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
 	}
 }
 
-// stateOf turns the result of a redrive into a state. A duplicate says nothing: a later redrive has run.
+// stateOf converts the result of a redrive into a state. A duplicate does not count: a later
+// redrive has run.
 func stateOf(result string) (s State, counts bool) {
 	switch result {
 	case ResultApplied, ResultUnchanged:
@@ -66,32 +68,33 @@ func stateOf(result string) (s State, counts bool) {
 	}
 }
 
-// state judges an item whose latest death has the number. What has the higher number is newer; of equal numbers a
-// result tells more than a discard, that more than a death, and that more than a request.
-func (f *fate) state(death int32) State {
-	if f == nil {
+// state returns the state of an item whose latest failure has the given number. The higher number
+// is the newer one. At equal numbers a result outranks a discard, a discard outranks a failure, and
+// a failure outranks a request.
+func (a *auditState) state(failure int32) State {
+	if a == nil {
 		return StateOpen
 	}
-	newest := max(death, f.sent, f.answered)
-	// A refusal ends a redrive that was asked for. Otherwise it is of a record that somebody has copied by hand, and says nothing of
-	// the item.
-	refused := f.refused >= f.sent && f.refused > f.answered
+	newest := max(failure, a.requested, a.resulted)
+	// A refusal ends a redrive that was requested. Any other refusal is of a record that was copied
+	// into the redrive topic by hand, and does not affect the item.
+	refused := a.refused >= a.requested && a.refused > a.resulted
 	switch {
-	case f.answered == newest && newest > 0 && f.result != StateOpen:
-		return f.result
-	case f.discarded > newest:
+	case a.resulted == newest && newest > 0 && a.result != StateOpen:
+		return a.result
+	case a.discarded > newest:
 		return StateDiscarded
-	case f.sent == newest && death < newest && f.answered < newest && !refused:
+	case a.requested == newest && failure < newest && a.resulted < newest && !refused:
 		return StateRedriving
 	default:
 		return StateOpen
 	}
 }
 
-// number is that of the item's latest delivery, sent or dead.
-func (f *fate) number(death int32) int32 {
-	if f == nil {
-		return death
+// number returns the number of the item's latest delivery: requested, resulted or failed.
+func (a *auditState) number(failure int32) int32 {
+	if a == nil {
+		return failure
 	}
-	return max(death, f.sent, f.answered)
+	return max(failure, a.requested, a.resulted)
 }

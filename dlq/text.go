@@ -11,9 +11,9 @@ import (
 
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// formatTime writes RFC 3339 with milliseconds in UTC, and nothing for the zero
-// time. A record may carry any 64-bit timestamp; one beyond RFC 3339's
-// years is written as the milliseconds since 1970 that it is.
+// formatTime formats RFC 3339 with milliseconds in UTC. The zero time is the empty text. A record
+// may carry any 64-bit timestamp: one outside RFC 3339's years is formatted as milliseconds since
+// 1970.
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -36,8 +36,8 @@ func parseTime(s string) (time.Time, error) {
 	return t.UTC().Truncate(time.Millisecond), nil
 }
 
-// errorText makes a text fit for a header and a terminal: one line of valid
-// UTF-8 without control characters, at most 1 KiB.
+// errorText makes a text safe for a header and a terminal: one line of valid UTF-8 without control
+// characters, at most 1 KiB.
 func errorText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -48,7 +48,7 @@ func errorText(s string) string {
 	return clip(s, maxErrorBytes)
 }
 
-// clip cuts a text to at most n bytes, between characters where there are any.
+// clip truncates a text to at most n bytes. It cuts between characters if the text is valid UTF-8.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s

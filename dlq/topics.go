@@ -15,14 +15,14 @@ import (
 const (
 	maxMessageBytes = "max.message.bytes"
 
-	// topicHeadroom is what a dead letter may need beyond its source record.
+	// topicHeadroom is how many bytes a dead letter may need beyond its source record.
 	topicHeadroom = 64 << 10
 
 	createTimeout = 30 * time.Second
 
-	// How long a created topic is waited for, and how often it is asked.
-	leaderTimeout = 10 * time.Second
-	leaderEvery   = 50 * time.Millisecond
+	// How long awaitLeaders waits for created topics, and how often it asks for their offsets.
+	leaderTimeout  = 10 * time.Second
+	leaderInterval = 50 * time.Millisecond
 )
 
 var errCreateTimeout = errors.New("dlq: creating the topics took too long")
@@ -30,20 +30,21 @@ var errCreateTimeout = errors.New("dlq: creating the topics took too long")
 // Topics names the source topic and membersync's own three.
 type Topics struct{ Source, DLQ, Redrive, Audit string }
 
-// A TopicSpec says which topics there should be.
+// A TopicSpec specifies the topics that must exist.
 type TopicSpec struct {
 	Topics
-	Retention time.Duration // of DLQ and audit when created; 0 or less leaves it to the broker
+	Retention time.Duration // of DLQ and audit topic when created; 0 or less: the broker's default
 	Create    bool          // create membersync's own topics if they are missing
 }
 
-// EnsureTopics looks all topics up and creates membersync's own if they are missing and it may.
-// They get the source's partitions and replication factor. The source topic is never created.
-// If the client's transport has MetadataTopics, they must name all four topics.
+// EnsureTopics looks up all topics, and creates membersync's own missing ones if spec.Create is
+// set. New topics get the source topic's number of partitions and replication factor. The source
+// topic is never created. If the client's transport has MetadataTopics, they must name all four
+// topics.
 //
-// It fails with a [*MissingTopicError] if a topic is missing that it may not create, and
-// with what [IsUnavailable] recognises while Kafka is away. A [*SmallTopicError] is a
-// warning: everything is there, but a large dead letter may not fit.
+// It fails with a [*MissingTopicError] if a topic is missing that it may not create, and with an
+// error that [IsUnavailable] recognizes while Kafka is unavailable. A [*SmallTopicError] is a
+// warning: all topics exist, but a large dead letter may not fit.
 func EnsureTopics(ctx context.Context, client *kafka.Client, spec TopicSpec) error {
 	present, err := lookUp(ctx, client, spec.Source, spec.DLQ, spec.Redrive, spec.Audit)
 	if err != nil {
@@ -69,26 +70,26 @@ func EnsureTopics(ctx context.Context, client *kafka.Client, spec TopicSpec) err
 		awaitLeaders(ctx, client, missing, len(source.Partitions))
 	}
 	if slices.Contains(missing, spec.DLQ) {
-		return nil // it is as it should be, and another broker may not know it yet
+		return nil // created with the right size, and another broker may not know it yet
 	}
 	return checkSize(ctx, client, spec)
 }
 
-// lookUp returns the topics that exist. It sees what the transport last heard
-// of, which may be a few seconds old.
+// lookUp returns the topics that exist. It reads the transport's metadata cache, which may be a few
+// seconds old.
 func lookUp(ctx context.Context, client *kafka.Client, names ...string) (map[string]kafka.Topic, error) {
 	res, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
 	if err != nil {
-		return nil, fmt.Errorf("looking topics up: %w", err)
+		return nil, fmt.Errorf("looking up topics: %w", err)
 	}
 	present := make(map[string]kafka.Topic, len(names))
 	for _, t := range res.Topics {
 		switch {
 		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
 		case t.Error != nil:
-			return nil, fmt.Errorf("looking topic %s up: %w", t.Name, t.Error)
+			return nil, fmt.Errorf("looking up topic %s: %w", t.Name, t.Error)
 		case len(t.Partitions) == 0:
-			return nil, fmt.Errorf("looking topic %s up: it has no partitions yet: %w", t.Name, kafka.LeaderNotAvailable)
+			return nil, fmt.Errorf("looking up topic %s: it has no partitions yet: %w", t.Name, kafka.LeaderNotAvailable)
 		default:
 			present[t.Name] = t
 		}
@@ -117,7 +118,7 @@ func create(ctx context.Context, client *kafka.Client, spec TopicSpec, source ka
 		return fmt.Errorf("creating topics: %w", err)
 	}
 	for _, name := range names {
-		// Another instance may have been faster.
+		// Another instance may have created it since the lookup.
 		if err := res.Errors[name]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
 			return fmt.Errorf("creating topic %s: %w", name, err)
 		}
@@ -125,8 +126,9 @@ func create(ctx context.Context, client *kafka.Client, spec TopicSpec, source ka
 	return nil
 }
 
-// awaitLeaders waits until the partitions of topics that were just created can be read and written: for a moment their leaders do
-// not know that they are, and whoever is refused then comes back only after a backoff. One that takes long is left to that.
+// awaitLeaders waits until the partitions of newly created topics can be read and written. For a
+// moment their leaders do not know that they lead them, and a client that is refused then retries
+// only after a backoff. After leaderTimeout it returns and leaves the rest to that backoff.
 func awaitLeaders(ctx context.Context, client *kafka.Client, names []string, partitions int) {
 	ctx, cancel := context.WithTimeoutCause(ctx, leaderTimeout, errCreateTimeout)
 	defer cancel()
@@ -136,27 +138,29 @@ func awaitLeaders(ctx context.Context, client *kafka.Client, names []string, par
 			req.Topics[name] = append(req.Topics[name], kafka.FirstOffsetOf(p))
 		}
 	}
-	tick := time.NewTicker(leaderEvery)
+	tick := time.NewTicker(leaderInterval)
 	defer tick.Stop()
-	for !led(ctx, client, req) {
+	for !haveLeaders(ctx, client, req) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			forget(client)
+			dropMetadata(client)
 		}
 	}
 }
 
-// forget has the client look at the cluster afresh: kafka-go keeps what it last heard, that a topic is unknown too, for up to 6 s.
-func forget(client *kafka.Client) {
+// dropMetadata makes the client fetch the cluster's metadata again. kafka-go caches it for up to
+// 6 s, including the fact that a topic is unknown.
+func dropMetadata(client *kafka.Client) {
 	if t, ok := client.Transport.(*kafka.Transport); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// led reports whether every partition has a leader that knows it. Errors that do not pass by themselves are not waited for.
-func led(ctx context.Context, client *kafka.Client, req *kafka.ListOffsetsRequest) bool {
+// haveLeaders reports whether every partition has a leader that knows that it leads it. It also
+// reports true for errors that do not pass by themselves, so that they are not waited for.
+func haveLeaders(ctx context.Context, client *kafka.Client, req *kafka.ListOffsetsRequest) bool {
 	res, err := client.ListOffsets(ctx, req)
 	if err != nil {
 		return !IsUnavailable(err)
@@ -183,7 +187,7 @@ func settings(spec TopicSpec, name string, limit int64) []kafka.ConfigEntry {
 	return entries
 }
 
-// withHeadroom stays within what the setting can hold.
+// withHeadroom adds the headroom, up to the largest value that max.message.bytes can have.
 func withHeadroom(limit int64) int64 { return min(limit+topicHeadroom, math.MaxInt32) }
 
 func checkSize(ctx context.Context, client *kafka.Client, spec TopicSpec) error {
@@ -201,7 +205,8 @@ func checkSize(ctx context.Context, client *kafka.Client, spec TopicSpec) error 
 	return nil
 }
 
-// ignoreForbidden lets a service run whose credentials may not read settings: the check is a courtesy.
+// ignoreForbidden drops authorization errors. A service whose credentials may not read topic
+// settings can run, because the size check only warns.
 func ignoreForbidden(err error) error {
 	if errors.Is(err, kafka.TopicAuthorizationFailed) || errors.Is(err, kafka.ClusterAuthorizationFailed) {
 		return nil
@@ -230,7 +235,7 @@ func messageLimit(ctx context.Context, client *kafka.Client, topic string) (int6
 			}
 		}
 	}
-	return 0, fmt.Errorf("reading the settings of topic %s: %s is not among them", topic, maxMessageBytes)
+	return 0, fmt.Errorf("reading the settings of topic %s: the response lacks %s", topic, maxMessageBytes)
 }
 
 func parseLimit(topic, value string) (int64, error) {

@@ -42,7 +42,7 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 		s.DLQ: "2592000000", s.Audit: "2592000000", s.Redrive: b.Configs(t, b.Topic(t, 1, nil))["retention.ms"],
 	} {
 		if diff := cmp.Diff(of[source], of[name]); diff != "" {
-			t.Errorf("%s differs from the source (-source +it):\n%s", name, diff)
+			t.Errorf("%s differs from the source topic (-source +topic):\n%s", name, diff)
 		}
 		got := b.Configs(t, name)
 		for key, want := range map[string]string{
@@ -54,11 +54,11 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 		}
 	}
 	if err := dlq.EnsureTopics(t.Context(), client, s); err != nil {
-		t.Errorf("a second time: %v", err)
+		t.Errorf("second call: %v", err)
 	}
 }
 
-// What there is stays as it is.
+// Existing topics stay unchanged.
 func TestEnsureTopicsChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
@@ -93,15 +93,15 @@ func TestEnsureTopicsLeavesRetentionToTheBroker(t *testing.T) {
 func TestEnsureTopicsMissing(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
-	nowhere, here := b.Name(t), b.Topic(t, 1, nil)
+	absent, present := b.Name(t), b.Topic(t, 1, nil)
 	for name, c := range map[string]struct {
 		source string
 		create bool
 		want   string
 	}{
-		"no source":                {nowhere, false, nowhere},
-		"no source, though it may": {nowhere, true, nowhere},
-		"no DLQ, and it may not":   {here, false, here + ".dlq"},
+		"no source":                 {absent, false, absent},
+		"no source, create is set":  {absent, true, absent},
+		"no DLQ, create is not set": {present, false, present + ".dlq"},
 	} {
 		s := spec(c.source)
 		s.Create = c.create
@@ -112,7 +112,7 @@ func TestEnsureTopicsMissing(t *testing.T) {
 			t.Errorf("%s: error %v, want that %s is missing", name, err, c.want)
 		}
 		for topic := range layout(t, b.Client(t), s) {
-			if topic != here {
+			if topic != present {
 				t.Errorf("%s: created %s", name, topic)
 			}
 		}
@@ -138,8 +138,8 @@ func TestEnsureTopicsFromManyInstances(t *testing.T) {
 	}
 }
 
-// Another instance was faster, though the topics were not there when this one looked.
-func TestEnsureTopicsLosesTheRace(t *testing.T) {
+// Another instance creates the topics after this one has found them missing.
+func TestEnsureTopicsWhileAnotherInstanceCreatesThem(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)
 	s := spec(b.Topic(t, 1, nil))
@@ -149,7 +149,7 @@ func TestEnsureTopicsLosesTheRace(t *testing.T) {
 	}
 }
 
-func TestEnsureTopicsWarnsOfASmallDLQ(t *testing.T) {
+func TestEnsureTopicsWarnsAboutASmallDLQ(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	s := spec(b.Topic(t, 1, map[string]string{"max.message.bytes": "2000000"}))
@@ -164,7 +164,7 @@ func TestEnsureTopicsWarnsOfASmallDLQ(t *testing.T) {
 		t.Errorf("warning (-want +got):\n%s", diff)
 	}
 	if got := len(layout(t, client, s)); got != 4 {
-		t.Errorf("%d topics, want 4: the warning comes when all is done", got)
+		t.Errorf("%d topics, want 4: a warning must not prevent the creation", got)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestEnsureTopicsFails(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		key         kmsg.Key
-		answer      *kerr.Error
+		response    *kerr.Error
 		want        error
 		unavailable bool
 	}{
@@ -184,15 +184,16 @@ func TestEnsureTopicsFails(t *testing.T) {
 	} {
 		b := kafkatest.StartFake(t)
 		s := spec(b.Topic(t, 1, nil))
-		b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{c.key}, Err: c.answer, Count: -1})
+		b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{c.key}, Err: c.response, Count: -1})
 		err := dlq.EnsureTopics(t.Context(), b.Client(t), s)
 		if !errors.Is(err, c.want) || dlq.IsUnavailable(err) != c.unavailable {
-			t.Errorf("%s %s: error %v", c.key.Name(), c.answer.Message, err)
+			t.Errorf("%s %s: error %v", c.key.Name(), c.response.Message, err)
 		}
 	}
 }
 
-// A leader that has not heard yet that it is one would fail the first reads and dead letters of a new service.
+// A leader that does not know yet that it is one would fail the first reads and dead letters of a
+// new service.
 func TestEnsureTopicsWaitsForTheLeaders(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)
@@ -203,7 +204,7 @@ func TestEnsureTopicsWaitsForTheLeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := offsetsOf(t, client, s.DLQ); err != nil {
-		t.Errorf("after the topics were made: %v", err)
+		t.Errorf("after the topics were created: %v", err)
 	}
 	refused := b.Topic(t, 3, nil)
 	b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.TopicAuthorizationFailed, Count: -1})
@@ -213,7 +214,7 @@ func TestEnsureTopicsWaitsForTheLeaders(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := dlq.EnsureTopics(ctx, b.Client(t), spec(refused)); err != nil || ctx.Err() != nil {
-		t.Errorf("credentials that may not look are waited for: %v, %v", err, ctx.Err())
+		t.Errorf("EnsureTopics waits for credentials that may not list offsets: %v, %v", err, ctx.Err())
 	}
 }
 
@@ -228,7 +229,7 @@ func offsetsOf(t *testing.T, client *kafka.Client, topic string) error {
 	return res.Topics[topic][0].Error
 }
 
-// Where everything is there, credentials that may not read settings are enough.
+// If all topics exist, credentials that may not read settings suffice.
 func TestEnsureTopicsWithoutTheRightToReadSettings(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)

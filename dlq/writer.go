@@ -14,51 +14,53 @@ import (
 const (
 	defaultWriteTimeout = 10 * time.Second
 
-	// compressFrom is the size from which a letter is compressed. The source's
-	// limit counts compressed bytes, so a plain copy of a large record might not fit.
+	// compressFrom is the record size in bytes from which a record is compressed. The source
+	// topic's limit counts compressed bytes, so an uncompressed copy of a large record might not
+	// fit.
 	compressFrom = 64 << 10
 )
 
 var errWriteTimeout = errors.New("dlq: the write took too long")
 
-// A Writer writes dead letters, one acknowledged by all in-sync replicas at a
-// time. It is safe for concurrent use and holds nothing to close: connections
-// belong to the client's transport.
+// A Writer writes dead letters, each acknowledged by all in-sync replicas. It is safe for
+// concurrent use. It has nothing to close: connections belong to the client's transport.
 type Writer struct{ to *producer }
 
-// An Option changes a Writer, an Auditor or a Redriver.
+// An Option configures a [Writer], an [Auditor] or a [Redriver].
 type Option func(*producer)
 
-// WithTimeout bounds one write; half of it is the broker's time to reach the
-// replicas. The default is 10 s.
+// WithTimeout limits the duration of one write. The broker gets half of it to reach the replicas.
+// The default is 10 s.
 func WithTimeout(d time.Duration) Option { return func(p *producer) { p.timeout = d } }
 
-// WithRetry repeats a write for so long while Kafka is away or not ready; see [IsUnavailable]. The record may then stand
-// there twice. A [Writer] of the service goes without: the service decides about its own tries.
-func WithRetry(d time.Duration) Option { return func(p *producer) { p.patience = d } }
+// WithRetry repeats a write for up to d while Kafka is unavailable, see [IsUnavailable]. The topic
+// may then hold the record twice. The default is 0: no retry. The service's own [Writer] does not
+// use it, because the service decides about its retries.
+func WithRetry(d time.Duration) Option { return func(p *producer) { p.retryTimeout = d } }
 
 // NewWriter returns a writer to the given topic through the client's address and transport.
 func NewWriter(client *kafka.Client, topic string, opts ...Option) *Writer {
 	return &Writer{newProducer(client, topic, opts)}
 }
 
-// Write writes one letter and returns nil once all in-sync replicas hold it.
-// Any error is a [*WriteError] and means that the letter is not known to be
-// written; it is never tried again here. See [IsUnavailable] and [ErrTooLarge].
+// Write writes one dead letter and returns nil once all in-sync replicas have it. Any error is a
+// [*WriteError] and means that the dead letter is not known to be written. Write does not retry,
+// except [WithRetry]. See [IsUnavailable] and [ErrTooLarge].
 //
-// Letters with the same key go to the same partition, and so do letters without a key and with
-// the same id: those of one employee stay in the order in which they were written.
-func (w *Writer) Write(ctx context.Context, l DeadLetter) error {
-	return w.to.write(ctx, l.Message(), l.ID())
+// Dead letters with the same key go to the same partition. So do dead letters without a key that
+// have the same id. The dead letters of one employee therefore keep the order in which they were
+// written.
+func (w *Writer) Write(ctx context.Context, d DeadLetter) error {
+	return w.to.write(ctx, d.Message(), d.ID())
 }
 
 // A producer writes records to one topic, each acknowledged by all in-sync replicas.
 type producer struct {
-	client     *kafka.Client
-	topic      string
-	timeout    time.Duration
-	patience   time.Duration // for repeating a write while Kafka is away or not ready; 0: none
-	partitions atomic.Int64  // of the topic; 0: not known
+	client       *kafka.Client
+	topic        string
+	timeout      time.Duration // of one write
+	retryTimeout time.Duration // for repeating a write while Kafka is unavailable; 0: no retry
+	partitions   atomic.Int64  // their number; 0: not known
 }
 
 func newProducer(client *kafka.Client, topic string, opts []Option) *producer {
@@ -66,15 +68,15 @@ func newProducer(client *kafka.Client, topic string, opts []Option) *producer {
 	for _, opt := range opts {
 		opt(p)
 	}
-	// The client's time-out also becomes the broker's; without one that is half
-	// a second, too short for replicas that are catching up.
+	// kafka-go derives the broker's timeout from the client's. Without one the broker's is 500 ms,
+	// too short for replicas that are catching up.
 	p.client = &kafka.Client{Addr: client.Addr, Transport: client.Transport, Timeout: p.timeout}
 	return p
 }
 
-// write writes one record; id stands for a key that is missing, and names the record in an error.
+// write writes one record. The id replaces a missing key and names the record in errors.
 func (p *producer) write(ctx context.Context, m kafka.Message, id string) error {
-	if p.patience == 0 {
+	if p.retryTimeout == 0 {
 		return p.writeOnce(ctx, m, id)
 	}
 	once := func() error {
@@ -84,7 +86,9 @@ func (p *producer) write(ctx context.Context, m kafka.Message, id string) error 
 		}
 		return err
 	}
-	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(p.patience))
+	waits := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(p.retryTimeout),
+	)
 	return backoff.Retry(once, backoff.WithContext(waits, ctx))
 }
 
@@ -105,8 +109,8 @@ func (p *producer) writeOnce(ctx context.Context, m kafka.Message, id string) er
 	return &WriteError{Topic: p.topic, Partition: partition, ID: id, Size: size(m), Err: err}
 }
 
-// partition chooses by the hash that Java producers use, so that the key's
-// partition is the one that other tools expect.
+// partition chooses the partition by the hash that Java producers use, so that a key's partition is
+// the one that other tools expect.
 func (p *producer) partition(ctx context.Context, key []byte, id string) (int, error) {
 	n := int(p.partitions.Load())
 	if n == 0 {
@@ -133,7 +137,7 @@ func (p *producer) countPartitions(ctx context.Context) (int, error) {
 	}
 	t, ok := topics[p.topic]
 	if !ok {
-		return 0, fmt.Errorf("looking for topic %s: %w", p.topic, kafka.UnknownTopicOrPartition)
+		return 0, fmt.Errorf("looking up topic %s: %w", p.topic, kafka.UnknownTopicOrPartition)
 	}
 	return len(t.Partitions), nil
 }
@@ -157,7 +161,7 @@ func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) 
 	return refusal(res)
 }
 
-// refusal returns the broker's reason for not taking the one record.
+// refusal returns the error with which the broker refused the record, or nil if it took it.
 func refusal(res *kafka.ProduceResponse) error {
 	switch {
 	case errors.Is(res.Error, kafka.MessageSizeTooLarge), errors.Is(res.Error, kafka.RecordListTooLarge):

@@ -53,7 +53,7 @@ func TestWriteKeepsTheRecordByteForByte(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		if records[0].Time.Before(before) {
-			t.Errorf("%s: written with the time %v: retention counts from there", name, records[0].Time)
+			t.Errorf("%s: written with the time %v, want now: retention counts from it", name, records[0].Time)
 		}
 	}
 }
@@ -68,9 +68,9 @@ func TestWriteKeepsTheOrderOfAKey(t *testing.T) {
 	for e := range employees {
 		all.Go(func() {
 			for n := range each {
-				l := sample()
-				l.Key, l.Source.Offset = fmt.Appendf(nil, "E%d", e), int64(n)
-				if err := w.Write(t.Context(), l); err != nil {
+				d := sample()
+				d.Key, d.Source.Offset = fmt.Appendf(nil, "E%d", e), int64(n)
+				if err := w.Write(t.Context(), d); err != nil {
 					t.Error(err)
 				}
 			}
@@ -82,16 +82,16 @@ func TestWriteKeepsTheOrderOfAKey(t *testing.T) {
 	used := make(map[int]bool)
 	records := b.ReadAll(t, topic)
 	for _, r := range records {
-		l, err := dlq.Parse(r)
+		d, err := dlq.Parse(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		at, ok := seen[string(r.Key)]
 		if ok && at.partition != r.Partition {
-			t.Errorf("letters of %s are in partitions %d and %d", r.Key, at.partition, r.Partition)
+			t.Errorf("dead letters of %s are in partitions %d and %d", r.Key, at.partition, r.Partition)
 		}
-		if int(l.Source.Offset) != at.next {
-			t.Errorf("letter %d of %s stands where %d should", l.Source.Offset, r.Key, at.next)
+		if int(d.Source.Offset) != at.next {
+			t.Errorf("dead letter %d of %s is in the place of %d", d.Source.Offset, r.Key, at.next)
 		}
 		seen[string(r.Key)] = place{r.Partition, at.next + 1}
 		used[r.Partition] = true
@@ -101,30 +101,31 @@ func TestWriteKeepsTheOrderOfAKey(t *testing.T) {
 	}
 }
 
-// Copies of one death without a key stay together, and all of them do not end in one partition.
-func TestWriteSpreadsLettersWithoutKeyByID(t *testing.T) {
+// Copies of one failure without a key go to the same partition. Different failures do not all go to
+// one partition.
+func TestWriteDistributesDeadLettersWithoutKeyByID(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 4, nil)
 	w := dlq.NewWriter(b.Client(t), topic)
 	for n := range 40 {
-		l := sample()
-		l.Key, l.Source.Offset = [][]byte{nil, {}}[n%2], int64(n/4)
-		if err := w.Write(t.Context(), l); err != nil {
+		d := sample()
+		d.Key, d.Source.Offset = [][]byte{nil, {}}[n%2], int64(n/4)
+		if err := w.Write(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 	}
 	where := make(map[int64]int)
 	used := make(map[int]bool)
 	for _, r := range b.ReadAll(t, topic) {
-		l, err := dlq.Parse(r)
+		d, err := dlq.Parse(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, ok := where[l.Source.Offset]; ok && p != r.Partition {
-			t.Errorf("copies of %s are in partitions %d and %d", l.ID(), p, r.Partition)
+		if p, ok := where[d.Source.Offset]; ok && p != r.Partition {
+			t.Errorf("copies of %s are in partitions %d and %d", d.ID(), p, r.Partition)
 		}
-		where[l.Source.Offset], used[r.Partition] = r.Partition, true
+		where[d.Source.Offset], used[r.Partition] = r.Partition, true
 	}
 	if len(where) != 10 || len(used) < 2 {
 		t.Errorf("%d items in %d partitions, want 10 in several", len(where), len(used))
@@ -156,14 +157,14 @@ func TestWriteAsksForAllReplicasOnce(t *testing.T) {
 	}
 }
 
-// Whatever the broker answers but success, the letter does not count as written.
+// After any response other than success, the dead letter does not count as written.
 func TestWriteFails(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := b.Topic(t, 1, nil)
 	w := dlq.NewWriter(b.Client(t), topic)
 	for _, c := range []struct {
-		answer      *kerr.Error
+		response    *kerr.Error
 		want        error
 		unavailable bool
 	}{
@@ -180,18 +181,18 @@ func TestWriteFails(t *testing.T) {
 		{kerr.InvalidRecord, kafka.InvalidRecord, false},
 		{kerr.PolicyViolation, kafka.PolicyViolation, false},
 	} {
-		b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: c.answer})
+		b.Fake().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: c.response})
 		err := w.Write(t.Context(), sample())
 		var failed *dlq.WriteError
 		if !errors.As(err, &failed) || !errors.Is(err, c.want) {
-			t.Errorf("%s: error %v, want a WriteError with %v", c.answer.Message, err, c.want)
+			t.Errorf("%s: error %v, want a WriteError with %v", c.response.Message, err, c.want)
 			continue
 		}
 		if failed.Topic != topic || failed.Partition != 0 || failed.ID != "3:42:1" || failed.Size == 0 {
-			t.Errorf("%s: %+v", c.answer.Message, failed)
+			t.Errorf("%s: %+v", c.response.Message, failed)
 		}
 		if got := dlq.IsUnavailable(err); got != c.unavailable {
-			t.Errorf("%s: unavailable %v, want %v", c.answer.Message, got, c.unavailable)
+			t.Errorf("%s: unavailable %v, want %v", c.response.Message, got, c.unavailable)
 		}
 	}
 	if err := w.Write(t.Context(), sample()); err != nil {
@@ -204,19 +205,20 @@ func TestWriteTooLarge(t *testing.T) {
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, map[string]string{"max.message.bytes": "100000"})
 	w := dlq.NewWriter(b.Client(t), topic)
-	l := sample()
-	l.Value = random(t, 200_000)
-	err := w.Write(t.Context(), l)
+	d := sample()
+	d.Value = random(t, 200_000)
+	err := w.Write(t.Context(), d)
 	if !errors.Is(err, dlq.ErrTooLarge) || dlq.IsUnavailable(err) {
-		t.Errorf("error %v, want one of the size", err)
+		t.Errorf("error %v, want ErrTooLarge", err)
 	}
 	if got := b.ReadAll(t, topic); len(got) != 0 {
 		t.Errorf("%d records", len(got))
 	}
 }
 
-// The source's limit counts compressed bytes: such a record must fit into the DLQ too.
-func TestWriteCompressesLargeLetters(t *testing.T) {
+// The source topic's limit counts compressed bytes. A record that fits there must fit into the DLQ
+// too.
+func TestWriteCompressesLargeDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, map[string]string{"max.message.bytes": "100000"})
@@ -227,31 +229,31 @@ func TestWriteCompressesLargeLetters(t *testing.T) {
 	}
 	got, err := dlq.Parse(b.ReadAll(t, topic)[0])
 	if err != nil || !bytes.Equal(got.Value, want.Value) {
-		t.Errorf("the value came back with %d of %d bytes, error %v", len(got.Value), len(want.Value), err)
+		t.Errorf("the value is restored with %d of %d bytes, error %v", len(got.Value), len(want.Value), err)
 	}
 }
 
-// No error of a letter shows its value, its key or its headers.
+// Write errors do not show the value, the key or the headers of the dead letter.
 func TestWriteErrorsShowNoContent(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, map[string]string{"max.message.bytes": "100000"})
 	const canary = "canary-00000000001"
-	l := sample()
-	l.Key, l.Value = []byte(canary), append(random(t, 200_000), canary...)
-	l.Headers = []dlq.Header{{Key: "h", Value: []byte(canary)}}
-	err := dlq.NewWriter(b.Client(t), topic).Write(t.Context(), l)
+	d := sample()
+	d.Key, d.Value = []byte(canary), append(random(t, 200_000), canary...)
+	d.Headers = []dlq.Header{{Key: "h", Value: []byte(canary)}}
+	err := dlq.NewWriter(b.Client(t), topic).Write(t.Context(), d)
 	if err == nil || strings.Contains(err.Error(), canary) {
 		t.Errorf("error %v", err)
 	}
-	for _, h := range l.Message().Headers {
+	for _, h := range d.Message().Headers {
 		if strings.HasPrefix(h.Key, "dlq.") && bytes.Contains(h.Value, []byte(canary)) {
 			t.Errorf("header %s holds content", h.Key)
 		}
 	}
 }
 
-func TestWriteToAMissingTopicSucceedsOnceItIsThere(t *testing.T) {
+func TestWriteToAMissingTopicSucceedsOnceItExists(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Name(t)
@@ -266,28 +268,28 @@ func TestWriteToAMissingTopicSucceedsOnceItIsThere(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	writeAtLast(t, w, sample())
+	writeUntilReady(t, w, sample())
 }
 
-// A topic that is made anew with fewer partitions is noticed.
+// The writer notices that a topic was recreated with fewer partitions.
 func TestWriteFollowsTheTopic(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 8, nil)
 	w := dlq.NewWriter(b.Client(t), topic)
 	for n := range 8 {
-		l := sample()
-		l.Key = fmt.Appendf(nil, "E%d", n)
-		writeAtLast(t, w, l)
+		d := sample()
+		d.Key = fmt.Appendf(nil, "E%d", n)
+		writeUntilReady(t, w, d)
 	}
 	b.Recreate(t, topic, 1, nil)
 	for n := range 8 {
-		l := sample()
-		l.Key = fmt.Appendf(nil, "E%d", n)
-		writeAtLast(t, w, l)
+		d := sample()
+		d.Key = fmt.Appendf(nil, "E%d", n)
+		writeUntilReady(t, w, d)
 	}
 	if got := len(b.ReadAll(t, topic)); got != 8 {
-		t.Errorf("%d letters, want 8", got)
+		t.Errorf("%d dead letters, want 8", got)
 	}
 }
 
@@ -300,26 +302,26 @@ func TestWriteFollowsTheLeader(t *testing.T) {
 		if err := b.Fake().MoveTopicPartition(topic, 0, node); err != nil {
 			t.Fatal(err)
 		}
-		writeAtLast(t, w, sample())
+		writeUntilReady(t, w, sample())
 	}
 	if got := len(b.ReadAll(t, topic)); got != 3 {
-		t.Errorf("%d letters, want 3", got)
+		t.Errorf("%d dead letters, want 3", got)
 	}
 }
 
-func TestWriteEndsWithItsTime(t *testing.T) {
+func TestWriteTimesOut(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := b.Topic(t, 1, nil)
-	hang(b)
+	blockProduce(b)
 	err := dlq.NewWriter(b.Client(t), topic, dlq.WithTimeout(300*time.Millisecond)).Write(t.Context(), sample())
 	var failed *dlq.WriteError
 	if !errors.As(err, &failed) || !dlq.IsUnavailable(err) {
-		t.Errorf("error %v, want a time-out", err)
+		t.Errorf("error %v, want a timeout", err)
 	}
 }
 
-func TestWriteEndsWithItsContext(t *testing.T) {
+func TestWriteEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := b.Topic(t, 1, nil)
@@ -327,11 +329,11 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	b.Fake().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cancel(cause)
-		return nil, nil, true // never answered
+		return nil, nil, true // no response
 	})
 	err := dlq.NewWriter(b.Client(t), topic).Write(ctx, sample())
 	if !errors.Is(err, cause) || !errors.Is(err, context.Canceled) || dlq.IsUnavailable(err) {
-		t.Errorf("error %v, want the cause, and not Kafka to blame", err)
+		t.Errorf("error %v, want the cause, and not unavailable", err)
 	}
 }
 
@@ -345,15 +347,15 @@ func TestWriteWithoutKafka(t *testing.T) {
 	}
 }
 
-// writeAtLast writes again while Kafka is not ready, as the service does.
-func writeAtLast(t *testing.T, w *dlq.Writer, l dlq.DeadLetter) {
+// writeUntilReady repeats the write while Kafka is not ready, as the service does.
+func writeUntilReady(t *testing.T, w *dlq.Writer, d dlq.DeadLetter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := w.Write(ctx, l)
+		err := w.Write(ctx, d)
 		if err == nil {
 			return
 		}
@@ -368,15 +370,15 @@ func writeAtLast(t *testing.T, w *dlq.Writer, l dlq.DeadLetter) {
 	}
 }
 
-// hang lets every produce request go unanswered.
-func hang(b *kafkatest.Broker) {
+// blockProduce makes the broker send no response to any produce request.
+func blockProduce(b *kafkatest.Broker) {
 	b.Fake().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		b.Fake().KeepControl()
 		return nil, nil, true
 	})
 }
 
-// sameBytes is what cmp does, but fast.
+// sameBytes compares like cmp, but faster.
 func sameBytes(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 // random returns bytes that cannot be compressed.

@@ -14,7 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Env names the variable that holds the comma-separated addresses of a real Kafka.
+// Env is the name of the environment variable that holds the comma-separated addresses of a real
+// Kafka.
 const Env = "MEMBERSYNC_TEST_KAFKA"
 
 const (
@@ -25,18 +26,19 @@ const (
 
 var (
 	errTimeout = errors.New("kafkatest: the operation took too long")
-	errNotYet  = errors.New("kafkatest: the cluster is not there yet")
+	errNotYet  = errors.New("kafkatest: the cluster is not ready yet")
 )
 
-// A Broker is a Kafka cluster for one test. Its methods fail the test when the
-// cluster refuses; they are safe for concurrent use.
+// A Broker is a Kafka cluster for one test. Its methods fail the test when the cluster returns an
+// error. They are safe for concurrent use.
 type Broker struct {
 	addrs []string
 	fake  *kfake.Cluster // nil for a real Kafka
-	kgo   *kgo.Client    // for what kafka-go cannot do, and for writing exactly once
+	kgo   *kgo.Client    // for what kafka-go cannot do, and for writes without duplicates
 }
 
-// Start returns the real Kafka if there is one, else a fake cluster of the test's own.
+// Start returns the real Kafka that [Env] names. If Env is not set, it returns a fake cluster of
+// the test's own.
 func Start(tb testing.TB) *Broker {
 	tb.Helper()
 	if env := os.Getenv(Env); env != "" {
@@ -45,8 +47,8 @@ func Start(tb testing.TB) *Broker {
 	return StartFake(tb)
 }
 
-// StartFake returns a fake cluster of three brokers even if there is a real
-// Kafka, for tests that inject faults through [Broker.Fake].
+// StartFake returns a fake cluster of three brokers even if [Env] names a real Kafka. It is for
+// tests that inject faults through [Broker.Fake].
 func StartFake(tb testing.TB, opts ...kfake.Opt) *Broker {
 	tb.Helper()
 	defaults := []kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(time.Second)}
@@ -64,7 +66,7 @@ func connect(tb testing.TB, b *Broker) *Broker {
 	return b
 }
 
-// newKgo returns a client of franz-go, closed at the end of the test.
+// newKgo returns a franz-go client that is closed at the end of the test.
 func (b *Broker) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
 	tb.Helper()
 	base := []kgo.Opt{
@@ -76,35 +78,35 @@ func (b *Broker) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
 	}
 	cl, err := kgo.NewClient(append(base, opts...)...)
 	if err != nil {
-		tb.Fatalf("making a Kafka client: %v", err)
+		tb.Fatalf("creating a Kafka client: %v", err)
 	}
 	tb.Cleanup(cl.Close)
 	return cl
 }
 
-// Real reports whether this is a real Kafka.
+// Real reports whether the cluster is a real Kafka.
 func (b *Broker) Real() bool { return b.fake == nil }
 
-// Fake returns the fake cluster, nil for a real Kafka.
+// Fake returns the fake cluster, or nil for a real Kafka.
 func (b *Broker) Fake() *kfake.Cluster { return b.fake }
 
 // Addrs returns the addresses of the brokers.
 func (b *Broker) Addrs() []string { return b.addrs }
 
-// int32of converts a number of a partition, or of partitions.
-func int32of(n int) int32 { return int32(n) } //nolint:gosec // kafka-go says int, the protocol int32
+// int32of converts a partition number or a partition count.
+func int32of(n int) int32 { return int32(n) } //nolint:gosec // int in kafka-go, int32 in the protocol
 
 // unique returns a name that no other test uses.
 func unique() string { return "test-" + strings.ToLower(rand.Text()) }
 
-// bounded returns the test's context with a limit, which also works in a cleanup.
+// bounded returns the test's context with a timeout. It also works during cleanup.
 func bounded(tb testing.TB) (context.Context, context.CancelFunc) {
 	tb.Helper()
 	return context.WithTimeoutCause(context.WithoutCancel(tb.Context()), opTimeout, errTimeout)
 }
 
-// retry repeats f while the cluster is not ready for it: a broker has not
-// heard of a new topic yet, a coordinator is moving, an old topic is still going.
+// retry repeats f while the cluster is not ready for it: a broker does not know a new topic yet, a
+// coordinator is moving, or a deleted topic still exists.
 func (b *Broker) retry(tb testing.TB, what string, f func(context.Context) error) {
 	tb.Helper()
 	ctx, cancel := bounded(tb)

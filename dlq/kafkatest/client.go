@@ -10,78 +10,82 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// Client returns a client whose connections are closed at the end of the test. It notices changes of topics quickly.
+// Client returns a client whose connections are closed at the end of the test. It notices topic
+// changes after at most 200 ms.
 func (b *Broker) Client(tb testing.TB) *kafka.Client {
 	tb.Helper()
 	return b.ClientLooking(tb, 200*time.Millisecond)
 }
 
-// ClientLooking returns a client that looks at the cluster again when its last look is so old. kafka-go's own interval is
-// its time-out of a look too: a short one fails on a busy machine, and all requests with it.
+// ClientLooking returns a client that fetches the cluster's metadata again when its last fetch is
+// older than every. kafka-go's own interval (MetadataTTL) is also its timeout for a metadata fetch:
+// a short one fails on a busy machine, and with it all requests.
 func (b *Broker) ClientLooking(tb testing.TB, every time.Duration) *kafka.Client {
 	tb.Helper()
-	l := &looking{every: every}
-	tb.Cleanup(l.close)
-	return &kafka.Client{Addr: kafka.TCP(b.addrs...), Transport: l, Timeout: opTimeout}
+	t := &refreshingTransport{every: every}
+	tb.Cleanup(t.close)
+	return &kafka.Client{Addr: kafka.TCP(b.addrs...), Transport: t, Timeout: opTimeout}
 }
 
-// A looking is a transport that is replaced now and then. A new one begins with a look.
-type looking struct {
+// A refreshingTransport replaces its transport when that is older than every. A new transport
+// starts by fetching the metadata.
+type refreshingTransport struct {
 	every time.Duration
 
-	mu  sync.Mutex
-	now *look // nil at first
+	mu      sync.Mutex
+	current *sharedTransport // nil at first
 }
 
-type look struct {
+// A sharedTransport is one transport with its users. The refreshingTransport's lock guards it.
+type sharedTransport struct {
 	transport *kafka.Transport
-	since     time.Time
-	users     int // requests under way
-	over      bool
+	created   time.Time
+	inFlight  int  // requests
+	retired   bool // replaced or closed: it takes no new requests
 }
 
 // RoundTrip implements kafka.RoundTripper.
-func (l *looking) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
-	at := l.enter()
-	defer l.leave(at)
-	return at.transport.RoundTrip(ctx, addr, req)
+func (t *refreshingTransport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	used := t.acquire()
+	defer t.release(used)
+	return used.transport.RoundTrip(ctx, addr, req)
 }
 
-func (l *looking) enter() *look {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.now == nil || time.Since(l.now.since) > l.every {
-		l.end()
-		l.now = &look{transport: &kafka.Transport{MetadataTTL: time.Hour}, since: time.Now()}
+func (t *refreshingTransport) acquire() *sharedTransport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current == nil || time.Since(t.current.created) > t.every {
+		t.retireLocked()
+		t.current = &sharedTransport{transport: &kafka.Transport{MetadataTTL: time.Hour}, created: time.Now()}
 	}
-	l.now.users++
-	return l.now
+	t.current.inFlight++
+	return t.current
 }
 
-func (l *looking) leave(at *look) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at.users--
-	at.closeUnused()
+func (t *refreshingTransport) release(used *sharedTransport) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	used.inFlight--
+	used.closeIfUnusedLocked()
 }
 
-func (l *looking) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.end()
+func (t *refreshingTransport) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.retireLocked()
 }
 
-// end has the lock.
-func (l *looking) end() {
-	if l.now != nil {
-		l.now.over = true
-		l.now.closeUnused()
+func (t *refreshingTransport) retireLocked() {
+	if t.current != nil {
+		t.current.retired = true
+		t.current.closeIfUnusedLocked()
 	}
 }
 
-// closeUnused closes the connections of a look that is over once nobody uses it. Whoever used it later would open new ones.
-func (l *look) closeUnused() {
-	if l.over && l.users == 0 {
-		l.transport.CloseIdleConnections()
+// closeIfUnusedLocked closes the connections of a retired transport once its last request has
+// ended. A request that used it later would open new connections.
+func (s *sharedTransport) closeIfUnusedLocked() {
+	if s.retired && s.inFlight == 0 {
+		s.transport.CloseIdleConnections()
 	}
 }

@@ -54,7 +54,7 @@ func TestTransactions(t *testing.T) {
 		t.Errorf("committed records (-want +got):\n%s", diff)
 	}
 	if got := b.Ends(t, topic)[0]; got != 5 {
-		t.Errorf("the open transaction begins at %d, want 5: two records, each with a marker, after the first", got)
+		t.Errorf("the open transaction starts at %d, want 5: one record, then two records with a marker each", got)
 	}
 	open.Abort(t)
 	if got := b.Ends(t, topic)[0]; got != 7 {
@@ -96,7 +96,7 @@ func TestDeleteRecordsMovesTheStart(t *testing.T) {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
 	if got := b.Lag(t, group, topic); got != 1 {
-		t.Errorf("lag is %d, want 1: what is gone does not count", got)
+		t.Errorf("lag is %d, want 1: deleted records do not count", got)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestTopicsChange(t *testing.T) {
 	}
 }
 
-// The topics of a test go with it, those derived from its own included.
+// The topics of a test are deleted with it, including those derived from its own.
 func TestTopicsAreDeletedAtTheEnd(t *testing.T) { //nolint:tparallel // the inner test must end first
 	t.Parallel()
 	b := kafkatest.Start(t)

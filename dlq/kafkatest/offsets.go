@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Group returns a name for a consumer group and deletes the group, should it
-// come to be and be empty, at the end of the test.
+// Group returns a name for a consumer group. At the end of the test it deletes the group, if it
+// exists and is empty.
 func (b *Broker) Group(tb testing.TB) string {
 	tb.Helper()
 	name := unique()
@@ -26,14 +26,14 @@ func (b *Broker) Group(tb testing.TB) string {
 	return name
 }
 
-// A Commit is what a group has committed for one partition.
+// A Commit is the offset and metadata that a group has committed for one partition.
 type Commit struct {
 	Offset   int64
 	Metadata string
 }
 
-// Commits returns what the group has committed for the topic's partitions;
-// those without a commit are absent.
+// Commits returns what the group has committed for the topic's partitions. Partitions without a
+// commit are absent.
 func (b *Broker) Commits(tb testing.TB, group, topic string) map[int]Commit {
 	tb.Helper()
 	req := kmsg.NewPtrOffsetFetchRequest()
@@ -84,8 +84,8 @@ func (b *Broker) Committed(tb testing.TB, group, topic string) map[int]int64 {
 	return offsets
 }
 
-// Lag returns how far the group's commits are behind [Broker.Ends], all
-// partitions together. Where nothing is committed the log's start counts.
+// Lag returns how many offsets the group's commits are behind [Broker.Ends], summed over all
+// partitions. A partition without a commit counts from its log start.
 func (b *Broker) Lag(tb testing.TB, group, topic string) int64 {
 	tb.Helper()
 	committed := b.Committed(tb, group, topic)
@@ -101,15 +101,15 @@ func (b *Broker) Lag(tb testing.TB, group, topic string) int64 {
 	return lag
 }
 
-// Ends returns the last stable offset of each partition, where readers of
-// committed data come to a stop: the high watermark unless a transaction is open.
+// Ends returns the last stable offset of each partition, where readers of committed data stop: the
+// high watermark unless a transaction is open.
 func (b *Broker) Ends(tb testing.TB, topic string) map[int]int64 {
 	tb.Helper()
 	_, last := b.offsets(tb, topic)
 	return last
 }
 
-// offsets returns where each partition's log starts and where it is stable to.
+// offsets returns the log start and the last stable offset of each partition.
 func (b *Broker) offsets(tb testing.TB, topic string) (first, last map[int]int64) {
 	tb.Helper()
 	const earliest, latest = -2, -1

@@ -9,9 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Produce writes messages to a topic, each to its own partition with its own
-// time, key, value and headers, acknowledged by all replicas and without
-// copies. The zero time means now. Messages of one partition keep their order.
+// Produce writes messages to a topic, acknowledged by all replicas and without duplicates. Each
+// message goes to the partition that it names, with its own time, key, value and headers. The zero
+// time means now. Messages of one partition keep their order.
 func (b *Broker) Produce(tb testing.TB, topic string, msgs ...kafka.Message) {
 	tb.Helper()
 	ctx, cancel := bounded(tb)
@@ -32,12 +32,12 @@ func produce(ctx context.Context, tb testing.TB, cl *kgo.Client, topic string, m
 	check(tb, "producing", cl.ProduceSync(ctx, records...).FirstErr())
 }
 
-// ReadAll returns the committed records of a topic, from the start of each
-// partition to its end now, by partition and offset.
+// ReadAll returns the committed records of a topic, from the start of each partition to its current
+// end, sorted by partition and offset.
 func (b *Broker) ReadAll(tb testing.TB, topic string) []kafka.Message {
 	tb.Helper()
 	first, last := b.offsets(tb, topic)
-	open := make(map[int32]int64) // the ends still to be reached
+	open := make(map[int32]int64) // the end offsets of the partitions not yet read to their end
 	from := make(map[int32]kgo.Offset)
 	for p, end := range last {
 		if first[p] < end {

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Topic creates a topic with a name of its own and deletes it at the end of
-// the test, and with it every topic whose name continues it after a dot.
+// Topic creates a topic with a unique name. At the end of the test it deletes that topic and every
+// topic whose name is this name, a dot and a suffix.
 func (b *Broker) Topic(tb testing.TB, partitions int, configs map[string]string) string {
 	tb.Helper()
 	name := b.Name(tb)
@@ -20,8 +20,8 @@ func (b *Broker) Topic(tb testing.TB, partitions int, configs map[string]string)
 	return name
 }
 
-// Name returns a name for a topic that does not exist. Should it be created,
-// it is deleted at the end of the test as by [Broker.Topic].
+// Name returns a name for a topic that does not exist. If the topic is created, it is deleted at
+// the end of the test as by [Broker.Topic].
 func (b *Broker) Name(tb testing.TB) string {
 	tb.Helper()
 	name := unique()
@@ -29,7 +29,7 @@ func (b *Broker) Name(tb testing.TB) string {
 	return name
 }
 
-// Recreate deletes a topic and creates it anew: empty, its offsets from 0.
+// Recreate deletes a topic and creates it again, empty and with offsets from 0.
 func (b *Broker) Recreate(tb testing.TB, topic string, partitions int, configs map[string]string) {
 	tb.Helper()
 	b.Delete(tb, topic)
@@ -57,12 +57,12 @@ func (b *Broker) Delete(tb testing.TB, topics ...string) {
 	for _, topic := range topics {
 		b.awaitGone(tb, topic)
 	}
-	b.kgo.PurgeTopicsFromClient(topics...) // or it goes on writing to the id of the old one
+	b.kgo.PurgeTopicsFromClient(topics...) // otherwise it keeps writing to the old topic's id
 }
 
 func (b *Broker) awaitGone(tb testing.TB, topic string) {
 	tb.Helper()
-	b.retry(tb, "waiting for the end of topic "+topic, func(ctx context.Context) error {
+	b.retry(tb, "waiting for the deletion of topic "+topic, func(ctx context.Context) error {
 		_, err := b.countPartitions(ctx, topic)
 		switch {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
@@ -74,7 +74,7 @@ func (b *Broker) awaitGone(tb testing.TB, topic string) {
 	})
 }
 
-// AddPartitions grows a topic to the given number of partitions.
+// AddPartitions increases a topic's number of partitions to total.
 func (b *Broker) AddPartitions(tb testing.TB, topic string, total int) {
 	tb.Helper()
 	req := kmsg.NewPtrCreatePartitionsRequest()
@@ -92,8 +92,8 @@ func (b *Broker) AddPartitions(tb testing.TB, topic string, total int) {
 	b.await(tb, topic, total)
 }
 
-// DeleteRecords moves the start of a partition's log, as retention does:
-// everything before offset is gone.
+// DeleteRecords moves the start of a partition's log to offset, as retention does. The records
+// before it no longer exist.
 func (b *Broker) DeleteRecords(tb testing.TB, topic string, partition int, offset int64) {
 	tb.Helper()
 	rp := kmsg.NewDeleteRecordsRequestTopicPartition()
@@ -157,14 +157,14 @@ func (b *Broker) create(tb testing.TB, name string, partitions int, configs map[
 	b.await(tb, name, partitions)
 }
 
-// await waits until the brokers know the topic and lead its partitions, which
-// they hear of a moment after the controller has answered.
+// await waits until the brokers know the topic and lead its partitions. They learn of it shortly
+// after the controller has responded.
 func (b *Broker) await(tb testing.TB, topic string, partitions int) {
 	tb.Helper()
 	b.retry(tb, "waiting for topic "+topic, func(ctx context.Context) error {
 		n, err := b.countPartitions(ctx, topic)
 		if err == nil && n != partitions {
-			return fmt.Errorf("it has %d partitions: %w", n, errNotYet)
+			return fmt.Errorf("topic has %d partitions: %w", n, errNotYet)
 		}
 		if err != nil {
 			return err
@@ -175,7 +175,7 @@ func (b *Broker) await(tb testing.TB, topic string, partitions int) {
 	})
 }
 
-// countPartitions counts those that have a leader.
+// countPartitions returns the number of partitions that have a leader.
 func (b *Broker) countPartitions(ctx context.Context, topic string) (int, error) {
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = new(topic)
@@ -194,7 +194,7 @@ func (b *Broker) countPartitions(ctx context.Context, topic string) (int, error)
 	return n, kerr.ErrorForCode(res.Topics[0].ErrorCode)
 }
 
-// deleteAll deletes the topic and those whose names continue it after a dot.
+// deleteAll deletes the topic and every topic whose name is this name, a dot and a suffix.
 func (b *Broker) deleteAll(tb testing.TB, name string) {
 	tb.Helper()
 	req := kmsg.NewPtrMetadataRequest()

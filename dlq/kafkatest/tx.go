@@ -11,15 +11,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// A Tx is a transaction, which kafka-go cannot write.
+// A Tx is a producer transaction, which kafka-go does not support.
 type Tx struct {
 	b  *Broker
 	id string
 	cl *kgo.Client
 }
 
-// Begin starts a transaction. One that is neither committed nor aborted holds
-// the last stable offset of its partitions back.
+// Begin starts a transaction. Until it is committed or aborted, the last stable offset of its
+// partitions does not advance past it.
 func (b *Broker) Begin(tb testing.TB) *Tx {
 	tb.Helper()
 	id := unique()
@@ -42,14 +42,15 @@ func (x *Tx) Commit(tb testing.TB) {
 	x.end(tb, kgo.TryCommit)
 }
 
-// Abort ends the transaction; its records stay in the log but do not count.
+// Abort aborts the transaction. Its records stay in the log but readers of committed data skip
+// them.
 func (x *Tx) Abort(tb testing.TB) {
 	tb.Helper()
 	x.end(tb, kgo.TryAbort)
 }
 
-// end returns when the markers are written, which the coordinator does after
-// it has answered.
+// end ends the transaction and waits until its markers are written. The coordinator writes them
+// after it has responded.
 func (x *Tx) end(tb testing.TB, try kgo.TransactionEndTry) {
 	tb.Helper()
 	ctx, cancel := bounded(tb)

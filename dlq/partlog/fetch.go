@@ -13,8 +13,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol/fetch"
 )
 
-// A Record is one record of a partition. Its key and value may be read once each, and
-// only while the record is visited. The headers are the visitor's to keep.
+// A Record is one record of a partition. Its key and value may be read once each, and only while
+// the record is visited. The visitor may keep the headers.
 type Record struct {
 	Partition int
 	Offset    int64
@@ -24,13 +24,13 @@ type Record struct {
 	key, value protocol.Bytes
 }
 
-// Key copies the key. Nil and empty are kept apart.
+// Key returns a copy of the key. Nil and empty stay different.
 func (r *Record) Key() ([]byte, error) { return protocol.ReadAll(r.key) }
 
-// Value copies the value. Nil and empty are kept apart.
+// Value returns a copy of the value. Nil and empty stay different.
 func (r *Record) Value() ([]byte, error) { return protocol.ReadAll(r.value) }
 
-// ValueSize is the length of the value in bytes, without copying it.
+// ValueSize returns the length of the value in bytes, without copying the value.
 func (r *Record) ValueSize() int {
 	if r.value == nil {
 		return 0
@@ -38,24 +38,24 @@ func (r *Record) ValueSize() int {
 	return r.value.Len()
 }
 
-// A Visit is shown a record. Its error ends the reading.
+// A Visit is called with each record. An error that it returns ends the read.
 type Visit func(*Record) error
 
-// A Page is the bounds of what one fetch returned.
+// A Page holds the bounds of what one fetch returned.
 type Page struct {
-	// Next is the offset to fetch from after this page. It can be above the last
-	// record's, where the log holds transaction markers, aborted records or nothing.
+	// Next is the offset to fetch from after this page. It can be further than one past the last
+	// record, where the log holds transaction markers, aborted records or nothing.
 	Next          int64
 	HighWatermark int64
 	LogStart      int64
 }
 
-// An OutOfRangeError says that the log does not hold the offset asked for.
+// An OutOfRangeError reports that the log does not hold the requested offset.
 type OutOfRangeError struct {
 	Topic                   string
 	Partition               int
 	Offset                  int64
-	LogStart, HighWatermark int64 // as the broker says; real ones leave the start out
+	LogStart, HighWatermark int64 // as the broker reports them; real brokers omit the start
 }
 
 // Error names the partition and the offsets.
@@ -71,20 +71,20 @@ type Log struct {
 	maxWait  time.Duration
 }
 
-// New returns a log that asks for up to maxBytes at a time (a larger first batch is
-// returned whole, see KIP-74) and lets the broker wait up to maxWait for data.
+// New returns a log that requests up to maxBytes at a time and lets the broker wait up to maxWait
+// for data. A first batch larger than maxBytes is returned whole, see KIP-74.
 func New(client *kafka.Client, maxBytes int32, maxWait time.Duration) *Log {
 	return &Log{client: client, maxBytes: maxBytes, maxWait: maxWait}
 }
 
-// grace is what a fetch may take beyond the wait that it grants to the broker.
+// grace is the time that a fetch may take beyond the wait that it grants to the broker.
 const grace = 10 * time.Second
 
-var errFetchTimeout = errors.New("no answer to a fetch in time")
+var errFetchTimeout = errors.New("no response to a fetch in time")
 
-// Fetch visits the committed records from offset on, at least one of them unless
-// the wait ended first or only markers and aborted records were there. Errors: an
-// [*OutOfRangeError]; kafka.Error from the broker; network errors; the visitor's own.
+// Fetch visits the committed records from offset on. It visits at least one, unless the wait ends
+// first or the log holds only markers and aborted records there. Its errors are an
+// [*OutOfRangeError], a kafka.Error from the broker, network errors, and the visitor's own.
 func (l *Log) Fetch(ctx context.Context, topic string, partition int, offset int64, visit Visit) (Page, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.maxWait+grace, errFetchTimeout)
 	defer cancel()
@@ -122,10 +122,10 @@ func (l *Log) transport() kafka.RoundTripper {
 func (l *Log) request(topic string, partition int, offset int64) *fetch.Request {
 	return &fetch.Request{
 		ReplicaID:      -1,
-		MaxWaitTime:    int32(l.maxWait.Milliseconds()), //nolint:gosec // seconds at most
+		MaxWaitTime:    int32(l.maxWait.Milliseconds()), //nolint:gosec // a few seconds at most
 		MinBytes:       1,
 		MaxBytes:       l.maxBytes,
-		IsolationLevel: 1, // read committed: up to the last stable offset, with the list of aborted transactions
+		IsolationLevel: 1, // read committed: up to the last stable offset, lists aborted transactions
 		SessionID:      -1,
 		SessionEpoch:   -1,
 		Topics: []fetch.RequestTopic{{
@@ -141,22 +141,22 @@ func (l *Log) request(topic string, partition int, offset int64) *fetch.Request 
 	}
 }
 
-// A walk goes over the records of an answer.
+// A walk visits the records of one fetch response.
 type walk struct {
 	partition int
 	from      int64
 	visit     Visit
 	aborted   aborted
 	next      int64
-	err       error // the visitor's: the rest of the answer is only given back
+	err       error // the visitor's; the rest of the response is then only released
 }
 
-// page visits the records at or above the offset.
+// page visits the records at or above the requested offset.
 func (w *walk) page(p *fetch.ResponsePartition) (Page, error) {
 	w.next, w.aborted = w.from, newAborted(p.AbortedTransactions)
 	page := Page{Next: w.from, HighWatermark: p.HighWatermark, LogStart: p.LogStartOffset}
 	stream, ok := p.RecordSet.Records.(*protocol.RecordStream)
-	if !ok { // an empty answer
+	if !ok { // an empty response
 		return page, nil
 	}
 	for _, r := range stream.Records {
@@ -165,8 +165,9 @@ func (w *walk) page(p *fetch.ResponsePartition) (Page, error) {
 		}
 	}
 	if page.Next = w.next; page.Next == w.from && len(stream.Records) > 0 && w.from < p.HighWatermark {
-		// The broker answers with the batch that covers the offset. We have read all of it and the offset is not
-		// there: compaction removed it. The batch's own end is not to be had from kafka-go, so step over one.
+		// The broker returns the batch that covers the offset. All of it was read and the offset is
+		// not in it: compaction removed that record. kafka-go does not expose the batch's own end,
+		// so skip one offset.
 		page.Next++
 	}
 	return page, w.err
@@ -202,13 +203,13 @@ func (w *walk) batch(r protocol.RecordReader) error {
 func closeBytes(rec *protocol.Record) {
 	for _, b := range []protocol.Bytes{rec.Key, rec.Value} {
 		if b != nil {
-			_ = b.Close() // gives the page back to kafka-go's pool; it cannot fail
+			_ = b.Close() // returns the page to kafka-go's pool; it cannot fail
 		}
 	}
 }
 
-// aborted holds the first offsets of the aborted transactions that reach into
-// an answer, by producer id, in rising order.
+// aborted holds the first offsets of the aborted transactions that overlap a response, by producer
+// id, in ascending order.
 type aborted map[int64][]int64
 
 func newAborted(ts []fetch.ResponseTransaction) aborted {
@@ -224,8 +225,8 @@ func (a aborted) covers(producer, base int64) bool {
 	return len(a[producer]) > 0 && a[producer][0] <= base
 }
 
-// marker ends the producer's transaction, as KIP-98 has it: an abort marker closes
-// the oldest aborted transaction, a commit marker none.
+// marker ends the producer's transaction, as KIP-98 defines it: an abort marker closes the oldest
+// aborted transaction, a commit marker closes none.
 func (a aborted) marker(batch *protocol.ControlBatch) error {
 	for {
 		rec, err := batch.ReadControlRecord()

@@ -10,25 +10,27 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// A Range is the committed records that a partition holds: from First up to, not including, End.
+// A Range holds the offsets of a partition's committed records: from First up to, not including,
+// End.
 type Range struct{ First, End int64 }
 
-const lookTimeout = 15 * time.Second
+const lookupTimeout = 15 * time.Second
 
-var errLookTimeout = errors.New("no answer about a topic in time")
+var errLookupTimeout = errors.New("no response to a topic lookup in time")
 
-// Ranges returns what each partition of the topic holds now, up to its last stable offset: where a reader of
-// committed records comes to a stop. It fails with kafka.UnknownTopicOrPartition if there is no such topic.
+// Ranges returns what each partition of the topic holds now, up to its last stable offset. That is
+// where a reader of committed records stops. It fails with kafka.UnknownTopicOrPartition if the
+// topic does not exist.
 func (l *Log) Ranges(ctx context.Context, topic string) (map[int]Range, error) {
-	var spans map[int]Range
-	err := patiently(ctx, func(ctx context.Context) (err error) {
-		spans, err = l.spans(ctx, topic)
+	var ranges map[int]Range
+	err := retryLookup(ctx, func(ctx context.Context) (err error) {
+		ranges, err = l.ranges(ctx, topic)
 		return err
 	})
-	return spans, err
+	return ranges, err
 }
 
-func (l *Log) spans(ctx context.Context, topic string) (map[int]Range, error) {
+func (l *Log) ranges(ctx context.Context, topic string) (map[int]Range, error) {
 	ids, err := l.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -41,18 +43,18 @@ func (l *Log) spans(ctx context.Context, topic string) (map[int]Range, error) {
 	if err != nil {
 		return nil, err
 	}
-	spans := make(map[int]Range, len(ids))
+	ranges := make(map[int]Range, len(ids))
 	for _, id := range ids {
-		spans[id] = Range{first[id], max(first[id], end[id])}
+		ranges[id] = Range{first[id], max(first[id], end[id])}
 	}
-	return spans, nil
+	return ranges, nil
 }
 
-// Since returns, for each partition, the offset of the first record whose timestamp is at or after the time;
-// partitions without such a record are absent.
+// Since returns, for each partition, the offset of the first record whose timestamp is at or after
+// the given time. Partitions without such a record are absent.
 func (l *Log) Since(ctx context.Context, topic string, at time.Time) (map[int]int64, error) {
 	var found map[int]int64
-	err := patiently(ctx, func(ctx context.Context) error {
+	err := retryLookup(ctx, func(ctx context.Context) error {
 		ids, err := l.Partitions(ctx, topic)
 		if err == nil {
 			found, err = l.offsets(ctx, topic, ids, max(at.UnixMilli(), 0))
@@ -62,18 +64,18 @@ func (l *Log) Since(ctx context.Context, topic string, at time.Time) (map[int]in
 	return found, err
 }
 
-// patiently looks until there is an answer, or the time for it is over.
-func patiently(ctx context.Context, look func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errLookTimeout)
+// retryLookup repeats a lookup until it succeeds, fails with a final error or times out.
+func retryLookup(ctx context.Context, lookup func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, errLookupTimeout)
 	defer cancel()
 	var err error
 	once := func() error {
-		if err = look(ctx); !temporary(err) || errors.Is(err, kafka.UnknownTopicOrPartition) {
+		if err = lookup(ctx); !temporary(err) || errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return backoff.Permanent(err)
 		}
 		return err
 	}
-	if backoff.Retry(once, backoff.WithContext(newWaits(), ctx)) == nil {
+	if backoff.Retry(once, backoff.WithContext(newBackoff(), ctx)) == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -82,22 +84,24 @@ func patiently(ctx context.Context, look func(context.Context) error) error {
 	return err
 }
 
-func newWaits() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(patience))
+func newBackoff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(retryTimeout),
+	)
 }
 
 // Partitions returns the ids of the topic's partitions.
 func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
 	res, err := l.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
-		return nil, fmt.Errorf("looking topic %s up: %w", topic, err)
+		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
 	}
 	for _, t := range res.Topics {
 		if t.Name != topic {
 			continue
 		}
 		if t.Error != nil {
-			return nil, fmt.Errorf("looking topic %s up: %w", topic, t.Error)
+			return nil, fmt.Errorf("looking up topic %s: %w", topic, t.Error)
 		}
 		ids := make([]int, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
@@ -105,25 +109,26 @@ func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
 		}
 		return ids, nil
 	}
-	return nil, fmt.Errorf("looking topic %s up: %w", topic, kafka.UnknownTopicOrPartition)
+	return nil, fmt.Errorf("looking up topic %s: %w", topic, kafka.UnknownTopicOrPartition)
 }
 
-// offsets asks for one kind of offset of all the partitions; without an answer a partition is absent.
+// offsets requests one kind of offset for all given partitions. A partition is absent from the
+// result if the broker returned none for it.
 func (l *Log) offsets(ctx context.Context, topic string, ids []int, at int64) (map[int]int64, error) {
-	asked := make([]kafka.OffsetRequest, 0, len(ids))
+	requests := make([]kafka.OffsetRequest, 0, len(ids))
 	for _, id := range ids {
-		asked = append(asked, kafka.OffsetRequest{Partition: id, Timestamp: at})
+		requests = append(requests, kafka.OffsetRequest{Partition: id, Timestamp: at})
 	}
 	res, err := l.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: asked}, IsolationLevel: kafka.ReadCommitted,
+		Topics: map[string][]kafka.OffsetRequest{topic: requests}, IsolationLevel: kafka.ReadCommitted,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("bounds of %s: %w", topic, err)
+		return nil, fmt.Errorf("listing offsets of %s: %w", topic, err)
 	}
 	found := make(map[int]int64, len(ids))
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("bounds of %s/%d: %w", topic, p.Partition, p.Error)
+			return nil, fmt.Errorf("listing offsets of %s/%d: %w", topic, p.Partition, p.Error)
 		}
 		switch at {
 		case kafka.FirstOffset:
@@ -141,30 +146,32 @@ func (l *Log) offsets(ctx context.Context, topic string, ids []int, at int64) (m
 	return found, nil
 }
 
-// patience is how long a read goes on trying without getting anywhere.
-const patience = 15 * time.Second
+// retryTimeout is how long a request is retried before the read fails.
+const retryTimeout = 15 * time.Second
 
-// Read visits the records of a partition from one offset up to, not including, another. What retention removed meanwhile is
-// skipped; gone counts those offsets. A broker that does not answer is asked again for a while.
-func (l *Log) Read(ctx context.Context, topic string, partition int, span Range, visit Visit) (gone int64, err error) {
-	for at := span.First; at < span.End; {
+// Read visits the records of a partition that lie in the range. It skips what retention removes
+// during the read; gone counts those offsets. Failed requests are retried as [Log.Page] does.
+func (l *Log) Read(
+	ctx context.Context, topic string, partition int, within Range, visit Visit,
+) (gone int64, err error) {
+	for at := within.First; at < within.End; {
 		page, err := l.Page(ctx, topic, partition, at, func(r *Record) error {
-			if r.Offset >= span.End {
+			if r.Offset >= within.End {
 				return nil
 			}
 			return visit(r)
 		})
-		var lost *OutOfRangeError
+		var outOfRange *OutOfRangeError
 		switch {
-		case errors.As(err, &lost):
+		case errors.As(err, &outOfRange):
 			first, err := l.start(ctx, topic, partition)
 			if err != nil {
 				return gone, err
 			}
-			if first <= at { // the log ends below: it was made anew
-				return gone + span.End - at, nil
+			if first <= at { // the log ends below the offset: the topic was recreated
+				return gone + within.End - at, nil
 			}
-			gone += min(first, span.End) - at
+			gone += min(first, within.End) - at
 			at = first
 		case err != nil:
 			return gone, err
@@ -177,15 +184,15 @@ func (l *Log) Read(ctx context.Context, topic string, partition int, span Range,
 
 func (l *Log) start(ctx context.Context, topic string, partition int) (int64, error) {
 	var first map[int]int64
-	err := patiently(ctx, func(ctx context.Context) (err error) {
+	err := retryLookup(ctx, func(ctx context.Context) (err error) {
 		first, err = l.offsets(ctx, topic, []int{partition}, kafka.FirstOffset)
 		return err
 	})
 	return first[partition], err
 }
 
-// Page is Fetch, but a broker that does not answer is asked again for a while. Once a record was visited, a failure is
-// final: none is visited twice.
+// Page is [Log.Fetch] with retries for up to 15 s while the error may be temporary. Once a record
+// was visited, a failure is final, so no record is visited twice.
 func (l *Log) Page(ctx context.Context, topic string, partition int, at int64, visit Visit) (page Page, err error) {
 	seen := false
 	once := func() error {
@@ -193,13 +200,13 @@ func (l *Log) Page(ctx context.Context, topic string, partition int, at int64, v
 			seen = true
 			return visit(r)
 		})
-		var lost *OutOfRangeError
-		if seen || errors.As(err, &lost) || !temporary(err) {
+		var outOfRange *OutOfRangeError
+		if seen || errors.As(err, &outOfRange) || !temporary(err) {
 			return backoff.Permanent(err)
 		}
 		return err
 	}
-	if backoff.Retry(once, backoff.WithContext(newWaits(), ctx)) == nil {
+	if backoff.Retry(once, backoff.WithContext(newBackoff(), ctx)) == nil {
 		return page, nil
 	}
 	if ctx.Err() != nil {
@@ -208,7 +215,8 @@ func (l *Log) Page(ctx context.Context, topic string, partition int, at int64, v
 	return page, err
 }
 
-// temporary reports whether another try may do better. All but the broker's final answers may: a network's errors come in many forms.
+// temporary reports whether a retry may succeed. All errors but the broker's final ones may pass:
+// network errors come in many forms.
 func temporary(err error) bool {
 	if err == nil {
 		return false

@@ -218,7 +218,7 @@ func TestDLQShowWithoutRedis(t *testing.T) {
 	if status != exitDone || !strings.Contains(stdout, "overtaken by newer events: unknown") || !strings.Contains(stderr, "is not known") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	if status, _, stderr := o.do(t, "dlq", "show", "0:77:0"); status != exitFailed || !strings.Contains(stderr, "no such dead letter") {
+	if status, _, stderr := o.do(t, "dlq", "show", "0:77:0"); status != exitFailed || !strings.Contains(stderr, "unknown dead letter") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"membersync/dlq"
 )
 
-// sample is a letter with every fact.
+// sample returns a dead letter with every fact.
 func sample() dlq.DeadLetter {
 	at := time.Date(2026, 11, 22, 8, 0, 0, 123_000_000, time.UTC)
 	return dlq.DeadLetter{
@@ -29,7 +29,7 @@ func sample() dlq.DeadLetter {
 	}
 }
 
-func TestLetterHeaders(t *testing.T) {
+func TestMessageHeaders(t *testing.T) {
 	t.Parallel()
 	want := [][2]string{
 		{"trace", "t-1"},
@@ -60,10 +60,10 @@ func TestLetterHeaders(t *testing.T) {
 	}
 }
 
-// Of a record that failed whole no event is known, and so no index.
-func TestWholeLetterHasNoIndex(t *testing.T) {
+// If a record failed whole, none of its events is known, and so no index.
+func TestWholeRecordHasNoIndex(t *testing.T) {
 	t.Parallel()
-	l := dlq.DeadLetter{Source: dlq.Source{Topic: "in", Offset: 7}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5}
+	d := dlq.DeadLetter{Source: dlq.Source{Topic: "in", Offset: 7}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5}
 	want := [][2]string{
 		{"dlq.id", "0:7"},
 		{"dlq.reason", "malformed"},
@@ -74,7 +74,7 @@ func TestWholeLetterHasNoIndex(t *testing.T) {
 		{"dlq.source.offset", "7"},
 		{"dlq.redrives", "0"},
 	}
-	if diff := cmp.Diff(want, pairs(l.Message())); diff != "" {
+	if diff := cmp.Diff(want, pairs(d.Message())); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 }
@@ -82,27 +82,27 @@ func TestWholeLetterHasNoIndex(t *testing.T) {
 func TestParseReturnsWhatWasEncoded(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		want := letters().Draw(t, "letter")
+		want := deadLetters().Draw(t, "dead letter")
 		got, err := dlq.Parse(want.Message())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("letter (-want +got):\n%s", diff)
+			t.Fatalf("dead letter (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// However a source names its headers, they never read as facts and come back as they were.
-func TestSourceHeadersStayApart(t *testing.T) {
+// Source headers are never read as facts, whatever their names, and are restored unchanged.
+func TestSourceHeadersAreNotFacts(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"dlq.id": "orig.dlq.id", "dlq.": "orig.dlq.", "orig.dlq.id": "orig.orig.dlq.id", "orig.orig.dlq.x": "orig.orig.orig.dlq.x",
 		"": "", "dlq": "dlq", "DLQ.id": "DLQ.id", "orig.": "orig.", "orig.x": "orig.x", "x.dlq.id": "x.dlq.id",
 	} {
-		l := sample()
-		l.Headers = []dlq.Header{{Key: name, Value: []byte("source")}}
-		m := l.Message()
+		d := sample()
+		d.Headers = []dlq.Header{{Key: name, Value: []byte("source")}}
+		m := d.Message()
 		if got := m.Headers[0].Key; got != want {
 			t.Errorf("header %q is written as %q, want %q", name, got, want)
 		}
@@ -110,7 +110,7 @@ func TestSourceHeadersStayApart(t *testing.T) {
 		if err != nil {
 			t.Errorf("header %q: %v", name, err)
 		}
-		if diff := cmp.Diff(l, got); diff != "" {
+		if diff := cmp.Diff(d, got); diff != "" {
 			t.Errorf("header %q (-want +got):\n%s", name, diff)
 		}
 	}
@@ -128,9 +128,9 @@ func TestErrorText(t *testing.T) {
 		"nothing":      {"", ""},
 		"long garbage": {strings.Repeat("\xff", 5000), "\uFFFD"},
 	} {
-		l := sample()
-		l.Error = c.in
-		got, err := dlq.Parse(l.Message())
+		d := sample()
+		d.Error = c.in
+		got, err := dlq.Parse(d.Message())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,18 +140,18 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// The topic takes 64 KiB more than the source's largest record: the facts must
-// stay within that, whatever a producer or the CRM put into them.
+// The topic takes 64 KiB more than the source topic's largest record. The facts must fit into that,
+// whatever a producer or the CRM put into them.
 func TestFactsAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, huge := range map[string]string{
 		"text": strings.Repeat("字", 1<<20), "bytes": strings.Repeat("\x80", 1<<20),
 	} {
-		l := sample()
-		l.Error, l.CRMCode, l.CRMTraceID, l.ThirdTraceID, l.EventID, l.EmployeeID, l.Group, l.Version =
+		d := sample()
+		d.Error, d.CRMCode, d.CRMTraceID, d.ThirdTraceID, d.EventID, d.EmployeeID, d.Group, d.Version =
 			huge, huge, huge, huge, huge, huge, huge, huge
 		total := 0
-		for _, h := range l.Message().Headers {
+		for _, h := range d.Message().Headers {
 			total += len(h.Key) + len(h.Value)
 			if name == "text" && !utf8.Valid(h.Value) {
 				t.Errorf("header %s is cut within a character", h.Key)
@@ -163,26 +163,26 @@ func TestFactsAreBounded(t *testing.T) {
 	}
 }
 
-// A record may carry any 64-bit timestamp, and the version of its events hangs on it.
-func TestEveryTimestampSurvives(t *testing.T) {
+// A record may carry any 64-bit timestamp, and the version of its events depends on it.
+func TestEveryTimestampIsRestored(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int64{math.MinInt64, -62_135_596_800_001, -1, 0, 1, 253_402_300_799_999, 253_402_300_800_000, 1_700_000_000_000_000, math.MaxInt64} {
-		l := sample()
-		l.Source.Timestamp = time.UnixMilli(ms).UTC()
-		got, err := dlq.Parse(l.Message())
+		d := sample()
+		d.Source.Timestamp = time.UnixMilli(ms).UTC()
+		got, err := dlq.Parse(d.Message())
 		if err != nil {
 			t.Errorf("%d: %v", ms, err)
 		} else if got.Source.Timestamp.UnixMilli() != ms {
-			t.Errorf("%d came back as %d", ms, got.Source.Timestamp.UnixMilli())
+			t.Errorf("%d is restored as %d", ms, got.Source.Timestamp.UnixMilli())
 		}
 	}
 }
 
 func TestTimesAreWrittenInUTC(t *testing.T) {
 	t.Parallel()
-	l := sample()
-	l.FailedAt = time.Date(2026, 1, 2, 3, 4, 5, 999_999_999, time.FixedZone("", 8*3600))
-	got, err := dlq.Parse(l.Message())
+	d := sample()
+	d.FailedAt = time.Date(2026, 1, 2, 3, 4, 5, 999_999_999, time.FixedZone("", 8*3600))
+	got, err := dlq.Parse(d.Message())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,20 +210,20 @@ func TestParseRefuses(t *testing.T) {
 		change func(*kafka.Message)
 		header string
 	}{
-		"a record that is no letter": {func(m *kafka.Message) { m.Headers = nil }, "dlq.id"},
-		"no id":                      {drop("dlq.id"), "dlq.id"},
-		"another id":                 {set("dlq.id", "3:43:1"), "dlq.id"},
-		"id without the index":       {set("dlq.id", "3:42"), "dlq.id"},
-		"no reason":                  {drop("dlq.reason"), "dlq.reason"},
-		"no topic":                   {drop("dlq.source.topic"), "dlq.source.topic"},
-		"no partition":               {drop("dlq.source.partition"), "dlq.source.partition"},
-		"no offset":                  {drop("dlq.source.offset"), "dlq.source.offset"},
-		"an index without a count":   {drop("dlq.event.count"), "dlq.event.count"},
-		"a count without an index":   {drop("dlq.event.index"), "dlq.event.index"},
-		"a negative number":          {set("dlq.attempts", "-1"), "dlq.attempts"},
-		"no number":                  {set("dlq.redrives", canary+"x"), "dlq.redrives"},
-		"too large a number":         {set("dlq.source.partition", "99999999999"), "dlq.source.partition"},
-		"no time":                    {set("dlq.failed.at", canary+"x"), "dlq.failed.at"},
+		"not a dead letter":        {func(m *kafka.Message) { m.Headers = nil }, "dlq.id"},
+		"no id":                    {drop("dlq.id"), "dlq.id"},
+		"another id":               {set("dlq.id", "3:43:1"), "dlq.id"},
+		"id without the index":     {set("dlq.id", "3:42"), "dlq.id"},
+		"no reason":                {drop("dlq.reason"), "dlq.reason"},
+		"no topic":                 {drop("dlq.source.topic"), "dlq.source.topic"},
+		"no partition":             {drop("dlq.source.partition"), "dlq.source.partition"},
+		"no offset":                {drop("dlq.source.offset"), "dlq.source.offset"},
+		"an index without a count": {drop("dlq.event.count"), "dlq.event.count"},
+		"a count without an index": {drop("dlq.event.index"), "dlq.event.index"},
+		"a negative number":        {set("dlq.attempts", "-1"), "dlq.attempts"},
+		"not a number":             {set("dlq.redrives", canary+"x"), "dlq.redrives"},
+		"too large a number":       {set("dlq.source.partition", "99999999999"), "dlq.source.partition"},
+		"not a time":               {set("dlq.failed.at", canary+"x"), "dlq.failed.at"},
 		"a fact twice": {func(m *kafka.Message) {
 			m.Headers = append(m.Headers, kafka.Header{Key: "dlq.reason", Value: []byte(canary)})
 		}, "dlq.reason"},
@@ -242,7 +242,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A letter of a later version can be read by this one.
+// This version can read a dead letter of a later version.
 func TestParseIgnoresUnknownFacts(t *testing.T) {
 	t.Parallel()
 	m := sample().Message()
@@ -252,7 +252,7 @@ func TestParseIgnoresUnknownFacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(sample(), got); diff != "" {
-		t.Errorf("letter (-want +got):\n%s", diff)
+		t.Errorf("dead letter (-want +got):\n%s", diff)
 	}
 }
 
@@ -272,7 +272,7 @@ func FuzzParse(f *testing.F) {
 		if !bytes.Equal(first.Key, key) || !bytes.Equal(first.Value, value) {
 			t.Fatal("key or value changed")
 		}
-		second, err := dlq.Parse(first.Message()) // texts are clean and cut now
+		second, err := dlq.Parse(first.Message()) // texts are cleaned and truncated now
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,18 +281,18 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(second, third); diff != "" {
-			t.Fatalf("letter (-want +got):\n%s", diff)
+			t.Fatalf("dead letter (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// letters draws letters as the service writes them: times in whole
-// milliseconds, texts within their bounds.
-func letters() *rapid.Generator[dlq.DeadLetter] {
+// deadLetters generates dead letters as the service writes them: times in whole milliseconds, texts
+// within their bounds.
+func deadLetters() *rapid.Generator[dlq.DeadLetter] {
 	return rapid.Custom(func(t *rapid.T) dlq.DeadLetter {
 		text, number := rapid.StringN(0, 50, 1000), rapid.IntRange(0, math.MaxInt32)
 		reason := rapid.SampledFrom(dlq.Reasons()).Draw(t, "reason")
-		l := dlq.DeadLetter{
+		d := dlq.DeadLetter{
 			Key: bytesOrNil().Draw(t, "key"), Value: bytesOrNil().Draw(t, "value"),
 			Source: dlq.Source{
 				Topic: rapid.StringMatching(`[a-z][a-z.]{0,20}`).Draw(t, "topic"), Partition: number.Draw(t, "partition"),
@@ -304,14 +304,14 @@ func letters() *rapid.Generator[dlq.DeadLetter] {
 			FirstFailedAt: times().Draw(t, "first"), FailedAt: times().Draw(t, "failed"),
 			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"),
 		}
-		if l.Whole = rapid.Bool().Draw(t, "whole"); !l.Whole {
-			l.Index, l.Count = number.Draw(t, "index"), number.Draw(t, "count")
+		if d.Whole = rapid.Bool().Draw(t, "whole"); !d.Whole {
+			d.Index, d.Count = number.Draw(t, "index"), number.Draw(t, "count")
 		}
 		names := rapid.OneOf(text, rapid.StringMatching(`(orig\.){0,3}(dlq\.)?[a-z.]{0,10}`), rapid.Just("dlq.id"))
 		for range rapid.IntRange(0, 5).Draw(t, "headers") {
-			l.Headers = append(l.Headers, dlq.Header{Key: names.Draw(t, "name"), Value: bytesOrNil().Draw(t, "header")})
+			d.Headers = append(d.Headers, dlq.Header{Key: names.Draw(t, "name"), Value: bytesOrNil().Draw(t, "header")})
 		}
-		return l
+		return d
 	})
 }
 
