@@ -144,8 +144,9 @@ func phrasesAt(words []word, i int) []string {
 	return phrases
 }
 
-// isStandardTerm reports whether the banned text at i is part of a term that every reader knows:
-// a letter of the alphabet, a dead letter, or what the operating system says of a host or a file.
+// isStandardTerm reports whether the banned text at i is part of a term that every reader knows: a
+// letter of the alphabet, a dead letter, a date of birth, or the operating system's own message about
+// a host or a file.
 func isStandardTerm(words []word, i int, text string) bool {
 	at := func(i int) string {
 		if i < 0 || i >= len(words) {
@@ -162,6 +163,8 @@ func isStandardTerm(words []word, i int, text string) bool {
 		}
 		return isOneOf(next, "digit", "digits") ||
 			isOneOf(at(i-1), "dead", "case", "upper", "lower", "capital", "single", "ascii", "latin")
+	case "birth":
+		return at(i+1) == "date" || at(i-1) == "of" && at(i-2) == "date"
 	case "no such":
 		return isOneOf(at(i+2), "host", "file")
 	default:

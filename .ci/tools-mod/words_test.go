@@ -76,6 +76,7 @@ func TestCheckWords(t *testing.T) {
 		{"lower-case letters, a capital letter, single letters, ASCII letters", ""},
 		{"letters and digits, a letter or digit; letters, digits and dots", ""},
 		{"letters and more", "letters"},
+		{"birthDate, date_of_birth, the birth", "birth"},
 		{"lookup crm: no such host; open a: no such file or directory", ""},
 		{"background, diet, embed, doubtless, Bearer, besides, engrave", ""},
 		{"guilty\nbeside", "guilty beside"},
