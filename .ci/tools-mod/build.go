@@ -14,14 +14,15 @@ import (
 
 // An Image is what a build target would hold and start.
 type Image struct {
-	// Files maps a path in the image to the file here that it was copied from. What comes from a base image is left out.
+	// Files maps a path in the image to the local file that it was copied from. Files of a base image
+	// are left out.
 	Files map[string]string
 	// Entrypoint and Cmd are as the Dockerfile says.
 	Entrypoint, Cmd []string
 }
 
-// Build carries out the commands of the stages that a target copies from, in a folder that holds nothing but what the
-// Dockerfile copies there.
+// Build carries out the commands of the stages that a target copies from, in a folder that holds
+// only what the Dockerfile copies there.
 func (d *Dockerfile) Build(ctx context.Context, source, target, dir string) (*Image, error) {
 	image := &Image{Files: map[string]string{}}
 	stages, _ := d.chain(target)

@@ -1,6 +1,11 @@
-// Package deploycheck checks docker-compose.yml and deploy/Dockerfile without a container engine: it reads them with
-// the loaders of the engine itself, holds them to this project's rules, runs the build's commands, and runs the
-// services as plain processes.
+// Package deploycheck checks what the compiler and the linters of the main module do not see.
+//
+// It checks docker-compose.yml and deploy/Dockerfile without a container engine: it reads them with
+// the loaders of the engine itself, applies this project's rules to them, runs the commands of the
+// build, and runs the services as plain processes.
+//
+// It also checks the words of the sources and the width of comments and prose (words.go). The lists
+// in words_lists.go name the folders that still break these rules.
 package deploycheck
 
 import (
@@ -15,7 +20,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// LoadCompose reads a compose file against the specification's schema; it refuses what the schema does not know.
+// LoadCompose reads a compose file against the specification's schema. What the schema does not
+// know is an error.
 func LoadCompose(ctx context.Context, file string) (*types.Project, error) {
 	options, err := cli.NewProjectOptions([]string{file}, cli.WithResolvedPaths(true))
 	if err != nil {
@@ -127,8 +133,8 @@ func texts(s types.ServiceConfig) []string {
 	return all
 }
 
-// UnknownVariables lists the variables of membersync that its help text does not name, neither as they are nor by
-// the flag of the same setting.
+// UnknownVariables lists the variables of membersync that its help text does not name, neither as
+// they are nor by the flag of the same setting.
 func UnknownVariables(p *types.Project, help string) []string {
 	var unknown []string
 	for _, name := range p.ServiceNames() {

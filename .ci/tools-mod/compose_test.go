@@ -53,7 +53,7 @@ services:
 
 func TestComposeFaultsAreFound(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, old, mended, want string }{
+	for _, c := range []struct{ name, old, changed, want string }{
 		{"none", "", "", ""},
 		{"no health check", "healthcheck: {test: [CMD, app, check]}", "restart: always", "neither a health check"},
 		{"health check off", "{test: [CMD, app, check]}", "{disable: true}", "neither a health check"},
@@ -67,7 +67,7 @@ func TestComposeFaultsAreFound(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			file := writeCompose(t, strings.Replace(rightCompose, c.old, c.mended, 1))
+			file := writeCompose(t, strings.Replace(rightCompose, c.old, c.changed, 1))
 			p, err := LoadCompose(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)

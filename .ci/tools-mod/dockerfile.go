@@ -54,12 +54,13 @@ func (d *Dockerfile) chain(name string) (stages []*instructions.Stage, image str
 	return stages, image
 }
 
-// Faults lists what is wrong with the images that the targets name, and what BuildKit's linter warns of.
+// Faults lists what is wrong with the images that the targets name, and the warnings of BuildKit's
+// linter.
 func (d *Dockerfile) Faults(targets ...string) []string {
 	faults := slices.Clone(d.warnings)
 	for _, target := range targets {
 		if d.stage(target) == nil {
-			faults = append(faults, target+": no such stage")
+			faults = append(faults, target+": unknown stage")
 			continue
 		}
 		for _, fault := range slices.Concat(d.imageFaults(target), d.buildFaults(target)) {

@@ -34,7 +34,7 @@ ENTRYPOINT ["/app"]
 
 func TestDockerfileFaultsAreFound(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, old, mended, want string }{
+	for _, c := range []struct{ name, old, changed, want string }{
 		{"none", "", "", ""},
 		{"root", "USER 65532:65532\n", "", "not a number other than 0"},
 		{"user 0", "USER 65532", "USER 0", "not a number other than 0"},
@@ -46,12 +46,12 @@ func TestDockerfileFaultsAreFound(t *testing.T) {
 		{"no stage", "--from=build", "--from=built", "no stage"},
 		{"no version", "golang:1 ", "golang ", "without a version"},
 		{"latest", "golang:1 ", "golang:latest ", "without a version"},
-		{"other target", "AS app", "AS apple", "no such stage"},
+		{"other target", "AS app", "AS apple", "unknown stage"},
 		{"linter", "FROM scratch AS app", "FROM scratch as app", "FromAsCasing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d, err := ParseDockerfile([]byte(strings.Replace(rightDockerfile, c.old, c.mended, 1)))
+			d, err := ParseDockerfile([]byte(strings.Replace(rightDockerfile, c.old, c.changed, 1)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -69,7 +69,8 @@ func (st *stack) address(service, port string) string {
 	return st.ports[key]
 }
 
-// local replaces the addresses in a text of a service: other services by their names, the service itself as it listens.
+// local replaces the addresses in a text of a service: those of other services by name, and those
+// that the service itself listens on.
 func (st *stack) local(service, text string) string {
 	names := strings.Join(st.project.ServiceNames(), "|")
 	addresses := regexp.MustCompile(`\b(?:` + names + `|localhost|0\.0\.0\.0|127\.0\.0\.1):\d+|://:\d+`)
@@ -171,7 +172,8 @@ func (st *stack) healthCheck(ctx context.Context, s types.ServiceConfig) *exec.C
 	return st.process(ctx, s, args)
 }
 
-// process is a command of a service's container: a binary of its image, a tool of Kafka, or a program of this machine.
+// process is a command of a service's container: a binary of its image, a tool of Kafka, or a
+// program of this machine.
 func (st *stack) process(ctx context.Context, s types.ServiceConfig, args []string) *exec.Cmd {
 	args = st.localAll(s.Name, args)
 	if tool, ok := strings.CutPrefix(args[0], "/opt/kafka/bin/"); ok {
