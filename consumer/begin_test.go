@@ -50,7 +50,7 @@ func TestRecordsDeletedWhileTheServiceReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			r.crm.Hold(crmapitest.BeforeEffect)
+			r.crm.Block(crmapitest.BeforeEffect)
 			inst := r.start(change, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 1 })
 			// The record is larger than a fetch, so that the next ones are not in memory yet.
 			big := r.change(1, fields{"position": "First"})

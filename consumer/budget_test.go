@@ -19,13 +19,13 @@ func TestALoneFailingMemberWaits(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "x"}), r.change(2, fields{"position": "y"}), r.change(3, fields{"position": "y"}))
 	r.eventually("six tries", func() bool { return len(r.callsOf(1)) >= 6 })
 	r.eventually("the lane to be waiting", func() bool { return r.metric(inst, "membersync_lanes_retrying") == 1 })
-	if dead := r.outcome.dead(); len(dead) > 0 {
+	if dead := r.outcome.deadLettered(); len(dead) > 0 {
 		t.Errorf("%v died, though only two others succeeded", dead)
 	}
 	r.crm.Clear()
 	r.settled()
 	r.wantField(1, "position", `"x"`)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // noBudget leaves of the retry budget the five attempts.
@@ -38,10 +38,10 @@ func TestTheBudgetIsUsedUpWhileOthersSucceed(t *testing.T) {
 	stop := r.stream(2, 3, 4, 5)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 2 * time.Second })
 	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("the dead letter", func() bool { return len(r.dead()) > 0 })
+	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
 	stop()
 	r.settled()
-	letters := r.letters()
+	letters := r.deadLetters()
 	if len(letters) != 1 || letters[0].Reason != "retries_exhausted" || letters[0].CRMCode != "-1" {
 		t.Fatalf("dead letters %+v", letters)
 	}
@@ -61,7 +61,7 @@ func TestACodeThatNobodyKnowsIsTriedFiveTimes(t *testing.T) {
 	r.start()
 	r.produce(r.change(1, fields{"position": "x"}), r.change(2, fields{"position": "y"}))
 	r.settled()
-	letters := r.letters()
+	letters := r.deadLetters()
 	if len(letters) != 1 || letters[0].Reason != "crm_rejected" || letters[0].CRMCode != "201112011" || letters[0].Attempts != 5 {
 		t.Errorf("dead letters %+v", letters)
 	}
@@ -82,7 +82,7 @@ func TestACodeThatNobodyKnowsInAFold(t *testing.T) {
 		r.change(1, fields{"position": "Good"}), r.change(1, fields{"mobile": "00000000050"}),
 		r.change(1, fields{"email": "a@test.invalid"}), r.change(1, fields{"qq": "1"}))
 	r.settled()
-	if dead := r.dead(); len(dead) != 1 || dead["ev-2"] != "crm_rejected" {
+	if dead := r.rejections(); len(dead) != 1 || dead["ev-2"] != "crm_rejected" {
 		t.Errorf("dead letters %v", dead)
 	}
 	r.wantField(1, "position", `"Good"`)
@@ -111,7 +111,7 @@ func TestTwoGuiltyInAFoldOfTen(t *testing.T) {
 	for i, name := range names {
 		r.wantField(1, name, fmt.Sprintf(`"v%d"`, i))
 	}
-	dead := r.dead()
+	dead := r.rejections()
 	if len(dead) != 2 || dead["guilty 1"] != "crm_not_found" || dead["guilty 2"] != "crm_not_found" {
 		t.Errorf("dead letters %v", dead)
 	}
@@ -134,7 +134,7 @@ func TestWhatAGuiltyEventHadOvertaken(t *testing.T) {
 	r.wantField(1, "position", `"Old"`)
 	r.wantField(1, "qq", `"1"`)
 	r.wantField(1, "email", `"a@test.invalid"`)
-	if dead := r.dead(); len(dead) != 1 || dead["ev-2"] != "crm_not_found" {
+	if dead := r.rejections(); len(dead) != 1 || dead["ev-2"] != "crm_not_found" {
 		t.Errorf("dead letters %v", dead)
 	}
 }
@@ -157,7 +157,7 @@ func TestMemberNotFoundCondemnsTheFold(t *testing.T) {
 			if n := len(r.callsOf(1)); n != 2 {
 				t.Errorf("%d calls, want 2: no search", n)
 			}
-			letters := r.letters()
+			letters := r.deadLetters()
 			if len(letters) != 3 {
 				t.Errorf("%d dead letters", len(letters))
 			}
@@ -188,7 +188,7 @@ func TestADeadEventDeliveredAgain(t *testing.T) {
 	r.settled()
 	r.wantOutcomes("ev-1", consumer.DeadLettered, consumer.Duplicate)
 	r.wantCalls(1)
-	if n := len(r.letters()); n != 1 {
+	if n := len(r.deadLetters()); n != 1 {
 		t.Errorf("%d dead letters", n)
 	}
 }

@@ -62,7 +62,7 @@ func newStepRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) wantAllWell() {
+func (r *rig) wantConverged() {
 	r.t.Helper()
 	r.settled()
 	r.wantField(1, "position", `"B"`)
@@ -71,7 +71,7 @@ func (r *rig) wantAllWell() {
 	r.wantField(2, "email", `"a@test.invalid"`)
 	r.wantField(3, "position", `"C"`)
 	r.wantField(5, "position", "")
-	dead := r.dead()
+	dead := r.rejections()
 	want := map[string]string{"guilty": "crm_not_found", "": "malformed", "invalid": "invalid_field", "refused": "crm_invalid"}
 	for id, reason := range want {
 		if string(dead[id]) != reason {
@@ -110,7 +110,7 @@ func steps(t *testing.T) int {
 	r := newStepRig(t)
 	var b stepBreaker
 	inst := r.start(b.tap().install, oneByOne)
-	r.wantAllWell()
+	r.wantConverged()
 	inst.stop()
 	n, _ := b.passed()
 	return n
@@ -125,7 +125,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 			r := newStepRig(t)
 			b := stepBreaker{at: n}
 			r.start(b.tap().install, oneByOne)
-			r.wantAllWell()
+			r.wantConverged()
 			r.nothingWentBack(1)
 			if _, where := b.passed(); t.Failed() {
 				t.Logf("the step that failed: %s", where)
@@ -154,7 +154,7 @@ func TestTheProcessDiesAtEveryStep(t *testing.T) {
 			})
 			inst.stop()
 			r.start(oneByOne)
-			r.wantAllWell()
+			r.wantConverged()
 			if _, where := b.passed(); t.Failed() {
 				t.Logf("the last step: %s", where)
 			}
@@ -167,7 +167,7 @@ func TestInstancesThatDieUnderLoad(t *testing.T) {
 	t.Parallel()
 	const members = 20
 	r := newRig(t, 4, crmapitest.Options{Latency: 2 * time.Millisecond})
-	r.callTimeout, r.patience, r.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
+	r.callTimeout, r.clientTimeout, r.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
 	survivor := r.start()
 	const deaths = 5
 	for round := range deaths {
@@ -209,7 +209,7 @@ func TestInstancesThatDieUnderLoad(t *testing.T) {
 			t.Errorf("event %d has no outcome", i)
 		}
 	}
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 	if n := r.metric(survivor, "membersync_late_calls_total"); n != 0 {
 		t.Errorf("%v late calls", n)
 	}

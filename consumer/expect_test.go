@@ -124,25 +124,25 @@ func (r *rig) wantCalls(want int) {
 	}
 }
 
-// wantNoLetters checks that nothing was dead-lettered and no two calls of a member overlapped.
-func (r *rig) wantNoLetters() {
+// wantNoDeadLetters checks that nothing was dead-lettered and no two calls of a member overlapped.
+func (r *rig) wantNoDeadLetters() {
 	r.t.Helper()
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		r.t.Errorf("dead letter of %s: %s: %s", l.EventID, l.Reason, l.Error)
 	}
 	r.wantNoOverlap()
 }
 
 // wantNoOverlap looks at the CRM's side, which hears that a client has given up a moment later than the client makes its next call. The
-// witness looks at the other side.
+// recorder looks at the other side.
 func (r *rig) wantNoOverlap() {
 	r.t.Helper()
-	if n := r.crm.Overlaps(); n > r.witness.givenUp() {
+	if n := r.crm.Overlaps(); n > r.recorder.givenUp() {
 		r.t.Errorf("%d overlapping calls", n)
 	}
 }
 
-func (r *rig) letters() []dlq.DeadLetter {
+func (r *rig) deadLetters() []dlq.DeadLetter {
 	r.t.Helper()
 	var letters []dlq.DeadLetter
 	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
@@ -156,10 +156,10 @@ func (r *rig) letters() []dlq.DeadLetter {
 }
 
 // dead are the reasons of the dead letters by event id.
-func (r *rig) dead() map[string]dlq.Reason {
+func (r *rig) rejections() map[string]dlq.Reason {
 	r.t.Helper()
 	dead := map[string]dlq.Reason{}
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		dead[l.EventID] = l.Reason
 	}
 	return dead
@@ -278,7 +278,7 @@ func (o *outcomes) called() []consumer.CallAttempt {
 type message = kafka.Message
 
 // dead are the events that died.
-func (o *outcomes) dead() (ids []string) {
+func (o *outcomes) deadLettered() (ids []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range o.ends {

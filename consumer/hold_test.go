@@ -41,7 +41,7 @@ func (r *rig) storms(inst *instance, most int) {
 	r.eventually("the storm", func() bool { return r.metric(inst, "membersync_paused", "cause", "storm") == 1 })
 	calls := len(r.crm.Calls())
 	r.never("a dead letter or a call in the storm", time.Second, func() bool {
-		return len(r.letters()) > most || len(r.crm.Calls()) > calls+cfgSlots
+		return len(r.deadLetters()) > most || len(r.crm.Calls()) > calls+cfgSlots
 	})
 	if ok, cause := inst.service.Ready(); !ok || cause != "storm" {
 		r.t.Errorf("ready %v, cause %q", ok, cause)
@@ -70,7 +70,7 @@ func TestStormOfUnmappableEvents(t *testing.T) {
 	}
 	broken.mended.Store(true)
 	r.settled() // one held event is tried every 30 s
-	dead := len(r.letters())
+	dead := len(r.deadLetters())
 	if dead > 49 {
 		t.Errorf("%d dead letters, want at most 49", dead)
 	}
@@ -97,7 +97,7 @@ func TestStormOfRefusals(t *testing.T) {
 	r.storms(inst, 49)
 	broken.Store(false)
 	r.settled()
-	dead := r.dead()
+	dead := r.rejections()
 	if len(dead) > 49 {
 		t.Errorf("%d dead letters, want at most 49", len(dead))
 	}
@@ -117,20 +117,20 @@ func TestResumeInAStorm(t *testing.T) {
 	for i := range 120 {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	r.eventually("all to be read", func() bool { return inst.service.Items()+len(r.letters()) == 120 })
+	r.eventually("all to be read", func() bool { return inst.service.Items()+len(r.deadLetters()) == 120 })
 	r.storms(inst, 49)
 	if err := r.store(r.redis).Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.settled()
-	if n := len(r.letters()); n != 120 {
+	if n := len(r.deadLetters()); n != 120 {
 		t.Fatalf("%d dead letters, want all 120", n)
 	}
 	for i := range 60 {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
 	r.storms(inst, 120+49)
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		if l.Reason != dlq.ReasonInvalidField {
 			t.Errorf("reason %s", l.Reason)
 		}
@@ -152,7 +152,7 @@ func TestStormAndRebalance(t *testing.T) {
 	broken.mended.Store(true)
 	second.mended.Store(true)
 	r.settled()
-	if n := len(r.dead()); n > 100 {
+	if n := len(r.rejections()); n > 100 {
 		t.Errorf("%d dead letters of two instances", n)
 	}
 }
@@ -161,7 +161,7 @@ func TestStormAndRebalance(t *testing.T) {
 func TestNoStormWhileCallsAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	t.Cleanup(r.crm.Release)
 	for i := range 400 {
 		stated := fields{"position": "Engineer"}
@@ -171,10 +171,10 @@ func TestNoStormWhileCallsAreWaitedFor(t *testing.T) {
 		r.produce(on(i%3, r.change(i, stated)))
 	}
 	inst := r.start(stormy)
-	r.eventually("all that cannot be mapped to die", func() bool { return len(r.letters()) == 100 })
+	r.eventually("all that cannot be mapped to die", func() bool { return len(r.deadLetters()) == 100 })
 	r.crm.Release()
 	r.settled()
-	if r.metric(inst, "membersync_paused", "cause", "storm") != 0 || len(r.letters()) != 100 {
-		t.Errorf("%d dead letters, want 100 and no storm", len(r.letters()))
+	if r.metric(inst, "membersync_paused", "cause", "storm") != 0 || len(r.deadLetters()) != 100 {
+		t.Errorf("%d dead letters, want 100 and no storm", len(r.deadLetters()))
 	}
 }

@@ -41,7 +41,7 @@ func TestALateMarkIsMadeAgain(t *testing.T) {
 	}
 	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
 	r.wantCalls(1)
-	if n := len(r.letters()); n != 1 {
+	if n := len(r.deadLetters()); n != 1 {
 		t.Errorf("%d dead letters, want 1", n)
 	}
 	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {

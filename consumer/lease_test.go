@@ -37,7 +37,7 @@ func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
 	}
 }
 
-// The lease under which a call went unanswered outlives the process's interest in it, whatever the repetition was answered with: the first
+// The lease under which a call went unacknowledged outlives the process's interest in it, whatever the repetition was answered with: the first
 // request may still be on its way, and another process must not come before it.
 func TestTheLeaseOfAnUnansweredCallIsKept(t *testing.T) {
 	t.Parallel()

@@ -178,7 +178,7 @@ func TestThrottling(t *testing.T) {
 				t.Errorf("the next call came %v after the CRM asked for 2 s", gap)
 			}
 			// Another instance would have had no permit either.
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			if r.metric(inst, "membersync_paused", "cause", "crm_throttled") != 0 {
 				t.Error("the pause goes on")
 			}

@@ -63,7 +63,7 @@ func TestLookupsAreWaitedFor(t *testing.T) {
 	}
 	inst := r.start(d.install(t))
 	r.eventually("the lookup", func() bool { return d.asked.Load() >= 2 })
-	r.never("an end without the lookup", 300*time.Millisecond, func() bool { return len(r.letters())+len(r.crm.Calls()) > 0 })
+	r.never("an end without the lookup", 300*time.Millisecond, func() bool { return len(r.deadLetters())+len(r.crm.Calls()) > 0 })
 	if ok, cause := inst.service.Ready(); !ok || !strings.Contains(cause, "redis") || r.metric(inst, "membersync_paused", "cause", "redis") != 1 {
 		t.Errorf("ready %v, %q", ok, cause)
 	}
@@ -75,7 +75,7 @@ func TestLookupsAreWaitedFor(t *testing.T) {
 	r.eventually("the lookup", func() bool { return r.metric(again, "membersync_paused", "cause", "redis") == 1 })
 	d.there.Store(true)
 	r.settled()
-	if letters := r.letters(); len(letters) != 1 || letters[0].Reason != "unresolved_reference" || !strings.HasSuffix(letters[0].EmployeeID, "3") {
+	if letters := r.deadLetters(); len(letters) != 1 || letters[0].Reason != "unresolved_reference" || !strings.HasSuffix(letters[0].EmployeeID, "3") {
 		t.Errorf("letters %+v", letters)
 	}
 	r.wantCalls(3)

@@ -62,7 +62,7 @@ func TestARedriveOfAnInvalidRedriveIsRefused(t *testing.T) {
 	}
 	r.redrive(invalid)
 	r.redrivesSettled()
-	letters := r.letters()
+	letters := r.deadLetters()
 	at := slices.IndexFunc(letters, func(l dlq.DeadLetter) bool { return strings.Contains(l.Error, "is an invalid redrive") })
 	if len(letters) != 3 || at < 0 || letters[at].Reason != dlq.ReasonInvalidRedrive {
 		t.Errorf("%d dead letters: %+v", len(letters), letters)

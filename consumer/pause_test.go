@@ -56,10 +56,10 @@ func TestAnOperatorErrorOfOneMemberOnly(t *testing.T) {
 			stop := r.stream(2, 3, 4, 5, 6)
 			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 100 * time.Millisecond })
 			r.produce(r.change(1, fields{"position": "x"}))
-			r.eventually("the dead letter", func() bool { return len(r.dead()) > 0 })
+			r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
 			stop()
 			r.settled()
-			letters := r.letters()
+			letters := r.deadLetters()
 			if len(letters) != 1 || letters[0].EventID != "ev-1" || letters[0].Reason != "crm_rejected" || letters[0].Attempts < 5 {
 				t.Errorf("dead letters %+v", letters)
 			}
@@ -88,7 +88,7 @@ func TestAnOperatorErrorOfALoneMember(t *testing.T) {
 		t.Errorf("the other member waited %v", took)
 	}
 	r.never("the lone failing event died", time.Second, func() bool { return len(r.outcome.of("ev-1")) > 0 })
-	if n := len(r.letters()); n != 0 {
+	if n := len(r.deadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 	r.crm.Clear()
@@ -125,7 +125,7 @@ func TestAnOperatorErrorForAll(t *testing.T) {
 			}
 			r.crm.Clear()
 			r.settled()
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			for i := range 20 {
 				r.wantField(i, "position", `"x"`)
 			}
@@ -152,7 +152,7 @@ func TestTheQuotaIsWaitedFor(t *testing.T) {
 	if wait := r.crm.Calls()[1].Arrived.Sub(reset); wait < 0 || wait > 5*time.Second {
 		t.Errorf("the next call came %v after the reset", wait)
 	}
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 func TestAnOutage(t *testing.T) {
@@ -180,13 +180,13 @@ func TestAnOutage(t *testing.T) {
 			// Fetching goes on while calling is paused, and the membership is kept.
 			r.produce(r.change(20, fields{"position": "during"}))
 			r.eventually("a record to arrive in the outage", func() bool { return r.outcome.records() == 25 })
-			r.never("an event died of the outage", 9*time.Second, func() bool { return len(r.outcome.dead()) > 0 })
+			r.never("an event died of the outage", 9*time.Second, func() bool { return len(r.outcome.deadLettered()) > 0 })
 			if at := r.committed(0); at != 12 {
 				t.Errorf("committed %d, want 12", at)
 			}
 			r.crm.Clear()
 			r.settled()
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			for i := range 12 {
 				r.wantField(i, "position", `"after"`)
 			}
@@ -232,5 +232,5 @@ func TestProbesRotate(t *testing.T) {
 	r.eventually("the breaker to close", func() bool { return r.breaker(inst) == "closed" })
 	r.crm.Clear()
 	r.settled()
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }

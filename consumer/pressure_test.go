@@ -16,7 +16,7 @@ import (
 func TestMemoryIsBoundedByRecords(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 3 })
 	for i := range 12 {
 		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
@@ -34,7 +34,7 @@ func TestMemoryIsBoundedByRecords(t *testing.T) {
 func TestMemoryIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 25 << 10 })
 	for i := range 6 {
 		m := r.change(i, fields{"position": "x"})
@@ -51,7 +51,7 @@ func TestMemoryIsBoundedByBytes(t *testing.T) {
 func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 1 << 10 })
 	small, large, last := r.change(1, fields{"position": "s"}), r.change(2, fields{"position": "l"}), r.change(3, fields{"position": "e"})
 	large.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 100<<10)}}
@@ -61,7 +61,7 @@ func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 		r.never("another record is in memory", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
 		r.crm.Release()
 		if n < 3 {
-			r.crm.Hold(crmapitest.BeforeEffect)
+			r.crm.Block(crmapitest.BeforeEffect)
 		}
 	}
 	r.settled()
@@ -73,7 +73,7 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	t.Parallel()
 	const laneCap = 2000
 	r := newRig(t, 2, crmapitest.Options{})
-	r.crm.Push(crmapitest.Fault{Member: member(1), Hold: true})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Block: true})
 	r.start()
 	var msgs []kafka.Message
 	for i := range laneCap + 300 {
@@ -139,7 +139,7 @@ func list(msgs ...kafka.Message) kafka.Message {
 func TestARecordWithSeveralOutcomes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Push(crmapitest.Fault{Member: member(4), Hold: true})
+	r.crm.Push(crmapitest.Fault{Member: member(4), Block: true})
 	r.start(lists)
 	first := r.change(1, fields{"position": "Alone"})
 	deleted := kafka.Message{}
@@ -163,7 +163,7 @@ func TestARecordWithSeveralOutcomes(t *testing.T) {
 	r.wantField(2, "qq", `"2"`)
 	r.wantOutcomes("bad", consumer.DeadLettered)
 	r.wantOutcomes("gone", consumer.Ignored)
-	letters := r.letters()
+	letters := r.deadLetters()
 	if len(letters) != 1 || letters[0].Index != 1 || letters[0].Count != 6 {
 		t.Errorf("dead letters: %+v", letters)
 	}

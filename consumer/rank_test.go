@@ -10,7 +10,7 @@ import (
 )
 
 // buried lets an event of each of these members die, and returns when their dead letters are there.
-func (r *rig) buried(members ...int) {
+func (r *rig) wantDeadLettered(members ...int) {
 	r.t.Helper()
 	var msgs []message
 	for _, n := range members {
@@ -27,7 +27,7 @@ func (r *rig) buried(members ...int) {
 func TestARedriveHasARankOfItsOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.buried(1, 2)
+	r.wantDeadLettered(1, 2)
 	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
 	inst := r.start(r.redriving, l.install)
 	r.produce(r.event("live", 3, 1, fields{"position": "P"}))
@@ -37,7 +37,7 @@ func TestARedriveHasARankOfItsOwn(t *testing.T) {
 	if got, want := l.ranks(), []int{dedupe.RankLive, dedupe.RankRedrive}; !slices.Equal(got, want) {
 		t.Errorf("ranks %v, want %v", got, want)
 	}
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	r.produce(r.event("held", 2, 5, fields{"qq": "1"}))
 	r.eventually("the call", func() bool { return r.crm.Stats().Blocked == 1 })
 	r.redrive(r.items()["dead "+member(2)])
@@ -57,7 +57,7 @@ func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	redrives := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	r.buried(redrives...)
+	r.wantDeadLettered(redrives...)
 	store := r.store(r.redis)
 	if err := store.Pause(t.Context(), time.Time{}, "", "sample@host"); err != nil {
 		t.Fatal(err)

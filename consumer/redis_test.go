@@ -63,7 +63,7 @@ func TestRedisAway(t *testing.T) {
 			for i := range 30 {
 				r.wantField(i, "position", `"After"`)
 			}
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			r.wantCalls(31)
 			if r.metric(inst, "membersync_paused", "cause", "redis") != 0 {
 				t.Error("the pause goes on")
@@ -77,7 +77,7 @@ func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.throughAProxy()
-	r.crm.Hold(crmapitest.AfterEffect)
+	r.crm.Block(crmapitest.AfterEffect)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "Once"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
@@ -91,7 +91,7 @@ func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
 	r.wantField(1, "position", `"Next"`)
 	r.wantCalls(2)
 	r.wantOutcomes("ev-1", consumer.Applied)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // A reply is lost after its request took effect. The event must be no duplicate, no call be made twice.
@@ -108,7 +108,7 @@ func TestLostRepliesOfRedis(t *testing.T) {
 			for i := 1; i <= 6; i++ { // a loss now in acquire, now in complete
 				r.proxy.LoseReply(key)
 				if i%2 == 0 {
-					r.crm.Hold(crmapitest.BeforeEffect)
+					r.crm.Block(crmapitest.BeforeEffect)
 				}
 				r.produce(r.change(1, fields{"position": fmt.Sprint(i)}))
 				if i%2 == 0 {
@@ -124,7 +124,7 @@ func TestLostRepliesOfRedis(t *testing.T) {
 				t.Errorf("%d replies were lost", r.proxy.Lost())
 			}
 			r.wantCalls(7)
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
 				t.Errorf("%v late calls", n)
 			}

@@ -183,10 +183,10 @@ func TestInvalidRedrives(t *testing.T) {
 		"place":  {func(o *dlq.Redrive) { o.Place.Offset = 99 }, "there is no dead letter at this place"},
 		"number": {func(o *dlq.Redrive) { o.Number = 0 }, "redrive.number"},
 	} {
-		before := len(r.letters())
+		before := len(r.deadLetters())
 		r.redrive(item, tc.change)
 		r.redrivesSettled()
-		letters := r.letters()
+		letters := r.deadLetters()
 		if len(letters) != before+1 {
 			t.Fatalf("%s: %d letters more", name, len(letters)-before)
 		}

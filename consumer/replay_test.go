@@ -85,7 +85,7 @@ func TestReplaySkipsWhatIsDone(t *testing.T) {
 	}
 	r.wantField(3, "position", `"C"`)
 	r.replay(false, r.all()...) // it has come to the end, and keeps that
-	if len(r.letters()) != 1 {
-		t.Errorf("%d dead letters", len(r.letters()))
+	if len(r.deadLetters()) != 1 {
+		t.Errorf("%d dead letters", len(r.deadLetters()))
 	}
 }

@@ -57,10 +57,10 @@ type rig struct {
 	logs    *logBuffer
 	seq     int
 	outcome *outcomes
-	witness *witness
+	recorder *recorder
 
 	callTimeout time.Duration // by which the service tells whether a lease is young enough for a call
-	patience    time.Duration // of the CRM's client: when it gives a call up
+	clientTimeout    time.Duration // of the CRM's client: when it gives a call up
 	lease       time.Duration
 	gatherFor   time.Duration // 0: the service's own
 	fillFor     time.Duration // likewise
@@ -82,7 +82,7 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	t.Helper()
 	r := &rig{
 		t: t, broker: broker, logs: &logBuffer{}, outcome: newOutcomes(),
-		callTimeout: unending, patience: unending, lease: 2*unending + 5*time.Second,
+		callTimeout: unending, clientTimeout: unending, lease: 2*unending + 5*time.Second,
 	}
 	r.topic = r.broker.Topic(t, partitions, nil)
 	r.group = r.broker.Group(t)
@@ -93,8 +93,8 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	server := httptest.NewServer(r.crm)
 	t.Cleanup(server.Close)
 	r.crmURL = server.URL
-	r.witness = &witness{url: r.crmURL, members: make(map[dedupe.Member]custody)}
-	t.Cleanup(func() { r.witness.check(t) })
+	r.recorder = &recorder{url: r.crmURL, members: make(map[dedupe.Member]leaseHistory)}
+	t.Cleanup(func() { r.recorder.check(t) })
 	r.ensureTopics()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -106,13 +106,13 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 
 // quick makes a rig's calls time out soon, and its leases run out soon after.
 func (r *rig) quick() *rig {
-	r.callTimeout, r.patience, r.lease = 700*time.Millisecond, 700*time.Millisecond, 3*time.Second
+	r.callTimeout, r.clientTimeout, r.lease = 700*time.Millisecond, 700*time.Millisecond, 3*time.Second
 	return r
 }
 
 // patient takes the time-out of a rig's calls away again, for tests in which every call is answered or closed.
-func (r *rig) patient() *rig {
-	r.patience = unending
+func (r *rig) withoutClientTimeout() *rig {
+	r.clientTimeout = unending
 	return r
 }
 
@@ -249,14 +249,14 @@ func (r *rig) parts(api *crmapi.Client, registry *prometheus.Registry) consumer.
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.witness.lease = r.lease
+	r.recorder.lease = r.lease
 	p := consumer.Parts{
 		Kafka: client, Dialer: kafka.DefaultDialer, Mapper: mapping, Store: r.store(r.redis), CRM: api,
 		DeadLetters: dlq.NewWriter(client, r.topic+".dlq"), Observer: r.outcome, Control: r.store(r.redis),
 		Metrics: consumer.NewMetrics(registry, crmapi.Table{}),
 		Logger:  slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
-	r.witness.install(&p)
+	r.recorder.install(&p)
 	return p
 }
 
@@ -279,7 +279,7 @@ func (r *rig) api() *crmapi.Client {
 		r.t.Fatal(err)
 	}
 	api, err := crmapi.New(crmapi.Config{
-		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: r.patience,
+		BaseURL: base, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: r.clientTimeout,
 		Token: crmapi.FixedToken("token"), MaxConns: 16,
 	})
 	if err != nil {

@@ -93,7 +93,7 @@ func oneByOne(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 1 }
 func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(99, fields{"position": "Blocker"}))
 	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
@@ -127,7 +127,7 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 	r.start()
 	r.settled()
 	got := map[dlq.Reason]int{}
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		got[l.Reason]++
 		if l.Reason == dlq.ReasonCRMNotFound && (l.CRMCode != "20012" || l.Attempts != 1 || l.EmployeeID != "E0005") {
 			t.Errorf("facts of the refused event: %+v", l)
@@ -144,7 +144,7 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 // samePayloads checks that each message has a dead letter with its very bytes.
 func (r *rig) samePayloads(msgs []kafka.Message) {
 	r.t.Helper()
-	letters := r.letters()
+	letters := r.deadLetters()
 	for i, m := range msgs {
 		found := slices.ContainsFunc(letters, func(l dlq.DeadLetter) bool {
 			return string(l.Key) == string(m.Key) && string(l.Value) == string(m.Value) &&
@@ -159,7 +159,7 @@ func (r *rig) samePayloads(msgs []kafka.Message) {
 func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2, 3}})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(99, fields{"position": "Blocker"}))
 	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
@@ -176,7 +176,7 @@ func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	for i, f := range names {
 		r.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
 	}
-	letters := r.letters()
+	letters := r.deadLetters()
 	if len(letters) != 1 || letters[0].EventID != "guilty" || letters[0].Reason != dlq.ReasonCRMNotFound {
 		t.Fatalf("%d dead letters: %+v", len(letters), letters)
 	}
@@ -191,7 +191,7 @@ func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
 	r.settled()
 	r.wantField(1, "position", `"Patient"`)
 	r.wantField(2, "position", `"Quick"`)
-	if n := len(r.letters()); n != 0 {
+	if n := len(r.deadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 	r.wantNoOverlap()
@@ -225,7 +225,7 @@ func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
 		r.wantField(employee, "position", v)
 	}
 	r.wantNoOverlap()
-	if n := len(r.letters()); n != 0 {
+	if n := len(r.deadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

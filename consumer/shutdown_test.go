@@ -14,7 +14,7 @@ import (
 func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
 	r.produce(r.change(1, fields{"position": "Running"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
@@ -40,7 +40,7 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 4 })
 	for i := range 4 {
 		r.produce(r.change(i, fields{"position": "Running"}))
@@ -90,7 +90,7 @@ func TestShutdownInIdleness(t *testing.T) {
 func TestTheDrainHasALimit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 500 * time.Millisecond })
 	r.produce(r.change(1, fields{"position": "x"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
@@ -99,12 +99,12 @@ func TestTheDrainHasALimit(t *testing.T) {
 		t.Errorf("committed %d: past a call that was given up", at)
 	}
 	r.crm.Release()
-	r.leasesRunOut()
+	r.expireLeases()
 	r.start()
 	r.settled()
 	r.wantField(1, "position", `"x"`)
 	r.wantOutcomes("ev-1", consumer.Applied)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // A partition is taken away while a call for it runs, longer than the drain lets it.
@@ -118,7 +118,7 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 			first := r.start(drain)
 			r.eventually("the assignment", func() bool { return r.committed(0) == 0 && r.committed(1) == 0 })
 			for m := range 2 { // of either partition: one of them will be taken away
-				r.crm.Push(crmapitest.Fault{Member: member(m), Hold: true})
+				r.crm.Push(crmapitest.Fault{Member: member(m), Block: true})
 				r.produce(on(m, r.change(m, fields{"position": "Held"})))
 			}
 			r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
@@ -137,7 +137,7 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 			for m := range 2 {
 				r.wantField(m, "position", `"Next"`)
 			}
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			for _, inst := range []*instance{first, second} {
 				if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
 					t.Errorf("%v late calls", n)
@@ -160,7 +160,7 @@ func TestMoreInstancesThanPartitions(t *testing.T) {
 		r.produce(r.change(i, fields{"position": fmt.Sprint(i)}))
 		r.settled() // well before a drain's limit
 	}
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // The lane of a held member keeps its work over a rebalance that takes nothing away from it in the end.
@@ -197,5 +197,5 @@ func TestWaitingEventsSurviveRebalances(t *testing.T) {
 			r.wantField(m, f, `"2"`)
 		}
 	}
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }

@@ -13,7 +13,7 @@ func TestALaneThatWaitsHoldsNoSlot(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
 		"answered":   {Code: -1, Header: map[string]string{"Retry-After": "4"}},
-		"unanswered": {Status: 503, Header: map[string]string{"Retry-After": "4"}},
+		"unacknowledged": {Status: 503, Header: map[string]string{"Retry-After": "4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +37,7 @@ func TestALaneThatWaitsHoldsNoSlot(t *testing.T) {
 					t.Errorf("member %d was tried again after %v", m, own[1].Arrived.Sub(own[0].Arrived))
 				}
 			}
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 		})
 	}
 }
@@ -73,7 +73,7 @@ func TestTwoEmployeeIDsOfAMemberShareALane(t *testing.T) {
 		return message{Key: []byte(employee), Value: fmt.Appendf(nil,
 			`{"eventId":%q,"employeeId":%q,"openUserId":%q,"sequence":%d,"after":{"position":%q}}`, position, employee, member(1), sequence, position)}
 	}
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start()
 	r.produce(on(0, as("E-old", 1, "A")))
 	r.eventually("the first call", func() bool { return r.crm.Blocked() == 1 })

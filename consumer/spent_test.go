@@ -33,7 +33,7 @@ func TestTheSpentEventAloneLeavesTheFold(t *testing.T) {
 	}
 	r.wantField(1, "qq", `"1"`)
 	r.wantField(1, "position", "")
-	if dead := r.dead(); len(dead) != 1 || dead["old"] != "retries_exhausted" {
+	if dead := r.rejections(); len(dead) != 1 || dead["old"] != "retries_exhausted" {
 		t.Errorf("dead letters %v", dead)
 	}
 }

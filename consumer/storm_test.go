@@ -11,13 +11,13 @@ import (
 	"membersync/dlq"
 )
 
-// slowGraves is a graveyard in which no letter is finished until it is opened.
-type slowGraves struct {
+// slowDeadLetterTopic is a graveyard in which no letter is finished until it is opened.
+type slowDeadLetterTopic struct {
 	consumer.DeadLetterWriter
 	open chan struct{}
 }
 
-func (g *slowGraves) Write(ctx context.Context, l dlq.DeadLetter) error {
+func (g *slowDeadLetterTopic) Write(ctx context.Context, l dlq.DeadLetter) error {
 	select {
 	case <-g.open:
 		return g.DeadLetterWriter.Write(ctx, l)
@@ -26,7 +26,7 @@ func (g *slowGraves) Write(ctx context.Context, l dlq.DeadLetter) error {
 	}
 }
 
-func (g *slowGraves) install(_ *consumer.Config, p *consumer.Parts) {
+func (g *slowDeadLetterTopic) install(_ *consumer.Config, p *consumer.Parts) {
 	g.DeadLetterWriter, p.DeadLetters = p.DeadLetters, g
 }
 
@@ -35,7 +35,7 @@ func (g *slowGraves) install(_ *consumer.Config, p *consumer.Parts) {
 func TestWhatIsWellEndsNoStorm(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	graves := &slowGraves{open: make(chan struct{})}
+	graves := &slowDeadLetterTopic{open: make(chan struct{})}
 	for i := range 60 {
 		r.produce(r.change(2*i, fields{"gender": "X"}), r.change(2*i+1, fields{"position": "Title " + strconv.Itoa(i)}))
 	}

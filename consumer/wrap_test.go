@@ -26,7 +26,7 @@ const (
 	opRenew    op = "renew"
 	opRelease  op = "release"
 	opModify   op = "modify"
-	opLetter   op = "letter"
+	opDeadLetter   op = "letter"
 )
 
 // A tap sits between the service and its parts. Each operation passes two points, before and after its effect, if it has one; an
@@ -36,7 +36,7 @@ type tap struct{ at func(o op, after bool) error }
 func (t tap) install(_ *consumer.Config, p *consumer.Parts) {
 	p.Store = tappedStore{p.Store, t}
 	p.CRM = tappedCRM{p.CRM, t}
-	p.DeadLetters = tappedLetters{p.DeadLetters, t}
+	p.DeadLetters = tappedDeadLetters{p.DeadLetters, t}
 }
 
 func (t tap) around(o op, do func() error) error {
@@ -83,13 +83,13 @@ func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Respo
 	return a, err
 }
 
-type tappedLetters struct {
+type tappedDeadLetters struct {
 	real consumer.DeadLetterWriter
 	tap  tap
 }
 
-func (l tappedLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
-	return l.tap.around(opLetter, func() error { return l.real.Write(ctx, letter) })
+func (l tappedDeadLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
+	return l.tap.around(opDeadLetter, func() error { return l.real.Write(ctx, letter) })
 }
 
 // counting counts operations before their effect.

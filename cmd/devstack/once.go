@@ -118,7 +118,7 @@ func (s *stack) perform(ctx context.Context, watch *account, out *sender, act ac
 		}
 		return nil
 	case act.behind:
-		s.crm.Hold(crmapitest.BeforeEffect)
+		s.crm.Block(crmapitest.BeforeEffect)
 		err := s.queueUp(ctx, watch, out, act.rows)
 		s.crm.Release()
 		if err != nil {

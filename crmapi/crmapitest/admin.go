@@ -61,7 +61,7 @@ func (s *Server) serveHold(req struct {
 	if req.At != BeforeEffect && req.At != AfterEffect {
 		return errors.New(`at must be "before" or "after"`)
 	}
-	s.Hold(req.At)
+	s.Block(req.At)
 	return nil
 }
 

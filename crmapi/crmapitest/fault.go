@@ -38,7 +38,7 @@ type Fault struct {
 	At Point `json:"at,omitempty"`
 
 	Latency time.Duration `json:"latency,omitempty"` // in nanoseconds; always before the effect
-	Hold    bool          `json:"hold,omitempty"`    // block until Release
+	Block   bool          `json:"hold,omitempty"`    // block until Release
 	Hang    bool          `json:"hang,omitempty"`    // no response until the client gives up
 	Close   bool          `json:"close,omitempty"`   // close the connection without a response
 	Status  int           `json:"status,omitempty"`  // respond with this HTTP status
@@ -101,15 +101,15 @@ func (s *Server) pickFault(seen Seen) Fault {
 	return Fault{}
 }
 
-// Hold blocks all update requests from now on at a point, until Release. If the client of a blocked
+// Block blocks all update requests from now on at a point, until Release. If the client of a blocked
 // request gives up before the effect, the request has no effect.
-func (s *Server) Hold(at Point) {
+func (s *Server) Block(at Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.blockAt = at
 }
 
-// Release ends Hold and continues all blocked requests.
+// Release ends Block and continues all blocked requests.
 func (s *Server) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *Server) Release() {
 // ends there without a response.
 func (s *Server) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (ended bool) {
 	due := f.At == at || f.At == "" && at == BeforeEffect
-	if (due && f.Hold || s.blocksAt(seen.Endpoint, at)) && !s.block(r.Context()) {
+	if (due && f.Block || s.blocksAt(seen.Endpoint, at)) && !s.block(r.Context()) {
 		seen.Outcome = OutcomeGone
 		return true
 	}
@@ -138,7 +138,7 @@ func (s *Server) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (end
 	return true
 }
 
-// blocksAt reports whether Hold blocks requests of the endpoint at this point.
+// blocksAt reports whether Block blocks requests of the endpoint at this point.
 func (s *Server) blocksAt(endpoint Endpoint, at Point) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -85,8 +85,8 @@ func TestFaultTimes(t *testing.T) {
 	}
 }
 
-// TestHold: requests of 20 members are blocked before or after the effect, and continue together.
-func TestHold(t *testing.T) {
+// TestBlock: requests of 20 members are blocked before or after the effect, and continue together.
+func TestBlock(t *testing.T) {
 	t.Parallel()
 	for _, at := range []crmapitest.Point{crmapitest.BeforeEffect, crmapitest.AfterEffect} {
 		t.Run(string(at), func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestHold(t *testing.T) {
 			opts := options()
 			opts.AutoCreate, opts.Members = true, nil
 			c := newCaller(t, opts)
-			c.fake.Hold(at)
+			c.fake.Block(at)
 			var all sync.WaitGroup
 			for i := range 20 {
 				all.Go(func() { c.update(t, fmt.Sprintf(`{"openUserId":"FSUID_TEST%d","qq":"1"}`, i)) })
@@ -133,7 +133,7 @@ func TestBlockedClientGivesUp(t *testing.T) {
 		t.Run(string(at), func(t *testing.T) {
 			t.Parallel()
 			c := newCaller(t, options())
-			c.fake.Push(crmapitest.Fault{Hold: true, At: at})
+			c.fake.Push(crmapitest.Fault{Block: true, At: at})
 			c.client.Timeout = 100 * time.Millisecond
 			if _, _, err := c.try(t, http.MethodPost, c.newPath(), "application/json", body); err == nil {
 				t.Fatal("want no response")
@@ -156,7 +156,7 @@ func TestOverlaps(t *testing.T) {
 	opts := options()
 	opts.AutoCreate = true
 	c := newCaller(t, opts)
-	c.fake.Hold(crmapitest.BeforeEffect)
+	c.fake.Block(crmapitest.BeforeEffect)
 	var all sync.WaitGroup
 	for _, id := range []string{"A", "A", "A", "B"} {
 		all.Go(func() { c.update(t, `{"openUserId":"`+id+`","qq":"1"}`) })
@@ -176,7 +176,7 @@ func TestOverlaps(t *testing.T) {
 func TestConcurrentTokenFetches(t *testing.T) {
 	t.Parallel()
 	c := newCaller(t, options())
-	c.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Hold: true, Times: 2})
+	c.fake.Push(crmapitest.Fault{Endpoint: crmapitest.EndpointToken, Block: true, Times: 2})
 	var all sync.WaitGroup
 	for range 2 {
 		all.Go(func() { c.send(t, http.MethodPost, crmapitest.IssuePath, "application/json", `{}`) })

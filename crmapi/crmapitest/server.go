@@ -20,7 +20,7 @@ type Server struct {
 	members      map[string]map[string]json.RawMessage
 	owners       map[uniqueValue]string // openUserId of the member that has the value
 	faults       []Fault
-	blockAt      Point         // where Hold blocks requests; empty means nowhere
+	blockAt      Point         // where Block blocks requests; empty means nowhere
 	released     chan struct{} // closed and replaced by Release
 	nBlocked     int           // requests that wait for Release
 	changeSignal chan struct{} // closed and replaced when the stats change

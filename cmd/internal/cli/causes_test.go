@@ -192,7 +192,7 @@ func aNewerValueWentUnheard(t *testing.T, o *office) {
 
 func theCallHangs(t *testing.T, o *office) {
 	t.Helper()
-	o.crm.Hold(crmapitest.BeforeEffect)
+	o.crm.Block(crmapitest.BeforeEffect)
 	t.Cleanup(o.crm.Release)
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.set("SHUTDOWN_TIMEOUT", "1s")

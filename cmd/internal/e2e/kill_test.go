@@ -32,7 +32,7 @@ func kill(t *testing.T, at crmapitest.Point) {
 	began := time.Now()
 	half := len(script.Records) / 2
 	r.produce(script.Records[:half])
-	r.crm.Hold(at)
+	r.crm.Block(at)
 	victim := r.startDoomed()
 	open := r.awaitOpen(at)
 	victim.kill()

@@ -40,7 +40,7 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 		p.awaitReady()
 	}
 	h := &haystack{t: t}
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	r.produce(canaryRecords())
 	r.await("a call to be open", func(s crmapitest.Stats) bool { return s.Blocked > 0 })
 	h.addStores(r)

@@ -30,7 +30,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	victim := o.startDoomed()
 	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
-	o.crm.Hold(crmapitest.AfterEffect)
+	o.crm.Block(crmapitest.AfterEffect)
 	o.killWithOpenCalls(victim)
 	o.awaitAudit("half to be recorded", func(requested, _ int) bool { return requested >= n/2 })
 	command.kill()
@@ -49,7 +49,7 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	}
 	o.produce(incident.Newer(newer, 6))
 	late, _ := o.expect()
-	o.crm.Hold(crmapitest.BeforeEffect)
+	o.crm.Block(crmapitest.BeforeEffect)
 	victim = o.startDoomed()
 	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	o.killWithOpenCalls(victim)

@@ -24,7 +24,7 @@ func callTests() map[string]func(*scene) {
 func crmRate(s *scene) {
 	const n, limit, window = 5, 2, 500 * time.Millisecond
 	limited, free := s.rig(), s.rig()
-	free.crm.Hold(crmapitest.BeforeEffect)
+	free.crm.Block(crmapitest.BeforeEffect)
 	limited.produce(limited.titles(n)...)
 	free.produce(free.titles(n)...)
 	p := limited.start("CRM_RATE", fmt.Sprintf("%d/%s", limit, window))
@@ -45,7 +45,7 @@ func crmConcurrency(s *scene) {
 	const n = 6
 	for concurrency, want := range map[string]int{"2": 2, "64": n} {
 		r := s.rig()
-		r.crm.Hold(crmapitest.BeforeEffect)
+		r.crm.Block(crmapitest.BeforeEffect)
 		r.produce(r.titles(n)...)
 		p := r.start("CRM_CONCURRENCY", concurrency)
 		s.eventually("calls to be held", func() bool { return r.crm.Blocked() == want })

@@ -113,7 +113,7 @@ func kafkaBufferBytes(s *scene) { s.showBuffer("KAFKA_BUFFER_BYTES", "100B") }
 func (s *scene) showBuffer(name, small string) {
 	const n = 4
 	tight, wide := s.rig(), s.rig()
-	wide.crm.Hold("before")
+	wide.crm.Block("before")
 	tight.produce(tight.titles(n)...)
 	wide.produce(wide.titles(n)...)
 	one, many := tight.start(name, small), wide.start()

@@ -21,7 +21,7 @@ func serviceTests() map[string]func(*scene) {
 func shutdownTimeout(s *scene) {
 	short, long := s.rig(), s.rig()
 	start := func(r *rig, limit string) *program {
-		r.crm.Hold(crmapitest.BeforeEffect)
+		r.crm.Block(crmapitest.BeforeEffect)
 		r.produce(r.title("ev", 1))
 		p := r.start("SHUTDOWN_TIMEOUT", limit, "CRM_TIMEOUT", "50s")
 		s.eventually("the call to hang", func() bool { return r.crm.Blocked() == 1 })

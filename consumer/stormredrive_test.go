@@ -31,7 +31,7 @@ func TestRedrivesMakeNoStorm(t *testing.T) {
 		r.redrive(item)
 	}
 	r.redrivesSettled()
-	if letters := len(r.letters()); letters != 2*n || r.paused(inst, "storm") {
+	if letters := len(r.deadLetters()); letters != 2*n || r.paused(inst, "storm") {
 		t.Errorf("%d dead letters, want %d, and the storm is %v", letters, 2*n, r.paused(inst, "storm"))
 	}
 	r.produce(r.change(n, fields{"position": "Engineer"}))
@@ -39,14 +39,14 @@ func TestRedrivesMakeNoStorm(t *testing.T) {
 	r.wantField(n, "position", `"Engineer"`)
 }
 
-// A halfMendedMapper maps one member's events, once it is mended, and counts what it is asked.
-type halfMendedMapper struct {
+// A halfFixedMapper maps one member's events, once it is mended, and counts what it is asked.
+type halfFixedMapper struct {
 	brokenMapper
 	member string
 	asked  atomic.Int64
 }
 
-func (m *halfMendedMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+func (m *halfFixedMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
 	m.asked.Add(1)
 	results := m.brokenMapper.MapWith(rec, found)
 	for i := range results {
@@ -57,7 +57,7 @@ func (m *halfMendedMapper) MapWith(rec mapper.Record, found map[mapper.Reference
 	return results
 }
 
-func (m *halfMendedMapper) install(_ *consumer.Config, p *consumer.Parts) {
+func (m *halfFixedMapper) install(_ *consumer.Config, p *consumer.Parts) {
 	m.Mapper, p.Mapper = p.Mapper, m
 }
 
@@ -67,12 +67,12 @@ func TestARedriveIsNoProbeOfAStorm(t *testing.T) {
 	t.Parallel()
 	const redriven = 99
 	r := newRig(t, 2, crmapitest.Options{})
-	halfway := &halfMendedMapper{member: member(redriven)}
+	halfway := &halfFixedMapper{member: member(redriven)}
 	r.produce(r.change(redriven, fields{"position": "Engineer"}))
 	calm := r.start(r.redriving, halfway.install)
 	r.settled()
 	calm.stop()
-	halfway = &halfMendedMapper{member: member(redriven)}
+	halfway = &halfFixedMapper{member: member(redriven)}
 	inst := r.start(r.redriving, stormy, halfway.install)
 	for i := range 60 { // beside the redrive in the order in which partitions have their turn, and after it
 		r.produce(on(1, r.change(i, fields{"position": "Engineer"})))

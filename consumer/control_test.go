@@ -32,7 +32,7 @@ func TestTheOperatorsPause(t *testing.T) {
 	if ok, cause := inst.service.Ready(); !ok || cause != "operator" {
 		t.Errorf("ready %v, cause %q", ok, cause)
 	}
-	if n := len(r.letters()); n != 1 {
+	if n := len(r.deadLetters()); n != 1 {
 		t.Errorf("%d dead letters: what needs no call goes on", n)
 	}
 	if err := store.Resume(t.Context()); err != nil {
@@ -90,7 +90,7 @@ func TestShutdownWaitsForACompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.throughAProxy()
-	r.crm.Hold(crmapitest.AfterEffect)
+	r.crm.Block(crmapitest.AfterEffect)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "Once"}), r.change(2, fields{"position": "Next"}))
 	r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })

@@ -11,18 +11,18 @@ import (
 	"membersync/dedupe"
 )
 
-// A barren overseer cannot note the state's birth until it is healed.
-type barren struct {
+// A uninitializable overseer cannot note the state's birth until it is healed.
+type uninitializable struct {
 	inner  consumer.Control
 	healed atomic.Bool
 	tries  atomic.Int32
 }
 
-func (b *barren) Control(ctx context.Context, group string) (dedupe.Control, error) {
+func (b *uninitializable) Control(ctx context.Context, group string) (dedupe.Control, error) {
 	return b.inner.Control(ctx, group)
 }
 
-func (b *barren) MarkInitialized(ctx context.Context, group string) error {
+func (b *uninitializable) MarkInitialized(ctx context.Context, group string) error {
 	b.tries.Add(1)
 	if !b.healed.Load() {
 		return errBlind
@@ -33,7 +33,7 @@ func (b *barren) MarkInitialized(ctx context.Context, group string) error {
 // Offsets without a note of the state's birth mean that the state was lost, so a new group has none before the note is there.
 func TestNothingIsCommittedBeforeTheStateIsBorn(t *testing.T) {
 	t.Parallel()
-	r, b := newRig(t, 1, crmapitest.Options{}), &barren{}
+	r, b := newRig(t, 1, crmapitest.Options{}), &uninitializable{}
 	r.produce(r.change(1, fields{"position": "A"}))
 	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { b.inner, p.Control = p.Control, b })
 	r.eventually("two tries", func() bool { return b.tries.Load() >= 2 })

@@ -11,7 +11,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A call goes unanswered. Until its lease has run out nothing but the very same update may go out: to that the rig's witness looks.
+// A call goes unacknowledged. Until its lease has run out nothing but the very same update may go out: to that the rig's recorder looks.
 
 func TestAnUnansweredCall(t *testing.T) {
 	t.Parallel()
@@ -41,7 +41,7 @@ func TestAnUnansweredCall(t *testing.T) {
 			if n := len(r.callsOf(1)); n < 3 {
 				t.Errorf("%d calls, want the first, its repetitions and the second", n)
 			}
-			r.wantNoLetters()
+			r.wantNoDeadLetters()
 			r.wantOutcomes("ev-1", consumer.Applied)
 		})
 	}
@@ -50,7 +50,7 @@ func TestAnUnansweredCall(t *testing.T) {
 // The repetition is answered with a throttling, then with a success: still the same update, still kept.
 func TestAnUnansweredCallThenThrottled(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, crmapitest.Options{}).quick().patient()
+	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(
 		crmapitest.Fault{Member: member(1), Close: true, At: crmapitest.AfterEffect},
 		crmapitest.Fault{Member: member(1), Code: 14001},
@@ -62,13 +62,13 @@ func TestAnUnansweredCallThenThrottled(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "Second"}))
 	r.settled()
 	r.wantField(1, "position", `"Second"`)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // The repetition is refused for good: the guilty one dies, but the innocent wait for the lease.
 func TestAnUnansweredCallThenRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, crmapitest.Options{}).quick().patient()
+	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(
 		crmapitest.Fault{Member: member(1), Close: true},
 		crmapitest.Fault{Member: member(1), Code: 10001},
@@ -78,7 +78,7 @@ func TestAnUnansweredCallThenRefused(t *testing.T) {
 	r.backlog(inst, r.change(1, fields{"position": "Bad"}), r.change(1, fields{"qq": "good"}))
 	r.settled()
 	r.wantField(1, "qq", `"good"`)
-	if dead := r.dead(); len(dead) != 1 || dead["ev-1"] != "crm_invalid" {
+	if dead := r.rejections(); len(dead) != 1 || dead["ev-1"] != "crm_invalid" {
 		t.Errorf("dead letters %v", dead)
 	}
 	if n := len(r.callsOf(1)); n != 4 {
@@ -90,7 +90,7 @@ func TestAnUnansweredCallThenRefused(t *testing.T) {
 // backlog holds the only slot until the messages lie in their lanes, so that they fold.
 func (r *rig) backlog(inst *instance, msgs ...message) {
 	r.t.Helper()
-	r.crm.Hold(crmapitest.BeforeEffect)
+	r.crm.Block(crmapitest.BeforeEffect)
 	blocker := r.event("blocker", 99, 1, fields{"position": "Blocker"})
 	blocker.Partition = msgs[0].Partition
 	r.produce(blocker)
@@ -135,19 +135,19 @@ func TestALeaseThatRanOutBeforeTheRepetition(t *testing.T) {
 	r.eventually("the first call", func() bool { return len(r.callsOf(1)) > 0 })
 	r.produce(r.change(1, fields{"position": "Second"}))
 	r.waiting(inst, 2)
-	r.leasesRunOut()
+	r.expireLeases()
 	close(ranOut)
 	r.settled()
 	r.wantField(1, "position", `"Second"`)
 	r.wantCalls(2)
 	r.wantOutcomes("ev-1", consumer.Superseded)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
-// The process is gone when the call is unanswered: another one waits for the lease.
+// The process is gone when the call is unacknowledged: another one waits for the lease.
 func TestAnotherInstanceWaitsForTheLease(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 1, crmapitest.Options{}).quick().patient()
+	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(crmapitest.Fault{Member: member(1), Hang: true})
 	first := r.start(hasty)
 	r.produce(r.change(1, fields{"position": "First"}))
@@ -158,7 +158,7 @@ func TestAnotherInstanceWaitsForTheLease(t *testing.T) {
 	r.settled()
 	r.wantField(1, "position", `"Second"`)
 	r.wantCalls(2)
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }
 
 // hasty gives up running calls at once when it is stopped.
@@ -201,5 +201,5 @@ func TestNothingGoesBackUnderFaults(t *testing.T) {
 			}
 		}
 	}
-	r.wantNoLetters()
+	r.wantNoDeadLetters()
 }

@@ -30,7 +30,7 @@ func TestADeadEventEndsWithItsMark(t *testing.T) {
 	r.produce(dead)
 	r.settled()
 	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
-	if got := len(r.letters()); got != 1 {
+	if got := len(r.deadLetters()); got != 1 {
 		t.Errorf("%d dead letters, want 1", got)
 	}
 }

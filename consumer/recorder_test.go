@@ -13,35 +13,35 @@ import (
 	"membersync/dedupe"
 )
 
-// A witness stands between all services of a test and the real store and CRM. It holds what they do against the leases as the
+// A recorder stands between all services of a test and the real store and CRM. It holds what they do against the leases as the
 // services' side knows them: one lives from when it was asked for, at the earliest. What it finds is wrong on however slow a machine.
-type witness struct {
+type recorder struct {
 	url   string
 	lease time.Duration
 
 	mu      sync.Mutex
-	members map[dedupe.Member]custody
+	members map[dedupe.Member]leaseHistory
 	gaveUp  int // calls whose client did not wait for the answer
 	wrongs  []string
 }
 
-// A custody is the lease of a member that was granted last, and the one before it.
-type custody struct{ now, before *leased }
+// A leaseHistory is the lease of a member that was granted last, and the one before it.
+type leaseHistory struct{ now, before *leased }
 
 type leased struct {
 	token      dedupe.Token
 	asked      time.Time // last
 	calls      int       // open
 	update     string    // that was sent last
-	unanswered bool      // a call under it went unanswered: until it has run out nothing but the same update may go out
+	unacknowledged bool      // a call under it went unacknowledged: until it has run out nothing but the same update may go out
 }
 
-func (w *witness) install(p *consumer.Parts) {
-	p.Store, p.CRM = witnessedStore{p.Store, w}, witnessedCRM{p.CRM, w}
+func (w *recorder) install(p *consumer.Parts) {
+	p.Store, p.CRM = recordedStore{p.Store, w}, recordedCRM{p.CRM, w}
 }
 
 // check fails the test for what went wrong.
-func (w *witness) check(t *testing.T) {
+func (w *recorder) check(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,35 +51,35 @@ func (w *witness) check(t *testing.T) {
 }
 
 // givenUp is how many calls had no client any more when they were answered.
-func (w *witness) givenUp() int {
+func (w *recorder) givenUp() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.gaveUp
 }
 
 // forget is for a test that takes all leases away.
-func (w *witness) forget() {
+func (w *recorder) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.members)
 }
 
-func (w *witness) wrong(format string, args ...any) {
+func (w *recorder) wrong(format string, args ...any) {
 	w.wrongs = append(w.wrongs, fmt.Sprintf(format, args...))
 }
 
 // left is how much of a lease Redis must have left. The clock of a fake one goes by steps.
-func (w *witness) left(l *leased) time.Duration {
+func (w *recorder) left(l *leased) time.Duration {
 	return time.Until(l.asked.Add(w.lease - redisStep))
 }
 
-func (w *witness) granted(m dedupe.Member, token dedupe.Token, asked time.Time) {
+func (w *recorder) granted(m dedupe.Member, token dedupe.Token, asked time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := w.members[m]
 	if c.now == nil || c.now.token != token {
 		if left := c.kept(w); left > 0 {
-			w.wrong("a lease was granted though that of an unanswered call had %v left", left)
+			w.wrong("a lease was granted though that of an unacknowledged call had %v left", left)
 		}
 		c.before, c.now = c.now, &leased{token: token}
 	}
@@ -88,24 +88,24 @@ func (w *witness) granted(m dedupe.Member, token dedupe.Token, asked time.Time) 
 }
 
 // kept is how much is left of a lease that must not be given back.
-func (c custody) kept(w *witness) time.Duration {
-	if c.now == nil || !c.now.unanswered {
+func (c leaseHistory) kept(w *recorder) time.Duration {
+	if c.now == nil || !c.now.unacknowledged {
 		return 0
 	}
 	return w.left(c.now)
 }
 
 // givesBack looks at a lease before it is given back.
-func (w *witness) givesBack(m dedupe.Member, token dedupe.Token) {
+func (w *recorder) givesBack(m dedupe.Member, token dedupe.Token) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.members[m].now; l != nil && l.token == token && l.unanswered {
-		w.wrong("the lease of an unanswered call is given back")
+	if l := w.members[m].now; l != nil && l.token == token && l.unacknowledged {
+		w.wrong("the lease of an unacknowledged call is given back")
 	}
 }
 
 // late looks at a completion that came too late.
-func (w *witness) late(m dedupe.Member, token dedupe.Token) {
+func (w *recorder) late(m dedupe.Member, token dedupe.Token) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.members[m].now; l != nil && l.token == token && w.left(l) > 0 {
@@ -114,7 +114,7 @@ func (w *witness) late(m dedupe.Member, token dedupe.Token) {
 }
 
 // sends looks at a call before it goes out, and returns the lease that it is made under: none if its store is not witnessed.
-func (w *witness) sends(m dedupe.Member, update string) *leased {
+func (w *recorder) sends(m dedupe.Member, update string) *leased {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := w.members[m]
@@ -123,15 +123,15 @@ func (w *witness) sends(m dedupe.Member, update string) *leased {
 		return nil
 	case l.calls > 0 || c.before != nil && c.before.calls > 0 && w.left(c.before) > 0:
 		w.wrong("a call went out while another of the member was open")
-	case l.unanswered && l.update != update:
-		w.wrong("after an unanswered call a different one went out under its lease")
+	case l.unacknowledged && l.update != update:
+		w.wrong("after an unacknowledged call a different one went out under its lease")
 	}
 	c.now.calls++
 	c.now.update = update
 	return c.now
 }
 
-func (w *witness) ends(ctx context.Context, l *leased, err error) {
+func (w *recorder) ends(ctx context.Context, l *leased, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var e *crmapi.Error
@@ -141,16 +141,16 @@ func (w *witness) ends(ctx context.Context, l *leased, err error) {
 	}
 	if l != nil {
 		l.calls--
-		l.unanswered = l.unanswered || unknown
+		l.unacknowledged = l.unacknowledged || unknown
 	}
 }
 
-type witnessedStore struct {
+type recordedStore struct {
 	consumer.Store
-	w *witness
+	w *recorder
 }
 
-func (s witnessedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
+func (s recordedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
 	asked := time.Now()
 	g, err := s.Store.Acquire(ctx, req)
 	if err == nil && !g.Leased && !g.Pending {
@@ -159,7 +159,7 @@ func (s witnessedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) 
 	return g, err
 }
 
-func (s witnessedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (bool, error) {
+func (s recordedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (bool, error) {
 	asked := time.Now()
 	held, err := s.Store.Renew(ctx, m, t)
 	if err == nil && held {
@@ -168,7 +168,7 @@ func (s witnessedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Tok
 	return held, err
 }
 
-func (s witnessedStore) Complete(ctx context.Context, c dedupe.Completion) (bool, error) {
+func (s recordedStore) Complete(ctx context.Context, c dedupe.Completion) (bool, error) {
 	if !c.Keep {
 		s.w.givesBack(c.Member, c.Token)
 	}
@@ -179,17 +179,17 @@ func (s witnessedStore) Complete(ctx context.Context, c dedupe.Completion) (bool
 	return late, err
 }
 
-func (s witnessedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
+func (s recordedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
 	s.w.givesBack(m, t)
 	return s.Store.Release(ctx, m, t)
 }
 
-type witnessedCRM struct {
+type recordedCRM struct {
 	consumer.CRM
-	w *witness
+	w *recorder
 }
 
-func (c witnessedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error) {
+func (c recordedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error) {
 	m := dedupe.NewMember(c.w.url, corp, call.Update.OpenUserID)
 	l := c.w.sends(m, string(call.Update.AppendJSON(nil)))
 	a, err := c.CRM.Modify(ctx, call)
@@ -197,14 +197,14 @@ func (c witnessedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Resp
 	return a, err
 }
 
-// leasesRunOut ends all leases at once, as time would.
-func (r *rig) leasesRunOut() {
+// expireLeases ends all leases at once, as time would.
+func (r *rig) expireLeases() {
 	r.t.Helper()
 	keys := r.leaseKeys()
 	if len(keys) == 0 {
 		return
 	}
-	r.witness.forget()
+	r.recorder.forget()
 	if err := r.redis.Del(r.t.Context(), keys...).Err(); err != nil {
 		r.t.Fatal(err)
 	}

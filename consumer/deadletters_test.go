@@ -24,7 +24,7 @@ func (r *rig) poison() []message {
 	}
 }
 
-func (r *rig) whileUnwritable(inst *instance, mend func()) {
+func (r *rig) whileUnwritable(inst *instance, fix func()) {
 	r.t.Helper()
 	r.produce(r.poison()...)
 	r.produce(on(0, r.change(2, fields{"position": "Same partition"})), on(1, r.change(4, fields{"position": "Other partition"})))
@@ -34,13 +34,13 @@ func (r *rig) whileUnwritable(inst *instance, mend func()) {
 	})
 	r.eventually("the other partition's commit", func() bool { return r.committed(1) == 1 })
 	r.never("committed past an unwritten letter", 1500*time.Millisecond, func() bool { return r.committed(0) > 0 })
-	if dead := r.outcome.dead(); len(dead) > 0 {
+	if dead := r.outcome.deadLettered(); len(dead) > 0 {
 		r.t.Errorf("%v ended without a letter", dead)
 	}
-	mend()
+	fix()
 	r.settled()
 	r.eventually("the end of the pause", func() bool { return !r.paused(inst, "dlq") })
-	dead := r.dead()
+	dead := r.rejections()
 	if len(dead) != 3 || dead[""] != "malformed" || dead["bad"] != "invalid_field" || dead["refused"] != "crm_invalid" {
 		r.t.Errorf("dead letters %v", dead)
 	}
@@ -71,7 +71,7 @@ func TestALetterWhoseAcknowledgementIsLost(t *testing.T) {
 	r := newRig(t, 2, crmapitest.Options{})
 	first := true
 	r.start(tap{at: func(o op, after bool) error {
-		if o == opLetter && after && first {
+		if o == opDeadLetter && after && first {
 			first = false
 			return errInjected
 		}
@@ -79,7 +79,7 @@ func TestALetterWhoseAcknowledgementIsLost(t *testing.T) {
 	}}.install)
 	r.produce(r.event("bad", 1, 1, fields{"gender": "X"}))
 	r.settled()
-	letters := r.letters()
+	letters := r.deadLetters()
 	if len(letters) != 2 || letters[0].ID() != letters[1].ID() {
 		t.Errorf("dead letters %+v, want two copies of one", letters)
 	}
@@ -107,7 +107,7 @@ func TestUnwrittenLettersHoldNoSlot(t *testing.T) {
 	}
 	r.ensureTopics()
 	r.settled()
-	if n := len(r.letters()); n != 24 {
+	if n := len(r.deadLetters()); n != 24 {
 		t.Errorf("%d dead letters, want 24", n)
 	}
 }
