@@ -29,10 +29,10 @@ type recorder struct {
 type leaseHistory struct{ now, before *leased }
 
 type leased struct {
-	token      dedupe.Token
-	asked      time.Time // last
-	calls      int       // open
-	update     string    // that was sent last
+	token          dedupe.Token
+	asked          time.Time // last
+	calls          int       // open
+	update         string    // that was sent last
 	unacknowledged bool      // a call under it went unacknowledged: until it has run out nothing but the same update may go out
 }
 

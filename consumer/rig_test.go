@@ -44,27 +44,27 @@ const unending = time.Hour
 
 // A rig is Kafka, Redis and the fake CRM, for services that the test starts and stops.
 type rig struct {
-	t       *testing.T
-	broker  *kafkatest.Broker
-	topic   string
-	group   string
-	crm     *crmapitest.Server
-	crmURL  string
-	redis   redis.UniversalClient
-	proxy   *dedupetest.Proxy // before Redis, if there is one
-	addr    string            // of Redis
-	prefix  string
-	logs    *logBuffer
-	seq     int
-	outcome *outcomes
+	t        *testing.T
+	broker   *kafkatest.Broker
+	topic    string
+	group    string
+	crm      *crmapitest.Server
+	crmURL   string
+	redis    redis.UniversalClient
+	proxy    *dedupetest.Proxy // before Redis, if there is one
+	addr     string            // of Redis
+	prefix   string
+	logs     *logBuffer
+	seq      int
+	outcome  *outcomes
 	recorder *recorder
 
-	callTimeout time.Duration // by which the service tells whether a lease is young enough for a call
-	clientTimeout    time.Duration // of the CRM's client: when it gives a call up
-	lease       time.Duration
-	gatherFor   time.Duration // 0: the service's own
-	fillFor     time.Duration // likewise
-	instances   []*instance
+	callTimeout   time.Duration // by which the service tells whether a lease is young enough for a call
+	clientTimeout time.Duration // of the CRM's client: when it gives a call up
+	lease         time.Duration
+	gatherFor     time.Duration // 0: the service's own
+	fillFor       time.Duration // likewise
+	instances     []*instance
 }
 
 func newRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {

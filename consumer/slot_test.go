@@ -12,7 +12,7 @@ import (
 func TestALaneThatWaitsHoldsNoSlot(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
-		"answered":   {Code: -1, Header: map[string]string{"Retry-After": "4"}},
+		"answered":       {Code: -1, Header: map[string]string{"Retry-After": "4"}},
 		"unacknowledged": {Status: 503, Header: map[string]string{"Retry-After": "4"}},
 	} {
 		t.Run(name, func(t *testing.T) {

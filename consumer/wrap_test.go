@@ -21,12 +21,12 @@ var errInjected = errors.New("injected by the test")
 type op string
 
 const (
-	opAcquire  op = "acquire"
-	opComplete op = "complete"
-	opRenew    op = "renew"
-	opRelease  op = "release"
-	opModify   op = "modify"
-	opDeadLetter   op = "letter"
+	opAcquire    op = "acquire"
+	opComplete   op = "complete"
+	opRenew      op = "renew"
+	opRelease    op = "release"
+	opModify     op = "modify"
+	opDeadLetter op = "letter"
 )
 
 // A tap sits between the service and its parts. Each operation passes two points, before and after its effect, if it has one; an

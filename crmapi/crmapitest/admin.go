@@ -46,7 +46,7 @@ func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	case "DELETE fault":
 		s.Clear()
 	case "POST hold":
-		accept(w, r, s.serveHold)
+		accept(w, r, s.serveBlock)
 	case "POST release":
 		s.Release()
 	default:
@@ -54,7 +54,7 @@ func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) serveHold(req struct {
+func (s *Server) serveBlock(req struct {
 	At Point `json:"at"`
 },
 ) error {

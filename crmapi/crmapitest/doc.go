@@ -4,7 +4,7 @@
 // # Contents
 //
 //   - [Server] is the fake, an [net/http.Handler]. [Options] set what it knows.
-//   - [Fault] is a scripted fault of one or more requests. [Server.Hold] blocks all update
+//   - [Fault] is a scripted fault of one or more requests. [Server.Block] blocks all update
 //     requests.
 //   - [Seen] is one request in the log. [Stats] counts requests and lists breaches of the protocol.
 //   - Under /_fake/, a small JSON API serves other processes.

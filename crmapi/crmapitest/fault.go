@@ -34,7 +34,7 @@ type Fault struct {
 	Member   string   `json:"member,omitempty"`
 	Times    int      `json:"times,omitempty"`
 	// At is when the fault applies; empty means BeforeEffect. A fault before the effect prevents
-	// it, unless only Latency, Hold, Message or Cut are set.
+	// it, unless only Latency, Block, Message or Cut are set.
 	At Point `json:"at,omitempty"`
 
 	Latency time.Duration `json:"latency,omitempty"` // in nanoseconds; always before the effect
