@@ -30,7 +30,6 @@ import (
 type pipeline struct {
 	cfg      *Config
 	log      *slog.Logger
-	intake   *intake.Intake
 	decoder  *decode.Decoder
 	schedule *schedule.Schedule
 	deliver  *deliver.Deliverer

@@ -93,13 +93,11 @@ func (d *Decoder) Again(ctx context.Context, ev *event.Event) error {
 	if ev.Rejection.Whole || len(results) != ev.Mapped.Count {
 		return nil
 	}
-	res := results[ev.Mapped.Index]
-	if res.Fault != nil {
-		return nil
-	}
-	ev.Mapped, ev.Rejection = res.Event, nil
-	if res.Event.Ignored == "" {
-		d.identify(ev)
+	if res := results[ev.Mapped.Index]; res.Fault == nil {
+		ev.Mapped, ev.Rejection = res.Event, nil
+		if res.Event.Ignored == "" {
+			d.identify(ev)
+		}
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 // redriveWait is the pause between attempts to read the dead letter that a redrive names.
 const redriveWait = time.Second
 
-var errRedriveOfRedrive = errors.New("the dead letter named is an invalid redrive: redrive the event's own")
+const redriveOfRedrive = "the dead letter named is an invalid redrive: redrive the event's own"
 
 // decodeRedrive is Decode for a record of the redrive topic. If the record is not a valid redrive of the
 // dead letter that it names, it is rejected whole.
@@ -55,7 +55,7 @@ func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Rec
 // Redrive.Invalid says why not. The error says that the dead letter cannot be read now.
 func Verify(ctx context.Context, archive Archive, in mapper.Record) (*event.Record, error) {
 	rec := parse(in)
-	if rec.Redrive.Invalid != nil {
+	if rec.Redrive.Invalid != "" {
 		return rec, nil
 	}
 	return rec, compare(ctx, archive, rec, in.Value)
@@ -85,7 +85,10 @@ func parse(in mapper.Record) *event.Record {
 		m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
 	}
 	r := &event.Redrive{Time: in.Time}
-	r.Request, r.Invalid = dlq.ParseRedrive(m)
+	request, err := dlq.ParseRedrive(m)
+	if r.Request = request; err != nil {
+		r.Invalid = err.Error()
+	}
 	return &event.Record{Origin: in, Redrive: r}
 }
 
@@ -96,36 +99,44 @@ func compare(ctx context.Context, archive Archive, rec *event.Record, value []by
 	named, err := archive.DeadLetter(ctx, r.Request.Place)
 	switch {
 	case errors.Is(err, dlq.ErrNoDeadLetter):
-		r.Invalid = err
+		r.Invalid = err.Error()
 		return nil
 	case err != nil:
 		return err
 	}
 	r.DeadLetter = named
-	if r.Invalid = r.Request.Check(named); named.Reason == dlq.ReasonInvalidRedrive {
-		r.Invalid = errRedriveOfRedrive
+	if err := r.Request.Check(named); err != nil {
+		r.Invalid = err.Error()
 	}
-	if r.Invalid != nil {
-		return nil
+	if named.Reason == dlq.ReasonInvalidRedrive {
+		r.Invalid = redriveOfRedrive
 	}
-	rec.Origin = mapper.Record{
-		Topic: named.Source.Topic, Partition: named.Source.Partition, Offset: named.Source.Offset,
-		Time: named.Source.Timestamp, Key: named.Key, Value: value,
-	}
-	for _, h := range named.Headers {
-		rec.Origin.Headers = append(rec.Origin.Headers, mapper.Header{Key: h.Key, Value: h.Value})
+	if r.Invalid == "" {
+		rec.Origin = originOf(named, value)
 	}
 	return nil
 }
 
+// originOf is the record of a dead letter, with the value of the redrive.
+func originOf(named dlq.DeadLetter, value []byte) mapper.Record {
+	rec := mapper.Record{
+		Topic: named.Source.Topic, Partition: named.Source.Partition, Offset: named.Source.Offset,
+		Time: named.Source.Timestamp, Key: named.Key, Value: value,
+	}
+	for _, h := range named.Headers {
+		rec.Headers = append(rec.Headers, mapper.Header{Key: h.Key, Value: h.Value})
+	}
+	return rec
+}
+
 // rejectInvalid is the result of an invalid redrive; nil: it is valid.
 func rejectInvalid(r *event.Redrive) []mapper.Result {
-	if r.Invalid == nil {
+	if r.Invalid == "" {
 		return nil
 	}
 	fault := &mapper.Fault{
 		Reason: mapper.Reason(dlq.ReasonInvalidRedrive), Whole: true, Path: "the record",
-		Text: "is not run: " + r.Invalid.Error(), Offset: -1,
+		Text: "is not run: " + r.Invalid, Offset: -1,
 	}
 	return []mapper.Result{{Fault: fault}}
 }

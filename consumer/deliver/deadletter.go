@@ -90,7 +90,7 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 // keepItem completes the dead letter of a redriven event that fails again: it stays the same item, with
 // its first coordinates.
 func keepItem(r *event.Redrive, l *dlq.DeadLetter) {
-	if r.Invalid != nil {
+	if r.Invalid != "" {
 		return
 	}
 	l.Redrives = r.Request.Number

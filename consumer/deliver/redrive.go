@@ -26,7 +26,7 @@ func (d *Deliverer) RecordResult(ctx context.Context, f event.Finished) error {
 func (d *Deliverer) resultOf(f event.Finished) (r dlq.AuditRecord, ok bool) {
 	redrive := f.Event.Record.Redrive
 	request := redrive.Request
-	if redrive.Invalid != nil && (request.Number < 1 || request.DeadLetter.Source.Topic != d.cfg.Topic ||
+	if redrive.Invalid != "" && (request.Number < 1 || request.DeadLetter.Source.Topic != d.cfg.Topic ||
 		request.DeadLetter.Reason == dlq.ReasonInvalidRedrive) {
 		return r, false
 	}
@@ -43,7 +43,7 @@ func (d *Deliverer) resultOf(f event.Finished) (r dlq.AuditRecord, ok bool) {
 	if f.Event.Rejection != nil && f.Outcome == event.DeadLettered {
 		r.Detail.Reason = string(f.Event.Rejection.Reason)
 	}
-	if redrive.Invalid != nil {
+	if redrive.Invalid != "" {
 		r.Result = dlq.ResultRefused
 	}
 	return r, true

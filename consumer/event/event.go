@@ -42,13 +42,13 @@ type Redrive struct {
 	Request    dlq.Redrive    // as the record states it
 	DeadLetter dlq.DeadLetter // the dead letter that it names, as the DLQ holds it
 	Time       time.Time      // timestamp of the record in the redrive topic
-	Invalid    error          // not nil: the record is not a valid redrive of that dead letter
+	Invalid    string         // not empty: why the record is not a valid redrive of that dead letter
 }
 
 // RedriveNumber is how often the event was redriven, this delivery included; 0 for the original
 // delivery and for an invalid redrive.
 func (r *Record) RedriveNumber() int {
-	if r.Redrive == nil || r.Redrive.Invalid != nil {
+	if r.Redrive == nil || r.Redrive.Invalid != "" {
 		return 0
 	}
 	return r.Redrive.Request.Number
@@ -85,7 +85,7 @@ type Event struct {
 	Ticket Ticket
 	Mapped mapper.Event
 	Key    LaneKey
-	ID     dedupe.EventID
+	ID     ID
 	// Rejection is not nil while the event is to be dead-lettered.
 	Rejection *Rejection
 	// Attempts is nil while no call that carried the event has failed.
@@ -173,5 +173,5 @@ type Finished struct {
 // A Member identifies a member of the CRM; see [dedupe.Member].
 type Member = dedupe.Member
 
-// An EventID identifies an event; see [dedupe.EventID].
-type EventID = dedupe.EventID
+// An ID identifies an event; see [dedupe.EventID].
+type ID = dedupe.EventID

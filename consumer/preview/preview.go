@@ -30,9 +30,9 @@ type Redrive struct {
 	Results []mapper.Result
 }
 
-// PreviewRedrive decodes a record of the redrive topic as the service does. It does not wait for
+// DecodeRedrive decodes a record of the redrive topic as the service does. It does not wait for
 // anything: its errors are those of reading the dead letter and of mapRecord.
-func PreviewRedrive(
+func DecodeRedrive(
 	ctx context.Context, archive decode.Archive, in mapper.Record,
 	mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
 ) (Redrive, error) {

@@ -60,7 +60,7 @@ func distinct(events []*event.Event) []*event.Event {
 	if len(events) == 1 {
 		return events
 	}
-	seen := make(map[event.EventID]bool, len(events))
+	seen := make(map[event.ID]bool, len(events))
 	batch := make([]*event.Event, 0, len(events))
 	for _, ev := range events {
 		if !seen[ev.ID] {

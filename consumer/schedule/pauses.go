@@ -52,14 +52,13 @@ func (p *pauses) pause(now time.Time, c event.Cause, floor time.Duration) {
 	}
 }
 
-// resume opens the gate for the cause and reports whether it was closed.
-func (p *pauses) resume(now time.Time, c event.Cause) bool {
+// resume opens the gate for the cause.
+func (p *pauses) resume(now time.Time, c event.Cause) {
 	was := p.gate.Open(c)
 	p.health.SetPaused(now, p.isPaused())
 	if was {
 		p.changed(now, Change{Cause: c})
 	}
-	return was
 }
 
 func (p *pauses) changed(now time.Time, c Change) {
@@ -125,9 +124,7 @@ func (p *pauses) refusalIsOwn(now time.Time, m event.Member) {
 		return
 	}
 	p.refusedBy = nil
-	if p.gate.Paused(event.CauseRefused) {
-		p.resume(now, event.CauseRefused)
-	}
+	p.resume(now, event.CauseRefused)
 }
 
 // otherwiseAnswered ends the pauses that have a response of their own, when a probe gets a code that is

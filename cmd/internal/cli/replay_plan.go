@@ -159,7 +159,7 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 // runs is what a record of either topic would run.
 func (d *desk) runs(ctx context.Context, rec mapper.Record) (run preview.Redrive, err error) {
 	if rec.Topic != d.cfg.Kafka.Topic {
-		return preview.PreviewRedrive(ctx, d.reader, rec, d.translate)
+		return preview.DecodeRedrive(ctx, d.reader, rec, d.translate)
 	}
 	run.Record = rec
 	run.Results, err = d.translate(ctx, rec)
