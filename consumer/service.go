@@ -160,7 +160,7 @@ const stuckAfter = 5 * time.Minute
 // Live reports whether a restart would not help. It would if batches run or could run, and none has
 // ended for minutes.
 func (s *Service) Live() (ok bool, why string) {
-	if stuck := s.schedule.StuckFor(time.Now()); stuck > stuckAfter {
+	if stuck := s.schedule.Stats(time.Now()).StuckFor; stuck > stuckAfter {
 		return false, "no batch has ended for " + stuck.Round(time.Second).String()
 	}
 	return true, ""

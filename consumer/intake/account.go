@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -270,22 +269,4 @@ func (in *Intake) Lags(now time.Time) []Lag {
 		lags = append(lags, lag)
 	}
 	return lags
-}
-
-// take brings one record in: it waits for memory, begins the record in the watermark, and hands it to
-// the handler.
-func (in *Intake) take(ctx context.Context, p *partition, src source.Record) error {
-	if err := in.parts.Handler.Await(ctx, p.topic); err != nil {
-		return err
-	}
-	size := src.Size()
-	if err := in.buffer.admit(ctx, size); err != nil {
-		return err
-	}
-	d := in.accounts.begin(p, src, size)
-	err := in.parts.Handler.Handle(ctx, d)
-	if err != nil {
-		in.accounts.abandon(d)
-	}
-	return err
 }

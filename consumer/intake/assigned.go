@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"membersync/consumer/intake/source"
 )
 
 // A leader that reads a topic's partitions just after the topic was created may not see them yet, and
@@ -13,11 +13,21 @@ import (
 // changes only. If it has seen what the leader had not, the partitions would have no owner until a
 // member joins or leaves.
 
-// watchAssignment ends a generation in which a partition has no owner, so that the group joins again. It
-// looks every Session.Watch, and less often if joining again has not helped.
-func (in *Intake) watchAssignment(ctx context.Context, gen *kafka.Generation) {
+// An unassignedWatcher looks for partitions without an owner. Only the goroutine of a generation uses it.
+type unassignedWatcher struct {
+	group    string
+	topics   []string
+	every    time.Duration
+	offsets  *source.Offsets
+	log      *slog.Logger
+	rejoined int // how often in a row joining again has not helped
+}
+
+// watch returns, which ends the generation, when a partition has no owner, so that the group joins again.
+// It looks less often if joining again has not helped.
+func (w *unassignedWatcher) watch(ctx context.Context, generation int) {
 	for before, looks := 0, 0; ; looks++ {
-		wait := in.cfg.Session.Watch << min(in.rejoined, maxRejoined)
+		wait := w.every << min(w.rejoined, maxRejoined)
 		if looks < 2 { // mostly it is so from the start
 			wait /= 10
 		}
@@ -28,16 +38,16 @@ func (in *Intake) watchAssignment(ctx context.Context, gen *kafka.Generation) {
 			return
 		case <-timer.C:
 		}
-		missing, err := in.offsets.Unassigned(context.WithoutCancel(ctx), in.cfg.Group, in.cfg.topics())
+		missing, err := w.offsets.Unassigned(context.WithoutCancel(ctx), w.group, w.topics)
 		switch {
 		case err != nil:
-			in.logger.LogAttrs(ctx, slog.LevelDebug, "assignments of the group not known", errAttr(err))
+			w.log.LogAttrs(ctx, slog.LevelDebug, "assignments of the group not known", errAttr(err))
 		case missing == 0:
-			in.rejoined = 0
+			w.rejoined = 0
 		case before > 0: // at two looks, so not just between two generations
-			in.rejoined++
-			in.logger.LogAttrs(ctx, slog.LevelWarn, "partitions without an owner; joining the group again",
-				slog.Int("partitions", missing), slog.Int("generation", int(gen.ID)))
+			w.rejoined++
+			w.log.LogAttrs(ctx, slog.LevelWarn, "partitions without an owner; joining the group again",
+				slog.Int("partitions", missing), slog.Int("generation", generation))
 			return
 		}
 		before = missing

@@ -3,19 +3,13 @@ package intake
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/intake/source"
 )
-
-// commitEvery is how often offsets are committed. While a generation drains, commits are also its only
-// sign of life: kafka-go stops the heartbeats.
-const commitEvery = time.Second
 
 // A generation is this process's share of the topics between two rebalances; a replay has one of its
 // own.
@@ -100,17 +94,14 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	if len(g.partitions) == 0 {
 		in.parts.Backlog.Complete()
 	}
-	in.kafkaWorked(ctx, joinKey())
+	in.status.worked(ctx, joinKey())
 	readers.Go(func() { in.readAll(readCtx, g) })
-	in.commitUntil(readCtx, g, ctx.Done())
+	in.commits.until(readCtx, g, ctx.Done())
 
 	stop(errRevoked)
 	readers.Wait()
 	in.release(context.WithoutCancel(ctx), g)
 	in.status.unassigned(g)
-	for _, p := range g.partitions { // another member's from now on
-		in.setKafkaFails(p.key(), false)
-	}
 }
 
 // release gives a generation's partitions up: nobody reads them any more. The order matters. The tickets
@@ -120,7 +111,7 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 func (in *Intake) release(ctx context.Context, g *generation) {
 	in.accounts.revoke(g)
 	in.parts.Handler.Revoked()
-	in.drain(ctx, g)
+	in.commits.drain(ctx, g, in.cfg.DrainLimit)
 	in.accounts.close(g)
 	in.parts.Handler.Revoked()
 }
@@ -136,7 +127,7 @@ func (in *Intake) readAll(ctx context.Context, g *generation) {
 	}
 	var readers sync.WaitGroup
 	for _, p := range g.partitions {
-		readers.Go(func() { in.read(ctx, p, stored[p.topic][p.id], groupIsNew) })
+		readers.Go(func() { (&reader{in, p}).read(ctx, stored[p.topic][p.id], groupIsNew) })
 	}
 	readers.Wait()
 }
@@ -149,7 +140,7 @@ func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int
 		if err == nil {
 			return stored, groupIsNew, nil
 		}
-		in.kafkaFailed(ctx, g.partitions[0].key(), err)
+		in.status.failed(ctx, g.partitions[0].key(), err)
 		if err := sleep(ctx, retry.NextBackOff()); err != nil {
 			return nil, false, err
 		}
@@ -178,67 +169,4 @@ func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[
 		groupIsNew = groupIsNew && c.Offset < 0
 	}
 	return stored, groupIsNew, nil
-}
-
-// commitUntil commits regularly until the generation ends.
-func (in *Intake) commitUntil(ctx context.Context, g *generation, ended <-chan struct{}) {
-	ticker := time.NewTicker(commitEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ended:
-			return
-		case <-g.commitNow:
-		case <-ticker.C:
-		}
-		in.commit(ctx, g)
-	}
-}
-
-// drain waits for the batches that run, up to the limit, and makes the last commit.
-func (in *Intake) drain(ctx context.Context, g *generation) {
-	limit := time.NewTimer(in.cfg.DrainLimit)
-	defer limit.Stop()
-	ticker := time.NewTicker(commitEvery)
-	defer ticker.Stop()
-	for over := false; !over; {
-		select {
-		case <-g.drained:
-			over = true
-		case <-limit.C:
-			over = true
-			in.logger.LogAttrs(ctx, slog.LevelWarn,
-				"drain limit reached; in-flight calls are left to the next owner of the partitions",
-				slog.Int("events", in.accounts.pending(g)))
-		case <-ticker.C:
-			in.commit(ctx, g)
-		}
-	}
-	in.commit(ctx, g)
-}
-
-// commit stores what has moved. A failure is tried again at the next turn.
-func (in *Intake) commit(ctx context.Context, g *generation) {
-	for _, topic := range in.cfg.topics() {
-		in.commitTopic(ctx, g, topic)
-	}
-}
-
-func (in *Intake) commitTopic(ctx context.Context, g *generation, topic string) {
-	ps := in.accounts.positions(g, topic)
-	if len(ps) == 0 {
-		return
-	}
-	err := in.offsets.Commit(ctx, g.member, topic, ps)
-	switch {
-	case err == nil:
-		in.accounts.committed(g, topic, ps)
-		in.parts.Metrics.Committed("ok")
-	case source.Fenced(err):
-		in.parts.Metrics.Committed("fenced")
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "commit refused: the partitions belong to another member now", errAttr(err))
-	default:
-		in.parts.Metrics.Committed("failed")
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "commit failed; trying again", errAttr(err))
-	}
 }

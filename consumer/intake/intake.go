@@ -114,9 +114,7 @@ type Intake struct {
 	status  *status
 	// accounts has the one lock of this package that guards state across partitions.
 	accounts *accounts
-	// rejoined is how often in a row the group had partitions that no member owned. Only the goroutine of
-	// a generation uses it.
-	rejoined int
+	commits  *committer
 }
 
 // fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait for
@@ -130,14 +128,18 @@ const (
 // New returns an intake that has not started.
 func New(cfg Config, parts Parts) *Intake {
 	cfg.Session = cfg.Session.withDefaults()
-	return &Intake{
+	in := &Intake{
 		cfg: cfg, parts: parts, logger: parts.Logger,
 		log:      source.NewLog(parts.Kafka, fetchBytes, fetchWait),
 		offsets:  source.NewOffsets(parts.Kafka, adminTimeout),
 		buffer:   newBuffer(cfg.BufferRecords, cfg.BufferBytes, parts.Backlog.Full),
-		status:   newStatus(),
+		status:   newStatus(parts.Metrics, parts.Logger),
 		accounts: newAccounts(),
 	}
+	in.commits = &committer{
+		topics: cfg.topics(), offsets: in.offsets, accounts: in.accounts, metrics: parts.Metrics, log: parts.Logger,
+	}
+	return in
 }
 
 var errStopped = errors.New("intake: stopped")
@@ -150,9 +152,10 @@ func (in *Intake) Run(ctx context.Context) error {
 		return err
 	}
 	watch, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	retention := retentionWatcher{cfg: &in.cfg, offsets: in.offsets, accounts: in.accounts, log: in.logger}
 	var watchers sync.WaitGroup
 	for _, topic := range in.cfg.topics() {
-		watchers.Go(func() { in.watchRetention(watch, topic) })
+		watchers.Go(func() { retention.watch(watch, topic) })
 	}
 	in.generations(ctx, group)
 	in.status.drain()
@@ -165,6 +168,9 @@ func (in *Intake) Run(ctx context.Context) error {
 
 // generations takes part in one generation after the other until the context ends.
 func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
+	unassigned := unassignedWatcher{
+		group: in.cfg.Group, topics: in.cfg.topics(), every: in.cfg.Session.Watch, offsets: in.offsets, log: in.logger,
+	}
 	for ctx.Err() == nil {
 		gen, err := group.Next(ctx)
 		switch {
@@ -176,8 +182,14 @@ func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
 			in.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
 				slog.Any("partitions", partitionIDs(gen.Assignments[in.cfg.Topic])))
 			gen.Start(func(ctx context.Context) { in.serve(ctx, gen) })
-			gen.Start(func(ctx context.Context) { in.watchAssignment(ctx, gen) })
+			gen.Start(func(ctx context.Context) { unassigned.watch(ctx, int(gen.ID)) })
 		}
+	}
+}
+
+func (in *Intake) joinFailed(ctx context.Context, err error) {
+	if in.status.setFailing(joinKey(), true) {
+		in.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
 	}
 }
 

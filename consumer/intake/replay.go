@@ -41,7 +41,7 @@ func (in *Intake) Replay(ctx context.Context, ranges []Range, progress func(Repl
 	defer stopReading(errReplayed)
 	var readers sync.WaitGroup
 	for _, p := range g.partitions {
-		readers.Go(func() { in.replayPartition(readCtx, p) })
+		readers.Go(func() { (&reader{in, p}).replay(readCtx) })
 	}
 	err = in.replayUntil(ctx, g, progress)
 	stopReading(errReplayed)
@@ -63,7 +63,7 @@ func (in *Intake) openRanges(ctx context.Context, ranges []Range) (*generation, 
 		}
 		first := max(r.First, min(stored[r.Partition].Offset, r.End))
 		p := &partition{topic: r.Topic, id: r.Partition, gen: g, target: -1, replayed: r}
-		in.open(p, first, r.End, source.Committed{Offset: -1, Stamp: stored[r.Partition].Stamp})
+		(&reader{in, p}).open(first, r.End, source.Committed{Offset: -1, Stamp: stored[r.Partition].Stamp})
 		g.partitions = append(g.partitions, p)
 	}
 	return g, nil
@@ -80,7 +80,7 @@ func (in *Intake) replayUntil(ctx context.Context, g *generation, progress func(
 			return nil
 		}
 		if n%5 == 0 {
-			in.commit(ctx, g)
+			in.commits.commit(ctx, g)
 			progress(at)
 		}
 		select {
@@ -107,47 +107,48 @@ func (a *accounts) committable(p *partition) int64 {
 	return p.mark.Committable()
 }
 
-// replayPartition hands the records of a range to the handler.
-func (in *Intake) replayPartition(ctx context.Context, p *partition) {
+// replay hands the records of a range to the handler.
+func (r *reader) replay(ctx context.Context) {
+	end := r.part.replayed.End
 	retry := newBackoff()
-	offset := in.accounts.committable(p)
-	for ctx.Err() == nil && offset < p.replayed.End {
-		batch, err := in.log.Fetch(ctx, p.topic, p.id, offset)
+	offset := r.accounts.committable(r.part)
+	for ctx.Err() == nil && offset < end {
+		batch, err := r.log.Fetch(ctx, r.part.topic, r.part.id, offset)
 		if _, gone := errors.AsType[*source.OutOfRangeError](err); gone {
 			var next int64
-			if next, err = in.jump(ctx, p, offset); err == nil {
+			if next, err = r.jump(ctx, offset); err == nil {
 				if next <= offset { // the topic was recreated: nothing is left of the range
-					next = p.replayed.End
+					next = end
 				}
 				offset = next
-				in.skip(p, min(offset, p.replayed.End))
+				r.skip(min(offset, end))
 				continue
 			}
 		}
 		if err != nil {
-			in.kafkaFailed(ctx, p.key(), err)
+			r.status.failed(ctx, r.part.key(), err)
 			if sleep(ctx, retry.NextBackOff()) != nil {
 				return
 			}
 			continue
 		}
 		retry.Reset()
-		in.kafkaWorked(ctx, p.key())
-		if !in.takeRange(ctx, p, batch.Records) {
+		r.status.worked(ctx, r.part.key())
+		if !r.takeRange(ctx, batch.Records) {
 			return
 		}
 		offset = batch.Next
-		in.skip(p, min(offset, p.replayed.End))
+		r.skip(min(offset, end))
 	}
 }
 
 // takeRange takes those records in that lie in the range. It reports false if the context has ended.
-func (in *Intake) takeRange(ctx context.Context, p *partition, records []source.Record) bool {
+func (r *reader) takeRange(ctx context.Context, records []source.Record) bool {
 	for _, rec := range records {
-		if rec.Offset >= p.replayed.End {
+		if rec.Offset >= r.part.replayed.End {
 			break
 		}
-		if in.parts.Pace != nil && in.parts.Pace(ctx) != nil || in.take(ctx, p, rec) != nil {
+		if r.parts.Pace != nil && r.parts.Pace(ctx) != nil || r.take(ctx, rec) != nil {
 			return false
 		}
 	}

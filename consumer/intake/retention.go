@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"membersync/consumer/intake/source"
 )
 
 // How often the topic's retention is looked up: it is changed by hand, and rarely.
@@ -12,20 +14,28 @@ const (
 	retentionRetry = 10 * time.Second
 )
 
-// watchRetention keeps a topic's retention up to date until the context ends.
-func (in *Intake) watchRetention(ctx context.Context, topic string) {
+// A retentionWatcher keeps the retention of the topics up to date.
+type retentionWatcher struct {
+	cfg      *Config
+	offsets  *source.Offsets
+	accounts *accounts
+	log      *slog.Logger
+}
+
+// watch looks after one topic until the context ends.
+func (w retentionWatcher) watch(ctx context.Context, topic string) {
 	warned := false
 	for wait := time.Duration(0); sleep(ctx, wait) == nil; {
-		retention, err := in.offsets.Retention(ctx, topic)
+		retention, err := w.offsets.Retention(ctx, topic)
 		if err != nil {
-			in.logger.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
+			w.log.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
 			wait = retentionRetry
 			continue
 		}
 		wait = retentionEvery
-		in.accounts.setRetention(topic, retention)
-		if topic == in.cfg.Topic {
-			warned = in.warnOfDoneMarks(ctx, retention, warned)
+		w.accounts.setRetention(topic, retention)
+		if topic == w.cfg.Topic {
+			warned = w.warnOfDoneMarks(ctx, retention, warned)
 		}
 	}
 }
@@ -38,8 +48,8 @@ func (a *accounts) setRetention(topic string, retention time.Duration) {
 
 // warnOfDoneMarks logs once that done marks expire before their records do. A later delivery then causes
 // a call; the versions keep older values out all the same. A retention of 0 is unlimited.
-func (in *Intake) warnOfDoneMarks(ctx context.Context, retention time.Duration, warned bool) bool {
-	ttl := in.cfg.DoneTTL
+func (w retentionWatcher) warnOfDoneMarks(ctx context.Context, retention time.Duration, warned bool) bool {
+	ttl := w.cfg.DoneTTL
 	if ttl == 0 || retention != 0 && retention <= ttl {
 		return false
 	}
@@ -48,7 +58,7 @@ func (in *Intake) warnOfDoneMarks(ctx context.Context, retention time.Duration, 
 		if retention == 0 {
 			kept = "unlimited"
 		}
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "done marks expire before the topic's records do",
+		w.log.LogAttrs(ctx, slog.LevelWarn, "done marks expire before the topic's records do",
 			slog.String("setting", "state.done_ttl"), slog.Duration("done_ttl", ttl), slog.String("retention", kept))
 	}
 	return true

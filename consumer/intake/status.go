@@ -18,8 +18,12 @@ func joinKey() partitionKey { return partitionKey{id: -1} }
 
 func (p *partition) key() partitionKey { return partitionKey{p.topic, p.id} }
 
-// A status is what readiness is answered from. It is safe for concurrent use.
+// A status is what readiness is answered from: the membership, and whether Kafka answers. It is safe for
+// concurrent use.
 type status struct {
+	metrics Metrics
+	log     *slog.Logger
+
 	mu       sync.Mutex
 	joined   bool // at least once
 	draining bool
@@ -27,7 +31,9 @@ type status struct {
 	failing  map[partitionKey]bool // partitions, or the join, for which Kafka does not answer
 }
 
-func newStatus() *status { return &status{failing: make(map[partitionKey]bool)} }
+func newStatus(metrics Metrics, log *slog.Logger) *status {
+	return &status{metrics: metrics, log: log, failing: make(map[partitionKey]bool)}
+}
 
 func (s *status) assigned(g *generation) {
 	s.mu.Lock()
@@ -35,11 +41,16 @@ func (s *status) assigned(g *generation) {
 	s.joined, s.gen = true, g
 }
 
+// unassigned forgets a generation, and with it the failures of its partitions: they are another member's
+// from now on.
 func (s *status) unassigned(g *generation) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.gen == g {
 		s.gen = nil
+	}
+	s.mu.Unlock()
+	for _, p := range g.partitions {
+		s.setFailing(p.key(), false)
 	}
 }
 
@@ -49,24 +60,41 @@ func (s *status) drain() {
 	s.draining = true
 }
 
-// setFailing notes whether Kafka fails for a partition. It reports whether that has changed whether it
-// fails for any.
-func (s *status) setFailing(key partitionKey, fails bool) (changed bool) {
+func (s *status) current() *generation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.gen
+}
+
+// failed notes that Kafka does not answer for a partition, or for the join.
+func (s *status) failed(ctx context.Context, key partitionKey, err error) {
+	if ctx.Err() == nil && s.setFailing(key, true) {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again",
+			slog.String("topic", key.topic), slog.Int("partition", key.id), errAttr(err))
+	}
+}
+
+func (s *status) worked(ctx context.Context, key partitionKey) {
+	if s.setFailing(key, false) {
+		s.log.LogAttrs(ctx, slog.LevelInfo, "kafka answers again")
+	}
+}
+
+// setFailing reports whether that has changed whether Kafka fails for any partition.
+func (s *status) setFailing(key partitionKey, fails bool) (changed bool) {
+	s.mu.Lock()
 	failed := len(s.failing) > 0
 	if fails {
 		s.failing[key] = true
 	} else {
 		delete(s.failing, key)
 	}
-	return failed != (len(s.failing) > 0)
-}
-
-func (s *status) current() *generation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.gen
+	changed = failed != (len(s.failing) > 0)
+	s.mu.Unlock()
+	if changed {
+		s.metrics.KafkaPaused(fails)
+	}
+	return changed
 }
 
 // A Status is what readiness depends on.
@@ -88,37 +116,7 @@ func (in *Intake) Status() Status {
 // ReportFailure notes that Kafka does not answer what a record of the partition needs. The next
 // successful fetch of the partition ends that.
 func (in *Intake) ReportFailure(ctx context.Context, topic string, partition int, err error) {
-	in.kafkaFailed(ctx, partitionKey{topic, partition}, err)
-}
-
-func (in *Intake) joinFailed(ctx context.Context, err error) {
-	if in.setKafkaFails(joinKey(), true) {
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
-	}
-}
-
-func (in *Intake) kafkaFailed(ctx context.Context, key partitionKey, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	if in.setKafkaFails(key, true) {
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again",
-			slog.String("topic", key.topic), slog.Int("partition", key.id), errAttr(err))
-	}
-}
-
-func (in *Intake) kafkaWorked(ctx context.Context, key partitionKey) {
-	if in.setKafkaFails(key, false) {
-		in.logger.LogAttrs(ctx, slog.LevelInfo, "kafka answers again")
-	}
-}
-
-func (in *Intake) setKafkaFails(key partitionKey, fails bool) (changed bool) {
-	changed = in.status.setFailing(key, fails)
-	if changed {
-		in.parts.Metrics.KafkaPaused(fails)
-	}
-	return changed
+	in.status.failed(ctx, partitionKey{topic, partition}, err)
 }
 
 // IsRevoked reports whether the current generation is being drained.

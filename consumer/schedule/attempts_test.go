@@ -67,12 +67,12 @@ func TestWhatCountsAsAnAttempt(t *testing.T) {
 			u := &event.Update{Contributors: []*event.Event{ev}}
 			for range 5 {
 				b := &event.Batch{IsProbe: s.pauses.gate.Paused(event.CauseThrottled)}
-				s.countAttemptsLocked(now, b, u, tc.d)
+				s.pauses.countAttempts(now, b, u, tc.d, false)
 			}
 			if a := ev.Attempts; a.Counted != tc.want || a.Total != 5 {
 				t.Errorf("%d of %d calls count, want %d of 5", a.Counted, a.Total, tc.want)
 			}
-			if spent := len(s.spentLocked(now, u, tc.d)) > 0; spent != (tc.want == minAttempts) {
+			if spent := len(s.pauses.spent(now, u, tc.d, 0)) > 0; spent != (tc.want == minAttempts) {
 				t.Errorf("with no time of the budget left it is used up: %v", spent)
 			}
 		})
@@ -95,16 +95,16 @@ func TestHeldEventsAreTriedByPartitionsInTurn(t *testing.T) {
 		}
 	}
 	for range 100 {
-		s.guard.RecordRejection()
+		s.holder.guard.RecordRejection()
 	}
 	s.pauses.pause(now, event.CauseStorm, 0)
 	var tried []int
 	for range 6 {
-		if b := s.takeDuringStormLocked(now.Add(29*time.Second), s.queues.members); b != nil {
+		if b := s.holder.take(now.Add(29*time.Second), s.queues.members); b != nil {
 			t.Fatal("a held event is tried within 30 s of the last one")
 		}
 		now = now.Add(30 * time.Second)
-		b := s.takeDuringStormLocked(now, s.queues.members)
+		b := s.holder.take(now, s.queues.members)
 		if b == nil || len(b.Events) != 1 || !b.Events[0].Storm.Retry || !b.IsStormRetry {
 			t.Fatalf("after 30 s: %+v", b)
 		}

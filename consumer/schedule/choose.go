@@ -3,18 +3,12 @@ package schedule
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"membersync/consumer/event"
 )
 
 // maxFold bounds the events that go into one update.
 const maxFold = 500
-
-// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit makes
-// calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest. Some are taken
-// in turn all the same, so that each lane gets its turn.
-const fullestOf = 16
 
 // choose picks the events that a lane runs next: what it is bound to repeat, half of the candidates
 // while it looks for the event that the CRM refuses, or all that fits into a fold.
@@ -79,63 +73,4 @@ func rejectedOf(events []*event.Event) []*event.Event {
 		}
 	}
 	return rejected
-}
-
-// takeMemberLocked takes a lane for a call, if no pause forbids it: one that pick chooses, if there is
-// any.
-func (s *Schedule) takeMemberLocked(now time.Time, pick func(*lane) bool) *event.Batch {
-	if !s.queues.members.Ready(now) {
-		return nil
-	}
-	if s.guard.IsOn() {
-		return s.takeDuringStormLocked(now, s.queues.members)
-	}
-	a := s.pauses.gate.Ask(now)
-	if !a.Open {
-		return nil
-	}
-	b := s.takeReadyLocked(now, a.Probe, pick)
-	if b.IsProbe = a.Probe; b.IsProbe {
-		s.pauses.probes++
-	}
-	return b
-}
-
-// takeReadyLocked takes a lane, usually one that has not failed. Lanes whose backoff is over, many at
-// once, would otherwise go first each time: the probes of a CRM that fails for some of its members
-// would all meet those, and so would most of the calls after a pause.
-func (s *Schedule) takeReadyLocked(now time.Time, isProbe bool, pick func(*lane) bool) *event.Batch {
-	s.ranks.turn++
-	if isProbe || s.ranks.turn%3 != 0 {
-		sample := 0
-		if s.cfg.HasLimiter && !isProbe {
-			sample = fullestOf
-		}
-		unfailed := func(l *lane) bool { return l.State.Backoff == nil && pick(l) }
-		if l, events := s.queues.members.TakeFullest(now, unfailed, sample, choose); l != nil {
-			return s.beginLocked(l, events)
-		}
-	}
-	if l, events := s.queues.members.TakeIf(now, pick, choose); l != nil {
-		return s.beginLocked(l, events)
-	}
-	l, events := s.queues.members.Take(now, choose)
-	return s.beginLocked(l, events)
-}
-
-func anyLane(*lane) bool { return true }
-
-// takeRejectedLocked takes a record or an event without a member. It needs no call, so only a storm
-// holds it.
-func (s *Schedule) takeRejectedLocked(now time.Time) *event.Batch {
-	if s.guard.IsOn() {
-		return s.takeDuringStormLocked(now, s.queues.rejected)
-	}
-	l, events := s.queues.rejected.Take(now, choose)
-	return s.beginLocked(l, events)
-}
-
-func (s *Schedule) beginLocked(l *lane, events []*event.Event) *event.Batch {
-	s.slots.begin(l.Key)
-	return &event.Batch{Key: l.Key, State: &l.State, Events: events}
 }

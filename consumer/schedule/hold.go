@@ -5,70 +5,89 @@ import (
 	"time"
 
 	"membersync/consumer/event"
+	"membersync/consumer/schedule/storm"
 )
 
-// The storm guard. While most events would be dead-lettered, none is: rejected events are held in their
-// lanes, calls pause, and one held event at a time is tried again. The first one that ends well ends
-// the storm.
+// A holder is the storm guard. While most events would be dead-lettered, none is: rejected events are
+// held in their lanes, calls pause, and one held event at a time is tried again. The first one that ends
+// well ends the storm.
 //
-// Guard and gate change in one critical section. Between the two, a lane that has nothing to do with the
-// storm would pass for a probe, and its success for the end of the storm.
+// Guard and gate change in one critical section, that of [Schedule]. Between the two, a lane that has
+// nothing to do with the storm would pass for a probe, and its success for the end of the storm.
+type holder struct {
+	guard  *storm.Guard
+	queues *queues
+	slots  *slots
+	pauses *pauses
+	// released: the operator has let held events be dead-lettered while the storm guard was on.
+	released bool
+	// lastTried is the partition of the held event that was tried last.
+	lastTried int
+}
 
-// Admit records rejected events and returns those that may be dead-lettered now. The storm guard holds
-// the others.
-func (s *Schedule) Admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
+// admit counts rejected events and returns those that may be dead-lettered now. It holds the others.
+func (h *holder) admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
 	for _, ev := range rejected {
 		if ev.Storm.Counted || ev.Storm.Released {
 			continue
 		}
 		ev.Storm.Counted = true
 		if ev.Key.IsMember() {
-			s.guard.RecordRejection()
+			h.guard.RecordRejection()
 		} else { // it was read before a storm that is over, and still cannot be mapped
-			s.guard.RecordMapped(true)
+			h.guard.RecordMapped(true)
 		}
 	}
 	for _, ev := range rejected {
-		ev.Storm.Held = s.guard.IsOn() && !ev.Storm.Released && !ev.Rejection.Written
+		ev.Storm.Held = h.guard.IsOn() && !ev.Storm.Released && !ev.Rejection.Written
 		if !ev.Storm.Held {
 			deadLetter = append(deadLetter, ev)
 		}
 	}
-	s.beginStormLocked(now, rejected[len(rejected)-1])
+	h.begin(now, rejected[len(rejected)-1])
 	return deadLetter
 }
 
-// RecordMapped counts an event that was read. What could not be mapped, or is ignored, is counted by
-// that alone. A redrive is not counted.
-func (s *Schedule) RecordMapped(now time.Time, ev *event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
+// recordMapped counts an event that was read. What could not be mapped, or is ignored, is counted by
+// that alone.
+func (h *holder) recordMapped(now time.Time, ev *event.Event) {
 	if ev.Storm.Counted {
 		return
 	}
-	s.guard.RecordMapped(ev.Rejection != nil)
+	h.guard.RecordMapped(ev.Rejection != nil)
 	ev.Storm.Counted = ev.Rejection != nil || ev.Mapped.Ignored != ""
-	s.beginStormLocked(now, ev)
+	h.begin(now, ev)
 }
 
-// beginStormLocked pauses calls if the guard has just detected a storm, which ev has completed.
-func (s *Schedule) beginStormLocked(now time.Time, ev *event.Event) {
-	if !s.guard.IsOn() || s.pauses.gate.Paused(event.CauseStorm) {
+// recordMoved counts an event that could be mapped at last.
+func (h *holder) recordMoved(ev *event.Event) {
+	if ev.Storm.Held = false; !ev.Storm.Counted {
+		h.guard.RecordMapped(false)
+	}
+}
+
+// begin pauses calls if the guard has just detected a storm, which ev has completed.
+func (h *holder) begin(now time.Time, ev *event.Event) {
+	if !h.guard.IsOn() || h.pauses.gate.Paused(event.CauseStorm) {
 		return
 	}
-	s.pauses.pause(now, event.CauseStorm, 0)
+	h.pauses.pause(now, event.CauseStorm, 0)
 	if ev.Rejection != nil {
-		s.pauses.changes[len(s.pauses.changes)-1].Reason = string(ev.Rejection.Reason)
+		h.pauses.changes[len(h.pauses.changes)-1].Reason = string(ev.Rejection.Reason)
 	}
 }
 
-// recordFinishedLocked counts events that end well.
-func (s *Schedule) recordFinishedLocked(f event.Finished) {
+// end ends the storm, if there is one.
+func (h *holder) end(now time.Time) {
+	h.guard.Reset()
+	h.pauses.resume(now, event.CauseStorm)
+}
+
+// recordFinished counts events that end well.
+func (h *holder) recordFinished(f event.Finished) {
 	if hasEndedWell(f.Outcome) && !f.Event.Storm.Counted {
 		f.Event.Storm.Counted = true
-		s.guard.RecordSuccess()
+		h.guard.RecordSuccess()
 	}
 }
 
@@ -79,24 +98,24 @@ func endedWell(r event.Result) bool {
 	return len(r.Moved) > 0 || slices.ContainsFunc(r.Finished, func(f event.Finished) bool { return hasEndedWell(f.Outcome) })
 }
 
-// isReleasingLocked reports whether only a storm pauses calls, and the operator has released held events.
-func (s *Schedule) isReleasingLocked() bool {
-	return s.released && s.guard.IsOn() && slices.Equal(s.pauses.gate.Causes(), []event.Cause{event.CauseStorm})
+// isReleasing reports whether only a storm pauses calls, and the operator has released held events.
+func (h *holder) isReleasing() bool {
+	return h.released && h.guard.IsOn() && slices.Equal(h.pauses.gate.Causes(), []event.Cause{event.CauseStorm})
 }
 
-// takeDuringStormLocked takes a lane that the operator has released or, once its time has come, one to
+// take takes a lane that the operator has released or, once its time has come, one to
 // try again.
-func (s *Schedule) takeDuringStormLocked(now time.Time, q *queue) *event.Batch {
-	if s.released {
+func (h *holder) take(now time.Time, q *queue) *event.Batch {
+	if h.released {
 		if l, events := q.TakeIf(now, hasReleased, chooseReleased); l != nil {
-			return s.beginLocked(l, events)
+			return h.slots.start(l, events)
 		}
 	}
-	if a := s.pauses.gate.Peek(now); !a.Open {
+	if a := h.pauses.gate.Peek(now); !a.Open {
 		return nil
 	}
 	pick, pickEvents := anyLane, choose
-	switch held, more := s.nextHeldLocked(); {
+	switch held, more := h.nextHeld(); {
 	case held != nil:
 		pick = func(l *lane) bool { return l.Key == held.Key }
 		pickEvents = func(*lane) []*event.Event { return []*event.Event{held} }
@@ -107,25 +126,25 @@ func (s *Schedule) takeDuringStormLocked(now time.Time, q *queue) *event.Batch {
 	if l == nil {
 		return nil
 	}
-	s.pauses.gate.Ask(now)
+	h.pauses.gate.Ask(now)
 	for _, ev := range events {
 		ev.Storm.Retry = ev.Rejection != nil
-		s.lastTried = ev.Record.Origin.Partition
+		h.lastTried = ev.Record.Origin.Partition
 	}
-	b := s.beginLocked(l, events)
+	b := h.slots.start(l, events)
 	b.IsProbe, b.IsStormRetry = true, true
 	if b.Key.IsMember() {
-		s.pauses.probes++
+		h.pauses.probes++
 	}
 	return b
 }
 
-// nextHeldLocked returns a held event that can be tried now, of the partition after the one that was
+// nextHeld returns a held event that can be tried now, of the partition after the one that was
 // tried last, in turn. If there is none, more reports whether some cannot be tried yet.
-func (s *Schedule) nextHeldLocked() (next *event.Event, more bool) {
-	turn := func(ev *event.Event) int { return (ev.Record.Origin.Partition - s.lastTried - 1 + 1<<30) % (1 << 30) }
-	more = s.slots.writing > 0
-	s.queues.each(func(l *lane) {
+func (h *holder) nextHeld() (next *event.Event, more bool) {
+	turn := func(ev *event.Event) int { return (ev.Record.Origin.Partition - h.lastTried - 1 + 1<<30) % (1 << 30) }
+	more = h.slots.writing > 0
+	h.queues.each(func(l *lane) {
 		for _, ev := range l.Waiting() {
 			if !ev.Storm.Held && (l.Running() || !mayBeHeld(ev)) {
 				continue
@@ -166,9 +185,9 @@ func chooseReleased(l *lane) []*event.Event {
 	return batch
 }
 
-// retryAllHeldLocked lets all rejected events be tried again, also those that have had no turn yet.
-func (s *Schedule) retryAllHeldLocked() {
-	s.queues.each(func(l *lane) {
+// retryAll lets all rejected events be tried again, also those that have had no turn yet.
+func (h *holder) retryAll() {
+	h.queues.each(func(l *lane) {
 		if l.Running() { // its events belong to its batch
 			return
 		}
@@ -180,25 +199,16 @@ func (s *Schedule) retryAllHeldLocked() {
 	})
 }
 
-// ReleaseHeld ends the storm, if there is one, because the operator wants what is in memory to be
-// dead-lettered if it is rejected.
-func (s *Schedule) ReleaseHeld(now time.Time) {
-	s.mu.Lock()
-	defer s.unlock()
-	if !s.guard.IsOn() {
+// release ends the storm, if there is one: what is in memory is dead-lettered if it is rejected.
+func (h *holder) release(now time.Time) {
+	if !h.guard.IsOn() {
 		return
 	}
-	s.released = true
-	s.queues.each(func(l *lane) {
+	h.released = true
+	h.queues.each(func(l *lane) {
 		for _, ev := range l.Waiting() {
 			ev.Storm.Released, ev.Storm.Held = true, false
 		}
 	})
-	s.endStormLocked(now)
-	s.notify()
-}
-
-func (s *Schedule) endStormLocked(now time.Time) {
-	s.guard.Reset()
-	s.pauses.resume(now, event.CauseStorm)
+	h.end(now)
 }

@@ -165,87 +165,16 @@ func (s *stopwatch) total(now time.Time) time.Duration {
 	return s.sum + now.Sub(s.since)
 }
 
-// Pause stops calls for the cause until at least now + floor. They resume when a probe succeeds or
-// [Schedule.Resume] is called, as the cause requires.
-func (s *Schedule) Pause(now time.Time, c event.Cause, floor time.Duration) {
-	s.mu.Lock()
-	defer s.unlock()
-	if c == event.CauseRedis {
-		s.redisDown.Store(true)
-	}
-	s.pauses.pause(now, c, floor)
-}
-
-// Resume ends the pause for the cause, if there is one.
-func (s *Schedule) Resume(now time.Time, c event.Cause) {
-	if c == event.CauseRedis && !s.redisDown.Load() { // almost always, and asked after every reply
-		return
-	}
-	s.mu.Lock()
-	defer s.unlock()
-	if c == event.CauseRedis {
-		s.redisDown.Store(false)
-	}
-	s.pauses.resume(now, c)
-}
-
-// SetControlKnown lets calls begin: the control state has been read.
-func (s *Schedule) SetControlKnown() {
-	s.mu.Lock()
-	defer s.unlock()
-	s.controlKnown = true
-	s.notify()
-}
-
-// RecordSuccess notes that the CRM has accepted the call of a batch.
-func (s *Schedule) RecordSuccess(now time.Time, b *event.Batch) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.pauses.recordSuccess(now, b.Key.Member, b.IsProbe)
-}
-
-// RecordFailure notes that the call of a batch failed, begins and ends the pauses that follow from it,
-// and returns the events whose retry budget is used up.
-func (s *Schedule) RecordFailure(now time.Time, b *event.Batch, u *event.Update, d event.Decision) (spent []*event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.countAttemptsLocked(now, b, u, d)
-	member := b.Key.Member
-	switch d.Kind {
-	case event.KindPoison: // the CRM works; it only does not want this update
-		s.pauses.recordSuccess(now, member, b.IsProbe)
-		return nil
-	case event.KindPause:
-		s.pauses.pause(now, d.Cause, d.Floor)
-		return nil
-	case event.KindRefused:
-		s.pauses.pause(now, d.Cause, d.Floor)
-		s.pauses.recordRefusal(now, member)
-	case event.KindTransient:
-		if d.FewAttempts && b.IsProbe {
-			s.pauses.otherwiseAnswered(now)
-		}
-		s.pauses.recordFailure(now, member, b.IsProbe)
-	case event.KindAbandon, event.KindNotSent: // no failure of a call
-		return nil
-	}
-	if spent = s.spentLocked(now, u, d); len(spent) > 0 && d.Kind == event.KindRefused {
-		s.pauses.refusalIsOwn(now, member)
-	}
-	return spent
-}
-
 // minAttempts is the least that the retry budget allows, and all that an error code outside every table
 // gets.
 const minAttempts = 5
 
-// countAttemptsLocked records the failed call with the events that were in it. Attempts and time count
-// against the budget only while the CRM works for other members.
-func (s *Schedule) countAttemptsLocked(now time.Time, b *event.Batch, u *event.Update, d event.Decision) {
-	healthy, clock := s.pauses.health.Healthy(now), s.pauses.health.Clock(now)
-	// A lane alone has no other member to end the pause for it.
-	fewAttempts := d.FewAttempts &&
-		(s.queues.members.Count() == 1 || !b.IsProbe && !s.pauses.gate.Paused(event.CauseOutage))
+// countAttempts records the failed call with the events that were in it. Attempts and time count against
+// the retry budget only while the CRM works for other members. IsLone: no other lane has events, so no
+// other member could end a pause.
+func (p *pauses) countAttempts(now time.Time, b *event.Batch, u *event.Update, d event.Decision, isLone bool) {
+	healthy, clock := p.health.Healthy(now), p.health.Clock(now)
+	fewAttempts := d.FewAttempts && (isLone || !b.IsProbe && !p.gate.Paused(event.CauseOutage))
 	for _, ev := range u.Contributors {
 		a := ev.AddAttempts()
 		if a.First.IsZero() {
@@ -259,10 +188,31 @@ func (s *Schedule) countAttemptsLocked(now time.Time, b *event.Batch, u *event.U
 	}
 }
 
-func (s *Schedule) spentLocked(now time.Time, u *event.Update, d event.Decision) []*event.Event {
-	clock := s.pauses.health.Clock(now)
+// spent returns the events whose retry budget is used up.
+func (p *pauses) spent(now time.Time, u *event.Update, d event.Decision, budget time.Duration) []*event.Event {
+	clock := p.health.Clock(now)
 	return slices.DeleteFunc(slices.Clone(u.Contributors), func(ev *event.Event) bool {
 		a := ev.Attempts
-		return a.Counted < minAttempts || !d.FewAttempts && clock-a.From < s.cfg.RetryBudget
+		return a.Counted < minAttempts || !d.FewAttempts && clock-a.From < budget
 	})
+}
+
+// applyFailure begins and ends the pauses that follow from a failed call.
+func (p *pauses) applyFailure(now time.Time, b *event.Batch, d event.Decision) {
+	member := b.Key.Member
+	switch d.Kind {
+	case event.KindPoison: // the CRM works; it only does not want this update
+		p.recordSuccess(now, member, b.IsProbe)
+	case event.KindPause:
+		p.pause(now, d.Cause, d.Floor)
+	case event.KindRefused:
+		p.pause(now, d.Cause, d.Floor)
+		p.recordRefusal(now, member)
+	case event.KindTransient:
+		if d.FewAttempts && b.IsProbe {
+			p.otherwiseAnswered(now)
+		}
+		p.recordFailure(now, member, b.IsProbe)
+	case event.KindAbandon, event.KindNotSent: // no failure of a call
+	}
 }

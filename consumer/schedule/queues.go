@@ -178,12 +178,14 @@ func (s *slots) canCall() bool {
 
 func (s *slots) isBusy() bool { return s.calling+s.completing+s.writing > 0 }
 
-func (s *slots) begin(key event.LaneKey) {
-	if key.IsMember() {
+// start counts the batch of a lane that was taken, and returns it.
+func (s *slots) start(l *lane, events []*event.Event) *event.Batch {
+	if l.Key.IsMember() {
 		s.calling++
 	} else {
 		s.writing++
 	}
+	return &event.Batch{Key: l.Key, State: &l.State, Events: events}
 }
 
 func (s *slots) callOver() {

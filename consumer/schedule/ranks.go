@@ -44,31 +44,3 @@ func RankOf(events []*event.Event) event.Rank {
 func hasRank(rank event.Rank) func(*lane) bool {
 	return func(l *lane) bool { return RankOf(l.Waiting()) == rank }
 }
-
-// ranksLocked returns the ranks to ask for a permit now, in this order; wait is when there may be more.
-// Both are asked for where lanes of both are ready: the limit keeps a share for a rank only while it is
-// asked for.
-func (s *Schedule) ranksLocked(now time.Time, hasPermit bool) (ranks []event.Rank, wait time.Time) {
-	if wait := s.pacer.until(now); !hasPermit && !wait.IsZero() {
-		return nil, wait
-	}
-	for _, rank := range s.ranks.ordered() {
-		switch {
-		case !s.hasReadyLocked(now, rank):
-		case s.ranks.refused[rank].After(now):
-			wait = earliest(wait, s.ranks.refused[rank])
-		default:
-			ranks = append(ranks, rank)
-		}
-	}
-	return ranks, wait
-}
-
-// hasReadyLocked reports whether a lane of the rank is ready. One of some rank always is when this is
-// asked, and mostly there are no redrives. A storm chooses by itself, at the rank of live traffic.
-func (s *Schedule) hasReadyLocked(now time.Time, rank event.Rank) bool {
-	if s.queues.redrives == 0 || s.guard.IsOn() {
-		return rank == event.RankLive
-	}
-	return s.queues.members.Any(now, hasRank(rank))
-}

@@ -32,44 +32,48 @@ type Config struct {
 // A Schedule is safe for concurrent use.
 type Schedule struct {
 	cfg     Config
-	changed chan struct{}
+	changed signal
 	// redisDown follows the pause for Redis, for a look without the lock.
 	redisDown atomic.Bool
 
-	mu     sync.Mutex // guards everything below
-	queues queues
-	slots  slots
-	pauses pauses
-	pacer  pacer
-	ranks  ranks
-	guard  *storm.Guard
-	// released: the operator has let held events be dead-lettered while the storm guard was on.
-	released bool
-	// lastTried is the partition of the held event that was tried last.
-	lastTried int
-	// controlKnown: the control state has been read once; before that, no call is made.
-	controlKnown bool
+	mu       sync.Mutex // guards everything below
+	queues   queues
+	slots    slots
+	pauses   pauses
+	holder   holder
+	dispatch dispatcher
 	// progress is when a batch last ended, for the watchdog; the zero time: nothing has to end.
 	progress time.Time
 }
 
 // New returns a schedule without any events.
 func New(cfg Config) *Schedule {
-	return &Schedule{
-		cfg: cfg, changed: make(chan struct{}, 1), queues: newQueues(), slots: slots{concurrency: cfg.Concurrency},
-		pauses: newPauses(), pacer: newPacer(cfg), guard: storm.New(cfg.StormShare), lastTried: -1,
+	s := &Schedule{
+		cfg: cfg, changed: make(signal, 1), queues: newQueues(), slots: slots{concurrency: cfg.Concurrency},
+		pauses: newPauses(),
+	}
+	s.holder = holder{
+		guard: storm.New(cfg.StormShare), queues: &s.queues, slots: &s.slots, pauses: &s.pauses, lastTried: -1,
+	}
+	s.dispatch = dispatcher{
+		hasLimiter: cfg.HasLimiter, queues: &s.queues, slots: &s.slots, pauses: &s.pauses, holder: &s.holder,
+		pacer: newPacer(cfg),
+	}
+	return s
+}
+
+// A signal says that something has changed.
+type signal chan struct{}
+
+func (c signal) send() {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
 // Changed receives a value after each change that may let a batch start.
 func (s *Schedule) Changed() <-chan struct{} { return s.changed }
-
-func (s *Schedule) notify() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
 
 // unlock releases the lock and reports the pauses that have begun or ended under it.
 func (s *Schedule) unlock() {
@@ -79,7 +83,7 @@ func (s *Schedule) unlock() {
 		s.cfg.OnPause(c)
 	}
 	if len(changes) > 0 {
-		s.notify()
+		s.changed.send()
 	}
 }
 
@@ -90,10 +94,10 @@ func (s *Schedule) Add(ev *event.Event) (full <-chan struct{}) {
 	s.mu.Lock()
 	defer s.unlock()
 	if full := s.queues.add(ev); full != nil {
-		s.pacer.stopGathering() // it would wait for more than can come
+		s.dispatch.pacer.stopGathering() // it would wait for more than can come
 		return full
 	}
-	s.notify()
+	s.changed.send()
 	return nil
 }
 
@@ -113,38 +117,14 @@ type Next struct {
 func (s *Schedule) Next(now time.Time, hasPermit bool) Next {
 	s.mu.Lock()
 	defer s.unlock()
-	// First: lanes whose time has come are ready from now on, and wake nobody up again.
-	rejected, members := s.queues.rejected.Ready(now), s.queues.members.Ready(now)
-	until := earliest(wakeOf(s.queues.rejected), wakeOf(s.queues.members))
-	if s.guard.IsOn() {
-		until = earliest(until, s.pauses.gate.Peek(now).Until)
-	}
-	if rejected && s.slots.canWrite() {
-		if b := s.takeRejectedLocked(now); b != nil {
-			return Next{Batch: b, Until: until}
-		}
-	}
-	if !members || !s.slots.canCall() || !s.controlKnown {
-		return Next{Until: until}
-	}
-	if wait := s.pacer.gatheringUntil(now); !wait.IsZero() {
-		return Next{Until: earliest(until, wait)}
-	}
-	if a := s.pauses.gate.Peek(now); !a.Open && !s.isReleasingLocked() {
-		return Next{Until: earliest(until, a.Until)}
-	}
-	if s.cfg.HasLimiter {
-		ranks, wait := s.ranksLocked(now, hasPermit)
-		return Next{Ranks: ranks, Until: earliest(until, wait)}
-	}
-	return Next{Batch: s.takeMemberLocked(now, anyLane), Until: until}
+	return s.dispatch.next(now, hasPermit)
 }
 
 // Take returns the batch that a permit of this rank is for; nil if no lane is ready any more.
 func (s *Schedule) Take(now time.Time, rank event.Rank) *event.Batch {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.takeMemberLocked(now, hasRank(rank))
+	return s.dispatch.takeMember(now, hasRank(rank))
 }
 
 // RecordPermit notes that a permit was drawn at the rank or, if it was not granted, how long to wait
@@ -153,18 +133,18 @@ func (s *Schedule) RecordPermit(now time.Time, rank event.Rank, granted bool, wa
 	s.mu.Lock()
 	defer s.unlock()
 	if granted {
-		s.pacer.recordPermit(now)
+		s.dispatch.pacer.recordPermit(now)
 		return time.Time{}
 	}
 	s.progress = now
-	return s.ranks.refuse(rank, now.Add(max(wait, time.Millisecond)))
+	return s.dispatch.ranks.refuse(rank, now.Add(max(wait, time.Millisecond)))
 }
 
 // CanUsePermit reports whether a permit that a batch did not need would be used by another one now.
 func (s *Schedule) CanUsePermit(now time.Time) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.queues.members.Ready(now) && s.pauses.gate.Peek(now).Open
+	return s.dispatch.canCall(now)
 }
 
 // MayCall is asked immediately before a call: it reports whether no pause has begun and no partition of
@@ -172,7 +152,7 @@ func (s *Schedule) CanUsePermit(now time.Time) bool {
 func (s *Schedule) MayCall(b *event.Batch) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if !b.IsProbe && !s.isReleasingLocked() && s.pauses.isPaused() {
+	if !b.IsProbe && !s.holder.isReleasing() && s.pauses.isPaused() {
 		return false
 	}
 	return !slices.ContainsFunc(b.Events, func(ev *event.Event) bool { return ev.Ticket.IsRevoked() })
@@ -184,7 +164,7 @@ func (s *Schedule) CallOver(b *event.Batch) {
 	defer s.unlock()
 	b.CallOver = true
 	s.slots.callOver()
-	s.notify()
+	s.changed.send()
 }
 
 // A Settled is what the caller has to do, without the lock, after a batch has gone back.
@@ -199,13 +179,13 @@ type Settled struct {
 func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled {
 	s.mu.Lock()
 	defer s.unlock()
-	defer s.notify()
+	defer s.changed.send()
 	s.progress = now
 	var settled Settled
 	gone := make([]*event.Event, 0, len(r.Finished)+len(r.Moved))
 	for _, f := range r.Finished {
 		gone = append(gone, f.Event)
-		s.recordFinishedLocked(f)
+		s.holder.recordFinished(f)
 		s.queues.leave(f.Event)
 	}
 	gone = append(gone, r.Moved...)
@@ -225,8 +205,8 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 	settled.Waiting = s.queues.giveBack(b.Key, gone, until, r.WaitsAhead)
 	s.freeSlotLocked(now, b)
 	if b.IsStormRetry && endedWell(r) {
-		s.retryAllHeldLocked()
-		s.endStormLocked(now)
+		s.holder.retryAll()
+		s.holder.end(now)
 	}
 	return settled
 }
@@ -240,9 +220,7 @@ func (s *Schedule) moveLocked(events []*event.Event) (dropped []*event.Event) {
 			dropped = append(dropped, ev)
 			continue
 		}
-		if ev.Storm.Held = false; !ev.Storm.Counted {
-			s.guard.RecordMapped(false)
-		}
+		s.holder.recordMoved(ev)
 		s.queues.members.Add(ev.Key, ev)
 	}
 	return dropped
@@ -264,7 +242,7 @@ func (s *Schedule) freeSlotLocked(now time.Time, b *event.Batch) {
 func (s *Schedule) DropRevoked() []*event.Event {
 	s.mu.Lock()
 	defer s.unlock()
-	s.pacer.stopGathering()
+	s.dispatch.pacer.stopGathering()
 	return s.queues.dropRevoked()
 }
 
@@ -272,7 +250,7 @@ func (s *Schedule) DropRevoked() []*event.Event {
 func (s *Schedule) StartGathering(now time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.pacer.startGathering(now)
+	s.dispatch.pacer.startGathering(now)
 }
 
 // StopGathering ends that wait: everything that the log held is here or, if isFull, no more fits into
@@ -280,11 +258,11 @@ func (s *Schedule) StartGathering(now time.Time) {
 func (s *Schedule) StopGathering(now time.Time, isFull bool) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.pacer.stopGathering()
+	s.dispatch.pacer.stopGathering()
 	if isFull {
-		s.pacer.full = now
+		s.dispatch.pacer.full = now
 	}
-	s.notify()
+	s.changed.send()
 }
 
 // Stats describe a schedule at one moment.
@@ -298,31 +276,105 @@ type Stats struct {
 	Calling    int           // batches before the end of their call
 	Completing int           // batches after it
 	Writing    int           // batches of rejected records without a member
+	// StuckFor is for how long batches have been running, or could have started, without one ending; 0 if
+	// there is nothing to do.
+	StuckFor time.Duration
 }
 
-// Stats returns the state for metrics and readiness.
+// Stats returns the state for metrics, readiness and liveness.
 func (s *Schedule) Stats(now time.Time) Stats {
 	s.mu.Lock()
 	defer s.unlock()
+	if !s.slots.isBusy() && !s.dispatch.canStart(now) || s.progress.IsZero() {
+		s.progress = now
+	}
 	return Stats{
 		Breaker: s.pauses.breaker(), Causes: s.pauses.gate.Causes(), Throttled: s.pauses.throttled.total(now),
 		Parked: s.queues.members.Parked(), Redrives: s.queues.redrives,
 		Items:   s.queues.members.Items() + s.queues.rejected.Items(),
 		Calling: s.slots.calling, Completing: s.slots.completing, Writing: s.slots.writing,
+		StuckFor: now.Sub(s.progress),
 	}
 }
 
-// StuckFor returns for how long batches have been running, or could have started, without one ending; 0
-// if there is nothing to do.
-func (s *Schedule) StuckFor(now time.Time) time.Duration {
+// Pause stops calls for the cause until at least now + floor. They resume when a probe succeeds or
+// [Schedule.Resume] is called, as the cause requires.
+func (s *Schedule) Pause(now time.Time, c event.Cause, floor time.Duration) {
 	s.mu.Lock()
 	defer s.unlock()
-	canStart := (s.queues.rejected.Ready(now) && !s.guard.IsOn()) ||
-		(s.queues.members.Ready(now) && s.pauses.gate.Peek(now).Open)
-	if (!s.slots.isBusy() && (!canStart || !s.controlKnown)) || s.progress.IsZero() {
-		s.progress = now
+	if c == event.CauseRedis {
+		s.redisDown.Store(true)
 	}
-	return now.Sub(s.progress)
+	s.pauses.pause(now, c, floor)
+}
+
+// Resume ends the pause for the cause, if there is one.
+func (s *Schedule) Resume(now time.Time, c event.Cause) {
+	if c == event.CauseRedis && !s.redisDown.Load() { // almost always, and asked after every reply
+		return
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	if c == event.CauseRedis {
+		s.redisDown.Store(false)
+	}
+	s.pauses.resume(now, c)
+}
+
+// SetControlKnown lets calls begin: the control state has been read.
+func (s *Schedule) SetControlKnown() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.dispatch.controlKnown = true
+	s.changed.send()
+}
+
+// RecordSuccess notes that the CRM has accepted the call of a batch.
+func (s *Schedule) RecordSuccess(now time.Time, b *event.Batch) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.pauses.recordSuccess(now, b.Key.Member, b.IsProbe)
+}
+
+// RecordFailure notes that the call of a batch failed, begins and ends the pauses that follow from it,
+// and returns the events whose retry budget is used up.
+func (s *Schedule) RecordFailure(
+	now time.Time, b *event.Batch, u *event.Update, d event.Decision,
+) (spent []*event.Event) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.pauses.countAttempts(now, b, u, d, s.queues.members.Count() == 1)
+	s.pauses.applyFailure(now, b, d)
+	if d.Kind != event.KindTransient && d.Kind != event.KindRefused {
+		return nil
+	}
+	if spent = s.pauses.spent(now, u, d, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
+		s.pauses.refusalIsOwn(now, b.Key.Member)
+	}
+	return spent
+}
+
+// Admit records rejected events and returns those that may be dead-lettered now. The storm guard holds
+// the others.
+func (s *Schedule) Admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
+	s.mu.Lock()
+	defer s.unlock()
+	return s.holder.admit(now, rejected)
+}
+
+// RecordMapped counts, for the storm guard, an event that was read. A redrive is not counted.
+func (s *Schedule) RecordMapped(now time.Time, ev *event.Event) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.holder.recordMapped(now, ev)
+}
+
+// ReleaseHeld ends the storm, if there is one, because the operator wants what is in memory to be
+// dead-lettered if it is rejected.
+func (s *Schedule) ReleaseHeld(now time.Time) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.holder.release(now)
 }
 
 // earliest of the times that are set.

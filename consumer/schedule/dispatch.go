@@ -1,0 +1,144 @@
+package schedule
+
+import (
+	"time"
+
+	"membersync/consumer/event"
+)
+
+// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit makes
+// calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest. Some are taken
+// in turn all the same, so that each lane gets its turn.
+const fullestOf = 16
+
+// A dispatcher takes the batch that runs next out of its lane. It has no lock of its own.
+type dispatcher struct {
+	hasLimiter bool
+	queues     *queues
+	slots      *slots
+	pauses     *pauses
+	holder     *holder
+	pacer      pacer
+	ranks      ranks
+	// controlKnown: the control state has been read once; before that, no call is made.
+	controlKnown bool
+}
+
+// next returns what may start now; see [Schedule.Next].
+func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
+	// First: lanes whose time has come are ready from now on, and need no further wake-up.
+	rejected, members := d.queues.rejected.Ready(now), d.queues.members.Ready(now)
+	until := earliest(wakeOf(d.queues.rejected), wakeOf(d.queues.members))
+	if d.holder.guard.IsOn() {
+		until = earliest(until, d.pauses.gate.Peek(now).Until)
+	}
+	if rejected && d.slots.canWrite() {
+		if b := d.takeRejected(now); b != nil {
+			return Next{Batch: b, Until: until}
+		}
+	}
+	if !members || !d.slots.canCall() || !d.controlKnown {
+		return Next{Until: until}
+	}
+	if wait := d.pacer.gatheringUntil(now); !wait.IsZero() {
+		return Next{Until: earliest(until, wait)}
+	}
+	if a := d.pauses.gate.Peek(now); !a.Open && !d.holder.isReleasing() {
+		return Next{Until: earliest(until, a.Until)}
+	}
+	if d.hasLimiter {
+		ranks, wait := d.permitRanks(now, hasPermit)
+		return Next{Ranks: ranks, Until: earliest(until, wait)}
+	}
+	return Next{Batch: d.takeMember(now, anyLane), Until: until}
+}
+
+// takeMember takes a lane for a call, if no pause forbids it: one that pick chooses, if there is any.
+func (d *dispatcher) takeMember(now time.Time, pick func(*lane) bool) *event.Batch {
+	if !d.queues.members.Ready(now) {
+		return nil
+	}
+	if d.holder.guard.IsOn() {
+		return d.holder.take(now, d.queues.members)
+	}
+	a := d.pauses.gate.Ask(now)
+	if !a.Open {
+		return nil
+	}
+	b := d.takeReady(now, a.Probe, pick)
+	if b.IsProbe = a.Probe; b.IsProbe {
+		d.pauses.probes++
+	}
+	return b
+}
+
+// takeReady takes a lane, usually one that has not failed. Lanes whose backoff is over, many at once,
+// would otherwise go first each time: the probes of a CRM that fails for some of its members would all
+// meet those, and so would most of the calls after a pause.
+func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) bool) *event.Batch {
+	d.ranks.turn++
+	if isProbe || d.ranks.turn%3 != 0 {
+		sample := 0
+		if d.hasLimiter && !isProbe {
+			sample = fullestOf
+		}
+		unfailed := func(l *lane) bool { return l.State.Backoff == nil && pick(l) }
+		if l, events := d.queues.members.TakeFullest(now, unfailed, sample, choose); l != nil {
+			return d.slots.start(l, events)
+		}
+	}
+	if l, events := d.queues.members.TakeIf(now, pick, choose); l != nil {
+		return d.slots.start(l, events)
+	}
+	l, events := d.queues.members.Take(now, choose)
+	return d.slots.start(l, events)
+}
+
+func anyLane(*lane) bool { return true }
+
+// takeRejected takes a record or an event without a member. It needs no call, so only a storm holds it.
+func (d *dispatcher) takeRejected(now time.Time) *event.Batch {
+	if d.holder.guard.IsOn() {
+		return d.holder.take(now, d.queues.rejected)
+	}
+	l, events := d.queues.rejected.Take(now, choose)
+	return d.slots.start(l, events)
+}
+
+// permitRanks returns the ranks to ask for a permit now, in this order; wait is when there may be more.
+// Both are asked for where lanes of both are ready: the limit keeps a share for a rank only while it is
+// asked for.
+func (d *dispatcher) permitRanks(now time.Time, hasPermit bool) (ranks []event.Rank, wait time.Time) {
+	if wait := d.pacer.until(now); !hasPermit && !wait.IsZero() {
+		return nil, wait
+	}
+	for _, rank := range d.ranks.ordered() {
+		switch {
+		case !d.hasReady(now, rank):
+		case d.ranks.refused[rank].After(now):
+			wait = earliest(wait, d.ranks.refused[rank])
+		default:
+			ranks = append(ranks, rank)
+		}
+	}
+	return ranks, wait
+}
+
+// hasReady reports whether a lane of the rank is ready. One of some rank always is when this is asked,
+// and mostly there are no redrives. A storm chooses by itself, at the rank of live traffic.
+func (d *dispatcher) hasReady(now time.Time, rank event.Rank) bool {
+	if d.queues.redrives == 0 || d.holder.guard.IsOn() {
+		return rank == event.RankLive
+	}
+	return d.queues.members.Any(now, hasRank(rank))
+}
+
+// canStart reports whether a batch could start now, permits and slots aside.
+func (d *dispatcher) canStart(now time.Time) bool {
+	return d.queues.rejected.Ready(now) && !d.holder.guard.IsOn() || d.controlKnown && d.canCall(now)
+}
+
+// canCall reports whether a lane is ready for a call that no pause forbids.
+func (d *dispatcher) canCall(now time.Time) bool {
+	return d.queues.members.Ready(now) && d.pauses.gate.Peek(now).Open
+}
