@@ -32,8 +32,7 @@ func (r *rig) event(id string, employee int, sequence int, after fields) kafka.M
 	return kafka.Message{Key: fmt.Appendf(nil, "E%04d", employee), Value: body}
 }
 
-// change returns an event with the next free sequence number, which is in its id too: ev-1, ev-2,
-// ...
+// change returns an event with the next sequence number n. Its id is ev-n, from ev-1 on.
 func (r *rig) change(employee int, after fields) kafka.Message {
 	r.seq++
 	return r.event(fmt.Sprintf("ev-%d", r.seq), employee, r.seq, after)

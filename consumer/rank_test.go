@@ -9,9 +9,9 @@ import (
 	"membersync/dedupe"
 )
 
-// wantDeadLettered runs one event of each of these members, which the CRM rejects, and returns when
+// seedDeadLetters runs one event of each of these members, which the CRM rejects, and returns when
 // their dead letters are written.
-func (r *rig) wantDeadLettered(members ...int) {
+func (r *rig) seedDeadLetters(members ...int) {
 	r.t.Helper()
 	var msgs []message
 	for _, n := range members {
@@ -29,7 +29,7 @@ func (r *rig) wantDeadLettered(members ...int) {
 func TestRedrivesHaveARankOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.wantDeadLettered(1, 2)
+	r.seedDeadLetters(1, 2)
 	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
 	inst := r.start(r.redriving, l.install)
 	r.produce(r.event("live", 3, 1, fields{"position": "P"}))
@@ -59,7 +59,7 @@ func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	redrives := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	r.wantDeadLettered(redrives...)
+	r.seedDeadLetters(redrives...)
 	store := r.store(r.redis)
 	if err := store.Pause(t.Context(), time.Time{}, "", "sample@host"); err != nil {
 		t.Fatal(err)
