@@ -17,10 +17,10 @@ import (
 	"membersync/mapper"
 )
 
-// fields is what an event's after holds; a nil value is a clear.
+// fields are the fields in the after part of an event; a nil value clears the field.
 type fields = map[string]any
 
-// event is a canonical event of a made-up employee.
+// event returns a canonical event of a synthetic employee.
 func (r *rig) event(id string, employee int, sequence int, after fields) kafka.Message {
 	body, err := json.Marshal(map[string]any{
 		"eventId": id, "employeeId": fmt.Sprintf("E%04d", employee), "openUserId": member(employee),
@@ -32,18 +32,19 @@ func (r *rig) event(id string, employee int, sequence int, after fields) kafka.M
 	return kafka.Message{Key: fmt.Appendf(nil, "E%04d", employee), Value: body}
 }
 
-// change is an event with a number of its own.
+// change returns an event with the next sequence number n. Its id is ev-n, from ev-1 on.
 func (r *rig) change(employee int, after fields) kafka.Message {
 	r.seq++
 	return r.event(fmt.Sprintf("ev-%d", r.seq), employee, r.seq, after)
 }
 
-// on puts a message into a partition.
+// on returns the message with its partition set.
 func on(partition int, m kafka.Message) kafka.Message {
 	m.Partition = partition
 	return m
 }
 
+// member returns the openUserId of an employee.
 func member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
 func (r *rig) produce(msgs ...kafka.Message) {
@@ -51,12 +52,14 @@ func (r *rig) produce(msgs ...kafka.Message) {
 	r.broker.Produce(r.t, r.topic, msgs...)
 }
 
-// settled waits until everything in the topic has its outcome and is committed.
+// settled waits until all records of the source topic are finished and committed.
 func (r *rig) settled() {
 	r.t.Helper()
-	r.eventually("the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
+	r.eventually("the lag to reach zero", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
 }
 
+// eventually waits until ok is true. After 90 s it logs what the services hold in memory, and fails
+// the test.
 func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
 	deadline := time.Now().Add(90 * time.Second)
@@ -67,13 +70,14 @@ func (r *rig) eventually(what string, ok func() bool) {
 			for _, inst := range r.instances {
 				r.t.Log(inst.service.Dump())
 			}
-			r.t.Fatalf("waited in vain for %s", what)
+			r.t.Fatalf("timed out waiting for %s", what)
 		}
 		<-tick.C
 	}
 }
 
-// never checks that nothing of a kind happens for a while.
+// never checks that happens stays false for the duration d. Otherwise the test fails with the text
+// what.
 func (r *rig) never(what string, d time.Duration, happens func() bool) {
 	r.t.Helper()
 	end := time.After(d)
@@ -91,12 +95,13 @@ func (r *rig) never(what string, d time.Duration, happens func() bool) {
 	}
 }
 
-// waiting waits until n events lie in the instance's lanes.
+// waiting waits until the instance's lanes contain n events, running or waiting.
 func (r *rig) waiting(inst *instance, n int) {
 	r.t.Helper()
 	r.eventually(fmt.Sprintf("%d events in the lanes", n), func() bool { return inst.service.Items() == n })
 }
 
+// field returns the value of a member's field in the CRM, as JSON; empty if it is not set.
 func (r *rig) field(employee int, name string) string {
 	return string(r.crm.State(member(employee))[name])
 }
@@ -108,7 +113,7 @@ func (r *rig) wantField(employee int, name, want string) {
 	}
 }
 
-// wantOutcomes checks what became of the deliveries of an event, in whatever order.
+// wantOutcomes checks the outcomes of all deliveries of an event, in any order.
 func (r *rig) wantOutcomes(id string, want ...consumer.Outcome) {
 	r.t.Helper()
 	got := slices.Sorted(slices.Values(r.outcome.of(id)))
@@ -117,6 +122,7 @@ func (r *rig) wantOutcomes(id string, want ...consumer.Outcome) {
 	}
 }
 
+// wantCalls checks the number of update requests that the CRM has received.
 func (r *rig) wantCalls(want int) {
 	r.t.Helper()
 	if got := len(r.crm.Calls()); got != want {
@@ -133,8 +139,9 @@ func (r *rig) wantNoDeadLetters() {
 	r.wantNoOverlap()
 }
 
-// wantNoOverlap looks at the CRM's side, which hears that a client has given up a moment later than the client makes its next call. The
-// recorder looks at the other side.
+// wantNoOverlap checks, on the CRM's side, that no two calls of a member overlapped. The CRM
+// notices that a client gave up only a moment after the client makes its next call, so one overlap
+// is allowed per such call. The recorder checks the same on the client's side.
 func (r *rig) wantNoOverlap() {
 	r.t.Helper()
 	if n := r.crm.Overlaps(); n > r.recorder.givenUp() {
@@ -142,35 +149,37 @@ func (r *rig) wantNoOverlap() {
 	}
 }
 
+// deadLetters returns the content of the dead-letter topic.
 func (r *rig) deadLetters() []dlq.DeadLetter {
 	r.t.Helper()
-	var letters []dlq.DeadLetter
+	var all []dlq.DeadLetter
 	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
 		l, err := dlq.Parse(m)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		letters = append(letters, l)
+		all = append(all, l)
 	}
-	return letters
+	return all
 }
 
-// dead are the reasons of the dead letters by event id.
+// rejections returns the reasons of the dead letters, by event id.
 func (r *rig) rejections() map[string]dlq.Reason {
 	r.t.Helper()
-	dead := map[string]dlq.Reason{}
+	reasons := map[string]dlq.Reason{}
 	for _, l := range r.deadLetters() {
-		dead[l.EventID] = l.Reason
+		reasons[l.EventID] = l.Reason
 	}
-	return dead
+	return reasons
 }
 
-// callsOf are the requests that the fake CRM saw of a member.
+// callsOf returns the update requests of a member that the fake CRM has received.
 func (r *rig) callsOf(employee int) []crmapitest.Seen {
 	return slices.DeleteFunc(r.crm.Calls(), func(s crmapitest.Seen) bool { return s.OpenUserID != member(employee) })
 }
 
-// committed is what the group has committed of a partition, -1 if nothing.
+// committed returns the group's committed offset of a partition of the source topic; -1 if nothing
+// was committed.
 func (r *rig) committed(partition int) int64 {
 	r.t.Helper()
 	if at, ok := r.broker.Committed(r.t, r.group, r.topic)[partition]; ok {
@@ -179,7 +188,8 @@ func (r *rig) committed(partition int) int64 {
 	return -1
 }
 
-// metric is a counter's or gauge's value; labels are name and value in turn.
+// metric returns the value of a counter or gauge; -1 if it does not exist. The labels are names and
+// values in turn.
 func (r *rig) metric(inst *instance, name string, labels ...string) float64 {
 	r.t.Helper()
 	families, err := inst.registry.Gather()
@@ -209,21 +219,21 @@ func hasAll(has map[string]string, labels []string) bool {
 	return true
 }
 
-// outcomes counts what the observer is told.
+// An outcomes is an observer that records all reports.
 type outcomes struct {
 	mu      sync.Mutex
-	arrived int
-	ended   map[string][]consumer.Outcome // by event id
+	decoded int                           // records
+	byEvent map[string][]consumer.Outcome // by event id, in the order of the reports
 	ends    []consumer.EventResult
 	calls   []consumer.CallAttempt
 }
 
-func newOutcomes() *outcomes { return &outcomes{ended: make(map[string][]consumer.Outcome)} }
+func newOutcomes() *outcomes { return &outcomes{byEvent: make(map[string][]consumer.Outcome)} }
 
 func (o *outcomes) Decoded(mapper.Record, []mapper.Result) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.arrived++
+	o.decoded++
 }
 
 func (o *outcomes) Called(c consumer.CallAttempt) {
@@ -235,23 +245,25 @@ func (o *outcomes) Called(c consumer.CallAttempt) {
 func (o *outcomes) Finished(e consumer.EventResult) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ended[e.Event.ID] = append(o.ended[e.Event.ID], e.Outcome)
+	o.byEvent[e.Event.ID] = append(o.byEvent[e.Event.ID], e.Outcome)
 	o.ends = append(o.ends, e)
 }
 
+// of returns the outcomes of all deliveries of an event.
 func (o *outcomes) of(id string) []consumer.Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.ended[id])
+	return slices.Clone(o.byEvent[id])
 }
 
-// records is how many records have arrived.
+// records returns how many records were decoded.
 func (o *outcomes) records() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.arrived
+	return o.decoded
 }
 
+// A logBuffer keeps the log of all services. It is safe for concurrent use.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -269,6 +281,7 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
+// called returns all attempts of a call.
 func (o *outcomes) called() []consumer.CallAttempt {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -277,7 +290,7 @@ func (o *outcomes) called() []consumer.CallAttempt {
 
 type message = kafka.Message
 
-// dead are the events that died.
+// deadLettered returns the ids of the events that were dead-lettered.
 func (o *outcomes) deadLettered() (ids []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -289,7 +302,7 @@ func (o *outcomes) deadLettered() (ids []string) {
 	return ids
 }
 
-// userOf are the texts of the update that a request carried.
+// userOf returns the fields of the update that a request carried. All of them must be texts.
 func userOf(tb testing.TB, c crmapitest.Seen) map[string]string {
 	tb.Helper()
 	var user map[string]string

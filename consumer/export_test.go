@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Dump describes everything in memory, for tests whose wait has timed out.
+// Dump describes what the service holds in memory, for tests whose wait has timed out.
 func (s *Service) Dump() string {
 	var b strings.Builder
 	stats := s.schedule.Stats(time.Now())
@@ -17,10 +17,10 @@ func (s *Service) Dump() string {
 	return b.String()
 }
 
-// Items is how many events are in the lanes, running or waiting.
+// Items returns how many events are in the lanes, running or waiting.
 func (s *Service) Items() int { return s.schedule.Stats(time.Now()).Items }
 
-// Redrives is how many events of the redrive topic are in the lanes.
+// Redrives returns how many events of the redrive topic are in the lanes.
 func (s *Service) Redrives() int { return s.schedule.Stats(time.Now()).Redrives }
 
 // Revoked reports whether the partitions were taken away, and in-flight calls are drained.

@@ -10,8 +10,9 @@ import (
 	"membersync/dedupe"
 )
 
-// A run that needs no call hands its permit to the next lane: a stretch of duplicates costs a permit a second, and not one each.
-func TestAPermitThatIsNotNeededGoesToTheNextLane(t *testing.T) {
+// A batch that needs no call passes its permit to the next lane. So a range of duplicates costs
+// about one permit a second, not one permit each.
+func TestAnUnneededPermitIsUsedByTheNextLane(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	const members = 60
@@ -35,17 +36,19 @@ func TestAPermitThatIsNotNeededGoesToTheNextLane(t *testing.T) {
 	}
 	r.wantField(99, "position", `"B"`)
 	r.wantCalls(members + 1)
-	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
+	r.eventually("all permits to be returned", func() bool { return l.out() == 0 })
 }
 
-// A lane that waits for the vendor's limit has not asked for its member: until the permit is there, another process can have it,
-// and what comes meanwhile is folded in.
+// A lane that waits for a permit has not acquired its member. Until it has the permit, another
+// process can acquire the member, and later events are folded into the same update.
 func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	store := r.store(r.redis)
 	l := &limiter{store: store, limit: 1, window: 100 * time.Millisecond, hold: r.lease}
-	granted, _, _, err := store.Permit(t.Context(), dedupe.PermitRequest{Limit: 1, Window: l.window, ID: "another-process", Hold: time.Minute})
+	granted, _, _, err := store.Permit(t.Context(), dedupe.PermitRequest{
+		Limit: 1, Window: l.window, ID: "another-process", Hold: time.Minute,
+	})
 	if err != nil || !granted {
 		t.Fatal(granted, err)
 	}
@@ -54,7 +57,7 @@ func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "A"}))
 	r.eventually("the permit to be refused", func() bool { return l.asked() > 0 })
 	r.produce(r.change(1, fields{"qq": "1"}))
-	r.eventually("the second to come", func() bool { return r.outcome.records() == 2 })
+	r.eventually("the second event to be decoded", func() bool { return r.outcome.records() == 2 })
 	if n := ops.of(opAcquire); n != 0 || r.leases() != 0 {
 		t.Errorf("%d acquires without a permit", n)
 	}

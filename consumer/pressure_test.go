@@ -13,7 +13,8 @@ import (
 	"membersync/mapper"
 )
 
-func TestMemoryIsBoundedByRecords(t *testing.T) {
+// The buffer takes no more than BufferRecords records that are not finished.
+func TestTheBufferIsBoundedByRecords(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -22,43 +23,50 @@ func TestMemoryIsBoundedByRecords(t *testing.T) {
 		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
 	}
 	r.eventually("three calls", func() bool { return r.crm.Blocked() == 3 })
-	r.never("more records than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 3 })
+	r.never("more records than the buffer holds were decoded", 500*time.Millisecond, func() bool {
+		return r.outcome.records() > 3
+	})
 	if at := r.committed(0) + r.committed(1); at > 0 {
-		t.Errorf("committed past records that are under way: %d", at)
+		t.Errorf("committed past records that are not finished: %d", at)
 	}
 	r.crm.Release()
 	r.settled()
 	r.wantCalls(12)
 }
 
-func TestMemoryIsBoundedByBytes(t *testing.T) {
+// The buffer takes no more than BufferBytes bytes of records, headers included.
+func TestTheBufferIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 25 << 10 })
 	for i := range 6 {
 		m := r.change(i, fields{"position": "x"})
-		m.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 10<<10)}}
+		m.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 10<<10)}}
 		r.produce(m)
 	}
 	r.eventually("two calls", func() bool { return r.crm.Blocked() == 2 })
-	r.never("more bytes than the buffer holds arrived", 500*time.Millisecond, func() bool { return r.outcome.records() > 2 })
+	r.never("more bytes than the buffer holds were decoded", 500*time.Millisecond, func() bool {
+		return r.outcome.records() > 2
+	})
 	r.crm.Release()
 	r.settled()
 	r.wantCalls(6)
 }
 
+// A record that is larger than the buffer is admitted once the buffer is empty.
 func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 1 << 10 })
-	small, large, last := r.change(1, fields{"position": "s"}), r.change(2, fields{"position": "l"}), r.change(3, fields{"position": "e"})
-	large.Headers = []kafka.Header{{Key: "ballast", Value: make([]byte, 100<<10)}}
+	small, large := r.change(1, fields{"position": "s"}), r.change(2, fields{"position": "l"})
+	last := r.change(3, fields{"position": "e"})
+	large.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 100<<10)}}
 	r.produce(small, large, last)
 	for n := 1; n <= 3; n++ {
 		r.eventually(fmt.Sprintf("record %d", n), func() bool { return r.crm.Blocked() == 1 && r.outcome.records() == n })
-		r.never("another record is in memory", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
+		r.never("another record is in the buffer", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
 		r.crm.Release()
 		if n < 3 {
 			r.crm.Block(crmapitest.BeforeEffect)
@@ -68,7 +76,7 @@ func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 	r.wantCalls(3)
 }
 
-// A lane at its cap stops the partition that feeds it, and no other.
+// A lane at its cap pauses the partition that feeds it, and no other.
 func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	t.Parallel()
 	const laneCap = 2000
@@ -81,12 +89,13 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	}
 	r.produce(append(msgs, on(0, r.change(2, fields{"position": "Behind"})))...)
 	r.eventually("the lane to be full", func() bool { return r.outcome.records() == laneCap+1 })
-	r.produce(on(1, r.change(3, fields{"position": "Beside"})))
-	r.eventually("the other partition to go on", func() bool { return r.field(3, "position") == `"Beside"` })
+	r.produce(on(1, r.change(3, fields{"position": "Alongside"})))
+	r.eventually("the other partition to continue", func() bool { return r.field(3, "position") == `"Alongside"` })
 	if n := r.outcome.records(); n != laneCap+2 {
-		t.Errorf("%d records arrived, want %d", n, laneCap+2)
+		t.Errorf("%d records were decoded, want %d", n, laneCap+2)
 	}
-	r.eventually("the call to be held", func() bool { return r.crm.Blocked() == 1 }) // one that came after the release would be held for ever
+	// A call that arrived only after the release would be blocked forever.
+	r.eventually("the call to be blocked", func() bool { return r.crm.Blocked() == 1 })
 	r.crm.Release()
 	r.settled()
 	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
@@ -97,7 +106,7 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	}
 }
 
-// listMapper reads a list of events; each is mapped by the real mapper.
+// A listMapper maps a record that contains a list of events. The real mapper maps each of them.
 type listMapper struct{ one consumer.Mapper }
 
 func (m listMapper) References(mapper.Record) []mapper.Reference { return nil }
@@ -121,8 +130,10 @@ func (m listMapper) MapWith(rec mapper.Record, _ map[mapper.Reference]string) []
 	return results
 }
 
+// lists lets a service read records that contain a list of events.
 func lists(_ *consumer.Config, p *consumer.Parts) { p.Mapper = listMapper{p.Mapper} }
 
+// list returns a message that contains the events of all messages.
 func list(msgs ...kafka.Message) kafka.Message {
 	parts := []json.RawMessage{}
 	for _, m := range msgs {
@@ -135,15 +146,16 @@ func list(msgs ...kafka.Message) kafka.Message {
 	return kafka.Message{Value: value}
 }
 
-// A record counts as finished only when all its events are.
-func TestARecordWithSeveralOutcomes(t *testing.T) {
+// A record is finished only when all its events are, whatever their outcomes.
+func TestARecordIsFinishedWhenAllItsEventsAre(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(4), Block: true})
 	r.start(lists)
 	first := r.change(1, fields{"position": "Alone"})
 	deleted := kafka.Message{}
-	deleted.Value = []byte(`{"eventId":"gone","employeeId":"E0003","openUserId":"FSUID_TEST0003","sequence":3,"before":{},"after":null}`)
+	deleted.Value = []byte(
+		`{"eventId":"gone","employeeId":"E0003","openUserId":"FSUID_TEST0003","sequence":3,"before":{},"after":null}`)
 	r.produce(first, list(
 		r.change(2, fields{"position": "Good"}),
 		r.event("bad", 5, 90, fields{"gender": "X"}),
@@ -151,7 +163,7 @@ func TestARecordWithSeveralOutcomes(t *testing.T) {
 		r.event("slow", 4, 91, fields{"position": "Slow"}),
 		r.event("twice", 2, 92, fields{"qq": "2"}),
 	))
-	r.eventually("the others", func() bool {
+	r.eventually("the other outcomes", func() bool {
 		return len(r.outcome.of("ev-2")) == 1 && len(r.outcome.of("bad")) == 1 && len(r.outcome.of("gone")) == 1 &&
 			len(r.outcome.of("twice")) == 1
 	})
@@ -163,13 +175,14 @@ func TestARecordWithSeveralOutcomes(t *testing.T) {
 	r.wantField(2, "qq", `"2"`)
 	r.wantOutcomes("bad", consumer.DeadLettered)
 	r.wantOutcomes("gone", consumer.Ignored)
-	letters := r.deadLetters()
-	if len(letters) != 1 || letters[0].Index != 1 || letters[0].Count != 6 {
-		t.Errorf("dead letters: %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Index != 1 || deadLetters[0].Count != 6 {
+		t.Errorf("dead letters: %+v", deadLetters)
 	}
 }
 
-func TestARecordWithoutEvents(t *testing.T) {
+// A record without events is finished at once, and its buffer place is free again.
+func TestARecordWithoutEventsIsFinishedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(lists, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 2 })

@@ -9,8 +9,9 @@ import (
 	"membersync/dedupe"
 )
 
-// buried lets an event of each of these members die, and returns when their dead letters are there.
-func (r *rig) wantDeadLettered(members ...int) {
+// seedDeadLetters runs one event of each of these members, which the CRM rejects, and returns when
+// their dead letters are written.
+func (r *rig) seedDeadLetters(members ...int) {
 	r.t.Helper()
 	var msgs []message
 	for _, n := range members {
@@ -23,11 +24,12 @@ func (r *rig) wantDeadLettered(members ...int) {
 	inst.stop()
 }
 
-// A lane in which nothing but redrives waits draws its permits at their rank; one in which anything else waits, at that of live traffic.
-func TestARedriveHasARankOfItsOwn(t *testing.T) {
+// A lane draws its permits at the rank of redrives if only redrives wait in it. If a live event
+// waits in it too, the rank is that of live traffic.
+func TestRedrivesHaveARankOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.wantDeadLettered(1, 2)
+	r.seedDeadLetters(1, 2)
 	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
 	inst := r.start(r.redriving, l.install)
 	r.produce(r.event("live", 3, 1, fields{"position": "P"}))
@@ -38,31 +40,31 @@ func TestARedriveHasARankOfItsOwn(t *testing.T) {
 		t.Errorf("ranks %v, want %v", got, want)
 	}
 	r.crm.Block(crmapitest.BeforeEffect)
-	r.produce(r.event("held", 2, 5, fields{"qq": "1"}))
-	r.eventually("the call", func() bool { return r.crm.Stats().Blocked == 1 })
+	r.produce(r.event("blocked", 2, 5, fields{"qq": "1"}))
+	r.eventually("the blocked call", func() bool { return r.crm.Stats().Blocked == 1 })
 	r.redrive(r.items()["dead "+member(2)])
-	r.produce(r.event("beside", 2, 6, fields{"weixin": "w"}))
+	r.produce(r.event("behind", 2, 6, fields{"weixin": "w"}))
 	r.eventually("the events behind it", func() bool { return inst.service.Items() == 3 })
 	r.crm.Release()
 	r.settled()
 	r.redrivesSettled()
 	if got := l.ranks()[2:]; slices.Contains(got, dedupe.RankRedrive) || len(got) == 0 {
-		t.Errorf("ranks %v of a lane with both", got)
+		t.Errorf("ranks %v of a lane with live events and redrives", got)
 	}
 	r.wantField(2, "position", `"P"`)
 }
 
-// Under the limit, redrives have their share while live traffic waits, and no more.
+// While live traffic waits for permits, redrives get their share of the rate limit, and no more.
 func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	redrives := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	r.wantDeadLettered(redrives...)
+	r.seedDeadLetters(redrives...)
 	store := r.store(r.redis)
 	if err := store.Pause(t.Context(), time.Time{}, "", "sample@host"); err != nil {
 		t.Fatal(err)
 	}
-	l := &limiter{store: store, limit: 4, window: 500 * time.Millisecond, hold: r.lease} // a share of 1 for redrives
+	l := &limiter{store: store, limit: 4, window: 500 * time.Millisecond, hold: r.lease} // redrives have a share of 1
 	inst := r.start(r.redriving, l.install)
 	items := r.items()
 	for _, n := range redrives {
@@ -80,22 +82,22 @@ func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 	}
 	r.settled()
 	r.redrivesSettled()
-	early, seen := 0, 0
+	early, liveCalls := 0, 0
 	for _, c := range r.crm.Calls()[before:] {
 		switch {
 		case c.OpenUserID > member(100):
-			seen++
-		case seen < live:
+			liveCalls++
+		case liveCalls < live:
 			early++
 		}
 	}
-	if seen != live || early < 1 || early > 6 { // some five windows of 3 and 1
-		t.Errorf("%d of %d redrives went before the last of %d live calls", early, len(redrives), seen)
+	if liveCalls != live || early < 1 || early > 6 { // about five windows, each of 3 live calls and 1 redrive
+		t.Errorf("%d of %d redrives were sent before the last of %d live calls", early, len(redrives), liveCalls)
 	}
 	for _, n := range redrives {
 		r.wantField(n, "position", `"P"`)
 	}
 	if n := inst.service.Redrives(); n != 0 {
-		t.Errorf("%d redrives are counted, and none is left", n)
+		t.Errorf("%d redrives are counted as waiting, want 0", n)
 	}
 }

@@ -13,131 +13,143 @@ import (
 	"membersync/dedupe"
 )
 
-// A recorder stands between all services of a test and the real store and CRM. It holds what they do against the leases as the
-// services' side knows them: one lives from when it was asked for, at the earliest. What it finds is wrong on however slow a machine.
+// A recorder is between all services of a test and the real store and CRM. It checks their calls
+// against the leases as the services know them: a lease lives at least from the moment when it was
+// asked for. So what it reports is a fault, on however slow a machine.
 type recorder struct {
-	url   string
-	lease time.Duration
+	url   string        // of the CRM
+	lease time.Duration // for which a lease lives
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	members map[dedupe.Member]leaseHistory
-	gaveUp  int // calls whose client did not wait for the answer
-	wrongs  []string
+	gaveUp  int // calls whose client gave up before the response
+	faults  []string
 }
 
-// A leaseHistory is the lease of a member that was granted last, and the one before it.
-type leaseHistory struct{ now, before *leased }
+// A leaseHistory holds the latest lease of a member and the one before it; each is nil if there was
+// none.
+type leaseHistory struct{ latest, previous *leased }
 
+// A leased is a lease that the store has granted.
 type leased struct {
-	token          dedupe.Token
-	asked          time.Time // last
-	calls          int       // open
-	update         string    // that was sent last
-	unacknowledged bool      // a call under it went unacknowledged: until it has run out nothing but the same update may go out
+	token  dedupe.Token
+	asked  time.Time // the last time
+	calls  int       // in flight
+	update string    // the latest one that was sent
+	// unacknowledged: a call under the lease went unacknowledged. Until the lease has expired, only
+	// the same update may be sent.
+	unacknowledged bool
 }
 
-func (w *recorder) install(p *consumer.Parts) {
-	p.Store, p.CRM = recordedStore{p.Store, w}, recordedCRM{p.CRM, w}
+func (rec *recorder) install(p *consumer.Parts) {
+	p.Store, p.CRM = recordedStore{p.Store, rec}, recordedCRM{p.CRM, rec}
 }
 
-// check fails the test for what went wrong.
-func (w *recorder) check(t *testing.T) {
+// check fails the test if there were faults.
+func (rec *recorder) check(t *testing.T) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, wrong := range w.wrongs {
-		t.Error(wrong)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for _, fault := range rec.faults {
+		t.Error(fault)
 	}
 }
 
-// givenUp is how many calls had no client any more when they were answered.
-func (w *recorder) givenUp() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.gaveUp
+// givenUp returns how many calls had no client any more at the time of the response.
+func (rec *recorder) givenUp() int {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.gaveUp
 }
 
-// forget is for a test that takes all leases away.
-func (w *recorder) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.members)
+// forget forgets all leases, for a test that removes them.
+func (rec *recorder) forget() {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	clear(rec.members)
 }
 
-func (w *recorder) wrong(format string, args ...any) {
-	w.wrongs = append(w.wrongs, fmt.Sprintf(format, args...))
+// faultLocked records a fault.
+func (rec *recorder) faultLocked(format string, args ...any) {
+	rec.faults = append(rec.faults, fmt.Sprintf(format, args...))
 }
 
-// left is how much of a lease Redis must have left. The clock of a fake one goes by steps.
-func (w *recorder) left(l *leased) time.Duration {
-	return time.Until(l.asked.Add(w.lease - redisStep))
+// left returns for how long, at least, Redis must keep a lease from now on. The clock of a fake
+// Redis advances in steps.
+func (rec *recorder) left(l *leased) time.Duration {
+	return time.Until(l.asked.Add(rec.lease - redisStep))
 }
 
-func (w *recorder) granted(m dedupe.Member, token dedupe.Token, asked time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.members[m]
-	if c.now == nil || c.now.token != token {
-		if left := c.kept(w); left > 0 {
-			w.wrong("a lease was granted though that of an unacknowledged call had %v left", left)
+// granted records a lease that was granted or renewed. A new lease must not be granted while an
+// unacknowledged call binds the previous one.
+func (rec *recorder) granted(m dedupe.Member, token dedupe.Token, asked time.Time) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	c := rec.members[m]
+	if c.latest == nil || c.latest.token != token {
+		if left := c.boundFor(rec); left > 0 {
+			rec.faultLocked("a lease was granted though that of an unacknowledged call had %v left", left)
 		}
-		c.before, c.now = c.now, &leased{token: token}
+		c.previous, c.latest = c.latest, &leased{token: token}
 	}
-	c.now.asked = asked
-	w.members[m] = c
+	c.latest.asked = asked
+	rec.members[m] = c
 }
 
-// kept is how much is left of a lease that must not be given back.
-func (c leaseHistory) kept(w *recorder) time.Duration {
-	if c.now == nil || !c.now.unacknowledged {
+// boundFor returns for how long an unacknowledged call still binds the latest lease, which must not
+// be released until then; 0 if no call does.
+func (c leaseHistory) boundFor(rec *recorder) time.Duration {
+	if c.latest == nil || !c.latest.unacknowledged {
 		return 0
 	}
-	return w.left(c.now)
+	return rec.left(c.latest)
 }
 
-// givesBack looks at a lease before it is given back.
-func (w *recorder) givesBack(m dedupe.Member, token dedupe.Token) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if l := w.members[m].now; l != nil && l.token == token && l.unacknowledged {
-		w.wrong("the lease of an unacknowledged call is given back")
+// releases checks a lease before it is released.
+func (rec *recorder) releases(m dedupe.Member, token dedupe.Token) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if l := rec.members[m].latest; l != nil && l.token == token && l.unacknowledged {
+		rec.faultLocked("the lease of an unacknowledged call is released")
 	}
 }
 
-// late looks at a completion that came too late.
-func (w *recorder) late(m dedupe.Member, token dedupe.Token) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if l := w.members[m].now; l != nil && l.token == token && w.left(l) > 0 {
-		w.wrong("a completion was late, and its lease had %v left", w.left(l))
+// late checks a completion that the store reported as late.
+func (rec *recorder) late(m dedupe.Member, token dedupe.Token) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if l := rec.members[m].latest; l != nil && l.token == token && rec.left(l) > 0 {
+		rec.faultLocked("a completion was late, and its lease had %v left", rec.left(l))
 	}
 }
 
-// sends looks at a call before it goes out, and returns the lease that it is made under: none if its store is not witnessed.
-func (w *recorder) sends(m dedupe.Member, update string) *leased {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.members[m]
-	switch l := c.now; {
+// sends checks a call before it is sent, and returns the lease under which it is made; nil if the
+// recorder does not know the lease, because another store granted it.
+func (rec *recorder) sends(m dedupe.Member, update string) *leased {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	c := rec.members[m]
+	switch l := c.latest; {
 	case l == nil:
 		return nil
-	case l.calls > 0 || c.before != nil && c.before.calls > 0 && w.left(c.before) > 0:
-		w.wrong("a call went out while another of the member was open")
+	case l.calls > 0 || c.previous != nil && c.previous.calls > 0 && rec.left(c.previous) > 0:
+		rec.faultLocked("a call was sent while another of the member was in flight")
 	case l.unacknowledged && l.update != update:
-		w.wrong("after an unacknowledged call a different one went out under its lease")
+		rec.faultLocked("after an unacknowledged call a different one was sent under its lease")
 	}
-	c.now.calls++
-	c.now.update = update
-	return c.now
+	c.latest.calls++
+	c.latest.update = update
+	return c.latest
 }
 
-func (w *recorder) ends(ctx context.Context, l *leased, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// ends records the end of a call. The lease is nil if the recorder does not know it.
+func (rec *recorder) ends(ctx context.Context, l *leased, err error) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
 	var e *crmapi.Error
 	unknown := errors.As(err, &e) && e.OutcomeUnknown
 	if unknown && (e.Status == 0 || ctx.Err() != nil) {
-		w.gaveUp++
+		rec.gaveUp++
 	}
 	if l != nil {
 		l.calls--
@@ -147,57 +159,57 @@ func (w *recorder) ends(ctx context.Context, l *leased, err error) {
 
 type recordedStore struct {
 	consumer.Store
-	w *recorder
+	rec *recorder
 }
 
 func (s recordedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
 	asked := time.Now()
 	g, err := s.Store.Acquire(ctx, req)
 	if err == nil && !g.Leased && !g.Pending {
-		s.w.granted(req.Member, req.Token, asked)
+		s.rec.granted(req.Member, req.Token, asked)
 	}
 	return g, err
 }
 
 func (s recordedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (bool, error) {
 	asked := time.Now()
-	held, err := s.Store.Renew(ctx, m, t)
-	if err == nil && held {
-		s.w.granted(m, t, asked)
+	leased, err := s.Store.Renew(ctx, m, t)
+	if err == nil && leased {
+		s.rec.granted(m, t, asked)
 	}
-	return held, err
+	return leased, err
 }
 
 func (s recordedStore) Complete(ctx context.Context, c dedupe.Completion) (bool, error) {
 	if !c.Keep {
-		s.w.givesBack(c.Member, c.Token)
+		s.rec.releases(c.Member, c.Token)
 	}
 	late, err := s.Store.Complete(ctx, c)
 	if err == nil && late {
-		s.w.late(c.Member, c.Token)
+		s.rec.late(c.Member, c.Token)
 	}
 	return late, err
 }
 
 func (s recordedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
-	s.w.givesBack(m, t)
+	s.rec.releases(m, t)
 	return s.Store.Release(ctx, m, t)
 }
 
 type recordedCRM struct {
 	consumer.CRM
-	w *recorder
+	rec *recorder
 }
 
 func (c recordedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error) {
-	m := dedupe.NewMember(c.w.url, corp, call.Update.OpenUserID)
-	l := c.w.sends(m, string(call.Update.AppendJSON(nil)))
-	a, err := c.CRM.Modify(ctx, call)
-	c.w.ends(ctx, l, err)
-	return a, err
+	m := dedupe.NewMember(c.rec.url, corp, call.Update.OpenUserID)
+	l := c.rec.sends(m, string(call.Update.AppendJSON(nil)))
+	res, err := c.CRM.Modify(ctx, call)
+	c.rec.ends(ctx, l, err)
+	return res, err
 }
 
-// expireLeases ends all leases at once, as time would.
+// expireLeases ends all leases at once, as if they had expired.
 func (r *rig) expireLeases() {
 	r.t.Helper()
 	keys := r.leaseKeys()
@@ -210,6 +222,7 @@ func (r *rig) expireLeases() {
 	}
 }
 
+// leaseKeys returns the Redis keys of all leases.
 func (r *rig) leaseKeys() []string {
 	r.t.Helper()
 	keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()

@@ -10,7 +10,8 @@ import (
 	"membersync/dedupe/dedupetest"
 )
 
-// awayAndBack takes the services' Redis away for as long as the function runs. They reach it through a proxy.
+// awayAndBack makes Redis unavailable to the services while the function runs. They reach it
+// through a proxy; see throughAProxy.
 func (r *rig) awayAndBack(while func()) {
 	r.t.Helper()
 	r.proxy.Away()
@@ -18,14 +19,15 @@ func (r *rig) awayAndBack(while func()) {
 	r.proxy.Back()
 }
 
-// throughAProxy lets the services that are started from now on reach Redis through a proxy.
+// throughAProxy lets the services that start from now on reach Redis through a proxy.
 func (r *rig) throughAProxy() {
 	r.t.Helper()
 	r.proxy = dedupetest.NewProxy(r.t, r.addr)
 	r.redis = r.redisAt(r.proxy.Addr())
 }
 
-func TestRedisAway(t *testing.T) {
+// While Redis is unavailable, no call is made and nothing is committed. Redis is tried rarely.
+func TestNothingIsCalledWithoutRedis(t *testing.T) {
 	t.Parallel()
 	for _, limited := range []bool{false, true} {
 		t.Run(fmt.Sprintf("limited %v", limited), func(t *testing.T) {
@@ -51,7 +53,7 @@ func TestRedisAway(t *testing.T) {
 				r.never("a call or a commit without Redis", 2*time.Second, func() bool {
 					return len(r.crm.Calls()) > 1 || r.committed(0) > 1
 				})
-				// 100 ms, 200, 400, 800, 1600: and some that were under way.
+				// The tries after 100, 200, 400, 800 and 1600 ms, and those that had begun before.
 				if n, took := tries()-before, time.Since(began); n > 28+int(took/time.Second) {
 					t.Errorf("%d tries in %v without Redis", n, took)
 				}
@@ -66,14 +68,15 @@ func TestRedisAway(t *testing.T) {
 			r.wantNoDeadLetters()
 			r.wantCalls(31)
 			if r.metric(inst, "membersync_paused", "cause", "redis") != 0 {
-				t.Error("the pause goes on")
+				t.Error("the pause has not ended")
 			}
 		})
 	}
 }
 
-// Redis goes while a call is open: its completion is made up for, and the call not made again.
-func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
+// Redis becomes unavailable while a call is in flight. Its completion is made later, and the call
+// is not repeated.
+func TestCompletionFollowsWhenRedisIsBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.throughAProxy()
@@ -94,8 +97,9 @@ func TestRedisAwayBetweenCallAndCompletion(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// A reply is lost after its request took effect. The event must be no duplicate, no call be made twice.
-func TestLostRepliesOfRedis(t *testing.T) {
+// A reply of Redis is lost after its request took effect. The event must not count as a duplicate,
+// and no call may be made twice.
+func TestALostReplyOfRedisIsNoDuplicate(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]string{"fields of an acquire": ":fields", "done mark": ":done:", "lease": ":lease"} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +109,7 @@ func TestLostRepliesOfRedis(t *testing.T) {
 			inst := r.start()
 			r.produce(r.change(1, fields{"position": "0"}))
 			r.settled()
-			for i := 1; i <= 6; i++ { // a loss now in acquire, now in complete
+			for i := 1; i <= 6; i++ { // the lost reply is one of acquire or of complete
 				r.proxy.LoseReply(key)
 				if i%2 == 0 {
 					r.crm.Block(crmapitest.BeforeEffect)

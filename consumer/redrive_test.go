@@ -25,7 +25,7 @@ func (r *rig) redriving(cfg *consumer.Config, parts *consumer.Parts) {
 	parts.Audit = dlq.NewAuditor(client, r.topics().Audit, dlq.WithRetry(10*time.Second))
 }
 
-// items are the dead letters with their states, by event id.
+// items returns the dead letters with their states, by event id.
 func (r *rig) items() map[string]dlq.Item {
 	r.t.Helper()
 	reader := dlq.NewReader(r.client(), r.topics())
@@ -43,34 +43,38 @@ func (r *rig) items() map[string]dlq.Item {
 	return items
 }
 
-// redrive sends an item's latest letter to the redrive topic.
+// redrive writes the latest dead letter of an item to the redrive topic.
 func (r *rig) redrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
 	r.t.Helper()
 	one := dlq.Redrive{
-		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1, By: "sample@host", At: time.Now(), Note: "mended",
+		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1,
+		By: "sample@host", At: time.Now(), Note: "fixed",
 	}
 	for _, c := range changes {
 		c(&one)
 	}
-	if err := dlq.NewRedriver(r.client(), r.topics().Redrive, dlq.WithRetry(10*time.Second)).Write(r.t.Context(), one); err != nil {
+	redriver := dlq.NewRedriver(r.client(), r.topics().Redrive, dlq.WithRetry(10*time.Second))
+	if err := redriver.Write(r.t.Context(), one); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// redrivesSettled waits until the redrive topic is consumed.
+// redrivesSettled waits until all records of the redrive topic are finished and committed.
 func (r *rig) redrivesSettled() {
 	r.t.Helper()
-	r.eventually("the redrives to end", func() bool { return r.broker.Lag(r.t, r.group, r.topics().Redrive) == 0 })
+	r.eventually("the lag of the redrive topic to reach zero", func() bool {
+		return r.broker.Lag(r.t, r.group, r.topics().Redrive) == 0
+	})
 }
 
-// results returns "subject number result" of the answers in the audit topic, sorted.
+// results returns the results of redrives in the audit topic as "subject number result", sorted.
 func (r *rig) results() []string {
 	r.t.Helper()
 	var lines []string
 	for _, m := range r.broker.ReadAll(r.t, r.topics().Audit) {
 		a, err := dlq.ParseAudit(m.Value)
 		if err != nil || a.Action != dlq.ActionRedriveResult {
-			r.t.Errorf("an odd audit record: %s", m.Value)
+			r.t.Errorf("an unexpected audit record: %s", m.Value)
 		}
 		lines = append(lines, fmt.Sprintf("%s %d %s", a.Subject, a.Detail.Number, a.Result))
 	}
@@ -78,7 +82,8 @@ func (r *rig) results() []string {
 	return lines
 }
 
-// An event that was refused is applied by its redrive, with its own version: what a newer event states stays.
+// A redrive applies an event that the CRM refused. It keeps the event's own version: it does not
+// replace a value of a newer event.
 func TestARedriveKeepsItsVersion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
@@ -105,28 +110,35 @@ func TestARedriveKeepsItsVersion(t *testing.T) {
 	r.redrivesSettled()
 	again := r.items()["again"]
 	r.redrive(again)
-	r.redrive(again) // clicked twice
+	r.redrive(again) // the operator requests it twice
 	r.redrivesSettled()
 	r.wantField(1, "position", `"New"`)
 	r.wantField(1, "email", `"new@test.invalid"`)
 	r.wantField(1, "qq", `"1"`)
 	r.wantField(1, "weixin", `"w"`)
-	for id, want := range map[string]dlq.State{"whole": dlq.StateApplied, "gone": dlq.StateSuperseded, "again": dlq.StateApplied} {
+	for id, want := range map[string]dlq.State{
+		"whole": dlq.StateApplied, "gone": dlq.StateSuperseded, "again": dlq.StateApplied,
+	} {
 		if got := r.items()[id]; got.State != want {
 			t.Errorf("%s is %s, want %s: %+v", id, got.State, want, r.results())
 		}
 	}
-	if again.State != dlq.StateOpen || again.Number != 1 || again.DeadLetter.Redrives != 1 || again.DeadLetter.Source != items["again"].DeadLetter.Source ||
-		!again.DeadLetter.FirstFailedAt.Equal(items["again"].DeadLetter.FirstFailedAt) {
-		t.Errorf("dead again: %+v", again)
+	original := items["again"].DeadLetter
+	if again.State != dlq.StateOpen || again.Number != 1 || again.DeadLetter.Redrives != 1 ||
+		again.DeadLetter.Source != original.Source || !again.DeadLetter.FirstFailedAt.Equal(original.FirstFailedAt) {
+		t.Errorf("after the second failure: %+v", again)
 	}
 	id := items["again"].ID
-	want := []string{id + " 1 dead_lettered", id + " 2 applied", id + " 2 applied", items["gone"].ID + " 1 superseded", items["whole"].ID + " 1 applied"}
+	want := []string{
+		id + " 1 dead_lettered", id + " 2 applied", id + " 2 applied",
+		items["gone"].ID + " 1 superseded", items["whole"].ID + " 1 applied",
+	}
 	slices.Sort(want)
 	if d := cmp.Diff(want, r.results()); d != "" {
 		t.Error(d)
 	}
-	if n := len(r.callsOf(1)); n != 7 { // three refused, new, whole, again refused, again: the second click calls nobody
+	// Three refused ones, new, whole, again (refused), again. The repeated request makes no call.
+	if n := len(r.callsOf(1)); n != 7 {
 		t.Errorf("%d calls", n)
 	}
 	if got := r.metric(inst, "membersync_events_total", "outcome", "applied", "path", "redrive"); got != 2 {
@@ -134,38 +146,43 @@ func TestARedriveKeepsItsVersion(t *testing.T) {
 	}
 }
 
-// A record that could not be read is run whole once the mapping reads it, here by a mended value.
-func TestARedriveOfARecordThatFailedWhole(t *testing.T) {
+// A record that could not be mapped at all is processed as a whole once it can be mapped, here
+// because of an edited value.
+func TestARedriveOfAnUnreadableRecordRunsAllOfIt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start(r.redriving)
-	r.produce(kafka.Message{Key: []byte("E0001"), Value: []byte("{")}, r.event("bad", 2, 5, fields{"gender": "X", "position": "P"}))
+	r.produce(
+		kafka.Message{Key: []byte("E0001"), Value: []byte("{")},
+		r.event("bad", 2, 5, fields{"gender": "X", "position": "P"}),
+	)
 	r.settled()
 	items := r.items()
-	mended := func(m kafka.Message) func(*dlq.Redrive) {
+	edited := func(m kafka.Message) func(*dlq.Redrive) {
 		return func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = m.Value, true }
 	}
-	r.redrive(items[""], mended(r.event("ok", 1, 1, fields{"position": "Mended"})))
-	r.redrive(items["bad"], mended(kafka.Message{Value: []byte("{still")}))
+	r.redrive(items[""], edited(r.event("ok", 1, 1, fields{"position": "Edited"})))
+	r.redrive(items["bad"], edited(kafka.Message{Value: []byte("{still")}))
 	r.redrivesSettled()
-	r.wantField(1, "position", `"Mended"`)
+	r.wantField(1, "position", `"Edited"`)
 	bad := items["bad"].ID
 	want := []string{items[""].ID + " 1 applied", bad + " 1 dead_lettered"}
 	slices.Sort(want)
 	if d := cmp.Diff(want, r.results()); d != "" {
 		t.Error(d)
 	}
-	again := r.items()[""] // of the two without an id, the latest: the mended value that is none
+	again := r.items()[""] // of the two without an event id the latest: that of the unreadable edited value
 	if again.ID != bad || again.DeadLetter.Reason != dlq.ReasonMalformed || again.Occurrences != 2 {
-		t.Errorf("dead again: %+v", again)
+		t.Errorf("after the second failure: %+v", again)
 	}
-	r.redrive(again, mended(r.event("bad", 2, 5, fields{"position": "P"})))
+	r.redrive(again, edited(r.event("bad", 2, 5, fields{"position": "P"})))
 	r.redrivesSettled()
 	r.wantField(2, "position", `"P"`)
 }
 
-// What is not what it says becomes a dead letter of its own, and the item that it names stays as it was.
-func TestInvalidRedrives(t *testing.T) {
+// A record of the redrive topic that does not match its dead letter becomes a dead letter of its
+// own. The item that it names does not change.
+func TestAnInvalidRedriveIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
@@ -177,7 +194,9 @@ func TestInvalidRedrives(t *testing.T) {
 		change func(*dlq.Redrive)
 		want   string
 	}{
-		"value":  {func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") }, "differs from dead letter 0:0 in its value"},
+		"value": {
+			func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") }, "differs from dead letter 0:0 in its value",
+		},
 		"key":    {func(o *dlq.Redrive) { o.DeadLetter.Key = []byte("other") }, "in its key"},
 		"source": {func(o *dlq.Redrive) { o.DeadLetter.Source.Offset++ }, "in its source coordinates"},
 		"place":  {func(o *dlq.Redrive) { o.Place.Offset = 99 }, "there is no dead letter at this place"},
@@ -186,22 +205,25 @@ func TestInvalidRedrives(t *testing.T) {
 		before := len(r.deadLetters())
 		r.redrive(item, tc.change)
 		r.redrivesSettled()
-		letters := r.deadLetters()
-		if len(letters) != before+1 {
-			t.Fatalf("%s: %d letters more", name, len(letters)-before)
+		deadLetters := r.deadLetters()
+		if len(deadLetters) != before+1 {
+			t.Fatalf("%s: %d new dead letters, want 1", name, len(deadLetters)-before)
 		}
-		l := letters[len(letters)-1]
-		for _, one := range letters {
+		l := deadLetters[len(deadLetters)-1]
+		for _, one := range deadLetters {
 			if one.Reason == dlq.ReasonInvalidRedrive && one.Source.Offset > l.Source.Offset {
 				l = one
 			}
 		}
-		if l.Reason != dlq.ReasonInvalidRedrive || !strings.HasPrefix(l.ID(), "redrive:0:") || !strings.Contains(l.Error, tc.want) {
+		if l.Reason != dlq.ReasonInvalidRedrive || !strings.HasPrefix(l.ID(), "redrive:0:") ||
+			!strings.Contains(l.Error, tc.want) {
 			t.Errorf("%s: %s %s: %s", name, l.ID(), l.Reason, l.Error)
 		}
 	}
-	by := kafka.Message{Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}}}
-	r.broker.Produce(t, r.topics().Redrive, by)
+	copied := kafka.Message{
+		Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}},
+	}
+	r.broker.Produce(t, r.topics().Redrive, copied)
 	r.redrivesSettled()
 	if got := r.items()["dead"]; got.State != dlq.StateOpen || got.Occurrences != 1 {
 		t.Errorf("the item is %+v", got)
@@ -211,7 +233,7 @@ func TestInvalidRedrives(t *testing.T) {
 	}
 }
 
-// A flakyAuditor refuses the first records.
+// A flakyAuditor refuses the first records: as many as refuse states.
 type flakyAuditor struct {
 	consumer.Auditor
 	refuse atomic.Int32
@@ -224,22 +246,28 @@ func (f *flakyAuditor) Write(ctx context.Context, a dlq.AuditRecord) error {
 	return f.Auditor.Write(ctx, a)
 }
 
-// The offset counts only once the audit topic has the result, which stays the one that the event came to.
-func TestTheResultIsRecordedBeforeTheOffsetCounts(t *testing.T) {
+// The offset of a redrive is committed only after the audit topic has its result. The result is the
+// outcome of the event's first delivery, even if another instance records it.
+func TestTheOffsetIsCommittedAfterTheResultIsRecorded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
 	auditor := &flakyAuditor{}
 	auditor.refuse.Store(1 << 20)
-	first := r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) { auditor.Auditor = p.Audit; p.Audit = auditor })
+	first := r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) {
+		auditor.Auditor = p.Audit
+		p.Audit = auditor
+	})
 	r.produce(r.event("dead", 1, 10, fields{"position": "P"}))
 	r.settled()
 	r.redrive(r.items()["dead"])
 	r.eventually("the call", func() bool { return r.field(1, "position") == `"P"` })
-	r.never("an offset that counts", time.Second, func() bool { return r.broker.Lag(t, r.group, r.topics().Redrive) == 0 })
+	r.never("an offset was committed without the result", time.Second, func() bool {
+		return r.broker.Lag(t, r.group, r.topics().Redrive) == 0
+	})
 	first.stop()
 	if len(r.results()) != 0 || r.items()["dead"].State == dlq.StateApplied {
-		t.Fatal("a result without a record")
+		t.Fatal("there is a result, though its record was refused")
 	}
 	r.start(r.redriving)
 	r.redrivesSettled()

@@ -11,7 +11,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// replay runs ranges of the source topic again, beside whatever runs.
+// replay replays ranges of the source topic, alongside the services that run.
 func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
 	r.t.Helper()
 	api := r.api()
@@ -29,7 +29,7 @@ func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
 	}
 }
 
-// all is the topic up to its end now.
+// all returns the ranges of the whole source topic, up to its current end.
 func (r *rig) all() []consumer.Range {
 	r.t.Helper()
 	var ranges []consumer.Range
@@ -39,9 +39,9 @@ func (r *rig) all() []consumer.Range {
 	return ranges
 }
 
-// The CRM was restored from an older backup, and the live service changes the same members meanwhile: afterwards each
-// field has the value of the newest event that states it.
-func TestReapplyAfterARestoreOfTheCRM(t *testing.T) {
+// The CRM was restored from an older backup, and the live service changes the same members during
+// the replay. At the end each field has the value of the newest event that states it.
+func TestReapplyRepairsARestoredCRM(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.start(r.redriving)
@@ -53,8 +53,10 @@ func TestReapplyAfterARestoreOfTheCRM(t *testing.T) {
 	}
 	r.produce(r.change(0, fields{"weixin": "w"}))
 	r.settled()
-	for m := range members { // the backup knows the first round alone
-		r.crm.SetMember(member(m), map[string]json.RawMessage{"position": json.RawMessage(`"P0"`), "qq": json.RawMessage(`"0"`)})
+	for m := range members { // the backup has only the first round
+		r.crm.SetMember(member(m), map[string]json.RawMessage{
+			"position": json.RawMessage(`"P0"`), "qq": json.RawMessage(`"0"`),
+		})
 	}
 	ranges := r.all()
 	for m := range members {
@@ -69,8 +71,8 @@ func TestReapplyAfterARestoreOfTheCRM(t *testing.T) {
 	r.wantField(0, "weixin", `"w"`)
 }
 
-// Without it, what is done is skipped, and costs no call.
-func TestReplaySkipsWhatIsDone(t *testing.T) {
+// Without reapply, a replay skips the events that are done, without a call.
+func TestReplaySkipsEventsThatAreDone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(2), Times: 1, Code: 20012})
@@ -78,13 +80,13 @@ func TestReplaySkipsWhatIsDone(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "A"}), r.change(2, fields{"position": "B"}))
 	r.settled()
 	live.stop()
-	r.produce(r.change(3, fields{"position": "C"})) // nobody has run it
+	r.produce(r.change(3, fields{"position": "C"})) // not processed yet
 	r.replay(false, r.all()...)
 	if calls := r.crm.Calls(); len(calls) != 3 {
 		t.Errorf("%d calls, want 3", len(calls))
 	}
 	r.wantField(3, "position", `"C"`)
-	r.replay(false, r.all()...) // it has come to the end, and keeps that
+	r.replay(false, r.all()...) // it was complete, and stays so
 	if len(r.deadLetters()) != 1 {
 		t.Errorf("%d dead letters", len(r.deadLetters()))
 	}

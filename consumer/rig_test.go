@@ -29,17 +29,18 @@ import (
 	"membersync/mapper"
 )
 
-// These tests wait most of their time, so many run at once even on few processors.
+// TestMain lets many tests run at once, even on few processors: they wait most of the time.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "12") // the command line's goes before it
+	_ = flag.Set("test.parallel", "12") // -test.parallel on the command line overrides it
 	dedupe.SetClientLog(slog.New(slog.DiscardHandler))
 	goleak.VerifyTestMain(m)
 }
 
 const corp = "CORP_TEST"
 
-// unending is longer than any test. No call times out, no lease runs out and no drain reaches its limit but in tests that are about
-// that: how soon anything happens on a busy machine is nobody's promise.
+// unending is longer than any test. The call timeout and the drain limit have this value, and
+// leases live longer, except in tests about one of these: on a busy machine no test can rely on how
+// soon something happens.
 const unending = time.Hour
 
 // A rig is Kafka, Redis and the fake CRM, for services that the test starts and stops.
@@ -51,19 +52,19 @@ type rig struct {
 	crm      *crmapitest.Server
 	crmURL   string
 	redis    redis.UniversalClient
-	proxy    *dedupetest.Proxy // before Redis, if there is one
-	addr     string            // of Redis
+	proxy    *dedupetest.Proxy // between the services and Redis; nil: none
+	addr     string            // host:port of Redis
 	prefix   string
 	logs     *logBuffer
 	seq      int
 	outcome  *outcomes
 	recorder *recorder
 
-	callTimeout   time.Duration // by which the service tells whether a lease is young enough for a call
-	clientTimeout time.Duration // of the CRM's client: when it gives a call up
+	callTimeout   time.Duration // of the service: decides if a lease is young enough for a call
+	clientTimeout time.Duration // of the CRM client: when it gives up a call
 	lease         time.Duration
-	gatherFor     time.Duration // 0: the service's own
-	fillFor       time.Duration // likewise
+	gatherFor     time.Duration // 0: the service's default
+	fillFor       time.Duration // 0: the service's default
 	instances     []*instance
 }
 
@@ -72,7 +73,8 @@ func newRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
 	return newRigOn(t, kafkatest.Start(t), partitions, opts)
 }
 
-// newFakeRig has a fake Kafka even if there is a real one, for tests that inject faults into it.
+// newFakeRig returns a rig with a fake Kafka, even if a real one is configured, for tests that
+// inject faults into it.
 func newFakeRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
 	t.Helper()
 	return newRigOn(t, kafkatest.StartFake(t), partitions, opts)
@@ -104,13 +106,14 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	return r
 }
 
-// quick makes a rig's calls time out soon, and its leases run out soon after.
+// quick makes the rig's calls time out soon, and its leases expire soon after that.
 func (r *rig) quick() *rig {
 	r.callTimeout, r.clientTimeout, r.lease = 700*time.Millisecond, 700*time.Millisecond, 3*time.Second
 	return r
 }
 
-// patient takes the time-out of a rig's calls away again, for tests in which every call is answered or closed.
+// withoutClientTimeout removes the timeout of the CRM client, for tests in which every call gets a
+// response or a closed connection.
 func (r *rig) withoutClientTimeout() *rig {
 	r.clientTimeout = unending
 	return r
@@ -124,7 +127,8 @@ func (r *rig) ensureTopics() {
 	}
 }
 
-// client looks at the cluster seldom enough for a whole service.
+// client returns a Kafka client that fetches the cluster's metadata as rarely as a whole service
+// tolerates: every 2 s.
 func (r *rig) client() *kafka.Client {
 	r.t.Helper()
 	return r.broker.ClientLooking(r.t, 2*time.Second)
@@ -139,13 +143,14 @@ func (r *rig) startRedis() {
 	r.addr, _, _ = strings.Cut(strings.TrimPrefix(os.Getenv("MEMBERSYNC_TEST_REDIS"), "redis://"), "/")
 	if r.addr == "" {
 		mini := miniredis.RunT(r.t)
-		letTimePass(r.t, mini)
+		runRedisClock(r.t, mini)
 		r.addr = mini.Addr()
 	}
 	r.redis = r.redisAt(r.addr)
 }
 
-// redisAt is a client as dedupe.Open makes it, but for its time-outs. On a busy machine they would now and then leave a lease behind.
+// redisAt returns a client as dedupe.Open makes it, except for the timeouts. On a busy machine,
+// those of dedupe.Open would sometimes leave a lease behind.
 func (r *rig) redisAt(addr string) redis.UniversalClient {
 	r.t.Helper()
 	client := redis.NewClient(&redis.Options{
@@ -157,13 +162,16 @@ func (r *rig) redisAt(addr string) redis.UniversalClient {
 	return client
 }
 
-// redisStep is how the time of a fake Redis goes by, and so how much too early a key of it can run out.
+// redisStep is the step in which the clock of a fake Redis advances. Its keys can expire too early
+// by up to one step.
 const redisStep = 100 * time.Millisecond
 
-// letTimePass lets keys run out as time goes by. miniredis' own ClockTTL walks over
-// all keys at every command, which is too slow for thousands of done marks. A step takes its time from all keys, the one set just now
-// too. So it is never a long one: after a stall, Redis' clock is slow.
-func letTimePass(t *testing.T, mini *miniredis.Miniredis) {
+// runRedisClock lets the keys of a fake Redis expire in real time. miniredis' own ClockTTL visits
+// all keys at every command, which is too slow for thousands of done marks.
+//
+// A step shortens the remaining time of all keys, including one that was set a moment ago. So no
+// step is longer than redisStep: after a stall of this process, Redis' clock is slow.
+func runRedisClock(t *testing.T, mini *miniredis.Miniredis) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -190,12 +198,13 @@ type instance struct {
 	service  *consumer.Service
 	registry *prometheus.Registry
 	cancel   context.CancelFunc
-	stop     func() // once; returns when Run has
+	stop     func() // returns when Run has returned; later calls do nothing
 }
 
-// A change alters a service before it starts.
+// A change modifies the configuration and the parts of a service before it starts.
 type change = func(*consumer.Config, *consumer.Parts)
 
+// start starts a service, which ends with the test at the latest.
 func (r *rig) start(changes ...change) *instance {
 	t := r.t
 	t.Helper()

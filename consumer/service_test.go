@@ -30,6 +30,7 @@ func TestAChangeReachesTheCRM(t *testing.T) {
 	}
 }
 
+// The newest event wins for each field on its own.
 func TestNewestWinsFieldByField(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
@@ -87,10 +88,11 @@ func TestAValueTheCRMHoldsIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// oneByOne leaves a single call slot.
+// oneByOne gives a service a single call slot.
 func oneByOne(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 1 }
 
-func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
+// The events that wait in a lane are folded into one call.
+func TestABacklogFoldsIntoOneCallPerMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -111,7 +113,9 @@ func TestABacklogFoldsIntoOneCallAMember(t *testing.T) {
 	}
 }
 
-func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
+// Events that fail for good are dead-lettered with their reason. Their records' keys, values and
+// headers are kept byte for byte.
+func TestDeadLettersKeepTheBytesOfTheirRecords(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(5), Times: -1, Code: 20012})
@@ -120,9 +124,9 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 		{Partition: 1, Value: nil, Key: []byte("tombstone")},
 		r.change(1, fields{"gender": "X"}),
 		r.change(2, fields{"position": "Good"}),
-		r.change(5, fields{"position": "Nobody"}),
+		r.change(5, fields{"position": "Unknown"}),
 	}
-	msgs[0].Headers = []kafka.Header{{Key: "h", Value: nil}, {Key: "dlq.reason", Value: []byte("their own")}}
+	msgs[0].Headers = []kafka.Header{{Key: "h", Value: nil}, {Key: "dlq.reason", Value: []byte("of the source")}}
 	r.produce(msgs...)
 	r.start()
 	r.settled()
@@ -130,7 +134,7 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 	for _, l := range r.deadLetters() {
 		got[l.Reason]++
 		if l.Reason == dlq.ReasonCRMNotFound && (l.CRMCode != "20012" || l.Attempts != 1 || l.EmployeeID != "E0005") {
-			t.Errorf("facts of the refused event: %+v", l)
+			t.Errorf("dead letter of the refused event: %+v", l)
 		}
 	}
 	want := map[dlq.Reason]int{dlq.ReasonMalformed: 2, dlq.ReasonInvalidField: 1, dlq.ReasonCRMNotFound: 1}
@@ -141,22 +145,24 @@ func TestPoisonIsDeadLetteredAsItWas(t *testing.T) {
 	r.samePayloads(msgs[:3])
 }
 
-// samePayloads checks that each message has a dead letter with its very bytes.
+// samePayloads checks that each message has a dead letter with the same bytes.
 func (r *rig) samePayloads(msgs []kafka.Message) {
 	r.t.Helper()
-	letters := r.deadLetters()
+	deadLetters := r.deadLetters()
 	for i, m := range msgs {
-		found := slices.ContainsFunc(letters, func(l dlq.DeadLetter) bool {
+		found := slices.ContainsFunc(deadLetters, func(l dlq.DeadLetter) bool {
 			return string(l.Key) == string(m.Key) && string(l.Value) == string(m.Value) &&
 				(l.Value == nil) == (m.Value == nil) && len(l.Headers) == len(m.Headers)
 		})
 		if !found {
-			r.t.Errorf("message %d has no dead letter with its bytes", i)
+			r.t.Errorf("message %d has no dead letter with the same bytes", i)
 		}
 	}
 }
 
-func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
+// The CRM refuses a folded call because of one event. Only that one is dead-lettered, and the
+// others are applied.
+func TestOnlyTheOffendingEventOfAFoldIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2, 3}})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -167,7 +173,7 @@ func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	for i, f := range names {
 		r.produce(r.change(1, fields{f: fmt.Sprintf("value-%d", i)}))
 		if i == 2 {
-			r.produce(r.event("guilty", 1, 50, fields{"mainDepartmentId": 404}))
+			r.produce(r.event("offending", 1, 50, fields{"mainDepartmentId": 404}))
 		}
 	}
 	r.waiting(inst, len(names)+2)
@@ -176,20 +182,20 @@ func TestOnlyTheGuiltyEventOfAFoldDies(t *testing.T) {
 	for i, f := range names {
 		r.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
 	}
-	letters := r.deadLetters()
-	if len(letters) != 1 || letters[0].EventID != "guilty" || letters[0].Reason != dlq.ReasonCRMNotFound {
-		t.Fatalf("%d dead letters: %+v", len(letters), letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].EventID != "offending" || deadLetters[0].Reason != dlq.ReasonCRMNotFound {
+		t.Fatalf("%d dead letters: %+v", len(deadLetters), deadLetters)
 	}
 }
 
-func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
+func TestATransientFailureIsRetriedAndDelaysNoOtherMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Status: 503})
-	r.produce(r.change(1, fields{"position": "Patient"}), r.change(2, fields{"position": "Quick"}))
+	r.produce(r.change(1, fields{"position": "Retried"}), r.change(2, fields{"position": "Quick"}))
 	r.start()
 	r.settled()
-	r.wantField(1, "position", `"Patient"`)
+	r.wantField(1, "position", `"Retried"`)
 	r.wantField(2, "position", `"Quick"`)
 	if n := len(r.deadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
@@ -197,7 +203,8 @@ func TestTransientFailuresAreTriedAgainAndOthersGoOn(t *testing.T) {
 	r.wantNoOverlap()
 }
 
-func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
+// A second instance joins and leaves the group while events arrive.
+func TestRebalancesOfTwoInstancesLoseNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 6, crmapitest.Options{Latency: time.Millisecond})
 	r.start()
@@ -216,7 +223,7 @@ func TestTwoInstancesShareTheTopicAndLoseNothingInARebalance(t *testing.T) {
 	send(500)
 	second := r.start()
 	send(500)
-	r.eventually("the second to join", func() bool { ok, _ := second.service.Ready(); return ok })
+	r.eventually("the second instance to join", func() bool { ok, _ := second.service.Ready(); return ok })
 	send(500)
 	second.stop()
 	send(500)

@@ -9,9 +9,10 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// The service ends, or partitions are taken away, while calls run.
+// In these tests a service stops, or partitions are taken away, while calls are in flight.
 
-func TestShutdownLetsARunningCallEnd(t *testing.T) {
+// On shutdown the service drains an in-flight call and commits it. It does not begin what waits.
+func TestShutdownDrainsAnInFlightCall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -22,11 +23,11 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	r.waiting(inst, 2)
 	inst.cancel()
 	r.eventually("the drain", func() bool { ok, why := inst.service.Ready(); return !ok && why == "draining" })
-	r.never("the call was given up", 300*time.Millisecond, func() bool { return r.crm.Blocked() != 1 })
+	r.never("the call ended before its response", 300*time.Millisecond, func() bool { return r.crm.Blocked() != 1 })
 	r.crm.Release()
-	inst.stop() // well before the drain's limit
+	inst.stop() // well before the drain limit
 	if at := r.committed(0); at != 1 {
-		t.Errorf("committed %d, want 1: what ended, and not what waited", at)
+		t.Errorf("committed %d, want 1: the finished event, without the waiting one", at)
 	}
 	r.wantOutcomes("ev-2")
 	r.start()
@@ -36,8 +37,9 @@ func TestShutdownLetsARunningCallEnd(t *testing.T) {
 	r.wantOutcomes("ev-1", consumer.Applied)
 }
 
-// A member that was acquired ahead of its call slot has not begun: its lease is given back, and no call goes out.
-func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
+// A batch that has acquired its member but waits for a call slot makes no call on shutdown, and its
+// lease is released.
+func TestShutdownReleasesTheLeaseOfABatchWithoutASlot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -55,7 +57,7 @@ func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
 	r.wantOutcomes("ev-5")
 	r.wantCalls(4)
 	if n := r.leases(); n != 0 {
-		t.Errorf("%d leases left behind", n)
+		t.Errorf("%d leases are left", n)
 	}
 	r.start()
 	r.settled()
@@ -63,13 +65,14 @@ func TestShutdownLeavesWhatWaitsForASlot(t *testing.T) {
 	r.wantCalls(5)
 }
 
-// leases is how many members are acquired.
+// leases returns how many members are leased.
 func (r *rig) leases() int {
 	r.t.Helper()
 	return len(r.leaseKeys())
 }
 
-func TestShutdownInIdleness(t *testing.T) {
+// An idle instance stops at once, with or without partitions.
+func TestShutdownWhileIdle(t *testing.T) {
 	t.Parallel()
 	for name, partitions := range map[string]int{"with all partitions": 2, "with none": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -81,22 +84,24 @@ func TestShutdownInIdleness(t *testing.T) {
 			}
 			r.some(2)
 			r.settled()
-			second.stop() // well before the drain's limit
+			second.stop() // well before the drain limit
 			first.stop()
 		})
 	}
 }
 
-func TestTheDrainHasALimit(t *testing.T) {
+// At the drain limit a call is given up: its record is not committed, and the next instance
+// processes it.
+func TestTheDrainEndsAtItsLimit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 500 * time.Millisecond })
 	r.produce(r.change(1, fields{"position": "x"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
-	inst.stop() // though the call does not end
+	inst.stop() // the call is still blocked
 	if at := r.committed(0); at > 0 {
-		t.Errorf("committed %d: past a call that was given up", at)
+		t.Errorf("committed %d, past a call that was given up", at)
 	}
 	r.crm.Release()
 	r.expireLeases()
@@ -107,19 +112,22 @@ func TestTheDrainHasALimit(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// A partition is taken away while a call for it runs, longer than the drain lets it.
-func TestARebalanceWhileACallRuns(t *testing.T) {
+// A partition is taken away while a call for it is in flight, which ends within the drain limit or
+// after it.
+func TestARebalanceDuringACall(t *testing.T) {
 	t.Parallel()
-	for name, limit := range map[string]time.Duration{"that ends in time": unending, "that does not": 300 * time.Millisecond} {
+	for name, limit := range map[string]time.Duration{
+		"that ends within the drain limit": unending, "that ends after it": 300 * time.Millisecond,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2, crmapitest.Options{})
 			drain := func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = limit }
 			first := r.start(drain)
 			r.eventually("the assignment", func() bool { return r.committed(0) == 0 && r.committed(1) == 0 })
-			for m := range 2 { // of either partition: one of them will be taken away
+			for m := range 2 { // one per partition, since one of these will be taken away
 				r.crm.Push(crmapitest.Fault{Member: member(m), Block: true})
-				r.produce(on(m, r.change(m, fields{"position": "Held"})))
+				r.produce(on(m, r.change(m, fields{"position": "Blocked"})))
 			}
 			r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
 			second := r.start(drain)
@@ -127,9 +135,9 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 				r.produce(on(m, r.change(m, fields{"position": "Next", "qq": "1"})))
 			}
 			if limit < unending {
-				r.eventually("the second to join", func() bool { ok, _ := second.service.Ready(); return ok })
+				r.eventually("the second instance to join", func() bool { ok, _ := second.service.Ready(); return ok })
 			}
-			r.never("a commit or a second call while one runs", 1500*time.Millisecond, func() bool {
+			r.never("a commit or another call while the calls are blocked", 1500*time.Millisecond, func() bool {
 				return r.committed(0)+r.committed(1) > 0 || len(r.crm.Calls()) > 2
 			})
 			r.crm.Release()
@@ -143,31 +151,32 @@ func TestARebalanceWhileACallRuns(t *testing.T) {
 					t.Errorf("%v late calls", n)
 				}
 			}
-			first.stop() // it had the lanes of a lost partition: what the other finished must not hurt it
+			first.stop() // it had lanes of a lost partition, whose events the other instance has finished
 			r.produce(on(0, r.change(7, fields{"position": "Last"})), on(1, r.change(8, fields{"position": "Last"})))
 			r.settled()
 		})
 	}
 }
 
-// An instance with no partition drains at once, and so holds up no rebalance.
-func TestMoreInstancesThanPartitions(t *testing.T) {
+// An instance without a partition drains at once, so it delays no rebalance.
+func TestAnInstanceWithoutPartitionsDelaysNoRebalance(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	for i := range 3 {
 		inst := r.start()
 		r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
 		r.produce(r.change(i, fields{"position": fmt.Sprint(i)}))
-		r.settled() // well before a drain's limit
+		r.settled() // well before the drain limit
 	}
 	r.wantNoDeadLetters()
 }
 
-// The lane of a held member keeps its work over a rebalance that takes nothing away from it in the end.
+// The waiting events of members whose calls fail survive rebalances, also those that take nothing
+// away from their lanes in the end.
 func TestWaitingEventsSurviveRebalances(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 4, crmapitest.Options{}).quick()
-	for m := range 8 { // some lanes are pinned, some back off, some are searched
+	for m := range 8 { // some lanes are pinned, some back off, some search for the offending event
 		f := crmapitest.Fault{Member: member(m), Times: 3}
 		switch m % 4 {
 		case 0:
@@ -185,10 +194,11 @@ func TestWaitingEventsSurviveRebalances(t *testing.T) {
 	for round := range 3 {
 		for m := range 8 {
 			for i := range 3 {
-				r.produce(on(m%4, r.change(m, fields{"position": fmt.Sprint(round), []string{"qq", "email", "weixin"}[i]: fmt.Sprint(round)})))
+				field := []string{"qq", "email", "weixin"}[i]
+				r.produce(on(m%4, r.change(m, fields{"position": fmt.Sprint(round), field: fmt.Sprint(round)})))
 			}
 		}
-		r.start() // each joins in the middle of it
+		r.start() // each joins while events are processed
 	}
 	r.instances[1].stop()
 	r.settled()

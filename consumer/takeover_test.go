@@ -15,21 +15,21 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A stranger is a program of somebody else's that uses the service's group by mistake. It commits nothing.
-type stranger struct {
+// An otherProgram is a consumer that uses the service's group by mistake. It commits nothing.
+type otherProgram struct {
 	*kgo.Client
 	topic string
 
-	mu   sync.Mutex
-	held map[int32]bool
+	mu    sync.Mutex
+	owned map[int32]bool // by partition
 }
 
-// join lets a stranger join that knows but one way of assignment.
-func (r *rig) join(balancer kgo.GroupBalancer) *stranger {
+// join lets another program join the group. It supports only the given assignment strategy.
+func (r *rig) join(balancer kgo.GroupBalancer) *otherProgram {
 	r.t.Helper()
-	s := &stranger{topic: r.topic, held: make(map[int32]bool)}
-	set := func(held bool) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) { s.set(changed[s.topic], held) }
+	s := &otherProgram{topic: r.topic, owned: make(map[int32]bool)}
+	set := func(owned bool) func(context.Context, *kgo.Client, map[string][]int32) {
+		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) { s.set(changed[s.topic], owned) }
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...), kgo.ConsumerGroup(r.group), kgo.ConsumeTopics(r.topic),
 		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.SessionTimeout(6*time.Second),
@@ -42,44 +42,46 @@ func (r *rig) join(balancer kgo.GroupBalancer) *stranger {
 	return s
 }
 
-func (s *stranger) set(partitions []int32, held bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (o *otherProgram) set(partitions []int32, owned bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, p := range partitions {
-		s.held[p] = held
+		o.owned[p] = owned
 	}
 }
 
-func (s *stranger) has(partition int32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held[partition]
+func (o *otherProgram) owns(partition int32) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.owned[partition]
 }
 
-// With a way of assignment that the service does not know, the stranger keeps it out of the group.
-func TestAGroupInTheHandsOfAnotherProgram(t *testing.T) {
+// Another program uses an assignment strategy that the service does not support, which keeps the
+// service out of the group until the program leaves.
+func TestAnotherProgramKeepsTheServiceOutOfItsGroup(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.produce(r.change(1, fields{"position": "x"}))
 	other := r.join(kgo.CooperativeStickyBalancer())
-	r.eventually("the stranger to have all", func() bool { return other.has(0) && other.has(1) })
+	r.eventually("the other program to own both partitions", func() bool { return other.owns(0) && other.owns(1) })
 	inst := r.start()
 	r.eventually("the pause", func() bool { return r.paused(inst, "kafka") })
 	r.wantCalls(0)
 	if a, b := r.committed(0), r.committed(1); a > 0 || b > 0 {
-		t.Errorf("committed up to %d and %d without a place in the group", a, b)
+		t.Errorf("committed up to %d and %d without being a member of the group", a, b)
 	}
 	other.Close()
 	r.settled()
 	r.wantField(1, "position", `"x"`)
 	r.wantCalls(1)
 	if r.paused(inst, "kafka") {
-		t.Error("the pause goes on")
+		t.Error("the pause has not ended")
 	}
 }
 
-// With a way of assignment that both know, the stranger gets partitions. What it does not commit is the service's once it has gone.
-func TestPartitionsInTheHandsOfAnotherProgram(t *testing.T) {
+// Another program uses an assignment strategy that the service supports too, so it gets a
+// partition. The service processes what the program has not committed once the program leaves.
+func TestTheServiceProcessesWhatAnotherProgramLeft(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	inst := r.start()
@@ -90,17 +92,17 @@ func TestPartitionsInTheHandsOfAnotherProgram(t *testing.T) {
 		return r.metric(inst, "membersync_lag_records", "topic", r.topic, "partition", strconv.Itoa(p)) >= 0
 	}
 	var theirs int
-	r.eventually("each to have a partition", func() bool {
+	r.eventually("each to own a partition", func() bool {
 		theirs = 0
-		if other.has(1) {
+		if other.owns(1) {
 			theirs = 1
 		}
-		return other.has(0) != other.has(1) && owns(1-theirs) && !owns(theirs)
+		return other.owns(0) != other.owns(1) && owns(1-theirs) && !owns(theirs)
 	})
 	r.produce(on(0, r.change(1, fields{"position": "y"})), on(1, r.change(2, fields{"position": "y"})))
-	r.eventually("the service's own partition", func() bool { return r.committed(1-theirs) == 2 })
+	r.eventually("the commit of the service's partition", func() bool { return r.committed(1-theirs) == 2 })
 	if got := r.committed(theirs); got != 1 {
-		t.Errorf("partition %d, which is the stranger's, is committed up to %d", theirs, got)
+		t.Errorf("partition %d, which the other program owns, is committed up to %d, want 1", theirs, got)
 	}
 	other.Close()
 	r.settled()
@@ -109,24 +111,25 @@ func TestPartitionsInTheHandsOfAnotherProgram(t *testing.T) {
 	r.wantCalls(4)
 }
 
-// Kafka stops answering an instance that has joined: it stays ready, since a restart would not help, and says what it waits for.
+// Kafka stops responding to an instance that has joined the group. The instance stays ready, since
+// a restart would not help, and readiness names the cause.
 func TestReadinessNamesKafka(t *testing.T) {
 	t.Parallel()
 	r := newFakeRig(t, 1, crmapitest.Options{})
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "x"}))
 	r.settled()
-	var away atomic.Bool
-	away.Store(true)
+	var unavailable atomic.Bool
+	unavailable.Store(true)
 	r.broker.Fake().ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
 		r.broker.Fake().KeepControl()
-		return nil, errors.New("away"), away.Load()
+		return nil, errors.New("unavailable"), unavailable.Load()
 	})
 	r.eventually("the pause", func() bool { return r.paused(inst, "kafka") })
 	if ok, cause := inst.service.Ready(); !ok || cause != "kafka" {
 		t.Errorf("ready %v, cause %q", ok, cause)
 	}
-	away.Store(false)
+	unavailable.Store(false)
 	r.eventually("the end of the pause", func() bool { return !r.paused(inst, "kafka") })
 	if ok, cause := inst.service.Ready(); !ok || cause != "" {
 		t.Errorf("ready %v, cause %q", ok, cause)

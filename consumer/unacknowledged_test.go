@@ -11,19 +11,22 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A call goes unacknowledged. Until its lease has run out nothing but the very same update may go out: to that the rig's recorder looks.
+// In these tests a call goes unacknowledged. Until its lease has expired, only the same update may
+// be sent. The rig's recorder checks this.
 
-func TestAnUnansweredCall(t *testing.T) {
+// After an unacknowledged call the same update is sent again. The member's next event waits, and
+// other members do not.
+func TestAnUnacknowledgedCallIsRepeated(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
-		"no answer, no effect":          {Hang: true},
-		"no answer after the effect":    {Hang: true, At: crmapitest.AfterEffect},
-		"closed before the effect":      {Close: true},
-		"closed after the effect":       {Close: true, At: crmapitest.AfterEffect},
-		"the answer is cut short":       {Cut: true},
-		"a server's error after effect": {Status: 502, At: crmapitest.AfterEffect},
-		"service exception":             {Code: 50009, At: crmapitest.AfterEffect},
-		"nobody's answer":               {Body: "<html>", At: crmapitest.AfterEffect},
+		"no response, no effect":           {Hang: true},
+		"no response after the effect":     {Hang: true, At: crmapitest.AfterEffect},
+		"closed before the effect":         {Close: true},
+		"closed after the effect":          {Close: true, At: crmapitest.AfterEffect},
+		"the response is cut short":        {Cut: true},
+		"a server error after the effect":  {Status: 502, At: crmapitest.AfterEffect},
+		"service exception":                {Code: 50009, At: crmapitest.AfterEffect},
+		"a response that is not the API's": {Body: "<html>", At: crmapitest.AfterEffect},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,8 +50,9 @@ func TestAnUnansweredCall(t *testing.T) {
 	}
 }
 
-// The repetition is answered with a throttling, then with a success: still the same update, still kept.
-func TestAnUnansweredCallThenThrottled(t *testing.T) {
+// The first repetition of an unacknowledged call is throttled, the second one fails, and the third
+// one succeeds. While the lease lives, they carry the same update, and the lease is not released.
+func TestAThrottledRepetitionKeepsItsUpdateAndLease(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(
@@ -65,8 +69,9 @@ func TestAnUnansweredCallThenThrottled(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// The repetition is refused for good: the guilty one dies, but the innocent wait for the lease.
-func TestAnUnansweredCallThenRefused(t *testing.T) {
+// The CRM refuses the repetition for good. The offending event is dead-lettered, and the other
+// one waits until the lease has expired.
+func TestARefusedRepetitionIsSplitAfterTheLease(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(
@@ -78,16 +83,16 @@ func TestAnUnansweredCallThenRefused(t *testing.T) {
 	r.backlog(inst, r.change(1, fields{"position": "Bad"}), r.change(1, fields{"qq": "good"}))
 	r.settled()
 	r.wantField(1, "qq", `"good"`)
-	if dead := r.rejections(); len(dead) != 1 || dead["ev-1"] != "crm_invalid" {
-		t.Errorf("dead letters %v", dead)
+	if reasons := r.rejections(); len(reasons) != 1 || reasons["ev-1"] != "crm_invalid" {
+		t.Errorf("dead letters %v", reasons)
 	}
 	if n := len(r.callsOf(1)); n != 4 {
-		t.Errorf("%d calls, want 4: both together twice, the guilty one, the good one", n)
+		t.Errorf("%d calls, want 4: both events twice, the offending one, the good one", n)
 	}
 	r.wantNoOverlap()
 }
 
-// backlog holds the only slot until the messages lie in their lanes, so that they fold.
+// backlog blocks the only call slot until the messages are in their lanes, so that they are folded.
 func (r *rig) backlog(inst *instance, msgs ...message) {
 	r.t.Helper()
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -100,8 +105,9 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 	r.crm.Release()
 }
 
-// A process stalls between call and completion until its lease has run out: that is counted, and the log says what mends it.
-func TestACompletionThatComesTooLate(t *testing.T) {
+// A process stalls between a call and its completion until the lease has expired. This is counted,
+// and the log names the command that repairs it.
+func TestALateCompletionIsCountedAndLogged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick()
 	inst := r.start(r.stalls().install)
@@ -116,16 +122,17 @@ func TestACompletionThatComesTooLate(t *testing.T) {
 	}
 }
 
-// The lease runs out while the lane waits for its next try: the fold begins anew, with what is new.
-func TestALeaseThatRanOutBeforeTheRepetition(t *testing.T) {
+// The lease expires while the lane waits for its next attempt. The next fold then includes the new
+// event.
+func TestAnExpiredLeaseAllowsANewFold(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Status: 503})
-	ranOut := make(chan struct{})
+	expired := make(chan struct{})
 	inst := r.start(tap{at: func(o op, after bool) error {
 		if o == opRenew && !after {
 			select {
-			case <-ranOut:
+			case <-expired:
 			case <-t.Context().Done():
 			}
 		}
@@ -136,7 +143,7 @@ func TestALeaseThatRanOutBeforeTheRepetition(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "Second"}))
 	r.waiting(inst, 2)
 	r.expireLeases()
-	close(ranOut)
+	close(expired)
 	r.settled()
 	r.wantField(1, "position", `"Second"`)
 	r.wantCalls(2)
@@ -144,7 +151,7 @@ func TestALeaseThatRanOutBeforeTheRepetition(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// The process is gone when the call is unacknowledged: another one waits for the lease.
+// A process stops after an unacknowledged call. Another instance waits until its lease has expired.
 func TestAnotherInstanceWaitsForTheLease(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
@@ -161,11 +168,12 @@ func TestAnotherInstanceWaitsForTheLease(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// hasty gives up running calls at once when it is stopped.
+// hasty makes a service give up in-flight calls at once when it stops.
 func hasty(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = time.Millisecond }
 
-// Under many failures of all kinds the newest value stands in the end, and no field goes back on the way.
-func TestNothingGoesBackUnderFaults(t *testing.T) {
+// Despite many failures of all kinds the CRM has the newest values at the end, and no older value
+// ever replaces a newer one.
+func TestNoFieldReturnsToAnOlderValue(t *testing.T) {
 	t.Parallel()
 	const members, rounds = 8, 12
 	r := newRig(t, 2, crmapitest.Options{Latency: time.Millisecond}).quick()
@@ -195,7 +203,7 @@ func TestNothingGoesBackUnderFaults(t *testing.T) {
 		for _, c := range r.callsOf(m) {
 			if v := string(c.User); c.Applied {
 				if v < newest {
-					t.Errorf("member %d went back from %s to %s", m, newest, v)
+					t.Errorf("member %d went back from %s to the older %s", m, newest, v)
 				}
 				newest = v
 			}

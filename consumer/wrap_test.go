@@ -17,7 +17,8 @@ import (
 
 var errInjected = errors.New("injected by the test")
 
-// An op is one operation of a service on a real part. Before and after it a test may let it fail.
+// An op is an operation of a service on a real part. A test can let it fail before or after its
+// effect.
 type op string
 
 const (
@@ -26,13 +27,15 @@ const (
 	opRenew      op = "renew"
 	opRelease    op = "release"
 	opModify     op = "modify"
-	opDeadLetter op = "letter"
+	opDeadLetter op = "dead letter"
 )
 
-// A tap sits between the service and its parts. Each operation passes two points, before and after its effect, if it has one; an
-// error of at is what the service sees there. Before the effect it also keeps it from happening.
+// A tap is between a service and its parts. It calls at before each operation and, if that
+// succeeded, after it. The service gets the error that at returns. Before the operation, an error
+// also prevents it.
 type tap struct{ at func(o op, after bool) error }
 
+// install puts the tap between the service and its store, CRM and dead-letter writer.
 func (t tap) install(_ *consumer.Config, p *consumer.Parts) {
 	p.Store = tappedStore{p.Store, t}
 	p.CRM = tappedCRM{p.CRM, t}
@@ -64,9 +67,9 @@ func (s tappedStore) Complete(ctx context.Context, c dedupe.Completion) (late bo
 	return late, err
 }
 
-func (s tappedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (held bool, err error) {
-	err = s.tap.around(opRenew, func() error { held, err = s.real.Renew(ctx, m, t); return err })
-	return held, err
+func (s tappedStore) Renew(ctx context.Context, m dedupe.Member, t dedupe.Token) (leased bool, err error) {
+	err = s.tap.around(opRenew, func() error { leased, err = s.real.Renew(ctx, m, t); return err })
+	return leased, err
 }
 
 func (s tappedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Token) error {
@@ -78,9 +81,9 @@ type tappedCRM struct {
 	tap  tap
 }
 
-func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
-	err = c.tap.around(opModify, func() error { a, err = c.real.Modify(ctx, call); return err })
-	return a, err
+func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (res crmapi.Response, err error) {
+	err = c.tap.around(opModify, func() error { res, err = c.real.Modify(ctx, call); return err })
+	return res, err
 }
 
 type tappedDeadLetters struct {
@@ -88,11 +91,11 @@ type tappedDeadLetters struct {
 	tap  tap
 }
 
-func (l tappedDeadLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
-	return l.tap.around(opDeadLetter, func() error { return l.real.Write(ctx, letter) })
+func (d tappedDeadLetters) Write(ctx context.Context, deadLetter dlq.DeadLetter) error {
+	return d.tap.around(opDeadLetter, func() error { return d.real.Write(ctx, deadLetter) })
 }
 
-// counting counts operations before their effect.
+// A counting counts operations, each before its effect. The zero value is ready to use.
 type counting struct {
 	mu sync.Mutex
 	n  map[op]int
@@ -118,11 +121,12 @@ func (c *counting) of(o op) int {
 	return c.n[o]
 }
 
-// vague leaves the log's bounds out of an OffsetOutOfRange, as a real broker does and kfake does not.
-type vague struct{ real kafka.RoundTripper }
+// A withoutBounds is a transport that removes the log's bounds from a response with
+// OffsetOutOfRange. A real broker leaves them out, kfake does not.
+type withoutBounds struct{ real kafka.RoundTripper }
 
-func (v vague) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
-	res, err := v.real.RoundTrip(ctx, addr, req)
+func (w withoutBounds) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	res, err := w.real.RoundTrip(ctx, addr, req)
 	if f, ok := res.(*fetch.Response); ok {
 		for i := range f.Topics {
 			for j := range f.Topics[i].Partitions {
@@ -135,8 +139,9 @@ func (v vague) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) 
 	return res, err
 }
 
+// vagueAboutTheLog lets the broker leave out the log's bounds, as a real one does.
 func vagueAboutTheLog(_ *consumer.Config, p *consumer.Parts) {
 	c := *p.Kafka
-	c.Transport = vague{c.Transport}
+	c.Transport = withoutBounds{c.Transport}
 	p.Kafka = &c
 }

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A status of 408, or of 500 and above, decides alone: an unknown errorCode does not shorten the retry
-// budget of the event.
-func TestAServersErrorWithAnUnknownCode(t *testing.T) {
+// A status of 408, or of 500 and above, decides alone: an unknown errorCode does not shorten the
+// retry budget of the event.
+func TestAServerErrorWithAnUnknownCodeIsUnacknowledged(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(responder{message: "failed"})
 	t.Cleanup(server.Close)

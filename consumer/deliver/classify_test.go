@@ -19,7 +19,7 @@ import (
 	"membersync/dlq"
 )
 
-// unknownCode is in no table.
+// unknownCode is an errorCode that is in no table.
 const unknownCode = 201112011
 
 // An expectation is the part of a decision that the tables in CRM.md and DESIGN.md give.
@@ -39,10 +39,13 @@ func (e expectation) String() string {
 func transient() expectation {
 	return expectation{kind: event.KindTransient, final: dlq.ReasonRetriesExhausted}
 }
+
 func refused() expectation {
 	return expectation{kind: event.KindRefused, cause: event.CauseRefused, final: dlq.ReasonCRMRejected}
 }
+
 func poison(final dlq.Reason) expectation { return expectation{kind: event.KindPoison, final: final} }
+
 func paused(cause event.Cause) expectation {
 	return expectation{kind: event.KindPause, cause: cause, final: dlq.ReasonRetriesExhausted}
 }
@@ -57,7 +60,8 @@ func unacknowledged() expectation {
 	return e
 }
 
-// byCode is CRM.md, section 3; false for a code that is not in its table.
+// byCode returns the decision for an errorCode by CRM.md, section 3; false if the code is not in
+// its table.
 func byCode(code int) (expectation, bool) {
 	switch {
 	case code == -1, code == -2:
@@ -70,7 +74,7 @@ func byCode(code int) (expectation, bool) {
 		return paused(event.CauseQuota), true
 	case slices.Contains([]int{30003, 20006, 20015, 20017, 10006, 15003, 20014, 20020, 20021, 20022, 20023}, code):
 		return refused(), true
-	case code == 20016, code == 20005: // and the token is a fixed one, so that it cannot be renewed
+	case code == 20016, code == 20005: // the token is fixed, so it cannot be renewed
 		return refused(), true
 	case code == 20012, code == 30027, code == 30007:
 		return poison(dlq.ReasonCRMNotFound), true
@@ -80,7 +84,7 @@ func byCode(code int) (expectation, bool) {
 	return unknown(), false
 }
 
-// byStatus is what follows from a 4xx on its own.
+// byStatus returns the decision for a 4xx that its status alone decides.
 func byStatus(status int) expectation {
 	switch status {
 	case http.StatusRequestEntityTooLarge:
@@ -93,7 +97,8 @@ func byStatus(status int) expectation {
 	return refused()
 }
 
-// expected is the decision for a response; false for a success.
+// expected returns the decision for a response; false for a success. A nil code means that the
+// response has none.
 func expected(status int, code *int) (expectation, bool) {
 	if status == http.StatusNoContent || code == nil && status < 300 {
 		return unacknowledged(), true // not a response of the API
@@ -115,7 +120,8 @@ func expected(status int, code *int) (expectation, bool) {
 	return c, true
 }
 
-// A responder is a CRM that responds as the path says: /status/code, where the code may be "none".
+// A responder is a CRM that responds with the status and code in the path: /status/code/. The code
+// can be "none".
 type responder struct{ message string }
 
 func (a responder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -134,12 +140,13 @@ func (a responder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status != http.StatusNoContent && status != http.StatusNotModified {
 		text, err := json.Marshal(body)
 		if err != nil {
-			panic(err) // numbers and texts
+			panic(err) // impossible: only numbers and strings
 		}
 		_, _ = w.Write(text)
 	}
 }
 
+// errorOf returns the error of a call to a responder; nil if it succeeds.
 func errorOf(t *testing.T, base string, status int, code *int) error {
 	t.Helper()
 	text := "none"
@@ -162,6 +169,7 @@ func errorOf(t *testing.T, base string, status int, code *int) error {
 	return err
 }
 
+// checkDecision checks the decision about a response with this status and code; a nil code: none.
 func checkDecision(t *testing.T, base string, status int, code *int) {
 	t.Helper()
 	name := fmt.Sprintf("HTTP %d without a code", status)
@@ -187,14 +195,14 @@ func checkDecision(t *testing.T, base string, status int, code *int) {
 		t.Errorf("%s:\n got %v\nwant %v", name, got, want)
 	}
 	if d.Err == nil || !d.Err.Sent {
-		t.Errorf("%s: no error kept, or one that was not sent", name)
+		t.Errorf("%s: the decision has no error, or one that was not sent", name)
 	}
 	if quota := d.Cause == event.CauseQuota; quota != (d.Floor == 20*time.Minute) {
 		t.Errorf("%s: floor %v", name, d.Floor)
 	}
 }
 
-func TestEveryStatusAndCode(t *testing.T) {
+func TestEveryStatusAndCodeHasItsDecision(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(responder{message: "failed"})
 	t.Cleanup(server.Close)
@@ -212,8 +220,8 @@ func TestEveryStatusAndCode(t *testing.T) {
 	}
 }
 
-// The table above has each code of the client's, and no other.
-func TestTheTablesAgree(t *testing.T) {
+// The table above has the same codes as the client's.
+func TestTheTablesHaveTheSameCodes(t *testing.T) {
 	t.Parallel()
 	for _, code := range (crmapi.Table{}).Codes() {
 		if _, known := byCode(code); !known && code != 0 {
@@ -228,7 +236,7 @@ func TestTheTablesAgree(t *testing.T) {
 	}
 }
 
-func TestMessagesDecideNothing(t *testing.T) {
+func TestMessagesDoNotAffectTheDecision(t *testing.T) {
 	t.Parallel()
 	for _, message := range []string{"FAILED", "OK", "success", "token expired", ""} {
 		server := httptest.NewServer(responder{message: message})
@@ -239,7 +247,7 @@ func TestMessagesDecideNothing(t *testing.T) {
 	}
 }
 
-func TestErrorsOfOurOwn(t *testing.T) {
+func TestDecisionsOnErrorsOfTheClient(t *testing.T) {
 	t.Parallel()
 	ended, end := context.WithCancelCause(t.Context())
 	end(errSampleStop)

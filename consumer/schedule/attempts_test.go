@@ -11,6 +11,7 @@ import (
 	"membersync/mapper"
 )
 
+// memberOf returns a member of the same CRM for each id.
 func memberOf(id string) event.Member { return dedupe.NewMember("https://crm.test", "CORP_TEST", id) }
 
 func newSchedule(cfg Config) *Schedule {
@@ -18,7 +19,7 @@ func newSchedule(cfg Config) *Schedule {
 	return New(cfg)
 }
 
-// healthy is a schedule whose latest calls succeeded for enough members.
+// healthy returns a schedule that knows of enough members whose latest call succeeded.
 func healthy(now time.Time) *Schedule {
 	s := newSchedule(Config{Concurrency: 1})
 	for _, id := range []string{"a", "b", "c", "d"} {
@@ -27,9 +28,9 @@ func healthy(now time.Time) *Schedule {
 	return s
 }
 
-// Only what the CRM responds about the event itself, while it works for others, counts against the
-// retry budget.
-func TestWhatCountsAsAnAttempt(t *testing.T) {
+// A failed call counts against the retry budget only if the CRM works for other members and the
+// failure can be the event's own.
+func TestOnlyFailuresOfTheEventCountAsAttempts(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	transient := event.Decision{
@@ -79,9 +80,9 @@ func TestWhatCountsAsAnAttempt(t *testing.T) {
 	}
 }
 
-// Held events of all partitions get their turn, so that one partition whose events never succeed does not
-// keep a storm going.
-func TestHeldEventsAreTriedByPartitionsInTurn(t *testing.T) {
+// Held events are tried again in turn by partition. So one partition whose events never succeed
+// does not prolong a storm.
+func TestHeldEventsAreTriedInTurnByPartition(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	s := newSchedule(Config{Concurrency: 8, StormShare: 0.5})

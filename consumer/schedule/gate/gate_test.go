@@ -9,6 +9,7 @@ import (
 	"membersync/consumer/schedule/gate"
 )
 
+// at returns the time that is so many seconds after the start of the test.
 func at(seconds float64) time.Time {
 	return time.Unix(1000, 0).Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -27,12 +28,12 @@ func wantClosed(t *testing.T, g *gate.Gate, seconds, until float64) {
 	}
 }
 
-func TestOpenUntilClosed(t *testing.T) {
+func TestTheGateIsOpenUntilClosed(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	wantOpen(t, &g, 0, false)
 	if !g.Close(at(0), event.CauseThrottled, 0) || g.Close(at(0), event.CauseThrottled, 0) {
-		t.Fatal("only the first Close of a cause is news")
+		t.Fatal("only the first Close of a cause must report a new pause")
 	}
 	wantClosed(t, &g, 0, 1)
 	wantOpen(t, &g, 1, true)
@@ -44,27 +45,27 @@ func TestOpenUntilClosed(t *testing.T) {
 	wantOpen(t, &g, 3, false)
 }
 
-func TestFloorIsKept(t *testing.T) {
+func TestTheFloorIsAMinimum(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseThrottled, 20*time.Second)
 	wantClosed(t, &g, 1, 20)
-	g.Close(at(1), event.CauseThrottled, 30*time.Second) // an answer still under way said so
+	g.Close(at(1), event.CauseThrottled, 30*time.Second) // the floor of a response to a call that was in flight
 	wantClosed(t, &g, 2, 31)
 }
 
-func TestOperatorProbesAnotherMemberAtOnce(t *testing.T) {
+func TestARefusalProbesAnotherMemberAtOnce(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseRefused, 0)
 	wantOpen(t, &g, 0, true)
-	g.Close(at(0), event.CauseRefused, 0) // the probe met it too
+	g.Close(at(0), event.CauseRefused, 0) // the probe failed as well
 	wantClosed(t, &g, 0, 5)
 	wantOpen(t, &g, 5, true)
 	wantClosed(t, &g, 5, 15)
 }
 
-func TestEveryCauseHasToAllowTheProbe(t *testing.T) {
+func TestAProbeWaitsForAllCauses(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseRedis, 0)
@@ -72,15 +73,15 @@ func TestEveryCauseHasToAllowTheProbe(t *testing.T) {
 	wantClosed(t, &g, 0.5, 1)
 	wantOpen(t, &g, 1, true)
 	if g.Succeeded(); !g.Paused(event.CauseRedis) || g.Paused(event.CauseOutage) {
-		t.Fatalf("a call that succeeds says nothing of Redis' pause: %v", g.Causes())
+		t.Fatalf("a call that succeeds must end the pause of the outage, not that of Redis: %v", g.Causes())
 	}
 	if !g.Open(event.CauseRedis) || g.Open(event.CauseRedis) {
-		t.Fatal("Open reports whether there was a pause")
+		t.Fatal("Open must report whether there was a pause")
 	}
 	wantOpen(t, &g, 1, false)
 }
 
-func TestProbeWithoutACallIsTakenBack(t *testing.T) {
+func TestAProbeWithoutACallIsTakenBack(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseOutage, 0)
@@ -92,11 +93,12 @@ func TestProbeWithoutACallIsTakenBack(t *testing.T) {
 	wantClosed(t, &g, 2, 10*3600+2)
 }
 
-func TestWaitsGrowToTheCausesBound(t *testing.T) {
+func TestWaitsGrowToTheLongestOfTheCause(t *testing.T) {
 	t.Parallel()
 	longest := map[event.Cause]time.Duration{
 		event.CauseOutage: 4 * time.Second, event.CauseThrottled: 30 * time.Second, event.CauseQuota: time.Minute,
-		event.CauseRefused: time.Minute, event.CauseRedis: 2 * time.Second, event.CauseStorm: 30 * time.Second, event.CauseOperator: 365 * 24 * time.Hour,
+		event.CauseRefused: time.Minute, event.CauseRedis: 2 * time.Second, event.CauseStorm: 30 * time.Second,
+		event.CauseOperator: 365 * 24 * time.Hour,
 	}
 	for i := range event.NumCauses {
 		c := event.Cause(i)
@@ -121,29 +123,29 @@ func TestWaitsGrowToTheCausesBound(t *testing.T) {
 	}
 }
 
-func TestRedisProbesArePacedEvenWithoutACall(t *testing.T) {
+func TestRedisProbesWithoutACallArePacedToo(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseRedis, 0)
 	wantOpen(t, &g, 0.1, true)
-	g.Close(at(0.1), event.CauseRedis, 0) // the probe met it too
+	g.Close(at(0.1), event.CauseRedis, 0) // the probe failed as well
 	g.Unspent(at(0.1))
 	wantClosed(t, &g, 0.1, 0.3)
-	g.Close(at(0.4), event.CauseRedis, 0) // found out by a permit, without a probe
+	g.Close(at(0.4), event.CauseRedis, 0) // noticed when a permit was drawn, without a probe
 	wantClosed(t, &g, 0.4, 0.8)
 }
 
-func TestQuotaIsProbedWhenItEnds(t *testing.T) {
+func TestAQuotaIsProbedAtItsEnd(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Close(at(0), event.CauseQuota, 5*time.Minute)
 	wantClosed(t, &g, 1, 300)
 	wantOpen(t, &g, 300, true)
-	g.Close(at(300), event.CauseQuota, time.Hour) // not yet
+	g.Close(at(300), event.CauseQuota, time.Hour) // the quota is still used up
 	wantClosed(t, &g, 301, 3900)
 }
 
-func TestAProbeThatShowedNothingNewIsFree(t *testing.T) {
+func TestAgainAllowsTheNextProbeAtOnce(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	g.Again(at(0), event.CauseRefused)

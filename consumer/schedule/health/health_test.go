@@ -7,6 +7,7 @@ import (
 	"membersync/consumer/schedule/health"
 )
 
+// at returns the time that is so many seconds after the start of the test.
 func at(seconds float64) time.Time {
 	return time.Unix(1000, 0).Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -17,7 +18,7 @@ func record(m *health.Monitor[int], seconds float64, ok bool, members ...int) {
 	}
 }
 
-func TestOutageNeedsMostMembersAndAtLeastFive(t *testing.T) {
+func TestAnOutageNeedsMostMembersAndAtLeastFive(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		failed, succeeded []int
@@ -41,14 +42,14 @@ func TestOutageNeedsMostMembersAndAtLeastFive(t *testing.T) {
 	}
 }
 
-func TestOutageCountsMembersNotCalls(t *testing.T) {
+func TestAnOutageCountsMembersNotCalls(t *testing.T) {
 	t.Parallel()
 	m := health.New[int]()
 	for range 100 {
 		record(m, 0, false, 1)
 	}
 	if m.Outage(at(0)) {
-		t.Error("one member that fails a hundred times is no outage")
+		t.Error("an outage because of one member that failed a hundred times")
 	}
 }
 
@@ -66,13 +67,13 @@ func TestCallsExpire(t *testing.T) {
 	}
 }
 
-func TestClockRunsOnlyWhileOthersSucceed(t *testing.T) {
+func TestTheClockRunsOnlyWhileThreeMembersSucceed(t *testing.T) {
 	t.Parallel()
 	m := health.New[int]()
 	record(m, 0, false, 99)
 	record(m, 0, true, 1, 2)
 	if got := m.Clock(at(5)); got != 0 {
-		t.Fatalf("clock ran %v with two succeeding", got)
+		t.Fatalf("clock = %v with two members that succeed, want 0", got)
 	}
 	record(m, 5, true, 3, 1, 2)
 	if got := m.Clock(at(9)); got != 4*time.Second {
@@ -84,11 +85,11 @@ func TestClockRunsOnlyWhileOthersSucceed(t *testing.T) {
 		t.Fatalf("clock = %v after a pause, want 5s", got)
 	}
 	if got := m.Clock(at(40)); got != 5*time.Second {
-		t.Fatalf("clock = %v, ran on without calls", got)
+		t.Fatalf("clock = %v without calls, want 5s", got)
 	}
 }
 
-func TestClockStopsWhilePartOfTheCRMIsDown(t *testing.T) {
+func TestTheClockStopsWhileTooManyMembersFail(t *testing.T) {
 	t.Parallel()
 	m := health.New[int]()
 	for i := range 200 {
@@ -96,11 +97,11 @@ func TestClockStopsWhilePartOfTheCRMIsDown(t *testing.T) {
 	}
 	record(m, 0, false, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009)
 	if !m.Healthy(at(0)) {
-		t.Fatal("9 of 209 failing, fewer than 5 %, and not healthy")
+		t.Fatal("not healthy, though 9 of 209 fail, fewer than 5 %")
 	}
 	record(m, 0, false, 1010)
 	if m.Healthy(at(0)) {
-		t.Fatal("10 of 210 failing and still healthy")
+		t.Fatal("healthy, though 10 of 210 fail")
 	}
 	record(m, 1, true, 1001)
 	if !m.Healthy(at(1)) {
@@ -115,7 +116,7 @@ func TestResetForgetsCallsAndKeepsTheClock(t *testing.T) {
 	record(m, 2, false, 4, 5, 6, 7, 8)
 	m.Reset(at(2))
 	if m.Outage(at(2)) || m.Healthy(at(2)) {
-		t.Error("calls survived the reset")
+		t.Error("the reset has not removed all calls")
 	}
 	if got := m.Clock(at(3)); got != 2*time.Second {
 		t.Errorf("clock = %v, want 2s", got)

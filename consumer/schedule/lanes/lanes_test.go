@@ -16,12 +16,16 @@ type (
 	lane = lanes.Lane[string, int, string]
 )
 
+// first returns a function that chooses the first n items of a lane, or all if there are fewer.
 func first(n int) func(*lane) []int {
 	return func(l *lane) []int { return l.Waiting()[:min(n, len(l.Waiting()))] }
 }
 
+// now returns the time after so many seconds.
 func now(s int) time.Time { return time.Unix(int64(s), 0) }
 
+// take takes the next lane at a time in seconds, with at most n items, and checks its key and
+// batch.
 func take(t *testing.T, ls *all, at, n int, key string, want ...int) *lane {
 	t.Helper()
 	l, batch := ls.Take(now(at), first(n))
@@ -34,7 +38,7 @@ func take(t *testing.T, ls *all, at, n int, key string, want ...int) *lane {
 	return l
 }
 
-func TestLanesAreServedInTurnAndOneBatchAtATime(t *testing.T) {
+func TestLanesTakeTurnsWithOneBatchEach(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	for i, key := range []string{"a", "a", "b", "a"} {
@@ -55,7 +59,7 @@ func TestLanesAreServedInTurnAndOneBatchAtATime(t *testing.T) {
 	}
 }
 
-func TestTakingOneFromAmongThemKeepsTheOrderOfTheOthers(t *testing.T) {
+func TestTakeIfKeepsTheOrderOfTheOtherLanes(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	for i, key := range []string{"a", "b", "c", "d"} {
@@ -69,10 +73,10 @@ func TestTakingOneFromAmongThemKeepsTheOrderOfTheOthers(t *testing.T) {
 		return l.Key
 	}
 	if got := takeIf("z"); got != "" {
-		t.Errorf("took %s, which was not asked for", got)
+		t.Errorf("took %s, which pick does not choose", got)
 	}
 	if got := takeIf("d", "c"); got != "c" {
-		t.Errorf("took %q, want c, the first that was asked for", got)
+		t.Errorf("took %q, want c, the first one that pick chooses", got)
 	}
 	take(t, ls, 0, 1, "a", 0)
 	take(t, ls, 0, 1, "b", 1)
@@ -82,7 +86,7 @@ func TestTakingOneFromAmongThemKeepsTheOrderOfTheOthers(t *testing.T) {
 	}
 }
 
-func TestParkedLaneWaitsAndKeepsItsStateAndOrder(t *testing.T) {
+func TestAParkedLaneKeepsItsStateAndOrder(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	ls.Add("a", 1)
@@ -99,30 +103,31 @@ func TestParkedLaneWaitsAndKeepsItsStateAndOrder(t *testing.T) {
 		t.Fatalf("Wake() = %v, %v", at, ok)
 	}
 	if a := take(t, ls, 5, 5, "a", 1, 2); a.State != "tried" {
-		t.Fatalf("state %q lost", a.State)
+		t.Fatalf("state %q, want tried", a.State)
 	}
 }
 
-// Only what could be taken now counts: not what runs, and what is parked from its time on.
-func TestAny(t *testing.T) {
+// Any looks only at lanes that can be taken now: not at running ones, and at parked ones only after
+// their wait.
+func TestAnyFindsOnlyLanesThatCanBeTaken(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	ls.Add("a", 1)
 	is := func(key string) func(*lane) bool { return func(l *lane) bool { return l.Key == key } }
 	if !ls.Any(now(0), is("a")) || ls.Any(now(0), is("b")) {
-		t.Error("the lane that is ready is not found, or another is")
+		t.Error("Any does not find the ready lane, or finds an unknown one")
 	}
 	a := take(t, ls, 0, 1, "a", 1)
 	if ls.Any(now(0), is("a")) {
-		t.Error("a lane that runs could be taken")
+		t.Error("Any finds a running lane")
 	}
 	ls.Return(a, nil, now(2))
 	if ls.Any(now(1), is("a")) || !ls.Any(now(2), is("a")) {
-		t.Error("a parked lane could be taken before its time, or not from it on")
+		t.Error("Any finds a parked lane too early, or not after its wait")
 	}
 }
 
-func TestUnpark(t *testing.T) {
+func TestUnparkMakesLanesReady(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	for i, key := range []string{"a", "b", "c"} {
@@ -135,7 +140,7 @@ func TestUnpark(t *testing.T) {
 	}
 }
 
-func TestDropSparesTheRunningBatch(t *testing.T) {
+func TestDropKeepsTheRunningBatch(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	for i := range 4 {
@@ -158,11 +163,12 @@ func TestDropSparesTheRunningBatch(t *testing.T) {
 	if ls.Parked() != 0 || ls.Ready(now(20)) || ls.Items() != 3 {
 		t.Errorf("%d parked, %d items", ls.Parked(), ls.Items())
 	}
-	ls.Return(a, []int{1}, time.Time{}) // finished out of order
+	ls.Return(a, []int{1}, time.Time{}) // the second item, not the first, is finished
 	take(t, ls, 0, 5, "a", 0, 3)
 }
 
-// FuzzLanes checks against a plain account: FIFO in each lane, no item twice, none lost, one batch a lane.
+// FuzzLanes compares the lanes with a simple model: FIFO in each lane, no item taken twice or lost,
+// at most one running batch per lane.
 func FuzzLanes(f *testing.F) {
 	f.Add(uint64(1), uint16(300))
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint16) {
@@ -188,7 +194,7 @@ func FuzzLanes(f *testing.F) {
 					t.Fatalf("lane %s runs twice", l.Key)
 				}
 				if !slices.Equal(batch, want[l.Key][:len(batch)]) {
-					t.Fatalf("lane %s gave %v of %v", l.Key, batch, want[l.Key])
+					t.Fatalf("lane %s returned %v of %v", l.Key, batch, want[l.Key])
 				}
 				runs[l.Key], batches[l.Key] = l, batch
 			case 2:
@@ -220,14 +226,15 @@ func FuzzLanes(f *testing.F) {
 	})
 }
 
-// Of lanes drawn at random the fullest is taken, of those that may be; without a draw it is the one that has been ready the longest.
-func TestTheFullestOfSomeIsTaken(t *testing.T) {
+// TakeFullest takes the fullest of the lanes drawn at random that pick chooses. Without a sample it
+// takes the one that has been ready the longest.
+func TestTakeFullestTakesTheFullestOfTheSample(t *testing.T) {
 	t.Parallel()
 	ls := lanes.New[string, int, string]()
 	for i, key := range []string{"a", "b", "b", "c", "c", "c", "d", "d", "d", "d"} {
 		ls.Add(key, i)
 	}
-	const all = 100 // of four lanes each is drawn
+	const all = 100 // a sample of this size includes each of the four lanes
 	for _, want := range []struct {
 		sample int
 		key    string
@@ -238,7 +245,7 @@ func TestTheFullestOfSomeIsTaken(t *testing.T) {
 		}
 	}
 	if l, _ := ls.TakeFullest(now(0), func(l *lane) bool { return l.Key != "d" }, all, first(9)); l != nil {
-		t.Errorf("took %s, which may not be taken", l.Key)
+		t.Errorf("took %s, which pick does not choose", l.Key)
 	}
 	take(t, ls, 0, 1, "d", 6)
 }

@@ -8,9 +8,11 @@ import (
 	"membersync/consumer/schedule/storm"
 )
 
-func feed(g *storm.Guard, n int, died bool) (last bool) {
+// feed counts n outcomes of events that could be mapped. It returns the result of the latest
+// RecordRejection.
+func feed(g *storm.Guard, n int, rejected bool) (last bool) {
 	for range n {
-		if died {
+		if rejected {
 			last = g.RecordRejection()
 		} else {
 			g.RecordSuccess()
@@ -19,61 +21,62 @@ func feed(g *storm.Guard, n int, died bool) (last bool) {
 	return last
 }
 
-func TestAStormBegins(t *testing.T) {
+func TestAStormBeginsAboveItsShare(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		share       float64
-		lived, dead int
-		want        bool
+		share               float64
+		succeeded, rejected int
+		want                bool
 	}{
-		"too few seen":              {0.5, 0, 49, false},
-		"enough, and all die":       {0.5, 0, 50, true},
-		"just half die":             {0.5, 50, 50, false},
-		"more than half die":        {0.5, 50, 51, true},
-		"the window forgets":        {0.5, 1000, 100, false},
-		"and then it is full":       {0.5, 1000, 101, true},
-		"off":                       {0, 0, 1000, false},
-		"all must die and one more": {1, 0, 1000, false},
-		"a small share":             {0.01, 99, 1, false},
-		"a small share, exceeded":   {0.01, 98, 2, true},
+		"too few events":                 {0.5, 0, 49, false},
+		"enough, and all are rejected":   {0.5, 0, 50, true},
+		"exactly half are rejected":      {0.5, 50, 50, false},
+		"more than half are rejected":    {0.5, 50, 51, true},
+		"only the window counts":         {0.5, 1000, 100, false},
+		"the window, exceeded":           {0.5, 1000, 101, true},
+		"off":                            {0, 0, 1000, false},
+		"a share of 1 is never exceeded": {1, 0, 1000, false},
+		"a small share":                  {0.01, 99, 1, false},
+		"a small share, exceeded":        {0.01, 98, 2, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := storm.New(tc.share)
-			feed(g, tc.lived, false)
-			if got := feed(g, tc.dead, true); got != tc.want || g.IsOn() != tc.want {
-				t.Errorf("after %d that lived and %d that died: %v, on %v, want %v", tc.lived, tc.dead, got, g.IsOn(), tc.want)
+			feed(g, tc.succeeded, false)
+			if got := feed(g, tc.rejected, true); got != tc.want || g.IsOn() != tc.want {
+				t.Errorf("after %d successes and %d rejections: %v, on %v, want %v",
+					tc.succeeded, tc.rejected, got, g.IsOn(), tc.want)
 			}
 		})
 	}
 }
 
-// Who lives is mapped and then comes to a good end: what cannot be mapped counts beside those that were read with it, not beside those
-// that have ended so far.
-func TestBothPointsCount(t *testing.T) {
+// An event succeeds if it can be mapped and is then not rejected. Events that cannot be mapped are
+// compared with all events read in the same time, not with those finished so far.
+func TestMappingAndOutcomesBothCount(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		mapped, unmapped, lived, dead int
-		want                          bool
+		mapped, unmapped, succeeded, rejected int
+		want                                  bool
 	}{
 		"all unmapped":                        {0, 50, 0, 0, true},
 		"too few read":                        {0, 49, 0, 0, false},
 		"half unmapped":                       {50, 50, 0, 0, false},
-		"a quarter unmapped, nobody ended":    {150, 50, 0, 0, false},
-		"a third unmapped, a few refused":     {100, 50, 45, 5, false},
-		"a third unmapped, a third refused":   {100, 50, 60, 31, true},
-		"all mapped, half refused":            {200, 0, 60, 60, false},
-		"all mapped, more than half refused":  {200, 0, 60, 61, true},
-		"a third unmapped, too few have died": {100, 50, 0, 49, false},
+		"a quarter unmapped, none finished":   {150, 50, 0, 0, false},
+		"a third unmapped, a few rejected":    {100, 50, 45, 5, false},
+		"a third unmapped, a third rejected":  {100, 50, 60, 31, true},
+		"all mapped, half rejected":           {200, 0, 60, 60, false},
+		"all mapped, more than half rejected": {200, 0, 60, 61, true},
+		"a third unmapped, too few rejected":  {100, 50, 0, 49, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := storm.New(0.5)
-			for i := range tc.mapped + tc.unmapped { // spread
+			for i := range tc.mapped + tc.unmapped { // the unmapped ones evenly among the others
 				g.RecordMapped((i+1)*tc.unmapped/(tc.mapped+tc.unmapped) > i*tc.unmapped/(tc.mapped+tc.unmapped))
 			}
-			feed(g, tc.lived, false)
-			feed(g, tc.dead, true)
+			feed(g, tc.succeeded, false)
+			feed(g, tc.rejected, true)
 			if g.IsOn() != tc.want {
 				t.Errorf("on %v, want %v", g.IsOn(), tc.want)
 			}
@@ -81,7 +84,7 @@ func TestBothPointsCount(t *testing.T) {
 	}
 }
 
-// What happens during a storm does not count, and afterwards nothing is remembered.
+// Events during a storm do not count. Reset ends the storm and empties the windows.
 func TestAStormLastsUntilReset(t *testing.T) {
 	t.Parallel()
 	g := storm.New(0.5)
@@ -99,39 +102,40 @@ func TestAStormLastsUntilReset(t *testing.T) {
 	}
 }
 
-func TestNoStormByGoodEnds(t *testing.T) {
+func TestASuccessBeginsNoStorm(t *testing.T) {
 	t.Parallel()
 	g := storm.New(0.5)
 	feed(g, 49, true)
 	g.RecordSuccess()
 	if g.IsOn() {
-		t.Error("an event that lived began a storm")
+		t.Error("an event that succeeded began a storm")
 	}
 }
 
-// The guard agrees with one that keeps everything.
-func TestAgainstAModel(t *testing.T) {
+// The guard agrees with a model that keeps all events.
+func TestTheGuardAgreesWithAModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		share := rapid.Float64Range(0.01, 1).Draw(t, "share")
 		g, all, on := storm.New(share), []bool{}, false
 		for range rapid.IntRange(0, 500).Draw(t, "n") {
-			died := rapid.Float64Range(0, 1).Draw(t, "event") < 0.6
-			feed(g, 1, died)
+			rejected := rapid.Float64Range(0, 1).Draw(t, "event") < 0.6
+			feed(g, 1, rejected)
 			if on {
 				continue
 			}
-			all = append(all, died)
-			dead := 0
+			all = append(all, rejected)
+			rejections := 0
 			recent := all[max(0, len(all)-storm.Window):]
-			for _, d := range recent {
-				if d {
-					dead++
+			for _, wasRejected := range recent {
+				if wasRejected {
+					rejections++
 				}
 			}
-			on = died && len(recent) >= storm.Least && float64(dead) > share*float64(len(recent))
+			on = rejected && len(recent) >= storm.Least && float64(rejections) > share*float64(len(recent))
 			if g.IsOn() != on {
-				t.Fatalf("after %d events, %d of the latest %d dead: on %v, want %v", len(all), dead, len(recent), g.IsOn(), on)
+				t.Fatalf("after %d events, %d of the latest %d rejected: on %v, want %v",
+					len(all), rejections, len(recent), g.IsOn(), on)
 			}
 		}
 	})
