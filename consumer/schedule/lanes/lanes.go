@@ -153,7 +153,7 @@ func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time
 }
 
 // Drop removes the items that gone picks, except those of a running batch, and returns them. It calls
-// changed for each lane that lost any.
+// changed for each lane that lost any. It takes time in proportion to the items and lanes.
 func (ls *Lanes[K, T, S]) Drop(gone func(*Lane[K, T, S], T) bool, changed func(*Lane[K, T, S])) []T {
 	var dropped []T
 	for _, l := range ls.lanes {
@@ -168,9 +168,13 @@ func (ls *Lanes[K, T, S]) Drop(gone func(*Lane[K, T, S], T) bool, changed func(*
 		}
 		ls.remove(l, of)
 		changed(l)
-		ls.discardIfEmpty(l)
+		if len(l.items) == 0 && l.status != running {
+			ls.discard(l)
+		}
 		dropped = append(dropped, of...)
 	}
+	// In one pass: a pass for each lane would be quadratic, since most lanes are ready in a backlog.
+	ls.ready = slices.DeleteFunc(ls.ready, func(l *Lane[K, T, S]) bool { return len(l.items) == 0 })
 	return dropped
 }
 
@@ -253,14 +257,10 @@ func (ls *Lanes[K, T, S]) remove(l *Lane[K, T, S], gone []T) {
 	ls.items -= before - len(l.items)
 }
 
-func (ls *Lanes[K, T, S]) discardIfEmpty(l *Lane[K, T, S]) {
-	if len(l.items) > 0 || l.status == running {
-		return
-	}
+// discard forgets an empty lane that does not run. If it is ready, the caller removes it from there.
+func (ls *Lanes[K, T, S]) discard(l *Lane[K, T, S]) {
 	if l.status == parked {
 		heap.Remove(&ls.parked, l.index)
-	} else {
-		ls.ready = slices.DeleteFunc(ls.ready, func(o *Lane[K, T, S]) bool { return o == l })
 	}
 	delete(ls.lanes, l.Key)
 }

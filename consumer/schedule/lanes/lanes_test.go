@@ -3,6 +3,7 @@ package lanes_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -248,4 +249,20 @@ func TestTakeFullestTakesTheFullestOfTheSample(t *testing.T) {
 		t.Errorf("took %s, which pick does not choose", l.Key)
 	}
 	take(t, ls, 0, 1, "d", 6)
+}
+
+// A revoke drops everything that waits, under a lock that all calls need.
+func BenchmarkDropAll(b *testing.B) {
+	const n = 20_000
+	for b.Loop() {
+		b.StopTimer()
+		ls := lanes.New[string, int, string]()
+		for i := range n {
+			ls.Add(strconv.Itoa(i), i)
+		}
+		b.StartTimer()
+		if dropped := ls.Drop(func(*lane, int) bool { return true }, func(*lane) {}); len(dropped) != n {
+			b.Fatalf("%d dropped, want %d", len(dropped), n)
+		}
+	}
 }
