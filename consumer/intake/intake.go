@@ -171,6 +171,7 @@ func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
 	unassigned := unassignedWatcher{
 		group: in.cfg.Group, topics: in.cfg.topics(), every: in.cfg.Session.Watch, offsets: in.offsets, log: in.logger,
 	}
+	rejoin := newRejoinGate(in)
 	for ctx.Err() == nil {
 		gen, err := group.Next(ctx)
 		switch {
@@ -181,7 +182,11 @@ func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
 			in.parts.Metrics.Rebalanced()
 			in.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
 				slog.Any("partitions", partitionIDs(gen.Assignments[in.cfg.Topic])))
-			gen.Start(func(ctx context.Context) { in.serve(ctx, gen) })
+			gen.Start(func(genCtx context.Context) {
+				began := time.Now()
+				in.serve(genCtx, gen)
+				rejoin.wait(ctx, hasPartitions(gen), time.Since(began))
+			})
 			gen.Start(func(ctx context.Context) { unassigned.watch(ctx, int(gen.ID)) })
 		}
 	}

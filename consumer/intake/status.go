@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A partitionKey names a partition, or the join of the group.
+// A partitionKey names a partition, a topic (id -1), or the join of the group (no topic).
 type partitionKey struct {
 	topic string
 	id    int
@@ -69,8 +69,11 @@ func (s *status) current() *generation {
 // failed notes that Kafka does not answer for a partition, or for the join.
 func (s *status) failed(ctx context.Context, key partitionKey, err error) {
 	if ctx.Err() == nil && s.setFailing(key, true) {
-		s.log.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again",
-			slog.String("topic", key.topic), slog.Int("partition", key.id), errAttr(err))
+		attrs := []slog.Attr{slog.String("topic", key.topic), errAttr(err)}
+		if key.id >= 0 {
+			attrs = append(attrs, slog.Int("partition", key.id))
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "kafka failed; trying again", attrs...)
 	}
 }
 

@@ -36,6 +36,12 @@ func (b *Broker) Recreate(tb testing.TB, topic string, partitions int, configs m
 	b.create(tb, topic, partitions, configs)
 }
 
+// Create creates a topic again that was deleted.
+func (b *Broker) Create(tb testing.TB, topic string, partitions int) {
+	tb.Helper()
+	b.create(tb, topic, partitions, nil)
+}
+
 // Delete deletes topics.
 func (b *Broker) Delete(tb testing.TB, topics ...string) {
 	tb.Helper()
