@@ -47,7 +47,7 @@ func TestRecordsDeletedWhileRunningAreCountedAsGap(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]change{
 		"a broker that returns the log's start": func(*consumer.Config, *consumer.Parts) {},
-		"a broker that does not":              vagueAboutTheLog,
+		"a broker that does not":                vagueAboutTheLog,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
