@@ -157,7 +157,8 @@ func TestMetricsCountEventsAndCalls(t *testing.T) {
 	r.settled()
 	r.eventually("the commit to be counted", func() bool { return r.metric(inst, "membersync_lag_records") == 0 })
 	for want, v := range map[string]float64{
-		`membersync_events_total{outcome="applied",path="live"}`:       4, // the blocking event, two of member 1, the retried one
+		// the blocking event, two of member 1, the retried one
+		`membersync_events_total{outcome="applied",path="live"}`:       4,
 		`membersync_events_total{outcome="superseded",path="live"}`:    1,
 		`membersync_events_total{outcome="dead_lettered",path="live"}`: 2,
 		`membersync_dead_letters_total{reason="crm_invalid"}`:          1,
