@@ -13,15 +13,17 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-// Where a partition is read from: at the first start, after a gap, in a topic that was made anew.
+// These tests show where reading a partition starts: at the first start of a group, after a gap,
+// and in a topic that was recreated.
 
+// some produces n changes of one member.
 func (r *rig) some(n int) {
 	for range n {
 		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", r.seq)}))
 	}
 }
 
-func TestRecordsDeletedWhileTheServiceWasAway(t *testing.T) {
+func TestRecordsDeletedWhileStoppedAreCountedAsGap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.some(2)
@@ -37,22 +39,22 @@ func TestRecordsDeletedWhileTheServiceWasAway(t *testing.T) {
 		t.Errorf("gap of %v records, want 4", got)
 	}
 	if !strings.Contains(r.logs.String(), "gap in the source topic") {
-		t.Error("the gap is not told of")
+		t.Error("the gap is not logged")
 	}
 }
 
-func TestRecordsDeletedWhileTheServiceReads(t *testing.T) {
+func TestRecordsDeletedWhileRunningAreCountedAsGap(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]change{
-		"a broker that names the log's start": func(*consumer.Config, *consumer.Parts) {},
-		"a broker that does not":              vagueAboutTheLog,
+		"a broker that returns the log's start": func(*consumer.Config, *consumer.Parts) {},
+		"a broker that does not":                vagueAboutTheLog,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			r.crm.Block(crmapitest.BeforeEffect)
 			inst := r.start(change, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 1 })
-			// The record is larger than a fetch, so that the next ones are not in memory yet.
+			// The record is larger than a fetch. So the next ones are not in memory yet.
 			big := r.change(1, fields{"position": "First"})
 			big.Headers = []kafka.Header{{Key: "large", Value: make([]byte, 600<<10)}}
 			r.produce(big)
@@ -74,19 +76,19 @@ func TestRecordsDeletedWhileTheServiceReads(t *testing.T) {
 	}
 }
 
-// The stamp of the last record tells the topic from another of the same name, also if
-// a transaction's marker lies between that record and the committed offset.
-func TestATopicMadeAnew(t *testing.T) {
+// The stamp of the last record distinguishes the topic from another one of the same name. This
+// holds even if a transaction's marker lies between that record and the committed offset.
+func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		again       int // records in the new topic, the old one had 4
+		records     int // in the new topic; the old one had 4
 		transaction bool
 	}{
-		"with the same number of records":  {again: 4},
-		"with fewer records":               {again: 2},
-		"with more records":                {again: 6},
-		"written by a transaction, same":   {again: 4, transaction: true},
-		"written by a transaction, longer": {again: 7, transaction: true},
+		"with the same number of records":  {records: 4},
+		"with fewer records":               {records: 2},
+		"with more records":                {records: 6},
+		"written by a transaction, same":   {records: 4, transaction: true},
+		"written by a transaction, longer": {records: 7, transaction: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,13 +113,14 @@ func TestATopicMadeAnew(t *testing.T) {
 			inst.stop()
 			stored := r.broker.Commits(t, r.group, r.topic)[0]
 			r.broker.Recreate(t, r.topic, 1, nil)
-			write(c.again, "new")
+			write(c.records, "new")
 			r.restore(stored)
 			inst = r.start()
-			r.eventually("all of the new topic", func() bool { return r.field(1, "qq") == fmt.Sprintf("%q", fmt.Sprint(r.seq-1)) })
+			last := fmt.Sprintf("%q", fmt.Sprint(r.seq-1))
+			r.eventually("all of the new topic", func() bool { return r.field(1, "qq") == last })
 			r.eventually("the offset of the new topic", func() bool { return r.broker.Lag(t, r.group, r.topic) == 0 })
-			if n := r.outcome.records(); n != 4+c.again {
-				t.Errorf("%d records were read, want all %d", n, 4+c.again)
+			if n := r.outcome.records(); n != 4+c.records {
+				t.Errorf("%d records were read, want all %d", n, 4+c.records)
 			}
 			if got := r.metric(inst, "membersync_gap_records_total"); got != 1 {
 				t.Errorf("gap of %v records, want 1 for an unknown number", got)
@@ -126,8 +129,8 @@ func TestATopicMadeAnew(t *testing.T) {
 	}
 }
 
-// restore brings back what was committed: deleting a topic deletes that too, but not where the topic was
-// mirrored, or came out of a backup.
+// restore commits the former offset again. Deleting a topic deletes its offsets too, but not where
+// the topic was mirrored, or was restored from a backup.
 func (r *rig) restore(c kafkatest.Commit) {
 	r.t.Helper()
 	res, err := r.client().OffsetCommit(r.t.Context(), &kafka.OffsetCommitRequest{
@@ -139,8 +142,9 @@ func (r *rig) restore(c kafkatest.Commit) {
 	}
 }
 
-// A restart without new records must not lose the stamp, nor take the topic for another.
-func TestARestartReadsNothingTwice(t *testing.T) {
+// A restart without new records must not lose the stamp, and must not mistake the topic for a
+// recreated one.
+func TestRestartReadsNoRecordTwice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.some(3)
@@ -158,7 +162,7 @@ func TestARestartReadsNothingTwice(t *testing.T) {
 	}
 }
 
-func TestPartitionsAddedWhileRunning(t *testing.T) {
+func TestPartitionsAddedWhileRunningAreReadFromTheirStart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start(latest)
@@ -170,26 +174,27 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 	r.wantField(2, "position", `"Too"`)
 }
 
+// latest starts a new group at the end of the topic.
 func latest(cfg *consumer.Config, _ *consumer.Parts) { cfg.StartLatest = true }
 
-func TestLatestCountsForANewGroupOnly(t *testing.T) {
+func TestLatestAppliesToANewGroupOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.produce(on(0, r.change(1, fields{"position": "History"})))
 	inst := r.start(latest)
 	r.eventually("the starts to be committed", func() bool { return r.committed(0) == 1 && r.committed(1) == 0 })
-	r.produce(on(0, r.change(2, fields{"position": "News"})))
+	r.produce(on(0, r.change(2, fields{"position": "Recent"})))
 	r.settled()
 	inst.stop()
 	r.wantField(1, "position", "")
-	r.wantField(2, "position", `"News"`)
-	r.produce(on(1, r.change(3, fields{"position": "Meanwhile"})))
+	r.wantField(2, "position", `"Recent"`)
+	r.produce(on(1, r.change(3, fields{"position": "While stopped"})))
 	r.start(latest)
 	r.settled()
-	r.wantField(3, "position", `"Meanwhile"`)
+	r.wantField(3, "position", `"While stopped"`)
 }
 
-func TestEarliestReadsHistory(t *testing.T) {
+func TestEarliestReadsTheRetainedHistory(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.some(3)
@@ -211,7 +216,7 @@ func TestAbortedRecordsAreNotProcessed(t *testing.T) {
 	good.Produce(t, r.topic, r.change(2, fields{"position": "Good"}))
 	bad.Abort(t)
 	good.Commit(t)
-	r.settled() // behind the markers too
+	r.settled() // past the markers too
 	r.wantField(1, "position", "")
 	r.wantField(2, "position", `"Good"`)
 	r.eventually("the lag in the metrics to end", func() bool {
@@ -220,8 +225,8 @@ func TestAbortedRecordsAreNotProcessed(t *testing.T) {
 	r.wantCalls(1)
 }
 
-// A done mark that runs out before its record does is no fault, but whoever runs the service should know.
-func TestMarksThatLiveShorterThanTheRecords(t *testing.T) {
+// A done mark that expires before its record is not an error, but the operator is warned.
+func TestWarningWhenDoneMarksExpireBeforeTheRecords(t *testing.T) {
 	t.Parallel()
 	const week = 7 * 24 * time.Hour // the brokers' default
 	for ttl, warned := range map[time.Duration]bool{week - time.Second: true, week: false, 0: false} {
@@ -230,26 +235,31 @@ func TestMarksThatLiveShorterThanTheRecords(t *testing.T) {
 			r := newRig(t, 1, crmapitest.Options{})
 			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = ttl })
 			r.produce(r.change(1, fields{"position": "x"}))
-			r.eventually("the retention to be known", func() bool { return r.metric(inst, "membersync_retention_headroom_seconds") > 0 })
+			r.eventually("the retention to be known", func() bool {
+				return r.metric(inst, "membersync_retention_headroom_seconds") > 0
+			})
 			inst.stop()
-			if n := strings.Count(r.logs.String(), "done marks expire before the topic's records do"); (n == 1) != warned {
+			n := strings.Count(r.logs.String(), "done marks expire before the topic's records do")
+			if (n == 1) != warned {
 				t.Errorf("%d warnings with a TTL of %v", n, ttl)
 			}
 		})
 	}
 }
 
-func TestMarksThatLiveShorterThanUnlimitedRecords(t *testing.T) {
+func TestWarningWhenRecordsNeverExpire(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.topic = r.broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
 	r.ensureTopics()
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = 1000 * time.Hour })
-	r.eventually("the warning", func() bool { return strings.Contains(r.logs.String(), `"retention":"unlimited"`) })
+	r.eventually("the warning", func() bool {
+		return strings.Contains(r.logs.String(), `"retention":"unlimited"`)
+	})
 }
 
-// Both topics forget: what waits in the redrive topic can be lost as well.
-func TestHeadroomOfBothTopics(t *testing.T) {
+// Both topics delete old records, so a record that waits in the redrive topic can be lost as well.
+func TestRetentionHeadroomIsReportedForBothTopics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(r.redriving)

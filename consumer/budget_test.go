@@ -9,18 +9,22 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// The retry budget of an event, and how the guilty one of a fold is found.
+// These tests cover the retry budget of an event, and the search for the offending event of a fold.
 
-func TestALoneFailingMemberWaits(t *testing.T) {
+func TestLoneFailingMemberWaits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: -1}))
 	inst := r.start(noBudget)
-	r.produce(r.change(1, fields{"position": "x"}), r.change(2, fields{"position": "y"}), r.change(3, fields{"position": "y"}))
-	r.eventually("six tries", func() bool { return len(r.callsOf(1)) >= 6 })
-	r.eventually("the lane to be waiting", func() bool { return r.metric(inst, "membersync_lanes_retrying") == 1 })
-	if dead := r.outcome.deadLettered(); len(dead) > 0 {
-		t.Errorf("%v died, though only two others succeeded", dead)
+	r.produce(
+		r.change(1, fields{"position": "x"}),
+		r.change(2, fields{"position": "y"}), r.change(3, fields{"position": "y"}))
+	r.eventually("six attempts", func() bool { return len(r.callsOf(1)) >= 6 })
+	r.eventually("the lane to be waiting", func() bool {
+		return r.metric(inst, "membersync_lanes_retrying") == 1
+	})
+	if ids := r.outcome.deadLettered(); len(ids) > 0 {
+		t.Errorf("%v dead-lettered, though only two other members succeeded", ids)
 	}
 	r.crm.Clear()
 	r.settled()
@@ -28,10 +32,10 @@ func TestALoneFailingMemberWaits(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-// noBudget leaves of the retry budget the five attempts.
+// noBudget removes the time from the retry budget: only the five attempts are left.
 func noBudget(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 }
 
-func TestTheBudgetIsUsedUpWhileOthersSucceed(t *testing.T) {
+func TestRetryBudgetIsUsedUpWhileOthersSucceed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: -1}))
@@ -41,29 +45,30 @@ func TestTheBudgetIsUsedUpWhileOthersSucceed(t *testing.T) {
 	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
 	stop()
 	r.settled()
-	letters := r.deadLetters()
-	if len(letters) != 1 || letters[0].Reason != "retries_exhausted" || letters[0].CRMCode != "-1" {
-		t.Fatalf("dead letters %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Reason != "retries_exhausted" || deadLetters[0].CRMCode != "-1" {
+		t.Fatalf("dead letters %+v", deadLetters)
 	}
-	l, calls := letters[0], r.callsOf(1)
+	l, calls := deadLetters[0], r.callsOf(1)
 	if l.Attempts < 5 || l.Attempts != len(calls) || l.CRMTraceID != calls[len(calls)-1].TraceID {
 		t.Errorf("attempts %d of %d calls, trace %s", l.Attempts, len(calls), l.CRMTraceID)
 	}
 	if spent := l.FailedAt.Sub(l.FirstFailedAt); spent < 2*time.Second {
-		t.Errorf("it died after %v", spent)
+		t.Errorf("dead-lettered after %v, want at least 2 s", spent)
 	}
 }
 
-func TestACodeThatNobodyKnowsIsTriedFiveTimes(t *testing.T) {
+func TestUnknownCodeIsTriedFiveTimes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: 201112011}))
 	r.start()
 	r.produce(r.change(1, fields{"position": "x"}), r.change(2, fields{"position": "y"}))
 	r.settled()
-	letters := r.deadLetters()
-	if len(letters) != 1 || letters[0].Reason != "crm_rejected" || letters[0].CRMCode != "201112011" || letters[0].Attempts != 5 {
-		t.Errorf("dead letters %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Reason != "crm_rejected" ||
+		deadLetters[0].CRMCode != "201112011" || deadLetters[0].Attempts != 5 {
+		t.Errorf("dead letters %+v", deadLetters)
 	}
 	if n := len(r.callsOf(1)); n != 5 {
 		t.Errorf("%d calls, want 5", n)
@@ -71,8 +76,9 @@ func TestACodeThatNobodyKnowsIsTriedFiveTimes(t *testing.T) {
 	r.wantField(2, "position", `"y"`)
 }
 
-// A mobile that another member has is answered with such a code. Only the event that states it dies.
-func TestACodeThatNobodyKnowsInAFold(t *testing.T) {
+// The CRM answers with an unknown code if another member has the mobile number. Only the event that
+// states this number is dead-lettered.
+func TestUnknownCodeDeadLettersOnlyTheOffendingEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(oneByOne)
@@ -82,8 +88,8 @@ func TestACodeThatNobodyKnowsInAFold(t *testing.T) {
 		r.change(1, fields{"position": "Good"}), r.change(1, fields{"mobile": "00000000050"}),
 		r.change(1, fields{"email": "a@test.invalid"}), r.change(1, fields{"qq": "1"}))
 	r.settled()
-	if dead := r.rejections(); len(dead) != 1 || dead["ev-2"] != "crm_rejected" {
-		t.Errorf("dead letters %v", dead)
+	if rejected := r.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_rejected" {
+		t.Errorf("dead letters %v", rejected)
 	}
 	r.wantField(1, "position", `"Good"`)
 	r.wantField(1, "email", `"a@test.invalid"`)
@@ -91,7 +97,7 @@ func TestACodeThatNobodyKnowsInAFold(t *testing.T) {
 	r.wantField(1, "mobile", "")
 }
 
-func TestTwoGuiltyInAFoldOfTen(t *testing.T) {
+func TestTwoOffendingEventsAreFoundInAFoldOfTen(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2}})
 	inst := r.start(oneByOne)
@@ -100,9 +106,9 @@ func TestTwoGuiltyInAFoldOfTen(t *testing.T) {
 	for i, name := range names {
 		switch i {
 		case 2:
-			msgs = append(msgs, r.event("guilty 1", 1, 40, fields{"mainDepartmentId": 404}))
+			msgs = append(msgs, r.event("offending 1", 1, 40, fields{"mainDepartmentId": 404}))
 		case 7:
-			msgs = append(msgs, r.event("guilty 2", 1, 41, fields{"attachingDepartmentIds": []int{1, 404}}))
+			msgs = append(msgs, r.event("offending 2", 1, 41, fields{"attachingDepartmentIds": []int{1, 404}}))
 		}
 		msgs = append(msgs, r.change(1, fields{name: fmt.Sprintf("v%d", i)}))
 	}
@@ -111,9 +117,9 @@ func TestTwoGuiltyInAFoldOfTen(t *testing.T) {
 	for i, name := range names {
 		r.wantField(1, name, fmt.Sprintf(`"v%d"`, i))
 	}
-	dead := r.rejections()
-	if len(dead) != 2 || dead["guilty 1"] != "crm_not_found" || dead["guilty 2"] != "crm_not_found" {
-		t.Errorf("dead letters %v", dead)
+	rejected := r.rejections()
+	if len(rejected) != 2 || rejected["offending 1"] != "crm_not_found" || rejected["offending 2"] != "crm_not_found" {
+		t.Errorf("dead letters %v", rejected)
 	}
 	if n := len(r.callsOf(1)); n > 14 {
 		t.Errorf("%d calls to find two of ten", n)
@@ -121,8 +127,9 @@ func TestTwoGuiltyInAFoldOfTen(t *testing.T) {
 	r.wantNoOverlap()
 }
 
-// What the guilty event had overtaken comes to its right: the newest value that was not dead-lettered stands.
-func TestWhatAGuiltyEventHadOvertaken(t *testing.T) {
+// The offending event had superseded an older value. That value is sent once the event is
+// dead-lettered: the newest value that was not dead-lettered wins.
+func TestValueSupersededByADeadLetteredEventIsSent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
 	inst := r.start(oneByOne)
@@ -134,13 +141,14 @@ func TestWhatAGuiltyEventHadOvertaken(t *testing.T) {
 	r.wantField(1, "position", `"Old"`)
 	r.wantField(1, "qq", `"1"`)
 	r.wantField(1, "email", `"a@test.invalid"`)
-	if dead := r.rejections(); len(dead) != 1 || dead["ev-2"] != "crm_not_found" {
-		t.Errorf("dead letters %v", dead)
+	if rejected := r.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_not_found" {
+		t.Errorf("dead letters %v", rejected)
 	}
 }
 
-// The CRM does not know the member: all of the fold die at once, but for what a newer event had overtaken before.
-func TestMemberNotFoundCondemnsTheFold(t *testing.T) {
+// The CRM does not know the member. All events of the fold are dead-lettered at once, except those
+// that a newer event had superseded before.
+func TestMemberNotFoundRejectsTheWholeFold(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{20012, 30027} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
@@ -152,22 +160,23 @@ func TestMemberNotFoundCondemnsTheFold(t *testing.T) {
 			r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: code}))
 			r.backlog(inst,
 				r.event("late", 1, 3, fields{"weixin": "older"}),
-				r.change(1, fields{"position": "a"}), r.change(1, fields{"position": "b"}), r.change(1, fields{"qq": "1"}))
+				r.change(1, fields{"position": "a"}),
+				r.change(1, fields{"position": "b"}), r.change(1, fields{"qq": "1"}))
 			r.settled()
 			if n := len(r.callsOf(1)); n != 2 {
-				t.Errorf("%d calls, want 2: no search", n)
+				t.Errorf("%d calls, want 2: one that succeeds, one that rejects the whole fold", n)
 			}
-			letters := r.deadLetters()
-			if len(letters) != 3 {
-				t.Errorf("%d dead letters", len(letters))
+			deadLetters := r.deadLetters()
+			if len(deadLetters) != 3 {
+				t.Errorf("%d dead letters", len(deadLetters))
 			}
-			for _, l := range letters {
+			for _, l := range deadLetters {
 				if l.Reason != "crm_not_found" || l.CRMCode != fmt.Sprint(code) || l.Attempts != 1 || l.ThirdTraceID == "" {
 					t.Errorf("dead letter of %s: %s, code %s, %d attempts", l.EventID, l.Reason, l.CRMCode, l.Attempts)
 				}
 			}
 			r.wantOutcomes("late", consumer.Superseded)
-			r.crm.Clear() // the member exists now, and what died moved no version
+			r.crm.Clear() // the member exists now; a dead letter advances no version
 			r.produce(r.event("after", 1, 4, fields{"position": "c"}))
 			r.settled()
 			r.wantField(1, "position", `"c"`)
@@ -175,8 +184,8 @@ func TestMemberNotFoundCondemnsTheFold(t *testing.T) {
 	}
 }
 
-// An event that died is a duplicate when it is delivered again.
-func TestADeadEventDeliveredAgain(t *testing.T) {
+// A dead-lettered event is a duplicate when it is delivered again.
+func TestDeadLetteredEventDeliveredAgainIsADuplicate(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
@@ -193,9 +202,9 @@ func TestADeadEventDeliveredAgain(t *testing.T) {
 	}
 }
 
-// Two deliveries of an event lie in one backlog, and between them another with an equal order value. One after
-// the other, the second delivery is a duplicate; in one fold it must not win.
-func TestADuplicateWithinAFold(t *testing.T) {
+// A backlog holds two deliveries of an event, and between them another event with an equal order
+// value. Processed one by one, the second delivery is a duplicate. So in one fold it must not win.
+func TestDuplicateWithinAFoldDoesNotWin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(oneByOne)

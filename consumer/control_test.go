@@ -14,26 +14,27 @@ import (
 	"membersync/dedupe"
 )
 
-func TestTheOperatorsPause(t *testing.T) {
+// The operator's pause stops all calls. Processing that needs no call continues.
+func TestOperatorPauseStopsCalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	store := r.store(r.redis)
 	if err := store.Pause(t.Context(), time.Time{}, "test", "tester"); err != nil {
 		t.Fatal(err)
 	}
-	inst := r.start() // a pause that is in force holds the very first call
+	inst := r.start() // a pause that is in force blocks even the first call
 	for i := range 5 {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
 	r.produce(message{Value: []byte("no event")})
-	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "operator") == 1 })
+	r.eventually("the pause", func() bool { return r.paused(inst, "operator") })
 	r.waiting(inst, 5)
 	r.never("a call in the pause", 2500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 0 })
 	if ok, cause := inst.service.Ready(); !ok || cause != "operator" {
 		t.Errorf("ready %v, cause %q", ok, cause)
 	}
 	if n := len(r.deadLetters()); n != 1 {
-		t.Errorf("%d dead letters: what needs no call goes on", n)
+		t.Errorf("%d dead letters, want 1: processing without a call continues in a pause", n)
 	}
 	if err := store.Resume(t.Context()); err != nil {
 		t.Fatal(err)
@@ -45,23 +46,25 @@ func TestTheOperatorsPause(t *testing.T) {
 	if err := store.Pause(t.Context(), until, "test", "tester"); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "operator") == 1 })
+	r.eventually("the pause", func() bool { return r.paused(inst, "operator") })
 	r.produce(r.change(9, fields{"position": "Engineer"}))
 	r.settled()
 	if time.Now().Before(until) {
-		t.Error("the call went out before the pause was over")
+		t.Error("the call went out before the pause ended")
 	}
 	r.wantCalls(6)
 }
 
-func TestStateLost(t *testing.T) {
+// The state is deleted from Redis while the group has committed offsets. The service reports the
+// loss, and live traffic continues.
+func TestLostStateIsReported(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.produce(r.change(1, fields{"position": "Engineer"}))
 	inst := r.start()
 	r.settled()
 	lost := func() bool { return r.metric(inst, "membersync_state_lost") == 1 }
-	r.never("a new group's state is missing", 2500*time.Millisecond, lost)
+	r.never("the state of a new group is reported as lost", 2500*time.Millisecond, lost)
 	keys, err := r.redis.Keys(t.Context(), r.prefix+":*").Result()
 	if err != nil {
 		t.Fatal(err)
@@ -71,21 +74,22 @@ func TestStateLost(t *testing.T) {
 	}
 	r.eventually("the loss to be noticed", lost)
 	if !strings.Contains(r.logs.String(), "the state in redis was lost") {
-		t.Error("the log does not say it")
+		t.Error("the loss is not logged")
 	}
-	r.produce(r.change(2, fields{"position": "Engineer"})) // live traffic goes on
+	r.produce(r.change(2, fields{"position": "Engineer"})) // live traffic continues
 	r.settled()
 	r.wantCalls(2)
 	inst.stop()
-	inst = r.start() // and another process notices too
+	inst = r.start() // another process notices the loss, too
 	r.eventually("the loss to be noticed", lost)
 	if err := r.store(r.redis).MarkInitialized(t.Context(), r.group); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the news that it is there again", func() bool { return !lost() })
+	r.eventually("the state to be reported as present again", func() bool { return !lost() })
 }
 
-// Redis goes between a call and its completion, and the service ends: it waits for Redis rather than leave the call to be repeated.
+// Redis becomes unavailable between a call and its completion, and then the service is stopped. It
+// waits for Redis. Otherwise the next owner would repeat the call.
 func TestShutdownWaitsForACompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
@@ -96,7 +100,7 @@ func TestShutdownWaitsForACompletion(t *testing.T) {
 	r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
 	r.awayAndBack(func() {
 		r.crm.Release()
-		r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
+		r.eventually("the pause", func() bool { return r.paused(inst, "redis") })
 		inst.cancel()
 		r.eventually("the drain", inst.service.Revoked)
 		r.never("committed without a completion", 500*time.Millisecond, func() bool { return r.committed(0) > 0 })
@@ -110,7 +114,8 @@ func TestShutdownWaitsForACompletion(t *testing.T) {
 	r.wantCalls(2)
 }
 
-// The same id with another order value is another event, and is counted: somebody numbers events anew.
+// The same id with another order value is another event. It is counted, since it shows that the
+// source reuses its event ids.
 func TestReusedIDsAreCounted(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
@@ -119,7 +124,7 @@ func TestReusedIDsAreCounted(t *testing.T) {
 		r.produce(r.event("the same id", 1, sequence, fields{"position": fmt.Sprint(sequence)}))
 		r.settled()
 	}
-	r.produce(r.event("the same id", 1, 3, fields{"position": "3"})) // a duplicate is no reuse
+	r.produce(r.event("the same id", 1, 3, fields{"position": "3"})) // a duplicate is not a reuse
 	r.settled()
 	r.wantOutcomes("the same id", consumer.Applied, consumer.Applied, consumer.Applied, consumer.Duplicate)
 	if n := r.metric(inst, "membersync_reused_event_ids_total"); n != 2 {
@@ -127,51 +132,54 @@ func TestReusedIDsAreCounted(t *testing.T) {
 	}
 }
 
-// A blindable overseer sees nothing any more once it is blind.
-type blindable struct {
-	inner consumer.Control
-	blind atomic.Bool
+// A failableControl is a Control that can no longer be read once failing is set.
+type failableControl struct {
+	inner   consumer.Control
+	failing atomic.Bool
 }
 
-var errBlind = errors.New("blind")
+var errControlUnavailable = errors.New("control state unavailable")
 
-func (b *blindable) Control(ctx context.Context, group string) (dedupe.Control, error) {
-	if b.blind.Load() {
-		return dedupe.Control{}, errBlind
+func (c *failableControl) Control(ctx context.Context, group string) (dedupe.Control, error) {
+	if c.failing.Load() {
+		return dedupe.Control{}, errControlUnavailable
 	}
-	return b.inner.Control(ctx, group)
+	return c.inner.Control(ctx, group)
 }
 
-func (b *blindable) MarkInitialized(ctx context.Context, group string) error {
-	return b.inner.MarkInitialized(ctx, group)
+func (c *failableControl) MarkInitialized(ctx context.Context, group string) error {
+	return c.inner.MarkInitialized(ctx, group)
 }
 
-// Digests are believed until somebody disbelieves them, or an instance would not hear of that.
-func TestDigestsAreDisbelieved(t *testing.T) {
+// Digests are trusted until they are invalidated. They are not trusted either while the instance
+// cannot read the control state, since it would not learn of an invalidation.
+func TestInvalidatedDigestsAreNotTrusted(t *testing.T) {
 	t.Parallel()
-	for name, disbelieve := range map[string]func(*testing.T, *dedupe.Store, *blindable){
-		"told": func(t *testing.T, store *dedupe.Store, _ *blindable) {
+	for name, distrust := range map[string]func(*testing.T, *dedupe.Store, *failableControl){
+		"invalidated": func(t *testing.T, store *dedupe.Store, _ *failableControl) {
 			t.Helper()
 			if err := store.InvalidateDigests(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"blind": func(_ *testing.T, _ *dedupe.Store, eyes *blindable) { eyes.blind.Store(true) },
+		"control state unavailable": func(_ *testing.T, _ *dedupe.Store, control *failableControl) {
+			control.failing.Store(true)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, eyes := newRig(t, 1, crmapitest.Options{}), &blindable{}
-			r.start(func(_ *consumer.Config, p *consumer.Parts) { eyes.inner, p.Control = p.Control, eyes })
-			again := func() int {
+			r, control := newRig(t, 1, crmapitest.Options{}), &failableControl{}
+			r.start(func(_ *consumer.Config, p *consumer.Parts) { control.inner, p.Control = p.Control, control })
+			produceAgain := func() int {
 				r.produce(r.change(1, fields{"position": "Engineer"}))
 				r.settled()
 				return len(r.crm.Calls())
 			}
-			if first, second := again(), again(); first != 1 || second != 1 {
-				t.Errorf("%d calls, and then %d; want 1, which is enough", first, second)
+			if first, second := produceAgain(), produceAgain(); first != 1 || second != 1 {
+				t.Errorf("%d calls, and then %d; want 1: the value is sent once", first, second)
 			}
-			disbelieve(t, r.store(r.redis), eyes)
-			r.eventually("the value to be sent again", func() bool { return again() == 2 })
+			distrust(t, r.store(r.redis), control)
+			r.eventually("the value to be sent again", func() bool { return produceAgain() == 2 })
 		})
 	}
 }

@@ -9,24 +9,25 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// Every step of the way fails once, or is the last that the process takes: before it has its effect, and after. Whatever
-// step it is, in the end every event has its outcome, the CRM holds the newest values, and what must die is dead.
+// In these tests, each step of the pipeline fails once, or the process crashes at it: before the
+// step has its effect, and after it. Whichever step it is, in the end every event has its outcome,
+// the CRM holds the newest values, and the offending events are dead-lettered.
 
-// A breaker of steps counts the points that a service passes and fails at one of them.
+// A stepBreaker counts the points that a service passes, and fails at one of them.
 type stepBreaker struct {
-	mu    sync.Mutex
-	n     int // points passed
-	at    int // where to fail, from 1; 0: nowhere
-	where op
-	crash func() // not nil: from there on the process is dead, and nothing has an effect any more
-	dead  bool
+	mu      sync.Mutex
+	n       int    // points passed
+	at      int    // where to fail, from 1; 0: nowhere
+	where   op     // that failed
+	crash   func() // not nil: from there on the process has crashed, and nothing has an effect any more
+	crashed bool
 }
 
 func (b *stepBreaker) tap() tap {
 	return tap{at: func(o op, _ bool) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.dead {
+		if b.crashed {
 			return errInjected
 		}
 		if b.n++; b.n != b.at {
@@ -34,7 +35,7 @@ func (b *stepBreaker) tap() tap {
 		}
 		b.where = o
 		if b.crash != nil {
-			b.dead = true
+			b.crashed = true
 			b.crash()
 		}
 		return errInjected
@@ -47,21 +48,25 @@ func (b *stepBreaker) passed() (int, op) {
 	return b.n, b.where
 }
 
+// newStepRig has one event for each kind of outcome in its topic.
 func newStepRig(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
-	r.callTimeout, r.lease = time.Millisecond, 2*time.Second // of which nearly all is there for the call to begin
+	r.callTimeout, r.lease = time.Millisecond, 2*time.Second // nearly all of the lease is left for the call to begin
 	r.crm.Push(crmapitest.Fault{Member: member(3), Code: -1}, always(crmapitest.Fault{Member: member(5), Code: 10001}))
 	twice := r.event("twice", 1, 10, fields{"position": "A", "qq": "1"})
 	r.produce(twice,
-		r.event("guilty", 2, 1, fields{"mainDepartmentId": 404}), r.event("innocent", 2, 2, fields{"email": "a@test.invalid"}),
+		r.event("offending", 2, 1, fields{"mainDepartmentId": 404}),
+		r.event("valid", 2, 2, fields{"email": "a@test.invalid"}),
 		message{Key: []byte("k"), Value: []byte("{")},
-		r.event("newer", 1, 11, fields{"position": "B"}), r.event("older", 1, 9, fields{"position": "Z", "weixin": "w"}), twice,
+		r.event("newer", 1, 11, fields{"position": "B"}),
+		r.event("older", 1, 9, fields{"position": "Z", "weixin": "w"}), twice,
 		r.event("invalid", 4, 1, fields{"gender": "X"}), r.event("retried", 3, 1, fields{"position": "C"}),
 		r.event("refused", 5, 1, fields{"position": "D"}))
 	return r
 }
 
+// wantConverged waits for the outcome of all events of a step rig, and checks the result.
 func (r *rig) wantConverged() {
 	r.t.Helper()
 	r.settled()
@@ -71,17 +76,19 @@ func (r *rig) wantConverged() {
 	r.wantField(2, "email", `"a@test.invalid"`)
 	r.wantField(3, "position", `"C"`)
 	r.wantField(5, "position", "")
-	dead := r.rejections()
-	want := map[string]string{"guilty": "crm_not_found", "": "malformed", "invalid": "invalid_field", "refused": "crm_invalid"}
+	rejected := r.rejections()
+	want := map[string]string{
+		"offending": "crm_not_found", "": "malformed", "invalid": "invalid_field", "refused": "crm_invalid",
+	}
 	for id, reason := range want {
-		if string(dead[id]) != reason {
-			r.t.Errorf("event %q is dead-lettered as %q, want %s", id, dead[id], reason)
+		if string(rejected[id]) != reason {
+			r.t.Errorf("event %q is dead-lettered as %q, want %s", id, rejected[id], reason)
 		}
 	}
-	if len(dead) != len(want) {
-		r.t.Errorf("dead letters %v", dead)
+	if len(rejected) != len(want) {
+		r.t.Errorf("dead letters %v", rejected)
 	}
-	for _, id := range []string{"twice", "newer", "older", "innocent", "retried"} {
+	for _, id := range []string{"twice", "newer", "older", "valid", "retried"} {
 		if len(r.outcome.of(id)) == 0 {
 			r.t.Errorf("event %s has no outcome", id)
 		}
@@ -89,8 +96,8 @@ func (r *rig) wantConverged() {
 	r.wantNoOverlap()
 }
 
-// nothingWentBack checks that position only moved from Z over A to B.
-func (r *rig) nothingWentBack(employee int) {
+// wantNoRegression checks that the position only changed from Z via A to B.
+func (r *rig) wantNoRegression(employee int) {
 	r.t.Helper()
 	rank, reached := map[string]int{"Z": 1, "A": 2, "B": 3}, 0
 	for _, c := range r.callsOf(employee) {
@@ -104,7 +111,7 @@ func (r *rig) nothingWentBack(employee int) {
 	}
 }
 
-// steps runs the way without a fault and returns how many points it has.
+// steps runs the pipeline without a fault, and returns how many points it passes.
 func steps(t *testing.T) int {
 	t.Helper()
 	r := newStepRig(t)
@@ -116,7 +123,7 @@ func steps(t *testing.T) int {
 	return n
 }
 
-func TestEveryStepFailsOnce(t *testing.T) {
+func TestEachStepCanFailOnce(t *testing.T) {
 	t.Parallel()
 	total := steps(t)
 	for n := 1; n <= total; n++ {
@@ -126,7 +133,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 			b := stepBreaker{at: n}
 			r.start(b.tap().install, oneByOne)
 			r.wantConverged()
-			r.nothingWentBack(1)
+			r.wantNoRegression(1)
 			if _, where := b.passed(); t.Failed() {
 				t.Logf("the step that failed: %s", where)
 			}
@@ -134,22 +141,22 @@ func TestEveryStepFailsOnce(t *testing.T) {
 	}
 }
 
-func TestTheProcessDiesAtEveryStep(t *testing.T) {
+func TestProcessCanCrashAtEachStep(t *testing.T) {
 	t.Parallel()
 	total := steps(t)
 	for n := 1; n <= total; n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			r := newStepRig(t)
-			died := make(chan struct{})
-			b := stepBreaker{at: n, crash: sync.OnceFunc(func() { close(died) })}
+			crashed := make(chan struct{})
+			b := stepBreaker{at: n, crash: sync.OnceFunc(func() { close(crashed) })}
 			inst := r.start(b.tap().install, oneByOne, hasty)
 			r.eventually("the crash", func() bool {
 				select {
-				case <-died:
+				case <-crashed:
 					return true
 				default:
-					return r.broker.Lag(t, r.group, r.topic) == 0 // folded otherwise, it took fewer steps
+					return r.broker.Lag(t, r.group, r.topic) == 0 // with other folds it passes fewer points
 				}
 			})
 			inst.stop()
@@ -162,17 +169,18 @@ func TestTheProcessDiesAtEveryStep(t *testing.T) {
 	}
 }
 
-// Instances die in turn under load: nothing is lost, nothing goes back, and everything ends at its newest value.
-func TestInstancesThatDieUnderLoad(t *testing.T) {
+// Instances crash one after the other under load. No event is lost, no field returns to an older
+// value, and every field ends at its newest value.
+func TestInstancesCrashUnderLoad(t *testing.T) {
 	t.Parallel()
 	const members = 20
 	r := newRig(t, 4, crmapitest.Options{Latency: 2 * time.Millisecond})
 	r.callTimeout, r.clientTimeout, r.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
 	survivor := r.start()
-	const deaths = 5
-	for round := range deaths {
-		died := make(chan struct{})
-		b := stepBreaker{at: 30 + 7*round, crash: sync.OnceFunc(func() { close(died) })}
+	const crashes = 5
+	for round := range crashes {
+		crashed := make(chan struct{})
+		b := stepBreaker{at: 30 + 7*round, crash: sync.OnceFunc(func() { close(crashed) })}
 		inst := r.start(b.tap().install, hasty)
 		for i := range 10 {
 			var msgs []message
@@ -181,9 +189,9 @@ func TestInstancesThatDieUnderLoad(t *testing.T) {
 			}
 			r.produce(msgs...)
 		}
-		r.eventually("its death, or the end of its work", func() bool {
+		r.eventually("the crash, or the end of the lag", func() bool {
 			select {
-			case <-died:
+			case <-crashed:
 				return true
 			default:
 				return r.broker.Lag(t, r.group, r.topic) == 0

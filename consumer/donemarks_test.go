@@ -8,8 +8,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A dead letter whose mark did not reach Redis is not the end of its event: delivered again, it would be buried again.
-func TestADeadEventEndsWithItsMark(t *testing.T) {
+// A dead-lettered event is finished only when its done mark is in Redis. Without the mark, the
+// event would be dead-lettered a second time when it is delivered again.
+func TestDeadLetteredEventFinishesWithItsDoneMark(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick()
 	var failed atomic.Bool
@@ -21,13 +22,13 @@ func TestADeadEventEndsWithItsMark(t *testing.T) {
 	}}
 	r.start(lost.install)
 	r.crm.Push(crmapitest.Fault{Member: member(3), Code: 10001})
-	dead := r.event("refused", 3, 1, fields{"position": "x"})
-	r.produce(dead)
+	refused := r.event("refused", 3, 1, fields{"position": "x"})
+	r.produce(refused)
 	r.settled()
 	if !failed.Load() {
-		t.Fatal("no mark was lost")
+		t.Fatal("no done mark was lost")
 	}
-	r.produce(dead)
+	r.produce(refused)
 	r.settled()
 	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
 	if got := len(r.deadLetters()); got != 1 {

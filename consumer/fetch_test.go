@@ -7,16 +7,17 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A redrive that was sent before the service first ran is not history: `latest` is for the source topic.
-func TestLatestIsForTheSourceTopicAlone(t *testing.T) {
+// A redrive that was sent before the service first ran is processed: `latest` applies only to the
+// source topic.
+func TestLatestAppliesToTheSourceTopicOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
-	r.produce(r.event("dead", 1, 1, fields{"position": "P"}))
+	r.produce(r.event("rejected", 1, 1, fields{"position": "P"}))
 	first := r.start()
 	r.settled()
 	first.stop()
-	r.redrive(r.items()["dead"])
+	r.redrive(r.items()["rejected"])
 	r.group = r.broker.Group(t) // it has no offset at all
 	r.produce(r.event("history", 2, 1, fields{"position": "H"}))
 	r.start(latest, r.redriving)
@@ -27,22 +28,24 @@ func TestLatestIsForTheSourceTopicAlone(t *testing.T) {
 	r.wantOutcomes("history")
 }
 
-// A group that has an offset of the source topic is no new one: a partition without an offset is read from its start, whatever is asked for.
-func TestAPartitionWithoutAnOffsetIsReadFromItsStart(t *testing.T) {
+// A group that has an offset of the source topic is not new. So a partition without an offset is
+// read from its start, also with `latest`.
+func TestPartitionWithoutAnOffsetIsReadFromItsStart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	first := r.start()
 	r.eventually("the start to be committed", func() bool { return r.committed(0) == 0 })
 	first.stop()
 	r.broker.AddPartitions(t, r.topic, 2)
-	r.produce(on(1, r.change(1, fields{"position": "While nobody ran"})))
+	r.produce(on(1, r.change(1, fields{"position": "While stopped"})))
 	r.start(latest)
 	r.settled()
-	r.wantField(1, "position", `"While nobody ran"`)
+	r.wantField(1, "position", `"While stopped"`)
 }
 
-// The record by which the topic is told from another of its name was deleted, and nothing else: that is no gap.
-func TestTheRecordBelowTheCommitIsGone(t *testing.T) {
+// Only records below the committed offset were deleted, and with them the one that identifies the
+// topic. That is not a gap.
+func TestDeletedRecordBelowTheCommitIsNoGap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.some(3)

@@ -8,11 +8,12 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// What the log holds at the assignment is fetched before the first call goes out: each member costs one call.
-func TestABacklogIsGatheredBeforeTheFirstCall(t *testing.T) {
+// All records that the log holds at the assignment are fetched before the first call. So each
+// member costs one call.
+func TestBacklogIsGatheredBeforeTheFirstCall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, crmapitest.Options{})
-	r.gatherFor = unending // it ends when all is there
+	r.gatherFor = unending // gathering ends when the whole backlog is in memory
 	var backlog []message
 	for i := range 600 {
 		backlog = append(backlog, on(i%3, r.change(i%20, fields{"position": fmt.Sprintf("Level %d", i)})))
@@ -26,13 +27,14 @@ func TestABacklogIsGatheredBeforeTheFirstCall(t *testing.T) {
 	}
 }
 
-// The wait is over when memory is full, and soon in any case.
+// Gathering ends when the buffer is full or the backlog is read, and after a short time in any
+// case.
 func TestGatheringEnds(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]change{
 		"when there is no room for more records": func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 10 },
 		"when there is no room for more bytes":   func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 2000 },
-		"when all is there":                      func(*consumer.Config, *consumer.Parts) {},
+		"when the whole backlog is read":         func(*consumer.Config, *consumer.Parts) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,7 +49,7 @@ func TestGatheringEnds(t *testing.T) {
 	}
 }
 
-// An open transaction keeps the end of the log out of reach: the calls do not wait for it.
+// An open transaction keeps the reader from the end of the log. The calls do not wait for it.
 func TestGatheringDoesNotWaitForATransaction(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
@@ -57,7 +59,7 @@ func TestGatheringDoesNotWaitForATransaction(t *testing.T) {
 	r.start()
 	r.eventually("the call", func() bool { return len(r.crm.Calls()) == 1 })
 	if end := r.broker.Ends(t, r.topic)[0]; end != 1 {
-		t.Errorf("the log can be read up to %d, want 1: the transaction was over before the first call", end)
+		t.Errorf("the log can be read up to %d, want 1: the transaction must still be open at the first call", end)
 	}
 	tx.Commit(t)
 	r.settled()

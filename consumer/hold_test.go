@@ -12,10 +12,10 @@ import (
 	"membersync/mapper"
 )
 
-// stormy turns the guard on.
+// stormy enables the storm guard.
 func stormy(cfg *consumer.Config, _ *consumer.Parts) { cfg.StormShare = 0.5 }
 
-// A brokenMapper is a mapper whose lookup finds nothing until it is mended.
+// A brokenMapper is a mapper whose lookup finds nothing until it is fixed.
 type brokenMapper struct {
 	consumer.Mapper
 	mended atomic.Bool
@@ -25,7 +25,9 @@ func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]str
 	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
 		if !m.mended.Load() {
-			results[i].Fault = &mapper.Fault{Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1}
+			results[i].Fault = &mapper.Fault{
+				Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1,
+			}
 		}
 	}
 	return results
@@ -35,13 +37,14 @@ func (m *brokenMapper) install(_ *consumer.Config, p *consumer.Parts) {
 	m.Mapper, p.Mapper = p.Mapper, m
 }
 
-// storms waits until the storm has come, and checks that no more is dead-lettered.
-func (r *rig) storms(inst *instance, most int) {
+// storms waits until the storm guard is active. It checks that at most this many events are
+// dead-lettered, and that calls stop.
+func (r *rig) storms(inst *instance, maxDeadLetters int) {
 	r.t.Helper()
-	r.eventually("the storm", func() bool { return r.metric(inst, "membersync_paused", "cause", "storm") == 1 })
+	r.eventually("the storm", func() bool { return r.paused(inst, "storm") })
 	calls := len(r.crm.Calls())
 	r.never("a dead letter or a call in the storm", time.Second, func() bool {
-		return len(r.deadLetters()) > most || len(r.crm.Calls()) > calls+cfgSlots
+		return len(r.deadLetters()) > maxDeadLetters || len(r.crm.Calls()) > calls+cfgSlots
 	})
 	if ok, cause := inst.service.Ready(); !ok || cause != "storm" {
 		r.t.Errorf("ready %v, cause %q", ok, cause)
@@ -51,12 +54,13 @@ func (r *rig) storms(inst *instance, most int) {
 	}
 }
 
-// cfgSlots is how many calls may have been under way when the storm came.
-const cfgSlots = 16 + letterSlots
+// cfgSlots is how many calls may have been in flight when the storm began.
+const cfgSlots = 16 + deadLetterSlots
 
-const letterSlots = 8
+// deadLetterSlots is how many dead letters are written at the same time.
+const deadLetterSlots = 8
 
-func TestStormOfUnmappableEvents(t *testing.T) {
+func TestStormOfUnmappableEventsIsHeld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, crmapitest.Options{})
 	broken := &brokenMapper{}
@@ -66,21 +70,21 @@ func TestStormOfUnmappableEvents(t *testing.T) {
 	}
 	r.storms(inst, 49)
 	if lag := r.broker.Lag(t, r.group, r.topic); lag < 101 {
-		t.Errorf("lag %d: what is held counts as finished", lag)
+		t.Errorf("lag %d, want at least 101: held events must not count as finished", lag)
 	}
 	broken.mended.Store(true)
 	r.settled() // one held event is tried every 30 s
-	dead := len(r.deadLetters())
-	if dead > 49 {
-		t.Errorf("%d dead letters, want at most 49", dead)
+	deadLettered := len(r.deadLetters())
+	if deadLettered > 49 {
+		t.Errorf("%d dead letters, want at most 49", deadLettered)
 	}
-	r.wantCalls(150 - dead)
-	if r.metric(inst, "membersync_paused", "cause", "storm") != 0 {
-		t.Error("the storm goes on")
+	r.wantCalls(150 - deadLettered)
+	if r.paused(inst, "storm") {
+		t.Error("the storm did not end")
 	}
 }
 
-func TestStormOfRefusals(t *testing.T) {
+func TestStormOfCRMRejectionsIsHeld(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
 	broken.Store(true)
@@ -97,20 +101,20 @@ func TestStormOfRefusals(t *testing.T) {
 	r.storms(inst, 49)
 	broken.Store(false)
 	r.settled()
-	dead := r.rejections()
-	if len(dead) > 49 {
-		t.Errorf("%d dead letters, want at most 49", len(dead))
+	rejected := r.rejections()
+	if len(rejected) > 49 {
+		t.Errorf("%d dead letters, want at most 49", len(rejected))
 	}
 	for i := range 150 {
-		if _, died := dead[fmt.Sprintf("ev-%d", i+1)]; !died {
+		if _, ok := rejected[fmt.Sprintf("ev-%d", i+1)]; !ok {
 			r.wantField(i, "position", `"Engineer"`)
 		}
 	}
 	r.wantNoOverlap()
 }
 
-// The operator lets go what is there; what comes later is guarded again.
-func TestResumeInAStorm(t *testing.T) {
+// The operator dead-letters the events that are held now. Later events are guarded again.
+func TestResumeDeadLettersTheHeldEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(stormy, (&brokenMapper{}).install)
@@ -137,8 +141,9 @@ func TestResumeInAStorm(t *testing.T) {
 	}
 }
 
-// Partitions that are taken away in a storm take their held events with them, and whoever gets them next meets the storm anew.
-func TestStormAndRebalance(t *testing.T) {
+// When partitions are revoked in a storm, their held events are dropped. The next owner processes
+// these events and detects the storm again.
+func TestStormSurvivesARebalance(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	broken := &brokenMapper{}
@@ -157,8 +162,9 @@ func TestStormAndRebalance(t *testing.T) {
 	}
 }
 
-// A backlog in which few events cannot be mapped is no storm, although these die at once and the others wait for their calls.
-func TestNoStormWhileCallsAreWaitedFor(t *testing.T) {
+// A backlog in which few events cannot be mapped is not a storm. This holds although these events
+// are dead-lettered at once, while the others wait for their calls.
+func TestPendingCallsDoNotCauseAStorm(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
@@ -171,10 +177,10 @@ func TestNoStormWhileCallsAreWaitedFor(t *testing.T) {
 		r.produce(on(i%3, r.change(i, stated)))
 	}
 	inst := r.start(stormy)
-	r.eventually("all that cannot be mapped to die", func() bool { return len(r.deadLetters()) == 100 })
+	r.eventually("the dead letters of all unmappable events", func() bool { return len(r.deadLetters()) == 100 })
 	r.crm.Release()
 	r.settled()
-	if r.metric(inst, "membersync_paused", "cause", "storm") != 0 || len(r.deadLetters()) != 100 {
+	if r.paused(inst, "storm") || len(r.deadLetters()) != 100 {
 		t.Errorf("%d dead letters, want 100 and no storm", len(r.deadLetters()))
 	}
 }

@@ -11,35 +11,40 @@ import (
 	"membersync/dedupe"
 )
 
-// A uninitializable overseer cannot note the state's birth until it is healed.
+// An uninitializable is a Control that cannot mark the state as initialized until it is fixed.
 type uninitializable struct {
-	inner  consumer.Control
-	healed atomic.Bool
-	tries  atomic.Int32
+	inner    consumer.Control
+	fixed    atomic.Bool
+	attempts atomic.Int32
 }
 
-func (b *uninitializable) Control(ctx context.Context, group string) (dedupe.Control, error) {
-	return b.inner.Control(ctx, group)
+func (u *uninitializable) Control(ctx context.Context, group string) (dedupe.Control, error) {
+	return u.inner.Control(ctx, group)
 }
 
-func (b *uninitializable) MarkInitialized(ctx context.Context, group string) error {
-	b.tries.Add(1)
-	if !b.healed.Load() {
-		return errBlind
+func (u *uninitializable) MarkInitialized(ctx context.Context, group string) error {
+	u.attempts.Add(1)
+	if !u.fixed.Load() {
+		return errControlUnavailable
 	}
-	return b.inner.MarkInitialized(ctx, group)
+	return u.inner.MarkInitialized(ctx, group)
 }
 
-// Offsets without a note of the state's birth mean that the state was lost, so a new group has none before the note is there.
-func TestNothingIsCommittedBeforeTheStateIsBorn(t *testing.T) {
+// Committed offsets without the marker of an initialized state mean that the state was lost. So a
+// new group must not commit before the marker is written.
+func TestNothingIsCommittedBeforeTheStateIsInitialized(t *testing.T) {
 	t.Parallel()
-	r, b := newRig(t, 1, crmapitest.Options{}), &uninitializable{}
+	r, control := newRig(t, 1, crmapitest.Options{}), &uninitializable{}
 	r.produce(r.change(1, fields{"position": "A"}))
-	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { b.inner, p.Control = p.Control, b })
-	r.eventually("two tries", func() bool { return b.tries.Load() >= 2 })
-	r.never("a commit or a call", 300*time.Millisecond, func() bool { return r.committed(0) >= 0 || len(r.crm.Calls()) > 0 })
-	b.healed.Store(true)
+	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { control.inner, p.Control = p.Control, control })
+	r.eventually("two attempts", func() bool { return control.attempts.Load() >= 2 })
+	r.never("a commit or a call", 300*time.Millisecond, func() bool {
+		return r.committed(0) >= 0 || len(r.crm.Calls()) > 0
+	})
+	control.fixed.Store(true)
 	r.settled()
 	r.wantField(1, "position", `"A"`)
-	r.never("the state counts as lost", 2500*time.Millisecond, func() bool { return r.metric(inst, "membersync_state_lost") == 1 })
+	r.never("the state counts as lost", 2500*time.Millisecond, func() bool {
+		return r.metric(inst, "membersync_state_lost") == 1
+	})
 }

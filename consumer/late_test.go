@@ -9,7 +9,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// stalls has the process stand still before its first completion, until the lease has run out.
+// stalls blocks the process before its first completion until the lease has expired.
 func (r *rig) stalls() tap {
 	var stalled atomic.Bool
 	return tap{at: func(o op, after bool) error {
@@ -28,15 +28,16 @@ func (r *rig) stalls() tap {
 	}}
 }
 
-// The lease ran out between a dead letter and its mark. The mark is made under another lease, and the letter not written again.
-func TestALateMarkIsMadeAgain(t *testing.T) {
+// The lease expired between a dead letter and its done mark. The mark is set under another lease,
+// and the dead letter is not written again.
+func TestLateDoneMarkIsSetAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick()
 	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
 	inst := r.start(r.stalls().install)
-	dead := r.event("refused", 1, 1, fields{"position": "x"})
+	refused := r.event("refused", 1, 1, fields{"position": "x"})
 	for range 2 {
-		r.produce(dead)
+		r.produce(refused)
 		r.settled()
 	}
 	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
@@ -45,6 +46,6 @@ func TestALateMarkIsMadeAgain(t *testing.T) {
 		t.Errorf("%d dead letters, want 1", n)
 	}
 	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
-		t.Errorf("%v late calls: it was refused", n)
+		t.Errorf("%v late calls, want 0: the call was refused", n)
 	}
 }

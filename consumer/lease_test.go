@@ -9,7 +9,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// Redis answers late: the rest of the lease is too short for a call, so none goes out under it.
+// Redis answers late. The remaining lease time is too short for a call, so no call is made under
+// it.
 func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick() // a call may begin within 1.6 s of asking for its lease
@@ -28,7 +29,7 @@ func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
 	r.produce(r.change(1, fields{"position": "A"}))
 	r.settled()
 	if n := sent.Load(); n < 2 {
-		t.Errorf("the call went out under lease %d, the first of which was too old", n)
+		t.Errorf("the call was made under lease %d, want a later one: the first was too old", n)
 	}
 	r.wantCalls(1)
 	r.wantOutcomes("ev-1", consumer.Applied)
@@ -37,14 +38,15 @@ func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
 	}
 }
 
-// The lease under which a call went unacknowledged outlives the process's interest in it, whatever the repetition was answered with: the first
-// request may still be on its way, and another process must not come before it.
-func TestTheLeaseOfAnUnansweredCallIsKept(t *testing.T) {
+// A lease under which a call went unacknowledged is never released, whatever the response to the
+// repetition is. The first request may still take effect, and another process must not call before
+// that.
+func TestLeaseOfAnUnacknowledgedCallIsKept(t *testing.T) {
 	t.Parallel()
 	for name, second := range map[string]crmapitest.Fault{
 		"applied":   {},
 		"refused":   {Code: 10001},
-		"not known": {Code: 20012},
+		"not found": {Code: 20012},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,8 +67,8 @@ func TestTheLeaseOfAnUnansweredCallIsKept(t *testing.T) {
 	}
 }
 
-// A repetition renews the lease: it lives from the latest send.
-func TestARepetitionRenewsTheLease(t *testing.T) {
+// A repetition renews the lease: its lifetime counts from the latest send.
+func TestRepetitionRenewsTheLease(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Status: 503, Header: map[string]string{"Retry-After": "2"}})
@@ -86,6 +88,7 @@ func TestARepetitionRenewsTheLease(t *testing.T) {
 		t.Fatalf("%d calls", len(calls))
 	}
 	if lives := time.Now().Add(left).Sub(calls[0].Arrived); lives < r.lease+time.Second {
-		t.Errorf("the lease lives until %v after the first call, want %v after the second, which came %v later", lives, r.lease, calls[1].Arrived.Sub(calls[0].Arrived))
+		t.Errorf("the lease lives until %v after the first call, want %v after the second, which came %v later",
+			lives, r.lease, calls[1].Arrived.Sub(calls[0].Arrived))
 	}
 }

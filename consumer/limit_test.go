@@ -13,7 +13,7 @@ import (
 	"membersync/dedupe"
 )
 
-// A limiter shares a limit out by the real store, and remembers what it granted.
+// A limiter applies a rate limit through the real store, and records the permits that it granted.
 type limiter struct {
 	store        *dedupe.Store
 	limit        int
@@ -21,15 +21,17 @@ type limiter struct {
 
 	mu      sync.Mutex
 	permits int
-	drawn   []int          // the ranks of those that were granted
-	granted map[string]int // when, by now
-	oldest  int            // age of a permit at the end of the call that was made with it
-	now     func() int     // a clock, if ages are of interest
+	drawn   []int          // ranks of the granted permits, in order
+	granted map[string]int // the time of each granted permit that is not given back, on the clock now
+	oldest  int            // highest age of a permit at the end of the call that was made with it
+	now     func() int     // the clock; nil: ages are not measured
 }
 
 func (l *limiter) Permit(ctx context.Context, id string, rank int) (bool, time.Duration, error) {
 	began := l.clock()
-	granted, wait, _, err := l.store.Permit(ctx, dedupe.PermitRequest{Limit: l.limit, Window: l.window, Rank: rank, ID: id, Hold: l.hold})
+	granted, wait, _, err := l.store.Permit(ctx, dedupe.PermitRequest{
+		Limit: l.limit, Window: l.window, Rank: rank, ID: id, Hold: l.hold,
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.permits++
@@ -64,19 +66,21 @@ func (l *limiter) Throttle(ctx context.Context, d time.Duration) error {
 	return l.store.Throttle(ctx, d)
 }
 
+// asked returns how many permits were requested.
 func (l *limiter) asked() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.permits
 }
 
-// ranks are those of the permits drawn so far.
+// ranks returns those of the permits granted so far.
 func (l *limiter) ranks() []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.drawn)
 }
 
+// out returns how many permits are not given back yet.
 func (l *limiter) out() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,9 +89,9 @@ func (l *limiter) out() int {
 
 func (l *limiter) install(_ *consumer.Config, p *consumer.Parts) { p.Limiter = l }
 
-func TestTheLimitIsKept(t *testing.T) {
+func TestInstancesShareTheRateLimit(t *testing.T) {
 	t.Parallel()
-	// The fake refuses what is beyond its limit: one throttled answer is one too many.
+	// The fake CRM throttles calls beyond its limit. So any throttling response is an error.
 	r := newRig(t, 2, crmapitest.Options{RateLimit: 5, RateWindow: 500 * time.Millisecond})
 	l := &limiter{store: r.store(r.redis), limit: 5, window: 500 * time.Millisecond, hold: r.lease}
 	for i := range 25 {
@@ -105,8 +109,9 @@ func TestTheLimitIsKept(t *testing.T) {
 	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
 }
 
-// Runs that need no call hand their permit on; it must not be handed on for longer than Redis holds its place.
-func TestAPermitIsNotHandedOnForEver(t *testing.T) {
+// Batches that need no call pass their permit on. It must not be passed on for longer than Redis
+// keeps its place in the window.
+func TestPermitIsPassedOnForALimitedTime(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	const members = 80
@@ -118,27 +123,29 @@ func TestAPermitIsNotHandedOnForEver(t *testing.T) {
 	inst := r.start()
 	r.settled()
 	inst.stop()
-	r.produce(append(msgs, r.event("new", members, 1, fields{"position": "x"}))...) // a long stretch of duplicates, then a change
+	// many duplicates, then a change
+	r.produce(append(msgs, r.event("new", members, 1, fields{"position": "x"}))...)
 	l := &limiter{store: r.store(r.redis), limit: 100000, window: time.Second, hold: r.lease}
-	var runs counting
-	l.now = func() int { return runs.of(opAcquire) }
-	counts := runs.tap().at
+	var batches counting
+	l.now = func() int { return batches.of(opAcquire) }
+	count := batches.tap().at
 	r.start(l.install, oneByOne, tap{at: func(o op, after bool) error {
 		if o == opAcquire && after {
 			<-time.After(30 * time.Millisecond)
 		}
-		return counts(o, after)
+		return count(o, after)
 	}}.install)
 	r.settled()
 	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
-	// One run at a time, of 30 ms at least, for the second that a permit is kept, and the one that it is used for then.
+	// One batch runs at a time and takes at least 30 ms. So a permit that is passed on for one
+	// second sees at most 34 batches, and then the one that uses it.
 	if l.oldest == 0 || l.oldest > 35 {
-		t.Errorf("a permit was drawn, and used for a call %d runs later", l.oldest)
+		t.Errorf("a permit was used for a call %d batches after it was drawn, want 1 to 35", l.oldest)
 	}
 }
 
-// A permit that was drawn for a lane that then went away is given back soon.
-func TestAPermitThatNobodyNeedsIsGivenBack(t *testing.T) {
+// A permit that was drawn for a lane that no longer needs it is given back soon.
+func TestUnusedPermitIsGivenBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	l := &limiter{store: r.store(r.redis), limit: 2, window: 200 * time.Millisecond, hold: r.lease}
@@ -152,23 +159,23 @@ func TestAPermitThatNobodyNeedsIsGivenBack(t *testing.T) {
 	r.wantCalls(1)
 }
 
-func TestThrottling(t *testing.T) {
+func TestThrottlingDelaysTheNextCall(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
-		"by code":   {Times: 1, Code: 14001, Header: map[string]string{"Retry-After": "2"}},
-		"by second": {Times: 1, Code: 30004, Header: map[string]string{"Retry-After": "2"}},
-		"by status": {Times: 1, Status: 429, Header: map[string]string{"Retry-After": "2"}},
+		"by code":         {Times: 1, Code: 14001, Header: map[string]string{"Retry-After": "2"}},
+		"by another code": {Times: 1, Code: 30004, Header: map[string]string{"Retry-After": "2"}},
+		"by status":       {Times: 1, Status: 429, Header: map[string]string{"Retry-After": "2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
 			r.crm.Push(f)
-			inst := r.start(l.install, oneByOne, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			inst := r.start(l.install, oneByOne, noBudget)
 			for i := range 5 {
 				r.produce(r.change(i, fields{"position": "x"}))
 			}
-			r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "crm_throttled") == 1 })
+			r.eventually("the pause", func() bool { return r.paused(inst, "crm_throttled") })
 			r.settled()
 			calls := r.crm.Calls()
 			if len(calls) != 6 {
@@ -177,10 +184,10 @@ func TestThrottling(t *testing.T) {
 			if gap := calls[1].Arrived.Sub(calls[0].Finished); gap < 1900*time.Millisecond {
 				t.Errorf("the next call came %v after the CRM asked for 2 s", gap)
 			}
-			// Another instance would have had no permit either.
+			// Another instance would not have got a permit either.
 			r.wantNoDeadLetters()
-			if r.metric(inst, "membersync_paused", "cause", "crm_throttled") != 0 {
-				t.Error("the pause goes on")
+			if r.paused(inst, "crm_throttled") {
+				t.Error("the pause did not end")
 			}
 		})
 	}
@@ -196,8 +203,8 @@ func TestThrottlingSlowsAllInstances(t *testing.T) {
 	r.eventually("the throttled call", func() bool { return len(r.outcome.called()) == 1 })
 	other := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
 	asked := 0
-	r.eventually("the other to be told", func() bool {
-		asked++ // an id that was granted before the throttling was shared would keep its place
+	r.eventually("the other instance to be throttled", func() bool {
+		asked++ // a new id each time: one that was granted before the throttling would keep its permit
 		granted, wait, err := other.Permit(t.Context(), fmt.Sprint("another-instance-", asked), dedupe.RankLive)
 		return err == nil && !granted && wait > time.Second
 	})

@@ -13,7 +13,8 @@ import (
 	"membersync/mapper"
 )
 
-const lookingUp = `version: 1
+// lookupMapping finds the member's id through a lookup.
+const lookupMapping = `version: 1
 identity: {event_id: $event.eventId, employee_id: $event.employeeId, open_user_id: {from: $event.employeeId, lookup: members}}
 order: {kind: sequence, from: $event.sequence}
 states: {before: $event.before, after: $event.after}
@@ -21,18 +22,18 @@ lookups: {members: {redis: members}}
 fields: {position: position}
 `
 
-var errAway = errors.New("sample outage")
+var errUnavailable = errors.New("sample outage")
 
-// A directory knows all employees but the third, once it is there.
+// A directory finds all employees except the third. Until it is available, it fails.
 type directory struct {
-	there atomic.Bool
-	asked atomic.Int32
+	available atomic.Bool
+	asked     atomic.Int32
 }
 
 func (d *directory) Find(_ context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
 	d.asked.Add(1)
-	if !d.there.Load() {
-		return nil, errAway
+	if !d.available.Load() {
+		return nil, errUnavailable
 	}
 	found := map[mapper.Reference]string{}
 	for _, ref := range refs {
@@ -45,16 +46,17 @@ func (d *directory) Find(_ context.Context, refs []mapper.Reference) (map[mapper
 
 func (d *directory) install(t *testing.T) change {
 	t.Helper()
-	mapping, err := mapper.Parse("test", []byte(lookingUp), mapper.Options{})
+	mapping, err := mapper.Parse("test", []byte(lookupMapping), mapper.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return func(_ *consumer.Config, p *consumer.Parts) { p.Mapper, p.Lookups = mapping, d }
 }
 
-// While a lookup cannot be asked, events wait: none dies, no offset is committed, and calling is paused for that cause. A
-// shutdown meanwhile does not hang. What is not there in the end dies alone.
-func TestLookupsAreWaitedFor(t *testing.T) {
+// While a lookup is unavailable, events wait: none is dead-lettered, no offset is committed, and
+// calling is paused with the cause of the failure. A shutdown during this time does not hang. Once
+// the lookup is available, only the event whose reference is not found is dead-lettered.
+func TestEventsWaitForAnUnavailableLookup(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	d := &directory{}
@@ -63,8 +65,10 @@ func TestLookupsAreWaitedFor(t *testing.T) {
 	}
 	inst := r.start(d.install(t))
 	r.eventually("the lookup", func() bool { return d.asked.Load() >= 2 })
-	r.never("an end without the lookup", 300*time.Millisecond, func() bool { return len(r.deadLetters())+len(r.crm.Calls()) > 0 })
-	if ok, cause := inst.service.Ready(); !ok || !strings.Contains(cause, "redis") || r.metric(inst, "membersync_paused", "cause", "redis") != 1 {
+	r.never("a dead letter or a call without the lookup", 300*time.Millisecond, func() bool {
+		return len(r.deadLetters())+len(r.crm.Calls()) > 0
+	})
+	if ok, cause := inst.service.Ready(); !ok || !strings.Contains(cause, "redis") || !r.paused(inst, "redis") {
 		t.Errorf("ready %v, %q", ok, cause)
 	}
 	inst.stop()
@@ -72,11 +76,13 @@ func TestLookupsAreWaitedFor(t *testing.T) {
 		t.Errorf("committed %d", at)
 	}
 	again := r.start(d.install(t))
-	r.eventually("the lookup", func() bool { return r.metric(again, "membersync_paused", "cause", "redis") == 1 })
-	d.there.Store(true)
+	r.eventually("the pause", func() bool { return r.paused(again, "redis") })
+	d.available.Store(true)
 	r.settled()
-	if letters := r.deadLetters(); len(letters) != 1 || letters[0].Reason != "unresolved_reference" || !strings.HasSuffix(letters[0].EmployeeID, "3") {
-		t.Errorf("letters %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Reason != "unresolved_reference" ||
+		!strings.HasSuffix(deadLetters[0].EmployeeID, "3") {
+		t.Errorf("dead letters %+v", deadLetters)
 	}
 	r.wantCalls(3)
 }

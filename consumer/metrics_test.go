@@ -15,7 +15,8 @@ import (
 	"membersync/dlq"
 )
 
-// series are the lines of all metrics, as text: name, labels, and the value (of a histogram its count).
+// series returns all metrics as lines of text: name, labels, and the value. For a histogram, the
+// value is its count.
 func series(t *testing.T, g prometheus.Gatherer) []string {
 	t.Helper()
 	families, err := g.Gather()
@@ -37,7 +38,8 @@ func series(t *testing.T, g prometheus.Gatherer) []string {
 	return lines
 }
 
-// labels are the series without their values, and without those of a partition, which come with its assignment.
+// labels returns the series without their values. It leaves out the series of partitions, which
+// appear with the assignment.
 func labels(t *testing.T, g prometheus.Gatherer) []string {
 	t.Helper()
 	var names []string
@@ -50,7 +52,7 @@ func labels(t *testing.T, g prometheus.Gatherer) []string {
 	return names
 }
 
-// wantLabels wants the series that there were at the start of a service, and no more.
+// wantLabels checks that a service has exactly the series that it had at its start.
 func wantLabels(t *testing.T, start []string, g prometheus.Gatherer) {
 	t.Helper()
 	if diff := cmp.Diff(start, labels(t, g)); diff != "" {
@@ -58,7 +60,7 @@ func wantLabels(t *testing.T, start []string, g prometheus.Gatherer) {
 	}
 }
 
-// contract is what DESIGN.md, section 4, says of the metrics that there are, all at zero.
+// contract returns the metrics of section 4 of the project's DESIGN.md, all at zero.
 func contract() []string {
 	var lines []string
 	add := func(name string, labels ...string) {
@@ -73,7 +75,9 @@ func contract() []string {
 	for _, reason := range dlq.Reasons() {
 		add("dead_letters_total", label("reason", reason))
 	}
-	for _, class := range []string{"success", "poison", "transient", "unacknowledged", "throttled", "quota", "token", "refused"} {
+	for _, class := range []string{
+		"success", "poison", "transient", "unacknowledged", "throttled", "quota", "token", "refused",
+	} {
 		add("crm_calls_total", label("class", class), label("code", "other"))
 	}
 	for _, code := range (crmapi.Table{}).Codes() {
@@ -83,7 +87,9 @@ func contract() []string {
 	for _, code := range []int{20005, 20016} { // of a token that cannot be renewed
 		add("crm_calls_total", label("class", "refused"), label("code", code))
 	}
-	for _, cause := range []string{"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "kafka", "dlq", "storm", "operator"} {
+	for _, cause := range []string{
+		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "kafka", "dlq", "storm", "operator",
+	} {
 		add("paused", label("cause", cause))
 	}
 	for _, result := range []string{"ok", "failed", "fenced"} {
@@ -105,7 +111,7 @@ func contract() []string {
 	return lines
 }
 
-func TestMetricsAreThereFromTheStart(t *testing.T) {
+func TestMetricsExistFromTheStart(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	consumer.NewMetrics(registry, crmapi.Table{})
@@ -114,14 +120,15 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-// What is read from the service itself; the series of a partition come with its assignment.
-func TestMetricsOfAService(t *testing.T) {
+// A service adds the series of its own state. The series of a partition appear with its assignment.
+func TestServiceAddsItsOwnMetrics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Brokers = []string{"127.0.0.1:1"} })
 	own := []string{
 		`membersync_breaker_state{state="closed"} 1`, `membersync_breaker_state{state="half_open"} 0`,
-		`membersync_breaker_state{state="open"} 0`, `membersync_crm_throttled_seconds_total{} 0`, `membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
+		`membersync_breaker_state{state="open"} 0`, `membersync_crm_throttled_seconds_total{} 0`,
+		`membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
 	}
 	var got []string
 	for _, s := range series(t, inst.registry) {
@@ -138,7 +145,7 @@ func TestMetricsOfAService(t *testing.T) {
 	}
 }
 
-func TestMetricsCount(t *testing.T) {
+func TestMetricsCountEventsAndCalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(2), Code: 10001}, crmapitest.Fault{Member: member(3), Code: -1})
@@ -150,7 +157,8 @@ func TestMetricsCount(t *testing.T) {
 	r.settled()
 	r.eventually("the commit to be counted", func() bool { return r.metric(inst, "membersync_lag_records") == 0 })
 	for want, v := range map[string]float64{
-		`membersync_events_total{outcome="applied",path="live"}`:       4, // the blocker, two of member 1, the retried one
+		// the blocking event, two of member 1, the retried one
+		`membersync_events_total{outcome="applied",path="live"}`:       4,
 		`membersync_events_total{outcome="superseded",path="live"}`:    1,
 		`membersync_events_total{outcome="dead_lettered",path="live"}`: 2,
 		`membersync_dead_letters_total{reason="crm_invalid"}`:          1,
@@ -170,23 +178,25 @@ func TestMetricsCount(t *testing.T) {
 	}
 }
 
-// The class of an answer need not be that of its code: then too it counts under labels that were there from the start, which
-// the rig checks of every service.
-func TestACodeOfAnotherClass(t *testing.T) {
+// The class of a response can differ from the class of its code. Such a call, too, counts under
+// labels that existed from the start. The rig checks this for every service.
+func TestResponseClassCanDifferFromTheClassOfItsCode(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Push(crmapitest.Fault{Code: 20016}, crmapitest.Fault{Status: 400, Type: "application/json", Body: `{"errorCode":0}`})
+	r.crm.Push(
+		crmapitest.Fault{Code: 20016},
+		crmapitest.Fault{Status: 400, Type: "application/json", Body: `{"errorCode":0}`})
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "1"}))
 	r.settled()
-	for _, code := range []string{"20016", "other"} { // a fixed token cannot be renewed; a 4xx is no success
+	for _, code := range []string{"20016", "other"} { // a fixed token cannot be renewed; a 4xx is not a success
 		if n := r.metric(inst, "membersync_crm_calls_total", "class", "refused", "code", code); n != 1 {
 			t.Errorf("%v calls of class refused with the code %s", n, code)
 		}
 	}
 }
 
-func TestACodeOfNoTableIsOther(t *testing.T) {
+func TestUnknownCodeCountsAsOther(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Code: 987654321})

@@ -16,45 +16,53 @@ import (
 	"membersync/mapper"
 )
 
-// Of a record of several employees one has died. Its redrive runs that one alone, at its place; dead again, it is the same item, with the
-// headers of the record.
-func TestOnlyTheEventNamedRunsAgain(t *testing.T) {
+// One event of a record of several employees was dead-lettered. Its redrive runs only this event,
+// at its index. When it is dead-lettered again, it is the same item, with the headers of the
+// record.
+func TestRedriveRunsOnlyTheNamedEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(2), Times: 2, Code: crmapitest.CodeNoMember})
 	r.start(lists, r.redriving)
-	all := list(r.event("first", 1, 1, fields{"position": "A"}), r.event("dead", 2, 2, fields{"position": "B"}), r.event("last", 3, 3, fields{"position": "C"}))
-	all.Headers = []kafka.Header{{Key: "h", Value: []byte("v")}, {Key: "dlq.note", Value: []byte("the source's own")}}
+	all := list(
+		r.event("first", 1, 1, fields{"position": "A"}),
+		r.event("rejected", 2, 2, fields{"position": "B"}),
+		r.event("last", 3, 3, fields{"position": "C"}))
+	all.Headers = []kafka.Header{
+		{Key: "h", Value: []byte("v")}, {Key: "dlq.note", Value: []byte("the source's own")},
+	}
 	r.produce(all)
 	r.settled()
-	first := r.items()["dead"]
+	first := r.items()["rejected"]
 	r.redrive(first)
 	r.redrivesSettled()
-	again := r.items()["dead"]
+	again := r.items()["rejected"]
 	if again.ID != first.ID || again.Occurrences != 2 || again.DeadLetter.Index != 1 || again.DeadLetter.Count != 3 {
-		t.Errorf("dead again as %s with %d letters, %d of %d; want %s", again.ID, again.Occurrences, again.DeadLetter.Index, again.DeadLetter.Count, first.ID)
+		t.Errorf("item %s with %d dead letters, index %d of %d; want item %s with 2 dead letters, index 1 of 3",
+			again.ID, again.Occurrences, again.DeadLetter.Index, again.DeadLetter.Count, first.ID)
 	}
 	if d := cmp.Diff(first.DeadLetter.Headers, again.DeadLetter.Headers); d != "" || len(first.DeadLetter.Headers) != 2 {
-		t.Errorf("headers of the second death: %s", d)
+		t.Errorf("headers of the second dead letter (-first +second): %s", d)
 	}
 	r.redrive(again)
 	r.redrivesSettled()
 	r.wantField(2, "position", `"B"`)
 	r.wantOutcomes("first", consumer.Applied)
 	r.wantOutcomes("last", consumer.Applied)
-	r.wantOutcomes("dead", consumer.DeadLettered, consumer.DeadLettered, consumer.Applied)
+	r.wantOutcomes("rejected", consumer.DeadLettered, consumer.DeadLettered, consumer.Applied)
 	r.wantCalls(5)
 }
 
-// An invalid redrive is an item that nobody can run: what it is of has a dead letter of its own.
-func TestARedriveOfAnInvalidRedriveIsRefused(t *testing.T) {
+// An invalid redrive is an item that cannot be redriven. The event that it names has a dead letter
+// of its own.
+func TestRedriveOfAnInvalidRedriveIsRejected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
 	r.start(r.redriving)
-	r.produce(r.event("dead", 1, 1, fields{"position": "P"}))
+	r.produce(r.event("rejected", 1, 1, fields{"position": "P"}))
 	r.settled()
-	r.redrive(r.items()["dead"], func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") })
+	r.redrive(r.items()["rejected"], func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") })
 	r.redrivesSettled()
 	invalid := r.items()[""]
 	if invalid.DeadLetter.Reason != dlq.ReasonInvalidRedrive {
@@ -62,23 +70,26 @@ func TestARedriveOfAnInvalidRedriveIsRefused(t *testing.T) {
 	}
 	r.redrive(invalid)
 	r.redrivesSettled()
-	letters := r.deadLetters()
-	at := slices.IndexFunc(letters, func(l dlq.DeadLetter) bool { return strings.Contains(l.Error, "is an invalid redrive") })
-	if len(letters) != 3 || at < 0 || letters[at].Reason != dlq.ReasonInvalidRedrive {
-		t.Errorf("%d dead letters: %+v", len(letters), letters)
+	deadLetters := r.deadLetters()
+	at := slices.IndexFunc(deadLetters, func(l dlq.DeadLetter) bool {
+		return strings.Contains(l.Error, "is an invalid redrive")
+	})
+	if len(deadLetters) != 3 || at < 0 || deadLetters[at].Reason != dlq.ReasonInvalidRedrive {
+		t.Errorf("%d dead letters: %+v", len(deadLetters), deadLetters)
 	}
 	r.wantCalls(1)
 }
 
-// While the state is lost an old value could win, so redrives wait until it is there again. Live traffic does not.
+// While the state is lost, an old value could win. So redrives wait until the state is rebuilt.
+// Live traffic does not wait.
 func TestRedrivesWaitWhileTheStateIsLost(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
 	inst := r.start(r.redriving)
-	r.produce(r.event("dead", 1, 1, fields{"position": "P"}))
+	r.produce(r.event("rejected", 1, 1, fields{"position": "P"}))
 	r.settled()
-	item := r.items()["dead"]
+	item := r.items()["rejected"]
 	keys, err := r.redis.Keys(t.Context(), r.prefix+":*").Result()
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +119,7 @@ states: {before: $event.before, after: $event.after}
 fields: {position: position, qq: qq}
 `
 
+// mapping orders events by their record's timestamp.
 func (r *rig) mapping(eventID string) change {
 	r.t.Helper()
 	mapping, err := mapper.Parse("test", []byte(strings.Replace(byRecord, "%s", eventID, 1)), mapper.Options{})
@@ -117,27 +129,28 @@ func (r *rig) mapping(eventID string) change {
 	return func(_ *consumer.Config, p *consumer.Parts) { p.Mapper = mapping }
 }
 
-// Where the record's timestamp is all the order there is, a redriven event has that of its first record, not that of the redrive: what was
-// produced since then is newer.
-func TestARedrivenEventIsAsOldAsItsFirstRecord(t *testing.T) {
+// Without an order value, events are ordered by their record's timestamp. A redriven event keeps
+// the timestamp of its original record. So an event that was produced before the redrive, but after
+// the original record, is newer.
+func TestRedrivenEventKeepsTheTimestampOfItsOriginalRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
 	r.start(r.redriving, r.mapping("$event.eventId"))
-	r.produce(r.event("dead", 1, 1, fields{"position": "Old", "qq": "1"}))
+	r.produce(r.event("rejected", 1, 1, fields{"position": "Old", "qq": "1"}))
 	r.settled()
 	r.produce(r.event("newer", 1, 1, fields{"position": "New"}))
 	r.settled()
-	r.redrive(r.items()["dead"])
+	r.redrive(r.items()["rejected"])
 	r.redrivesSettled()
 	r.wantField(1, "position", `"New"`)
 	r.wantField(1, "qq", `"1"`)
-	r.wantOutcomes("dead", consumer.DeadLettered, consumer.Applied)
+	r.wantOutcomes("rejected", consumer.DeadLettered, consumer.Applied)
 }
 
-// Where the source gives no ids, an event is known by its place: read again it is a duplicate, and a record like it at another place is
-// another event.
-func TestEventsWithoutIDsAreKnownByTheirPlace(t *testing.T) {
+// If the source has no event ids, the record's coordinates and timestamp identify an event. Read
+// again, it is a duplicate. An equal record at other coordinates is another event.
+func TestEventsWithoutIDsAreIdentifiedByTheirCoordinates(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start(r.mapping("{record: true}"))
@@ -149,13 +162,16 @@ func TestEventsWithoutIDsAreKnownByTheirPlace(t *testing.T) {
 	r.wantCalls(3)
 	r.replayAs(r.mapping("{record: true}"))
 	r.wantCalls(3)
-	want := []consumer.Outcome{consumer.Applied, consumer.Applied, consumer.Applied, consumer.Duplicate, consumer.Duplicate, consumer.Duplicate}
+	want := []consumer.Outcome{
+		consumer.Applied, consumer.Applied, consumer.Applied,
+		consumer.Duplicate, consumer.Duplicate, consumer.Duplicate,
+	}
 	if got := r.outcome.all(); !slices.Equal(got, want) {
 		t.Errorf("outcomes %v, want %v", got, want)
 	}
 }
 
-// all are the outcomes of all events, as they came.
+// all returns the outcomes of all events, in the order in which they finished.
 func (o *outcomes) all() (got []consumer.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -165,7 +181,7 @@ func (o *outcomes) all() (got []consumer.Outcome) {
 	return got
 }
 
-// replayAs runs the whole topic again with another mapping.
+// replayAs replays the whole topic with the mapping.
 func (r *rig) replayAs(mapping change) {
 	r.t.Helper()
 	api := r.api()

@@ -11,8 +11,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A refused event leaves a line in the log and a dead letter, whose names others search for.
-func TestNamesOfALoggedAndBuriedEvent(t *testing.T) {
+// A rejected event writes a line to the log, and a dead letter. Operators search for the attributes
+// and headers by name, so these names are fixed.
+func TestLogAttributesAndHeadersOfADeadLetteredEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Code: 20012})
@@ -30,7 +31,8 @@ func TestNamesOfALoggedAndBuriedEvent(t *testing.T) {
 		}
 	}
 	want := []string{
-		"outcome", "reason", "event_id", "employee_id", "topic", "partition", "offset", "crm_code", "crm_trace_id", "third_trace_id",
+		"outcome", "reason", "event_id", "employee_id", "topic", "partition", "offset",
+		"crm_code", "crm_trace_id", "third_trace_id",
 	}
 	for _, name := range want {
 		if line[name] == nil || line[name] == "" {
@@ -46,12 +48,14 @@ func TestNamesOfALoggedAndBuriedEvent(t *testing.T) {
 		headers = append(headers, h.Key)
 	}
 	slices.Sort(headers)
-	facts := []string{
-		"dlq.attempts", "dlq.crm.code", "dlq.crm.trace.id", "dlq.employee.id", "dlq.error", "dlq.event.count", "dlq.event.id", "dlq.event.index",
-		"dlq.failed.at", "dlq.first.failed.at", "dlq.group", "dlq.id", "dlq.membersync.version", "dlq.reason", "dlq.redrives", "dlq.source.offset",
-		"dlq.source.partition", "dlq.source.timestamp", "dlq.source.topic", "dlq.stage", "dlq.third.trace.id",
+	names := []string{
+		"dlq.attempts", "dlq.crm.code", "dlq.crm.trace.id", "dlq.employee.id", "dlq.error",
+		"dlq.event.count", "dlq.event.id", "dlq.event.index", "dlq.failed.at", "dlq.first.failed.at",
+		"dlq.group", "dlq.id", "dlq.membersync.version", "dlq.reason", "dlq.redrives",
+		"dlq.source.offset", "dlq.source.partition", "dlq.source.timestamp",
+		"dlq.source.topic", "dlq.stage", "dlq.third.trace.id",
 	}
-	if d := cmp.Diff(facts, headers); d != "" {
-		t.Errorf("headers of the dead letter (-contract +there): %s", d)
+	if d := cmp.Diff(names, headers); d != "" {
+		t.Errorf("headers of the dead letter (-contract +got): %s", d)
 	}
 }

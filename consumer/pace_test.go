@@ -11,41 +11,45 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A drawing notes when permits are asked for.
-type drawing struct {
+// A permitRecorder records when permits are requested.
+type permitRecorder struct {
 	consumer.Limiter
 	mu sync.Mutex
 	at []time.Time
 }
 
-func (d *drawing) Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error) {
+func (d *permitRecorder) Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error) {
 	d.mu.Lock()
 	d.at = append(d.at, time.Now())
 	d.mu.Unlock()
 	return d.Limiter.Permit(ctx, id, rank)
 }
 
-// least returns the shortest time between two askings.
-func (d *drawing) least() time.Duration {
+// shortest returns the shortest time between two requests in a row.
+func (d *permitRecorder) shortest() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	least := unending
+	shortest := unending
 	for i := 1; i < len(d.at); i++ {
-		least = min(least, d.at[i].Sub(d.at[i-1]))
+		shortest = min(shortest, d.at[i].Sub(d.at[i-1]))
 	}
-	return least
+	return shortest
 }
 
-// paced gives a service a limit to pace its calls by; the limiter itself never refuses, so that each asking is a call.
-func paced(r *rig, calls int, window time.Duration) (*drawing, change) {
-	d := &drawing{Limiter: &limiter{store: r.store(r.redis), limit: 1_000_000, window: window, hold: r.lease}}
+// paced gives a service a limit by which it paces its calls. The limiter itself never refuses a
+// permit, so each request is for one call.
+func paced(r *rig, calls int, window time.Duration) (*permitRecorder, change) {
+	d := &permitRecorder{
+		Limiter: &limiter{store: r.store(r.redis), limit: 1_000_000, window: window, hold: r.lease},
+	}
 	return d, func(cfg *consumer.Config, p *consumer.Parts) {
 		cfg.Limit, p.Limiter = consumer.Limit{Calls: calls, Window: window}, d
 	}
 }
 
-// While records wait for room in memory, calls are at least half as far apart as the limit asks for.
-func TestCallsOfABacklogAreSpread(t *testing.T) {
+// While records wait for room in the buffer, the time between two calls is at least half of what
+// the limit implies.
+func TestCallsOfABacklogArePaced(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	const members = 40
@@ -56,13 +60,13 @@ func TestCallsOfABacklogAreSpread(t *testing.T) {
 	r.start(limited, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 4 })
 	r.settled()
 	r.wantCalls(members)
-	if got := d.least(); got < 10*time.Millisecond {
-		t.Errorf("two permits were asked for within %v, want at least 10ms", got)
+	if got := d.shortest(); got < 10*time.Millisecond {
+		t.Errorf("two permits were requested within %v, want at least 10ms", got)
 	}
 }
 
-// Where no record waits for room, calls go out as their events come.
-func TestCallsWithoutABacklogAreNotSpread(t *testing.T) {
+// If no record waits for room in the buffer, calls are made as soon as their events arrive.
+func TestCallsWithoutABacklogAreNotPaced(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	d, limited := paced(r, 2, 10*time.Second)
@@ -74,14 +78,15 @@ func TestCallsWithoutABacklogAreNotSpread(t *testing.T) {
 	r.produce(all...)
 	r.settled()
 	r.wantCalls(20)
-	if got := d.least(); got >= time.Second {
-		t.Errorf("the least time between two permits was %v", got)
+	if got := d.shortest(); got >= time.Second {
+		t.Errorf("the shortest time between two permits was %v, want less than 1s", got)
 	}
 }
 
-// Until memory is filled for the first time few calls go out, since each that waits folds more: here what the log holds is out
-// of reach behind an open transaction, and neither the end of the log nor the bound of memory ends the wait.
-func TestCallsAreFewWhileMemoryIsFilled(t *testing.T) {
+// Until the buffer is full for the first time, few calls are made, since a call that waits folds
+// more events. Here an open transaction keeps the reader from the end of the log. So neither the
+// end of the log nor the bound of the buffer ends the wait.
+func TestCallsAreSlowWhileTheBufferFills(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	const members = 8
@@ -94,8 +99,8 @@ func TestCallsAreFewWhileMemoryIsFilled(t *testing.T) {
 	r.gatherFor, r.fillFor = time.Millisecond, unending
 	r.start(limited)
 	r.eventually("the calls", func() bool { return len(r.crm.Calls()) == members })
-	if got := d.least(); got < 40*time.Millisecond {
-		t.Errorf("two permits were asked for within %v, want at least 40ms", got)
+	if got := d.shortest(); got < 40*time.Millisecond {
+		t.Errorf("two permits were requested within %v, want at least 40ms", got)
 	}
 	tx.Commit(t)
 	r.settled()

@@ -9,8 +9,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// What stops all calls, and what does not.
+// These tests show what stops all calls, and what does not.
 
+// always repeats a fault until the faults are cleared.
 func always(f crmapitest.Fault) crmapitest.Fault {
 	f.Times = -1
 	return f
@@ -20,7 +21,8 @@ func (r *rig) paused(inst *instance, cause string) bool {
 	return r.metric(inst, "membersync_paused", "cause", cause) == 1
 }
 
-// stream sends changes of the members, so that there are always some that succeed.
+// stream produces changes of the members continuously, so that there are always calls that can
+// succeed.
 func (r *rig) stream(members ...int) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -32,7 +34,8 @@ func (r *rig) stream(members ...int) (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				r.broker.Produce(r.t, r.topic, r.event("stream "+time.Now().String(), members[n%len(members)], n, fields{"qq": time.Now().String()}))
+				r.broker.Produce(r.t, r.topic, r.event(
+					"stream "+time.Now().String(), members[n%len(members)], n, fields{"qq": time.Now().String()}))
 			}
 		}
 	}()
@@ -41,7 +44,9 @@ func (r *rig) stream(members ...int) (stop func()) {
 	return stop
 }
 
-func TestAnOperatorErrorOfOneMemberOnly(t *testing.T) {
+// Calls of other members succeed. So the refusal is this event's own, and only this event is
+// dead-lettered.
+func TestRefusalOfOneMemberDeadLettersItsEvent(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
 		"forbidden":     {Status: 403},
@@ -59,35 +64,38 @@ func TestAnOperatorErrorOfOneMemberOnly(t *testing.T) {
 			r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
 			stop()
 			r.settled()
-			letters := r.deadLetters()
-			if len(letters) != 1 || letters[0].EventID != "ev-1" || letters[0].Reason != "crm_rejected" || letters[0].Attempts < 5 {
-				t.Errorf("dead letters %+v", letters)
+			deadLetters := r.deadLetters()
+			if len(deadLetters) != 1 || deadLetters[0].EventID != "ev-1" ||
+				deadLetters[0].Reason != "crm_rejected" || deadLetters[0].Attempts < 5 {
+				t.Errorf("dead letters %+v", deadLetters)
 			}
-			// The last answer paused everybody once more; whoever comes next ends that at once.
+			// The last refusal paused all calls once more. The next member's call ends this pause
+			// at once.
 			r.produce(r.change(2, fields{"position": "next"}))
 			r.settled()
 			if r.paused(inst, "crm_refused") {
-				t.Error("the pause goes on")
+				t.Error("the pause did not end")
 			}
 		})
 	}
 }
 
-// Alone, it is not known to be the member's own fault: nothing dies, and whoever comes next is tried at once.
-func TestAnOperatorErrorOfALoneMember(t *testing.T) {
+// No other member is called, so it is not known whether the refusal is this event's own. Nothing is
+// dead-lettered, and the next member is tried at once.
+func TestRefusalOfALoneMemberDeadLettersNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Status: 403}))
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
 	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("three tries", func() bool { return len(r.callsOf(1)) >= 3 })
+	r.eventually("three attempts", func() bool { return len(r.callsOf(1)) >= 3 })
 	began := time.Now()
 	r.produce(r.change(2, fields{"position": "y"}))
 	r.eventually("the other member", func() bool { return r.field(2, "position") == `"y"` })
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the other member waited %v", took)
 	}
-	r.never("the lone failing event died", time.Second, func() bool { return len(r.outcome.of("ev-1")) > 0 })
+	r.never("the lone failing event finished", time.Second, func() bool { return len(r.outcome.of("ev-1")) > 0 })
 	if n := len(r.deadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
@@ -95,14 +103,16 @@ func TestAnOperatorErrorOfALoneMember(t *testing.T) {
 	r.settled()
 	r.wantField(1, "position", `"x"`)
 	if r.paused(inst, "crm_refused") {
-		t.Error("the pause goes on")
+		t.Error("the pause did not end")
 	}
 }
 
-func TestAnOperatorErrorForAll(t *testing.T) {
+// All members are refused. Calls stop, and nothing is dead-lettered.
+func TestRefusalOfAllMembersStopsCalls(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
-		"unauthorised": {Status: 401}, "wrong host": {Status: 302}, "no quota purchased": {Code: 30003}, "bad app": {Code: 20006},
+		"unauthorized": {Status: 401}, "wrong host": {Status: 302},
+		"no quota purchased": {Code: 30003}, "bad app": {Code: 20006},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,14 +122,18 @@ func TestAnOperatorErrorForAll(t *testing.T) {
 			for i := range 20 {
 				r.produce(r.change(i, fields{"position": "x"}))
 			}
-			r.eventually("the pause", func() bool { return r.paused(inst, "crm_refused") && len(r.crm.Calls()) > 1 })
+			r.eventually("the pause", func() bool {
+				return r.paused(inst, "crm_refused") && len(r.crm.Calls()) > 1
+			})
 			calls := 0
-			r.eventually("the running calls to end", func() bool {
+			r.eventually("the in-flight calls to end", func() bool {
 				before := calls
 				calls = len(r.crm.Calls())
 				return calls == before
 			})
-			r.never("the probes are not slow", 3*time.Second, func() bool { return len(r.crm.Calls()) > calls+2 })
+			r.never("more than two probes within three seconds", 3*time.Second, func() bool {
+				return len(r.crm.Calls()) > calls+2
+			})
 			if ok, cause := inst.service.Ready(); !ok || cause != "crm_refused" {
 				t.Errorf("ready %v, cause %q", ok, cause)
 			}
@@ -133,7 +147,7 @@ func TestAnOperatorErrorForAll(t *testing.T) {
 	}
 }
 
-func TestTheQuotaIsWaitedFor(t *testing.T) {
+func TestNoCallBeforeTheQuotaReset(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Code: 30002}))
@@ -146,7 +160,9 @@ func TestTheQuotaIsWaitedFor(t *testing.T) {
 		r.produce(r.change(i, fields{"position": "x"}))
 	}
 	r.eventually("the pause", func() bool { return r.paused(inst, "crm_quota") })
-	r.never("a call before the reset", time.Until(reset)-500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 1 })
+	r.never("a call before the reset", time.Until(reset)-500*time.Millisecond, func() bool {
+		return len(r.crm.Calls()) > 1
+	})
 	r.crm.Clear()
 	r.settled()
 	if wait := r.crm.Calls()[1].Arrived.Sub(reset); wait < 0 || wait > 5*time.Second {
@@ -155,11 +171,11 @@ func TestTheQuotaIsWaitedFor(t *testing.T) {
 	r.wantNoDeadLetters()
 }
 
-func TestAnOutage(t *testing.T) {
+func TestOutageDeadLettersNothing(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]crmapitest.Fault{
 		"server errors": {Status: 503}, "system busy": {Code: -1}, "no connection": {Close: true},
-		"a code that nobody knows": {Code: 987654}, "of a proxy": {Status: 502, Body: "<html>bad gateway</html>"},
+		"a code in no table": {Code: 987654}, "of a proxy": {Status: 502, Body: "<html>bad gateway</html>"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,10 +193,12 @@ func TestAnOutage(t *testing.T) {
 			if s := r.breaker(inst); s == "closed" {
 				t.Errorf("the breaker is %s", s)
 			}
-			// Fetching goes on while calling is paused, and the membership is kept.
+			// Fetching continues while calls are paused, and the group membership is kept.
 			r.produce(r.change(20, fields{"position": "during"}))
 			r.eventually("a record to arrive in the outage", func() bool { return r.outcome.records() == 25 })
-			r.never("an event died of the outage", 9*time.Second, func() bool { return len(r.outcome.deadLettered()) > 0 })
+			r.never("an event was dead-lettered in the outage", 9*time.Second, func() bool {
+				return len(r.outcome.deadLettered()) > 0
+			})
 			if at := r.committed(0); at != 12 {
 				t.Errorf("committed %d, want 12", at)
 			}
@@ -200,6 +218,7 @@ func TestAnOutage(t *testing.T) {
 	}
 }
 
+// breaker returns the state of the circuit breaker.
 func (r *rig) breaker(inst *instance) string {
 	for _, s := range []string{"closed", "open", "half_open"} {
 		if r.metric(inst, "membersync_breaker_state", "state", s) == 1 {
@@ -209,8 +228,8 @@ func (r *rig) breaker(inst *instance) string {
 	return "in no state"
 }
 
-// One member that always fails must not keep the breaker open.
-func TestProbesRotate(t *testing.T) {
+// Probes rotate over the members: one that always fails must not keep the breaker open.
+func TestProbesRotateOverMembers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start()

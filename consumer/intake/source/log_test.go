@@ -14,7 +14,7 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-func TestRecordsComeAsTheyWereWritten(t *testing.T) {
+func TestRecordsAreReadAsWritten(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -41,8 +41,8 @@ func TestRecordsComeAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// What a record holds must not change when kafka-go uses its pages again.
-func TestRecordsOutliveTheirFetch(t *testing.T) {
+// The bytes of a record must not change when kafka-go reuses its pages.
+func TestRecordsStayValidAfterLaterFetches(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -57,7 +57,8 @@ func TestRecordsOutliveTheirFetch(t *testing.T) {
 	}
 }
 
-func TestABatchThatBeginsBelowTheOffset(t *testing.T) {
+// The broker returns whole batches. Records below the requested offset are left out.
+func TestRecordsBelowTheOffsetAreLeftOut(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -70,7 +71,7 @@ func TestABatchThatBeginsBelowTheOffset(t *testing.T) {
 	}
 }
 
-func TestTheEndOfTheLog(t *testing.T) {
+func TestFetchAtTheEndOfTheLogIsEmpty(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -81,7 +82,7 @@ func TestTheEndOfTheLog(t *testing.T) {
 	}
 }
 
-func TestAnAbortedTransactionIsNeverSeen(t *testing.T) {
+func TestAbortedTransactionsAreNotReturned(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -97,7 +98,7 @@ func TestAnAbortedTransactionIsNeverSeen(t *testing.T) {
 	if diff := cmp.Diff(want, values(readTo(t, l, topic, 0, end))); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	for from := range end { // wherever a fetch begins, in the middle of a transaction too
+	for from := range end { // from each offset, also in the middle of a transaction
 		for _, v := range values(readTo(t, l, topic, from, end)) {
 			if strings.HasPrefix(v, "aborted") {
 				t.Errorf("from %d: %q was read", from, v)
@@ -106,17 +107,18 @@ func TestAnAbortedTransactionIsNeverSeen(t *testing.T) {
 	}
 }
 
+// inTransaction writes the values in one transaction, and ends it.
 func inTransaction(t *testing.T, b *kafkatest.Broker, topic string, end func(*kafkatest.Tx, testing.TB), vs ...string) {
 	t.Helper()
 	tx := b.Begin(t)
-	for _, v := range vs { // a batch each
+	for _, v := range vs { // one batch per value
 		tx.Produce(t, topic, text(v))
 	}
 	end(tx, t)
 }
 
-// Two producers write at the same time, one aborts: only its batches are left out.
-func TestTransactionsThatInterleave(t *testing.T) {
+// Two producers write at the same time, and one aborts. Only its batches are left out.
+func TestInterleavedTransactions(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -134,14 +136,14 @@ func TestTransactionsThatInterleave(t *testing.T) {
 	}
 }
 
-func TestAnOpenTransactionHoldsTheReaderBack(t *testing.T) {
+func TestReaderStopsAtAnOpenTransaction(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
 	b.Produce(t, topic, text("before"))
 	tx := b.Begin(t)
 	tx.Produce(t, topic, text("open"))
-	b.Produce(t, topic, text("behind"))
+	b.Produce(t, topic, text("after"))
 	l := newLog(t, b)
 	first := fetch(t, l, topic, 0)
 	if diff := cmp.Diff([]string{"before"}, values(first.Records)); diff != "" || first.Next != 1 {
@@ -150,35 +152,35 @@ func TestAnOpenTransactionHoldsTheReaderBack(t *testing.T) {
 	began := time.Now()
 	for range 3 {
 		if batch := fetch(t, l, topic, 1); len(batch.Records) != 0 || batch.Next != 1 {
-			t.Fatalf("behind the open transaction: next %d, %v", batch.Next, values(batch.Records))
+			t.Fatalf("after the open transaction: next %d, %v", batch.Next, values(batch.Records))
 		}
 	}
 	if took := time.Since(began); took < 2*fetchWait {
-		t.Errorf("three fetches took %v: the reader spins", took)
+		t.Errorf("three fetches took %v: the reader polls without waiting", took)
 	}
 	tx.Commit(t)
 	got := values(readTo(t, l, topic, 1, b.Ends(t, topic)[0]))
-	if diff := cmp.Diff([]string{"open", "behind"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"open", "after"}, got); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
 }
 
-func TestARecordLargerThanAFetch(t *testing.T) {
+func TestRecordLargerThanAFetchIsRead(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
 	big := bytes.Repeat([]byte("x"), 500<<10)
 	b.Produce(t, topic, text("small"))
 	b.Produce(t, topic, kafka.Message{Value: big})
-	b.Produce(t, topic, text("behind"))
+	b.Produce(t, topic, text("after"))
 	records := readTo(t, source.NewLog(b.Client(t), 1<<10, fetchWait), topic, 0, 3)
 	if len(records) != 3 || !bytes.Equal(records[1].Value, big) {
 		t.Errorf("%d records", len(records))
 	}
 }
 
-// A broker cuts its answer at the bytes asked for, in the middle of a batch.
-func TestAnswersThatEndInTheMiddleOfABatch(t *testing.T) {
+// A broker cuts its response at the requested number of bytes, in the middle of a batch.
+func TestResponsesThatEndInTheMiddleOfABatch(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -197,7 +199,7 @@ func TestAnswersThatEndInTheMiddleOfABatch(t *testing.T) {
 	}
 }
 
-func TestBelowTheLog(t *testing.T) {
+func TestOffsetBelowTheLogIsOutOfRange(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -209,7 +211,7 @@ func TestBelowTheLog(t *testing.T) {
 	_ = wantOutOfRange(t, err, 1)
 }
 
-func TestAboveTheLog(t *testing.T) {
+func TestOffsetAboveTheLogIsOutOfRange(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
@@ -217,11 +219,11 @@ func TestAboveTheLog(t *testing.T) {
 	_, err := newLog(t, b).Fetch(t.Context(), topic, 0, 7)
 	gone := wantOutOfRange(t, err, 7)
 	if text := gone.Error(); !strings.Contains(text, topic) || !strings.Contains(text, "offset 7") {
-		t.Errorf("the error does not say where: %s", text)
+		t.Errorf("the error does not name topic and offset: %s", text)
 	}
 }
 
-func TestATopicThatIsNotThere(t *testing.T) {
+func TestFetchOfAMissingTopicFails(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	if _, err := newLog(t, b).Fetch(t.Context(), b.Name(t), 0, 0); err == nil {
@@ -229,10 +231,11 @@ func TestATopicThatIsNotThere(t *testing.T) {
 	}
 }
 
-// Compaction leaves holes, and batches whose last records are gone: a reader steps over both.
-func TestACompactedTopic(t *testing.T) {
+// Compaction leaves gaps between offsets, and batches without their last records. The reader
+// continues after both.
+func TestCompactedTopicIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
-	b := kafkatest.StartFake(t) // a real broker compacts when it likes
+	b := kafkatest.StartFake(t) // the time of a real broker's compaction is not predictable
 	topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact"})
 	keyed := func(vs ...string) {
 		var msgs []kafka.Message
@@ -257,7 +260,7 @@ func TestACompactedTopic(t *testing.T) {
 	if diff := cmp.Diff(want, values(readTo(t, l, topic, 0, 7))); diff != "" {
 		t.Fatalf("records (-want +got):\n%s", diff)
 	}
-	for from := range int64(7) { // also from an offset that is gone
+	for from := range int64(7) { // also from an offset that was compacted away
 		records := readTo(t, l, topic, from, 7)
 		if records[0].Offset < from || string(records[len(records)-1].Value) != "d1" {
 			t.Errorf("from %d: %v", from, values(records))

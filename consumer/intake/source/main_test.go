@@ -33,15 +33,15 @@ func fetch(t *testing.T, l *source.Log, topic string, offset int64) source.Batch
 	return batch
 }
 
-// readTo fetches until the position has come to the end, and returns the records. It
-// fails if a fetch does not get on.
+// readTo fetches until the position reaches the end, and returns the records. It fails if a fetch
+// does not advance.
 func readTo(t *testing.T, l *source.Log, topic string, from, end int64) []source.Record {
 	t.Helper()
 	var records []source.Record
 	for at := from; at < end; {
 		batch := fetch(t, l, topic, at)
 		if batch.Next <= at {
-			t.Fatalf("a fetch at %d goes on at %d; the end is %d", at, batch.Next, end)
+			t.Fatalf("a fetch at %d continues at %d; the end is %d", at, batch.Next, end)
 		}
 		records, at = append(records, batch.Records...), batch.Next
 	}
@@ -62,12 +62,12 @@ func values(records []source.Record) []string {
 
 func wantOutOfRange(t *testing.T, err error, offset int64) *source.OutOfRangeError {
 	t.Helper()
-	var gone *source.OutOfRangeError
-	if !errors.As(err, &gone) {
+	var outOfRange *source.OutOfRangeError
+	if !errors.As(err, &outOfRange) {
 		t.Fatalf("error %v, want an OutOfRangeError", err)
 	}
-	if gone.Offset != offset {
-		t.Errorf("it names offset %d, want %d", gone.Offset, offset)
+	if outOfRange.Offset != offset {
+		t.Errorf("the error names offset %d, want %d", outOfRange.Offset, offset)
 	}
-	return gone
+	return outOfRange
 }

@@ -19,16 +19,16 @@ func newOffsets(t *testing.T, b *kafkatest.Broker) *source.Offsets {
 	return source.NewOffsets(b.Client(t), 10*time.Second)
 }
 
-// nobody is the member in whose name a group without members commits.
-func nobody(group string) source.Member { return source.Member{Group: group, Generation: -1} }
+// noMember commits for a group that has no members.
+func noMember(group string) source.Member { return source.Member{Group: group, Generation: -1} }
 
-func TestWhatIsCommittedIsReadBack(t *testing.T) {
+func TestCommittedOffsetsAreReadBack(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic, group := b.Topic(t, 3, nil), b.Group(t)
 	o := newOffsets(t, b)
 	at := time.UnixMilli(1_700_000_000_123)
-	err := o.Commit(t.Context(), nobody(group), topic, []source.Position{
+	err := o.Commit(t.Context(), noMember(group), topic, []source.Position{
 		{Partition: 0, Offset: 8, Stamp: watermark.Stamp{Offset: 7, Time: at}},
 		{Partition: 2, Offset: 1, Stamp: watermark.Stamp{Offset: -1}},
 	})
@@ -52,13 +52,14 @@ func TestWhatIsCommittedIsReadBack(t *testing.T) {
 	}
 }
 
-func TestMetadataOfOthersIsNoStamp(t *testing.T) {
+func TestForeignMetadataIsNotAStamp(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
 	for _, metadata := range []string{
-		"", "x", "membersync/1", "membersync/1 ts=", "membersync/1 ts=1", "membersync/1 ts=1 offset=", "membersync/1 ts=x offset=1",
-		"membersync/1 ts=1 offset=x", "membersync/1 ts=1 offset=1 ", "membersync/2 ts=1 offset=1", "membersync/1 ts=99999999999999999999 offset=1",
+		"", "x", "membersync/1", "membersync/1 ts=", "membersync/1 ts=1", "membersync/1 ts=1 offset=",
+		"membersync/1 ts=x offset=1", "membersync/1 ts=1 offset=x", "membersync/1 ts=1 offset=1 ",
+		"membersync/2 ts=1 offset=1", "membersync/1 ts=99999999999999999999 offset=1",
 	} {
 		group := b.Group(t)
 		commitAs(t, b, group, topic, metadata)
@@ -83,7 +84,8 @@ func commitAs(t *testing.T, b *kafkatest.Broker, group, topic, metadata string) 
 	}
 }
 
-func TestACommitOfSomebodyWithoutAPlaceIsRefused(t *testing.T) {
+// Only a member of the current generation may commit.
+func TestCommitsOfOthersAreFenced(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic, name := b.Topic(t, 1, nil), b.Group(t)
@@ -95,7 +97,7 @@ func TestACommitOfSomebodyWithoutAPlaceIsRefused(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = group.Close() })
 	gen, err := group.Next(t.Context())
-	for err != nil && t.Context().Err() == nil { // the coordinator may not be there yet
+	for err != nil && t.Context().Err() == nil { // the coordinator may not be available yet
 		gen, err = group.Next(t.Context())
 	}
 	if err != nil {
@@ -109,19 +111,19 @@ func TestACommitOfSomebodyWithoutAPlaceIsRefused(t *testing.T) {
 	}
 	for what, m := range map[string]source.Member{
 		"an old generation": {Group: name, Generation: int(gen.ID) - 1, ID: gen.MemberID},
-		"another member":    {Group: name, Generation: int(gen.ID), ID: "somebody-else"},
-		"no member":         nobody(name),
+		"another member":    {Group: name, Generation: int(gen.ID), ID: "another-member"},
+		"no member":         noMember(name),
 	} {
 		if err := o.Commit(t.Context(), m, topic, position); !source.Fenced(err) {
-			t.Errorf("%s: %v, want to be fenced off", what, err)
+			t.Errorf("%s: %v, want a fenced commit", what, err)
 		}
 	}
 	if source.Fenced(nil) || source.Fenced(kafka.NotCoordinatorForGroup) || source.Fenced(context.DeadlineExceeded) {
-		t.Error("what may work at the next try is no fence")
+		t.Error("an error that a retry can resolve counts as fenced")
 	}
 }
 
-func TestBounds(t *testing.T) {
+func TestBoundsAreThoseOfTheLog(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 2, nil)
@@ -137,11 +139,11 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	if _, _, err := o.Bounds(t.Context(), topic, 2); err == nil {
-		t.Error("a partition that is not there has bounds")
+		t.Error("Bounds of a missing partition returned no error")
 	}
 }
 
-func TestPartitions(t *testing.T) {
+func TestPartitionsAreListedInOrder(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 12, nil)
@@ -151,6 +153,6 @@ func TestPartitions(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, err := o.Partitions(t.Context(), b.Name(t)); err == nil {
-		t.Error("a topic that is not there has partitions")
+		t.Error("Partitions of a missing topic returned no error")
 	}
 }

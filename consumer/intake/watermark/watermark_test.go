@@ -30,7 +30,7 @@ func TestCommittableIsTheLowestUnfinished(t *testing.T) {
 	want(11)
 	w.Done(11)
 	want(16)
-	w.Skip(20) // markers behind the last record
+	w.Skip(20) // markers after the last record
 	want(20)
 	w.Skip(3)
 	want(20)
@@ -54,7 +54,8 @@ func TestStampIsTheRecordBelowTheCommit(t *testing.T) {
 	}
 }
 
-func TestWrongAccountsPanic(t *testing.T) {
+// Committing past a lost record is worse than a panic.
+func TestInconsistentCallsPanic(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(*watermark.Watermark){
 		"begun twice":    func(w *watermark.Watermark) { w.Begin(1, at(1)) },
@@ -90,7 +91,7 @@ func TestOldestIsTheLowestInFlight(t *testing.T) {
 	}
 }
 
-// FuzzWatermark drives a watermark beside the plainest account there is: a set of unfinished offsets.
+// FuzzWatermark compares a watermark with the simplest model: a list of unfinished offsets.
 func FuzzWatermark(f *testing.F) {
 	f.Add(uint64(1), uint16(50))
 	f.Add(uint64(7), uint16(1000))
