@@ -10,8 +10,8 @@ import (
 	"membersync/consumer/schedule"
 )
 
-// A stateCollector reads the state of the service at each scrape. The series of a partition exist only
-// while this process owns it and has measured it.
+// A stateCollector reads the state of the service at each scrape. The series of a partition exist
+// only while this process owns it and has measured it.
 type stateCollector struct {
 	service                            *Service
 	lag, age, inFlight, retrying, open *prometheus.Desc

@@ -38,8 +38,8 @@ type Config struct {
 	GatherFor, FillFor time.Duration
 
 	// Replay is for Service.Replay: events count on the path replay, and results of redrives are not
-	// recorded again. Reapply ignores done marks and digests, never versions. Employee limits the events
-	// to those of one employee; empty: all.
+	// recorded again. Reapply ignores done marks and digests, never versions. Employee limits the
+	// events to those of one employee; empty: all.
 	Replay, Reapply bool
 	Employee        string
 

@@ -19,8 +19,8 @@ const (
 	stateWait    = time.Second            // between looks of a redrive at whether the state is back
 )
 
-// A Control reads the control state: the operator's pause and resumes, and whether the state in Redis
-// exists.
+// A Control reads the control state: the operator's pause and resumes, and whether the state in
+// Redis exists.
 type Control interface {
 	Control(ctx context.Context, group string) (dedupe.Control, error)
 	// MarkInitialized notes that the state exists, before the group commits its first offset.
@@ -28,8 +28,8 @@ type Control interface {
 }
 
 // DigestTrust is how long digests are trusted after the control state was read. A command that has
-// invalidated digests and then waits for so long knows that no event fetched later is left out because
-// of an older digest.
+// invalidated digests and then waits for so long knows that no event fetched later is left out
+// because of an older digest.
 const DigestTrust = 5 * time.Second
 
 // A controlWatcher follows the control state. It is safe for concurrent use.
@@ -121,8 +121,8 @@ func (c *controlWatcher) apply(before controlState, now dedupe.Control) {
 	}
 }
 
-// setLost reports once that the state in Redis is gone, and once that it is back. While it is gone, late
-// and repeated events can bring old values back.
+// setLost reports once that the state in Redis is gone, and once that it is back. While it is gone,
+// late and repeated events can bring old values back.
 func (c *controlWatcher) setLost(ctx context.Context, lost bool) {
 	c.mu.Lock()
 	changed := lost != c.state.lost
@@ -161,8 +161,9 @@ func (c *controlWatcher) awaitState(ctx context.Context) error {
 	}
 }
 
-// initialize marks the state as initialized before a group without offsets commits its first (invariant
-// 10): offsets without that mark mean that the state was lost. It tries until Redis answers.
+// initialize marks the state as initialized before a group without offsets commits its first
+// (invariant 10): offsets without that mark mean that the state was lost. It tries until Redis
+// answers.
 func (c *controlWatcher) initialize(ctx context.Context, groupIsNew bool) error {
 	if groupIsNew && c.control != nil {
 		retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})

@@ -18,13 +18,13 @@ func stormy(cfg *consumer.Config, _ *consumer.Parts) { cfg.StormShare = 0.5 }
 // A brokenMapper is a mapper whose lookup finds nothing until it is fixed.
 type brokenMapper struct {
 	consumer.Mapper
-	mended atomic.Bool
+	fixed atomic.Bool
 }
 
 func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
 	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
-		if !m.mended.Load() {
+		if !m.fixed.Load() {
 			results[i].Fault = &mapper.Fault{
 				Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1,
 			}
@@ -72,7 +72,7 @@ func TestStormOfUnmappableEventsIsHeld(t *testing.T) {
 	if lag := r.broker.Lag(t, r.group, r.topic); lag < 101 {
 		t.Errorf("lag %d, want at least 101: held events must not count as finished", lag)
 	}
-	broken.mended.Store(true)
+	broken.fixed.Store(true)
 	r.settled() // one held event is tried every 30 s
 	deadLettered := len(r.deadLetters())
 	if deadLettered > 49 {
@@ -154,8 +154,8 @@ func TestStormSurvivesARebalance(t *testing.T) {
 	r.storms(first, 49)
 	second := &brokenMapper{}
 	r.start(stormy, second.install)
-	broken.mended.Store(true)
-	second.mended.Store(true)
+	broken.fixed.Store(true)
+	second.fixed.Store(true)
 	r.settled()
 	if n := len(r.rejections()); n > 100 {
 		t.Errorf("%d dead letters of two instances", n)

@@ -12,8 +12,8 @@ import (
 	"membersync/dlq"
 )
 
-// Metrics are the service's Prometheus metrics. The labels are closed sets, present from the start at
-// zero. Its methods are safe for concurrent use.
+// Metrics are the service's Prometheus metrics. The labels are closed sets, present from the start
+// at zero. Its methods are safe for concurrent use.
 type Metrics struct {
 	registry prometheus.Registerer
 	codes    map[response]bool // that have a series of their own
@@ -77,8 +77,8 @@ func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 	return m
 }
 
-// zero makes every series exist from the start: a rate over a series that appears later misses its first
-// step.
+// zero makes every series exist from the start: a rate over a series that appears later misses its
+// first step.
 func (m *Metrics) zero(table crmapi.Table) {
 	for _, path := range []string{pathLive, pathRedrive, pathReplay} {
 		for _, o := range Outcomes() {
@@ -141,7 +141,8 @@ func (m *Metrics) deadLetter(reason string) { m.dead.WithLabelValues(reason).Inc
 // CallBegins implements [deliver.Metrics].
 func (m *Metrics) CallBegins() { m.inFlight.Inc() }
 
-// CallEnds implements [deliver.Metrics]. A call that was given up before it was sent does not count.
+// CallEnds implements [deliver.Metrics]. A call that was given up before it was sent does not
+// count.
 func (m *Metrics) CallEnds(took time.Duration, u *event.Update, err error) {
 	m.inFlight.Dec()
 	if errors.Is(err, crmapi.ErrTooLate) {

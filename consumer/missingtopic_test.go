@@ -8,8 +8,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A topic that the group consumes is deleted while the service runs. It joins the group again only when
-// the topic exists, reports the cause, and continues by itself.
+// A topic that the group consumes is deleted while the service runs. It joins the group again only
+// when the topic exists, reports the cause, and continues by itself.
 func TestTopicIsDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
 	for name, which := range map[string]func(*rig) string{

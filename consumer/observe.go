@@ -23,7 +23,8 @@ const (
 func Outcomes() []Outcome { return event.Outcomes() }
 
 // An Observer watches events on their way through the pipeline. Its methods are called from many
-// goroutines, must not block, and must not keep or change their arguments, which hold personal data.
+// goroutines, must not block, and must not keep or change their arguments, which hold personal
+// data.
 type Observer interface {
 	// Decoded is called for each record that was decoded, before anything else happens to its events.
 	Decoded(rec mapper.Record, results []mapper.Result)

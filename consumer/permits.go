@@ -14,8 +14,8 @@ import (
 
 // A Limiter shares the vendor's rate limit over all instances.
 type Limiter interface {
-	// Permit asks for one call's place in the window, at one of [dedupe]'s ranks: granted, or how long to
-	// wait.
+	// Permit asks for one call's place in the window, at one of [dedupe]'s ranks: granted, or how long
+	// to wait.
 	Permit(ctx context.Context, id string, rank int) (granted bool, wait time.Duration, err error)
 	// Done ends the place: at the end of the window after a call that was sent, or at once.
 	Done(ctx context.Context, id string, sent bool) error
@@ -23,12 +23,12 @@ type Limiter interface {
 	Throttle(ctx context.Context, d time.Duration) error
 }
 
-// spareFor bounds how long a permit that a batch did not need is kept for the next one: an unused permit
-// occupies a place of all instances.
+// spareFor bounds how long a permit that a batch did not need is kept for the next one: an unused
+// permit occupies a place of all instances.
 const spareFor = time.Second
 
-// permits draw rate-limit permits, and keep at most one that a batch did not need. They are safe for
-// concurrent use.
+// permits draw rate-limit permits, and keep at most one that a batch did not need. They are safe
+// for concurrent use.
 type permits struct {
 	limiter  Limiter // nil: no limit
 	schedule *schedule.Schedule
@@ -97,8 +97,8 @@ func (p *permits) takeSpare() event.Permit {
 	return spare
 }
 
-// returnStale gives a spare permit back that no batch has needed for a while, and returns when to look
-// at the one that there is.
+// returnStale gives a spare permit back that no batch has needed for a while, and returns when to
+// look at the one that there is.
 func (p *permits) returnStale(ctx context.Context) time.Time {
 	p.mu.Lock()
 	spare := p.spare
@@ -130,8 +130,8 @@ func (p *permits) settle(ctx context.Context, b *event.Batch) {
 	}
 }
 
-// keepOrReturn keeps the permit if another lane is ready for it, and gives it back otherwise. It is kept
-// for a second from its draw at most: Redis holds it only for as long as one call may take.
+// keepOrReturn keeps the permit if another lane is ready for it, and gives it back otherwise. It is
+// kept for a second from its draw at most: Redis holds it only for as long as one call may take.
 func (p *permits) keepOrReturn(ctx context.Context, permit event.Permit) {
 	now := time.Now()
 	keep := !isStale(permit, now) && p.schedule.CanUsePermit(now)
@@ -153,8 +153,8 @@ func (p *permits) done(ctx context.Context, id string, sent bool) {
 
 var errNoPermit = errors.New("consumer: no permit to send again")
 
-// beforeResend draws a second permit when a renewed access token makes the client send the call again.
-// Without one the call fails, and is tried again later. It is nil if there is no limit.
+// beforeResend draws a second permit when a renewed access token makes the client send the call
+// again. Without one the call fails, and is tried again later. It is nil if there is no limit.
 func (p *permits) beforeResend(b *event.Batch) func(context.Context) error {
 	if p.limiter == nil {
 		return nil

@@ -21,10 +21,10 @@ import (
 //	                                       │         │           │
 //	                                       └─────────┴───────────┴──► dead letter
 //
-// Package intake fetches and commits: it calls Handle with each record, in partition order, and Revoked
-// when partitions are taken away. Package schedule folds: it decides which member's batch runs next. The
-// stages of a batch are in package deliver. This file owns the loop between them, and the order of all
-// stages. The numbered invariants are those of DESIGN.md.
+// Package intake fetches and commits: it calls Handle with each record, in partition order, and
+// Revoked when partitions are taken away. Package schedule folds: it decides which member's batch
+// runs next. The stages of a batch are in package deliver. This file owns the loop between them,
+// and the order of all stages. The numbered invariants are those of DESIGN.md.
 
 // A pipeline moves events through all stages.
 type pipeline struct {
@@ -39,8 +39,8 @@ type pipeline struct {
 	runs     sync.WaitGroup // batches that run
 }
 
-// Await holds redrives back while the state in Redis is lost: without the versions an old value could
-// win. It implements [intake.Handler].
+// Await holds redrives back while the state in Redis is lost: without the versions an old value
+// could win. It implements [intake.Handler].
 func (p *pipeline) Await(ctx context.Context, topic string) error {
 	if topic == p.cfg.Topic {
 		return nil
@@ -50,8 +50,8 @@ func (p *pipeline) Await(ctx context.Context, topic string) error {
 
 // Handle takes one record in: decode ─► lane. It implements [intake.Handler].
 //
-// Invariant 2: intake has begun the record's offset in the watermark before this call. From now on no
-// commit passes it until every ticket is finished.
+// Invariant 2: intake has begun the record's offset in the watermark before this call. From now on
+// no commit passes it until every ticket is finished.
 func (p *pipeline) Handle(ctx context.Context, d *intake.Delivery) error {
 	events, err := p.decoder.Decode(ctx, recordOf(d)) // waits for lookups and dead letters: an outage rejects nothing
 	if err != nil {
@@ -70,7 +70,8 @@ func (p *pipeline) Handle(ctx context.Context, d *intake.Delivery) error {
 	return nil
 }
 
-// place puts an event into its lane. It waits while the lane is full, and only the partition with it.
+// place puts an event into its lane. It waits while the lane is full, and only the partition with
+// it.
 func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	p.schedule.RecordMapped(time.Now(), ev)
 	if ev.Mapped.Ignored != "" && ev.Rejection == nil { // a rule of the mapping: it needs no lane
@@ -103,8 +104,8 @@ func (p *pipeline) finishIgnored(ctx context.Context, ev *event.Event) error {
 
 // Revoked drops what has not begun. It implements [intake.Handler].
 //
-// Invariant 3: the tickets are marked before this call. So an event is dropped here if its lane does not
-// run, and by settle if its lane runs; nothing is finished because of a revoke.
+// Invariant 3: the tickets are marked before this call. So an event is dropped here if its lane
+// does not run, and by settle if its lane runs; nothing is finished because of a revoke.
 func (p *pipeline) Revoked() {
 	for _, ev := range p.schedule.DropRevoked() {
 		ev.Ticket.Drop()
@@ -116,8 +117,8 @@ func (p *pipeline) Initialize(ctx context.Context, groupIsNew bool) error {
 	return p.control.initialize(ctx, groupIsNew)
 }
 
-// dispatch starts batches until the context ends, and returns when the last has ended. The batches have
-// the same context: its owner has drained before, or gives up.
+// dispatch starts batches until the context ends, and returns when the last has ended. The batches
+// have the same context: its owner has drained before, or gives up.
 func (p *pipeline) dispatch(ctx context.Context) {
 	defer p.runs.Wait()
 	timer := time.NewTimer(time.Hour)
@@ -137,11 +138,11 @@ func (p *pipeline) dispatch(ctx context.Context) {
 	}
 }
 
-// startReady starts all batches that may start now, and returns when to look again; the zero time: at the
-// next change.
+// startReady starts all batches that may start now, and returns when to look again; the zero time:
+// at the next change.
 //
-// A permit is drawn before the batch is chosen: the batch then folds what has come while the permit was
-// waited for.
+// A permit is drawn before the batch is chosen: the batch then folds what has come while the permit
+// was waited for.
 func (p *pipeline) startReady(ctx context.Context) time.Time {
 	for ctx.Err() == nil {
 		next := p.schedule.Next(time.Now(), p.permits.hasSpare())
@@ -159,8 +160,8 @@ func (p *pipeline) startReady(ctx context.Context) time.Time {
 
 // run carries one batch to its result and settles it.
 //
-// Invariant 4: a lane runs one batch at a time, so nothing else in this process touches the member; the
-// lease keeps other processes off.
+// Invariant 4: a lane runs one batch at a time, so nothing else in this process touches the member;
+// the lease keeps other processes off.
 func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 	r := (&attempt{p, b}).process(ctx)
 	if !b.Key.IsMember() && r.Wait == 0 {
@@ -176,8 +177,8 @@ func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 
 // settle takes the finished events off the account and gives the lane back.
 //
-// Invariant 1: this is the one place where an event that has had a lane is finished. What was taken away
-// while the batch ran, and is not finished, is dropped: the next owner processes it.
+// Invariant 1: this is the one place where an event that has had a lane is finished. What was taken
+// away while the batch ran, and is not finished, is dropped: the next owner processes it.
 func (p *pipeline) settle(b *event.Batch, r event.Result) {
 	settled := p.schedule.Settle(time.Now(), b, r)
 	for _, f := range r.Finished {
@@ -191,7 +192,8 @@ func (p *pipeline) settle(b *event.Batch, r event.Result) {
 	}
 }
 
-// An attempt is one batch in the hands of its goroutine: acquire ─► update ─► complete, or dead letter.
+// An attempt is one batch in the hands of its goroutine: acquire ─► update ─► complete, or dead
+// letter.
 type attempt struct {
 	*pipeline
 	batch *event.Batch
@@ -222,7 +224,7 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 	switch {
 	case err != nil:
 		return a.redisFailed(ctx, "acquire", err)
-	case u == nil: // another process owns the lease, or a newer value may have reached the CRM (invariant 11)
+	case u == nil: // another process owns the lease, or a newer value is pending there (invariant 11)
 		a.redisWorked()
 		return event.Result{Wait: got.Wait, WaitsAhead: got.WaitsAhead}
 	}
@@ -242,8 +244,8 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 
 // repeat sends the very same update again, under the renewed lease of the unacknowledged call.
 //
-// Invariant 5: once a call went unacknowledged, the CRM may still apply it. Until its lease has expired,
-// nothing but the same update may be sent.
+// Invariant 5: once a call went unacknowledged, the CRM may still apply it. Until its lease has
+// expired, nothing but the same update may be sent.
 func (a *attempt) repeat(ctx context.Context, u *event.Update) event.Result {
 	leased, err := a.deliver.Renew(ctx, u)
 	if err != nil {
@@ -259,8 +261,8 @@ func (a *attempt) repeat(ctx context.Context, u *event.Update) event.Result {
 
 // update makes one call.
 //
-// Invariant 4: with a call slot and immediately before the call, the age of the lease, pauses and the
-// tickets are checked. A batch whose partition was taken away makes no call.
+// Invariant 4: with a call slot and immediately before the call, the age of the lease, pauses and
+// the tickets are checked. A batch whose partition was taken away makes no call.
 func (a *attempt) update(ctx context.Context, u *event.Update) event.Result {
 	b := a.batch
 	err := a.deliver.Send(ctx, u, deliver.Hooks{
@@ -282,8 +284,8 @@ func (a *attempt) update(ctx context.Context, u *event.Update) event.Result {
 
 // complete records the outcomes in Redis, which also releases the lease.
 //
-// Invariant 1: an event is finished only after Redis has acknowledged this. Until then the lane is bound
-// to this completion, which is sent again under the same token.
+// Invariant 1: an event is finished only after Redis has acknowledged this. Until then the lane is
+// bound to this completion, which is sent again under the same token.
 func (a *attempt) complete(ctx context.Context, u *event.Update) event.Result {
 	s := a.batch.State
 	finished, late, err := a.deliver.Complete(ctx, u)
@@ -307,8 +309,8 @@ func (a *attempt) complete(ctx context.Context, u *event.Update) event.Result {
 
 // failed decides what follows from a call that did not succeed.
 //
-// Invariant 7: an outage dead-letters nothing. Only a rejection for good does, or a retry budget that
-// was used up while the CRM worked for others.
+// Invariant 7: an outage dead-letters nothing. Only a rejection for good does, or a retry budget
+// that was used up while the CRM worked for others.
 func (a *attempt) failed(ctx context.Context, u *event.Update, err error) event.Result {
 	b, now := a.batch, time.Now()
 	d := a.deliver.Classify(ctx, err, now)
@@ -339,9 +341,9 @@ func (a *attempt) failed(ctx context.Context, u *event.Update, err error) event.
 	return a.tryAgain(ctx, u, event.Result{Wait: deliver.Backoff(b.State, d.Err)})
 }
 
-// tryAgain lets the lane have another attempt. The lease is released, so that the next fold can include
-// what has come since; unless a call went unacknowledged: then the lane is bound to the same update
-// (invariant 5).
+// tryAgain lets the lane have another attempt. The lease is released, so that the next fold can
+// include what has come since; unless a call went unacknowledged: then the lane is bound to the
+// same update (invariant 5).
 func (a *attempt) tryAgain(ctx context.Context, u *event.Update, r event.Result) event.Result {
 	if u.Unacknowledged {
 		a.batch.State.Pinned = u
@@ -352,8 +354,9 @@ func (a *attempt) tryAgain(ctx context.Context, u *event.Update, r event.Result)
 	return r
 }
 
-// refused handles a final refusal. If the values of several events are in the update, smaller groups are
-// tried, oldest first (invariant 8). "Member not found" rejects the whole fold without a search.
+// refused handles a final refusal. If the values of several events are in the update, smaller
+// groups are tried, oldest first (invariant 8). "Member not found" rejects the whole fold without a
+// search.
 func (a *attempt) refused(ctx context.Context, u *event.Update, d event.Decision) event.Result {
 	s := a.batch.State
 	switch {
@@ -382,8 +385,8 @@ func (a *attempt) reject(ctx context.Context, u *event.Update, d event.Decision,
 	return a.deadLetter(ctx, events, u)
 }
 
-// deadLetter writes the dead letters of rejected events, then sets their done marks. Without an update no
-// lease is ours yet, and a mark may be there already.
+// deadLetter writes the dead letters of rejected events, then sets their done marks. Without an
+// update no lease is ours yet, and a mark may be there already.
 //
 // Invariant 1: nothing is finished before its dead letter and its done mark are acknowledged.
 // Invariant 9: what the storm guard holds is neither dead-lettered nor finished.
@@ -448,8 +451,8 @@ func (a *attempt) held(ctx context.Context, u *event.Update) event.Result {
 	return event.Result{}
 }
 
-// retryHeld tries again what the storm guard holds. An event of a member goes through all stages again;
-// one without a member is decoded again, since lookup tables may have changed.
+// retryHeld tries again what the storm guard holds. An event of a member goes through all stages
+// again; one without a member is decoded again, since lookup tables may have changed.
 func (a *attempt) retryHeld(ctx context.Context) event.Result {
 	if a.batch.Key.IsMember() {
 		for _, ev := range a.batch.Events {

@@ -12,8 +12,8 @@ import (
 	"membersync/crmapi"
 )
 
-// A reporter reports outcomes, calls and pauses to the observer, the metrics and the log. It is safe for
-// concurrent use.
+// A reporter reports outcomes, calls and pauses to the observer, the metrics and the log. It is
+// safe for concurrent use.
 type reporter struct {
 	metrics  *Metrics
 	observer Observer
@@ -115,8 +115,8 @@ func (r *reporter) late(ctx context.Context, u *event.Update) {
 		append(eventAttrs(u.Events[0]), slog.String("command", repairCommand(u.Events[0].Mapped.EmployeeID)))...)
 }
 
-// repairCommand is the command that sends the newest values of an employee again. The newer change may
-// be before the late one in the topic.
+// repairCommand is the command that sends the newest values of an employee again. The newer change
+// may be before the late one in the topic.
 func repairCommand(employee string) string {
 	return "membersync replay --from earliest --employee " + shellWord(employee) + " --reapply"
 }

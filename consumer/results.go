@@ -16,8 +16,8 @@ const (
 )
 
 // recordResults writes the results of redriven events to the audit topic. Those whose record is not
-// acknowledged are not finished: their lane finds them done at its next batch, and records the result
-// again.
+// acknowledged are not finished: their lane finds them done at its next batch, and records the
+// result again.
 func (p *pipeline) recordResults(ctx context.Context, r event.Result) event.Result {
 	recorded := r.Finished[:0]
 	for _, f := range r.Finished {

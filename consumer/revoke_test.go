@@ -8,9 +8,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A call gets no response while its partition is taken away. The first owner neither commits nor finishes
-// the event, and leaves the lease alone. The next owner waits until the lease has expired, then sends the
-// value again.
+// A call gets no response while its partition is taken away. The first owner neither commits nor
+// finishes the event, and leaves the lease alone. The next owner waits until the lease has expired,
+// then sends the value again.
 func TestCallWithoutResponseWhileItsPartitionIsRevoked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{}).quick().withoutClientTimeout()

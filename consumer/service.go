@@ -14,8 +14,8 @@ import (
 	"membersync/dlq"
 )
 
-// A Service is one instance of membersync's consumer. [New] makes one; [Service.Run] or [Service.Replay]
-// is called once. Ready and Live are safe for concurrent use.
+// A Service is one instance of membersync's consumer. [New] makes one; [Service.Run] or
+// [Service.Replay] is called once. Ready and Live are safe for concurrent use.
 type Service struct {
 	intake   *intake.Intake
 	schedule *schedule.Schedule
@@ -87,32 +87,33 @@ func newDeliverer(cfg *Config, parts *Parts) *deliver.Deliverer {
 	})
 }
 
-// noAudit is the auditor of a replay: the results of its redrives were recorded when they first ran.
+// noAudit is the auditor of a replay: the results of its redrives were recorded when they first
+// ran.
 type noAudit struct{}
 
 func (noAudit) Write(context.Context, dlq.AuditRecord) error { return nil }
 
 var errStopped = errors.New("consumer: stopped")
 
-// Run consumes until the context ends, then drains in-flight calls within the drain limit, commits and
-// leaves the group. It returns an error only if the group cannot be set up; it waits for an unavailable
-// Kafka, Redis or CRM.
+// Run consumes until the context ends, then drains in-flight calls within the drain limit, commits
+// and leaves the group. It returns an error only if the group cannot be set up; it waits for an
+// unavailable Kafka, Redis or CRM.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.start(ctx)()
 	return s.intake.Run(ctx)
 }
 
-// Replay runs ranges of the topics again, as a process of its own alongside the live service: it joins
-// no group, and keeps its offsets under Config.Group, from which it continues if they are there. It
-// returns nil at the end of all ranges, and the context's cause if that ends first, after a drain. It
-// waits for an outage. Progress is reported about every second.
+// Replay runs ranges of the topics again, as a process of its own alongside the live service: it
+// joins no group, and keeps its offsets under Config.Group, from which it continues if they are
+// there. It returns nil at the end of all ranges, and the context's cause if that ends first, after
+// a drain. It waits for an outage. Progress is reported about every second.
 func (s *Service) Replay(ctx context.Context, ranges []Range, progress func(ReplayProgress)) error {
 	defer s.start(ctx)()
 	return s.intake.Replay(ctx, ranges, progress)
 }
 
-// start starts what outlives ctx: batches are shielded from the shutdown until the drain is over. The
-// returned function ends it and waits.
+// start starts what outlives ctx: batches are shielded from the shutdown until the drain is over.
+// The returned function ends it and waits.
 func (s *Service) start(ctx context.Context) (stop func()) {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -126,8 +127,8 @@ func (s *Service) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// Ready reports whether the service takes part in its group, and what it waits for: the reason if it is
-// not ready, the causes of a pause if it is.
+// Ready reports whether the service takes part in its group, and what it waits for: the reason if
+// it is not ready, the causes of a pause if it is.
 func (s *Service) Ready() (ok bool, cause string) {
 	status := s.intake.Status()
 	switch {

@@ -16,8 +16,8 @@ const (
 	opOther    = "other"
 )
 
-// timed measures how long Redis takes, as the service sees it: with the wait for a connection and all
-// repetitions.
+// timed measures how long Redis takes, as the service sees it: with the wait for a connection and
+// all repetitions.
 func timed(parts *Parts) {
 	if parts.Store != nil {
 		parts.Store = timedStore{parts.Store, parts.Metrics}

@@ -86,7 +86,7 @@ func (s *Store) MarkInitialized(ctx context.Context, group string) error {
 }
 
 // initializedName is part of the stored key and of the hash in it, so it must stay as it is.
-const initializedName = "born"
+const initializedName = "initialized"
 
 func (s *Store) initializedKey(group string) string {
 	return s.opts.Prefix + ":" + initializedName + ":" + sumOf(initializedName, s.opts.Scope, group).String()

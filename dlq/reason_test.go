@@ -102,7 +102,7 @@ func TestRunbookHasAHeadingForEveryReason(t *testing.T) {
 	var headings []dlq.Reason
 	for _, s := range section {
 		headings = append(headings, dlq.Reason(s[1]))
-		for _, part := range []string{"Cause:", "Check:", "Mend:"} {
+		for _, part := range []string{"Cause:", "Check:", "Fix:"} {
 			if !strings.Contains(s[2], part) {
 				t.Errorf("section %s has no %q", s[1], part)
 			}

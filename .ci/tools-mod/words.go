@@ -145,8 +145,8 @@ func phrasesAt(words []word, i int) []string {
 }
 
 // isStandardTerm reports whether the banned text at i is part of a term that every reader knows: a
-// letter of the alphabet, a dead letter, a date of birth, or the operating system's own message about
-// a host or a file.
+// letter of the alphabet, a dead letter, a date of birth, "there is none", or the operating system's own
+// message about a host or a file.
 func isStandardTerm(words []word, i int, text string) bool {
 	at := func(i int) string {
 		if i < 0 || i >= len(words) {
@@ -165,6 +165,8 @@ func isStandardTerm(words []word, i int, text string) bool {
 			isOneOf(at(i-1), "dead", "case", "upper", "lower", "capital", "single", "ascii", "latin")
 	case "birth":
 		return at(i+1) == "date" || at(i-1) == "of" && at(i-2) == "date"
+	case "is none":
+		return at(i-1) == "there"
 	case "no such":
 		return isOneOf(at(i+2), "host", "file")
 	default:

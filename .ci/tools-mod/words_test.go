@@ -78,6 +78,7 @@ func TestCheckWords(t *testing.T) {
 		{"letters and more", "letters"},
 		{"birthDate, date_of_birth, the birth", "birth"},
 		{"lookup crm: no such host; open a: no such file or directory", ""},
+		{"wait for it if there is none", ""},
 		{"background, diet, embed, doubtless, Bearer, besides, engrave", ""},
 		{"guilty\nbeside", "guilty beside"},
 		{"There is no such topic; noSuchTopic, but: for example", "no such|no such"},

@@ -27,7 +27,8 @@ type Lookups interface {
 
 // An Archive reads dead letters.
 type Archive interface {
-	// DeadLetter reads the dead letter at a place. The error is [dlq.ErrNoDeadLetter] if there is none.
+	// DeadLetter reads the dead letter at a place. The error is [dlq.ErrNoDeadLetter] if there is
+	// none.
 	DeadLetter(ctx context.Context, at dlq.Place) (dlq.DeadLetter, error)
 }
 
@@ -67,8 +68,9 @@ type Decoder struct {
 // New returns a decoder.
 func New(cfg Config, parts Parts) *Decoder { return &Decoder{cfg: cfg, parts: parts} }
 
-// Decode returns the events of a record. Those that must be dead-lettered have a rejection. It waits
-// until everything that the record refers to can be read; its error is the end of the context.
+// Decode returns the events of a record. Those that must be dead-lettered have a rejection. It
+// waits until everything that the record refers to can be read; its error is the end of the
+// context.
 func (d *Decoder) Decode(ctx context.Context, in mapper.Record) ([]*event.Event, error) {
 	if in.Topic != d.cfg.Topic {
 		return d.decodeRedrive(ctx, in)
@@ -83,8 +85,8 @@ func (d *Decoder) Decode(ctx context.Context, in mapper.Record) ([]*event.Event,
 	return d.events(rec, results), nil
 }
 
-// Again decodes the record of a rejected event once more: lookup tables may have changed since. If the
-// event is valid now, or ignored, its rejection is gone. The error says that this is not known.
+// Again decodes the record of a rejected event once more: lookup tables may have changed since. If
+// the event is valid now, or ignored, its rejection is gone. The error says that this is not known.
 func (d *Decoder) Again(ctx context.Context, ev *event.Event) error {
 	results, err := d.tryMap(ctx, ev.Record.Origin)
 	if err != nil {
@@ -138,8 +140,8 @@ func OfEmployee(results []mapper.Result, employee string) []mapper.Result {
 
 var errNoLookups = errors.New("decode: the mapping refers to lookups, and none are configured")
 
-// mapUntil maps a record, once everything that it refers to has been looked up. It waits until that can
-// be done. Its error is the end of the context.
+// mapUntil maps a record, once everything that it refers to has been looked up. It waits until that
+// can be done. Its error is the end of the context.
 func (d *Decoder) mapUntil(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {
 	retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})
 	for {

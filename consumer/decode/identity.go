@@ -8,9 +8,9 @@ import (
 	"membersync/mapper"
 )
 
-// Identify returns the member and the event id under which the service keeps the state of an event. An
-// event that could not be read has a member of its own. Rec has the coordinates of the source topic,
-// also for a redriven event.
+// Identify returns the member and the event id under which the service keeps the state of an event.
+// An event that could not be read has a member of its own. Rec has the coordinates of the source
+// topic, also for a redriven event.
 func Identify(baseURL, corpID string, rec mapper.Record, res mapper.Result) (dedupe.Member, dedupe.EventID) {
 	if res.Fault != nil {
 		return dedupe.NewMember(baseURL, corpID, placeID(placeOf(rec, res.Event))), recordID(rec, res.Event)
@@ -30,8 +30,8 @@ func (d *Decoder) keyOfRejected(rec mapper.Record, ev mapper.Event) event.LaneKe
 	return event.LaneKey{Member: dedupe.NewMember(d.cfg.BaseURL, d.cfg.CorpID, placeID(place)), Place: place}
 }
 
-// eventID identifies an event by the id that its source gave it, or by its place in the topic if there
-// is none.
+// eventID identifies an event by the id that its source gave it, or by its place in the topic if
+// there is none.
 func eventID(rec mapper.Record, ev mapper.Event) dedupe.EventID {
 	if ev.ID == "" {
 		return recordID(rec, ev)

@@ -13,16 +13,16 @@ import (
 	"membersync/mapper"
 )
 
-// A record of the redrive topic names a dead letter. What runs again is the event of that dead letter,
-// at its first coordinates, so that it keeps its version.
+// A record of the redrive topic names a dead letter. What runs again is the event of that dead
+// letter, at its first coordinates, so that it keeps its version.
 
 // redriveWait is the pause between attempts to read the dead letter that a redrive names.
 const redriveWait = time.Second
 
 const redriveOfRedrive = "the dead letter named is an invalid redrive: redrive the event's own"
 
-// decodeRedrive is Decode for a record of the redrive topic. If the record is not a valid redrive of the
-// dead letter that it names, it is rejected whole.
+// decodeRedrive is Decode for a record of the redrive topic. If the record is not a valid redrive
+// of the dead letter that it names, it is rejected whole.
 func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event.Event, error) {
 	rec, err := d.verifyUntil(ctx, in)
 	if err != nil {
@@ -32,7 +32,8 @@ func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event
 	if err != nil {
 		return nil, err
 	}
-	// This comes after the choice of the event: a redrive whose own event was removed would be rejected.
+	// This comes after the choice of the event: a redrive whose own event was removed would be
+	// rejected.
 	return d.events(rec, OfEmployee(results, d.cfg.Employee)), nil
 }
 
@@ -50,9 +51,9 @@ func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Rec
 	}
 }
 
-// Verify reads the dead letter that a record of the redrive topic names, and compares the two. If they
-// match, the returned record is that of the dead letter, with the value of the redrive; otherwise
-// Redrive.Invalid says why not. The error says that the dead letter cannot be read now.
+// Verify reads the dead letter that a record of the redrive topic names, and compares the two. If
+// they match, the returned record is that of the dead letter, with the value of the redrive;
+// otherwise Redrive.Invalid says why not. The error says that the dead letter cannot be read now.
 func Verify(ctx context.Context, archive Archive, in mapper.Record) (*event.Record, error) {
 	rec := parse(in)
 	if rec.Redrive.Invalid != "" {
@@ -61,9 +62,9 @@ func Verify(ctx context.Context, archive Archive, in mapper.Record) (*event.Reco
 	return rec, compare(ctx, archive, rec, in.Value)
 }
 
-// ResultsOf returns what a redrive is about: the result of one event or, for a dead letter that failed
-// whole, all results of the record; for an invalid redrive, its rejection. Decoded is called with all
-// results. The error is that of mapRecord.
+// ResultsOf returns what a redrive is about: the result of one event or, for a dead letter that
+// failed whole, all results of the record; for an invalid redrive, its rejection. Decoded is called
+// with all results. The error is that of mapRecord.
 func ResultsOf(
 	ctx context.Context, rec *event.Record, mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
 	decoded func(mapper.Record, []mapper.Result),
@@ -92,8 +93,8 @@ func parse(in mapper.Record) *event.Record {
 	return &event.Record{Origin: in, Redrive: r}
 }
 
-// compare reads the dead letter, decides whether the redrive is valid and, if so, sets the record to run:
-// that of the dead letter, with the value of the redrive.
+// compare reads the dead letter, decides whether the redrive is valid and, if so, sets the record
+// to run: that of the dead letter, with the value of the redrive.
 func compare(ctx context.Context, archive Archive, rec *event.Record, value []byte) error {
 	r := rec.Redrive
 	named, err := archive.DeadLetter(ctx, r.Request.Place)

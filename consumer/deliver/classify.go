@@ -10,8 +10,8 @@ import (
 	"membersync/dlq"
 )
 
-// Classify is the one place where an error of [Deliverer.Send] becomes a decision; ctx is the context of
-// the call. DESIGN.md of package consumer has the table.
+// Classify is the one place where an error of [Deliverer.Send] becomes a decision; ctx is the
+// context of the call. DESIGN.md of package consumer has the table.
 func (d *Deliverer) Classify(ctx context.Context, err error, now time.Time) event.Decision {
 	return classify(ctx, err, now, d.cfg.QuotaReset)
 }
@@ -72,8 +72,8 @@ const (
 	deadLetterBackoff = 10 * time.Second
 )
 
-// Backoff returns how long the lane waits after an error: exponential with full jitter, 0.5 s to 30 s.
-// What the server asked for is the least.
+// Backoff returns how long the lane waits after an error: exponential with full jitter, 0.5 s to 30
+// s. What the server asked for is the least.
 func Backoff(s *event.LaneState, err error) time.Duration {
 	if s.Backoff == nil {
 		s.Backoff = crmapi.NewBackoff(crmapi.BackoffConfig{Initial: backoffFirst, Max: backoffMax})

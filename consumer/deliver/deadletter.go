@@ -9,8 +9,8 @@ import (
 	"membersync/dlq"
 )
 
-// WriteDeadLetters writes the dead letters of rejected events, and returns the first error. An event
-// whose dead letter was acknowledged is not written again.
+// WriteDeadLetters writes the dead letters of rejected events, and returns the first error. An
+// event whose dead letter was acknowledged is not written again.
 func (d *Deliverer) WriteDeadLetters(ctx context.Context, rejected []*event.Event) error {
 	for _, ev := range rejected {
 		if ev.Rejection.Written {
@@ -24,9 +24,9 @@ func (d *Deliverer) WriteDeadLetters(ctx context.Context, rejected []*event.Even
 	return nil
 }
 
-// MarkDeadLettered sets the done marks of rejected events under the update's lease: otherwise the next
-// delivery of one would be tried again, and could be applied as well. It returns false if the marks are
-// not known to be set: then the events are tried again under another lease.
+// MarkDeadLettered sets the done marks of rejected events under the update's lease: otherwise the
+// next delivery of one would be tried again, and could be applied as well. It returns false if the
+// marks are not known to be set: then the events are tried again under another lease.
 func (d *Deliverer) MarkDeadLettered(ctx context.Context, u *event.Update, rejected []*event.Event) (marked bool, err error) {
 	c := dedupe.Completion{Member: u.Member, Token: u.Token, Keep: u.Unacknowledged}
 	for _, ev := range rejected {
@@ -38,8 +38,8 @@ func (d *Deliverer) MarkDeadLettered(ctx context.Context, u *event.Update, rejec
 	return err == nil && !late, err
 }
 
-// resolveRejected divides rejected events into those with a done mark, which it returns, and the others.
-// A mark of an event whose dead letter is written was set by this process.
+// resolveRejected divides rejected events into those with a done mark, which it returns, and the
+// others. A mark of an event whose dead letter is written was set by this process.
 func resolveRejected(u *event.Update, rejected []*event.Event, grant dedupe.Grant) (finished []event.Finished) {
 	for i, ev := range rejected {
 		switch {
@@ -87,8 +87,8 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 	return l
 }
 
-// keepItem completes the dead letter of a redriven event that fails again: it stays the same item, with
-// its first coordinates.
+// keepItem completes the dead letter of a redriven event that fails again: it stays the same item,
+// with its first coordinates.
 func keepItem(r *event.Redrive, l *dlq.DeadLetter) {
 	if r.Invalid != "" {
 		return

@@ -29,7 +29,8 @@ type CRM interface {
 	Modify(ctx context.Context, call crmapi.Call) (crmapi.Response, error)
 }
 
-// A DeadLetterWriter writes dead letters. An error means that the dead letter is not known to be written.
+// A DeadLetterWriter writes dead letters. An error means that the dead letter is not known to be
+// written.
 type DeadLetterWriter interface {
 	Write(ctx context.Context, l dlq.DeadLetter) error
 }
@@ -46,7 +47,8 @@ type Metrics interface {
 	CallEnds(took time.Duration, u *event.Update, err error)
 }
 
-// A Config is the settings of a [Deliverer]. Every field is required unless it says what zero means.
+// A Config is the settings of a [Deliverer]. Every field is required unless it says what zero
+// means.
 type Config struct {
 	Topic       string // the source topic
 	Group       string // the consumer group, for dead letters and audit records
@@ -97,17 +99,17 @@ type Acquired struct {
 	WaitsAhead bool
 }
 
-// Acquire takes the member's lease and finds out what of the batch is left to send. If the reply was lost,
-// the lease may be ours all the same: the next attempt asks under the same token and gets the same
-// answer.
+// Acquire takes the member's lease and finds out what of the batch is left to send. If the reply
+// was lost, the lease may be ours all the same: the next attempt asks under the same token and gets
+// the same answer.
 func (d *Deliverer) Acquire(ctx context.Context, b *event.Batch, digests Digests) (Acquired, error) {
 	return d.acquire(ctx, b, digests, storeEvents(b.Events), func(u *event.Update, grant dedupe.Grant) []event.Finished {
 		return resolve(u, b.Events, grant)
 	})
 }
 
-// AcquireRejected is Acquire for events that are to be dead-lettered: it asks for their done marks, and
-// for none of their fields. Update.Events are those without a done mark.
+// AcquireRejected is Acquire for events that are to be dead-lettered: it asks for their done marks,
+// and for none of their fields. Update.Events are those without a done mark.
 func (d *Deliverer) AcquireRejected(ctx context.Context, b *event.Batch, rejected []*event.Event, digests Digests) (Acquired, error) {
 	asked := make([]dedupe.Event, len(rejected))
 	for i, ev := range rejected {
@@ -149,8 +151,8 @@ const (
 	leaseWaitMax   = time.Second
 )
 
-// pendingTimeout is how often a lane asks for its whole fold and for its newest event, before what it
-// waits for is assumed to be further on in the topic.
+// pendingTimeout is how often a lane asks for its whole fold and for its newest event, before what
+// it waits for is assumed to be further on in the topic.
 const pendingTimeout = 2
 
 func waitFor(s *event.LaneState, grant dedupe.Grant) Acquired {
@@ -163,8 +165,8 @@ func waitFor(s *event.LaneState, grant dedupe.Grant) Acquired {
 	}
 }
 
-// Renew renews the lease under which a call went unacknowledged, before the same update is sent again.
-// It returns false if the lease has expired: a different update may be sent then.
+// Renew renews the lease under which a call went unacknowledged, before the same update is sent
+// again. It returns false if the lease has expired: a different update may be sent then.
 func (d *Deliverer) Renew(ctx context.Context, u *event.Update) (leased bool, err error) {
 	start := time.Now()
 	leased, err = d.parts.Store.Renew(ctx, u.Member, u.Token)
@@ -190,8 +192,8 @@ type Hooks struct {
 	MayCall func() bool
 	// CallOver is called when the call slot is free again, before the error is looked at.
 	CallOver func()
-	// BeforeResend draws another permit when a renewed access token makes the client send the call again;
-	// nil: there is no limit.
+	// BeforeResend draws another permit when a renewed access token makes the client send the call
+	// again; nil: there is no limit.
 	BeforeResend func(context.Context) error
 }
 
@@ -199,8 +201,8 @@ type Hooks struct {
 // [Hooks.MayCall] said no.
 var ErrNotCalled = errors.New("deliver: no call was made")
 
-// Send makes one attempt to send the update. The lease lives 2 x the call's timeout + 5 s from when it
-// was asked for, so the call must begin within 5 s of that. Errors: [ErrNotCalled], and those of
+// Send makes one attempt to send the update. The lease lives 2 x the call's timeout + 5 s from when
+// it was asked for, so the call must begin within 5 s of that. Errors: [ErrNotCalled], and those of
 // [CRM.Modify].
 func (d *Deliverer) Send(ctx context.Context, u *event.Update, h Hooks) error {
 	sendBy := u.LeasedAt.Add(d.cfg.Lease - 2*d.cfg.CallTimeout)
@@ -240,8 +242,8 @@ func (d *Deliverer) takeSlot(ctx context.Context, sendBy time.Time) bool {
 	}
 }
 
-// Complete records the outcomes of the update's events in Redis and releases the lease, unless a call
-// under it went unacknowledged. Late: the lease had expired, and nothing was recorded.
+// Complete records the outcomes of the update's events in Redis and releases the lease, unless a
+// call under it went unacknowledged. Late: the lease had expired, and nothing was recorded.
 func (d *Deliverer) Complete(ctx context.Context, u *event.Update) (finished []event.Finished, late bool, err error) {
 	c := dedupe.Completion{Member: u.Member, Token: u.Token, Keep: u.Unacknowledged, DigestGeneration: u.DigestGeneration}
 	finished = make([]event.Finished, 0, len(u.Events))

@@ -35,8 +35,8 @@ func fieldNames(ev *event.Event) []string {
 	return names
 }
 
-// resolve divides the events by the grant into those that are done already, which it returns, and those
-// that fold into the update.
+// resolve divides the events by the grant into those that are done already, which it returns, and
+// those that fold into the update.
 func resolve(u *event.Update, events []*event.Event, grant dedupe.Grant) (finished []event.Finished) {
 	u.LeftOut = make(map[*event.Event]event.LeftOut, len(events))
 	for i, ev := range events {
@@ -63,8 +63,8 @@ func resolve(u *event.Update, events []*event.Event, grant dedupe.Grant) (finish
 	return finished
 }
 
-// resolveField takes one field of the newest event that states it, unless a newer event was applied or
-// the CRM holds the value.
+// resolveField takes one field of the newest event that states it, unless a newer event was applied
+// or the CRM holds the value.
 func resolveField(u *event.Update, f crmapi.Field, winner *event.Event, decision dedupe.FieldDecision) {
 	for _, ev := range u.Events {
 		value, states := ev.Mapped.Update.Get(f)
@@ -92,8 +92,8 @@ func leaveOut(u *event.Update, ev *event.Event, f crmapi.Field, why string) {
 	u.LeftOut[ev][f] = why
 }
 
-// duplicate is the outcome of an event that was done before. A redrive whose own earlier delivery was
-// done, and whose result may not have been recorded, has that result.
+// duplicate is the outcome of an event that was done before. A redrive whose own earlier delivery
+// was done, and whose result may not have been recorded, has that result.
 func duplicate(ev *event.Event, done dedupe.EventGrant) event.Finished {
 	f := event.Finished{Event: ev, Outcome: event.Duplicate}
 	if n := ev.Record.RedriveNumber(); n > 0 && done.Redrive == n {
@@ -115,7 +115,8 @@ func outcomeOf(u *event.Update, ev *event.Event) event.Outcome {
 	return event.Unchanged
 }
 
-// NotSuperseded returns the events of an update that state a field which no newer event has replaced.
+// NotSuperseded returns the events of an update that state a field which no newer event has
+// replaced.
 func NotSuperseded(u *event.Update) []*event.Event {
 	var events []*event.Event
 	for _, ev := range u.Events {

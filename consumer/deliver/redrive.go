@@ -7,9 +7,9 @@ import (
 	"membersync/dlq"
 )
 
-// RecordResult writes the result of a redriven event to the audit topic; for any other event it does
-// nothing. The event counts as finished only after that: without the record it would be redriving for
-// good.
+// RecordResult writes the result of a redriven event to the audit topic; for any other event it
+// does nothing. The event counts as finished only after that: without the record it would be
+// redriving for good.
 func (d *Deliverer) RecordResult(ctx context.Context, f event.Finished) error {
 	if f.Event.Record.Redrive == nil {
 		return nil
@@ -21,8 +21,9 @@ func (d *Deliverer) RecordResult(ctx context.Context, f event.Finished) error {
 	return d.parts.Audit.Write(ctx, record)
 }
 
-// resultOf is the audit record. Not ok: the record in the redrive topic says too little for a result, or
-// it is about a dead letter of another source topic, which can have the id of one of ours.
+// resultOf is the audit record. Not ok: the record in the redrive topic says too little for a
+// result, or it is about a dead letter of another source topic, which can have the id of one of
+// ours.
 func (d *Deliverer) resultOf(f event.Finished) (r dlq.AuditRecord, ok bool) {
 	redrive := f.Event.Record.Redrive
 	request := redrive.Request

@@ -15,7 +15,7 @@ const (
 	CauseOutage    Cause = iota // the calls of most members fail
 	CauseThrottled              // the CRM reports too many calls
 	CauseQuota                  // the CRM's daily quota is used up
-	CauseRefused                // the CRM refuses us: somebody has to act
+	CauseRefused                // the CRM refuses us: the operator has to act
 	CauseRedis                  // Redis does not answer
 	CauseStorm                  // most events would be dead-lettered
 	CauseOperator               // the operator has paused calling

@@ -62,20 +62,23 @@ func (r *Record) Time() time.Time {
 	return r.Origin.Time
 }
 
-// A Ticket is an event's place in the account of its partition. Exactly one of Finish and Drop must be
-// called, exactly once. Its methods are safe for concurrent use; the two predicates take no lock.
+// A Ticket is an event's place in the account of its partition. Exactly one of Finish and Drop must
+// be called, exactly once. Its methods are safe for concurrent use; the two predicates take no
+// lock.
 type Ticket interface {
 	// Finish says that the event has its outcome. The record's offset may be committed once all of its
 	// events are finished.
 	Finish()
-	// Drop says that this process will not finish the event. The record's offset is not committed here.
+	// Drop says that this process will not finish the event. The record's offset is not committed
+	// here.
 	Drop()
 	// ReleaseBuffer gives the record's place in the buffer to another record before the event is
 	// finished. Further calls do nothing.
 	ReleaseBuffer()
 	// IsRevoked reports whether the partition was taken away: an event that has not begun is dropped.
 	IsRevoked() bool
-	// IsClosed reports whether the last commit of the partition has been sent: nothing of it counts now.
+	// IsClosed reports whether the last commit of the partition has been sent: nothing of it counts
+	// now.
 	IsClosed() bool
 }
 
@@ -99,8 +102,9 @@ type Event struct {
 // IsRedrive reports whether the event comes from the redrive topic.
 func (e *Event) IsRedrive() bool { return e.Record.Redrive != nil }
 
-// A LaneKey identifies a lane: that of a member or, where the member is not known, of a single record
-// or event that could not be read. The latter has a Redis member of its own, for its done mark.
+// A LaneKey identifies a lane: that of a member or, where the member is not known, of a single
+// record or event that could not be read. The latter has a Redis member of its own, for its done
+// mark.
 type LaneKey struct {
 	Member dedupe.Member
 	Place  string // empty for a member; else the place of the record or event, unique among them

@@ -16,8 +16,8 @@ type accounts struct {
 
 func newAccounts() *accounts { return &accounts{retention: make(map[string]time.Duration)} }
 
-// A partition is one partition of a topic while this process owns it. The accounts' lock guards all of
-// it but topic, id, gen and replayed.
+// A partition is one partition of a topic while this process owns it. The accounts' lock guards all
+// of it but topic, id, gen and replayed.
 type partition struct {
 	topic    string
 	id       int
@@ -31,8 +31,8 @@ type partition struct {
 	target    int64                // end of the log at the assignment; -1 until it is known
 }
 
-// A record is one record in memory: its place in the watermark and in the buffer. The accounts' lock
-// guards its last fields.
+// A record is one record in memory: its place in the watermark and in the buffer. The accounts'
+// lock guards its last fields.
 type record struct {
 	part   *partition
 	offset int64
@@ -56,15 +56,16 @@ type Delivery struct {
 }
 
 // A Ticket is one event's place in the account of its partition. Exactly one of Finish and Drop is
-// called, once; it panics otherwise, since committing past a lost event is worse than stopping. It is
-// safe for concurrent use.
+// called, once; it panics otherwise, since committing past a lost event is worse than stopping. It
+// is safe for concurrent use.
 type Ticket struct {
 	accounts *accounts
 	rec      *record
 	spent    bool // guarded by the accounts' lock
 }
 
-// Issue returns a ticket for each of n events. A record without events is finished. It is called once.
+// Issue returns a ticket for each of n events. A record without events is finished. It is called
+// once.
 func (d *Delivery) Issue(n int) []Ticket {
 	d.accounts.mu.Lock()
 	defer d.accounts.mu.Unlock()
@@ -115,8 +116,9 @@ func (t *Ticket) IsRevoked() bool { return t.rec.part.gen.revoked.Load() }
 // IsClosed reports whether the last commit of the partition has been sent. It takes no lock.
 func (t *Ticket) IsClosed() bool { return t.rec.part.gen.closed.Load() }
 
-// close is the one place where an offset becomes committable: every event of the record is finished, and
-// none was dropped. The last commit has not been sent, and the account has not begun again.
+// close is the one place where an offset becomes committable: every event of the record is
+// finished, and none was dropped. The last commit has not been sent, and the account has not begun
+// again.
 func (r *record) close() {
 	if !r.dropped && !r.part.gen.closed.Load() && r.epoch == r.part.epoch {
 		r.part.mark.Done(r.offset)
@@ -131,8 +133,8 @@ func (r *record) releaseBuffer() {
 	}
 }
 
-// begin notes in the watermark that a record was taken in: nothing can commit past it from now on. The
-// buffer has admitted it.
+// begin notes in the watermark that a record was taken in: nothing can commit past it from now on.
+// The buffer has admitted it.
 func (a *accounts) begin(p *partition, src source.Record, size int64) *Delivery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,7 +189,8 @@ func (a *accounts) setEnd(p *partition, end int64) {
 	p.end = end
 }
 
-// positions are the offsets of a topic that have moved since the last commit; if unmoved is set, all.
+// positions are the offsets of a topic that have moved since the last commit; if unmoved is set,
+// all.
 func (a *accounts) positions(g *generation, topic string, unmoved bool) []source.Position {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -34,8 +34,8 @@ func (a account) wantCommittable(t *testing.T, want int64, why string) {
 	}
 }
 
-// A record of several employees of which the last never reached a lane, since the partition was taken
-// away: the next owner processes it, whatever the outcomes of the others.
+// A record of several employees of which the last never reached a lane, since the partition was
+// taken away: the next owner processes it, whatever the outcomes of the others.
 func TestRecordThatReachedItsLanesInPartIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]bool{"finished before": false, "finished after": true} {
@@ -66,8 +66,8 @@ func TestRecordIsCommittableWithItsLastEvent(t *testing.T) {
 	a.wantCommittable(t, 8, "all events are finished")
 }
 
-// The topic was recreated, and its offsets are used again: what was read of the old one proves nothing
-// about them.
+// The topic was recreated, and its offsets are used again: what was read of the old one proves
+// nothing about them.
 func TestRecordOfAnOldAccountFinishesNothing(t *testing.T) {
 	t.Parallel()
 	a := newAccount(3)
@@ -80,7 +80,8 @@ func TestRecordOfAnOldAccountFinishesNothing(t *testing.T) {
 	a.wantCommittable(t, 4, "the new record at 3 is finished")
 }
 
-// After the last commit a partition may belong to another member: what ends then counts for nothing.
+// After the last commit a partition may belong to another member: what ends then counts for
+// nothing.
 func TestNothingCountsAfterTheLastCommit(t *testing.T) {
 	t.Parallel()
 	a := newAccount(3)

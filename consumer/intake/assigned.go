@@ -8,12 +8,13 @@ import (
 	"membersync/consumer/intake/source"
 )
 
-// A leader that reads a topic's partitions just after the topic was created may not see them yet, and
-// assigns none. kafka-go's own watcher reads them once more, a moment later, and from then on looks for
-// changes only. If it has seen what the leader had not, the partitions would have no owner until a
-// member joins or leaves.
+// A leader that reads a topic's partitions just after the topic was created may not see them yet,
+// and assigns none. kafka-go's own watcher reads them once more, a moment later, and from then on
+// looks for changes only. If it has seen what the leader had not, the partitions would have no
+// owner until a member joins or leaves.
 
-// An unassignedWatcher looks for partitions without an owner. Only the goroutine of a generation uses it.
+// An unassignedWatcher looks for partitions without an owner. Only the goroutine of a generation
+// uses it.
 type unassignedWatcher struct {
 	group    string
 	topics   []string
@@ -23,8 +24,8 @@ type unassignedWatcher struct {
 	rejoined int // how often in a row joining again has not helped
 }
 
-// watch returns, which ends the generation, when a partition has no owner, so that the group joins again.
-// It looks less often if joining again has not helped.
+// watch returns, which ends the generation, when a partition has no owner, so that the group joins
+// again. It looks less often if joining again has not helped.
 func (w *unassignedWatcher) watch(ctx context.Context, generation int) {
 	for before, looks := 0, 0; ; looks++ {
 		wait := w.every << min(w.rejoined, maxRejoined)

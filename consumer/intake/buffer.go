@@ -22,8 +22,8 @@ func newBuffer(records int, bytes int64, full func()) *buffer {
 	}
 }
 
-// admit waits until a record of the size, in bytes, fits. One that is larger than the bound is admitted
-// alone: it takes all there is.
+// admit waits until a record of the size, in bytes, fits. One that is larger than the bound is
+// admitted alone: it takes all there is.
 func (b *buffer) admit(ctx context.Context, size int64) error {
 	if err := b.acquire(ctx, b.records, 1); err != nil {
 		return err

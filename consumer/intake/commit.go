@@ -10,8 +10,8 @@ import (
 	"membersync/consumer/intake/source"
 )
 
-// commitEvery is how often offsets are committed. While a generation drains, commits are also its only
-// sign of life: kafka-go stops the heartbeats.
+// commitEvery is how often offsets are committed. While a generation drains, commits are also its
+// only sign of life: kafka-go stops the heartbeats.
 const commitEvery = time.Second
 
 // A committer stores the offsets of generations.
@@ -47,8 +47,8 @@ func (c *committer) regularly(ctx context.Context, g *generation, unmoved bool) 
 	}
 }
 
-// lastCommitTimeout bounds the commit after a drain. Without it the records are delivered again, and
-// found done.
+// lastCommitTimeout bounds the commit after a drain. Without it the records are delivered again,
+// and found done.
 const lastCommitTimeout = 5 * time.Second
 
 var (
@@ -57,8 +57,8 @@ var (
 )
 
 // drain waits for the batches that run, up to the limit, and makes the last commit. In that time it
-// commits also what has not moved: kafka-go sends no heartbeats then, so commits are the only sign of
-// life, and a drain may last longer than the session's timeout.
+// commits also what has not moved: kafka-go sends no heartbeats then, so commits are the only sign
+// of life, and a drain may last longer than the session's timeout.
 func (c *committer) drain(ctx context.Context, g *generation, drainLimit time.Duration) {
 	alive, stop := context.WithCancelCause(ctx)
 	var commits sync.WaitGroup
@@ -79,8 +79,8 @@ func (c *committer) drain(ctx context.Context, g *generation, drainLimit time.Du
 	c.commit(last, g, false)
 }
 
-// commit stores what has moved or, if unmoved is set, all offsets. A failure is tried again at the next
-// turn.
+// commit stores what has moved or, if unmoved is set, all offsets. A failure is tried again at the
+// next turn.
 func (c *committer) commit(ctx context.Context, g *generation, unmoved bool) {
 	for _, topic := range c.topics {
 		c.commitTopic(ctx, g, topic, unmoved)

@@ -76,8 +76,8 @@ func TestHangingCommitDelaysNoShutdown(t *testing.T) {
 	})
 }
 
-// During a drain kafka-go sends no heartbeats. Commits keep the member in the group, also if nothing
-// moves.
+// During a drain kafka-go sends no heartbeats. Commits keep the member in the group, also if
+// nothing moves.
 func TestDrainCommitsWhatHasNotMoved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

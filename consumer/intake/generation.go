@@ -11,8 +11,8 @@ import (
 	"membersync/consumer/intake/source"
 )
 
-// A generation is this process's share of the topics between two rebalances; a replay has one of its
-// own.
+// A generation is this process's share of the topics between two rebalances; a replay has one of
+// its own.
 type generation struct {
 	member     source.Member
 	partitions []*partition
@@ -75,8 +75,8 @@ func (g *generation) commitSoon() {
 
 var errRevoked = errors.New("intake: the partitions were taken away")
 
-// serve runs one generation: it reads the partitions until they are taken away, drains, commits, and
-// returns. kafka-go joins the next generation only then.
+// serve runs one generation: it reads the partitions until they are taken away, drains, commits,
+// and returns. kafka-go joins the next generation only then.
 func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	g := in.newGeneration(source.Member{Group: gen.GroupID, Generation: int(gen.ID), ID: gen.MemberID})
 	for _, topic := range in.cfg.topics() {
@@ -84,9 +84,9 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 			g.partitions = append(g.partitions, &partition{topic: topic, id: a.ID, gen: g, target: -1})
 		}
 	}
-	// The generation's context ends with an error that is neither Canceled nor DeadlineExceeded, and only
-	// when the generation ends: bridge it to one with a cause, so that no error of ours is mistaken for an
-	// API failure.
+	// The generation's context ends with an error that is neither Canceled nor DeadlineExceeded, and
+	// only when the generation ends: bridge it to one with a cause, so that no error of ours is
+	// mistaken for an API failure.
 	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var readers sync.WaitGroup
 	in.status.assigned(g)
@@ -104,10 +104,10 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	in.status.unassigned(g)
 }
 
-// release gives a generation's partitions up: nobody reads them any more. The order matters. The tickets
-// are marked before the handler drops what has not begun, so an event that goes back into its lane in
-// between is dropped, too. After the last commit the accounts are closed, so an event that ends later
-// counts for nothing: its partition may belong to another member.
+// release gives a generation's partitions up, after their readers have ended. The order matters.
+// The tickets are marked before the handler drops what has not begun, so an event that goes back
+// into its lane in between is dropped, too. After the last commit the accounts are closed, so an
+// event that ends later counts for nothing: its partition may belong to another member.
 func (in *Intake) release(ctx context.Context, g *generation) {
 	in.accounts.revoke(g)
 	in.parts.Handler.Revoked()

@@ -61,11 +61,11 @@ func (s Session) withDefaults() Session {
 
 // A Handler takes the records. Its methods are called without any lock of the intake.
 type Handler interface {
-	// Await returns when records of the topic may be taken in, or with the context's cause. It is called
-	// before a record costs memory.
+	// Await returns when records of the topic may be taken in, or with the context's cause. It is
+	// called before a record costs memory.
 	Await(ctx context.Context, topic string) error
-	// Handle takes one record. It may block: the partition waits. After an error, the tickets that it has
-	// issued are the handler's to drop.
+	// Handle takes one record. It may block: the partition waits. After an error, the tickets that it
+	// has issued are the handler's to drop.
 	Handle(ctx context.Context, d *Delivery) error
 	// Revoked is called after tickets were marked as revoked or closed. It drops those of events that
 	// have not begun.
@@ -102,8 +102,8 @@ type Parts struct {
 	Pace func(context.Context) error
 }
 
-// An Intake reads the topics of one group. [Intake.Run] or [Intake.Replay] is called once; the other
-// methods are safe for concurrent use.
+// An Intake reads the topics of one group. [Intake.Run] or [Intake.Replay] is called once; the
+// other methods are safe for concurrent use.
 type Intake struct {
 	cfg     Config
 	parts   Parts
@@ -117,8 +117,8 @@ type Intake struct {
 	commits  *committer
 }
 
-// fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait for
-// data; adminTimeout bounds a request about offsets.
+// fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait
+// for data; adminTimeout bounds a request about offsets.
 const (
 	fetchBytes   = 512 << 10
 	fetchWait    = 500 * time.Millisecond
@@ -144,8 +144,8 @@ func New(cfg Config, parts Parts) *Intake {
 
 var errStopped = errors.New("intake: stopped")
 
-// Run takes part in the group until the context ends. Then it drains, commits and leaves the group. It
-// returns an error only if the group cannot be set up; it waits for an unavailable Kafka.
+// Run takes part in the group until the context ends. Then it drains, commits and leaves the group.
+// It returns an error only if the group cannot be set up; it waits for an unavailable Kafka.
 func (in *Intake) Run(ctx context.Context) error {
 	group, err := kafka.NewConsumerGroup(in.groupConfig())
 	if err != nil {
@@ -218,7 +218,8 @@ func partitionIDs(as []kafka.PartitionAssignment) []int {
 }
 
 // newBackoff waits up to 200 ms at first and up to 5 s in the end, with full jitter. With a
-// randomization factor of 1 the library draws from 0 to twice its interval, so it gets half of each.
+// randomization factor of 1 the library draws from 0 to twice its interval, so it gets half of
+// each.
 func newBackoff() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond),

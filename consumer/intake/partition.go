@@ -52,8 +52,8 @@ func (r *reader) read(ctx context.Context, stored source.Committed, groupIsNew b
 	}
 }
 
-// begin finds where to read from. If the group has stored nothing, it commits that at once: which records
-// are read must not depend on a later choice.
+// begin finds where to read from. If the group has stored nothing, it commits that at once: which
+// records are read must not depend on a later choice.
 func (r *reader) begin(ctx context.Context, stored source.Committed, groupIsNew bool) (int64, error) {
 	retry := newBackoff()
 	for {
@@ -95,8 +95,8 @@ func (r *reader) startOffset(
 	return offset, end, err
 }
 
-// sameTopic compares the record below the committed offset with what was stored with the commit. If they
-// differ, the topic was recreated under its name.
+// sameTopic compares the record below the committed offset with what was stored with the commit. If
+// they differ, the topic was recreated under its name.
 func (r *reader) sameTopic(ctx context.Context, stored source.Committed, first int64) (int64, error) {
 	at := stored.Stamp.Offset
 	if at < first || at >= stored.Offset { // the record is gone, or none was stored
@@ -117,8 +117,8 @@ func hasStamp(rec source.Record, stamp watermark.Stamp) bool {
 	return rec.Time.UnixMilli() == stamp.Time.UnixMilli()
 }
 
-// jump continues from the start of the log when the log does not hold the offset to fetch. The bounds in
-// the error are not used: real brokers leave the start of the log out of it.
+// jump continues from the start of the log when the log does not hold the offset to fetch. The
+// bounds in the error are not used: real brokers leave the start of the log out of it.
 func (r *reader) jump(ctx context.Context, from int64) (int64, error) {
 	first, end, err := r.offsets.Bounds(ctx, r.part.topic, r.part.id)
 	switch {
@@ -160,8 +160,8 @@ func (r *reader) skip(next int64) {
 	}
 }
 
-// take brings one record in: it waits for memory, begins the record in the watermark, and hands it to
-// the handler.
+// take brings one record in: it waits for memory, begins the record in the watermark, and hands it
+// to the handler.
 func (r *reader) take(ctx context.Context, src source.Record) error {
 	if err := r.parts.Handler.Await(ctx, r.part.topic); err != nil {
 		return err

@@ -8,10 +8,11 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// When a topic that the group consumes does not exist, kafka-go's leader assigns nothing of any topic,
-// and its partition watcher ends each generation at once, without a backoff: 190 joins per second were
-// measured for a missing source topic, 1,900 for a missing redrive topic. kafka-go joins again only after
-// all functions of the last generation have returned, so a wait in one of them slows the joins down.
+// When a topic that the group consumes does not exist, kafka-go's leader assigns nothing of any
+// topic, and its partition watcher ends each generation at once, without a backoff: 190 joins per
+// second were measured for a missing source topic, 1,900 for a missing redrive topic. kafka-go
+// joins again only after all functions of the last generation have returned, so a wait in one of
+// them slows the joins down.
 
 // shortLived is how long a generation lives at least if its topics exist.
 const shortLived = time.Second
@@ -24,9 +25,10 @@ type rejoinGate struct {
 
 func newRejoinGate(in *Intake) *rejoinGate { return &rejoinGate{in: in, retry: newBackoff()} }
 
-// wait returns when the group may be joined again: after a generation with partitions at once; after one
-// that ended at once, without any partition, with backoff and when all topics exist. Topics are looked
-// for after the backoff only, since the client remembers for a few seconds that a topic exists.
+// wait returns when the group may be joined again: after a generation with partitions at once;
+// after one that ended at once, without any partition, with backoff and when all topics exist.
+// Topics are looked for after the backoff only, since the client remembers for a few seconds that a
+// topic exists.
 func (r *rejoinGate) wait(ctx context.Context, hadPartitions bool, lived time.Duration) {
 	if hadPartitions || lived >= shortLived {
 		r.retry.Reset()

@@ -12,7 +12,8 @@ import (
 	"membersync/consumer/intake/watermark"
 )
 
-// A Range is a part of a partition to run again: from the first offset up to, not including, the end.
+// A Range is a part of a partition to run again: from the first offset up to, not including, the
+// end.
 type Range struct {
 	Topic      string // the source topic or the redrive topic
 	Partition  int
@@ -27,10 +28,10 @@ type ReplayProgress struct {
 // errReplayed is the cause that ends a replay's own context.
 var errReplayed = errors.New("intake: the replay is over")
 
-// Replay reads ranges of the topics, as a process of its own: it joins no group, and keeps its offsets
-// under Config.Group, from which it continues if they are there. It returns nil at the end of all
-// ranges, and the context's cause if that ends first, after a drain and a last commit. It waits for an
-// unavailable Kafka. Progress is reported about every second.
+// Replay reads ranges of the topics, as a process of its own: it joins no group, and keeps its
+// offsets under Config.Group, from which it continues if they are there. It returns nil at the end
+// of all ranges, and the context's cause if that ends first, after a drain and a last commit. It
+// waits for an unavailable Kafka. Progress is reported about every second.
 func (in *Intake) Replay(ctx context.Context, ranges []Range, progress func(ReplayProgress)) error {
 	g, err := in.openRanges(ctx, ranges)
 	if err != nil {
@@ -142,7 +143,8 @@ func (r *reader) replay(ctx context.Context) {
 	}
 }
 
-// takeRange takes those records in that lie in the range. It reports false if the context has ended.
+// takeRange takes those records in that lie in the range. It reports false if the context has
+// ended.
 func (r *reader) takeRange(ctx context.Context, records []source.Record) bool {
 	for _, rec := range records {
 		if rec.Offset >= r.part.replayed.End {

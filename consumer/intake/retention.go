@@ -46,8 +46,8 @@ func (a *accounts) setRetention(topic string, retention time.Duration) {
 	a.retention[topic] = retention
 }
 
-// warnOfDoneMarks logs once that done marks expire before their records do. A later delivery then causes
-// a call; the versions keep older values out all the same. A retention of 0 is unlimited.
+// warnOfDoneMarks logs once that done marks expire before their records do. A later delivery then
+// causes a call; the versions keep older values out all the same. A retention of 0 is unlimited.
 func (w retentionWatcher) warnOfDoneMarks(ctx context.Context, retention time.Duration, warned bool) bool {
 	ttl := w.cfg.DoneTTL
 	if ttl == 0 || retention != 0 && retention <= ttl {

@@ -18,8 +18,8 @@ func joinKey() partitionKey { return partitionKey{id: -1} }
 
 func (p *partition) key() partitionKey { return partitionKey{p.topic, p.id} }
 
-// A status is what readiness is answered from: the membership, and whether Kafka answers. It is safe for
-// concurrent use.
+// A status is what readiness is answered from: the membership, and whether Kafka answers. It is
+// safe for concurrent use.
 type status struct {
 	metrics Metrics
 	log     *slog.Logger
@@ -41,8 +41,8 @@ func (s *status) assigned(g *generation) {
 	s.joined, s.gen = true, g
 }
 
-// unassigned forgets a generation, and with it the failures of its partitions: they are another member's
-// from now on.
+// unassigned forgets a generation, and with it the failures of its partitions: they are another
+// member's from now on.
 func (s *status) unassigned(g *generation) {
 	s.mu.Lock()
 	if s.gen == g {

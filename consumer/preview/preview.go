@@ -1,5 +1,5 @@
-// Package preview serves the commands that show what the service would do: it decodes and identifies
-// events as the service does, without running anything.
+// Package preview serves the commands that show what the service would do: it decodes and
+// identifies events as the service does, without running anything.
 //
 // It must not know how batches are scheduled or delivered.
 package preview
@@ -12,8 +12,8 @@ import (
 	"membersync/mapper"
 )
 
-// Identify returns the member and the event id under which the service keeps the state of an event. Rec
-// has the coordinates of the source topic, also for a redriven event.
+// Identify returns the member and the event id under which the service keeps the state of an event.
+// Rec has the coordinates of the source topic, also for a redriven event.
 func Identify(baseURL, corpID string, rec mapper.Record, res mapper.Result) (dedupe.Member, dedupe.EventID) {
 	return decode.Identify(baseURL, corpID, rec, res)
 }

@@ -37,19 +37,19 @@ func choose(l *lane) []*event.Event {
 	}
 }
 
-// newest picks the event with the greatest version alone. Where a newer value may have reached the CRM
-// without a response, older values wait until the outcome of its event is known. That event may be in
-// this lane, behind those that wait for it, or in another process, whose fold waits for an event in this
-// lane. The newest of all events that are left never waits, so each lane tries its fold and its newest
-// event in turn.
+// newest picks the event with the greatest version alone. Where a newer value may have reached the
+// CRM without a response, older values wait until the outcome of its event is known. That event may
+// be in this lane, behind those that wait for it, or in another process, whose fold waits for an
+// event in this lane. The newest of all events that are left never waits, so each lane tries its
+// fold and its newest event in turn.
 func newest(waiting []*event.Event) []*event.Event {
 	return []*event.Event{slices.MaxFunc(waiting, func(a, b *event.Event) int {
 		return strings.Compare(string(a.Mapped.Version), string(b.Mapped.Version))
 	})}
 }
 
-// distinct picks each event once. A second delivery waits for the end of the first: in the same batch,
-// its later version could win over an event that the first delivery loses to.
+// distinct picks each event once. A second delivery waits for the end of the first: in the same
+// batch, its later version could win over an event that the first delivery loses to.
 func distinct(events []*event.Event) []*event.Event {
 	if len(events) == 1 {
 		return events

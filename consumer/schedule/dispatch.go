@@ -6,9 +6,9 @@ import (
 	"membersync/consumer/event"
 )
 
-// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit makes
-// calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest. Some are taken
-// in turn all the same, so that each lane gets its turn.
+// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit
+// makes calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest.
+// Some are taken in turn all the same, so that each lane gets its turn.
 const fullestOf = 16
 
 // A dispatcher takes the batch that runs next out of its lane. It has no lock of its own.
@@ -53,7 +53,8 @@ func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
 	return Next{Batch: d.takeMember(now, anyLane), Until: until}
 }
 
-// takeMember takes a lane for a call, if no pause forbids it: one that pick chooses, if there is any.
+// takeMember takes a lane for a call, if no pause forbids it: one that pick chooses, if there is
+// any.
 func (d *dispatcher) takeMember(now time.Time, pick func(*lane) bool) *event.Batch {
 	if !d.queues.members.Ready(now) {
 		return nil
@@ -72,9 +73,9 @@ func (d *dispatcher) takeMember(now time.Time, pick func(*lane) bool) *event.Bat
 	return b
 }
 
-// takeReady takes a lane, usually one that has not failed. Lanes whose backoff is over, many at once,
-// would otherwise go first each time: the probes of a CRM that fails for some of its members would all
-// meet those, and so would most of the calls after a pause.
+// takeReady takes a lane, usually one that has not failed. Lanes whose backoff is over, many at
+// once, would otherwise go first each time: the probes of a CRM that fails for some of its members
+// would all meet those, and so would most of the calls after a pause.
 func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) bool) *event.Batch {
 	d.ranks.turn++
 	if isProbe || d.ranks.turn%3 != 0 {
@@ -96,7 +97,8 @@ func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) boo
 
 func anyLane(*lane) bool { return true }
 
-// takeRejected takes a record or an event without a member. It needs no call, so only a storm holds it.
+// takeRejected takes a record or an event without a member. It needs no call, so only a storm holds
+// it.
 func (d *dispatcher) takeRejected(now time.Time) *event.Batch {
 	if d.holder.guard.IsOn() {
 		return d.holder.take(now, d.queues.rejected)
@@ -105,9 +107,9 @@ func (d *dispatcher) takeRejected(now time.Time) *event.Batch {
 	return d.slots.start(l, events)
 }
 
-// permitRanks returns the ranks to ask for a permit now, in this order; wait is when there may be more.
-// Both are asked for where lanes of both are ready: the limit keeps a share for a rank only while it is
-// asked for.
+// permitRanks returns the ranks to ask for a permit now, in this order; wait is when there may be
+// more. Both are asked for where lanes of both are ready: the limit keeps a share for a rank only
+// while it is asked for.
 func (d *dispatcher) permitRanks(now time.Time, hasPermit bool) (ranks []event.Rank, wait time.Time) {
 	if wait := d.pacer.until(now); !hasPermit && !wait.IsZero() {
 		return nil, wait
@@ -124,8 +126,8 @@ func (d *dispatcher) permitRanks(now time.Time, hasPermit bool) (ranks []event.R
 	return ranks, wait
 }
 
-// hasReady reports whether a lane of the rank is ready. One of some rank always is when this is asked,
-// and mostly there are no redrives. A storm chooses by itself, at the rank of live traffic.
+// hasReady reports whether a lane of the rank is ready. One of some rank always is when this is
+// asked, and mostly there are no redrives. A storm chooses by itself, at the rank of live traffic.
 func (d *dispatcher) hasReady(now time.Time, rank event.Rank) bool {
 	if d.queues.redrives == 0 || d.holder.guard.IsOn() {
 		return rank == event.RankLive

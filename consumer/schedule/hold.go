@@ -8,12 +8,13 @@ import (
 	"membersync/consumer/schedule/storm"
 )
 
-// A holder is the storm guard. While most events would be dead-lettered, none is: rejected events are
-// held in their lanes, calls pause, and one held event at a time is tried again. The first one that ends
-// well ends the storm.
+// A holder is the storm guard. While most events would be dead-lettered, none is: rejected events
+// are held in their lanes, calls pause, and one held event at a time is tried again. The first one
+// that ends well ends the storm.
 //
-// Guard and gate change in one critical section, that of [Schedule]. Between the two, a lane that has
-// nothing to do with the storm would pass for a probe, and its success for the end of the storm.
+// Guard and gate change in one critical section, that of [Schedule]. Between the two, a lane that
+// has nothing to do with the storm would pass for a probe, and its success for the end of the
+// storm.
 type holder struct {
 	guard  *storm.Guard
 	queues *queues
@@ -25,7 +26,8 @@ type holder struct {
 	lastTried int
 }
 
-// admit counts rejected events and returns those that may be dead-lettered now. It holds the others.
+// admit counts rejected events and returns those that may be dead-lettered now. It holds the
+// others.
 func (h *holder) admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
 	for _, ev := range rejected {
 		if ev.Storm.Counted || ev.Storm.Released {
@@ -48,8 +50,8 @@ func (h *holder) admit(now time.Time, rejected []*event.Event) (deadLetter []*ev
 	return deadLetter
 }
 
-// recordMapped counts an event that was read. What could not be mapped, or is ignored, is counted by
-// that alone.
+// recordMapped counts an event that was read. What could not be mapped, or is ignored, is counted
+// by that alone.
 func (h *holder) recordMapped(now time.Time, ev *event.Event) {
 	if ev.Storm.Counted {
 		return
@@ -158,7 +160,8 @@ func (h *holder) nextHeld() (next *event.Event, more bool) {
 	return next, more
 }
 
-// mayBeHeld reports whether an event was rejected when the storm began, but has had no turn to be held.
+// mayBeHeld reports whether an event was rejected when the storm began, but has had no turn to be
+// held.
 func mayBeHeld(ev *event.Event) bool {
 	return ev.Rejection != nil && !ev.Rejection.Written && !ev.Storm.Released
 }

@@ -27,15 +27,15 @@ const (
 
 // A pacer delays calls so that a backlog folds into fewer of them. It has two parts.
 //
-// Gathering: a backlog folds into the fewest calls if it is in the lanes before the first call goes out.
-// Sent as they arrive, the first records of a backlog would use the vendor's limit up one by one. It
-// ends when everything that was in the log at the assignment has been read, when memory is full, and
-// after [gatherAtMost] in any case.
+// Gathering: a backlog folds into the fewest calls if it is in the lanes before the first call goes
+// out. Sent as they arrive, the first records of a backlog would use the vendor's limit up one by
+// one. It ends when everything that was in the log at the assignment has been read, when memory is
+// full, and after [gatherAtMost] in any case.
 //
-// Pace: calls are spread while there is a backlog. All the calls that a window allows, made at once,
-// empty the fullest lanes of a memory that is filled again only afterwards, so the later calls fold
-// less. A call that is saved is worth more than one that is early: the limit is what a backlog waits
-// for. Without a backlog, calls go out as they come.
+// Pace: calls are spread while there is a backlog. All the calls that a window allows, made at
+// once, empty the fullest lanes of a memory that is filled again only afterwards, so the later
+// calls fold less. A call that is saved is worth more than one that is early: the limit is what a
+// backlog waits for. Without a backlog, calls go out as they come.
 type pacer struct {
 	limit              Limit
 	gatherFor, fillFor time.Duration
@@ -67,9 +67,9 @@ func (p *pacer) gatheringUntil(now time.Time) time.Time {
 	return p.gatherUntil
 }
 
-// interval returns how long after one call the next may go out. Twice as fast as the limit is enough to
-// use it up, whatever was missed before. A quarter of it is used while memory is filled for the first
-// time.
+// interval returns how long after one call the next may go out. Twice as fast as the limit is
+// enough to use it up, whatever was missed before. A quarter of it is used while memory is filled
+// for the first time.
 func (p *pacer) interval(now time.Time) time.Duration {
 	limit := p.limit.interval()
 	switch {

@@ -27,8 +27,8 @@ const (
 	BreakerHalfOpen Breaker = "half_open" // a probe is under way
 )
 
-// pauses are the gate and the health of the CRM. There is one way to pause and one to resume: both keep
-// the clock of the retry budgets, the time spent throttled and the list of changes in step.
+// pauses are the gate and the health of the CRM. There is one way to pause and one to resume: both
+// keep the clock of the retry budgets, the time spent throttled and the list of changes in step.
 type pauses struct {
 	gate      gate.Gate
 	health    *health.Monitor[event.Member]
@@ -76,8 +76,8 @@ func (p *pauses) takeChanges() []Change {
 
 func (p *pauses) isPaused() bool { return len(p.gate.Causes()) > 0 }
 
-// recordSuccess notes a call that the CRM answered as it should. If it was a probe, it ends the pauses
-// that it disproves.
+// recordSuccess notes a call that the CRM answered as it should. If it was a probe, it ends the
+// pauses that it disproves.
 func (p *pauses) recordSuccess(now time.Time, m event.Member, isProbe bool) {
 	if isProbe {
 		ended := p.gate.Succeeded()
@@ -93,8 +93,8 @@ func (p *pauses) recordSuccess(now time.Time, m event.Member, isProbe bool) {
 	p.health.SetPaused(now, p.isPaused())
 }
 
-// recordFailure notes a call that failed for a reason that may be the CRM's, and pauses if most members'
-// calls fail.
+// recordFailure notes a call that failed for a reason that may be the CRM's, and pauses if most
+// members' calls fail.
 func (p *pauses) recordFailure(now time.Time, m event.Member, isProbe bool) {
 	if !isProbe {
 		p.health.Record(now, m, false)
@@ -118,7 +118,8 @@ func (p *pauses) recordRefusal(now time.Time, m event.Member) {
 }
 
 // refusalIsOwn ends the pause for a refusal that only this member got: its retry budget was used up
-// while the calls of others succeeded. Nothing else would end the pause while no other call is made.
+// while the calls of others succeeded. Nothing else would end the pause while no other call is
+// made.
 func (p *pauses) refusalIsOwn(now time.Time, m event.Member) {
 	if p.refusedBy == nil || *p.refusedBy != m || p.refusedOthers {
 		return
@@ -127,8 +128,8 @@ func (p *pauses) refusalIsOwn(now time.Time, m event.Member) {
 	p.resume(now, event.CauseRefused)
 }
 
-// otherwiseAnswered ends the pauses that have a response of their own, when a probe gets a code that is
-// in no table. An outage may well answer so, and stays.
+// otherwiseAnswered ends the pauses that have a response of their own, when a probe gets a code
+// that is in no table. An outage may well answer so, and stays.
 func (p *pauses) otherwiseAnswered(now time.Time) {
 	for _, c := range []event.Cause{event.CauseThrottled, event.CauseQuota, event.CauseRefused} {
 		p.resume(now, c)
@@ -165,13 +166,13 @@ func (s *stopwatch) total(now time.Time) time.Duration {
 	return s.sum + now.Sub(s.since)
 }
 
-// minAttempts is the least that the retry budget allows, and all that an error code outside every table
-// gets.
+// minAttempts is the least that the retry budget allows, and all that an error code outside every
+// table gets.
 const minAttempts = 5
 
-// countAttempts records the failed call with the events that were in it. Attempts and time count against
-// the retry budget only while the CRM works for other members. IsLone: no other lane has events, so no
-// other member could end a pause.
+// countAttempts records the failed call with the events that were in it. Attempts and time count
+// against the retry budget only while the CRM works for other members. IsLone: no other lane has
+// events, so no other member could end a pause.
 func (p *pauses) countAttempts(now time.Time, b *event.Batch, u *event.Update, d event.Decision, isLone bool) {
 	healthy, clock := p.health.Healthy(now), p.health.Clock(now)
 	fewAttempts := d.FewAttempts && (isLone || !b.IsProbe && !p.gate.Paused(event.CauseOutage))

@@ -67,10 +67,10 @@ func (q *queues) leave(ev *event.Event) {
 	}
 }
 
-// giveBack ends the batch of a lane. If the lane waits for an event further on in the topic, it has no
-// cap from now on, and the returned events give their places in the buffer back: otherwise the lane
-// could keep the reader from reaching what it waits for. That is bounded: what was unfinished up to
-// there had its place in some process's buffer once.
+// giveBack ends the batch of a lane. If the lane waits for an event further on in the topic, it has
+// no cap from now on, and the returned events give their places in the buffer back: otherwise the
+// lane could keep the reader from reaching what it waits for. That is bounded: what was unfinished
+// up to there had its place in some process's buffer once.
 func (q *queues) giveBack(
 	key event.LaneKey, gone []*event.Event, until time.Time, waitsAhead bool,
 ) (waiting []*event.Event) {
@@ -129,18 +129,18 @@ func isDropped(l *lane, ev *event.Event) bool {
 	return leaves(&l.State, ev)
 }
 
-// leaves reports whether an event that was taken away leaves its lane. What the CRM has accepted, or the
-// dead-letter topic has acknowledged, needs only Redis to be updated, and the next owner would send it
-// again: it stays until the last commit has been sent.
+// leaves reports whether an event that was taken away leaves its lane. What the CRM has accepted,
+// or the dead-letter topic has acknowledged, needs only Redis to be updated, and the next owner
+// would send it again: it stays until the last commit has been sent.
 func leaves(s *event.LaneState, ev *event.Event) bool {
 	almostDone := ev.Rejection != nil && ev.Rejection.Written ||
 		s.Pinned != nil && s.Pinned.Accepted && slices.Contains(s.Pinned.Events, ev)
 	return ev.Ticket.IsClosed() || ev.Ticket.IsRevoked() && !almostDone
 }
 
-// forget removes what binds the lane to events that it no longer holds: those that are gone, and those
-// that were taken away, perhaps while the lane ran. The lease of an unacknowledged call stays in Redis
-// until it expires. A candidate that is left alone is still a candidate.
+// forget removes what binds the lane to events that it no longer holds: those that are gone, and
+// those that were taken away, perhaps while the lane ran. The lease of an unacknowledged call stays
+// in Redis until it expires. A candidate that is left alone is still a candidate.
 func forget(s *event.LaneState, gone []*event.Event) {
 	left := func(ev *event.Event) bool { return leaves(s, ev) || slices.Contains(gone, ev) }
 	s.Candidates = slices.DeleteFunc(slices.Clone(s.Candidates), left)
@@ -154,8 +154,8 @@ func wakeOf(q *queue) time.Time {
 	return at
 }
 
-// writeSlots bounds how many unreadable records are dead-lettered at once. They do not need the CRM, so
-// they do not wait for it.
+// writeSlots bounds how many unreadable records are dead-lettered at once. They do not need the
+// CRM, so they do not wait for it.
 const writeSlots = 8
 
 // slots count the batches that run.
@@ -168,9 +168,9 @@ type slots struct {
 
 func (s *slots) canWrite() bool { return s.writing < writeSlots }
 
-// canCall reports whether one more batch may start. A call slot is used only during the call, so a few
-// batches more than there are slots acquire their members meantime. Those after their call are bounded
-// too: otherwise they would pile up if Redis is slow.
+// canCall reports whether one more batch may start. A call slot is used only during the call, so a
+// few batches more than there are slots acquire their members meantime. Those after their call are
+// bounded too: otherwise they would pile up if Redis is slow.
 func (s *slots) canCall() bool {
 	ahead := s.concurrency / 2
 	return s.calling < s.concurrency+ahead && s.completing < s.concurrency

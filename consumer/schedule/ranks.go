@@ -7,9 +7,9 @@ import (
 	"membersync/consumer/event"
 )
 
-// redrivesTurn: in every 20th turn redrives are asked for first, so that live traffic beyond what is
-// called at once does not starve them in this process. It is the share that the limit keeps for them
-// over all processes.
+// redrivesTurn: in every 20th turn redrives are asked for first, so that live traffic beyond what
+// is called at once does not starve them in this process. It is the share that the limit keeps for
+// them over all processes.
 const redrivesTurn = 20
 
 // ranks decide at which ranks a permit is drawn, and in which order.

@@ -18,12 +18,13 @@ type Config struct {
 	HasLimiter bool
 	// Limit is what the limiter shares out; the zero value: calls are not paced.
 	Limit Limit
-	// StormShare is the share of the latest events, 0 to 1, above which dead-lettering stops; 0: never.
+	// StormShare is the share of the latest events, 0 to 1, above which dead-lettering stops; 0:
+	// never.
 	StormShare float64
 	// RetryBudget is for one event, on the clock of [health.Monitor]; 0: the attempts alone count.
 	RetryBudget time.Duration
-	// GatherFor bounds how long the first calls after an assignment wait for the backlog, and FillFor how
-	// long they are few; 0: the defaults, 800 ms and 3 s.
+	// GatherFor bounds how long the first calls after an assignment wait for the backlog, and FillFor
+	// how long they are few; 0: the defaults, 800 ms and 3 s.
 	GatherFor, FillFor time.Duration
 	// OnPause is called, without the lock, for each pause that begins or ends. Required.
 	OnPause func(Change)
@@ -87,9 +88,9 @@ func (s *Schedule) unlock() {
 	}
 }
 
-// Add puts an event at the end of its lane. If the lane is at its cap, the event is not added, and the
-// returned channel is closed once the lane has shrunk: only the partition that the event comes from
-// waits.
+// Add puts an event at the end of its lane. If the lane is at its cap, the event is not added, and
+// the returned channel is closed once the lane has shrunk: only the partition that the event comes
+// from waits.
 func (s *Schedule) Add(ev *event.Event) (full <-chan struct{}) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -112,8 +113,8 @@ type Next struct {
 	Until time.Time
 }
 
-// Next returns what may start now. HasPermit says that the caller has a permit left over, which is not
-// paced.
+// Next returns what may start now. HasPermit says that the caller has a permit left over, which is
+// not paced.
 func (s *Schedule) Next(now time.Time, hasPermit bool) Next {
 	s.mu.Lock()
 	defer s.unlock()
@@ -127,8 +128,9 @@ func (s *Schedule) Take(now time.Time, rank event.Rank) *event.Batch {
 	return s.dispatch.takeMember(now, hasRank(rank))
 }
 
-// RecordPermit notes that a permit was drawn at the rank or, if it was not granted, how long to wait
-// before asking again at this rank. It returns when that is. Waiting for the limit counts as progress.
+// RecordPermit notes that a permit was drawn at the rank or, if it was not granted, how long to
+// wait before asking again at this rank. It returns when that is. Waiting for the limit counts as
+// progress.
 func (s *Schedule) RecordPermit(now time.Time, rank event.Rank, granted bool, wait time.Duration) (until time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -147,8 +149,8 @@ func (s *Schedule) CanUsePermit(now time.Time) bool {
 	return s.dispatch.canCall(now)
 }
 
-// MayCall is asked immediately before a call: it reports whether no pause has begun and no partition of
-// the batch was taken away since the batch was taken.
+// MayCall is asked immediately before a call: it reports whether no pause has begun and no
+// partition of the batch was taken away since the batch was taken.
 func (s *Schedule) MayCall(b *event.Batch) bool {
 	s.mu.Lock()
 	defer s.unlock()
@@ -173,9 +175,9 @@ type Settled struct {
 	Waiting []*event.Event // of a lane that waits for an event further on: ReleaseBuffer of their tickets
 }
 
-// Settle takes a batch back. What is finished leaves the lane, and what was taken away while it ran is
-// dropped; the rest waits for its next turn. The caller then finishes the tickets of the finished
-// events. If the batch was a retry of held events and ended well, the storm is over.
+// Settle takes a batch back. What is finished leaves the lane, and what was taken away while it ran
+// is dropped; the rest waits for its next turn. The caller then finishes the tickets of the
+// finished events. If the batch was a retry of held events and ended well, the storm is over.
 func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled {
 	s.mu.Lock()
 	defer s.unlock()
@@ -211,8 +213,8 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 	return settled
 }
 
-// moveLocked puts events whose member is known now into their lanes, and returns those that were taken
-// away while they were read again.
+// moveLocked puts events whose member is known now into their lanes, and returns those that were
+// taken away while they were read again.
 func (s *Schedule) moveLocked(events []*event.Event) (dropped []*event.Event) {
 	for _, ev := range events {
 		if ev.Ticket.IsRevoked() {
@@ -236,9 +238,9 @@ func (s *Schedule) freeSlotLocked(now time.Time, b *event.Batch) {
 	}
 }
 
-// DropRevoked removes, from all lanes, the events whose partitions were taken away, and returns them:
-// the caller drops their tickets. A batch that runs is left to end; [Schedule.Settle] drops what it has
-// not finished.
+// DropRevoked removes, from all lanes, the events whose partitions were taken away, and returns
+// them: the caller drops their tickets. A batch that runs is left to end; [Schedule.Settle] drops
+// what it has not finished.
 func (s *Schedule) DropRevoked() []*event.Event {
 	s.mu.Lock()
 	defer s.unlock()
@@ -253,8 +255,8 @@ func (s *Schedule) StartGathering(now time.Time) {
 	s.dispatch.pacer.startGathering(now)
 }
 
-// StopGathering ends that wait: everything that the log held is here or, if isFull, no more fits into
-// memory.
+// StopGathering ends that wait: everything that the log held is here or, if isFull, no more fits
+// into memory.
 func (s *Schedule) StopGathering(now time.Time, isFull bool) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -276,8 +278,8 @@ type Stats struct {
 	Calling    int           // batches before the end of their call
 	Completing int           // batches after it
 	Writing    int           // batches of rejected records without a member
-	// StuckFor is for how long batches have been running, or could have started, without one ending; 0 if
-	// there is nothing to do.
+	// StuckFor is for how long batches have been running, or could have started, without one ending; 0
+	// if there is nothing to do.
 	StuckFor time.Duration
 }
 
@@ -336,8 +338,8 @@ func (s *Schedule) RecordSuccess(now time.Time, b *event.Batch) {
 	s.pauses.recordSuccess(now, b.Key.Member, b.IsProbe)
 }
 
-// RecordFailure notes that the call of a batch failed, begins and ends the pauses that follow from it,
-// and returns the events whose retry budget is used up.
+// RecordFailure notes that the call of a batch failed, begins and ends the pauses that follow from
+// it, and returns the events whose retry budget is used up.
 func (s *Schedule) RecordFailure(
 	now time.Time, b *event.Batch, u *event.Update, d event.Decision,
 ) (spent []*event.Event) {
@@ -354,8 +356,8 @@ func (s *Schedule) RecordFailure(
 	return spent
 }
 
-// Admit records rejected events and returns those that may be dead-lettered now. The storm guard holds
-// the others.
+// Admit records rejected events and returns those that may be dead-lettered now. The storm guard
+// holds the others.
 func (s *Schedule) Admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
 	s.mu.Lock()
 	defer s.unlock()

@@ -101,8 +101,8 @@ func (s *Server) pickFault(seen Seen) Fault {
 	return Fault{}
 }
 
-// Block blocks all update requests from now on at a point, until Release. If the client of a blocked
-// request gives up before the effect, the request has no effect.
+// Block blocks all update requests from now on at a point, until Release. If the client of a
+// blocked request gives up before the effect, the request has no effect.
 func (s *Server) Block(at Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -74,8 +74,8 @@ func (o *Offsets) Committed(ctx context.Context, group, topic string, partitions
 	return out, nil
 }
 
-// Unassigned counts the partitions of the topics that no member of the group has. While the group is not
-// stable it is not known, and none are counted.
+// Unassigned counts the partitions of the topics that no member of the group has. While the group
+// is not stable it is not known, and none are counted.
 func (o *Offsets) Unassigned(ctx context.Context, group string, topics []string) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errOffsetsTimeout)
 	defer cancel()

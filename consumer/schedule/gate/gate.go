@@ -1,6 +1,6 @@
-// Package gate decides whether calls may be made now. Each cause of a pause closes the gate. While it
-// is closed, one probe goes through per interval, with whatever lane is next; the first probe that
-// succeeds opens it again.
+// Package gate decides whether calls may be made now. Each cause of a pause closes the gate. While
+// it is closed, one probe goes through per interval, with whatever lane is next; the first probe
+// that succeeds opens it again.
 //
 // It does no I/O and takes the time as an argument.
 package gate
@@ -58,8 +58,8 @@ type Answer struct {
 	Until time.Time // if not open: when to ask again
 }
 
-// Ask reports whether one more lane may be taken now. An answer with Probe set has used up the probe:
-// the next one follows after the cause's wait.
+// Ask reports whether one more lane may be taken now. An answer with Probe set has used up the
+// probe: the next one follows after the cause's wait.
 func (g *Gate) Ask(now time.Time) Answer {
 	until, paused := time.Time{}, false
 	for i := range g.pauses {
@@ -91,8 +91,9 @@ func (p *pause) spend(now time.Time, c event.Cause) {
 	p.probe = now.Add(p.delay)
 }
 
-// Close pauses calls for the cause until at least now + floor, and reports whether the pause is new. The
-// first probe after a refusal goes at once: it distinguishes one member's trouble from everybody's.
+// Close pauses calls for the cause until at least now + floor, and reports whether the pause is
+// new. The first probe after a refusal goes at once: it distinguishes one member's trouble from
+// everybody's.
 func (g *Gate) Close(now time.Time, c event.Cause, floor time.Duration) bool {
 	p := &g.pauses[c]
 	fresh := !p.on
@@ -123,16 +124,16 @@ func (g *Gate) Unspent(now time.Time) {
 	}
 }
 
-// Again lets the next probe for the cause go at once, at the first pace: the last one showed nothing
-// new.
+// Again lets the next probe for the cause go at once, at the first pace: the last one showed
+// nothing new.
 func (g *Gate) Again(now time.Time, c event.Cause) {
 	if p := &g.pauses[c]; p.on {
 		p.probe, p.delay = now, 0
 	}
 }
 
-// Succeeded opens the gate for every cause that the successful call of a probe disproves, and returns
-// those that it ended.
+// Succeeded opens the gate for every cause that the successful call of a probe disproves, and
+// returns those that it ended.
 func (g *Gate) Succeeded() []event.Cause {
 	var ended []event.Cause
 	for _, c := range g.Causes() {

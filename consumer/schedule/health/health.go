@@ -1,6 +1,6 @@
-// Package health records the result of the latest call of each member and answers two questions: is the
-// CRM as a whole failing, and for how long has it been working for others while one member's calls
-// failed?
+// Package health records the result of the latest call of each member and answers two questions: is
+// the CRM as a whole failing, and for how long has it been working for others while one member's
+// calls failed?
 //
 // It does no I/O and takes the time as an argument.
 package health
@@ -65,8 +65,8 @@ func (m *Monitor[K]) Healthy(now time.Time) bool {
 	return m.healthy
 }
 
-// Clock returns for how long the CRM has been healthy so far. An event's retry budget is measured on
-// this clock, not on the wall clock.
+// Clock returns for how long the CRM has been healthy so far. An event's retry budget is measured
+// on this clock, not on the wall clock.
 func (m *Monitor[K]) Clock(now time.Time) time.Duration {
 	m.look(now)
 	return m.clock

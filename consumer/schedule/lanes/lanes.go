@@ -35,12 +35,12 @@ type Lane[K comparable, T comparable, S any] struct {
 	index  int       // in the heap, when parked
 }
 
-// Waiting returns the lane's items in order of arrival, the running batch included. The slice is the
-// lane's own: read it only, and only until the lane changes.
+// Waiting returns the lane's items in order of arrival, the running batch included. The slice is
+// the lane's own: read it only, and only until the lane changes.
 func (l *Lane[K, T, S]) Waiting() []T { return l.items }
 
-// Running reports whether a batch of the lane is running. Until it returns, the lane's State belongs
-// to the goroutine that runs it.
+// Running reports whether a batch of the lane is running. Until it returns, the lane's State
+// belongs to the goroutine that runs it.
 func (l *Lane[K, T, S]) Running() bool { return l.status == running }
 
 // Ready reports whether the lane waits only for its turn.
@@ -72,8 +72,8 @@ func (ls *Lanes[K, T, S]) Add(key K, item T) {
 	ls.items++
 }
 
-// Take returns the lane that has been ready the longest, now running, and the batch of its items that
-// choose picks (at least one); nil if no lane is ready.
+// Take returns the lane that has been ready the longest, now running, and the batch of its items
+// that choose picks (at least one); nil if no lane is ready.
 func (ls *Lanes[K, T, S]) Take(now time.Time, choose func(*Lane[K, T, S]) []T) (*Lane[K, T, S], []T) {
 	ls.wake(now)
 	if len(ls.ready) == 0 {
@@ -95,9 +95,9 @@ func (ls *Lanes[K, T, S]) TakeIf(
 	return ls.takeAt(i, choose)
 }
 
-// TakeFullest is [Lanes.TakeIf] with a look at a sample of lanes drawn at random: of them and of the one
-// that has been ready the longest, it takes the lane that holds most. Of equal ones the one that has
-// been ready the longest goes first; among the drawn ones, any.
+// TakeFullest is [Lanes.TakeIf] with a look at a sample of lanes drawn at random: of them and of
+// the one that has been ready the longest, it takes the lane that holds most. Of equal ones the one
+// that has been ready the longest goes first; among the drawn ones, any.
 func (ls *Lanes[K, T, S]) TakeFullest(
 	now time.Time, pick func(*Lane[K, T, S]) bool, sample int, choose func(*Lane[K, T, S]) []T,
 ) (*Lane[K, T, S], []T) {
@@ -135,8 +135,8 @@ func (ls *Lanes[K, T, S]) Get(key K) *Lane[K, T, S] { return ls.lanes[key] }
 // All yields all lanes, in no particular order.
 func (ls *Lanes[K, T, S]) All() iter.Seq[*Lane[K, T, S]] { return maps.Values(ls.lanes) }
 
-// Return ends the batch of a lane: the finished items leave it, and the rest is ready again or, with a
-// time to wait until, parked.
+// Return ends the batch of a lane: the finished items leave it, and the rest is ready again or,
+// with a time to wait until, parked.
 func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time) {
 	l.batch = nil
 	ls.remove(l, finished)
@@ -152,8 +152,8 @@ func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time
 	}
 }
 
-// Drop removes the items that gone picks, except those of a running batch, and returns them. It calls
-// changed for each lane that lost any. It takes time in proportion to the items and lanes.
+// Drop removes the items that gone picks, except those of a running batch, and returns them. It
+// calls changed for each lane that lost any. It takes time in proportion to the items and lanes.
 func (ls *Lanes[K, T, S]) Drop(gone func(*Lane[K, T, S], T) bool, changed func(*Lane[K, T, S])) []T {
 	var dropped []T
 	for _, l := range ls.lanes {
@@ -203,8 +203,8 @@ func (ls *Lanes[K, T, S]) Ready(now time.Time) bool {
 	return len(ls.ready) > 0
 }
 
-// Any reports whether a lane that pick chooses could be taken now. It looks at lanes until it has found
-// one.
+// Any reports whether a lane that pick chooses could be taken now. It looks at lanes until it has
+// found one.
 func (ls *Lanes[K, T, S]) Any(now time.Time, pick func(*Lane[K, T, S]) bool) bool {
 	ls.wake(now)
 	return slices.ContainsFunc(ls.ready, pick)
@@ -257,7 +257,8 @@ func (ls *Lanes[K, T, S]) remove(l *Lane[K, T, S], gone []T) {
 	ls.items -= before - len(l.items)
 }
 
-// discard forgets an empty lane that does not run. If it is ready, the caller removes it from there.
+// discard forgets an empty lane that does not run. If it is ready, the caller removes it from
+// there.
 func (ls *Lanes[K, T, S]) discard(l *Lane[K, T, S]) {
 	if l.status == parked {
 		heap.Remove(&ls.parked, l.index)

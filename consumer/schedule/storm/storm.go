@@ -10,10 +10,11 @@ const (
 	Least  = 50  // fewer prove nothing
 )
 
-// A Guard looks at the latest live events at two points: whether they could be mapped when they were
-// read, and the outcomes of those that could. The two are counted separately, since a mapping failure
-// is known at once, and an outcome only after the event's call: of a backlog, all mapping failures
-// would be counted first. It is not safe for concurrent use. The zero value never detects a storm.
+// A Guard looks at the latest live events at two points: whether they could be mapped when they
+// were read, and the outcomes of those that could. The two are counted separately, since a mapping
+// failure is known at once, and an outcome only after the event's call: of a backlog, all mapping
+// failures would be counted first. It is not safe for concurrent use. The zero value never detects
+// a storm.
 type Guard struct {
 	share float64
 
@@ -29,18 +30,19 @@ type window struct {
 	rejected int
 }
 
-// New returns a guard that detects a storm when more than this share of the latest events, between 0
-// and 1, would be dead-lettered. A share of 0 turns it off.
+// New returns a guard that detects a storm when more than this share of the latest events, between
+// 0 and 1, would be dead-lettered. A share of 0 turns it off.
 func New(share float64) *Guard { return &Guard{share: share} }
 
-// RecordMapped counts an event that was read, and whether it is rejected because it cannot be mapped.
+// RecordMapped counts an event that was read, and whether it is rejected because it cannot be
+// mapped.
 func (g *Guard) RecordMapped(rejected bool) { g.record(&g.mapped, rejected) }
 
 // RecordSuccess counts an event that finished without being dead-lettered.
 func (g *Guard) RecordSuccess() { g.record(&g.finished, false) }
 
-// RecordRejection counts an event that could be mapped and would be dead-lettered. It reports whether
-// it must not be, because there is a storm now.
+// RecordRejection counts an event that could be mapped and would be dead-lettered. It reports
+// whether it must not be, because there is a storm now.
 func (g *Guard) RecordRejection() bool {
 	g.record(&g.finished, true)
 	return g.on
