@@ -17,21 +17,24 @@
 // # Terms
 //
 //   - Event: one employee's change. A record holds one or more.
-//   - Lane: the queue of one member's events. A record or event that could not be read has no member,
-//     and a lane of its own that needs no call. A lane runs one batch at a time.
-//   - Batch: the events of a lane that run together. They fold into one update with the newest value of
-//     each field.
+//   - Lane: the queue of one member's events. A record or event that could not be read has no
+//     member, and a lane of its own that needs no call. A lane runs one batch at a time.
+//   - Batch: the events of a lane that run together. They fold into one update with the newest
+//     value of each field.
 //   - Update: what one call carries, under one lease token, and what is known of the call. Its
 //     contributors are the events whose values it carries.
-//   - Pinned: a lane whose last call may still take effect may only send the same update again. Schedule
-//     forgets the pin when an event of the update is taken away: the lease in Redis, which was not
-//     released, then keeps every process off the member until it has expired.
-//   - Ticket: an event's place in the account of its partition. Intake marks it as revoked, and after
-//     the last commit as closed. A finished event counts also after the first mark, not after the
-//     second.
-//   - Done mark: Redis' note that an event has an outcome. It makes a further delivery a duplicate.
-//   - Storm guard, held: while most events would be dead-lettered, they are held in their lanes instead.
-//   - Rank: live traffic draws permits before redrives. A spare permit is one that a batch did not need.
+//   - Pinned: a lane whose last call may still take effect may only send the same update again.
+//     Schedule forgets the pin when an event of the update is taken away: the lease in Redis,
+//     which was not released, then keeps every process off the member until it has expired.
+//   - Ticket: an event's place in the account of its partition. Intake marks it as revoked, and
+//     after the last commit as closed. A finished event counts also after the first mark, not
+//     after the second.
+//   - Done mark: Redis' note that an event has an outcome. It makes a further delivery a
+//     duplicate.
+//   - Storm guard, held: while most events would be dead-lettered, they are held in their lanes
+//     instead.
+//   - Rank: live traffic draws permits before redrives. A spare permit is one that a batch did not
+//     need.
 //
 // It must not know net/http, the Redis client, flags or the environment: it builds no client, and gets
 // what it needs through [Parts].

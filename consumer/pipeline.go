@@ -24,7 +24,8 @@ import (
 // Package intake fetches and commits: it calls Handle with each record, in partition order, and
 // Revoked when partitions are taken away. Package schedule folds: it decides which member's batch
 // runs next. The stages of a batch are in package deliver. This file owns the loop between them,
-// and the order of all stages. The numbered invariants are those of DESIGN.md.
+// and the order of all stages. doc.go explains the terms, and DESIGN.md
+// the numbered invariants.
 
 // A pipeline moves events through all stages.
 type pipeline struct {
@@ -102,10 +103,12 @@ func (p *pipeline) finishIgnored(ctx context.Context, ev *event.Event) error {
 	return nil
 }
 
-// Revoked drops what has not begun. It implements [intake.Handler].
+// Revoked drops the events of lanes that do not run. It implements [intake.Handler].
 //
 // Invariant 3: the tickets are marked before this call. So an event is dropped here if its lane
-// does not run, and by settle if its lane runs; nothing is finished because of a revoke.
+// does not run, and by settle if its lane runs and its outcome is not known by then. A revoke
+// cancels no call: a batch that runs goes on to its result, and intake waits for it up to the drain
+// limit.
 func (p *pipeline) Revoked() {
 	for _, ev := range p.schedule.DropRevoked() {
 		ev.Ticket.Drop()
@@ -117,8 +120,8 @@ func (p *pipeline) Initialize(ctx context.Context, groupIsNew bool) error {
 	return p.control.initialize(ctx, groupIsNew)
 }
 
-// dispatch starts batches until the context ends, and returns when the last has ended. The batches
-// have the same context: its owner has drained before, or gives up.
+// dispatch starts batches until the context ends, and returns when the last batch has ended. The
+// context is that of the process and not of a generation: it ends after the last drain.
 func (p *pipeline) dispatch(ctx context.Context) {
 	defer p.runs.Wait()
 	timer := time.NewTimer(time.Hour)
@@ -165,7 +168,7 @@ func (p *pipeline) startReady(ctx context.Context) time.Time {
 func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 	r := (&attempt{p, b}).process(ctx)
 	if !b.Key.IsMember() && r.Wait == 0 {
-		r.Wait = rejectedWait // for what is not finished: no pause holds its queue
+		r.Wait = rejectedWait // if it is not finished: no pause of calls slows its lane down
 	}
 	r = p.recordResults(ctx, r)
 	for _, f := range r.Finished {
@@ -282,7 +285,8 @@ func (a *attempt) update(ctx context.Context, u *event.Update) event.Result {
 	return a.complete(ctx, u)
 }
 
-// complete records the outcomes in Redis, which also releases the lease.
+// complete records the outcomes in Redis, which also releases the lease, unless a call under it
+// went unacknowledged.
 //
 // Invariant 1: an event is finished only after Redis has acknowledged this. Until then the lane is
 // bound to this completion, which is sent again under the same token.

@@ -28,7 +28,7 @@ type Batch struct {
 	IsStormRetry bool
 
 	Permit   Permit // its place under the rate limit; the zero value if there is none
-	Answered bool   // the CRM has answered a call of this batch, good or bad
+	Answered bool   // a call of this batch has ended, with or without a response
 	Sent     bool   // a call of this batch may have reached the CRM
 	CallOver bool   // its call has ended: it counts as completing
 }
