@@ -11,8 +11,8 @@
 //   - deliver: the stages of one batch. Acquire, update, complete, dead letter.
 //   - preview: what serves the commands only.
 //
-// This package owns the loop between them: ask schedule, draw a permit, deliver, settle. No part calls
-// another while it holds its own lock.
+// This package owns the loop between them: ask schedule, draw a permit, deliver, settle. No part
+// calls another while it holds its own lock.
 //
 // # Terms
 //
@@ -36,6 +36,6 @@
 //   - Rank: live traffic draws permits before redrives. A spare permit is one that a batch did not
 //     need.
 //
-// It must not know net/http, the Redis client, flags or the environment: it builds no client, and gets
-// what it needs through [Parts].
+// It must not know net/http, the Redis client, flags or the environment: it builds no client, and
+// gets what it needs through [Parts].
 package consumer
