@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type controlState struct {
 	readAt     time.Time      // when that read began
 	hasOffsets bool           // the group has committed offsets, so the state must exist
 	lost       bool           // and it does not
+	unreadable bool           // the latest read failed, for a reason other than a pause for Redis
 }
 
 func (c *controlWatcher) snapshot() controlState {
@@ -90,6 +92,7 @@ func (c *controlWatcher) read(ctx context.Context) bool {
 	c.mu.Lock()
 	c.state.known, c.state.latest, c.state.readAt = true, now, began
 	c.mu.Unlock()
+	c.setUnreadable(ctx, false, nil)
 	c.apply(before, now)
 	// The group had offsets before this read, so its state was marked as initialized before: another
 	// instance's mark cannot be missed.
@@ -103,11 +106,33 @@ func (c *controlWatcher) read(ctx context.Context) bool {
 // readFailed keeps to the control state that is known while Redis does not answer. A pause that has
 // ended since then ends.
 func (c *controlWatcher) readFailed(ctx context.Context, known dedupe.Control, err error) {
-	c.log.LogAttrs(ctx, slog.LevelDebug, "control state not read", errAttr(err))
 	now := time.Now()
+	if ctx.Err() == nil && !slices.Contains(c.schedule.Stats(now).Causes, event.CauseRedis) { // else that is why
+		c.setUnreadable(ctx, true, err)
+	}
 	if until := known.Pause.Until; known.Paused && !until.IsZero() && !until.After(now) {
 		c.schedule.Resume(now, event.CauseOperator)
 	}
+}
+
+// setUnreadable reports once that the control state cannot be read, and once that it can again.
+// Until the first read has succeeded no call is made; after that, the state read last stays in
+// force.
+func (c *controlWatcher) setUnreadable(ctx context.Context, unreadable bool, err error) {
+	c.mu.Lock()
+	changed := unreadable != c.state.unreadable
+	c.state.unreadable = unreadable
+	known := c.state.known
+	c.mu.Unlock()
+	if !changed {
+		return
+	}
+	c.report.metrics.setPaused(causeControl, unreadable)
+	if unreadable {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "control state not read; trying again", slog.Bool("calls_wait", !known), errAttr(err))
+		return
+	}
+	c.log.LogAttrs(ctx, slog.LevelInfo, "control state read again")
 }
 
 func (c *controlWatcher) apply(before controlState, now dedupe.Control) {

@@ -38,12 +38,14 @@ type Metrics struct {
 }
 
 const (
-	namespace   = "membersync"
-	causeKafka  = "kafka"
-	causeDLQ    = "dlq"
-	pathLive    = "live"
-	pathRedrive = "redrive"
-	pathReplay  = "replay" // of a process of its own
+	namespace  = "membersync"
+	causeKafka = "kafka"
+	causeDLQ   = "dlq"
+
+	causeControl = "control" // the control state cannot be read
+	pathLive     = "live"
+	pathRedrive  = "redrive"
+	pathReplay   = "replay" // of a process of its own
 )
 
 // NewMetrics registers the metrics. The codes of the table get a label value of their own, with the
@@ -110,6 +112,7 @@ func (m *Metrics) zero(table crmapi.Table) {
 	}
 	m.pauses.WithLabelValues(causeKafka)
 	m.pauses.WithLabelValues(causeDLQ)
+	m.pauses.WithLabelValues(causeControl)
 }
 
 const codeOther = "other"

@@ -56,7 +56,7 @@ func (p *pipeline) release(ctx context.Context, u *event.Update) {
 }
 
 // recordOf is the record of a delivery, for the mapper.
-func recordOf(d *intake.Delivery) mapper.Record {
+func recordOf(d intake.Delivery) mapper.Record {
 	src := d.Record
 	rec := mapper.Record{
 		Topic: d.Topic, Partition: d.Partition, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,

@@ -136,6 +136,8 @@ func (s *Service) Ready() (ok bool, cause string) {
 		return false, "draining"
 	case !status.Joined:
 		return false, "not joined the consumer group yet"
+	case !s.control.snapshot().known: // and so no call is made
+		return false, causeControl
 	}
 	return true, strings.Join(s.causes(status), ", ")
 }
@@ -151,6 +153,9 @@ func (s *Service) causes(status intake.Status) []string {
 	}
 	if status.KafkaFailing {
 		names = append(names, causeKafka)
+	}
+	if s.control.snapshot().unreadable {
+		names = append(names, causeControl)
 	}
 	return names
 }

@@ -7,7 +7,8 @@ import (
 
 // Complete marks the events done, moves the versions of their fields forward, writes the digests of
 // the fields sent, and releases the lease. The result late means that the token no longer owned the
-// lease: nothing was written, although a call may have taken effect.
+// lease: nothing was recorded, although a call may have taken effect. The digests of the fields
+// sent are deleted then, since that call may have been the last to take effect.
 //
 // A repetition after a lost reply is not late, even if another token has taken the lease since
 // then. It is recognized by the done marks, so this needs at least one Done event.

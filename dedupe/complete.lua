@@ -4,7 +4,7 @@
 -- KEYS: the lease, the fields, then the done mark of each event.
 -- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
 --       E times: order, redrive number, outcome; F times: name, newest version, digest ('': none).
--- Reply: 0 done, 1 too late and nothing written.
+-- Reply: 0 done, 1 too late and nothing recorded.
 local token, events, fields = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local owned = redis.call('GET', KEYS[1]) == token
 
@@ -24,6 +24,14 @@ if not owned then
       if by == token then return 0 end
     end
   end
+  -- The call may have taken effect after that of the next owner, whose digests then name values
+  -- that the CRM does not hold.
+  local untrue = {}
+  for f = 1, fields do
+    local at = 5 + 3 * events + 3 * f
+    if ARGV[at] ~= '' then untrue[#untrue + 1] = 'd:' .. ARGV[at - 2] end
+  end
+  if #untrue > 0 then redis.call('HDEL', KEYS[2], unpack(untrue)) end
   return 1
 end
 

@@ -6,7 +6,7 @@ import "strings"
 // when nothing is left, or to see what is: then every finding below it is printed.
 func todo() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":         8,
+		"CHANGELOG.md":         7,
 		"README.md":            23,
 		"cmd/bench":            95,
 		"cmd/devstack":         48,
@@ -30,7 +30,7 @@ func todo() Ratchet {
 // number of such lines.
 func wide() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":           44,
+		"CHANGELOG.md":           43,
 		"README.md":              110,
 		"cmd/bench":              61,
 		"cmd/devstack":           1,

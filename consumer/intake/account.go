@@ -38,10 +38,12 @@ type record struct {
 	offset int64
 	size   int64
 
-	open     int  // tickets that are neither finished nor dropped
-	epoch    int  // of the partition's account when the record was begun
-	released bool // it has given its place in the buffer back
-	dropped  bool // a ticket of it was dropped: it is never finished here
+	open     int       // tickets that are neither finished nor dropped
+	epoch    int       // of the partition's account when the record was begun
+	released bool      // it has given its place in the buffer back
+	dropped  bool      // a ticket of it was dropped: it is never finished here
+	issued   bool      // its tickets are issued
+	first    [1]Ticket // of a record with one event, as most have; saves an allocation
 }
 
 // A Delivery is one record, on its way to the handler.
@@ -52,7 +54,6 @@ type Delivery struct {
 
 	accounts *accounts
 	rec      *record
-	issued   bool
 }
 
 // A Ticket is one event's place in the account of its partition. Exactly one of Finish and Drop is
@@ -66,16 +67,19 @@ type Ticket struct {
 
 // Issue returns a ticket for each of n events. A record without events is finished. It is called
 // once.
-func (d *Delivery) Issue(n int) []Ticket {
+func (d Delivery) Issue(n int) []Ticket {
 	d.accounts.mu.Lock()
 	defer d.accounts.mu.Unlock()
-	d.issued = true
+	d.rec.issued = true
 	if d.rec.open = n; n == 0 {
 		d.rec.close()
 		return nil
 	}
 	d.rec.part.gen.pending += n
-	tickets := make([]Ticket, n)
+	tickets := d.rec.first[:]
+	if n > 1 {
+		tickets = make([]Ticket, n)
+	}
 	for i := range tickets {
 		tickets[i] = Ticket{accounts: d.accounts, rec: d.rec}
 	}
@@ -135,21 +139,21 @@ func (r *record) releaseBuffer() {
 
 // begin notes in the watermark that a record was taken in: nothing can commit past it from now on.
 // The buffer has admitted it.
-func (a *accounts) begin(p *partition, src source.Record, size int64) *Delivery {
+func (a *accounts) begin(p *partition, src source.Record, size int64) Delivery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.mark.Begin(src.Offset, src.Time)
-	return &Delivery{
+	return Delivery{
 		Topic: p.topic, Partition: p.id, Record: src, accounts: a,
 		rec: &record{part: p, offset: src.Offset, size: size, epoch: p.epoch},
 	}
 }
 
 // abandon drops a record for which the handler has issued no tickets.
-func (a *accounts) abandon(d *Delivery) {
+func (a *accounts) abandon(d Delivery) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !d.issued {
+	if !d.rec.issued {
 		d.rec.dropped = true
 		d.rec.close()
 	}

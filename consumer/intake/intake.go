@@ -66,7 +66,7 @@ type Handler interface {
 	Await(ctx context.Context, topic string) error
 	// Handle takes one record. It may block: the partition waits. After an error, the tickets that it
 	// has issued are the handler's to drop.
-	Handle(ctx context.Context, d *Delivery) error
+	Handle(ctx context.Context, d Delivery) error
 	// Revoked is called after tickets were marked as revoked or closed. It drops those of events that
 	// have not begun.
 	Revoked()

@@ -50,14 +50,17 @@ func (h *holder) admit(now time.Time, rejected []*event.Event) (deadLetter []*ev
 	return deadLetter
 }
 
-// recordMapped counts an event that was read. What could not be mapped, or is ignored, is counted
-// by that alone.
+// recordMapped counts an event that was read. What could not be mapped is counted by that alone,
+// and what is ignored is not counted: it proves nothing about the others.
 func (h *holder) recordMapped(now time.Time, ev *event.Event) {
 	if ev.Storm.Counted {
 		return
 	}
+	isIgnored := ev.Rejection == nil && ev.Mapped.Ignored != ""
+	if ev.Storm.Counted = ev.Rejection != nil || isIgnored; isIgnored {
+		return
+	}
 	h.guard.RecordMapped(ev.Rejection != nil)
-	ev.Storm.Counted = ev.Rejection != nil || ev.Mapped.Ignored != ""
 	h.begin(now, ev)
 }
 

@@ -24,6 +24,7 @@ func digestTests() map[string]func(*fixture) {
 		"without a key there are no digests":                           digestsOff,
 		"a digest of another generation proves nothing":                digestOfAnotherGeneration,
 		"a distrusted digest proves nothing":                           digestDistrusted,
+		"a late completion leaves no digest of what it sent":           lateLeavesNone,
 	}
 }
 
@@ -79,6 +80,20 @@ func failureLeavesNone(f *fixture) {
 	f.acquire(token, e)
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
 	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
+}
+
+func lateLeavesNone(f *fixture) {
+	stalled, next := dedupe.NewToken(), dedupe.NewToken()
+	old, newer := event(1, "mobile", "old"), event(2, "mobile", "new", "title", "a")
+	f.acquire(stalled, old)
+	f.expire()
+	f.acquire(next, newer, old)
+	f.complete(dedupe.Completion{Token: next, Done: []dedupe.DoneEvent{done(newer, "applied")}, Sent: newer.Fields})
+	late := f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(old, "applied")}, Sent: old.Fields})
+	f.equal("late", late, true)
+	// The CRM may hold the old value now. What the late call did not send is known as before.
+	want := map[string]string{"mobile": "send", "title": "unchanged"}
+	f.equal("decisions", f.decisions(event(3, "mobile", "new", "title", "a")), want)
 }
 
 func notSentGetsNone(f *fixture) {
