@@ -20,10 +20,21 @@ type Config struct {
 	Group       string   // the consumer group
 	Brokers     []string // host:port, for the connection to the group's coordinator
 	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
+	Session     Session  // zero values: the defaults
 
-	BufferRecords int   // records in memory at most
-	BufferBytes   int64 // and their bytes; a larger record is admitted alone
+	BufferRecords int           // records in memory at most
+	BufferBytes   int64         // and their bytes; a larger record is admitted alone
+	DrainLimit    time.Duration // for in-flight calls, on shutdown and when partitions are taken away
+	DoneTTL       time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
+	StormShare    float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
+	Version       string        // of the program, for dead letters
 
+	CallConfig
+	ReplayConfig
+}
+
+// A CallConfig is the settings of the calls.
+type CallConfig struct {
 	BaseURL, CorpID string        // the CRM that the members are of
 	Concurrency     int           // calls in flight at most
 	CallTimeout     time.Duration // of one attempt
@@ -31,20 +42,17 @@ type Config struct {
 	Limit           Limit         // what Parts.Limiter shares out; the zero value: calls are not paced
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
-	DrainLimit      time.Duration // for in-flight calls, on shutdown and when partitions are taken away
-	DoneTTL         time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
-	StormShare      float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
 	// GatherFor and FillFor are those of [schedule.Config]; zero: the defaults.
 	GatherFor, FillFor time.Duration
+}
 
+// A ReplayConfig is the settings of a replay; the zero value: there is none.
+type ReplayConfig struct {
 	// Replay is for Service.Replay: events count on the path replay, and results of redrives are not
-	// recorded again. Reapply ignores done marks and digests, never versions. Employee limits the
-	// events to those of one employee; empty: all.
-	Replay, Reapply bool
-	Employee        string
-
-	Session Session // zero values: the defaults
-	Version string  // of the program, for dead letters
+	// recorded again.
+	Replay   bool
+	Reapply  bool   // ignore done marks and digests, never versions
+	Employee string // limits the events to those of one employee; empty: all
 }
 
 // The types of the parts that this package takes and returns.

@@ -18,23 +18,31 @@ type Metrics struct {
 	registry prometheus.Registerer
 	codes    map[response]bool // that have a series of their own
 
-	events       *prometheus.CounterVec
-	latency      *prometheus.HistogramVec
-	dead         *prometheus.CounterVec
+	events    *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	dead      *prometheus.CounterVec
+	reusedIDs prometheus.Counter
+	pauses    *prometheus.GaugeVec
+	stateLost prometheus.Gauge
+	redis     *prometheus.HistogramVec
+	callMetrics
+	kafkaMetrics
+}
+
+type callMetrics struct {
 	calls        *prometheus.CounterVec
 	callDuration prometheus.Histogram
 	callEvents   prometheus.Histogram
 	inFlight     prometheus.Gauge
 	saved        prometheus.Counter
-	pauses       *prometheus.GaugeVec
-	commits      *prometheus.CounterVec
-	rebalances   prometheus.Counter
-	gaps         prometheus.Counter
 	lateCalls    prometheus.Counter
 	lastSuccess  prometheus.Gauge
-	stateLost    prometheus.Gauge
-	reusedIDs    prometheus.Counter
-	redis        *prometheus.HistogramVec
+}
+
+type kafkaMetrics struct {
+	commits    *prometheus.CounterVec
+	rebalances prometheus.Counter
+	gaps       prometheus.Counter
 }
 
 const (
@@ -56,22 +64,26 @@ func NewMetrics(reg prometheus.Registerer, table crmapi.Table) *Metrics {
 		events: counters("events_total", "Deliveries of events by outcome.", "outcome", "path"),
 		latency: histograms("event_latency_seconds", "From the record's timestamp to the event's outcome.",
 			[]float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200, 86400}, "path"),
-		dead:         counters("dead_letters_total", "Dead letters written, by reason.", "reason"),
-		calls:        counters("crm_calls_total", "Calls of the CRM by class and code of the response.", "class", "code"),
-		callDuration: histogram("crm_call_duration_seconds", "Time that one call took.", prometheus.DefBuckets),
-		callEvents:   histogram("crm_call_events", "Events folded into one call.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}),
-		inFlight:     gauge("crm_calls_in_flight", "Calls that wait for their response."),
-		saved:        counter("calls_saved_total", "Events that needed no call of their own: folded, superseded, unchanged or duplicate."),
-		pauses:       gauges("paused", "1 while this cause pauses the service.", "cause"),
-		commits:      counters("commits_total", "Offset commits by result.", "result"),
-		rebalances:   counter("rebalances_total", "Generations of the consumer group joined."),
-		gaps:         counter("gap_records_total", "Records that were gone before they were read; 1 where their number is unknown."),
-		lateCalls:    counter("late_calls_total", "Calls completed after their lease had expired."),
-		lastSuccess:  gauge("last_success_timestamp_seconds", "When the CRM last accepted a call."),
-		stateLost:    gauge("state_lost", "1 while the state in Redis is missing although the group has committed offsets."),
-		reusedIDs:    counter("reused_event_ids_total", "Events whose id was seen before with another order value."),
+		dead:      counters("dead_letters_total", "Dead letters written, by reason.", "reason"),
+		pauses:    gauges("paused", "1 while this cause pauses the service.", "cause"),
+		stateLost: gauge("state_lost", "1 while the state in Redis is missing although the group has committed offsets."),
+		reusedIDs: counter("reused_event_ids_total", "Events whose id was seen before with another order value."),
 		redis: histograms("redis_duration_seconds", "Time of one request to Redis.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "op"),
+		callMetrics: callMetrics{
+			calls:        counters("crm_calls_total", "Calls of the CRM by class and code of the response.", "class", "code"),
+			callDuration: histogram("crm_call_duration_seconds", "Time that one call took.", prometheus.DefBuckets),
+			callEvents:   histogram("crm_call_events", "Events folded into one call.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}),
+			inFlight:     gauge("crm_calls_in_flight", "Calls that wait for their response."),
+			saved:        counter("calls_saved_total", "Events that needed no call of their own: folded, superseded, unchanged or duplicate."),
+			lateCalls:    counter("late_calls_total", "Calls completed after their lease had expired."),
+			lastSuccess:  gauge("last_success_timestamp_seconds", "When the CRM last accepted a call."),
+		},
+		kafkaMetrics: kafkaMetrics{
+			commits:    counters("commits_total", "Offset commits by result.", "result"),
+			rebalances: counter("rebalances_total", "Generations of the consumer group joined."),
+			gaps:       counter("gap_records_total", "Records that were gone before they were read; 1 where their number is unknown."),
+		},
 	}
 	reg.MustRegister(m.events, m.latency, m.dead, m.calls, m.callDuration, m.callEvents, m.inFlight, m.saved,
 		m.pauses, m.commits, m.rebalances, m.gaps, m.lateCalls, m.lastSuccess, m.stateLost, m.reusedIDs, m.redis)

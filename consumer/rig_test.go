@@ -241,9 +241,12 @@ func (r *rig) config() consumer.Config {
 	return consumer.Config{
 		Topic: r.topic, Group: r.group, Brokers: r.broker.Addrs(),
 		BufferRecords: 20000, BufferBytes: 32 << 20,
-		BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
-		RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
-		DrainLimit: unending, Version: "test", GatherFor: r.gatherFor, FillFor: r.fillFor,
+		DrainLimit: unending, Version: "test",
+		CallConfig: consumer.CallConfig{
+			BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
+			RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
+			GatherFor: r.gatherFor, FillFor: r.fillFor,
+		},
 		Session: consumer.Session{
 			Heartbeat: 200 * time.Millisecond, Timeout: time.Minute, Rebalance: time.Minute,
 			Backoff: 100 * time.Millisecond, Watch: 500 * time.Millisecond,

@@ -143,9 +143,11 @@ func (l *life) config() consumer.Config {
 	return consumer.Config{
 		Topic: source, Group: group, Brokers: l.w.cluster.ListenAddrs(),
 		BufferRecords: pick(l.dice(), 20, 200), BufferBytes: 1 << 20,
-		BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
-		RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
-		Limit:      consumer.Limit{Calls: rate, Window: window}, // what parts gives the limiter
+		CallConfig: consumer.CallConfig{
+			BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
+			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
+			Limit: consumer.Limit{Calls: rate, Window: window}, // what parts gives the limiter
+		},
 		DrainLimit: 5 * time.Second, Version: "sim",
 		Session: consumer.Session{
 			Heartbeat: time.Second, Timeout: sessionTimeout, Rebalance: rebalanceTimeout,
