@@ -72,7 +72,7 @@ func (d Delivery) Issue(n int) []Ticket {
 	defer d.accounts.mu.Unlock()
 	d.rec.issued = true
 	if d.rec.open = n; n == 0 {
-		d.rec.close()
+		d.rec.closeLocked()
 		return nil
 	}
 	d.rec.part.gen.pending += n
@@ -102,16 +102,16 @@ func (t *Ticket) spend(isDropped bool) {
 	t.spent = true
 	t.rec.dropped = t.rec.dropped || isDropped
 	if t.rec.open--; t.rec.open == 0 {
-		t.rec.close()
+		t.rec.closeLocked()
 	}
-	t.rec.part.gen.ticketSpent()
+	t.rec.part.gen.ticketSpentLocked()
 }
 
 // ReleaseBuffer gives the record's place in the buffer to another record. Further calls do nothing.
 func (t *Ticket) ReleaseBuffer() {
 	t.accounts.mu.Lock()
 	defer t.accounts.mu.Unlock()
-	t.rec.releaseBuffer()
+	t.rec.releaseBufferLocked()
 }
 
 // IsRevoked reports whether the partition was taken away. It takes no lock.
@@ -120,17 +120,17 @@ func (t *Ticket) IsRevoked() bool { return t.rec.part.gen.revoked.Load() }
 // IsClosed reports whether the last commit of the partition has been sent. It takes no lock.
 func (t *Ticket) IsClosed() bool { return t.rec.part.gen.closed.Load() }
 
-// close is the one place where an offset becomes committable: every event of the record is
+// closeLocked is the one place where an offset becomes committable: every event of the record is
 // finished, and none was dropped. The last commit has not been sent, and the account has not begun
 // again.
-func (r *record) close() {
+func (r *record) closeLocked() {
 	if !r.dropped && !r.part.gen.closed.Load() && r.epoch == r.part.epoch {
 		r.part.mark.Done(r.offset)
 	}
-	r.releaseBuffer()
+	r.releaseBufferLocked()
 }
 
-func (r *record) releaseBuffer() {
+func (r *record) releaseBufferLocked() {
 	if !r.released {
 		r.released = true
 		r.part.gen.buffer.release(r.size)
@@ -155,7 +155,7 @@ func (a *accounts) abandon(d Delivery) {
 	defer a.mu.Unlock()
 	if !d.rec.issued {
 		d.rec.dropped = true
-		d.rec.close()
+		d.rec.closeLocked()
 	}
 }
 
@@ -167,7 +167,7 @@ func (a *accounts) open(p *partition, offset, end int64, stored source.Committed
 	if offset == stored.Offset {
 		p.mark.Restore(stored.Stamp)
 	}
-	return p.gen.becomesComplete()
+	return p.gen.becomesCompleteLocked()
 }
 
 // reopen begins the account again at a lower offset. Records of the former account finish without
@@ -184,7 +184,7 @@ func (a *accounts) skip(p *partition, next int64) (isComplete bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.mark.Skip(next)
-	return p.gen.becomesComplete()
+	return p.gen.becomesCompleteLocked()
 }
 
 func (a *accounts) setEnd(p *partition, end int64) {
@@ -234,7 +234,7 @@ func (a *accounts) revoke(g *generation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	g.revoked.Store(true)
-	g.checkDrained()
+	g.checkDrainedLocked()
 }
 
 // close ends the accounts of a generation: its last commit has been sent.

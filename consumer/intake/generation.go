@@ -33,14 +33,14 @@ func (in *Intake) newGeneration(member source.Member) *generation {
 	}
 }
 
-// ticketSpent is called under the accounts' lock.
-func (g *generation) ticketSpent() {
+// ticketSpentLocked is called under the accounts' lock.
+func (g *generation) ticketSpentLocked() {
 	g.pending--
-	g.checkDrained()
+	g.checkDrainedLocked()
 }
 
-// checkDrained is called under the accounts' lock.
-func (g *generation) checkDrained() {
+// checkDrainedLocked is called under the accounts' lock.
+func (g *generation) checkDrainedLocked() {
 	if g.pending > 0 || !g.revoked.Load() {
 		return
 	}
@@ -51,9 +51,9 @@ func (g *generation) checkDrained() {
 	}
 }
 
-// becomesComplete reports, once, that all that the logs held at the assignment has been read. It is
-// called under the accounts' lock.
-func (g *generation) becomesComplete() bool {
+// becomesCompleteLocked reports, once, that all that the logs held at the assignment has been read.
+// It is called under the accounts' lock.
+func (g *generation) becomesCompleteLocked() bool {
 	if g.complete {
 		return false
 	}
