@@ -152,8 +152,7 @@ func (w *work) documents(root jsontree.Value) *Fault {
 	if w.p.kind == debezium || w.p.kind == debeziumFlat {
 		doc = connectPayload(root)
 		if doc.IsNull() {
-			w.tombstone = true
-			return nil
+			return whole(Malformed, root.Offset(), "holds a null payload (a tombstone)")
 		}
 	}
 	doc, fault := w.steps(w.p.then, doc)

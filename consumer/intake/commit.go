@@ -2,9 +2,7 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"membersync/consumer/intake/source"
@@ -23,78 +21,57 @@ type committer struct {
 	log      *slog.Logger
 }
 
-// until commits regularly until the generation ends. A commit that is in flight then is canceled: a
-// coordinator that does not answer must not delay the drain, which sends what is missing.
-func (c *committer) until(ctx, generation context.Context, g *generation) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(errRevoked)
-	defer context.AfterFunc(generation, func() { cancel(errRevoked) })()
-	c.regularly(ctx, g, false)
-}
-
-// regularly commits until the context ends.
-func (c *committer) regularly(ctx context.Context, g *generation, unmoved bool) {
+// until commits regularly until the generation ends.
+func (c *committer) until(ctx context.Context, g *generation, ended <-chan struct{}) {
 	ticker := time.NewTicker(commitEvery)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-ended:
 			return
 		case <-g.commitNow:
 		case <-ticker.C:
 		}
-		c.commit(ctx, g, unmoved)
+		c.commit(ctx, g)
 	}
 }
 
-// lastCommitTimeout bounds the commit after a drain. Without it the records are delivered again,
-// and found done.
-const lastCommitTimeout = 5 * time.Second
-
-var (
-	errDrained       = errors.New("intake: the drain is over")
-	errCommitTimeout = errors.New("intake: no response to the last commit in time")
-)
-
-// drain waits for the batches that run, up to the limit, and makes the last commit. In that time it
-// commits also what has not moved: kafka-go sends no heartbeats then, so commits are the only sign
-// of life, and a drain may last longer than the session's timeout.
+// drain waits for the batches that run, up to the limit, and makes the last commit.
 func (c *committer) drain(ctx context.Context, g *generation, drainLimit time.Duration) {
-	alive, stop := context.WithCancelCause(ctx)
-	var commits sync.WaitGroup
-	commits.Go(func() { c.regularly(alive, g, true) })
 	limit := time.NewTimer(drainLimit)
 	defer limit.Stop()
-	select {
-	case <-g.drained:
-	case <-limit.C:
-		c.log.LogAttrs(ctx, slog.LevelWarn,
-			"drain limit reached; in-flight calls are left to the next owner of the partitions",
-			slog.Int("events", c.accounts.pending(g)))
+	ticker := time.NewTicker(commitEvery)
+	defer ticker.Stop()
+	for over := false; !over; {
+		select {
+		case <-g.drained:
+			over = true
+		case <-limit.C:
+			over = true
+			c.log.LogAttrs(ctx, slog.LevelWarn,
+				"drain limit reached; in-flight calls are left to the next owner of the partitions",
+				slog.Int("events", c.accounts.pending(g)))
+		case <-ticker.C:
+			c.commit(ctx, g)
+		}
 	}
-	stop(errDrained)
-	commits.Wait()
-	last, cancel := context.WithTimeoutCause(ctx, lastCommitTimeout, errCommitTimeout)
-	defer cancel()
-	c.commit(last, g, false)
+	c.commit(ctx, g)
 }
 
-// commit stores what has moved or, if unmoved is set, all offsets. A failure is tried again at the
-// next turn.
-func (c *committer) commit(ctx context.Context, g *generation, unmoved bool) {
+// commit stores what has moved. A failure is tried again at the next turn.
+func (c *committer) commit(ctx context.Context, g *generation) {
 	for _, topic := range c.topics {
-		c.commitTopic(ctx, g, topic, unmoved)
+		c.commitTopic(ctx, g, topic)
 	}
 }
 
-func (c *committer) commitTopic(ctx context.Context, g *generation, topic string, unmoved bool) {
-	ps := c.accounts.positions(g, topic, unmoved)
+func (c *committer) commitTopic(ctx context.Context, g *generation, topic string) {
+	ps := c.accounts.positions(g, topic)
 	if len(ps) == 0 {
 		return
 	}
 	err := c.offsets.Commit(ctx, g.member, topic, ps)
-	switch cause := context.Cause(ctx); {
-	case err != nil && (errors.Is(cause, errRevoked) || errors.Is(cause, errDrained)): // the next commit includes it
+	switch {
 	case err == nil:
 		c.accounts.committed(g, topic, ps)
 		c.metrics.Committed("ok")

@@ -96,7 +96,7 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	}
 	in.status.worked(ctx, joinKey())
 	readers.Go(func() { in.readAll(readCtx, g) })
-	in.commits.until(readCtx, ctx, g)
+	in.commits.until(readCtx, g, ctx.Done())
 
 	stop(errRevoked)
 	readers.Wait()

@@ -81,7 +81,7 @@ func (in *Intake) replayUntil(ctx context.Context, g *generation, progress func(
 			return nil
 		}
 		if n%5 == 0 {
-			in.commits.commit(ctx, g, false)
+			in.commits.commit(ctx, g)
 			progress(at)
 		}
 		select {
