@@ -84,7 +84,7 @@ func told(t *testing.T, out, sent string) {
 	for _, want := range []string{
 		"call      " + sent + " -> ok",
 		"applied     sent qq; left out position: a newer event states it",
-		"superseded  left out position: a newer event waiting beside it states it",
+		"superseded  left out position: a newer event in the same batch states it",
 		"unchanged   left out position: the CRM holds this value",
 		"unchanged   before and after are the same: no call",
 		"duplicate   this event is done already: no call",
