@@ -10,6 +10,7 @@ import (
 	"membersync/consumer/deliver"
 	"membersync/consumer/event"
 	"membersync/consumer/schedule"
+	"membersync/consumer/wait"
 	"membersync/crmapi"
 	"membersync/dedupe"
 )
@@ -180,7 +181,7 @@ func (c *controlWatcher) awaitState(ctx context.Context) error {
 		if s := c.snapshot(); s.known && !s.lost {
 			return nil
 		}
-		if err := sleep(ctx, stateWait); err != nil {
+		if err := wait.For(ctx, stateWait); err != nil {
 			return err
 		}
 	}
@@ -194,7 +195,7 @@ func (c *controlWatcher) initialize(ctx context.Context, groupIsNew bool) error 
 		retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})
 		for err := c.control.MarkInitialized(ctx, c.group); err != nil; err = c.control.MarkInitialized(ctx, c.group) {
 			c.redis.failed(ctx, "initialize", err)
-			if err := sleep(ctx, retry.Next(err)); err != nil {
+			if err := wait.For(ctx, retry.Next(err)); err != nil {
 				return err
 			}
 		}

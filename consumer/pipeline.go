@@ -12,6 +12,7 @@ import (
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/consumer/schedule"
+	"membersync/consumer/wait"
 	"membersync/dlq"
 )
 
@@ -94,7 +95,7 @@ func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 func (p *pipeline) finishIgnored(ctx context.Context, ev *event.Event) error {
 	f := event.Finished{Event: ev, Outcome: event.Ignored}
 	for !p.recordResult(ctx, f) {
-		if err := sleep(ctx, auditWait); err != nil {
+		if err := wait.For(ctx, auditWait); err != nil {
 			return err
 		}
 	}

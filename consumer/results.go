@@ -67,18 +67,6 @@ func recordOf(d intake.Delivery) mapper.Record {
 	return rec
 }
 
-// sleep waits, and returns the context's cause if that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
 // earliest of the times that are set.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"membersync/consumer/event"
+	"membersync/consumer/wait"
 	"membersync/crmapi"
 	"membersync/dlq"
 	"membersync/mapper"
@@ -149,7 +150,7 @@ func (d *Decoder) mapUntil(ctx context.Context, in mapper.Record) ([]mapper.Resu
 		if err == nil {
 			return results, nil
 		}
-		if err := sleep(ctx, retry.Next(err)); err != nil {
+		if err := wait.For(ctx, retry.Next(err)); err != nil {
 			return nil, err
 		}
 	}
@@ -170,16 +171,4 @@ func (d *Decoder) tryMap(ctx context.Context, in mapper.Record) ([]mapper.Result
 	}
 	d.parts.Outages.LookupsWorked(ctx)
 	return d.parts.Mapper.MapWith(in, found), nil
-}
-
-// sleep waits, and returns the context's cause if that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/event"
+	"membersync/consumer/wait"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -45,7 +46,7 @@ func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Rec
 			return rec, nil
 		}
 		d.parts.Outages.KafkaFailed(ctx, in.Topic, in.Partition, err)
-		if err := sleep(ctx, redriveWait); err != nil {
+		if err := wait.For(ctx, redriveWait); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/intake/source"
+	"membersync/consumer/wait"
 )
 
 // A generation is this process's share of the topics between two rebalances; a replay has one of
@@ -141,7 +142,7 @@ func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int
 			return stored, groupIsNew, nil
 		}
 		in.status.failed(ctx, g.partitions[0].key(), err)
-		if err := sleep(ctx, retry.NextBackOff()); err != nil {
+		if err := wait.For(ctx, retry.NextBackOff()); err != nil {
 			return nil, false, err
 		}
 	}

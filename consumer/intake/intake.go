@@ -230,16 +230,4 @@ func newBackoff() *backoff.ExponentialBackOff {
 	)
 }
 
-// sleep waits, and returns the context's cause if that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
 func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }

@@ -7,6 +7,7 @@ import (
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/intake/watermark"
+	"membersync/consumer/wait"
 )
 
 // errMovedBounds: the log holds the offset after all. Fetch again.
@@ -34,7 +35,7 @@ func (r *reader) read(ctx context.Context, stored source.Committed, groupIsNew b
 		}
 		if err != nil {
 			r.status.failed(ctx, r.part.key(), err)
-			if sleep(ctx, retry.NextBackOff()) != nil {
+			if wait.For(ctx, retry.NextBackOff()) != nil {
 				return
 			}
 			continue
@@ -66,7 +67,7 @@ func (r *reader) begin(ctx context.Context, stored source.Committed, groupIsNew 
 			return offset, nil
 		}
 		r.status.failed(ctx, r.part.key(), err)
-		if err := sleep(ctx, retry.NextBackOff()); err != nil {
+		if err := wait.For(ctx, retry.NextBackOff()); err != nil {
 			return 0, err
 		}
 	}

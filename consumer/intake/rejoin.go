@@ -6,6 +6,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
+
+	"membersync/consumer/wait"
 )
 
 // When a topic that the group consumes does not exist, kafka-go's leader assigns nothing of any
@@ -32,7 +34,7 @@ func newRejoinGate(in *Intake) *rejoinGate { return &rejoinGate{in: in, retry: n
 func (r *rejoinGate) wait(ctx context.Context, hadPartitions bool, lived time.Duration) {
 	if hadPartitions || lived >= shortLived {
 		r.retry.Reset()
-	} else if sleep(ctx, r.retry.NextBackOff()) != nil {
+	} else if wait.For(ctx, r.retry.NextBackOff()) != nil {
 		return
 	}
 	for _, topic := range r.in.cfg.topics() {
@@ -50,7 +52,7 @@ func (r *rejoinGate) awaitTopic(ctx context.Context, topic string) {
 			return
 		}
 		r.in.status.failed(ctx, key, err)
-		_ = sleep(ctx, retry.NextBackOff()) // its error is the end of the context
+		_ = wait.For(ctx, retry.NextBackOff()) // its error is the end of the context
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/intake/watermark"
+	"membersync/consumer/wait"
 )
 
 // A Range is a part of a partition to run again: from the first offset up to, not including, the
@@ -128,7 +129,7 @@ func (r *reader) replay(ctx context.Context) {
 		}
 		if err != nil {
 			r.status.failed(ctx, r.part.key(), err)
-			if sleep(ctx, retry.NextBackOff()) != nil {
+			if wait.For(ctx, retry.NextBackOff()) != nil {
 				return
 			}
 			continue

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"membersync/consumer/intake/source"
+	"membersync/consumer/wait"
 )
 
 // How often the topic's retention is looked up: it is changed by hand, and rarely.
@@ -25,14 +26,14 @@ type retentionWatcher struct {
 // watch looks after one topic until the context ends.
 func (w retentionWatcher) watch(ctx context.Context, topic string) {
 	warned := false
-	for wait := time.Duration(0); sleep(ctx, wait) == nil; {
+	for pause := time.Duration(0); wait.For(ctx, pause) == nil; {
 		retention, err := w.offsets.Retention(ctx, topic)
 		if err != nil {
 			w.log.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
-			wait = retentionRetry
+			pause = retentionRetry
 			continue
 		}
-		wait = retentionEvery
+		pause = retentionEvery
 		w.accounts.setRetention(topic, retention)
 		if topic == w.cfg.Topic {
 			warned = w.warnOfDoneMarks(ctx, retention, warned)
