@@ -27,7 +27,9 @@ type Config struct {
 	DrainLimit    time.Duration // for in-flight calls, on shutdown and when partitions are taken away
 	DoneTTL       time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
 	StormShare    float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
-	Version       string        // of the program, for dead letters
+	HeldRetry     time.Duration // between the rounds in which held events are tried again; zero: 30 s
+	Version       string        // of the program, for dead letters and heartbeats
+	Host          string        // on which it runs, for heartbeats
 
 	CallConfig
 	ReplayConfig

@@ -19,6 +19,7 @@ type reporter struct {
 	observer Observer
 	log      *slog.Logger
 	replay   bool
+	beat     func() // lets other instances know of a change at once
 
 	mu                 sync.Mutex
 	deadLettersFailing bool // the dead-letter topic takes no dead letters
@@ -136,15 +137,52 @@ func shellWord(text string) string {
 func (r *reporter) paused(c schedule.Change) {
 	ctx := context.Background()
 	r.metrics.setPaused(c.Cause.String(), c.On)
+	if c.Cause == event.CauseStorm {
+		r.stormFillsBuffer(ctx, c.On)
+		return
+	}
 	if !c.On {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "calls resumed", slog.String("cause", c.Cause.String()))
 		return
 	}
 	r.log.LogAttrs(ctx, slog.LevelWarn, "calls paused", slog.String("cause", c.Cause.String()))
-	if c.Cause == event.CauseStorm {
+}
+
+// stormFillsBuffer reports whether held events leave no room for others.
+func (r *reporter) stormFillsBuffer(ctx context.Context, on bool) {
+	if on {
+		r.log.LogAttrs(ctx, slog.LevelError, "held events fill the buffer; nothing more is read",
+			slog.String("cause", event.CauseStorm.String()))
+		return
+	}
+	r.log.LogAttrs(ctx, slog.LevelInfo, "reading goes on", slog.String("cause", event.CauseStorm.String()))
+}
+
+// storm reports the begin or the end of a storm. The schedule calls it without its lock.
+func (r *reporter) storm(c schedule.StormChange) {
+	ctx := context.Background()
+	r.beat()
+	switch {
+	case c.On && c.Reason == "":
+		r.log.LogAttrs(ctx, slog.LevelWarn, "another instance holds rejected events; this one holds its own, too")
+	case c.On:
 		r.log.LogAttrs(ctx, slog.LevelError,
-			"most events would be dead-lettered; holding them until one succeeds or membersync resume releases them",
-			slog.String("reason", c.Reason))
+			"most events would be dead-lettered; rejected ones are held and tried again from time to time, all others go on",
+			slog.String("reason", c.Reason), slog.String("command", "membersync resume --dead-letter-held"))
+	case c.Last:
+		r.log.LogAttrs(ctx, slog.LevelWarn,
+			"new events succeed again; the held ones are tried once more, and dead-lettered if they are rejected",
+			slog.Int("held", c.Held))
+	default:
+		r.log.LogAttrs(ctx, slog.LevelInfo, "held events succeed again; the others are tried now", slog.Int("held", c.Held))
+	}
+}
+
+// released reports held events that are dead-lettered now.
+func (r *reporter) released(ctx context.Context, held int, why string) {
+	if held > 0 {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "held events are dead-lettered",
+			slog.Int("held", held), slog.String("why", why))
 	}
 }
 

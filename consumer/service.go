@@ -21,6 +21,7 @@ type Service struct {
 	schedule *schedule.Schedule
 	pipeline *pipeline
 	control  *controlWatcher
+	beats    *heart
 	report   *reporter
 }
 
@@ -36,7 +37,9 @@ func New(cfg Config, parts Parts) *Service {
 	report := &reporter{metrics: parts.Metrics, observer: parts.Observer, log: parts.Logger, replay: cfg.Replay}
 	plan := schedule.New(schedule.Config{
 		Concurrency: cfg.Concurrency, HasLimiter: parts.Limiter != nil, Limit: cfg.Limit, StormShare: cfg.StormShare,
+		HeldRetry:   cfg.HeldRetry,
 		RetryBudget: cfg.RetryBudget, GatherFor: cfg.GatherFor, FillFor: cfg.FillFor, OnPause: report.paused,
+		OnStorm: report.storm,
 	})
 	redis := &redisGuard{schedule: plan, log: parts.Logger}
 	control := &controlWatcher{
@@ -46,14 +49,16 @@ func New(cfg Config, parts Parts) *Service {
 		control.state.known = true
 		plan.SetControlKnown()
 	}
+	beats := newHeart(&cfg, &parts, plan)
+	report.beat = beats.wake
 	p := &pipeline{
-		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, report: report,
+		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, beats: beats, report: report,
 		deliver: newDeliverer(&cfg, &parts),
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
 	}
 	in := newIntake(&cfg, &parts, p)
 	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
-	s := &Service{intake: in, schedule: plan, pipeline: p, control: control, report: report}
+	s := &Service{intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report}
 	parts.Metrics.watch(s)
 	return s
 }
@@ -120,7 +125,9 @@ func (s *Service) start(ctx context.Context) (stop func()) {
 	running.Go(func() { s.pipeline.dispatch(work) })
 	if s.control.control != nil {
 		running.Go(func() { s.control.watch(work) })
+		running.Go(func() { s.beats.run(work, s.heartbeat) })
 	}
+	running.Go(func() { s.releaseExpiring(work) })
 	return func() {
 		cancel(errStopped)
 		running.Wait()

@@ -30,7 +30,7 @@ func todo() Ratchet {
 // number of such lines.
 func wide() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":           43,
+		"CHANGELOG.md":           42,
 		"README.md":              110,
 		"cmd/bench":              61,
 		"cmd/devstack":           1,
