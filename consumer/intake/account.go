@@ -193,8 +193,9 @@ func (a *accounts) setEnd(p *partition, end int64) {
 	p.end = end
 }
 
-// positions are the offsets of a topic that have moved since the last commit.
-func (a *accounts) positions(g *generation, topic string) []source.Position {
+// positions are the offsets of a topic that have moved since the last commit; if unmoved is set,
+// all.
+func (a *accounts) positions(g *generation, topic string, unmoved bool) []source.Position {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ps []source.Position
@@ -202,7 +203,7 @@ func (a *accounts) positions(g *generation, topic string) []source.Position {
 		if p.mark == nil || g.closed.Load() || p.topic != topic {
 			continue
 		}
-		if offset := p.mark.Committable(); offset != p.committed {
+		if offset := p.mark.Committable(); unmoved || offset != p.committed {
 			stamp, _ := p.mark.Stamp()
 			ps = append(ps, source.Position{Partition: p.id, Offset: offset, Stamp: stamp})
 		}

@@ -88,7 +88,9 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	// The generation's context ends with an error that is neither Canceled nor DeadlineExceeded, and
 	// only when the generation ends: bridge it to one with a cause, so that no error of ours is
 	// mistaken for an API failure.
-	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	workCtx := context.WithoutCancel(ctx)
+	readCtx, stop := context.WithCancelCause(workCtx)
+	defer context.AfterFunc(ctx, func() { stop(errRevoked) })()
 	var readers sync.WaitGroup
 	in.status.assigned(g)
 	in.parts.Backlog.Assigned()
@@ -97,11 +99,11 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	}
 	in.status.worked(ctx, joinKey())
 	readers.Go(func() { in.readAll(readCtx, g) })
-	in.commits.until(readCtx, g, ctx.Done())
+	in.commits.until(workCtx, g, ctx.Done(), false)
 
 	stop(errRevoked)
 	readers.Wait()
-	in.release(context.WithoutCancel(ctx), g)
+	in.release(workCtx, g)
 	in.status.unassigned(g)
 }
 

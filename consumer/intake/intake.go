@@ -39,7 +39,7 @@ func (c *Config) topics() []string {
 // A Session is the timing of the group membership.
 type Session struct {
 	Heartbeat time.Duration // default 3 s
-	Timeout   time.Duration // default 45 s
+	Timeout   time.Duration // default 10 s
 	Rebalance time.Duration // default 60 s
 	Backoff   time.Duration // between failed joins; default 1 s
 	Watch     time.Duration // between looks for new partitions; default 5 s
@@ -52,7 +52,7 @@ func (s Session) withDefaults() Session {
 		}
 	}
 	or(&s.Heartbeat, 3*time.Second)
-	or(&s.Timeout, 45*time.Second)
+	or(&s.Timeout, 10*time.Second)
 	or(&s.Rebalance, 60*time.Second)
 	or(&s.Backoff, time.Second)
 	or(&s.Watch, 5*time.Second)
