@@ -20,7 +20,7 @@ func TestTopicIsDeletedWhileRunning(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2, crmapitest.Options{})
 			topic := which(r)
-			inst := r.start(r.redriving)
+			inst := r.start(r.redriving, latest) // of a group with offsets, it is no matter
 			r.produce(r.change(1, fields{"position": "Before"}))
 			r.settled()
 			r.broker.Delete(t, topic)

@@ -17,12 +17,13 @@ type accounts struct {
 func newAccounts() *accounts { return &accounts{retention: make(map[string]time.Duration)} }
 
 // A partition is one partition of a topic while this process owns it. The accounts' lock guards all
-// of it but topic, id, gen and replayed.
+// of it but topic, id, gen and replayed, and but last, which only its reader uses.
 type partition struct {
 	topic    string
 	id       int
 	gen      *generation
 	replayed Range // of a replay
+	last     lastRead
 
 	mark      *watermark.Watermark // nil until the start is known
 	epoch     int                  // raised when the account begins again, because offsets are used again

@@ -22,6 +22,7 @@ type committer struct {
 	accounts *accounts
 	metrics  Metrics
 	log      *slog.Logger
+	stored   func(topic string) // called after a commit
 }
 
 // until commits regularly until ended is closed; if unmoved is set, also what has not moved.
@@ -130,6 +131,7 @@ func (c *committer) commitTopic(ctx context.Context, g *generation, topic string
 	switch {
 	case err == nil:
 		c.accounts.committed(g, topic, ps)
+		c.stored(topic)
 		c.metrics.Committed("ok")
 	case source.Fenced(err):
 		c.metrics.Committed("fenced")

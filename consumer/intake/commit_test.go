@@ -61,7 +61,7 @@ func newCommitter(c *coordinator) (*committer, *generation) {
 	g.partitions = []*partition{{topic: "source", gen: g, mark: watermark.New(7), committed: 7}}
 	return &committer{
 		topics: []string{"source"}, offsets: source.NewOffsets(client, adminTimeout), accounts: newAccounts(),
-		metrics: noMetrics{}, log: slog.New(slog.DiscardHandler),
+		metrics: noMetrics{}, log: slog.New(slog.DiscardHandler), stored: func(string) {},
 	}, g
 }
 

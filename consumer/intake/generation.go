@@ -150,7 +150,9 @@ func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int
 	}
 }
 
-// askStored also returns whether the group has no offset on any partition of the source topic.
+// askStored also returns whether the group has no offset on any partition of the source topic, and
+// never had one that this process knows of: Kafka deletes a topic's offsets with the topic, and
+// with `latest` the first records of a recreated one would be stepped over.
 func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
 	stored := make(map[string]map[int]source.Committed)
 	for _, topic := range in.cfg.topics() {
@@ -167,9 +169,10 @@ func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[
 			return nil, false, err
 		}
 	}
-	groupIsNew := true
 	for _, c := range stored[in.cfg.Topic] {
-		groupIsNew = groupIsNew && c.Offset < 0
+		if c.Offset >= 0 {
+			in.hadOffsets.Store(true)
+		}
 	}
-	return stored, groupIsNew, nil
+	return stored, !in.hadOffsets.Load(), nil
 }

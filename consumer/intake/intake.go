@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -109,12 +110,14 @@ type Intake struct {
 	parts   Parts
 	logger  *slog.Logger
 	log     *source.Log
+	look    *source.Log // reads single records
 	offsets *source.Offsets
 	buffer  *buffer
 	status  *status
 	// accounts has the one lock of this package that guards state across partitions.
-	accounts *accounts
-	commits  *committer
+	accounts   *accounts
+	commits    *committer
+	hadOffsets atomic.Bool // the group had an offset on the source topic
 }
 
 // fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait
@@ -131,6 +134,7 @@ func New(cfg Config, parts Parts) *Intake {
 	in := &Intake{
 		cfg: cfg, parts: parts, logger: parts.Logger,
 		log:      source.NewLog(parts.Kafka, fetchBytes, fetchWait),
+		look:     source.NewLog(parts.Kafka, 1, fetchWait),
 		offsets:  source.NewOffsets(parts.Kafka, adminTimeout),
 		buffer:   newBuffer(cfg.BufferRecords, cfg.BufferBytes, parts.Backlog.Full),
 		status:   newStatus(parts.Metrics, parts.Logger),
@@ -138,6 +142,11 @@ func New(cfg Config, parts Parts) *Intake {
 	}
 	in.commits = &committer{
 		topics: cfg.topics(), offsets: in.offsets, accounts: in.accounts, metrics: parts.Metrics, log: parts.Logger,
+		stored: func(topic string) {
+			if topic == cfg.Topic {
+				in.hadOffsets.Store(true)
+			}
+		},
 	}
 	return in
 }
