@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,11 @@ func (in *Intake) newGeneration(member source.Member) *generation {
 	return &generation{
 		member: member, buffer: in.buffer, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
+}
+
+// has reports whether a partition of the topic is assigned.
+func (g *generation) has(topic string) bool {
+	return slices.ContainsFunc(g.partitions, func(p *partition) bool { return p.topic == topic })
 }
 
 // ticketSpentLocked is called under the accounts' lock.
@@ -156,6 +162,9 @@ func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int
 func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
 	stored := make(map[string]map[int]source.Committed)
 	for _, topic := range in.cfg.topics() {
+		if topic != in.cfg.Topic && !g.has(topic) { // it may not exist
+			continue
+		}
 		all, err := in.offsets.Partitions(ctx, topic)
 		if err != nil {
 			return nil, false, err
