@@ -98,6 +98,9 @@ type Parts struct {
 	Audit       Auditor // likewise
 	Control     Control // nil: there is no control state, and the state in Redis is not watched
 	Limiter     Limiter // nil: no limit
+	// EnsureTopics creates those of membersync's own topics that do not exist. It is called when one
+	// turns out to be missing, every 5 s at most; nil: they are created by hand.
+	EnsureTopics func(context.Context) error
 	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
 	Pace     func(context.Context) error
 	Observer Observer // nil: none

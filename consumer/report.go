@@ -21,9 +21,18 @@ type reporter struct {
 	replay   bool
 	beat     func() // lets other instances know of a change at once
 
-	mu                 sync.Mutex
-	deadLettersFailing bool // the dead-letter topic takes no dead letters
+	mu sync.Mutex
+	// failing has what cannot be written: dead letters, or results of redrives.
+	failing map[written]bool
 }
+
+// written is what the service writes to a topic of its own.
+type written int
+
+const (
+	writtenDeadLetters written = iota
+	writtenResults
+)
 
 func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
 
@@ -188,7 +197,7 @@ func (r *reporter) released(ctx context.Context, held int, why string) {
 
 // deadLettersFail reports, once, that dead letters cannot be written.
 func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool) {
-	if r.setDeadLettersFailing(true) {
+	if r.setFailing(writtenDeadLetters, true) {
 		r.log.LogAttrs(ctx, slog.LevelError, "dead letter not written; its record is not committed", errAttr(err),
 			slog.Bool("too_large", tooLarge))
 	}
@@ -196,24 +205,49 @@ func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool
 
 // deadLettersWork reports, once, that they can be written again.
 func (r *reporter) deadLettersWork(ctx context.Context) {
-	if r.setDeadLettersFailing(false) {
+	if r.setFailing(writtenDeadLetters, false) {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "dead letters are written again")
 	}
 }
 
-func (r *reporter) setDeadLettersFailing(failing bool) (changed bool) {
+// resultsFail reports, once, that results of redrives cannot be written to the audit topic.
+func (r *reporter) resultsFail(ctx context.Context, deadLetter string, err error) {
+	level := slog.LevelDebug
+	if ctx.Err() == nil && r.setFailing(writtenResults, true) {
+		level = slog.LevelWarn
+	}
+	r.log.LogAttrs(ctx, level, "result of a redrive not recorded; its offset is not committed, trying again",
+		slog.String("dead_letter", deadLetter), errAttr(err))
+}
+
+// resultsWork reports, once, that they can be written again.
+func (r *reporter) resultsWork(ctx context.Context) {
+	if r.setFailing(writtenResults, false) {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "results of redrives are recorded again")
+	}
+}
+
+func (r *reporter) setFailing(what written, isFailing bool) (changed bool) {
 	r.mu.Lock()
-	changed = r.deadLettersFailing != failing
-	r.deadLettersFailing = failing
+	changed = r.failing[what] != isFailing
+	if r.failing == nil {
+		r.failing = make(map[written]bool)
+	}
+	if isFailing {
+		r.failing[what] = true
+	} else {
+		delete(r.failing, what)
+	}
+	isPaused := len(r.failing) > 0
 	r.mu.Unlock()
 	if changed {
-		r.metrics.setPaused(causeDLQ, failing)
+		r.metrics.setPaused(causeDLQ, isPaused)
 	}
 	return changed
 }
 
-func (r *reporter) areDeadLettersFailing() bool {
+func (r *reporter) areWritesFailing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.deadLettersFailing
+	return len(r.failing) > 0
 }

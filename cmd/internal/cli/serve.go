@@ -53,6 +53,9 @@ func (r *running) consumerParts() consumer.Parts {
 	if r.parts.Hashes != nil {
 		p.Lookups = r.parts.Hashes
 	}
+	if r.cfg.Kafka.CreateTopics {
+		p.EnsureTopics = r.recreateTopics
+	}
 	used := func() float64 { return 0 } // where there is no limit
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {
 		p.Limiter, used = limiter, limiter.Used
