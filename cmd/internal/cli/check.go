@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
-	"membersync/crmapi"
 	"membersync/dedupe"
 )
 
@@ -90,7 +88,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 	}{
 		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
 		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts) }},
-		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts.Token) }},
+		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts) }},
 	} {
 		f := finding{Check: c.name, State: "ok"}
 		detail, err := within(ctx, c.check)
@@ -193,23 +191,17 @@ func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err er
 	return detail, parts.Hashes.Check(ctx)
 }
 
-// checkCRM fetches a token. A fixed one cannot be proven without a call that modifies.
-func checkCRM(ctx context.Context, cfg config.CRM, token crmapi.TokenSource) (string, error) {
-	if !cfg.Token.IsSet() {
-		if _, err := token.Token(ctx); err != nil {
-			return "", err
-		}
-		return "token fetched", nil
-	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, cfg.BaseURL, http.NoBody)
-	if err != nil {
+// checkCRM asks whether the API responds, and fetches a token. A fixed one cannot be proven without
+// a call that modifies.
+func checkCRM(ctx context.Context, cfg config.CRM, parts *wiring.Parts) (string, error) {
+	if err := parts.CRM.Probe(ctx); err != nil {
 		return "", err
 	}
-	answer, err := transport.RoundTrip(request) // one exchange: a redirect is an answer too
-	if err != nil {
+	if cfg.Token.IsSet() {
+		return "reachable, token unproven", nil
+	}
+	if _, err := parts.Token.Token(ctx); err != nil {
 		return "", err
 	}
-	return "reachable, token unproven", answer.Body.Close()
+	return "reachable, token fetched", nil
 }

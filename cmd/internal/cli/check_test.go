@@ -40,7 +40,7 @@ func TestCheckFetchesToken(t *testing.T) {
 	if status := r.run(t, "check", "-o", "json"); status != exitDone {
 		t.Errorf("status %d", status)
 	}
-	if !strings.Contains(r.out.String(), `{"check":"crm","state":"ok","detail":"token fetched"}`) {
+	if !strings.Contains(r.out.String(), `{"check":"crm","state":"ok","detail":"reachable, token fetched"}`) {
 		t.Error(r.out)
 	}
 }
@@ -63,6 +63,7 @@ func TestCheckFails(t *testing.T) {
 			r.set("REDIS_USERNAME", "nobody")
 		}, "redis", ""},
 		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+nobody) }, "crm", "refused"},
+		"crm path": {func(_ *testing.T, r *rig) { r.set("CRM_PATH", "/elsewhere") }, "crm", "not the API's: it has no errorCode (HTTP 404)"},
 		"crm secret": {func(_ *testing.T, r *rig) {
 			r.unset("CRM_TOKEN")
 			r.set("CRM_APP_ID", "A1")
