@@ -340,7 +340,7 @@ func (a *attempt) failed(ctx context.Context, u *event.Update, err error) event.
 	case d.Kind == event.KindPause: // no attempt is counted
 		a.permits.throttle(ctx, d)
 		return a.tryAgain(ctx, u, event.Result{})
-	case len(spent) > 0 && d.FewAttempts && len(u.Contributors) > 1: // any of them could be the offending one
+	case len(spent) > 0 && d.UnknownCode && len(u.Contributors) > 1: // any of them could be the offending one
 		return a.refused(ctx, u, d)
 	case len(spent) > 0:
 		return a.reject(ctx, u, d, spent)

@@ -144,6 +144,7 @@ func (s *stack) settings() []string {
 		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,
 		"MEMBERSYNC_CRM_TOKEN=" + sampleToken,
 		"MEMBERSYNC_STATE_DIGEST_KEY=" + sampleDigest,
+		fmt.Sprintf("MEMBERSYNC_CRM_ERROR_CODES=%d:poison:crm_rejected", crmapitest.CodeDuplicate),
 	}
 	if s.api == objectAPI {
 		settings = append(settings, "MEMBERSYNC_CRM_API="+objectAPI, "MEMBERSYNC_CRM_OBJECT_FIELDS="+crmapitest.ObjectFields)

@@ -51,8 +51,8 @@ type Decision struct {
 	Cause Cause         // for KindRefused and KindPause
 	Floor time.Duration // the shortest pause or backoff
 	Final dlq.Reason    // of the dead letter: for KindPoison, else when the retry budget is used up
-	// FewAttempts: the error code is in no table, so a few attempts are enough.
-	FewAttempts bool
+	// UnknownCode: the error code is in no table, so it may be a rejection for good.
+	UnknownCode bool
 	// OutcomeUnknown: the CRM may still apply the call.
 	OutcomeUnknown bool
 	Err            *crmapi.Error // nil only for KindAbandon and KindNotSent

@@ -359,12 +359,12 @@ func (s *Schedule) RecordFailure(
 ) (spent []*event.Event) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.pauses.countAttempts(now, b, u, d, s.queues.members.Count() == 1)
+	s.pauses.countAttempts(now, u, d)
 	s.pauses.applyFailure(now, b, d)
 	if d.Kind != event.KindTransient && d.Kind != event.KindRefused {
 		return nil
 	}
-	if spent = s.pauses.spent(now, u, d, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
+	if spent = s.pauses.spent(now, u, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
 		s.pauses.refusalIsOwn(now, b.Key.Member)
 	}
 	return spent

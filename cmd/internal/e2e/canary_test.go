@@ -78,7 +78,7 @@ func echo(seen crmapitest.Seen) crmapitest.Fault {
 	case member(4):
 		return crmapitest.Fault{Code: 10001, Message: said} // poison
 	case member(5):
-		return crmapitest.Fault{Code: 201112011, Message: said} // in no table
+		return crmapitest.Fault{Code: 201112011, Message: said} // in no table but the one of the test
 	case member(6):
 		return crmapitest.Fault{Cut: true, Message: said}
 	case member(7):

@@ -169,6 +169,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	l.w.must(err)
 	crm, err := crmapi.New(crmapi.Config{
 		BaseURL: target, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: callTimeout,
+		Codes: crmapi.Table{crmapitest.CodeDuplicate: {Class: crmapi.ClassPoison, Reason: crmapi.ReasonRejected}},
 		Token: crmapi.FixedToken(token), HTTP: &http.Client{Transport: web},
 	})
 	l.w.must(err)
