@@ -29,7 +29,9 @@ type interpreter struct {
 	states        states
 	event         Event
 	fault         *Fault
-	quiet         bool // steps are not explained: they are those of the old value
+	quiet         bool              // steps are not explained: they are those of the old value
+	broken        bool              // a jq program failed where its value is part of a decision
+	objects       [2]jsontree.Value // the sides of the pairs, for jq programs
 }
 
 // member maps the part of one employee.
@@ -117,12 +119,19 @@ func (m *interpreter) at(p *path.Path) jsontree.Value {
 	if p == nil {
 		return jsontree.Value{}
 	}
-	v, _ := m.find(p)
+	v, problem := m.find(p)
+	if problem != "" && p.JQ != nil { // a program that fails must not look like an absent value
+		m.fail(InvalidEvent, p.Place(), -1, problem)
+		m.broken = true
+	}
 	return v
 }
 
 // find returns the value at a path that begins at the event or at a root of its own.
 func (m *interpreter) find(p *path.Path) (v jsontree.Value, problem string) {
+	if p.JQ != nil {
+		return m.w.runJQ(m, p.JQ, m.part.item)
+	}
 	switch p.Root {
 	case path.Here, path.Item:
 		v = m.part.item
