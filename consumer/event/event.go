@@ -120,6 +120,8 @@ type Rejection struct {
 	Whole   bool      // the record failed whole
 	At      time.Time // when it was decided
 	Written bool      // the dead-letter topic has acknowledged the dead letter
+	// LastOffset is that of the last record that was not read with this one; 0: this is all.
+	LastOffset int64
 }
 
 // Attempts are the failed calls that carried an event.
