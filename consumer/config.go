@@ -22,14 +22,17 @@ type Config struct {
 	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
 	Session     Session  // zero values: the defaults
 
-	BufferRecords int           // records in memory at most
-	BufferBytes   int64         // and their bytes; a larger record is admitted alone
-	DrainLimit    time.Duration // for in-flight calls, on shutdown and when partitions are taken away
-	DoneTTL       time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
-	StormShare    float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
-	HeldRetry     time.Duration // between the rounds in which held events are tried again; zero: 30 s
-	Version       string        // of the program, for dead letters and heartbeats
-	Host          string        // on which it runs, for heartbeats
+	BufferRecords int   // records in memory at most
+	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
+	// MaxRecordBytes bounds a record of the source topic, headers included; a larger one is not read and
+	// is dead-lettered as oversized. Zero: 1 MiB.
+	MaxRecordBytes int64
+	DrainLimit     time.Duration // for in-flight calls, on shutdown and when partitions are taken away
+	DoneTTL        time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
+	StormShare     float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
+	HeldRetry      time.Duration // between the rounds in which held events are tried again; zero: 30 s
+	Version        string        // of the program, for dead letters and heartbeats
+	Host           string        // on which it runs, for heartbeats
 
 	CallConfig
 	ReplayConfig

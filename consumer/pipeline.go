@@ -56,7 +56,7 @@ func (p *pipeline) Await(ctx context.Context, topic string) error {
 // Invariant 2: intake has begun the record's offset in the watermark before this call. From now on
 // no commit passes it until every ticket is finished.
 func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
-	events, err := p.decoder.Decode(ctx, recordOf(d)) // waits for lookups and dead letters: an outage rejects nothing
+	events, err := p.decode(ctx, d) // waits for lookups and dead letters: an outage rejects nothing
 	if err != nil {
 		return err // the generation is over; intake drops the record
 	}

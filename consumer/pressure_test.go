@@ -34,12 +34,12 @@ func TestTheBufferIsBoundedByRecords(t *testing.T) {
 	r.wantCalls(12)
 }
 
-// The buffer takes no more than BufferBytes bytes of records, headers included.
+// The buffer takes no more than three quarters of BufferBytes of records, headers included.
 func TestTheBufferIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
-	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 25 << 10 })
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 34 << 10 })
 	for i := range 6 {
 		m := r.change(i, fields{"position": "x"})
 		m.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 10<<10)}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"membersync/consumer/decode"
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/mapper"
@@ -56,6 +57,19 @@ func (p *pipeline) release(ctx context.Context, u *event.Update) {
 	if err := p.deliver.Release(ctx, u); err != nil {
 		p.log.LogAttrs(ctx, levelOf(ctx), "lease not released; it expires by itself", errAttr(err))
 	}
+}
+
+// decode returns the events of a delivery; of a record that was not read, its rejection.
+func (p *pipeline) decode(ctx context.Context, d intake.Delivery) ([]*event.Event, error) {
+	no := d.Record.Rejection
+	if no == nil {
+		return p.decoder.Decode(ctx, recordOf(d))
+	}
+	last := no.Last
+	if last == d.Record.Offset {
+		last = 0
+	}
+	return p.decoder.Unread(recordOf(d), decode.UnreadFault(no.IsMalformed, no.Text), last), nil
 }
 
 // recordOf is the record of a delivery, for the mapper.

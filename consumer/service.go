@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -67,11 +68,13 @@ func New(cfg Config, parts Parts) *Service {
 	return s
 }
 
+const defaultRecordBytes = 1 << 20
+
 func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *intake.Intake {
 	return intake.New(intake.Config{
 		Topic: cfg.Topic, Redrives: cfg.Redrives, Group: cfg.Group, Brokers: cfg.Brokers, StartLatest: cfg.StartLatest,
 		BufferRecords: cfg.BufferRecords, BufferBytes: cfg.BufferBytes, DrainLimit: cfg.DrainLimit, DoneTTL: cfg.DoneTTL,
-		Session: cfg.Session,
+		MaxRecordBytes: cmp.Or(cfg.MaxRecordBytes, defaultRecordBytes), Session: cfg.Session,
 	}, intake.Parts{
 		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: backlog{p.schedule}, Metrics: parts.Metrics,
 		Logger: parts.Logger, Pace: parts.Pace, RedrivesMissing: topics.reportMissing,

@@ -29,6 +29,7 @@ const (
 	headerSourcePartition = "dlq.source.partition"
 	headerSourceOffset    = "dlq.source.offset"
 	headerSourceTimestamp = "dlq.source.timestamp"
+	headerLastOffset      = "dlq.source.last.offset"
 	headerGroup           = "dlq.group"
 	headerVersion         = "dlq.membersync.version"
 	headerRedrives        = "dlq.redrives"
@@ -46,7 +47,7 @@ func factNames() []string {
 	return []string{
 		headerID, headerReason, headerStage, headerError, headerCRMCode, headerCRMTraceID, headerThirdTraceID,
 		headerEventID, headerEmployeeID, headerEventIndex, headerEventCount, headerAttempts, headerFirstFailedAt,
-		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp,
+		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp, headerLastOffset,
 		headerGroup, headerVersion, headerRedrives,
 	}
 }
@@ -104,6 +105,9 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	number(headerSourcePartition, int64(d.Source.Partition))
 	number(headerSourceOffset, d.Source.Offset)
 	text(headerSourceTimestamp, formatTime(d.Source.Timestamp))
+	if d.LastOffset > 0 {
+		number(headerLastOffset, d.LastOffset)
+	}
 	text(headerGroup, d.Group)
 	text(headerVersion, d.Version)
 	number(headerRedrives, int64(d.Redrives))
@@ -138,6 +142,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 		Offset:    f.number(headerSourceOffset, math.MaxInt64),
 		Timestamp: f.time(headerSourceTimestamp),
 	}
+	d.LastOffset = f.number(headerLastOffset, math.MaxInt64)
 	d.Group, d.Version = v[headerGroup], v[headerVersion]
 }
 

@@ -73,6 +73,9 @@ func ResultsOf(
 	if rejected := rejectInvalid(rec.Redrive); rejected != nil {
 		return rejected, nil
 	}
+	if rejected := rejectUnread(rec); rejected != nil {
+		return rejected, nil
+	}
 	results, err := mapRecord(ctx, rec.Origin)
 	if err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 		Source: dlq.Source{
 			Topic: origin.Topic, Partition: origin.Partition, Offset: origin.Offset, Timestamp: origin.Time,
 		},
-		Reason: r.Reason, Error: r.Text, Whole: r.Whole,
+		LastOffset: r.LastOffset, Reason: r.Reason, Error: r.Text, Whole: r.Whole,
 		EventID: ev.Mapped.ID, EmployeeID: ev.Mapped.EmployeeID, Index: ev.Mapped.Index, Count: ev.Mapped.Count,
 		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version,
 	}
@@ -128,6 +128,7 @@ func keepItem(r *event.Redrive, l *dlq.DeadLetter) {
 		return
 	}
 	l.Redrives = r.Request.Number
+	l.LastOffset = r.DeadLetter.LastOffset
 	if !r.DeadLetter.FirstFailedAt.IsZero() {
 		l.FirstFailedAt = r.DeadLetter.FirstFailedAt
 	}

@@ -124,6 +124,8 @@ type Rejection struct {
 	Written bool      // the dead-letter topic has acknowledged the dead letter
 	Counted bool      // the storm guard has counted it
 	Again   bool      // it is that of an earlier decoding: the event is to be decoded again
+	// LastOffset is that of the last record that was not read with this one; 0: this is all.
+	LastOffset int64
 }
 
 // Attempts are the failed calls that carried an event.

@@ -148,6 +148,9 @@ func (r *rebuilding) restore(ctx context.Context, s stretch) error {
 	}
 	log := partlog.New(r.desk.parts.Kafka, pageBytes, pageWait)
 	_, err := log.Read(ctx, s.topic, s.partition, s.span, func(rec *partlog.Record) error {
+		if rec.Rejection != nil { // it was not read by the service either, and states nothing
+			return nil
+		}
 		in, redrive, err := r.record(s.topic, rec)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq/partlog"
+	"membersync/dlq/partlog/batch"
 	"membersync/mapper"
 )
 
@@ -137,7 +138,7 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		in := mapper.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
 		}
-		run, err := d.runs(ctx, in)
+		run, err := d.runs(ctx, in, rec.Rejection)
 		if err != nil {
 			return err
 		}
@@ -156,12 +157,16 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	return p.look(ctx, byMember)
 }
 
-// runs is what a record of either topic would run.
-func (d *desk) runs(ctx context.Context, rec mapper.Record) (run preview.Redrive, err error) {
+// runs is what a record of either topic would run; no is why it was not read.
+func (d *desk) runs(ctx context.Context, rec mapper.Record, no *batch.Rejection) (run preview.Redrive, err error) {
 	if rec.Topic != d.cfg.Kafka.Topic {
 		return preview.DecodeRedrive(ctx, d.reader, rec, d.translate)
 	}
 	run.Record = rec
+	if no != nil {
+		run.Results = preview.Unread(no.IsMalformed, no.Text)
+		return run, nil
+	}
 	run.Results, err = d.translate(ctx, rec)
 	return run, err
 }
