@@ -96,7 +96,7 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 		return Grant{}, err
 	}
 	names := fieldNames(req.Events)
-	keys := s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID })
+	keys := s.withPending(req.Member, s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID }))
 	began := time.Now()
 	reply, err := s.batch.run(ctx, s.scripts.acquire, keys, s.acquireArgs(req, names)...).Slice()
 	if err != nil {

@@ -16,7 +16,7 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 	if err := c.check(); err != nil {
 		return false, err
 	}
-	keys := s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID })
+	keys := s.withPending(c.Member, s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID }))
 	n, err := s.batch.run(ctx, s.scripts.complete, keys, s.completeArgs(c)...).Int()
 	if err != nil {
 		return false, failed("complete", err)

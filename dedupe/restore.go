@@ -41,7 +41,7 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 // again only through a redrive or with Reapply. Without versions, the next live event counts as the
 // newest, however old it is.
 func (s *Store) Forget(ctx context.Context, m Member, ids ...EventID) error {
-	keys := s.keys(m, len(ids), func(i int) EventID { return ids[i] })[1:]
+	keys := s.withPending(m, s.keys(m, len(ids), func(i int) EventID { return ids[i] }))[1:]
 	for chunk := range slices.Chunk(keys, markChunk) {
 		if err := s.client.Del(ctx, chunk...).Err(); err != nil {
 			return failed("forget", err)

@@ -122,12 +122,17 @@ func (s *Store) memberKey(m Member) string { return s.opts.Prefix + ":{" + m.Str
 // keys lists the keys of the lease, the fields and then the done mark of each of n events.
 func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
 	base := s.memberKey(m)
-	keys := make([]string, 0, 2+n)
+	keys := make([]string, 0, 3+n)
 	keys = append(keys, base+"lease", base+"fields")
 	for i := range n {
 		keys = append(keys, base+"done:"+event(i).sum.String())
 	}
 	return keys
+}
+
+// withPending appends the key of the member's pending values.
+func (s *Store) withPending(m Member, keys []string) []string {
+	return append(keys, s.memberKey(m)+"pending")
 }
 
 func failed(op string, err error) error { return fmt.Errorf("dedupe: %s: %w", op, err) }

@@ -108,8 +108,11 @@ func (f *fixture) equal(what string, got, want any) {
 	}
 }
 
-// version returns a version in the format of the mapper: digits of one width.
-func version(n int) string { return fmt.Sprintf("%020d", n) }
+// version returns a version in the format of the mapper: 64 digits, the last four of which are the
+// number of the redrive that edited the value.
+func version(n int) string { return edited(n, 0) }
+
+func edited(n, redrive int) string { return fmt.Sprintf("%060d%04d", n, redrive) }
 
 // event returns event n, whose version is n too, from pairs of field and value.
 func event(n int, pairs ...string) dedupe.Event {
