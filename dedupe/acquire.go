@@ -151,9 +151,9 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	for _, name := range names {
 		args = append(args, name)
 	}
-	d := s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
+	h, d := s.hasher(), s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
 	for _, e := range req.Events {
-		args = append(args, e.ID.orderText(), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
+		args = append(args, h.order(e.ID), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}

@@ -7,6 +7,7 @@
 --       then for each event: order, redrive number, try it though it is held (0 or 1), version, the
 --       number of its fields N,
 --       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
+-- Reapply ignores done marks, except those of dead letters: a redrive tries these again.
 -- Reply: {0, ms left}: another token owns the lease.
 --        {2}: the token has already completed.
 --        {3, ms left}: a newer value of a field is pending, and an older value must wait for its
@@ -52,7 +53,7 @@ for i = 1, events do
         reused = true
       elseif string.sub(outcome, 1, 5) == 'held.' then
         if not try_held then done = number .. ':' .. outcome end
-      elseif not reapply and tonumber(number) >= redrive then
+      elseif tonumber(number) >= redrive and (not reapply or outcome == 'dead_lettered') then
         done = number .. ':' .. outcome
       end
     end

@@ -111,7 +111,7 @@ func token(n int) dedupe.Token { return dedupe.Token(fmt.Sprint("t", n)) }
 // leased lists the members below n whose lease is owned by their own token.
 func (b *bubble) leased(n int) (members []int) {
 	for i := range n {
-		if v, err := b.mini.Get("t:{" + b.member(i).String() + "}:lease"); err == nil && v == string(token(i)) {
+		if v, err := b.mini.Get("t:{" + b.store.MemberHash(b.member(i)) + "}:lease"); err == nil && v == string(token(i)) {
 			members = append(members, i)
 		}
 	}

@@ -82,11 +82,12 @@ for f = 1, fields do
   end
 end
 
--- A value is no longer pending when it was overtaken, or when its event has ended by any delivery; a
--- value that a redrive has edited, only by that redrive or a later one. The same holds for what the token handed out, if each of its calls got a response.
+-- A value is no longer pending when it was overtaken, or when its event has ended by any delivery.
+-- A value that a redrive has edited ends only with that redrive or a later one. The same holds for
+-- what the token handed out, if each of its calls got a response.
 local list = read_pending(pending, now, function(p, name)
-  return not (p.token == token and ARGV[2] == '0' or (ended[p.event] or -1) >= edited(p.version)
-    or newest[name] and p.version <= newest[name])
+  local over = p.token == token and ARGV[2] == '0' or (ended[p.event] or -1) >= edited(p.version)
+  return not (over or newest[name] and p.version <= newest[name])
 end)
 
 for i = 1, events do

@@ -28,8 +28,8 @@ type AcquireRequest struct {
 	Member Member
 	Token  Token
 	Events []Event
-	// Reapply ignores done marks and digests, never versions. It is for a CRM that was restored
-	// from a backup.
+	// Reapply ignores digests and done marks, except those of dead letters, and never versions. It is
+	// for a CRM that was restored from a backup.
 	Reapply bool
 	// DigestGeneration is the generation of digests that the caller last read with [Store.Control].
 	DigestGeneration int64

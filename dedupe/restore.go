@@ -18,8 +18,9 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 		moves := newestVersions(chunk)
 		args := make([]any, 0, 3+3*len(chunk)+2*len(moves))
 		args = append(args, s.opts.DoneTTL.Milliseconds(), len(chunk), len(moves))
+		h := s.hasher()
 		for _, e := range chunk {
-			args = append(args, e.ID.orderText(), e.Redrive, e.outcomeText())
+			args = append(args, h.order(e.ID), e.Redrive, e.outcomeText())
 		}
 		for _, v := range moves {
 			args = append(args, v.name, v.version)

@@ -115,7 +115,7 @@ func (t fieldTable) readPending(text string) {
 func (s *Store) isFresh(written string, now int64) bool {
 	at, err := strconv.ParseInt(written, 10, 64)
 	age := now - at
-	return err == nil && len(s.opts.DigestKey) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
+	return err == nil && len(s.opts.Key) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
 }
 
 // markChunk is how many marks are read, removed or restored at once.
@@ -124,7 +124,7 @@ const markChunk = 500
 // Done looks up the outcomes of events. The result has the same order as ids. Done takes no lease
 // and changes nothing.
 func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
-	grants := make([]EventGrant, 0, len(ids))
+	grants, h := make([]EventGrant, 0, len(ids)), s.hasher()
 	for chunk := range slices.Chunk(ids, markChunk) {
 		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
 		if err != nil {
@@ -132,7 +132,7 @@ func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant
 		}
 		for i, mark := range marks {
 			text, _ := mark.(string)
-			g, ok := readMark(text, chunk[i].orderText())
+			g, ok := readMark(text, h.order(chunk[i]))
 			if !ok {
 				return nil, failed("done", errReply)
 			}

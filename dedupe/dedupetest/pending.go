@@ -176,8 +176,8 @@ func edit(n, number int, pairs ...string) dedupe.Event {
 	return e
 }
 
-// originalWaitsForEdit: the edited value may have reached the CRM, so the original's must not follow
-// it, although it is the same event.
+// originalWaitsForEdit: the edited value may have reached the CRM, so the original's must not
+// follow it, although it is the same event.
 func originalWaitsForEdit(f *fixture) {
 	f.crashed(edit(3, 2, "mobile", "edited"))
 	f.equal("the original waits", f.waits(event(3, "mobile", "c")), true)

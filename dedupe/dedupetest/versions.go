@@ -31,7 +31,7 @@ func versionsByField(f *fixture) {
 }
 
 func olderIsSuperseded(f *fixture) {
-	f.store = f.newStore(func(o *dedupe.Options) { o.DigestKey = nil })
+	f.store = f.newStore(func(o *dedupe.Options) { o.Key = nil })
 	f.apply(event(5, "mobile", "a"))
 	f.equal("older", f.decisions(event(4, "mobile", "b")), map[string]string{"mobile": "superseded"})
 	other := event(5, "mobile", "a")
