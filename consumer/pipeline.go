@@ -77,8 +77,11 @@ func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
 // it.
 func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	p.schedule.RecordMapped(ev)
-	if ev.Mapped.Ignored != "" && ev.Rejection == nil { // a rule of the mapping: it needs no lane
-		return p.finishIgnored(ctx, ev)
+	switch {
+	case ev.Skipped:
+		return p.finishUnrun(ctx, ev, event.Duplicate)
+	case ev.Mapped.Ignored != "" && ev.Rejection == nil: // a rule of the mapping
+		return p.finishUnrun(ctx, ev, event.Ignored)
 	}
 	for {
 		full := p.schedule.Add(time.Now(), ev)
@@ -93,8 +96,9 @@ func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	}
 }
 
-func (p *pipeline) finishIgnored(ctx context.Context, ev *event.Event) error {
-	f := event.Finished{Event: ev, Outcome: event.Ignored}
+// finishUnrun finishes an event that needs no lane.
+func (p *pipeline) finishUnrun(ctx context.Context, ev *event.Event, outcome event.Outcome) error {
+	f := event.Finished{Event: ev, Outcome: outcome}
 	for !p.recordResult(ctx, f) {
 		if err := wait.For(ctx, auditWait); err != nil {
 			return err
@@ -225,7 +229,14 @@ func (a *attempt) process(ctx context.Context) event.Result {
 //
 // Invariant 6: a lost reply is not a decision. The next attempt asks under the same token.
 func (a *attempt) acquire(ctx context.Context) event.Result {
-	got, err := a.deliver.Acquire(ctx, a.batch, a.control.digests())
+	mark, ok := a.control.trusted()
+	batch := a.batch
+	if !ok { // invariant 12
+		if batch = a.withoutRedrives(); batch == nil {
+			return event.Result{Wait: stateWait}
+		}
+	}
+	got, err := a.deliver.Acquire(ctx, batch, a.control.digests())
 	u := got.Update
 	switch {
 	case err != nil:
@@ -235,6 +246,7 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 		return event.Result{Wait: got.Wait, WaitsAhead: got.WaitsAhead}
 	}
 	a.redisWorked()
+	u.StateMark = string(mark)
 	var r event.Result
 	switch {
 	case len(u.Events) == 0: // all of them were done before
@@ -271,6 +283,9 @@ func (a *attempt) repeat(ctx context.Context, u *event.Update) event.Result {
 // the tickets are checked. A batch whose partition was taken away makes no call.
 func (a *attempt) update(ctx context.Context, u *event.Update) event.Result {
 	b := a.batch
+	if r, ok := a.confirmState(ctx, u); !ok {
+		return r
+	}
 	err := a.deliver.Send(ctx, u, deliver.Hooks{
 		MayCall:      func() bool { return a.schedule.MayCall(b) },
 		CallOver:     func() { a.schedule.CallOver(b) },

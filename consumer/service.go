@@ -46,8 +46,9 @@ func New(cfg Config, parts Parts) *Service {
 	})
 	redis := &redisGuard{schedule: plan, log: parts.Logger}
 	control := &controlWatcher{
-		group: cfg.Group, control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
+		group: cmp.Or(cfg.LiveGroup, cfg.Group), control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
 	}
+	control.state.hasOffsets = cfg.Replay // the command has seen to it that there is a marker
 	if parts.Control == nil {
 		control.state.known = true
 		plan.SetControlKnown()
@@ -84,8 +85,9 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 func newDecoder(cfg *Config, parts *Parts, outages decode.Outages) *decode.Decoder {
 	return decode.New(decode.Config{
 		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
+		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
 	}, decode.Parts{
-		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Outages: outages,
+		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Outages: outages,
 		Decoded: parts.Observer.Decoded,
 	})
 }

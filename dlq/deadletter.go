@@ -51,6 +51,7 @@ type DeadLetter struct {
 
 	Group, Version string // the consumer group and the version of the service that wrote this
 	Redrives       int    // how often the event was redriven before this failure
+	Edited         int    // the number of the redrive that edited the value; 0: it is the original
 }
 
 // ID returns the id of the item that this dead letter belongs to. It is the same for copies of the

@@ -25,7 +25,7 @@ func sample() dlq.DeadLetter {
 		Reason: dlq.ReasonCRMInvalid, Stage: dlq.StageUpdate, Error: "the CRM calls the mobile invalid",
 		CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1", EventID: "ev-1", EmployeeID: "E1001",
 		Index: 1, Count: 2, Attempts: 1, FirstFailedAt: at.Add(time.Second), FailedAt: at.Add(2 * time.Second),
-		Group: "membersync", Version: "v1.2.3", Redrives: 1,
+		Group: "membersync", Version: "v1.2.3", Redrives: 1, Edited: 1,
 	}
 }
 
@@ -54,6 +54,7 @@ func TestMessageHeaders(t *testing.T) {
 		{"dlq.group", "membersync"},
 		{"dlq.membersync.version", "v1.2.3"},
 		{"dlq.redrives", "1"},
+		{"dlq.edited", "1"},
 	}
 	if diff := cmp.Diff(want, pairs(sample().Message())); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
@@ -302,7 +303,7 @@ func deadLetters() *rapid.Generator[dlq.DeadLetter] {
 			CRMCode: text.Draw(t, "code"), CRMTraceID: text.Draw(t, "trace"), ThirdTraceID: text.Draw(t, "third"),
 			EventID: text.Draw(t, "event"), EmployeeID: text.Draw(t, "employee"), Attempts: number.Draw(t, "attempts"),
 			FirstFailedAt: times().Draw(t, "first"), FailedAt: times().Draw(t, "failed"),
-			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"),
+			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"), Edited: number.Draw(t, "edited"),
 		}
 		if d.Whole = rapid.Bool().Draw(t, "whole"); !d.Whole {
 			d.Index, d.Count = number.Draw(t, "index"), number.Draw(t, "count")

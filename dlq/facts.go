@@ -33,6 +33,7 @@ const (
 	headerGroup           = "dlq.group"
 	headerVersion         = "dlq.membersync.version"
 	headerRedrives        = "dlq.redrives"
+	headerEdited          = "dlq.edited"
 )
 
 const (
@@ -48,7 +49,7 @@ func factNames() []string {
 		headerID, headerReason, headerStage, headerError, headerCRMCode, headerCRMTraceID, headerThirdTraceID,
 		headerEventID, headerEmployeeID, headerEventIndex, headerEventCount, headerAttempts, headerFirstFailedAt,
 		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp, headerLastOffset,
-		headerGroup, headerVersion, headerRedrives,
+		headerGroup, headerVersion, headerRedrives, headerEdited,
 	}
 }
 
@@ -111,6 +112,9 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	text(headerGroup, d.Group)
 	text(headerVersion, d.Version)
 	number(headerRedrives, int64(d.Redrives))
+	if d.Edited > 0 {
+		number(headerEdited, int64(d.Edited))
+	}
 	return headers
 }
 
@@ -134,7 +138,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 		f.require(headerEventCount)
 		d.Index, d.Count = f.count(headerEventIndex), f.count(headerEventCount)
 	}
-	d.Attempts, d.Redrives = f.count(headerAttempts), f.count(headerRedrives)
+	d.Attempts, d.Redrives, d.Edited = f.count(headerAttempts), f.count(headerRedrives), f.count(headerEdited)
 	d.FirstFailedAt, d.FailedAt = f.time(headerFirstFailedAt), f.time(headerFailedAt)
 	d.Source = Source{
 		Topic:     v[headerSourceTopic],

@@ -303,8 +303,7 @@ func (m *interpreter) readOrder() {
 			m.fail(InvalidEvent, "", -1, "is ordered by its record's timestamp, and the record has none")
 			return
 		}
-		m.event.Order = "0" // the version holds the timestamp behind it
-		m.event.Version = rule.version(m.event.Order, rec, m.event.Index)
+		m.orderBy("0") // the version holds the timestamp behind it
 		return
 	}
 	v, place, problem := m.first(rule.from)
@@ -323,7 +322,16 @@ func (m *interpreter) readOrder() {
 		m.fail(InvalidEvent, place.Place(), v.Offset(), problem)
 		return
 	}
-	m.event.Order, m.event.Version = digits, rule.version(digits, rec, m.event.Index)
+	m.orderBy(digits)
+}
+
+// orderBy sets the order value and the version.
+func (m *interpreter) orderBy(digits string) {
+	var problem string
+	m.event.Order = digits
+	if m.event.Version, problem = m.p.order.version(digits, m.w.rec, m.event.Index); problem != "" {
+		m.fail(InvalidEvent, "the event", -1, problem)
+	}
 }
 
 func (m *interpreter) orderTime(v jsontree.Value) (digits, problem string) {

@@ -101,7 +101,7 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 		},
 		LastOffset: r.LastOffset, Reason: r.Reason, Error: r.Text, Whole: r.Whole,
 		EventID: ev.Mapped.ID, EmployeeID: ev.Mapped.EmployeeID, Index: ev.Mapped.Index, Count: ev.Mapped.Count,
-		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version,
+		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version, Edited: origin.Edited,
 	}
 	for _, h := range origin.Headers {
 		l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})

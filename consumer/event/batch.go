@@ -52,6 +52,8 @@ type Update struct {
 	Superseded   []*Event // those of which every field has a newer version
 	LeftOut      map[*Event]LeftOut
 
+	// StateMark names the state in Redis on which the update relies; for redrives and replays.
+	StateMark string
 	// DigestGeneration is that of the digests when the lease was asked for.
 	DigestGeneration int64
 	// Unacknowledged: a call got no response, so it may still take effect. The lease must expire by

@@ -19,6 +19,7 @@ const (
 	CauseRedis                  // Redis does not answer
 	CauseStorm                  // most events would be dead-lettered
 	CauseOperator               // the operator has paused calling
+	CauseStateKey               // the state in Redis was written under another state key
 	NumCauses      = int(iota)
 )
 
@@ -28,7 +29,7 @@ func (c Cause) String() string {
 		return "unknown"
 	}
 	return [NumCauses]string{
-		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "storm", "operator",
+		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "storm", "operator", "state_key",
 	}[c]
 }
 

@@ -97,6 +97,8 @@ type Event struct {
 	// read. Both are the schedule's, or the batch's in which the event runs.
 	Guard   GuardState
 	Counted uint64
+	// Skipped: a replay leaves the event out, since its dead letter is for a redrive to try again.
+	Skipped bool
 	// Reused: the source gave the event's id to an event with another order value too.
 	Reused bool
 }

@@ -40,7 +40,7 @@ func (r *running) consumerConfig() consumer.Config {
 			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next, Limit: consumer.Limit(cfg.CRM.Rate),
 		},
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
-		Host: host,
+		Host: host, RefuseEdits: !cfg.State.Key.IsSet(),
 	}
 }
 

@@ -35,7 +35,7 @@ func canaries() map[string]any {
 func secrets() map[string]string {
 	return map[string]string{
 		"CRM_TOKEN": stem + "-token", "CRM_APP_SECRET": stem + "-app-secret", "CRM_PERMANENT_CODE": stem + "-permanent-code",
-		"STATE_DIGEST_KEY": stem + "-digest-key-of-thirty-two-bytes", "REDIS_PASSWORD": stem + "-redis-password",
+		"STATE_KEY": stem + "-digest-key-of-thirty-two-bytes", "REDIS_PASSWORD": stem + "-redis-password",
 	}
 }
 

@@ -162,7 +162,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	l.w.must(err)
 	store, err := dedupe.New(cache, dedupe.Options{
 		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
-		DigestKey: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
+		Key: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
 	})
 	l.w.must(err)
 	target, err := url.Parse(base)

@@ -121,8 +121,8 @@ func (p *Parts) addRedis(cfg config.Config) error {
 		DoneTTL: cfg.State.DoneTTL,
 		Lease:   Lease(cfg),
 	}
-	if cfg.State.DigestKey.IsSet() {
-		options.DigestKey, options.DigestTTL = []byte(cfg.State.DigestKey.Reveal()), cfg.State.DigestTTL
+	if key := cfg.State.KeyBytes(); key != nil {
+		options.Key, options.DigestTTL = key, cfg.State.DigestTTL
 	}
 	if p.Mapping != nil {
 		if hashes, any := NewHashes(p.Mapping.Now(), client); any {
