@@ -177,7 +177,7 @@ func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 	if !b.Key.IsMember() && r.Wait == 0 {
 		r.Wait = rejectedWait // if it is not finished: no pause of calls slows its lane down
 	}
-	r = p.recordResults(ctx, r)
+	r = p.recordResults(ctx, b, r)
 	for _, f := range r.Finished {
 		p.report.finished(ctx, f)
 	}
@@ -428,6 +428,13 @@ func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *ev
 			a.release(ctx, u)
 			return r
 		}
+	}
+	if !a.mayWrite(ctx, a.batch) {
+		if !u.Unacknowledged {
+			a.release(ctx, u)
+		}
+		r.Wait = deliver.DeadLetterBackoff(a.batch.State, nil)
+		return r
 	}
 	rejected, r.Held = a.schedule.Admit(rejected)
 	if err := a.deliver.WriteDeadLetters(ctx, rejected); err != nil {

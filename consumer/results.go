@@ -18,10 +18,10 @@ const (
 // recordResults writes the results of redriven events to the audit topic. Those whose record is not
 // acknowledged are not finished: their lane finds them done at its next batch, and records the
 // result again.
-func (p *pipeline) recordResults(ctx context.Context, r event.Result) event.Result {
+func (p *pipeline) recordResults(ctx context.Context, b *event.Batch, r event.Result) event.Result {
 	recorded := r.Finished[:0]
 	for _, f := range r.Finished {
-		if p.recordResult(ctx, f) {
+		if f.Event.Record.Redrive == nil || p.mayWrite(ctx, b) && p.recordResult(ctx, f) {
 			recorded = append(recorded, f)
 		} else {
 			r.Wait = max(r.Wait, auditWait)
@@ -41,6 +41,18 @@ func (p *pipeline) recordResult(ctx context.Context, f event.Finished) bool {
 		return false
 	}
 	p.report.resultsWork(ctx)
+	return true
+}
+
+// mayWrite reports whether a batch may write to a topic of membersync's own. What others wait for,
+// a permit that is not needed any more and the slot, is given back before: the broker may not
+// answer.
+func (p *pipeline) mayWrite(ctx context.Context, b *event.Batch) bool {
+	if !p.schedule.Writes(b) {
+		return false
+	}
+	p.permits.settle(ctx, b)
+	b.Permit = event.Permit{}
 	return true
 }
 

@@ -32,6 +32,7 @@ type Batch struct {
 	Answered bool   // a call of this batch has ended, with or without a response
 	Sent     bool   // a call of this batch may have reached the CRM
 	CallOver bool   // its call has ended: it counts as completing
+	Writes   bool   // it writes to a topic of membersync's own, and has no slot
 }
 
 // A Permit is a place in the window of the rate limit.

@@ -173,6 +173,25 @@ func (s *Schedule) CallOver(b *event.Batch) {
 	s.changed.send()
 }
 
+// Writes lets another batch have the slot while this one writes to a topic of membersync's own: a
+// broker that does not answer must not delay other members. It returns false if too many batches
+// write already; then this one has to wait without a write.
+func (s *Schedule) Writes(b *event.Batch) bool {
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case b.Writes || !b.Key.IsMember(): // those without a member have slots of their own
+		return true
+	case s.slots.slotless >= slotlessMax:
+		return false
+	}
+	s.slots.free(b)
+	b.Writes = true
+	s.slots.slotless++
+	s.changed.send()
+	return true
+}
+
 // A Settled is what the caller has to do, without the lock, after a batch has gone back.
 type Settled struct {
 	Dropped []*event.Event // taken away while they ran, and not finished: Drop their tickets

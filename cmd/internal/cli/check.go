@@ -154,7 +154,41 @@ func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (s
 			partitions[t.Name] = len(t.Partitions)
 		}
 	}
-	return describeTopics(names, partitions, cfg.Kafka.CreateTopics)
+	detail, err := describeTopics(names, partitions, cfg.Kafka.CreateTopics)
+	if err != nil {
+		return "", err
+	}
+	warning, err := warnOfCompaction(ctx, client, topics.Source)
+	return detail + warning, err
+}
+
+const cleanupPolicy = "cleanup.policy"
+
+// warnOfCompaction returns a warning if the source topic is compacted: an event is kept only until
+// a newer one with its key, whether or not it was read, and an update is sparse. Settings that the
+// credentials may not read are passed over.
+func warnOfCompaction(ctx context.Context, client *kafka.Client, topic string) (string, error) {
+	res, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{cleanupPolicy}},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("reading the settings of topic %s: %w", topic, err)
+	}
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			if errors.Is(r.Error, kafka.TopicAuthorizationFailed) || errors.Is(r.Error, kafka.ClusterAuthorizationFailed) {
+				return "", nil
+			}
+			return "", fmt.Errorf("reading the settings of topic %s: %w", topic, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			if e.ConfigName == cleanupPolicy && strings.Contains(e.ConfigValue, "compact") {
+				return fmt.Sprintf("; warning: topic %s is compacted (cleanup.policy=%s): an event that is followed by another "+
+					"with its key can be deleted before it is read, and a replay misses it", topic, e.ConfigValue), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // describeTopics wants the first topic, and the others unless they can be created.

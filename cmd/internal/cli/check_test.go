@@ -30,6 +30,25 @@ func TestCheck(t *testing.T) {
 		"crm            ok       reachable, token unproven\n", "")
 }
 
+// A compacted source topic loses events that were not read: the check names it and says so.
+func TestCheckWarnsOfCompactedTopic(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.Start(t)
+	for policy, want := range map[string]bool{"compact": true, "compact,delete": true, "delete": false} {
+		r := newService(t)
+		topic := broker.Topic(t, 1, map[string]string{"cleanup.policy": policy})
+		r.set("KAFKA_BROKERS", strings.Join(broker.Addrs(), ","))
+		r.set("KAFKA_TOPIC", topic)
+		if status := r.run(t, "check"); status != exitDone {
+			t.Errorf("%s: status %d", policy, status)
+		}
+		warning := "; warning: topic " + topic + " is compacted (cleanup.policy=" + policy + "): an event that is followed by another"
+		if got := strings.Contains(r.out.String(), warning); got != want {
+			t.Errorf("%s: %s", policy, r.out)
+		}
+	}
+}
+
 func TestCheckFetchesToken(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
