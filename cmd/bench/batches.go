@@ -97,7 +97,7 @@ func (m batches) paused(ctx context.Context, b *bench, partitions int) (peak, co
 	if err := i.AwaitReady(ctx); err != nil {
 		return 0, 0, err
 	}
-	const settle = 15 * time.Second // until the buffer is full
+	const settle = 40 * time.Second // until the buffer is full
 	if err := sleep(ctx, settle); err != nil {
 		return 0, 0, err
 	}
