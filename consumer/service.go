@@ -61,6 +61,7 @@ func New(cfg Config, parts Parts) *Service {
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
 	}
 	in := newIntake(&cfg, &parts, p, topics)
+	control.restored = in.DeliverAgain
 	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
 	s := &Service{
 		intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report, topics: topics,

@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // emptyRedis deletes all that membersync keeps in Redis, as the loss of Redis does.
@@ -256,4 +258,27 @@ func (s *losingStore) Acquire(ctx context.Context, req acquireRequest) (dedupe.G
 	g, err := s.Store.Acquire(ctx, req)
 	s.after(req)
 	return g, err
+}
+
+// A rebuild restores what is below the group's offsets. A newer event was finished above an older
+// one that the storm guard holds: when that is tried again after a rebuild, the newer value must
+// win.
+func TestWhatWasFinishedAboveAHeldEventRunsAgainAfterARebuild(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{})
+	broken := &brokenMapper{breaks: func(ev mapper.Event) bool { return strings.HasPrefix(ev.ID, "bad") }}
+	for i := range 60 {
+		r.produce(r.event(fmt.Sprint("bad ", i), 1+i, 1, fields{"position": "Old"}))
+	}
+	inst := r.start(holding, broken.install, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.HeldRetry = 3 * time.Second })
+	r.holds(inst, 60)
+	r.produce(r.event("new", 1, 2, fields{"position": "New"}))
+	r.eventually("the newer event", func() bool { return r.field(1, "position") == `"New"` })
+	r.emptyRedis()
+	r.eventually("the loss to be noticed", func() bool { return r.isLost(inst) })
+	r.rebuilt()
+	broken.fixed.Store(true)
+	r.settled()
+	r.wantField(1, "position", `"New"`)
+	r.wantNoDeadLetters()
 }
