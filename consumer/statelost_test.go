@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -107,18 +108,18 @@ func TestStateLostWhileAReplayRuns(t *testing.T) {
 	old := r.all()
 	r.settledAfter(r.event("new", 1, 20, fields{"position": "New"}))
 	r.wantField(1, "position", `"New"`)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	records := 0
-	r.replayUntil(ctx, func(_ *consumer.Config, p *consumer.Parts) {
+	records, lose := 0, r.emptyRedis
+	_, err := r.replayFor(10*time.Second, func(_ *consumer.Config, p *consumer.Parts) {
 		p.Pace = func(ctx context.Context) error {
 			if records++; records == 5 {
-				r.emptyRedis()
-				time.AfterFunc(8*time.Second, cancel)
+				lose()
 			}
 			return ctx.Err()
 		}
 	}, old...)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the replay ended with %v, want it to wait until its time is over", err)
+	}
 	if !r.isLost(live) {
 		t.Error("the live service has not noticed the loss")
 	}
