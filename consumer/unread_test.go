@@ -71,8 +71,8 @@ func TestOversizedRecordsAreDeadLetteredUnread(t *testing.T) {
 	}
 }
 
-// A dead letter without its record is no tombstone when it is redriven. Once the bound is raised, its
-// record is read from the source topic; until then it fails again, and stays.
+// A dead letter without its record is no tombstone when it is redriven. Once the bound is raised,
+// its record is read from the source topic; until then it fails again, and stays.
 func TestRedriveOfAnUnreadRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})

@@ -12,9 +12,9 @@ import (
 
 // Originals reads records of the source topic again.
 type Originals interface {
-	// Original sets key, value and headers of a record that has the coordinates of the source topic. It
-	// reports false if the topic does not hold it now, or if it is still beyond the bounds. An error says
-	// that this is not known.
+	// Original sets key, value and headers of a record that has the coordinates of the source
+	// topic. It reports false if the topic does not hold it now, or if it is still beyond the
+	// bounds. An error says that this is not known.
 	Original(ctx context.Context, rec *mapper.Record) (bool, error)
 }
 
@@ -52,8 +52,9 @@ func isUnread(rec *event.Record) bool {
 	return rec.Redrive.Invalid == "" && wasUnread && named.Whole && rec.Origin.Value == nil
 }
 
-// readOriginal reads the record of such a dead letter from the source topic: the bound may have been
-// raised since. A dead letter that stands for several records is not enough to run one of them.
+// readOriginal reads the record of such a dead letter from the source topic: the bound may have
+// been raised since. A dead letter that stands for several records is not enough to run one of
+// them.
 func (d *Decoder) readOriginal(ctx context.Context, rec *event.Record) error {
 	if !isUnread(rec) || rec.Redrive.DeadLetter.LastOffset > 0 || d.parts.Originals == nil {
 		return nil
