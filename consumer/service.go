@@ -62,7 +62,7 @@ func New(cfg Config, parts Parts) *Service {
 	}
 	in := newIntake(&cfg, &parts, p, topics)
 	control.restored = in.DeliverAgain
-	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
+	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in}, originals{in})
 	s := &Service{
 		intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report, topics: topics,
 	}
@@ -83,12 +83,12 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 	})
 }
 
-func newDecoder(cfg *Config, parts *Parts, outages decode.Outages) *decode.Decoder {
+func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals decode.Originals) *decode.Decoder {
 	return decode.New(decode.Config{
 		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
 		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
 	}, decode.Parts{
-		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Outages: outages,
+		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Originals: originals, Outages: outages,
 		Decoded: parts.Observer.Decoded,
 	})
 }

@@ -24,8 +24,8 @@ type Config struct {
 
 	BufferRecords int   // records in memory at most
 	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
-	// MaxRecordBytes bounds the bytes of a record of the source topic, headers included. A larger one is
-	// not read, and its delivery has a rejection.
+	// MaxRecordBytes bounds the bytes of a record of the source topic, headers included. A larger
+	// one is not read, and its delivery has a rejection.
 	MaxRecordBytes int64
 	DrainLimit     time.Duration // for batches that run, on shutdown and when partitions are taken away
 	DoneTTL        time.Duration // of done marks: a warning if the topic retains records for longer; 0: none
