@@ -55,7 +55,8 @@ func all(t *testing.T, r *batch.Reader) (records []batch.Record) {
 func sample(base int64, n int) []kafka.Message {
 	at := time.UnixMilli(1_700_000_000_000)
 	ms := []kafka.Message{
-		{Time: at}, {Time: at.Add(-time.Second), Key: []byte{}, Value: []byte{}},
+		{Time: at},
+		{Time: at.Add(-time.Second), Key: []byte{}, Value: []byte{}},
 		{Time: at.Add(time.Hour), Key: []byte("k"), Value: []byte("v"), Headers: []kafka.Header{
 			{Key: "null"}, {Key: "", Value: []byte{}}, {Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")},
 		}},
@@ -63,7 +64,7 @@ func sample(base int64, n int) []kafka.Message {
 	for i := len(ms); i < n; i++ {
 		ms = append(ms, kafka.Message{
 			Time: at.Add(time.Duration(i) * time.Millisecond), Key: fmt.Appendf(nil, "E%d", i),
-			Value: bytes.Repeat([]byte{byte(i)}, i*171%3000),
+			Value: bytes.Repeat([]byte(string(rune('a'+i%26))), i*171%3000),
 		})
 	}
 	for i := range ms {
@@ -108,7 +109,8 @@ func TestRecordsOfEveryCodec(t *testing.T) {
 func asKafkaGoReads(t *testing.T, data []byte) (records []batch.Record) {
 	t.Helper()
 	var set protocol.RecordSet
-	framed := append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
+	size := uint32(len(data)) //nolint:gosec // a short batch
+	framed := append(binary.BigEndian.AppendUint32(nil, size), data...)
 	if _, err := set.ReadFrom(bytes.NewReader(framed)); err != nil {
 		t.Fatal(err)
 	}
