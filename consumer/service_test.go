@@ -121,7 +121,7 @@ func TestDeadLettersKeepTheBytesOfTheirRecords(t *testing.T) {
 	r.crm.Push(crmapitest.Fault{Member: member(5), Times: -1, Code: 20012})
 	msgs := []kafka.Message{
 		{Partition: 1, Key: []byte("k"), Value: []byte(`{"eventId":`)},
-		{Partition: 1, Value: nil, Key: []byte("tombstone")},
+		{Partition: 1, Value: []byte{}, Key: []byte("empty")},
 		r.change(1, fields{"gender": "X"}),
 		r.change(2, fields{"position": "Good"}),
 		r.change(5, fields{"position": "Unknown"}),

@@ -76,12 +76,13 @@ func TestMapMalformed(t *testing.T) {
 	}
 }
 
-func TestMapTombstone(t *testing.T) {
+func TestTombstoneIsIgnored(t *testing.T) {
 	t.Parallel()
-	got := only(t, builtin(t, "canonical", options()), mapper.Record{})
-	wantWhole(t, got, mapper.Malformed)
-	if want := "malformed: the value is null (a tombstone) (byte 0)"; got.Fault.Error() != want {
-		t.Errorf("error %q, want %q", got.Fault, want)
+	for _, name := range []string{"canonical", "canonical-time", "cloudevents", "debezium"} {
+		got := only(t, builtin(t, name, options()), mapper.Record{Key: []byte("E0001")})
+		if got.Fault != nil || got.Event.Ignored != "tombstone" {
+			t.Errorf("%s: %+v, want it to be ignored as a tombstone", name, got)
+		}
 	}
 }
 

@@ -67,6 +67,9 @@ func (m *Mapping) Map(rec Record) []Result {
 	if fault := m.oversized(rec); fault != nil {
 		return []Result{{Fault: fault}}
 	}
+	if rec.Value == nil {
+		return tombstone()
+	}
 	if problem := notJSON(rec.Value); problem != "" {
 		return []Result{{Fault: whole(Malformed, 0, problem)}}
 	}
@@ -96,6 +99,9 @@ func (m *Mapping) Fields() []crmapi.Field {
 	}
 	return fields
 }
+
+// tombstone is the result of a record without a value: a compacted topic's note that a key is gone.
+func tombstone() []Result { return []Result{{Event: Event{Ignored: "tombstone"}}} }
 
 func (m *Mapping) oversized(rec Record) *Fault {
 	n, bound := rec.size(), m.options.MaxRecordBytes

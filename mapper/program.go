@@ -58,6 +58,7 @@ type work struct {
 	explains  bool
 	masks     *masker        // set while masking
 	root      jsontree.Value // of the record's value
+	tombstone bool           // the envelope holds no document
 }
 
 // A part is what one employee has of a record.
@@ -96,10 +97,15 @@ func (w *work) release() {
 
 // run maps the record: one result for each employee in it.
 func (w *work) run() []Result {
+	if w.rec.Value == nil {
+		return tombstone()
+	}
 	if fault := w.open(); fault != nil {
 		return []Result{{Fault: fault}}
 	}
 	switch n := len(w.parts); {
+	case w.tombstone:
+		return tombstone()
 	case n == 0:
 		return []Result{{Event: Event{Ignored: "no employees"}}}
 	case n > maxEmployees:

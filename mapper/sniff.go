@@ -7,8 +7,6 @@ import "bytes"
 func notJSON(value []byte) string {
 	text := bytes.Trim(value, " \t\r\n")
 	switch {
-	case value == nil:
-		return "is null (a tombstone)"
 	case len(value) == 0:
 		return "is empty"
 	case len(text) == 0:

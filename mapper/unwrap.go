@@ -152,7 +152,8 @@ func (w *work) documents(root jsontree.Value) *Fault {
 	if w.p.kind == debezium || w.p.kind == debeziumFlat {
 		doc = connectPayload(root)
 		if doc.IsNull() {
-			return whole(Malformed, root.Offset(), "holds a null payload (a tombstone)")
+			w.tombstone = true
+			return nil
 		}
 	}
 	doc, fault := w.steps(w.p.then, doc)

@@ -129,7 +129,7 @@ func poison() []row {
 		raw(dlq.ReasonMalformed, "cut off", 3, []byte(`{"eventId":"cut","sequence":5,"employeeId":`)),
 		raw(dlq.ReasonMalformed, "a name twice", 3, []byte(`{"eventId":"twice","sequence":5,"sequence":6,"employeeId":"E0003","openUserId":"FSUID_TEST0003","after":{"qq":"1"}}`)),
 		raw(dlq.ReasonMalformed, "not UTF-8", 4, []byte("{\"eventId\":\"latin\",\"sequence\":5,\"employeeId\":\"E0004\",\"openUserId\":\"FSUID_TEST0004\",\"after\":{\"position\":\"\xe9\"}}")),
-		raw(dlq.ReasonMalformed, "a tombstone", 5, nil),
+		raw(dlq.ReasonMalformed, "an empty value", 5, []byte{}),
 		raw(dlq.ReasonOversized, "larger than 1 MiB", 6, bytes.Repeat([]byte("x"), 1<<20+1)),
 		raw(dlq.ReasonInvalidEvent, "no sequence", 7, []byte(`{"eventId":"no-seq","employeeId":"E0007","openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
 		raw(dlq.ReasonInvalidEvent, "no employee", 7, []byte(`{"eventId":"nobody","sequence":5,"openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),

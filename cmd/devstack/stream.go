@@ -226,7 +226,7 @@ func (s *stream) badBytes() message {
 	case 1:
 		return message{"poison: two values", m.key, append(m.value, m.value...)}
 	case 2:
-		return message{"poison: a tombstone", m.key, nil}
+		return message{"poison: an empty value", m.key, []byte{}}
 	default:
 		return message{"poison: not UTF-8", m.key, append([]byte(`{"eventId":"`), 0xe9, '"', '}')}
 	}

@@ -40,7 +40,7 @@ func TestSamplesAreWhatTheySay(t *testing.T) {
 	seen := map[string]mapper.Reason{
 		"poison: a bad value": mapper.InvalidField, "poison: no sequence": mapper.InvalidEvent,
 		"poison: cut off": mapper.Malformed, "poison: two values": mapper.Malformed,
-		"poison: a tombstone": mapper.Malformed, "poison: not UTF-8": mapper.Malformed,
+		"poison: an empty value": mapper.Malformed, "poison: not UTF-8": mapper.Malformed,
 	}
 	found := map[string]int{}
 	for _, m := range steps(7, 60) {

@@ -71,7 +71,7 @@ func TestPoison(t *testing.T) {
 	good := string(event("a", 1, `{}`, `{"position":"p1"}`).Value)
 	for name, tc := range map[string]struct{ value, want string }{
 		"good":               {good, ""},
-		"tombstone":          {"", "malformed decode whole"},
+		"empty value":        {"", "malformed decode whole"},
 		"cut":                {good[:40], "malformed decode whole"},
 		"something behind":   {good + "{}", "malformed decode whole"},
 		"a list":             {"[" + good + "]", "malformed decode whole"},

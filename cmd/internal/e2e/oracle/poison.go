@@ -10,7 +10,7 @@ import (
 // wrong with it, it is a change with values that must not come into the CRM.
 func poisons() []func(g *generator, number, n int) draft {
 	return []func(g *generator, number, n int) draft{
-		badJSON, unknownDepartment, missingEmployee, unknownMember, invalidGender, oversized, nameTwice, tombstone,
+		badJSON, unknownDepartment, missingEmployee, unknownMember, invalidGender, oversized, nameTwice, emptyValue,
 	}
 }
 
@@ -77,6 +77,6 @@ func nameTwice(g *generator, number, _ int) draft {
 	return g.poisoned(p.raw(g, bytes.Replace(value, []byte(`"eventId":`), twice, 1), "twice"), number)
 }
 
-func tombstone(g *generator, number, _ int) draft {
-	return g.poisoned(g.somebody().raw(g, nil, "tombstone"), number)
+func emptyValue(g *generator, number, _ int) draft {
+	return g.poisoned(g.somebody().raw(g, []byte{}, "empty"), number)
 }

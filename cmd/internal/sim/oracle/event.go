@@ -34,6 +34,10 @@ func (w World) read(r Record) *event {
 		e.poison = "oversized"
 		return e
 	}
+	if r.Value == nil { // a tombstone
+		e.ignored = true
+		return e
+	}
 	var doc map[string]jsontext.Value
 	if len(r.Value) == 0 || json.Unmarshal(r.Value, &doc) != nil {
 		e.poison = "malformed"
