@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
@@ -23,7 +22,6 @@ import (
 	"membersync/consumer"
 	"membersync/crmapi"
 	"membersync/crmapi/crmapitest"
-	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -68,12 +66,18 @@ func (w *world) fateOf(n int) fate {
 }
 
 const (
-	group  = "sim"
-	source = "in"
+	group    = "sim"
+	source   = "in"
+	letters  = source + ".dlq"
+	redrives = source + ".redrive"
+	audits   = source + ".audit"
+
 	base   = "http://crm.test"
 	rate   = 40
 	window = 5 * time.Second
 	budget = 45 * time.Second
+
+	stormShare = 0.5
 )
 
 // launch starts an instance.
@@ -95,15 +99,21 @@ func (w *world) launch(slot int) {
 	w.running.Go(l.live)
 }
 
+func topics() []string { return []string{source, letters, redrives, audits} }
+
+func allTopics() dlq.Topics {
+	return dlq.Topics{Source: source, DLQ: letters, Redrive: redrives, Audit: audits}
+}
+
 func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
 
 func (l *life) live() {
 	defer close(l.done)
 	transport := &kafka.Transport{
-		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: []string{source, source + ".dlq"},
+		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: topics(),
 	}
 	defer transport.CloseIdleConnections()
-	cache := l.redis()
+	cache := l.host.redis(l.w, l.n)
 	defer func() { _ = cache.Close() }()
 	web := &http.Transport{
 		DialContext: l.dialCRM, MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
@@ -114,17 +124,6 @@ func (l *life) live() {
 		l.w.log("run", "instance", l.n, "error", err)
 	}
 	l.host.cut("")
-}
-
-func (l *life) redis() redis.UniversalClient {
-	return redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: []string{"localhost:6379"}, ContextTimeoutEnabled: true, DialTimeout: time.Second, DialerRetries: 1,
-		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxRetries: 1, PoolSize: 64,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return l.host.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return l.w.keeper.dial(ctx, l.n) })
-		},
-	})
 }
 
 func (l *life) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -141,7 +140,7 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 
 func (l *life) config() consumer.Config {
 	return consumer.Config{
-		Topic: source, Group: group, Brokers: l.w.cluster.ListenAddrs(),
+		Topic: source, Redrives: redrives, StormShare: stormShare, Group: group, Brokers: l.w.cluster.ListenAddrs(),
 		BufferRecords: pick(l.dice(), 20, 200), BufferBytes: 1 << 20,
 		CallConfig: consumer.CallConfig{
 			BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
@@ -160,11 +159,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
 	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
 	l.w.must(err)
-	store, err := dedupe.New(cache, dedupe.Options{
-		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
-		DigestKey: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
-	})
-	l.w.must(err)
+	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
 	l.w.must(err)
 	crm, err := crmapi.New(crmapi.Config{
@@ -179,7 +174,8 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
 		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
-		DeadLetters: tappedLetters{l, dlq.NewWriter(client, source+".dlq")}, Limiter: tappedLimiter{l, limiter},
+		DeadLetters: tappedLetters{l, dlq.NewWriter(client, letters)}, Limiter: tappedLimiter{l, limiter},
+		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}

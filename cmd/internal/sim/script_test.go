@@ -12,10 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const (
-	partitions     = 3
-	maxRecordBytes = 4 << 10
-)
+const maxRecordBytes = 4 << 10
 
 // A script is what is produced, and when.
 type script struct {
@@ -27,6 +24,7 @@ type script struct {
 // A draft is a record before it is produced.
 type draft struct {
 	at        time.Duration
+	age       time.Duration // of the producer's timestamp
 	partition int32
 	member    string
 	key       []byte
@@ -108,7 +106,7 @@ func (s *writer) record(at time.Duration) {
 	if p.copied = !p.tied && s.r.IntN(25) == 0; p.copied { // what is tied and there twice has no order
 		s.w.tally.fired("duplicate")
 		d.at += between(s.r, 0, 30*time.Second)
-		d.partition = pick(s.r, d.partition, d.partition, s.r.Int32N(partitions))
+		d.partition = pick(s.r, d.partition, d.partition, s.r.Int32N(s.w.settings.partitions))
 		s.add(d)
 	}
 }
@@ -117,12 +115,12 @@ func (s *writer) add(d draft) { s.script.records = append(s.script.records, d) }
 
 func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 	d := draft{
-		at: at, member: memberOf(p.number), partition: int32(p.number % partitions),
+		at: at, member: memberOf(p.number), partition: int32(p.number) % s.w.settings.partitions,
 		key: []byte(employeeOf(memberOf(p.number))), value: value,
 	}
 	if s.r.IntN(12) == 0 {
 		s.w.tally.fired("stray")
-		d.partition = s.r.Int32N(partitions)
+		d.partition = s.r.Int32N(s.w.settings.partitions)
 	}
 	if s.r.IntN(5) == 0 {
 		d.headers = []kgo.RecordHeader{
@@ -131,6 +129,15 @@ func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 			{Key: "orig.dlq.id", Value: []byte{0, 0xff}},
 			{Key: "nil"},
 			{Key: "trace", Value: []byte{}},
+		}
+	}
+	if s.w.settings.appendTime {
+		d.age = between(s.r, -time.Hour, time.Hour)
+	}
+	if s.r.Float64() < s.w.settings.headers {
+		s.w.tally.fired("very many headers")
+		for i := range 100 + s.r.IntN(2000) {
+			d.headers = append(d.headers, kgo.RecordHeader{Key: fmt.Sprint("h", i), Value: []byte("v")})
 		}
 	}
 	return d

@@ -67,7 +67,7 @@ func faultKinds() []string {
 			kinds = append(kinds, prefix+name)
 		}
 	}
-	return kinds
+	return append(kinds, themeKinds()...)
 }
 
 func sicknesses() []string { return []string{"hang", "busy", "500", "401", "exception"} }

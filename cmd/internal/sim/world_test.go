@@ -21,6 +21,7 @@ import (
 type world struct {
 	t       *testing.T
 	dice    dice
+	themes  []string
 	tally   *tally
 	logger  *slog.Logger
 	begun   time.Time
@@ -34,8 +35,12 @@ type world struct {
 	front   *front
 	weather *weather
 
+	operator *operator
+	settings settings
+
 	running sync.WaitGroup
-	calm    atomic.Bool // no fault strikes any more
+	calm    atomic.Bool  // no fault strikes any more
+	busy    atomic.Int32 // operations that have to end before the run can
 	actions []action
 	ending  []func() // by the world's own goroutine
 
@@ -44,6 +49,13 @@ type world struct {
 	lives   []*life
 	slots   map[int]*life
 	commits []oracle.Commit
+}
+
+// A settings is what themes change.
+type settings struct {
+	partitions int32
+	appendTime bool    // the broker's time replaces the producer's
+	headers    float64 // share of records with very many headers
 }
 
 // An action is something that happens at a time.
@@ -63,11 +75,14 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	}
 	r := w.dice.roll("world")
 	w.horizon = between(r, time.Minute, 150*time.Second)
+	w.settings = settings{partitions: 3}
+	w.drawThemes()
+	w.planThemes()
 	w.script = newScript(w)
 	ports := []int{9001, 9002, 9003}[:1+r.IntN(3)]
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(w.network.Listen),
-		kfake.SeedTopics(partitions, source, source+".dlq"), kfake.GroupMinSessionTimeout(time.Second),
+		kfake.SeedTopics(w.settings.partitions, source, letters, redrives, audits), kfake.GroupMinSessionTimeout(time.Second),
 	)
 	w.must(err)
 	w.cluster = cluster
@@ -76,6 +91,7 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	w.keeper.rate = pick(r, 0, 0.02, 0.06)
 	w.front = newFront(w, w.script.members, w.script.departments)
 	w.weather = newWeather(w, w.script.members)
+	w.operator = newOperator(w)
 	return w
 }
 
@@ -104,6 +120,9 @@ func (w *world) run() oracle.History {
 	w.plan()
 	slices.SortStableFunc(w.actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
 	w.watchCommits()
+	if w.settings.appendTime {
+		w.stampBatches()
+	}
 	members := &membership{w: w, heard: make(map[string]time.Time)}
 	w.cluster.Control(members.control)
 	w.running.Go(func() {
@@ -247,10 +266,15 @@ func (w *world) settle() {
 }
 
 func (w *world) caughtUp() bool {
-	committed := w.committed()
-	for p, end := range w.ends(source) {
-		if committed[p] != end {
-			return false
+	if w.busy.Load() > 0 {
+		return false
+	}
+	for _, topic := range []string{source, redrives} {
+		committed := w.committed(topic)
+		for p, end := range w.ends(topic) {
+			if committed[p] != end && (topic == source || end > 0) {
+				return false
+			}
 		}
 	}
 	return true
@@ -270,9 +294,9 @@ func (w *world) history() oracle.History {
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
 			Lease: lease,
 		},
-		Source: w.readAll(source), Letters: w.readAll(source + ".dlq"), State: make(map[string]map[string]string),
-		Commits: w.commits, Committed: w.committed(), Ends: w.ends(source),
-		Emptied: w.keeper.emptied,
+		Source: w.readAll(source), Letters: w.readAll(letters), State: make(map[string]map[string]string),
+		Commits: w.commits, Committed: w.committed(source), Ends: w.ends(source),
+		Emptied: w.keeper.emptied, Pauses: w.operator.allPauses(),
 	}
 	for _, c := range w.front.calls {
 		h.Calls = append(h.Calls, *c)
@@ -306,6 +330,7 @@ func (w *world) count(h oracle.History) {
 func (w *world) close() {
 	time.Sleep(10 * time.Second) // for whoever looks whether it is over
 	w.kafka.Close()
+	w.operator.close()
 	_ = w.front.server.Close()
 	w.keeper.setAway(true)
 	w.keeper.mini.Close()

@@ -80,4 +80,5 @@ type History struct {
 	// Emptied are the times at which Redis lost all that it held. What was known of the calls before them, and nothing else, does not
 	// bind those after them: see [losses].
 	Emptied []time.Time
+	Pauses  []Pause
 }

@@ -21,6 +21,7 @@ func Check(h History) []string {
 	j.finalState()
 	j.commits()
 	j.outcomes()
+	j.pausesHold()
 	slices.Sort(j.faults)
 	return slices.Compact(j.faults)
 }

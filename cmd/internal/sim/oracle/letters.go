@@ -26,6 +26,10 @@ func (j *judge) readLetters() {
 			!slices.EqualFunc(rest, e.rec.Headers, sameHeader) {
 			j.fault("the dead letter of %s differs from its record", e)
 		}
+		stamp := e.rec.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		if got := facts["dlq.source.timestamp"]; got != stamp {
+			j.fault("the dead letter of %s says that its record is of %s, not %s", e, got, stamp)
+		}
 		j.judgeDeath(e, facts, l)
 	}
 }

@@ -54,7 +54,8 @@ func letter(r oracle.Record, reason string) oracle.Record {
 	r.Headers = append(slices.Clone(r.Headers),
 		oracle.Header{Key: "dlq.reason", Value: []byte(reason)},
 		oracle.Header{Key: "dlq.source.partition", Value: fmt.Append(nil, r.Partition)},
-		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)})
+		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)},
+		oracle.Header{Key: "dlq.source.timestamp", Value: r.Time.AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00")})
 	return r
 }
 
@@ -143,7 +144,7 @@ func poison(h *oracle.History, r oracle.Record) {
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	with := func(field, value string) oracle.Record { return record(2, 3, field, value) }
-	raw := func(value string) oracle.Record { return oracle.Record{Offset: 2, Value: []byte(value)} }
+	raw := func(value string) oracle.Record { return oracle.Record{Offset: 2, Time: at(0), Value: []byte(value)} }
 	for reason, records := range map[string][]oracle.Record{
 		"malformed":     {raw("{"), raw(""), raw(`{"eventId":"a","eventId":"b"}`), raw("{} {}")},
 		"oversized":     {raw(strings.Repeat(" ", 1001))},
