@@ -26,8 +26,8 @@ func traps() []trap {
 		{"fetch", kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: source, Err: kerr.NotLeaderForPartition}},
 		{"commit refused", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.CoordinatorLoadInProgress}},
 		{"commit lost", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.RequestTimedOut}},
-		{"letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.NotLeaderForPartition}},
-		{"letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.NotEnoughReplicasAfterAppend}},
+		{"letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotLeaderForPartition}},
+		{"letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotEnoughReplicasAfterAppend}},
 		{"heartbeat", kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: group, TopLevel: true, Err: kerr.UnknownMemberID}},
 		{"join", kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: group, TopLevel: true, Err: kerr.CoordinatorNotAvailable}},
 		{"offsets", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: group, Err: kerr.NotCoordinator}},
@@ -45,7 +45,7 @@ func kafkaFaults() []string {
 
 // setTraps lays some faults of Kafka out over time.
 func (w *world) setTraps() {
-	r := w.dice.roll("kafka")
+	r := w.random.roll("kafka")
 	for range r.IntN(7) {
 		t, at := pick(r, traps()...), between(r, 0, w.horizon)
 		t.fault.Count = 1 + r.IntN(6)

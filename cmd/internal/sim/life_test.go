@@ -50,14 +50,18 @@ type fate struct {
 }
 
 func (w *world) fateOf(n int) fate {
-	r := w.dice.roll("fate", n)
+	r := w.random.roll("fate", n)
 	if r.IntN(8) == 0 {
 		return fate{}
 	}
 	rare := []string{"before mark", "after mark", "before renew", "after renew"} // more often drawn than met
+	if w.has("redrives") {
+		rare = append(rare, "before audit", "after audit", "before audit", "after audit")
+	}
 	f := fate{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
 	switch f.step {
-	case "before letter", "after letter", "before release", "after release", "before commit", "after commit":
+	case "before letter", "after letter", "before release", "after release", "before commit", "after commit",
+		"before audit", "after audit":
 		f.nth = 1 + r.IntN(3)
 	case "before mark", "after mark", "before renew", "after renew":
 		f.nth = 1
@@ -66,11 +70,11 @@ func (w *world) fateOf(n int) fate {
 }
 
 const (
-	group    = "sim"
-	source   = "in"
-	letters  = source + ".dlq"
-	redrives = source + ".redrive"
-	audits   = source + ".audit"
+	group       = "sim"
+	source      = "in"
+	deadLetters = source + ".dlq"
+	redrives    = source + ".redrive"
+	audits      = source + ".audit"
 
 	base   = "http://crm.test"
 	rate   = 40
@@ -99,10 +103,10 @@ func (w *world) launch(slot int) {
 	w.running.Go(l.live)
 }
 
-func topics() []string { return []string{source, letters, redrives, audits} }
+func topics() []string { return []string{source, deadLetters, redrives, audits} }
 
 func allTopics() dlq.Topics {
-	return dlq.Topics{Source: source, DLQ: letters, Redrive: redrives, Audit: audits}
+	return dlq.Topics{Source: source, DLQ: deadLetters, Redrive: redrives, Audit: audits}
 }
 
 func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
@@ -141,9 +145,9 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 func (l *life) config() consumer.Config {
 	return consumer.Config{
 		Topic: source, Redrives: redrives, StormShare: stormShare, Group: group, Brokers: l.w.cluster.ListenAddrs(),
-		BufferRecords: pick(l.dice(), 20, 200), BufferBytes: 1 << 20,
+		BufferRecords: pick(l.random(), 20, 200), BufferBytes: 1 << 20,
 		CallConfig: consumer.CallConfig{
-			BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
+			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
 			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
 			Limit: consumer.Limit{Calls: rate, Window: window}, // what parts gives the limiter
 		},
@@ -157,8 +161,7 @@ func (l *life) config() consumer.Config {
 
 func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
 	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
-	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
-	l.w.must(err)
+	mapping := l.w.newMapping()
 	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
 	l.w.must(err)
@@ -174,14 +177,20 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
 		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
-		DeadLetters: tappedLetters{l, dlq.NewWriter(client, letters)}, Limiter: tappedLimiter{l, limiter},
+		DeadLetters: tappedLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
 		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
 }
 
-func (l *life) dice() *rand.Rand { return l.w.dice.roll("life", l.n) }
+func (w *world) newMapping() *mapper.Mapping {
+	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
+	w.must(err)
+	return mapping
+}
+
+func (l *life) random() *rand.Rand { return l.w.random.roll("life", l.n) }
 
 // due counts a point of the way, and reports whether this life is to end there.
 func (l *life) due(step string) bool {

@@ -31,10 +31,13 @@ type operator struct {
 
 	mu     sync.Mutex // one operation at a time, and what follows
 	pauses []oracle.Pause
+	edits  int
+	last   dlq.Redrive       // that was sent
+	forged map[string]string // by place: how
 }
 
 func newOperator(w *world) *operator {
-	o := &operator{w: w, host: newHost()}
+	o := &operator{w: w, host: newHost(), forged: make(map[string]string)}
 	o.transport = &kafka.Transport{
 		ClientID: "operator", DialTimeout: 5 * time.Second, MetadataTopics: topics(),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -67,7 +67,7 @@ func fieldNames() []string {
 }
 
 func newScript(w *world) script {
-	s := &writer{w: w, r: w.dice.roll("script")}
+	s := &writer{w: w, r: w.random.roll("script")}
 	events := 100 + s.r.IntN(201)
 	s.script.departments = int64(events)
 	for i := range 10 + s.r.IntN(21) {

@@ -90,7 +90,7 @@ type tappedCRM struct {
 func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
 	err = c.l.around("call", func() error {
 		if c.l.due("during call") {
-			time.AfterFunc(between(c.l.dice(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
+			time.AfterFunc(between(c.l.random(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
 		}
 		a, err = c.real.Modify(ctx, call)
 		return err

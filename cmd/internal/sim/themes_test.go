@@ -18,6 +18,7 @@ func themes() []theme {
 		{"append time", (*world).planAppendTime},
 		{"headers", (*world).planHeaders},
 		{"pauses", (*world).planPauses},
+		{"redrives", (*world).planRedrives},
 	}
 }
 
@@ -26,6 +27,10 @@ func themes() []theme {
 func waitingFor() map[string]string {
 	return map[string]string{
 		"append time": "records carry the producer's time where the topic says LogAppendTime",
+
+		"forged: no request":                 "a redrive does not name its request in the audit topic",
+		"forged: edited without request":     "a redrive does not name its request in the audit topic",
+		"forged: edited to another employee": "the employee of an edited value is not compared",
 	}
 }
 
@@ -42,12 +47,16 @@ func themeKinds() []string {
 	}
 	kinds = append(kinds, "100 partitions", "very many headers")
 	kinds = append(kinds, pauseKinds()...)
+	kinds = append(kinds, redriveKinds()...)
+	for _, how := range forgeries() {
+		kinds = append(kinds, "forged: "+how)
+	}
 	return slices.DeleteFunc(kinds, isWaiting)
 }
 
 // drawThemes decides what the seed is about: nothing in particular, one theme, or two.
 func (w *world) drawThemes() {
-	r := w.dice.roll("themes")
+	r := w.random.roll("themes")
 	n := pick(r, 0, 0, 1, 1, 1, 2)
 	if name := textFlag("theme"); name != "" {
 		w.themes = append(w.themes, name)
@@ -68,7 +77,7 @@ func (w *world) planThemes() {
 		if w.has(t.name) {
 			w.tally.fired("theme: " + t.name)
 			w.log("theme", "name", t.name)
-			t.plan(w, w.dice.roll("theme", t.name))
+			t.plan(w, w.random.roll("theme", t.name))
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // A world is one run: all parts, all instances, and all that happens to them. Its goroutines live in one bubble.
 type world struct {
 	t       *testing.T
-	dice    dice
+	random  random
 	themes  []string
 	tally   *tally
 	logger  *slog.Logger
@@ -67,13 +67,13 @@ type action struct {
 func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	t.Helper()
 	w := &world{
-		t: t, dice: dice(seed), tally: tally, begun: time.Now(), network: new(kfake.VirtualNetwork), //nolint:gosec // any will do
+		t: t, random: random(seed), tally: tally, begun: time.Now(), network: new(kfake.VirtualNetwork), //nolint:gosec // any will do
 		logger: slog.New(slog.DiscardHandler), slots: make(map[int]*life),
 	}
 	if log != nil {
 		w.logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	r := w.dice.roll("world")
+	r := w.random.roll("world")
 	w.horizon = between(r, time.Minute, 150*time.Second)
 	w.settings = settings{partitions: 3}
 	w.drawThemes()
@@ -82,7 +82,7 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	ports := []int{9001, 9002, 9003}[:1+r.IntN(3)]
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(w.network.Listen),
-		kfake.SeedTopics(w.settings.partitions, source, letters, redrives, audits), kfake.GroupMinSessionTimeout(time.Second),
+		kfake.SeedTopics(w.settings.partitions, source, deadLetters, redrives, audits), kfake.GroupMinSessionTimeout(time.Second),
 	)
 	w.must(err)
 	w.cluster = cluster
@@ -97,7 +97,7 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 
 func (w *world) must(err error) {
 	if err != nil {
-		panic(fmt.Errorf("seed %d: %w", w.dice, err))
+		panic(fmt.Errorf("seed %d: %w", w.random, err))
 	}
 }
 
@@ -144,7 +144,7 @@ func (w *world) run() oracle.History {
 }
 
 func (w *world) plan() {
-	r := w.dice.roll("plan")
+	r := w.random.roll("plan")
 	slots := 2 + r.IntN(2)
 	for slot := range slots {
 		w.at(between(r, 0, 5*time.Second), func() { w.launch(slot) })
@@ -160,8 +160,8 @@ func (w *world) plan() {
 		w.at(at, func() { w.keeper.setAway(true) })
 		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
 	}
-	if loss := w.dice.roll("loss"); loss.IntN(8) == 0 {
-		w.at(between(loss, 10*time.Second, w.horizon), w.keeper.lose)
+	if loss := w.random.roll("loss"); loss.IntN(8) == 0 {
+		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
 	w.setTraps()
 	for batch := range slices.Values(batches(w.script.records)) {
@@ -213,7 +213,7 @@ func (w *world) restart(slot int) {
 	w.tally.fired("rebalance")
 	w.running.Go(func() {
 		l.stop()
-		w.relaunch(slot, between(w.dice.roll("restart", l.n), 0, 6*time.Second))
+		w.relaunch(slot, between(w.random.roll("restart", l.n), 0, 6*time.Second))
 	})
 }
 
@@ -231,7 +231,7 @@ func (w *world) buried(l *life) {
 	delete(w.slots, l.slot)
 	w.mu.Unlock()
 	if replace {
-		w.running.Go(func() { w.relaunch(l.slot, between(w.dice.roll("replace", l.n), 0, 6*time.Second)) })
+		w.running.Go(func() { w.relaunch(l.slot, between(w.random.roll("replace", l.n), 0, 6*time.Second)) })
 	}
 }
 
@@ -294,9 +294,10 @@ func (w *world) history() oracle.History {
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
 			Lease: lease,
 		},
-		Source: w.readAll(source), Letters: w.readAll(letters), State: make(map[string]map[string]string),
+		Source: w.readAll(source), Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
+		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),
 		Commits: w.commits, Committed: w.committed(source), Ends: w.ends(source),
-		Emptied: w.keeper.emptied, Pauses: w.operator.allPauses(),
+		Losses: w.keeper.losses, Pauses: w.operator.allPauses(),
 	}
 	for _, c := range w.front.calls {
 		h.Calls = append(h.Calls, *c)
@@ -322,7 +323,7 @@ func (w *world) history() oracle.History {
 func (w *world) count(h oracle.History) {
 	w.tally.total("events", len(h.Source))
 	w.tally.total("calls", len(h.Calls))
-	w.tally.total("letters", len(h.Letters))
+	w.tally.total("dead letters", len(h.Letters))
 	w.tally.total("lives", len(w.lives))
 	w.tally.total("virtual seconds", int(w.elapsed().Seconds()))
 }

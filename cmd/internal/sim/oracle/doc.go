@@ -34,6 +34,9 @@ type Call struct {
 	Failed   bool      // whatever was answered, it was no success
 }
 
+// A Loss is when Redis lost its state, and when that was rebuilt; zero: never.
+type Loss struct{ At, Rebuilt time.Time }
+
 // A Commit is an attempt to commit an offset, whether the broker took it or not.
 type Commit struct {
 	At        time.Time
@@ -68,17 +71,21 @@ type World struct {
 
 // A History is all that is known of a run.
 type History struct {
-	World      World
-	Source     []Record
-	Letters    []Record
+	World    World
+	Source   []Record
+	Letters  []Record
+	Redrives []Record // of the redrive topic
+	Audit    []Record
+	// Forged are the records of the redrive topic that the operator has not sent, by partition:offset,
+	// and what is wrong with them.
+	Forged     map[string]string
 	Calls      []Call // in the order of arrival
 	State      map[string]map[string]string
 	Commits    []Commit // in the order of time
 	Committed  map[int]int64
 	Ends       map[int]int64
 	Deliveries []Delivery
-	// Emptied are the times at which Redis lost all that it held. What was known of the calls before them, and nothing else, does not
-	// bind those after them: see [losses].
-	Emptied []time.Time
-	Pauses  []Pause
+	// Losses are the times at which Redis lost all that it held: see [losses].
+	Losses []Loss
+	Pauses []Pause
 }

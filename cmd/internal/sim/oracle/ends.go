@@ -63,7 +63,7 @@ func (j *judge) unfinished(e *event, at time.Time) string {
 	case e.ignored:
 		return ""
 	case e.poison != "":
-		if !j.buried[p] {
+		if !j.deadLettered[delivery{p, 0}] {
 			return "it has no dead letter"
 		}
 		return ""

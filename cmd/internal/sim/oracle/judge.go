@@ -11,7 +11,10 @@ import (
 func Check(h History) []string {
 	j := &judge{History: h}
 	j.read()
+	j.readRedrives()
 	j.readLetters()
+	j.redriveResults()
+	j.forgeries()
 	j.lettersThatMustBe()
 	j.readCalls()
 	j.nothingGoesBack()
@@ -30,12 +33,14 @@ type judge struct {
 	History
 	faults []string
 
-	byPlace map[place]*event
-	events  map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
-	stating map[slot][]*event   // one of each event, in rising order
-	dead    map[string]*death   // by event key
-	buried  map[place]bool      // records with a letter
-	effects map[slot][]effect   // in the order of effect
+	byPlace      map[place]*event
+	events       map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
+	stating      map[slot][]*event   // one of each event, in rising order
+	dead         map[string]*death   // by event key
+	redriven     map[delivery]*event
+	results      map[delivery][]string // of redrives
+	deadLettered map[delivery]bool     // what has a dead letter
+	effects      map[slot][]effect     // in the order of effect
 }
 
 type place struct {
@@ -63,8 +68,12 @@ func (j *judge) fault(format string, args ...any) {
 func (p place) String() string { return fmt.Sprintf("%d:%d", p.partition, p.offset) }
 
 func (e *event) String() string {
-	return fmt.Sprintf("event %s at %s (sequence %s)", e.id, place{e.rec.Partition, e.rec.Offset},
-		strings.TrimLeft(e.order[:orderWidth], "0"))
+	redrive := ""
+	if e.number > 0 {
+		redrive = fmt.Sprintf(", redrive %d", e.number)
+	}
+	return fmt.Sprintf("event %s at %s (sequence %s%s)", e.id, place{e.rec.Partition, e.rec.Offset},
+		strings.TrimLeft(e.order[:orderWidth], "0"), redrive)
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
@@ -78,20 +87,23 @@ func (j *judge) read() {
 	for _, r := range inOrder {
 		e := j.World.read(r)
 		j.byPlace[place{r.Partition, r.Offset}] = e
-		if e.poison != "" || e.ignored {
-			continue
-		}
-		if j.events[e.key()] == nil {
-			for field := range e.states {
-				s := slot{e.member, field}
-				j.stating[s] = append(j.stating[s], e)
-			}
-		}
-		j.events[e.key()] = append(j.events[e.key()], e)
+		j.add(e)
 	}
-	for _, all := range j.stating {
-		slices.SortFunc(all, func(a, b *event) int { return strings.Compare(a.order, b.order) })
+}
+
+// add makes an event known that states something.
+func (j *judge) add(e *event) {
+	if e.poison != "" || e.ignored {
+		return
 	}
+	if j.events[e.key()] == nil {
+		for field := range e.states {
+			s := slot{e.member, field}
+			j.stating[s] = append(j.stating[s], e)
+			slices.SortStableFunc(j.stating[s], func(a, b *event) int { return strings.Compare(a.order, b.order) })
+		}
+	}
+	j.events[e.key()] = append(j.events[e.key()], e)
 }
 
 // alive are the events that state a field and were not dead-lettered, in rising order.

@@ -7,21 +7,25 @@ import (
 	"strings"
 )
 
-// readLetters checks each dead letter against the record that it names.
+// readLetters checks each dead letter against the delivery that it is of.
 func (j *judge) readLetters() {
 	j.dead = make(map[string]*death)
-	j.buried = make(map[place]bool)
+	j.deadLettered = make(map[delivery]bool)
 	for _, l := range j.Letters {
 		facts, rest := split(l.Headers)
-		partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
-		offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
-		p := place{partition, offset}
-		e := j.byPlace[p]
-		if err1 != nil || err2 != nil || e == nil {
+		if facts["dlq.reason"] == "invalid_redrive" {
+			continue
+		}
+		e := j.named(facts)
+		number, err := strconv.Atoi(facts["dlq.redrives"])
+		if e != nil && err == nil && number > 0 {
+			e = j.redriven[delivery{place{e.rec.Partition, e.rec.Offset}, number}]
+		}
+		if err != nil || e == nil {
 			j.fault("dead letter %d:%d names no source record", l.Partition, l.Offset)
 			continue
 		}
-		j.buried[p] = true
+		j.deadLettered[delivery{place{e.rec.Partition, e.rec.Offset}, number}] = true
 		if !bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
 			!slices.EqualFunc(rest, e.rec.Headers, sameHeader) {
 			j.fault("the dead letter of %s differs from its record", e)
@@ -32,6 +36,16 @@ func (j *judge) readLetters() {
 		}
 		j.judgeDeath(e, facts, l)
 	}
+}
+
+// named is the event of the source record that a dead letter or a redrive names; nil: there is none.
+func (j *judge) named(facts map[string]string) *event {
+	partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
+	offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	return j.byPlace[place{partition, offset}]
 }
 
 func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
@@ -80,15 +94,24 @@ func (j *judge) failures(e *event) int {
 // event, unless a newer event that lives overtook the field that it is refused for.
 func (j *judge) lettersThatMustBe() {
 	for p, e := range j.byPlace {
-		switch {
-		case e.poison != "":
-			if !j.buried[p] {
-				j.fault("%s is %s and has no dead letter", e, e.poison)
-			}
-		case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:
-		case e.bad == "" || !j.overtaken(e, e.bad):
-			j.fault("%s is %s and has no dead letter", e, e.refusal)
+		j.letterThatMustBe(delivery{p, 0}, e)
+	}
+	for at, e := range j.redriven {
+		if d := j.dead[e.key()]; d == nil || d.reason != "duplicate" {
+			j.letterThatMustBe(at, e)
 		}
+	}
+}
+
+func (j *judge) letterThatMustBe(d delivery, e *event) {
+	switch {
+	case e.poison != "":
+		if !j.deadLettered[d] {
+			j.fault("%s is %s and has no dead letter", e, e.poison)
+		}
+	case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:
+	case e.bad == "" || !j.overtaken(e, e.bad):
+		j.fault("%s is %s and has no dead letter", e, e.refusal)
 	}
 }
 
@@ -104,7 +127,7 @@ func split(headers []Header) (facts map[string]string, rest []Header) {
 		switch own, escaped := strings.CutPrefix(h.Key, "orig."); {
 		case escaped && strings.HasPrefix(strings.ReplaceAll(own, "orig.", ""), "dlq."):
 			rest = append(rest, Header{own, h.Value})
-		case strings.HasPrefix(h.Key, "dlq."):
+		case strings.HasPrefix(h.Key, "dlq."), strings.HasPrefix(h.Key, "redrive."):
 			facts[h.Key] = string(h.Value)
 		default:
 			rest = append(rest, h)

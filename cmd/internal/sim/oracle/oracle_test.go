@@ -53,6 +53,7 @@ func good() oracle.History {
 func letter(r oracle.Record, reason string) oracle.Record {
 	r.Headers = append(slices.Clone(r.Headers),
 		oracle.Header{Key: "dlq.reason", Value: []byte(reason)},
+		oracle.Header{Key: "dlq.redrives", Value: []byte("0")},
 		oracle.Header{Key: "dlq.source.partition", Value: fmt.Append(nil, r.Partition)},
 		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)},
 		oracle.Header{Key: "dlq.source.timestamp", Value: r.Time.AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00")})
@@ -73,7 +74,9 @@ func setBack(h *oracle.History) {
 }
 
 // lost empties Redis.
-func lost(h *oracle.History, seconds float64) { h.Emptied = append(h.Emptied, at(seconds)) }
+func lost(h *oracle.History, seconds float64) {
+	h.Losses = append(h.Losses, oracle.Loss{At: at(seconds)})
+}
 
 func TestFaults(t *testing.T) {
 	t.Parallel()

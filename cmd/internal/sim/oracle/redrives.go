@@ -1,0 +1,118 @@
+package oracle
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A redrive is judged as an event of its own: it has the version of the event that it redrives,
+// later than that if its value was edited, and it is there from when it was sent. So an event that
+// was dead-lettered stays so, and what comes of it afterwards is that of its redrives.
+
+// A delivery is a record of the source topic, and which redrive of it; 0: the original.
+type delivery struct {
+	place
+	number int
+}
+
+func (j *judge) isForged(r Record) bool {
+	_, forged := j.Forged[place{r.Partition, r.Offset}.String()]
+	return forged
+}
+
+// readRedrives makes events of the redrives that the operator has sent.
+func (j *judge) readRedrives() {
+	j.redriven = make(map[delivery]*event)
+	for _, r := range j.Redrives {
+		if j.isForged(r) {
+			continue
+		}
+		facts, _ := split(r.Headers)
+		original := j.named(facts)
+		number, err := strconv.Atoi(facts["redrive.number"])
+		if original == nil || err != nil {
+			j.fault("the redrive at %d:%d names no source record", r.Partition, r.Offset)
+			continue
+		}
+		d := delivery{place{original.rec.Partition, original.rec.Offset}, number}
+		if j.redriven[d] != nil {
+			continue // it was sent twice
+		}
+		rec := original.rec
+		rec.Value = r.Value
+		e := j.World.read(rec)
+		e.from, e.number = r.Time, number
+		if facts["redrive.edited"] == "true" {
+			e.order += fmt.Sprintf("%010d", number)
+		}
+		j.redriven[d] = e
+		j.add(e)
+	}
+}
+
+// redriveResults: each redrive has a result in the audit topic, and only what was dead-lettered
+// again has that for its result. A duplicate was not run.
+func (j *judge) redriveResults() {
+	j.results = make(map[delivery][]string)
+	for _, r := range j.Audit {
+		var a struct {
+			Action, Subject, Result string
+			Detail                  struct{ Number int }
+		}
+		if json.Unmarshal(r.Value, &a) != nil || a.Action != "redrive_result" {
+			continue
+		}
+		if p, ok := placeOf(a.Subject); ok {
+			d := delivery{p, a.Detail.Number}
+			j.results[d] = append(j.results[d], a.Result)
+		}
+	}
+	for d, e := range j.redriven {
+		results := j.results[d]
+		switch {
+		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
+			j.fault("redrive %d of %s has no result", d.number, e)
+		case slices.Contains(results, "dead_lettered") && !j.deadLettered[d]:
+			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
+		case !slices.ContainsFunc(results, func(r string) bool { return r != "duplicate" && r != "refused" }):
+			j.dead[e.key()] = &death{"duplicate", e.from}
+		}
+	}
+}
+
+// placeOf reads the place from the id of a dead letter.
+func placeOf(id string) (place, bool) {
+	id, _, _ = strings.Cut(id, "@")
+	parts := strings.Split(id, ":")
+	if len(parts) < 2 {
+		return place{}, false
+	}
+	partition, err1 := strconv.Atoi(parts[0])
+	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
+	return place{partition, offset}, err1 == nil && err2 == nil
+}
+
+// forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
+// its own, and no other does.
+func (j *judge) forgeries() {
+	refused := make(map[string]bool)
+	for _, l := range j.Letters {
+		facts, _ := split(l.Headers)
+		if facts["dlq.reason"] == "invalid_redrive" {
+			refused[facts["dlq.source.partition"]+":"+facts["dlq.source.offset"]] = true
+		}
+	}
+	for _, r := range j.Redrives {
+		p := place{r.Partition, r.Offset}.String()
+		how, forged := j.Forged[p]
+		switch {
+		case forged && !refused[p]:
+			j.fault("the redrive at %s is forged (%s), and has no dead letter", p, how)
+		case !forged && refused[p]:
+			j.fault("the redrive at %s is dead-lettered as invalid, though the operator has sent it", p)
+		}
+	}
+}
