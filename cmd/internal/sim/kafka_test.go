@@ -228,8 +228,18 @@ func (w *world) committed(name string) map[int]int64 {
 	return offsets
 }
 
-// ends asks where a topic ends.
+// ends asks where a topic ends, until no fault strikes.
 func (w *world) ends(name string) map[int]int64 {
+	for {
+		ends, err := w.endsOnce(name)
+		if err == nil {
+			return ends
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func (w *world) endsOnce(name string) (map[int]int64, error) {
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic = name
 	for p := range w.settings.partitions {
@@ -244,11 +254,13 @@ func (w *world) ends(name string) map[int]int64 {
 	ends := make(map[int]int64)
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
-			w.must(kerr.ErrorForCode(p.ErrorCode))
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return nil, err
+			}
 			ends[int(p.Partition)] = p.Offset
 		}
 	}
-	return ends
+	return ends, nil
 }
 
 // readAll reads a topic from its start to its end.
@@ -263,7 +275,7 @@ func (w *world) readAll(name string) []oracle.Record {
 	defer cl.Close()
 	var all []oracle.Record
 	for int64(len(all)) < left {
-		fetches := cl.PollFetches(context.Background())
+		fetches := cl.PollFetches(context.Background()) // it retries what faults strike
 		w.must(fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
 			rec := oracle.Record{Partition: int(r.Partition), Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value}

@@ -29,8 +29,9 @@ import (
 // A life is one instance of the service from its start to its end, in peace or not.
 type life struct {
 	w      *world
-	n      int // of all lives
-	slot   int
+	n      int  // of all lives
+	slot   int  // -1: a replay
+	job    *job // of a replay
 	host   *host
 	ctx    context.Context //nolint:containedctx // on its way from launch to Run
 	cancel context.CancelFunc
@@ -84,9 +85,18 @@ const (
 	stormShare = 0.5
 )
 
-// launch starts an instance.
+// launch starts an instance of the live service.
 func (w *world) launch(slot int) {
+	l := w.newLife(slot)
 	w.mu.Lock()
+	w.slots[slot] = l
+	w.mu.Unlock()
+	w.begin(l)
+}
+
+func (w *world) newLife(slot int) *life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	n := len(w.lives) + 1
 	l := &life{
 		w: w, n: n, slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
@@ -94,12 +104,14 @@ func (w *world) launch(slot int) {
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	w.lives = append(w.lives, l)
-	w.slots[slot] = l
-	w.mu.Unlock()
-	w.log("start", "instance", n, "fate", l.fate)
+	return l
+}
+
+func (w *world) begin(l *life) {
+	w.log("start", "instance", l.n, "fate", l.fate, "replay", l.job != nil)
 	listener, err := w.network.Listen("tcp", l.crmAddr())
 	w.must(err)
-	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, n}) })
+	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, l.n}) })
 	w.running.Go(l.live)
 }
 
@@ -124,6 +136,11 @@ func (l *life) live() {
 	}
 	defer web.CloseIdleConnections()
 	service := consumer.New(l.config(), l.parts(transport, cache, web))
+	if l.job != nil {
+		l.replay(service)
+		l.host.cut("")
+		return
+	}
 	if err := service.Run(l.ctx); err != nil && !l.isDead() {
 		l.w.log("run", "instance", l.n, "error", err)
 	}
@@ -143,7 +160,7 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 }
 
 func (l *life) config() consumer.Config {
-	return consumer.Config{
+	cfg := consumer.Config{
 		Topic: source, Redrives: redrives, StormShare: stormShare, Group: group, Brokers: l.w.cluster.ListenAddrs(),
 		BufferRecords: pick(l.random(), 20, 200), BufferBytes: 1 << 20,
 		CallConfig: consumer.CallConfig{
@@ -157,6 +174,10 @@ func (l *life) config() consumer.Config {
 			Backoff: 500 * time.Millisecond, Watch: 5 * time.Second,
 		},
 	}
+	if l.job != nil {
+		cfg.Group, cfg.Replay, cfg.Reapply, cfg.StormShare = l.job.group(), true, l.job.reapply, 0
+	}
+	return cfg
 }
 
 func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
@@ -173,6 +194,9 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	limiter, _ := wiring.NewLimiter(config.Config{CRM: config.CRM{
 		Rate: config.Rate{Calls: rate, Window: window}, Timeout: callTimeout,
 	}}, store)
+	if l.job != nil {
+		limiter = limiter.ForReplay()
+	}
 	return consumer.Parts{
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},

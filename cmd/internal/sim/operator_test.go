@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,7 +28,9 @@ type operator struct {
 	audit     *dlq.Auditor
 	redriver  *dlq.Redriver
 
-	mu     sync.Mutex // one operation at a time, and what follows
+	// turn is held by the operation that runs, and guards what follows. It is not a mutex: virtual time
+	// does not pass while one is waited for.
+	turn   chan struct{}
 	pauses []oracle.Pause
 	edits  int
 	last   dlq.Redrive       // that was sent
@@ -37,7 +38,7 @@ type operator struct {
 }
 
 func newOperator(w *world) *operator {
-	o := &operator{w: w, host: newHost(), forged: make(map[string]string)}
+	o := &operator{w: w, host: newHost(), turn: make(chan struct{}, 1), forged: make(map[string]string)}
 	o.transport = &kafka.Transport{
 		ClientID: "operator", DialTimeout: 5 * time.Second, MetadataTopics: topics(),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -76,17 +77,19 @@ func (w *world) operate(at time.Duration, what string, do func(context.Context, 
 		w.busy.Add(1)
 		w.running.Go(func() {
 			defer w.busy.Add(-1)
-			o := w.operator
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			ctx := context.Background()
-			for err := do(ctx, o); err != nil; err = do(ctx, o) {
+			for err := w.operator.once(do); err != nil && !w.isOver(); err = w.operator.once(do) {
 				w.log("operation failed", "what", what, "error", err)
 				time.Sleep(time.Second)
 			}
 			w.log("operation done", "what", what)
 		})
 	})
+}
+
+func (o *operator) once(do func(context.Context, *operator) error) error {
+	o.turn <- struct{}{}
+	defer func() { <-o.turn }()
+	return do(context.Background(), o)
 }
 
 func (w *world) planPartitions(r *rand.Rand) {
@@ -155,8 +158,8 @@ func (o *operator) endPause(now time.Time) {
 
 // openPauses are the pauses, those without an end until now.
 func (o *operator) allPauses() []oracle.Pause {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.turn <- struct{}{}
+	defer func() { <-o.turn }()
 	o.endPause(time.Now())
 	return slices.Clone(o.pauses)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // A theme is what a seed is about, beyond the faults that strike in every seed. Most themes have
@@ -19,14 +20,20 @@ func themes() []theme {
 		{"headers", (*world).planHeaders},
 		{"pauses", (*world).planPauses},
 		{"redrives", (*world).planRedrives},
+		{"replays", (*world).planReplays},
 	}
 }
+
+// replaysSkip is a rule that the oracle judges replays by.
+const replaysSkip = "replays skip dead letters"
 
 // waitingFor names the themes, and kinds of them, that are not drawn yet, each with the defect that
 // is to be corrected first.
 func waitingFor() map[string]string {
 	return map[string]string{
 		"append time": "records carry the producer's time where the topic says LogAppendTime",
+
+		replaysSkip: "replays run events whose dead letter is open or discarded",
 
 		"forged: no request":                 "a redrive does not name its request in the audit topic",
 		"forged: edited without request":     "a redrive does not name its request in the audit topic",
@@ -36,7 +43,7 @@ func waitingFor() map[string]string {
 
 func isWaiting(name string) bool {
 	_, waits := waitingFor()[name]
-	return waits && textFlag("theme") != name
+	return waits && !slices.Contains(strings.Split(textFlag("theme"), ","), name)
 }
 
 // themeKinds are the themes and their kinds, as the tally counts them.
@@ -48,6 +55,7 @@ func themeKinds() []string {
 	kinds = append(kinds, "100 partitions", "very many headers")
 	kinds = append(kinds, pauseKinds()...)
 	kinds = append(kinds, redriveKinds()...)
+	kinds = append(kinds, replayKinds()...)
 	for _, how := range forgeries() {
 		kinds = append(kinds, "forged: "+how)
 	}
@@ -59,7 +67,7 @@ func (w *world) drawThemes() {
 	r := w.random.roll("themes")
 	n := pick(r, 0, 0, 1, 1, 1, 2)
 	if name := textFlag("theme"); name != "" {
-		w.themes = append(w.themes, name)
+		w.themes = strings.Split(name, ",")
 		n = 0
 	}
 	ready := slices.DeleteFunc(themes(), func(t theme) bool { return isWaiting(t.name) })

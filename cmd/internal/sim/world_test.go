@@ -227,7 +227,7 @@ func (w *world) cutKafka(slot int) {
 // buried has an instance that crashed replaced a little later.
 func (w *world) buried(l *life) {
 	w.mu.Lock()
-	replace := w.slots[l.slot] == l
+	replace := l.job == nil && w.slots[l.slot] == l
 	delete(w.slots, l.slot)
 	w.mu.Unlock()
 	if replace {
@@ -292,7 +292,7 @@ func (w *world) history() oracle.History {
 		World: oracle.World{
 			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
-			Lease: lease,
+			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip),
 		},
 		Source: w.readAll(source), Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
 		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),
@@ -308,7 +308,12 @@ func (w *world) history() oracle.History {
 			h.State[m][name] = string(value)
 		}
 	}
+	h.Replays = make(map[int]oracle.Replay)
 	for _, l := range lives {
+		if l.job != nil {
+			h.Replays[l.n] = oracle.Replay{Began: l.job.began, Reapply: l.job.reapply}
+			continue
+		}
 		for _, d := range l.seen {
 			h.Deliveries = append(h.Deliveries, *d)
 		}

@@ -62,6 +62,8 @@ type World struct {
 	Sick           string // the one member whose calls fail while those of others succeed
 	Limit          int    // calls in any window
 	Window         time.Duration
+	// ReplaysSkip says that replays leave out what has an open or discarded dead letter.
+	ReplaysSkip bool
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration
@@ -86,6 +88,7 @@ type History struct {
 	Ends       map[int]int64
 	Deliveries []Delivery
 	// Losses are the times at which Redis lost all that it held: see [losses].
-	Losses []Loss
-	Pauses []Pause
+	Losses  []Loss
+	Pauses  []Pause
+	Replays map[int]Replay // by instance
 }
