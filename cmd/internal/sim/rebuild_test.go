@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -21,8 +22,11 @@ func (o *operator) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &rebuilding{index: index, mapping: o.w.newMapping(), byMember: make(map[dedupe.Member][]dedupe.DoneEvent)}
-	for _, topic := range []string{source, redrives} {
+	b := &rebuilding{
+		index: index, mapping: o.w.newMapping(), edited: make(map[dlq.Sent]bool),
+		byMember: make(map[dedupe.Member][]dedupe.DoneEvent),
+	}
+	for _, topic := range []string{redrives, source} { // first which values were edited
 		committed := o.w.committed(topic)
 		for _, r := range o.w.readAll(topic) {
 			if r.Offset < committed[r.Partition] {
@@ -42,6 +46,7 @@ func (o *operator) rebuild(ctx context.Context) error {
 type rebuilding struct {
 	index    *dlq.Index
 	mapping  *mapper.Mapping
+	edited   map[dlq.Sent]bool // redrives with an edited value
 	byMember map[dedupe.Member][]dedupe.DoneEvent
 }
 
@@ -58,6 +63,7 @@ func (b *rebuilding) take(topic string, r oracle.Record) {
 			return
 		}
 		redrive, rec = &one, recordOf(one.DeadLetter)
+		b.edited[dlq.Sent{ID: placeID(rec), Number: one.Number}] = one.Edited
 	}
 	for _, res := range b.mapping.MapWith(rec, nil) {
 		if res.Event.Ignored != "" {
@@ -70,6 +76,8 @@ func (b *rebuilding) take(topic string, r oracle.Record) {
 		}
 	}
 }
+
+func placeID(rec mapper.Record) string { return fmt.Sprintf("%d:%d", rec.Partition, rec.Offset) }
 
 func recordOf(d dlq.DeadLetter) mapper.Record {
 	return mapper.Record{
@@ -94,6 +102,8 @@ func (b *rebuilding) outcome(rec mapper.Record, res mapper.Result, redrive *dlq.
 	switch {
 	case redrive != nil && (!failed || !over || item.Resulted != redrive.Number):
 		return done, false
+	case failed && over && redrive == nil && b.edited[dlq.Sent{ID: placeID(rec), Number: item.Resulted}]:
+		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: item.Resulted}, true
 	case failed && over && res.Fault == nil:
 		done.Outcome, done.Redrive = string(item.State), item.Resulted
 	case failed || res.Fault != nil:

@@ -146,12 +146,13 @@ func (o *operator) discard(ctx context.Context, item dlq.Item) error {
 // edit makes a value that can be applied from that of a dead letter, if the CRM has the member.
 func (o *operator) edit(item dlq.Item) []byte {
 	var c change
-	employee := string(item.DeadLetter.Key)
-	if json.Unmarshal(item.DeadLetter.Value, &c) != nil || c.ID == "" || c.Employee != employee || !isOrder(c.Sequence) {
-		c = change{ID: "ev-edited-" + item.ID, Sequence: 1}
+	if json.Unmarshal(item.DeadLetter.Value, &c) != nil || c.ID == "" || c.Employee == "" || !isOrder(c.Sequence) {
+		employee := string(item.DeadLetter.Key)
+		c = change{
+			ID: "ev-edited-" + item.ID, Sequence: 1, Employee: employee, Member: "FSUID_TEST" + strings.TrimPrefix(employee, "E"),
+		}
 	}
 	o.edits++
-	c.Employee, c.Member = employee, "FSUID_TEST"+strings.TrimPrefix(employee, "E")
 	c.Before = nil
 	c.After = map[string]any{"weixin": fmt.Sprintf("edited-%d", o.edits), "email": fmt.Sprintf("edited-%d", o.edits)}
 	return marshal(c)
