@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/consumer"
-	"membersync/crmapi/crmapitest"
 )
 
 // The leader of the group asks for the partitions of both topics when the broker does not know one
@@ -23,7 +22,7 @@ func TestPartitionsUnknownToTheLeaderAreAssignedLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFakeRig(t, 2, crmapitest.Options{})
+			r := newFakeRig(t, 2)
 			topic := unknown(r)
 			var incomplete atomic.Int32
 			r.broker.Fake().ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -15,7 +15,7 @@ import (
 type stateCollector struct {
 	service                            *Service
 	lag, age, inFlight, retrying, open *prometheus.Desc
-	headroom, throttled                *prometheus.Desc
+	headroom, throttled, held          *prometheus.Desc
 }
 
 func newStateCollector(s *Service) *stateCollector {
@@ -31,13 +31,14 @@ func newStateCollector(s *Service) *stateCollector {
 		open:     desc("breaker_state", "1 for the state that the outage breaker is in.", "state"),
 		headroom: desc("retention_headroom_seconds", "Time until the topic's retention deletes the oldest unfinished record.",
 			"topic", "partition"),
+		held:      desc("events_held", "Rejected events that the storm guard holds or tries again."),
 		throttled: desc("crm_throttled_seconds_total", "Time for which the CRM's throttling has paused calls."),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.lag, c.age, c.inFlight, c.retrying, c.open, c.headroom, c.throttled} {
+	for _, d := range []*prometheus.Desc{c.lag, c.age, c.inFlight, c.retrying, c.open, c.headroom, c.throttled, c.held} {
 		ch <- d
 	}
 }
@@ -49,6 +50,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	stats := c.service.schedule.Stats(now)
 	ch <- prometheus.MustNewConstMetric(c.throttled, prometheus.CounterValue, stats.Throttled.Seconds())
 	gaugeTo(ch, c.retrying, float64(stats.Parked))
+	gaugeTo(ch, c.held, float64(stats.Held))
 	for _, state := range []schedule.Breaker{schedule.BreakerClosed, schedule.BreakerOpen, schedule.BreakerHalfOpen} {
 		gaugeTo(ch, c.open, boolValue(state == stats.Breaker), string(state))
 	}

@@ -27,7 +27,9 @@ type Config struct {
 	DrainLimit    time.Duration // for in-flight calls, on shutdown and when partitions are taken away
 	DoneTTL       time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
 	StormShare    float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
-	Version       string        // of the program, for dead letters
+	HeldRetry     time.Duration // between the rounds in which held events are tried again; zero: 30 s
+	Version       string        // of the program, for dead letters and heartbeats
+	Host          string        // on which it runs, for heartbeats
 
 	CallConfig
 	ReplayConfig
@@ -96,6 +98,9 @@ type Parts struct {
 	Audit       Auditor // likewise
 	Control     Control // nil: there is no control state, and the state in Redis is not watched
 	Limiter     Limiter // nil: no limit
+	// EnsureTopics creates those of membersync's own topics that do not exist. It is called when one
+	// turns out to be missing, every 5 s at most; nil: they are created by hand.
+	EnsureTopics func(context.Context) error
 	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
 	Pace     func(context.Context) error
 	Observer Observer // nil: none

@@ -21,9 +21,10 @@ const (
 	stateWait    = time.Second            // between looks of a redrive at whether the state is back
 )
 
-// A Control reads the control state: the operator's pause and resumes, and whether the state in
+// A Control reads the control state: the operator's pause and releases, and whether the state in
 // Redis exists.
 type Control interface {
+	HeartbeatStore
 	Control(ctx context.Context, group string) (dedupe.Control, error)
 	// MarkInitialized notes that the state exists, before the group commits its first offset.
 	MarkInitialized(ctx context.Context, group string) error
@@ -94,7 +95,7 @@ func (c *controlWatcher) read(ctx context.Context) bool {
 	c.state.known, c.state.latest, c.state.readAt = true, now, began
 	c.mu.Unlock()
 	c.setUnreadable(ctx, false, nil)
-	c.apply(before, now)
+	c.apply(ctx, before, now)
 	// The group had offsets before this read, so its state was marked as initialized before: another
 	// instance's mark cannot be missed.
 	c.setLost(ctx, before.hasOffsets && !now.Initialized)
@@ -136,14 +137,14 @@ func (c *controlWatcher) setUnreadable(ctx context.Context, unreadable bool, err
 	c.log.LogAttrs(ctx, slog.LevelInfo, "control state read again")
 }
 
-func (c *controlWatcher) apply(before controlState, now dedupe.Control) {
+func (c *controlWatcher) apply(ctx context.Context, before controlState, now dedupe.Control) {
 	if now.Paused {
 		c.schedule.Pause(time.Now(), event.CauseOperator, 0)
 	} else {
 		c.schedule.Resume(time.Now(), event.CauseOperator)
 	}
-	if before.known && now.Resumes > before.latest.Resumes {
-		c.schedule.ReleaseHeld(time.Now())
+	if before.known && now.Releases > before.latest.Releases {
+		c.report.released(ctx, c.schedule.ReleaseHeld(func(*event.Event) bool { return true }), "the operator has asked for it")
 	}
 }
 

@@ -134,8 +134,14 @@ func TestReusedIDsAreCounted(t *testing.T) {
 
 // A failableControl is a Control that can no longer be read once failing is set.
 type failableControl struct {
+	consumer.HeartbeatStore
+
 	inner   consumer.Control
 	failing atomic.Bool
+}
+
+func (c *failableControl) install(_ *consumer.Config, p *consumer.Parts) {
+	c.HeartbeatStore, c.inner, p.Control = p.Control, p.Control, c
 }
 
 var errControlUnavailable = errors.New("control state unavailable")
@@ -169,7 +175,7 @@ func TestInvalidatedDigestsAreNotTrusted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, control := newRig(t, 1, crmapitest.Options{}), &failableControl{}
-			r.start(func(_ *consumer.Config, p *consumer.Parts) { control.inner, p.Control = p.Control, control })
+			r.start(control.install)
 			produceAgain := func() int {
 				r.produce(r.change(1, fields{"position": "Engineer"}))
 				r.settled()

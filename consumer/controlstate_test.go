@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -16,7 +15,7 @@ func TestNoCallBeforeTheControlStateIsRead(t *testing.T) {
 	r, control := newRig(t, 1, crmapitest.Options{}), &failableControl{}
 	control.failing.Store(true)
 	r.produce(r.change(1, fields{"position": "Waits"}))
-	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { control.inner, p.Control = p.Control, control })
+	inst := r.start(control.install)
 	r.eventually("the cause", func() bool { ok, cause := inst.service.Ready(); return !ok && cause == "control" })
 	r.eventually("the metric", func() bool { return r.paused(inst, "control") })
 	r.never("a call", 500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 0 })

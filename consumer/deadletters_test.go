@@ -60,7 +60,7 @@ func (r *rig) whileUnwritable(inst *instance, fix func()) {
 
 func TestDeadLettersRefusedByTheBroker(t *testing.T) {
 	t.Parallel()
-	r := newFakeRig(t, 2, crmapitest.Options{})
+	r := newFakeRig(t, 2)
 	fault := r.broker.Fake().Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Topic: r.topic + ".dlq", Err: kerr.NotEnoughReplicas, Count: -1,
 	})

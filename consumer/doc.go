@@ -32,8 +32,8 @@
 //     after the second.
 //   - Done mark: Redis' note that an event has an outcome. It makes a further delivery a
 //     duplicate.
-//   - Storm guard, held: while most events would be dead-lettered, they are held in their lanes
-//     instead.
+//   - Storm guard, held: while most events would be dead-lettered, rejected ones are held instead:
+//     unfinished, out of their lanes, and tried again from time to time.
 //   - Rank: live traffic draws permits before redrives. A spare permit is one that a batch did not
 //     need.
 //

@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,19 +13,31 @@ import (
 	"membersync/mapper"
 )
 
-// stormy enables the storm guard.
-func stormy(cfg *consumer.Config, _ *consumer.Parts) { cfg.StormShare = 0.5 }
+// stormy enables the storm guard, which tries held events again soon.
+func stormy(cfg *consumer.Config, _ *consumer.Parts) {
+	cfg.StormShare, cfg.HeldRetry = 0.5, 200*time.Millisecond
+}
 
-// A brokenMapper is a mapper whose lookup finds nothing until it is fixed.
+// holding enables the storm guard, which tries held events again after longer than any test.
+func holding(cfg *consumer.Config, _ *consumer.Parts) {
+	cfg.StormShare, cfg.HeldRetry = 0.5, unending
+}
+
+// A brokenMapper is a mapper whose lookup finds nothing until it is fixed. It breaks the events of
+// the members that breaks picks; nil: all.
 type brokenMapper struct {
 	consumer.Mapper
-	fixed atomic.Bool
+
+	breaks func(openUserID string) bool
+	fixed  atomic.Bool
+	calls  atomic.Int64
 }
 
 func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
+	m.calls.Add(1)
 	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
-		if !m.fixed.Load() {
+		if !m.fixed.Load() && (m.breaks == nil || m.breaks(results[i].Event.OpenUserID)) {
 			results[i].Fault = &mapper.Fault{
 				Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1,
 			}
@@ -37,16 +50,23 @@ func (m *brokenMapper) install(_ *consumer.Config, p *consumer.Parts) {
 	m.Mapper, p.Mapper = p.Mapper, m
 }
 
-// storms waits until the storm guard is active. It checks that at most this many events are
-// dead-lettered, and that calls stop.
-func (r *rig) storms(inst *instance, maxDeadLetters int) {
+// holds waits until an instance holds so many events.
+func (r *rig) holds(inst *instance, n int) {
 	r.t.Helper()
-	r.eventually("the storm", func() bool { return r.paused(inst, "storm") })
-	calls := len(r.crm.Calls())
-	r.never("a dead letter or a call in the storm", time.Second, func() bool {
-		return len(r.deadLetters()) > maxDeadLetters || len(r.crm.Calls()) > calls+cfgSlots
+	r.eventually(fmt.Sprintf("%d held events", n), func() bool {
+		return r.metric(inst, "membersync_events_held") == float64(n)
 	})
-	if ok, cause := inst.service.Ready(); !ok || cause != "storm" {
+}
+
+// wantHeld checks that nothing is dead-lettered or committed past what is held, and that the
+// service is live, and ready without a cause.
+func (r *rig) wantHeld(inst *instance, deadLetters, lag int) {
+	r.t.Helper()
+	r.never("another dead letter", 300*time.Millisecond, func() bool { return len(r.deadLetters()) > deadLetters })
+	if got := r.broker.Lag(r.t, r.group, r.topic); got < int64(lag) {
+		r.t.Errorf("lag %d, want at least %d: held events must not count as finished", got, lag)
+	}
+	if ok, cause := inst.service.Ready(); !ok || cause != "" {
 		r.t.Errorf("ready %v, cause %q", ok, cause)
 	}
 	if ok, why := inst.service.Live(); !ok {
@@ -54,33 +74,21 @@ func (r *rig) storms(inst *instance, maxDeadLetters int) {
 	}
 }
 
-// cfgSlots is how many calls may have been in flight when the storm began.
-const cfgSlots = 16 + deadLetterSlots
-
-// deadLetterSlots is how many dead letters are written at the same time.
-const deadLetterSlots = 8
-
 func TestStormOfUnmappableEventsIsHeld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, crmapitest.Options{})
 	broken := &brokenMapper{}
-	inst := r.start(stormy, broken.install)
 	for i := range 150 {
 		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.storms(inst, 49)
-	if lag := r.broker.Lag(t, r.group, r.topic); lag < 101 {
-		t.Errorf("lag %d, want at least 101: held events must not count as finished", lag)
-	}
+	inst := r.start(stormy, broken.install)
+	r.holds(inst, 150)
+	r.wantHeld(inst, 0, 150)
 	broken.fixed.Store(true)
-	r.settled() // one held event is tried every 30 s
-	deadLettered := len(r.deadLetters())
-	if deadLettered > 49 {
-		t.Errorf("%d dead letters, want at most 49", deadLettered)
-	}
-	r.wantCalls(150 - deadLettered)
-	if r.paused(inst, "storm") {
-		t.Error("the storm did not end")
+	r.settled()
+	r.wantCalls(150)
+	if n := len(r.deadLetters()); n > 0 || r.metric(inst, "membersync_events_held") != 0 {
+		t.Errorf("%d dead letters", n)
 	}
 }
 
@@ -98,32 +106,127 @@ func TestStormOfCRMRejectionsIsHeld(t *testing.T) {
 	for i := range 150 {
 		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.storms(inst, 49)
+	r.eventually("all to be held or dead-lettered", func() bool {
+		return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == 150
+	})
+	dead := len(r.deadLetters())
+	if dead > 49 {
+		t.Errorf("%d dead letters, want at most 49", dead)
+	}
+	r.wantHeld(inst, dead, 150-dead)
 	broken.Store(false)
 	r.settled()
 	rejected := r.rejections()
-	if len(rejected) > 49 {
-		t.Errorf("%d dead letters, want at most 49", len(rejected))
-	}
 	for i := range 150 {
 		if _, ok := rejected[fmt.Sprintf("ev-%d", i+1)]; !ok {
 			r.wantField(i, "position", `"Engineer"`)
 		}
 	}
+	if len(rejected) != dead {
+		t.Errorf("%d dead letters, want the first %d alone", len(rejected), dead)
+	}
 	r.wantNoOverlap()
 }
 
+// A mapping rejects 60 % of the events. The others are applied, also after a rebalance and a
+// restart; no dead letter is written; and a fixed mapping heals all.
+func TestTheOthersGoOnInAStorm(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	breaks := func(openUserID string) bool {
+		i, err := strconv.Atoi(openUserID[len(openUserID)-4:])
+		return err == nil && i%5 < 3
+	}
+	r := newRig(t, 2, crmapitest.Options{})
+	for i := range n {
+		r.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
+	}
+	broken := func() change { return (&brokenMapper{breaks: breaks}).install }
+	first := r.start(holding, broken())
+	applied := func(want int) func() bool { return func() bool { return len(r.crm.Calls()) == want } }
+	r.holds(first, n*3/5)
+	r.eventually("the others to be applied", applied(n*2/5))
+	r.wantHeld(first, 0, n*3/5)
+
+	second := r.start(holding, broken()) // takes one partition over
+	r.eventually("both to hold their part", func() bool {
+		a, b := r.metric(first, "membersync_events_held"), r.metric(second, "membersync_events_held")
+		return a > 0 && b > 0 && a+b == n*3/5
+	})
+	for i := range 20 { // also while few events are known to the second instance
+		r.produce(on(i%2, r.change(n+i, fields{"position": "Engineer"})))
+	}
+	r.eventually("the others to be applied", applied((n+20)*2/5))
+	first.stop()
+	second.stop()
+	third := r.start(holding, broken())
+	r.holds(third, (n+20)*3/5)
+	r.wantHeld(third, 0, (n+20)*3/5)
+	third.stop()
+
+	r.start(holding) // with a mapping that works
+	r.settled()
+	r.wantCalls(n + 20)
+	if dead := len(r.deadLetters()); dead > 0 {
+		t.Errorf("%d dead letters", dead)
+	}
+}
+
+// After a restart in a storm, what the CRM has rejected is held without another call.
+func TestHeldRejectionsAreNotCalledAgainAfterARestart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
+		return crmapitest.Fault{Code: 11002}
+	}})
+	for i := range 80 {
+		r.produce(r.change(i, fields{"position": "Engineer"}))
+	}
+	inst := r.start(holding)
+	all := func(inst *instance) func() bool {
+		return func() bool {
+			return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == 80
+		}
+	}
+	r.eventually("all to be held or dead-lettered", all(inst))
+	calls, dead := len(r.crm.Calls()), len(r.deadLetters())
+	inst.stop()
+	again := r.start(holding)
+	r.eventually("all to be held again", all(again))
+	if got := len(r.crm.Calls()) - calls; got > 0 || len(r.deadLetters()) != dead {
+		t.Errorf("%d calls after the restart, %d dead letters, want 0 and %d", got, len(r.deadLetters()), dead)
+	}
+	if err := r.store(r.redis).ReleaseHeld(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
+	for _, l := range r.deadLetters() {
+		if l.Reason != dlq.ReasonCRMRejected && l.Reason != dlq.ReasonCRMInvalid || l.CRMCode != "11002" || l.Attempts < 1 {
+			t.Fatalf("dead letter %s with code %q after %d attempts", l.Reason, l.CRMCode, l.Attempts)
+		}
+	}
+	if got := len(r.crm.Calls()) - calls; got > 0 {
+		t.Errorf("%d calls for released events", got)
+	}
+}
+
 // The operator dead-letters the events that are held now. Later events are guarded again.
-func TestResumeDeadLettersTheHeldEvents(t *testing.T) {
+func TestReleasedEventsAreDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	inst := r.start(stormy, (&brokenMapper{}).install)
 	for i := range 120 {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	r.eventually("all to be read", func() bool { return inst.service.Items()+len(r.deadLetters()) == 120 })
-	r.storms(inst, 49)
-	if err := r.store(r.redis).Resume(t.Context()); err != nil {
+	inst := r.start(holding, (&brokenMapper{}).install)
+	r.holds(inst, 120)
+	store := r.store(r.redis)
+	if err := store.Pause(t.Context(), time.Time{}, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Resume(t.Context()); err != nil { // a pause and its end release nothing
+		t.Fatal(err)
+	}
+	r.never("a dead letter", 2500*time.Millisecond, func() bool { return len(r.deadLetters()) > 0 })
+	if err := store.ReleaseHeld(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.settled()
@@ -133,7 +236,7 @@ func TestResumeDeadLettersTheHeldEvents(t *testing.T) {
 	for i := range 60 {
 		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	r.storms(inst, 120+49)
+	r.holds(inst, 60)
 	for _, l := range r.deadLetters() {
 		if l.Reason != dlq.ReasonInvalidField {
 			t.Errorf("reason %s", l.Reason)
@@ -141,24 +244,25 @@ func TestResumeDeadLettersTheHeldEvents(t *testing.T) {
 	}
 }
 
-// When partitions are revoked in a storm, their held events are dropped. The next owner processes
-// these events and detects the storm again.
-func TestStormSurvivesARebalance(t *testing.T) {
+// Held events that fill the buffer stop the reading, and the service says so.
+func TestHeldEventsFillTheBuffer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, crmapitest.Options{})
+	r := newRig(t, 1, crmapitest.Options{})
 	broken := &brokenMapper{}
-	first := r.start(stormy, broken.install)
-	for i := range 200 {
-		r.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
+	for i := range 90 {
+		r.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	r.storms(first, 49)
-	second := &brokenMapper{}
-	r.start(stormy, second.install)
+	inst := r.start(stormy, broken.install, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 60 })
+	r.eventually("the cause", func() bool { ok, cause := inst.service.Ready(); return ok && cause == "storm" })
+	r.holds(inst, 60)
+	if !r.paused(inst, "storm") {
+		t.Error("the metric does not name the cause")
+	}
 	broken.fixed.Store(true)
-	second.fixed.Store(true)
 	r.settled()
-	if n := len(r.rejections()); n > 100 {
-		t.Errorf("%d dead letters of two instances", n)
+	r.wantCalls(90)
+	if n := len(r.deadLetters()); n > 0 || r.paused(inst, "storm") {
+		t.Errorf("%d dead letters; paused: %v", n, r.paused(inst, "storm"))
 	}
 }
 
@@ -180,7 +284,7 @@ func TestPendingCallsDoNotCauseAStorm(t *testing.T) {
 	r.eventually("the dead letters of all unmappable events", func() bool { return len(r.deadLetters()) == 100 })
 	r.crm.Release()
 	r.settled()
-	if r.paused(inst, "storm") || len(r.deadLetters()) != 100 {
+	if r.metric(inst, "membersync_events_held") > 0 || len(r.deadLetters()) != 100 {
 		t.Errorf("%d dead letters, want 100 and no storm", len(r.deadLetters()))
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 // An uninitializable is a Control that cannot mark the state as initialized until it is fixed.
 type uninitializable struct {
+	consumer.HeartbeatStore
+
 	inner    consumer.Control
 	fixed    atomic.Bool
 	attempts atomic.Int32
@@ -36,7 +38,9 @@ func TestNothingIsCommittedBeforeTheStateIsInitialized(t *testing.T) {
 	t.Parallel()
 	r, control := newRig(t, 1, crmapitest.Options{}), &uninitializable{}
 	r.produce(r.change(1, fields{"position": "A"}))
-	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) { control.inner, p.Control = p.Control, control })
+	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) {
+		control.HeartbeatStore, control.inner, p.Control = p.Control, p.Control, control
+	})
 	r.eventually("two attempts", func() bool { return control.attempts.Load() >= 2 })
 	r.never("a commit or a call", 300*time.Millisecond, func() bool {
 		return r.committed(0) >= 0 || len(r.crm.Calls()) > 0

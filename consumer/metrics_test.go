@@ -128,6 +128,7 @@ func TestServiceAddsItsOwnMetrics(t *testing.T) {
 	own := []string{
 		`membersync_breaker_state{state="closed"} 1`, `membersync_breaker_state{state="half_open"} 0`,
 		`membersync_breaker_state{state="open"} 0`, `membersync_crm_throttled_seconds_total{} 0`,
+		`membersync_events_held{} 0`,
 		`membersync_lanes_retrying{} 0`, `membersync_oldest_in_flight_seconds{} 0`,
 	}
 	var got []string

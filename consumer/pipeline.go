@@ -37,6 +37,7 @@ type pipeline struct {
 	deliver  *deliver.Deliverer
 	permits  *permits
 	control  *controlWatcher
+	beats    *heart
 	report   *reporter
 	runs     sync.WaitGroup // batches that run
 }
@@ -75,12 +76,12 @@ func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
 // place puts an event into its lane. It waits while the lane is full, and only the partition with
 // it.
 func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
-	p.schedule.RecordMapped(time.Now(), ev)
+	p.schedule.RecordMapped(ev)
 	if ev.Mapped.Ignored != "" && ev.Rejection == nil { // a rule of the mapping: it needs no lane
 		return p.finishIgnored(ctx, ev)
 	}
 	for {
-		full := p.schedule.Add(ev)
+		full := p.schedule.Add(time.Now(), ev)
 		if full == nil {
 			return nil
 		}
@@ -118,6 +119,7 @@ func (p *pipeline) Revoked() {
 
 // Initialize implements [intake.Handler].
 func (p *pipeline) Initialize(ctx context.Context, groupIsNew bool) error {
+	p.beats.joining()
 	return p.control.initialize(ctx, groupIsNew)
 }
 
@@ -207,8 +209,8 @@ type attempt struct {
 func (a *attempt) process(ctx context.Context) event.Result {
 	pinned := a.batch.State.Pinned
 	switch first := a.batch.Events[0]; {
-	case first.Rejection != nil && first.Storm.Retry:
-		return a.retryHeld(ctx)
+	case first.Rejection != nil && first.Rejection.Again:
+		return a.decodeAgain(ctx)
 	case first.Rejection != nil:
 		return a.deadLetter(ctx, a.batch.Events, nil)
 	case pinned != nil && pinned.Accepted: // only the completion is missing
@@ -242,7 +244,7 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 	default:
 		r = a.update(ctx, u)
 	}
-	r.Finished = append(r.Finished, got.Finished...)
+	r.Finished, r.Held = append(r.Finished, got.Finished...), append(r.Held, got.Held...)
 	return r
 }
 
@@ -391,14 +393,12 @@ func (a *attempt) reject(ctx context.Context, u *event.Update, d event.Decision,
 }
 
 // deadLetter writes the dead letters of rejected events, then sets their done marks. Without an
-// update no lease is ours yet, and a mark may be there already.
+// update no lease is ours yet, and a mark may be there already: a duplicate is neither counted nor
+// held.
 //
 // Invariant 1: nothing is finished before its dead letter and its done mark are acknowledged.
 // Invariant 9: what the storm guard holds is neither dead-lettered nor finished.
 func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *event.Update) event.Result {
-	if rejected = a.schedule.Admit(time.Now(), rejected); len(rejected) == 0 {
-		return a.held(ctx, u)
-	}
 	var r event.Result
 	if u == nil {
 		got, err := a.deliver.AcquireRejected(ctx, a.batch, rejected, a.control.digests())
@@ -414,12 +414,25 @@ func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *ev
 			return r
 		}
 	}
+	rejected, r.Held = a.schedule.Admit(rejected)
 	if err := a.deliver.WriteDeadLetters(ctx, rejected); err != nil {
 		r.Wait = a.deadLetterFailed(ctx, u, err)
 		return r
 	}
-	a.report.deadLettersWork(ctx)
-	marked, err := a.deliver.MarkDeadLettered(ctx, u, rejected)
+	if len(rejected) > 0 {
+		a.report.deadLettersWork(ctx)
+	}
+	marks := deliver.MarksOf(rejected, r.Held)
+	if u.Unacknowledged {
+		r.Wait = a.deliver.LeaseLeft(u)
+	}
+	if len(marks) == 0 {
+		if !u.Unacknowledged {
+			a.release(ctx, u)
+		}
+		return r
+	}
+	marked, err := a.deliver.Mark(ctx, u, marks)
 	if err != nil {
 		a.redisFailed(ctx, "complete", err)
 	}
@@ -428,9 +441,6 @@ func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *ev
 	}
 	for _, ev := range rejected {
 		r.Finished = append(r.Finished, event.Finished{Event: ev, Outcome: event.DeadLettered})
-	}
-	if u.Unacknowledged {
-		r.Wait = a.deliver.LeaseLeft(u)
 	}
 	return r
 }
@@ -444,34 +454,15 @@ func (a *attempt) deadLetterFailed(ctx context.Context, u *event.Update, err err
 	return deliver.DeadLetterBackoff(a.batch.State, err)
 }
 
-// held ends a batch whose events are all held.
-func (a *attempt) held(ctx context.Context, u *event.Update) event.Result {
-	switch {
-	case u == nil:
-		return event.Result{}
-	case u.Unacknowledged:
-		return event.Result{Wait: a.deliver.LeaseLeft(u)}
-	}
-	a.release(ctx, u)
-	return event.Result{}
-}
-
-// retryHeld tries again what the storm guard holds. An event of a member goes through all stages
-// again; one without a member is decoded again, since lookup tables may have changed.
-func (a *attempt) retryHeld(ctx context.Context) event.Result {
-	if a.batch.Key.IsMember() {
-		for _, ev := range a.batch.Events {
-			ev.Storm.Retry, ev.Rejection, ev.Attempts = false, nil, nil
-		}
-		return a.process(ctx)
-	}
+// decodeAgain decodes an event without a member once more, since lookup tables may have changed: it
+// was held by the storm guard, and is tried again.
+func (a *attempt) decodeAgain(ctx context.Context) event.Result {
 	ev := a.batch.Events[0] // such a lane has one event
-	ev.Storm.Retry = false
 	switch err := a.decoder.Again(ctx, ev); {
 	case err != nil: // not known: try again later
-		ev.Storm.Retry = true
 		return event.Result{}
 	case ev.Rejection != nil:
+		ev.Rejection.Again, ev.Rejection.Counted = false, false
 		return a.deadLetter(ctx, a.batch.Events, nil)
 	case ev.Mapped.Ignored != "":
 		return event.Result{Finished: []event.Finished{{Event: ev, Outcome: event.Ignored}}}

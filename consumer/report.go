@@ -19,10 +19,20 @@ type reporter struct {
 	observer Observer
 	log      *slog.Logger
 	replay   bool
+	beat     func() // lets other instances know of a change at once
 
-	mu                 sync.Mutex
-	deadLettersFailing bool // the dead-letter topic takes no dead letters
+	mu sync.Mutex
+	// failing has what cannot be written: dead letters, or results of redrives.
+	failing map[written]bool
 }
+
+// written is what the service writes to a topic of its own.
+type written int
+
+const (
+	writtenDeadLetters written = iota
+	writtenResults
+)
 
 func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
 
@@ -136,21 +146,58 @@ func shellWord(text string) string {
 func (r *reporter) paused(c schedule.Change) {
 	ctx := context.Background()
 	r.metrics.setPaused(c.Cause.String(), c.On)
+	if c.Cause == event.CauseStorm {
+		r.stormFillsBuffer(ctx, c.On)
+		return
+	}
 	if !c.On {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "calls resumed", slog.String("cause", c.Cause.String()))
 		return
 	}
 	r.log.LogAttrs(ctx, slog.LevelWarn, "calls paused", slog.String("cause", c.Cause.String()))
-	if c.Cause == event.CauseStorm {
+}
+
+// stormFillsBuffer reports whether held events leave no room for others.
+func (r *reporter) stormFillsBuffer(ctx context.Context, on bool) {
+	if on {
+		r.log.LogAttrs(ctx, slog.LevelError, "held events fill the buffer; nothing more is read",
+			slog.String("cause", event.CauseStorm.String()))
+		return
+	}
+	r.log.LogAttrs(ctx, slog.LevelInfo, "reading goes on", slog.String("cause", event.CauseStorm.String()))
+}
+
+// storm reports the begin or the end of a storm. The schedule calls it without its lock.
+func (r *reporter) storm(c schedule.StormChange) {
+	ctx := context.Background()
+	r.beat()
+	switch {
+	case c.On && c.Reason == "":
+		r.log.LogAttrs(ctx, slog.LevelWarn, "another instance holds rejected events; this one holds its own, too")
+	case c.On:
 		r.log.LogAttrs(ctx, slog.LevelError,
-			"most events would be dead-lettered; holding them until one succeeds or membersync resume releases them",
-			slog.String("reason", c.Reason))
+			"most events would be dead-lettered; rejected ones are held and tried again from time to time, all others go on",
+			slog.String("reason", c.Reason), slog.String("command", "membersync resume --dead-letter-held"))
+	case c.Last:
+		r.log.LogAttrs(ctx, slog.LevelWarn,
+			"new events succeed again; the held ones are tried once more, and dead-lettered if they are rejected",
+			slog.Int("held", c.Held))
+	default:
+		r.log.LogAttrs(ctx, slog.LevelInfo, "held events succeed again; the others are tried now", slog.Int("held", c.Held))
+	}
+}
+
+// released reports held events that are dead-lettered now.
+func (r *reporter) released(ctx context.Context, held int, why string) {
+	if held > 0 {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "held events are dead-lettered",
+			slog.Int("held", held), slog.String("why", why))
 	}
 }
 
 // deadLettersFail reports, once, that dead letters cannot be written.
 func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool) {
-	if r.setDeadLettersFailing(true) {
+	if r.setFailing(writtenDeadLetters, true) {
 		r.log.LogAttrs(ctx, slog.LevelError, "dead letter not written; its record is not committed", errAttr(err),
 			slog.Bool("too_large", tooLarge))
 	}
@@ -158,24 +205,49 @@ func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool
 
 // deadLettersWork reports, once, that they can be written again.
 func (r *reporter) deadLettersWork(ctx context.Context) {
-	if r.setDeadLettersFailing(false) {
+	if r.setFailing(writtenDeadLetters, false) {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "dead letters are written again")
 	}
 }
 
-func (r *reporter) setDeadLettersFailing(failing bool) (changed bool) {
+// resultsFail reports, once, that results of redrives cannot be written to the audit topic.
+func (r *reporter) resultsFail(ctx context.Context, deadLetter string, err error) {
+	level := slog.LevelDebug
+	if ctx.Err() == nil && r.setFailing(writtenResults, true) {
+		level = slog.LevelWarn
+	}
+	r.log.LogAttrs(ctx, level, "result of a redrive not recorded; its offset is not committed, trying again",
+		slog.String("dead_letter", deadLetter), errAttr(err))
+}
+
+// resultsWork reports, once, that they can be written again.
+func (r *reporter) resultsWork(ctx context.Context) {
+	if r.setFailing(writtenResults, false) {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "results of redrives are recorded again")
+	}
+}
+
+func (r *reporter) setFailing(what written, isFailing bool) (changed bool) {
 	r.mu.Lock()
-	changed = r.deadLettersFailing != failing
-	r.deadLettersFailing = failing
+	changed = r.failing[what] != isFailing
+	if r.failing == nil {
+		r.failing = make(map[written]bool)
+	}
+	if isFailing {
+		r.failing[what] = true
+	} else {
+		delete(r.failing, what)
+	}
+	isPaused := len(r.failing) > 0
 	r.mu.Unlock()
 	if changed {
-		r.metrics.setPaused(causeDLQ, failing)
+		r.metrics.setPaused(causeDLQ, isPaused)
 	}
 	return changed
 }
 
-func (r *reporter) areDeadLettersFailing() bool {
+func (r *reporter) areWritesFailing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.deadLettersFailing
+	return len(r.failing) > 0
 }

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"membersync/consumer/event"
@@ -32,12 +31,16 @@ func (p *pipeline) recordResults(ctx context.Context, r event.Result) event.Resu
 }
 
 func (p *pipeline) recordResult(ctx context.Context, f event.Finished) bool {
-	err := p.deliver.RecordResult(ctx, f)
-	if err != nil {
-		p.log.LogAttrs(ctx, levelOf(ctx), "result of a redrive not recorded; its offset is not committed, trying again",
-			slog.String("dead_letter", f.Event.Record.Redrive.Request.DeadLetter.ID()), errAttr(err))
+	redrive := f.Event.Record.Redrive
+	if redrive == nil {
+		return true
 	}
-	return err == nil
+	if err := p.deliver.RecordResult(ctx, f); err != nil {
+		p.report.resultsFail(ctx, redrive.Request.DeadLetter.ID(), err)
+		return false
+	}
+	p.report.resultsWork(ctx)
+	return true
 }
 
 // redisFailed pauses calls; the batch ends without a result.

@@ -75,9 +75,9 @@ func newRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
 
 // newFakeRig returns a rig with a fake Kafka, even if a real one is configured, for tests that
 // inject faults into it.
-func newFakeRig(t *testing.T, partitions int, opts crmapitest.Options) *rig {
+func newFakeRig(t *testing.T, partitions int) *rig {
 	t.Helper()
-	return newRigOn(t, kafkatest.StartFake(t), partitions, opts)
+	return newRigOn(t, kafkatest.StartFake(t), partitions, crmapitest.Options{})
 }
 
 func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmapitest.Options) *rig {

@@ -21,7 +21,9 @@ type Service struct {
 	schedule *schedule.Schedule
 	pipeline *pipeline
 	control  *controlWatcher
+	beats    *heart
 	report   *reporter
+	topics   *topicKeeper
 }
 
 // New returns a service that has not started.
@@ -33,10 +35,13 @@ func New(cfg Config, parts Parts) *Service {
 		parts.Audit = noAudit{}
 	}
 	timed(&parts)
+	topics := newTopicKeeper(&parts)
 	report := &reporter{metrics: parts.Metrics, observer: parts.Observer, log: parts.Logger, replay: cfg.Replay}
 	plan := schedule.New(schedule.Config{
 		Concurrency: cfg.Concurrency, HasLimiter: parts.Limiter != nil, Limit: cfg.Limit, StormShare: cfg.StormShare,
+		HeldRetry:   cfg.HeldRetry,
 		RetryBudget: cfg.RetryBudget, GatherFor: cfg.GatherFor, FillFor: cfg.FillFor, OnPause: report.paused,
+		OnStorm: report.storm,
 	})
 	redis := &redisGuard{schedule: plan, log: parts.Logger}
 	control := &controlWatcher{
@@ -46,26 +51,30 @@ func New(cfg Config, parts Parts) *Service {
 		control.state.known = true
 		plan.SetControlKnown()
 	}
+	beats := newHeart(&cfg, &parts, plan)
+	report.beat = beats.wake
 	p := &pipeline{
-		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, report: report,
+		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, beats: beats, report: report,
 		deliver: newDeliverer(&cfg, &parts),
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
 	}
-	in := newIntake(&cfg, &parts, p)
+	in := newIntake(&cfg, &parts, p, topics)
 	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
-	s := &Service{intake: in, schedule: plan, pipeline: p, control: control, report: report}
+	s := &Service{
+		intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report, topics: topics,
+	}
 	parts.Metrics.watch(s)
 	return s
 }
 
-func newIntake(cfg *Config, parts *Parts, p *pipeline) *intake.Intake {
+func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *intake.Intake {
 	return intake.New(intake.Config{
 		Topic: cfg.Topic, Redrives: cfg.Redrives, Group: cfg.Group, Brokers: cfg.Brokers, StartLatest: cfg.StartLatest,
 		BufferRecords: cfg.BufferRecords, BufferBytes: cfg.BufferBytes, DrainLimit: cfg.DrainLimit, DoneTTL: cfg.DoneTTL,
 		Session: cfg.Session,
 	}, intake.Parts{
 		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: backlog{p.schedule}, Metrics: parts.Metrics,
-		Logger: parts.Logger, Pace: parts.Pace,
+		Logger: parts.Logger, Pace: parts.Pace, RedrivesMissing: topics.reportMissing,
 	})
 }
 
@@ -118,9 +127,12 @@ func (s *Service) start(ctx context.Context) (stop func()) {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { s.pipeline.dispatch(work) })
+	running.Go(func() { s.topics.watch(work) })
 	if s.control.control != nil {
 		running.Go(func() { s.control.watch(work) })
+		running.Go(func() { s.beats.run(work, s.heartbeat) })
 	}
+	running.Go(func() { s.releaseExpiring(work) })
 	return func() {
 		cancel(errStopped)
 		running.Wait()
@@ -148,7 +160,7 @@ func (s *Service) causes(status intake.Status) []string {
 	for _, c := range s.schedule.Stats(time.Now()).Causes {
 		names = append(names, c.String())
 	}
-	if s.report.areDeadLettersFailing() {
+	if s.report.areWritesFailing() {
 		names = append(names, causeDLQ)
 	}
 	if status.KafkaFailing {

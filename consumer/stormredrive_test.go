@@ -1,13 +1,10 @@
 package consumer_test
 
 import (
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
-	"membersync/mapper"
+	"membersync/dlq"
 )
 
 // The storm guard counts live events only. Redrives that are all rejected again begin no storm and
@@ -32,63 +29,43 @@ func TestRedrivesBeginNoStorm(t *testing.T) {
 		r.redrive(item)
 	}
 	r.redrivesSettled()
-	if got := len(r.deadLetters()); got != 2*n || r.paused(inst, "storm") {
-		t.Errorf("%d dead letters, want %d; storm: %v, want none", got, 2*n, r.paused(inst, "storm"))
+	if got, held := len(r.deadLetters()), r.metric(inst, "membersync_events_held"); got != 2*n || held > 0 {
+		t.Errorf("%d dead letters, want %d; %v held, want none", got, 2*n, held)
 	}
 	r.produce(r.change(n, fields{"position": "Engineer"}))
 	r.settled()
 	r.wantField(n, "position", `"Engineer"`)
 }
 
-// A halfFixedMapper can map no event until it is fixed, and then those of one member. It counts its
-// calls.
-type halfFixedMapper struct {
-	consumer.Mapper
-	member string
-	fixed  atomic.Bool
-	calls  atomic.Int64
-}
-
-func (m *halfFixedMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
-	m.calls.Add(1)
-	results := m.Mapper.MapWith(rec, found)
-	for i := range results {
-		if !m.fixed.Load() || results[i].Event.OpenUserID != m.member {
-			results[i].Fault = &mapper.Fault{
-				Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1,
-			}
-		}
-	}
-	return results
-}
-
-func (m *halfFixedMapper) install(_ *consumer.Config, p *consumer.Parts) {
-	m.Mapper, p.Mapper = p.Mapper, m
-}
-
-// A redrive that cannot be mapped is not held by the storm guard, so it is not one of the held
-// events that are tried again. Its success after the mapping is fixed proves nothing about the held
-// events: otherwise fifty more of them would be dead-lettered.
-func TestASuccessfulRedriveDoesNotEndAStorm(t *testing.T) {
+// A redrive is neither held nor tried again by the storm guard, so it is dead-lettered at once, and
+// its success proves nothing about the held events: otherwise fifty more of them would be
+// dead-lettered.
+func TestRedrivesPassAStorm(t *testing.T) {
 	t.Parallel()
-	const redriven = 99
 	r := newRig(t, 2, crmapitest.Options{})
-	halfway := &halfFixedMapper{member: member(redriven)}
-	r.produce(r.change(redriven, fields{"position": "Engineer"}))
-	calm := r.start(r.redriving, halfway.install)
+	broken := &brokenMapper{breaks: func(openUserID string) bool { return openUserID != member(98) }}
+	for i := range 2 {
+		r.produce(r.change(98+i, fields{"gender": "X"}))
+	}
+	calm := r.start(r.redriving)
 	r.settled()
 	calm.stop()
-	halfway = &halfFixedMapper{member: member(redriven)}
-	inst := r.start(r.redriving, stormy, halfway.install)
-	for i := range 60 { // in the partition whose turn follows that of the redriven event's partition
+	inst := r.start(r.redriving, holding, broken.install)
+	for i := range 60 {
 		r.produce(on(1, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.eventually("the storm", func() bool { return r.paused(inst, "storm") })
-	r.redrive(r.items()["ev-1"])
-	r.eventually("the redrive to be decoded", func() bool { return inst.service.Redrives() == 1 })
-	r.eventually("all events to be decoded", func() bool { return halfway.calls.Load() == 61 })
-	halfway.fixed.Store(true)
-	r.eventually("a held event to be tried", func() bool { return halfway.calls.Load() > 61 })
-	r.never("the storm ended", time.Second, func() bool { return !r.paused(inst, "storm") })
-	r.wantCalls(0)
+	r.holds(inst, 60)
+	items := r.items()
+	r.redrive(items["ev-1"], func(d *dlq.Redrive) {
+		d.DeadLetter.Value = r.event("ev-1", 98, 1, fields{"position": "Engineer"}).Value
+		d.Edited = true
+	})
+	r.redrive(items["ev-2"])
+	r.redrivesSettled()
+	r.wantField(98, "position", `"Engineer"`)
+	r.wantCalls(1)
+	if n := len(r.deadLetters()); n != 3 {
+		t.Errorf("%d dead letters, want the two, and the one that failed again", n)
+	}
+	r.holds(inst, 60)
 }

@@ -115,7 +115,7 @@ func TestTheServiceProcessesWhatAnotherProgramLeft(t *testing.T) {
 // a restart would not help, and readiness names the cause.
 func TestReadinessNamesKafka(t *testing.T) {
 	t.Parallel()
-	r := newFakeRig(t, 1, crmapitest.Options{})
+	r := newFakeRig(t, 1)
 	inst := r.start()
 	r.produce(r.change(1, fields{"position": "x"}))
 	r.settled()

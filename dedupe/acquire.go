@@ -39,6 +39,9 @@ type EventGrant struct {
 	Done    bool
 	Outcome string // from the done mark
 	Redrive int    // from the done mark
+	// Held is not nil if the event is marked as held, and the request does not try it: it is neither
+	// done nor live.
+	Held *Held
 	// Reused reports that the source gave the event's id to another event too: an event with
 	// another order value is marked done, or comes earlier in the same request. Each of them is an
 	// event of its own, so this affects no decision. It is reported on every request for the event.
@@ -140,7 +143,7 @@ func fieldNames(events []Event) []string {
 func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	n := 7 + len(names)
 	for _, e := range req.Events {
-		n += 4 + 2*len(e.Fields)
+		n += 5 + 2*len(e.Fields)
 	}
 	args := make([]any, 0, n)
 	args = append(args, string(req.Token), s.opts.Lease.Milliseconds(), req.Reapply, s.opts.DigestTTL.Milliseconds(),
@@ -150,7 +153,7 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	}
 	d := s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
 	for _, e := range req.Events {
-		args = append(args, e.ID.orderText(), e.Redrive, e.Version, len(e.Fields))
+		args = append(args, e.ID.orderText(), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}
@@ -176,7 +179,7 @@ func readGrant(r *replyReader, events []Event, names []string, expires time.Time
 	}
 	g.Stale = make([]bool, len(events))
 	for i, e := range events {
-		g.Stale[i] = !g.Events[i].Done && len(e.Fields) > 0 &&
+		g.Stale[i] = !g.Events[i].Done && g.Events[i].Held == nil && len(e.Fields) > 0 &&
 			!slices.ContainsFunc(e.Fields, func(f Field) bool { return stored[slices.Index(names, f.Name)] <= e.Version })
 	}
 	return g, nil
@@ -221,6 +224,9 @@ func (r *replyReader) eventGrant() EventGrant {
 	number, outcome, ok := strings.Cut(text, ":")
 	redrive, err := strconv.Atoi(number)
 	r.bad = r.bad || !ok || err != nil
+	if held := parseHeld(outcome); held != nil {
+		return EventGrant{Held: held, Reused: reused}
+	}
 	return EventGrant{Done: true, Outcome: outcome, Redrive: redrive, Reused: reused}
 }
 

@@ -4,14 +4,15 @@
 -- KEYS: the lease, the fields, then the done mark of each event.
 -- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, pending TTL in ms,
 --       the number of events E, the number of field names F, F names;
---       then for each event: order, redrive number, version, the number of its fields N,
+--       then for each event: order, redrive number, try it though it is held (0 or 1), version, the
+--       number of its fields N,
 --       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
 -- Reply: {0, ms left}: another token owns the lease.
 --        {2}: the token has already completed.
 --        {3, ms left}: a newer value of a field is pending, and an older value must wait for its
 --            outcome.
---        {1, E times: '' when live, redrive:outcome when done, with '+' in front when the mark, or
---            an earlier event of the request, has the same name under another order value,
+--        {1, E times: '' when live, redrive:outcome when done or held, with '+' in front when the
+--            mark, or an earlier event of the request, has the same name under another order value,
 --            F times: winning event (0: none), decision (0 send, 1 superseded, 2 unchanged),
 --            stored version}.
 local token, reapply = ARGV[1], ARGV[3] == '1'
@@ -36,8 +37,9 @@ local last_order = {} -- by done mark: the order value of the last requested eve
 local live = {}       -- by id: requested and not done
 local at = 8 + names
 for i = 1, events do
-  local order, redrive, ver, stated = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
-  at = at + 4
+  local order, redrive, try_held = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
+  local ver, stated = ARGV[at + 3], tonumber(ARGV[at + 4])
+  at = at + 5
   local key = KEYS[2 + i]
   local reused, done = last_order[key] and last_order[key] ~= order, false
   last_order[key] = order
@@ -48,6 +50,8 @@ for i = 1, events do
       if by == token then return {2} end -- a delayed request, overtaken by its own complete
       if value ~= order then
         reused = true
+      elseif string.sub(outcome, 1, 5) == 'held.' then
+        if not try_held then done = number .. ':' .. outcome end
       elseif not reapply and tonumber(number) >= redrive then
         done = number .. ':' .. outcome
       end

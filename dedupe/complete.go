@@ -30,7 +30,7 @@ func (s *Store) completeArgs(c Completion) []any {
 	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
 	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
 	for _, e := range c.Done {
-		args = append(args, e.ID.orderText(), e.Redrive, e.Outcome)
+		args = append(args, e.ID.orderText(), e.Redrive, e.outcomeText())
 	}
 	d := s.digester(c.Member, c.DigestGeneration, true)
 	for _, m := range moves {

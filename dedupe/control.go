@@ -13,10 +13,9 @@ import (
 type Control struct {
 	Pause  Pause // valid when Paused
 	Paused bool
-	// Resumes counts the calls of Resume, with or without a pause. A call whose reply was lost may
-	// count twice. Only an increase is a request to resume: when Redis is emptied, the count falls
-	// back to 0.
-	Resumes int64
+	// Releases counts the calls of ReleaseHeld. A call whose reply was lost may count twice. Only an
+	// increase is a request: when Redis is emptied, the count falls back to 0.
+	Releases int64
 	// DigestGeneration is the current generation of digests. Digests of an earlier one prove
 	// nothing.
 	DigestGeneration int64
@@ -29,7 +28,7 @@ type Control struct {
 // group, in one round trip.
 func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 	pipe := s.client.Pipeline() // in a cluster, the initialized key is in another slot
-	pause, resumes := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"resumes")
+	pause, releases := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"releases")
 	initialized := pipe.Exists(ctx, s.initializedKey(group))
 	generation := pipe.Get(ctx, s.scope+"digests")
 	_, _ = pipe.Exec(ctx) // each command has its own error
@@ -38,7 +37,7 @@ func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 	if c.Pause, c.Paused, err = readPause(pause); err != nil {
 		return Control{}, failed("control", err)
 	}
-	if c.Resumes, err = readCount(resumes); err != nil {
+	if c.Releases, err = readCount(releases); err != nil {
 		return Control{}, failed("control", err)
 	}
 	if c.DigestGeneration, err = readCount(generation); err != nil {

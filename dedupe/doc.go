@@ -7,7 +7,8 @@
 //   - The version of each member field, so that the newest event wins.
 //   - A digest of the value last sent per field, so that an unchanged value is not sent again.
 //   - The rate limit that all instances share.
-//   - The control state: the operator's pause and resumes, the generation of digests, and whether
+//   - The heartbeats of the instances.
+//   - The control state: the operator's pause and releases, the generation of digests, and whether
 //     the state was initialized.
 //
 // # Where to start reading

@@ -37,16 +37,18 @@ func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) 
 	return nil
 }
 
-// Resume ends a pause and increments the count of resumes: see [Control]. Without a pause it only
-// increments the count.
+// Resume ends a pause, if there is one.
 func (s *Store) Resume(ctx context.Context) error {
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, s.scope+"pause")
-		p.Incr(ctx, s.scope+"resumes")
-		return nil
-	})
-	if err != nil {
+	if err := s.client.Del(ctx, s.scope+"pause").Err(); err != nil {
 		return failed("resume", err)
+	}
+	return nil
+}
+
+// ReleaseHeld asks all instances of the scope to dead-letter what their storm guards hold now.
+func (s *Store) ReleaseHeld(ctx context.Context) error {
+	if err := s.client.Incr(ctx, s.scope+"releases").Err(); err != nil {
+		return failed("release held", err)
 	}
 	return nil
 }

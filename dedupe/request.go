@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // An Event is one delivery of an event. All its fields share its version.
 type Event struct {
 	ID      EventID
-	Redrive int     // 0: the original; an event with a higher number than its done mark is live
-	Version string  // digits of the same width for all events, compared as bytes
+	Redrive int    // 0: the original; an event with a higher number than its done mark is live
+	Version string // digits of the same width for all events, compared as bytes
+	// TryHeld: the event is live also if it is marked as held.
+	TryHeld bool
 	Fields  []Field // the fields that the event states; may be empty
 }
 
@@ -53,12 +56,43 @@ type Completion struct {
 type DoneEvent struct {
 	ID      EventID
 	Redrive int
-	Outcome string // [a-z_]{1,32}
+	Outcome string // [a-z_]{1,32}; empty for a held event
+	// Held is not nil for an event that the CRM has rejected and that is neither finished nor
+	// dead-lettered. It is not done: see [Event.TryHeld].
+	Held    *Held
 	Version string // may be empty without Fields
 	// Fields lists the fields that the event states, sent or not. Their versions move forward to
 	// Version. It is empty for a dead letter, because a rejected value must not replace an older
 	// one.
 	Fields []string
+}
+
+// A Held says how the CRM has rejected a held event.
+type Held struct {
+	Reason string // [a-z_]{1,32}: that of the dead letter that is not written
+	Code   string // the errorCode in decimal; empty: none
+}
+
+// heldOutcome is the outcome in the mark of a held event; the reason and the code follow.
+const heldOutcome = "held"
+
+func (h Held) text() string { return heldOutcome + "." + h.Reason + "." + h.Code }
+
+// parseHeld reads the outcome of a mark; nil: the event is not held.
+func parseHeld(outcome string) *Held {
+	parts := strings.Split(outcome, ".")
+	if len(parts) != 3 || parts[0] != heldOutcome {
+		return nil
+	}
+	return &Held{Reason: parts[1], Code: parts[2]}
+}
+
+// outcomeText is the outcome in the event's mark.
+func (e DoneEvent) outcomeText() string {
+	if e.Held != nil {
+		return e.Held.text()
+	}
+	return e.Outcome
 }
 
 func (r AcquireRequest) check() error {
@@ -91,7 +125,10 @@ func checkDone(done []DoneEvent) error {
 		if e.Redrive < 0 {
 			return eventFault(i, "redrive number: must not be negative")
 		}
-		if !isOutcome(e.Outcome) {
+		if e.Held != nil && (!isOutcome(e.Held.Reason) || !isCode(e.Held.Code) || e.Outcome != "" || len(e.Fields) > 0) {
+			return eventFault(i, "held: must have a reason [a-z_]{1,32}, a decimal code or none, and neither outcome nor fields")
+		}
+		if e.Held == nil && !isOutcome(e.Outcome) {
 			return eventFault(i, "outcome: must match [a-z_]{1,32}")
 		}
 		if len(e.Fields) > 0 && !isVersion(e.Version) {
@@ -121,6 +158,10 @@ func isFieldName(s string) bool {
 
 func isOutcome(s string) bool {
 	return s != "" && len(s) <= 32 && eachByte(s, func(c byte) bool { return 'a' <= c && c <= 'z' || c == '_' })
+}
+
+func isCode(s string) bool {
+	return len(s) <= 20 && eachByte(strings.TrimPrefix(s, "-"), func(c byte) bool { return '0' <= c && c <= '9' })
 }
 
 func isAlpha(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }

@@ -19,7 +19,7 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 		args := make([]any, 0, 3+3*len(chunk)+2*len(moves))
 		args = append(args, s.opts.DoneTTL.Milliseconds(), len(chunk), len(moves))
 		for _, e := range chunk {
-			args = append(args, e.ID.orderText(), e.Redrive, e.Outcome)
+			args = append(args, e.ID.orderText(), e.Redrive, e.outcomeText())
 		}
 		for _, v := range moves {
 			args = append(args, v.name, v.version)

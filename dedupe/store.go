@@ -68,6 +68,7 @@ type Store struct {
 
 type scripts struct {
 	acquire, complete, renew, release, permit, permitDone, throttle, lock, unlock, view, restore *redis.Script
+	beat, beats                                                                                  *redis.Script
 }
 
 //go:embed pending.lua
@@ -108,6 +109,8 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			unlock:     redis.NewScript(unlockLua),
 			view:       redis.NewScript(pendingLua + viewLua),
 			restore:    redis.NewScript(restoreLua),
+			beat:       redis.NewScript(pendingLua + beatLua),
+			beats:      redis.NewScript(pendingLua + beatsLua),
 		},
 	}, nil
 }

@@ -163,7 +163,9 @@ func readMark(mark, order string) (g EventGrant, ok bool) {
 		if err != nil {
 			return EventGrant{}, false
 		}
-		g.Done, g.Redrive, g.Outcome = true, redrive, parts[3]
+		if g.Held = parseHeld(parts[3]); g.Held == nil {
+			g.Done, g.Redrive, g.Outcome = true, redrive, parts[3]
+		}
 	}
 	return g, true
 }

@@ -12,7 +12,12 @@ func (c *compiler) states(s *spec.States) {
 		after: after, before: before, text: s.Text.Value,
 		holdsChanged: s.BeforeHolds.Value == "changed", noValues: NeedsFetch,
 		changed: c.optional(s.Changed.From, path.After, path.Before), changedSplit: s.Changed.Split.Value,
-		changedName: c.optional(s.Changed.Name, relative()...),
+		changedName:  c.optional(s.Changed.Name, relative()...),
+		emptyList:    emptyList(find([]string{"", "all", "none"}, s.Changed.EmptyList)), //nolint:gosec // three
+		absentClears: s.Absent.Value == "clear", removed: c.optional(s.Removed, path.After, path.Before),
+	}
+	if rule.removed == nil && c.p.kind == debezium {
+		rule.removed = c.implied("$event.updateDescription.removedFields")
 	}
 	if s.NoValues.Value == string(InvalidEvent) {
 		rule.noValues = InvalidEvent
@@ -53,6 +58,10 @@ func (c *compiler) checkStates(s *spec.States) {
 		c.log.Add(s.BeforeHolds.Pos, "before_holds is about before, and there is none")
 	case s.Changed.At.Given() && !s.Changed.From.Given():
 		c.log.Add(s.Changed.At, "changed needs from")
+	case s.Changed.EmptyList.Given() && !s.Changed.From.Given():
+		c.log.Add(s.Changed.EmptyList.Pos, "empty_list is about the list of changes, and there is none")
+	case s.Pairs != nil && (s.Absent.Given() || s.Removed.Given()):
+		c.log.Add(at, "absent and removed are about after, and pairs stand in its place")
 	case s.Changed.Split.Given() && s.Changed.Split.Value == "":
 		c.log.Add(s.Changed.Split.Pos, "split is at least one character")
 	}

@@ -14,6 +14,12 @@ const (
 	maxDate = 253402300799999
 )
 
+// firstDate is the first of January 1000 in epoch milliseconds, less a day for zones. What lies
+// before it stands for no date: programs write their earliest one (0001-01-01) where there is none.
+const firstDate = -30610310400000
+
+const noDate = "is before the year 1000, which stands for no date"
+
 // dateReader normalises RFC 3339, a date, and epoch milliseconds to the CRM's form:
 // epoch milliseconds as a decimal text. A date is midnight in zone.
 func dateReader(zone *time.Location) reader {
@@ -24,6 +30,8 @@ func dateReader(zone *time.Location) reader {
 			return v, problem
 		case ms < minDate || ms > maxDate:
 			return v, "is not within the years 1 to 9999"
+		case ms < firstDate:
+			return v, noDate
 		}
 		return crmapi.Text(strconv.FormatInt(ms, 10)), ""
 	}
@@ -47,7 +55,7 @@ func milliseconds(l lexeme, zone *time.Location) (ms int64, problem string) {
 	case zone == nil:
 		return 0, "is a date without a zone, and no zone is configured"
 	}
-	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, zone).UnixMilli(), ""
+	return startOfDay(day.Year(), day.Month(), day.Day(), zone).UnixMilli(), ""
 }
 
 // parseRFC3339 refuses what time.Parse takes beyond RFC 3339 (go.dev/issue/54580): a

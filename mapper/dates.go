@@ -10,7 +10,7 @@ type dateRule struct {
 	formats []dateFormat
 	unit    dateUnit
 	zone    *time.Location // of what is written without one; nil: refused
-	wall    bool           // numbers count wall-clock time, as if it were UTC
+	wall    bool           // numbers, and texts with a Z, have wall-clock time, as if it were UTC
 }
 
 type dateFormat uint8
@@ -61,8 +61,11 @@ func (r *dateRule) read(l leaf) (t time.Time, noEnd bool, problem string) {
 	if problem != "" {
 		return t, false, problem
 	}
-	if s := t.Unix(); s < minDate/1000 || s > maxDate/1000 {
+	switch s := t.Unix(); {
+	case s < minDate/1000 || s > maxDate/1000:
 		return t, false, "is not within the years 1 to 9999"
+	case s < firstDate/1000:
+		return t, false, noDate
 	}
 	year, month, day := t.Date()
 	return t, year == 9999 && month == time.December && day == 31, ""
@@ -130,8 +133,7 @@ func (r *dateRule) fraction(s string) (t time.Time, problem string) {
 func (r *dateRule) onTheWall(t time.Time) time.Time {
 	switch {
 	case r.wall:
-		t = t.UTC()
-		return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), r.zone)
+		return inZone(t.UTC(), r.zone)
 	case r.zone != nil:
 		return t.In(r.zone)
 	}
@@ -147,7 +149,7 @@ func (r *dateRule) day(n int64) (t time.Time, problem string) {
 	case r.zone == nil:
 		return t, noZone
 	}
-	return time.Date(1970, 1, 1+int(n), 0, 0, 0, 0, r.zone), ""
+	return startOfDay(1970, 1, 1+int(n), r.zone), ""
 }
 
 // text tries the formats in turn.
@@ -156,8 +158,10 @@ func (r *dateRule) text(s string) (t time.Time, problem string) {
 		at, hasZone, ok := f.parse(s, r.zone)
 		switch {
 		case !ok:
-		case !hasZone && r.zone == nil:
+		case (!hasZone || r.wall) && r.zone == nil:
 			return t, noZone
+		case hasZone && r.wall && strings.HasSuffix(s, "Z"):
+			return inZone(at.UTC(), r.zone), ""
 		default:
 			return at, ""
 		}
@@ -175,9 +179,6 @@ func (r *dateRule) text(s string) (t time.Time, problem string) {
 // parse reads a text of this very form. Zone may be nil; hasZone says whether the text
 // itself has one.
 func (f dateFormat) parse(s string, zone *time.Location) (t time.Time, hasZone, ok bool) {
-	if zone == nil {
-		zone = time.UTC
-	}
 	switch f {
 	case formatRFC3339:
 		t, ok = parseRFC3339(s)
@@ -189,15 +190,21 @@ func (f dateFormat) parse(s string, zone *time.Location) (t time.Time, hasZone, 
 		t, ok = parseOData(s)
 		return t, true, ok
 	case formatLocal:
-		t, ok = parseLocal(s, zone)
+		t, ok = parseLocal(s)
 	case formatDate:
-		t, ok = parseShape(s, "0000-00-00", time.DateOnly, zone)
+		if t, ok = parseZonedDay(s); ok {
+			return t, true, ok
+		}
+		t, ok = parseDay(s)
 	case formatCompact:
-		t, ok = parseShape(s, "00000000", "20060102", zone)
+		t, ok = parseCompact(s)
 	case formatSlash:
-		t, ok = parseSlash(s, zone)
+		t, ok = parseParts(s, "/", "/", "")
 	case formatChinese:
-		t, ok = parseChinese(s, zone)
+		t, ok = parseParts(s, "年", "月", "日")
+	}
+	if ok && zone != nil {
+		t = inZone(t, zone)
 	}
 	return t, false, ok
 }

@@ -95,7 +95,7 @@ func (w *work) headerValue(name string) (v jsontree.Value, problem string) {
 	case !utf8.Valid(value):
 		return v, "is not valid UTF-8"
 	}
-	return jsontree.OfText(string(value), -1), ""
+	return w.unquoted(string(value)), ""
 }
 
 // keyRule says what the record's key is.
@@ -121,7 +121,7 @@ func (w *work) readKey() (v jsontree.Value, problem string) {
 	case !rule.isJSON && !utf8.Valid(key):
 		return v, "is not valid UTF-8"
 	case !rule.isJSON:
-		return jsontree.OfText(string(key), -1), ""
+		return w.unquoted(string(key)), ""
 	}
 	if rule.registry {
 		n := framing(key)
@@ -133,6 +133,9 @@ func (w *work) readKey() (v jsontree.Value, problem string) {
 	v, err := w.another().ReadInner(key, -1)
 	if err != nil {
 		return jsontree.Value{}, "is not valid JSON"
+	}
+	if w.p.kind == debezium || w.p.kind == debeziumFlat {
+		v = connectPayload(v)
 	}
 	v, fault := w.steps(rule.unwrap, v)
 	if fault != nil {

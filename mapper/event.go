@@ -116,10 +116,6 @@ func (r *reading) states() {
 	}
 }
 
-// unavailable is what Debezium puts in place of a value that it does not know because it
-// did not change.
-const unavailable = `"__debezium_unavailable_value"`
-
 // changes finds the fields that the event states. Fields whose text is the same before
 // and after are left out at once: they are not sent, so it does not matter whether the
 // CRM would take them. An old value that cannot be read is unknown, hence different.
@@ -129,7 +125,7 @@ func (m *Mapping) changes(r *reading) {
 	for i := range m.rules {
 		f, at := crmapi.Field(i), r.doc.after.fields[i]
 		was, now := r.doc.raw(r.doc.before.fields[i]), r.doc.raw(at)
-		if now.absent() || string(now) == unavailable || bytes.Equal(was, now) || was.isClear() && now.isClear() {
+		if now.absent() || unavailable(now) || bytes.Equal(was, now) || was.isClear() && now.isClear() {
 			continue
 		}
 		v, problem := m.rules[i].value(now, f.Kind())

@@ -94,7 +94,7 @@ func (m *interpreter) change(rule *fieldRule) {
 		m.step("constant", "")
 		m.state(rule, *rule.constant)
 		return
-	case m.sameText(rule):
+	case m.sameText(rule) && !m.mayHideClear(rule):
 		m.foundSame(rule)
 		m.step("the same before and after", "")
 		return
@@ -114,7 +114,7 @@ func (m *interpreter) change(rule *fieldRule) {
 
 // compare decides whether a value that is there is stated, and as what.
 func (m *interpreter) compare(rule *fieldRule, now, was content) {
-	if now.finding != isSet && (was.finding == isNull || was.finding == isEmpty) {
+	if now.finding != isSet && (was.finding == isNull || was.finding == isEmpty) && !m.mayHideClear(rule) {
 		m.step("empty before and after", "")
 		return
 	}
@@ -177,6 +177,15 @@ func (m *interpreter) absent(rule *fieldRule, now content) {
 	if now.finding != isAbsent {
 		return
 	}
+	if m.isPartly(rule) {
+		m.step("a part of it changed, and its value is not there", "")
+		m.fail(NeedsFetch, m.fieldPlace(now.place), -1, "changed in part, and its value is not there")
+		return
+	}
+	if means, is := m.gone(rule); is {
+		m.clear(rule, means, now)
+		return
+	}
 	if m.states.named {
 		m.step("is named as changed without a value", "")
 		m.fail(NeedsFetch, m.fieldPlace(now.place), -1, "is named as changed, and its value is not there")
@@ -185,6 +194,38 @@ func (m *interpreter) absent(rule *fieldRule, now content) {
 	if was := m.content(oldSide, rule); was.finding == isSet {
 		m.clear(rule, rule.missing, now)
 	}
+}
+
+// gone says what it means that the new state lacks a field which the source removed, or which it
+// has set to null where it leaves nulls out.
+func (m *interpreter) gone(rule *fieldRule) (means policy, is bool) {
+	switch rules := &m.p.states; {
+	case m.isRemoved(rule), rules.holdsChanged && m.content(oldSide, rule).finding == isSet:
+		if rule.missing != ignores {
+			return rule.missing, true
+		}
+		return rule.null, true
+	case rules.absentClears && rule.canClear && rules.pairs == nil:
+		if was := m.content(oldSide, rule); was.finding == isNull || was.finding == isEmpty {
+			return ignores, true
+		}
+		return clears, true
+	}
+	return ignores, false
+}
+
+// mayHideClear reports whether a value that is empty before and after may have been cleared all the
+// same, since the old one may be invented.
+func (m *interpreter) mayHideClear(rule *fieldRule) bool {
+	if !m.states.invented || !rule.canClear || rule.null != clears && rule.empty != clears {
+		return false
+	}
+	for i := range rule.paths {
+		if v, _ := m.value(newSide, &rule.paths[i]); !isZero(v) {
+			return false
+		}
+	}
+	return true
 }
 
 // state notes that the event states a value.
@@ -270,7 +311,7 @@ func (m *interpreter) concatenated(s side, rule *fieldRule) content {
 			return content{finding: isWrong, reason: NeedsFetch, problem: "is missing, and other parts of the field are there", place: p, offset: -1}
 		case v.Absent():
 			return content{place: p}
-		case ok && isPlaceholder(l):
+		case unavailable(v.Raw()):
 			return content{finding: isUnavailable, place: p}
 		case !ok:
 			return content{finding: isWrong, reason: InvalidField, problem: "is " + l.what() + ", not a text", place: p, offset: v.Offset()}

@@ -64,6 +64,9 @@ func (m *interpreter) interpret() {
 	if m.fault == nil && m.event.Ignored == "" {
 		m.changes()
 	}
+	if m.fault == nil && m.event.Ignored == "" && m.carriesNothing() {
+		m.fail(NeedsFetch, "", -1, "carries ids and no values")
+	}
 }
 
 // identify reads the ids and the order.
@@ -139,7 +142,7 @@ func (m *interpreter) find(p *path.Path) (v jsontree.Value, problem string) {
 	case path.Attribute:
 		return m.w.attribute(m.part, p.Steps[0].Name)
 	}
-	return path.Walk(v, p.Steps, m.part.index), problem
+	return m.w.walk(v, p.Steps, m.part.index), problem
 }
 
 // fewParts is the number of employees up to which a record is not worth any measures against hostile ones.
@@ -155,12 +158,12 @@ type place struct {
 // thousand employees in a document of many members, finding it anew each time takes seconds.
 func (w *work) once(p *path.Path, of *part) jsontree.Value {
 	if slices.ContainsFunc(p.Steps, func(s path.Step) bool { return s.Kind == path.Current }) {
-		return path.Walk(of.event, p.Steps, of.index)
+		return w.walk(of.event, p.Steps, of.index)
 	}
 	at := place{p, of.event}
 	v, ok := w.known[at]
 	if !ok {
-		v = path.Walk(of.event, p.Steps, of.index)
+		v = w.walk(of.event, p.Steps, of.index)
 		if w.known == nil {
 			w.known = map[place]jsontree.Value{}
 		}
@@ -193,9 +196,28 @@ func (m *interpreter) id(name string, s *source) (id string, place path.Path, of
 		return m.joined(name, s)
 	}
 	v, place, problem := m.first(s.from)
+	if problem == "" && name != "event_id" && m.oneOfSeveral(&place) {
+		problem = "is the first of several; take the list of employees by envelope.list"
+	}
 	id, problem = m.idAt(v, &place, problem)
 	m.explain(name, place.Text, id, problem)
 	return id, place, v.Offset()
+}
+
+// oneOfSeveral reports whether a path takes one entry, by its index, of a list of plain values that
+// has more of them.
+func (m *interpreter) oneOfSeveral(p *path.Path) bool {
+	n := len(p.Steps)
+	if n == 0 || p.Steps[n-1].Kind != path.Entry {
+		return false
+	}
+	list := *p
+	list.Steps = p.Steps[:n-1]
+	if v := m.at(&list); v.Len() > 1 {
+		_, plain := leafOf(v.Entry(p.Steps[n-1].Index))
+		return plain
+	}
+	return false
 }
 
 // idAt reads the id v, which stands at place; problem is what kept it from being found.
@@ -207,6 +229,10 @@ func (m *interpreter) idAt(v jsontree.Value, place *path.Path, problem string) (
 		problem = m.missing(place)
 	case !ok:
 		problem = "is " + l.what() + ", not a text or an integer"
+	case unavailable(v.Raw()):
+		problem = "is Debezium's placeholder of an unchanged value"
+	case l.isText() && m.w.looksLikeBytes(l.s):
+		problem = bytesProblem
 	default:
 		id, problem = l.id()
 	}

@@ -34,12 +34,6 @@ const (
 	formNFKC
 )
 
-// isPlaceholder recognises what Debezium puts in place of a value that it does not know because
-// it did not change: as text, and as the base64 of it for bytes.
-func isPlaceholder(l leaf) bool {
-	return l.isText() && (l.s == "__debezium_unavailable_value" || l.s == "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==")
-}
-
 func wrong(problem string) content {
 	return content{finding: isWrong, reason: InvalidField, problem: problem}
 }
@@ -50,19 +44,18 @@ func set(v crmapi.Value) content { return content{finding: isSet, value: v} }
 
 // read turns a JSON value into what it means for the field.
 func (m *interpreter) read(rule *fieldRule, v jsontree.Value) content {
-	if v.Absent() {
+	switch {
+	case v.Absent():
 		return content{}
-	}
-	if rule.as == asInts {
+	case unavailable(v.Raw()):
+		m.step("placeholder of an unchanged value", "")
+		return content{finding: isUnavailable}
+	case rule.as == asInts:
 		return m.readList(rule, v)
 	}
 	l, ok := leafOf(v)
-	switch {
-	case !ok:
+	if !ok {
 		return wrong("is " + l.what() + ", not a plain value")
-	case isPlaceholder(l):
-		m.step("placeholder of an unchanged value", "")
-		return content{finding: isUnavailable}
 	}
 	return m.readLeaf(rule, m.tidy(rule, l))
 }
@@ -81,6 +74,9 @@ func (m *interpreter) readLeaf(rule *fieldRule, l leaf) content {
 			return c
 		}
 		l = to
+	}
+	if rule.as == asText && (rule.numbers || rule.field == crmapi.EmployeeNumber || rule.field == crmapi.LeaderID) && l.isText() && m.w.looksLikeBytes(l.s) {
+		return wrong(bytesProblem)
 	}
 	c := rule.convert(l)
 	if c.finding == isWrong && rule.lookup != "" {
@@ -120,7 +116,11 @@ func (m *interpreter) tidy(r *fieldRule, l leaf) leaf {
 		return l
 	}
 	formed := l
-	switch r.form {
+	form := r.form
+	if r.as == asPhone { // it reads full-width digits itself, and NFKC makes digits of marks such as ¹
+		form = formNone
+	}
+	switch form {
 	case formNFC:
 		formed.s = norm.NFC.String(l.s)
 	case formNFKC:
@@ -174,42 +174,16 @@ func (r *fieldRule) text(l leaf) content {
 	case r.refuseMasked && isMasked(l.s):
 		return wrong("is masked")
 	}
+	if r.field == crmapi.Mobile && r.as == asText {
+		if problem := mobileProblem(l.s); problem != "" {
+			return wrong(problem)
+		}
+	}
 	return setText(l.s)
 }
 
 // isMasked reports whether characters of the text were blotted out.
 func isMasked(s string) bool { return strings.ContainsAny(s, "*＊") }
-
-// phone keeps the digits and a plus before them.
-func (r *fieldRule) phone(l leaf) content {
-	c := r.text(l)
-	if c.finding != isSet {
-		return c
-	}
-	text := c.text
-	if isMasked(text) || strings.ContainsAny(text, "xX#•●") {
-		return wrong("is masked")
-	}
-	digits := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -().\u00a0\t", r) {
-			return -1
-		}
-		return r
-	}, text)
-	number, international := strings.CutPrefix(digits, "+")
-	if !international && r.country != "" && strings.HasPrefix(digits, "00"+r.country) {
-		number, international = digits[2:], true
-	}
-	switch {
-	case !isDigits(number):
-		return wrong("is no phone number")
-	case international && r.country != "" && strings.HasPrefix(number, r.country) && len(number) > len(r.country):
-		return set(crmapi.Text(number[len(r.country):]))
-	case international:
-		return set(crmapi.Text("+" + number))
-	}
-	return set(crmapi.Text(number))
-}
 
 // gender finds the value in the lists of the rule.
 func (r *fieldRule) gender(l leaf) content {
@@ -270,9 +244,6 @@ func (m *interpreter) readSplit(rule *fieldRule, v jsontree.Value) content {
 	switch {
 	case !ok:
 		return wrong("is " + l.what() + ", not a list")
-	case isPlaceholder(l):
-		m.step("placeholder of an unchanged value", "")
-		return content{finding: isUnavailable}
 	case l.kind == 'n' && !slices.ContainsFunc(rule.alsoEmpty, l.equals):
 		return content{finding: isNull}
 	case l.isText() && l.s == "", slices.ContainsFunc(rule.alsoEmpty, l.equals):
@@ -300,7 +271,7 @@ func (m *interpreter) integers(rule *fieldRule, entries []leaf) content {
 	}
 	ns := make([]int64, 0, len(entries))
 	for i, l := range entries {
-		if isPlaceholder(l) {
+		if l.isText() && isPlaceholderText(l.s) {
 			return content{finding: isUnavailable}
 		}
 		if rule.lookup != "" {

@@ -3,7 +3,6 @@ package mapper
 import (
 	"bytes"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -77,10 +76,7 @@ func readMobile(l lexeme) (v crmapi.Value, problem string) {
 	if v, problem = readText(l); problem != "" {
 		return v, problem
 	}
-	if strings.ContainsAny(l.text(), "*＊") {
-		return v, "is masked"
-	}
-	return v, ""
+	return v, mobileProblem(l.text())
 }
 
 func readInt(l lexeme) (v crmapi.Value, problem string) {

@@ -2,7 +2,6 @@ package mapper
 
 import (
 	"slices"
-	"strings"
 
 	"membersync/mapper/internal/jsontree"
 	"membersync/mapper/internal/path"
@@ -17,6 +16,9 @@ type stateRule struct {
 	changed       *path.Path
 	changedSplit  string
 	changedName   *path.Path
+	emptyList     emptyList
+	absentClears  bool       // after is the whole record: what it lacks is cleared
+	removed       *path.Path // a list of the names of removed fields
 	pairs         *pairRule
 }
 
@@ -36,6 +38,9 @@ type states struct {
 	pairs         []pair
 	named         bool // changed lists the names of all fields that changed
 	changed       []string
+	removed       []string
+	noNulls       bool // the source leaves nulls out, so before does not name what was null
+	invented      bool // an empty old value is not known to be one
 }
 
 // A pair is what happened to one field.
@@ -88,36 +93,12 @@ func (m *interpreter) readStates() {
 	default:
 		m.states.after, m.states.before = after, before
 		m.readChanged()
-	}
-}
-
-// readChanged reads the names of the fields that changed. Without such a list, all that differ count.
-func (m *interpreter) readChanged() {
-	rule := &m.p.states
-	list := m.at(rule.changed)
-	switch {
-	case list.Absent() || list.IsNull():
-		return
-	case list.IsText() && rule.changedSplit != "":
-		m.states.named = true
-		for name := range strings.SplitSeq(list.Text(), rule.changedSplit) {
-			m.states.changed = append(m.states.changed, strings.TrimSpace(name))
+		m.readRemoved()
+		if m.anotherMember() {
+			m.states.before = jsontree.Value{}
 		}
-		return
-	case !list.IsList():
-		m.fail(InvalidEvent, rule.changed.Place(), list.Offset(), "is "+lexeme(list.Raw()).kind()+", not a list of names")
-		return
-	}
-	m.states.named = true
-	for entry := range list.Entries() {
-		if rule.changedName != nil {
-			entry = path.Walk(entry, rule.changedName.Steps, m.part.index)
-		}
-		if !entry.IsText() {
-			m.fail(InvalidEvent, rule.changed.Place(), list.Offset(), "has an entry that is no name")
-			return
-		}
-		m.states.changed = append(m.states.changed, entry.Text())
+		m.states.noNulls = m.p.states.holdsChanged && m.leavesNullsOut()
+		m.states.invented = m.states.before.IsObject() && m.inventsBefore()
 	}
 }
 
@@ -182,6 +163,7 @@ func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value)
 	if rule.op != nil && m.removes(rule, entry) {
 		p.new = jsontree.Null(int(entry.Offset()))
 	}
+	p.old, p.new = m.fromPair(p.old), m.fromPair(p.new)
 	m.states.pairs = append(m.states.pairs, p)
 }
 
@@ -230,9 +212,13 @@ func (m *interpreter) value(s side, p *path.Path) (v jsontree.Value, problem str
 	case m.p.states.pairs != nil:
 		return m.paired(s, p), ""
 	case s == oldSide:
-		return path.Walk(m.states.before, p.Steps, m.part.index), ""
+		return m.w.walk(m.states.before, p.Steps, m.part.index), ""
 	}
-	return path.Walk(m.states.after, p.Steps, m.part.index), ""
+	v = m.w.walk(m.states.after, p.Steps, m.part.index)
+	if v.Absent() && m.p.kind == debezium && len(p.Steps) > 1 {
+		v = m.states.after.Member(unescaped(*p)) // MongoDB's updatedFields name what lies deeper so
+	}
+	return v, ""
 }
 
 func (m *interpreter) paired(s side, p *path.Path) jsontree.Value {
@@ -259,8 +245,11 @@ func (m *interpreter) considers(rule *fieldRule) bool {
 	if m.states.named {
 		return m.isNamed(rule)
 	}
-	if !m.p.states.holdsChanged || !m.states.before.IsObject() {
+	if m.isRemoved(rule) {
 		return true
+	}
+	if !m.p.states.holdsChanged || m.states.before.Len() == 0 || m.states.noNulls {
+		return true // an empty old state says nothing either
 	}
 	for i := range rule.paths {
 		if v, _ := m.value(oldSide, &rule.paths[i]); !v.Absent() || rule.paths[i].Root != path.Here {

@@ -30,7 +30,7 @@ func todo() Ratchet {
 // number of such lines.
 func wide() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":           43,
+		"CHANGELOG.md":           42,
 		"README.md":              110,
 		"cmd/bench":              61,
 		"cmd/devstack":           1,
@@ -46,7 +46,7 @@ func wide() Ratchet {
 		"cmd/internal/stand":     30,
 		"cmd/internal/wiring":    11,
 		"dlq/RUNBOOK.md":         33,
-		"mapper":                 164,
+		"mapper":                 162,
 	}
 }
 

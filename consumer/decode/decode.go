@@ -109,8 +109,9 @@ func (d *Decoder) events(rec *event.Record, results []mapper.Result) []*event.Ev
 	events := make([]*event.Event, len(results))
 	for i, res := range results {
 		ev := &event.Event{Record: rec, Mapped: res.Event}
-		// The storm guard is about live events: a redriven one is neither counted nor held.
-		ev.Storm.Released, ev.Storm.Counted = ev.IsRedrive(), ev.IsRedrive()
+		if ev.IsRedrive() {
+			ev.Guard = event.Exempt // the storm guard is about live events
+		}
 		switch {
 		case res.Fault != nil:
 			ev.Rejection = &event.Rejection{

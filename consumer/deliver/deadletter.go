@@ -3,8 +3,10 @@ package deliver
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"membersync/consumer/event"
+	"membersync/crmapi"
 	"membersync/dedupe"
 	"membersync/dlq"
 )
@@ -24,18 +26,53 @@ func (d *Deliverer) WriteDeadLetters(ctx context.Context, rejected []*event.Even
 	return nil
 }
 
-// MarkDeadLettered sets the done marks of rejected events under the update's lease: otherwise the
-// next delivery of one would be tried again, and could be applied as well. It returns false if the
-// marks are not known to be set: then the events are tried again under another lease.
-func (d *Deliverer) MarkDeadLettered(ctx context.Context, u *event.Update, rejected []*event.Event) (marked bool, err error) {
-	c := dedupe.Completion{Member: u.Member, Token: u.Token, Keep: u.Unacknowledged}
-	for _, ev := range rejected {
-		c.Done = append(c.Done, dedupe.DoneEvent{
+// MarksOf returns the marks of rejected events: done marks of those whose dead letter is written,
+// and of the held ones what the CRM has said. A held event that could not be mapped has none: the
+// mapper says so again.
+func MarksOf(deadLettered, held []*event.Event) []dedupe.DoneEvent {
+	var marks []dedupe.DoneEvent
+	for _, ev := range deadLettered {
+		marks = append(marks, dedupe.DoneEvent{
 			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Outcome: string(event.DeadLettered),
 		})
 	}
-	late, err := d.parts.Store.Complete(ctx, c)
+	for _, ev := range held {
+		if ev.Rejection.Reason.Stage() == dlq.StageUpdate {
+			marks = append(marks, dedupe.DoneEvent{ID: ev.ID, Held: &dedupe.Held{Reason: string(ev.Rejection.Reason), Code: codeOf(ev)}})
+		}
+	}
+	return marks
+}
+
+// Mark sets the marks of rejected events under the update's lease, and releases it, unless a call
+// under it went unacknowledged. Without its mark, the next delivery of a dead-lettered event would
+// be tried again, and could be applied as well. It returns false if the marks are not known to be
+// set: then the dead-lettered events are tried again under another lease.
+func (d *Deliverer) Mark(ctx context.Context, u *event.Update, marks []dedupe.DoneEvent) (marked bool, err error) {
+	late, err := d.parts.Store.Complete(ctx, dedupe.Completion{
+		Member: u.Member, Token: u.Token, Keep: u.Unacknowledged, Done: marks,
+	})
 	return err == nil && !late, err
+}
+
+// holdAgain gives an event the rejection with which another process, or this one before a
+// rebalance, has held it.
+func holdAgain(ev *event.Event, held *dedupe.Held) {
+	last := &crmapi.Error{Class: crmapi.ClassPoison}
+	text := "the CRM has rejected it before"
+	if code, err := strconv.Atoi(held.Code); err == nil {
+		last.Code, last.HasCode = code, true
+		text += " with errorCode " + held.Code
+	}
+	ev.Rejection = &event.Rejection{Reason: dlq.Reason(held.Reason), Text: text, At: time.Now()}
+	ev.Attempts = &event.Attempts{Total: 1, Last: last}
+}
+
+func codeOf(ev *event.Event) string {
+	if last := ev.LastError(); last != nil && last.HasCode {
+		return strconv.Itoa(last.Code)
+	}
+	return ""
 }
 
 // resolveRejected divides rejected events into those with a done mark, which it returns, and the
@@ -76,10 +113,7 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 		}
 	}
 	if last := ev.LastError(); last != nil {
-		l.CRMTraceID, l.ThirdTraceID = last.TraceID, last.ThirdTraceID
-		if last.HasCode {
-			l.CRMCode = strconv.Itoa(last.Code)
-		}
+		l.CRMTraceID, l.ThirdTraceID, l.CRMCode = last.TraceID, last.ThirdTraceID, codeOf(ev)
 	}
 	if redrive := ev.Record.Redrive; redrive != nil {
 		keepItem(redrive, &l)

@@ -93,6 +93,9 @@ type Acquired struct {
 	Update *event.Update
 	// Finished are events that were done before.
 	Finished []event.Finished
+	// Held are events that the CRM has rejected and the storm guard has held before: they are held
+	// again, without a call.
+	Held []*event.Event
 	// Wait is how long to wait without an Update.
 	Wait time.Duration
 	// WaitsAhead: the lane waits for an event further on in the topic, or in another process.
@@ -103,7 +106,7 @@ type Acquired struct {
 // was lost, the lease may be ours all the same: the next attempt asks under the same token and gets
 // the same answer.
 func (d *Deliverer) Acquire(ctx context.Context, b *event.Batch, digests Digests) (Acquired, error) {
-	return d.acquire(ctx, b, digests, storeEvents(b.Events), func(u *event.Update, grant dedupe.Grant) []event.Finished {
+	return d.acquire(ctx, b, digests, storeEvents(b), func(u *event.Update, grant dedupe.Grant) ([]event.Finished, []*event.Event) {
 		return resolve(u, b.Events, grant)
 	})
 }
@@ -113,16 +116,16 @@ func (d *Deliverer) Acquire(ctx context.Context, b *event.Batch, digests Digests
 func (d *Deliverer) AcquireRejected(ctx context.Context, b *event.Batch, rejected []*event.Event, digests Digests) (Acquired, error) {
 	asked := make([]dedupe.Event, len(rejected))
 	for i, ev := range rejected {
-		asked[i] = dedupe.Event{ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: "0"}
+		asked[i] = dedupe.Event{ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: "0", TryHeld: true}
 	}
-	return d.acquire(ctx, b, digests, asked, func(u *event.Update, grant dedupe.Grant) []event.Finished {
-		return resolveRejected(u, rejected, grant)
+	return d.acquire(ctx, b, digests, asked, func(u *event.Update, grant dedupe.Grant) ([]event.Finished, []*event.Event) {
+		return resolveRejected(u, rejected, grant), nil
 	})
 }
 
 func (d *Deliverer) acquire(
 	ctx context.Context, b *event.Batch, digests Digests, events []dedupe.Event,
-	resolve func(*event.Update, dedupe.Grant) []event.Finished,
+	resolve func(*event.Update, dedupe.Grant) (finished []event.Finished, held []*event.Event),
 ) (Acquired, error) {
 	s := b.State
 	if s.Token == "" {
@@ -142,7 +145,8 @@ func (d *Deliverer) acquire(
 		return waitFor(s, grant), nil
 	}
 	s.LeaseWait, s.PendingWaits = 0, 0
-	return Acquired{Update: u, Finished: resolve(u, grant)}, nil
+	finished, held := resolve(u, grant)
+	return Acquired{Update: u, Finished: finished, Held: held}, nil
 }
 
 // A lease that another process owns is mostly released long before it expires, so ask again soon.

@@ -9,11 +9,12 @@ import (
 )
 
 // storeEvents asks for the events of a batch and all the fields that they state.
-func storeEvents(events []*event.Event) []dedupe.Event {
-	asked := make([]dedupe.Event, len(events))
-	for i, ev := range events {
+func storeEvents(b *event.Batch) []dedupe.Event {
+	asked := make([]dedupe.Event, len(b.Events))
+	for i, ev := range b.Events {
 		asked[i] = dedupe.Event{
 			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: string(ev.Mapped.Version), Fields: statedFields(ev),
+			TryHeld: !b.InStorm || ev.Guard != event.Watched,
 		}
 	}
 	return asked
@@ -35,13 +36,20 @@ func fieldNames(ev *event.Event) []string {
 	return names
 }
 
-// resolve divides the events by the grant into those that are done already, which it returns, and
-// those that fold into the update.
-func resolve(u *event.Update, events []*event.Event, grant dedupe.Grant) (finished []event.Finished) {
+// resolve divides the events by the grant into those that are done already, those that are held
+// again, and those that fold into the update.
+func resolve(
+	u *event.Update, events []*event.Event, grant dedupe.Grant,
+) (finished []event.Finished, held []*event.Event) {
 	u.LeftOut = make(map[*event.Event]event.LeftOut, len(events))
 	for i, ev := range events {
 		if grant.Events[i].Done {
 			finished = append(finished, duplicate(ev, grant.Events[i]))
+			continue
+		}
+		if as := grant.Events[i].Held; as != nil {
+			holdAgain(ev, as)
+			held = append(held, ev)
 			continue
 		}
 		u.Events = append(u.Events, ev)
@@ -60,7 +68,7 @@ func resolve(u *event.Update, events []*event.Event, grant dedupe.Grant) (finish
 	if len(u.Events) > 0 {
 		u.Fields.OpenUserID = u.Events[0].Mapped.OpenUserID
 	}
-	return finished
+	return finished, held
 }
 
 // resolveField takes one field of the newest event that states it, unless a newer event was applied

@@ -24,8 +24,9 @@ type Batch struct {
 	Events []*Event   // in the order of the lane
 	// IsProbe: its call finds out whether a pause can end.
 	IsProbe bool
-	// IsStormRetry: it tries again what the storm guard holds.
-	IsStormRetry bool
+	// InStorm: it has begun in a storm. What was held before, here or in another process, is then
+	// called only where the guard tries it again.
+	InStorm bool
 
 	Permit   Permit // its place under the rate limit; the zero value if there is none
 	Answered bool   // a call of this batch has ended, with or without a response
@@ -85,6 +86,7 @@ type LaneState struct {
 type Result struct {
 	Finished []Finished    // events whose outcome is final
 	Moved    []*Event      // events that leave this lane for that of their member, which is known now
+	Held     []*Event      // rejected events that leave this lane, since the storm guard holds them
 	Wait     time.Duration // until the next batch of the lane; 0: as soon as its turn comes
 	// WaitsAhead: the lane waits for an event further on in the topic, or in another process.
 	WaitsAhead bool

@@ -93,8 +93,10 @@ type Event struct {
 	Rejection *Rejection
 	// Attempts is nil while no call that carried the event has failed.
 	Attempts *Attempts
-	// Storm is the storm guard's, and always guarded by the scheduler's lock.
-	Storm StormState
+	// Guard is what the storm guard has decided, and Counted where it has counted that the event was
+	// read. Both are the schedule's, or the batch's in which the event runs.
+	Guard   GuardState
+	Counted uint64
 	// Reused: the source gave the event's id to an event with another order value too.
 	Reused bool
 }
@@ -120,6 +122,8 @@ type Rejection struct {
 	Whole   bool      // the record failed whole
 	At      time.Time // when it was decided
 	Written bool      // the dead-letter topic has acknowledged the dead letter
+	Counted bool      // the storm guard has counted it
+	Again   bool      // it is that of an earlier decoding: the event is to be decoded again
 }
 
 // Attempts are the failed calls that carried an event.
@@ -147,13 +151,25 @@ func (e *Event) LastError() *crmapi.Error {
 	return e.Attempts.Last
 }
 
-// A StormState is what the storm guard notes of one event.
-type StormState struct {
-	Counted  bool // the guard has counted it
-	Held     bool // it is rejected, and the guard holds it
-	Released bool // the guard lets it be dead-lettered: the operator said so, or it is a redrive
-	Retry    bool // it was held, and its batch tries it again instead of dead-lettering it
-}
+// A GuardState is what the storm guard has decided about an event.
+type GuardState uint8
+
+// The states. A watched event counts, and is held if it is rejected in a storm.
+const (
+	Watched GuardState = iota
+	// Exempt: it neither counts nor is held. It is a redrive.
+	Exempt
+	// Held: it was rejected in a storm. It is in no lane, and is neither finished nor committed.
+	Held
+	// Tried: it was held, and is in its lane again to find out whether the storm is over.
+	Tried
+	// TriedAsNew: it was held in a storm that is over. It counts as a new event.
+	TriedAsNew
+	// TriedLast: it was held, and is dead-lettered if it is rejected once more.
+	TriedLast
+	// Released: it was held, and is dead-lettered without another try.
+	Released
+)
 
 // LeftOut says, of the fields that an event states and that were not sent, why.
 type LeftOut map[crmapi.Field]string

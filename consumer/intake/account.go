@@ -17,12 +17,13 @@ type accounts struct {
 func newAccounts() *accounts { return &accounts{retention: make(map[string]time.Duration)} }
 
 // A partition is one partition of a topic while this process owns it. The accounts' lock guards all
-// of it but topic, id, gen and replayed.
+// of it but topic, id, gen and replayed, and but last, which only its reader uses.
 type partition struct {
 	topic    string
 	id       int
 	gen      *generation
 	replayed Range // of a replay
+	last     lastRead
 
 	mark      *watermark.Watermark // nil until the start is known
 	epoch     int                  // raised when the account begins again, because offsets are used again
@@ -193,8 +194,9 @@ func (a *accounts) setEnd(p *partition, end int64) {
 	p.end = end
 }
 
-// positions are the offsets of a topic that have moved since the last commit.
-func (a *accounts) positions(g *generation, topic string) []source.Position {
+// positions are the offsets of a topic that have moved since the last commit; if unmoved is set,
+// all.
+func (a *accounts) positions(g *generation, topic string, unmoved bool) []source.Position {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ps []source.Position
@@ -202,7 +204,7 @@ func (a *accounts) positions(g *generation, topic string) []source.Position {
 		if p.mark == nil || g.closed.Load() || p.topic != topic {
 			continue
 		}
-		if offset := p.mark.Committable(); offset != p.committed {
+		if offset := p.mark.Committable(); unmoved || offset != p.committed {
 			stamp, _ := p.mark.Stamp()
 			ps = append(ps, source.Position{Partition: p.id, Offset: offset, Stamp: stamp})
 		}

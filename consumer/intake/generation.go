@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,11 @@ func (in *Intake) newGeneration(member source.Member) *generation {
 	return &generation{
 		member: member, buffer: in.buffer, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
+}
+
+// has reports whether a partition of the topic is assigned.
+func (g *generation) has(topic string) bool {
+	return slices.ContainsFunc(g.partitions, func(p *partition) bool { return p.topic == topic })
 }
 
 // ticketSpentLocked is called under the accounts' lock.
@@ -88,7 +94,9 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	// The generation's context ends with an error that is neither Canceled nor DeadlineExceeded, and
 	// only when the generation ends: bridge it to one with a cause, so that no error of ours is
 	// mistaken for an API failure.
-	readCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	workCtx := context.WithoutCancel(ctx)
+	readCtx, stop := context.WithCancelCause(workCtx)
+	defer context.AfterFunc(ctx, func() { stop(errRevoked) })()
 	var readers sync.WaitGroup
 	in.status.assigned(g)
 	in.parts.Backlog.Assigned()
@@ -97,11 +105,11 @@ func (in *Intake) serve(ctx context.Context, gen *kafka.Generation) {
 	}
 	in.status.worked(ctx, joinKey())
 	readers.Go(func() { in.readAll(readCtx, g) })
-	in.commits.until(readCtx, g, ctx.Done())
+	in.commits.until(workCtx, g, ctx.Done(), false)
 
 	stop(errRevoked)
 	readers.Wait()
-	in.release(context.WithoutCancel(ctx), g)
+	in.release(workCtx, g)
 	in.status.unassigned(g)
 }
 
@@ -148,10 +156,15 @@ func (in *Intake) stored(ctx context.Context, g *generation) (map[string]map[int
 	}
 }
 
-// askStored also returns whether the group has no offset on any partition of the source topic.
+// askStored also returns whether the group has no offset on any partition of the source topic, and
+// never had one that this process knows of: Kafka deletes a topic's offsets with the topic, and
+// with `latest` the first records of a recreated one would be stepped over.
 func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[int]source.Committed, bool, error) {
 	stored := make(map[string]map[int]source.Committed)
 	for _, topic := range in.cfg.topics() {
+		if topic != in.cfg.Topic && !g.has(topic) { // it may not exist
+			continue
+		}
 		all, err := in.offsets.Partitions(ctx, topic)
 		if err != nil {
 			return nil, false, err
@@ -165,9 +178,10 @@ func (in *Intake) askStored(ctx context.Context, g *generation) (map[string]map[
 			return nil, false, err
 		}
 	}
-	groupIsNew := true
 	for _, c := range stored[in.cfg.Topic] {
-		groupIsNew = groupIsNew && c.Offset < 0
+		if c.Offset >= 0 {
+			in.hadOffsets.Store(true)
+		}
 	}
-	return stored, groupIsNew, nil
+	return stored, !in.hadOffsets.Load(), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -39,7 +40,7 @@ func (c *Config) topics() []string {
 // A Session is the timing of the group membership.
 type Session struct {
 	Heartbeat time.Duration // default 3 s
-	Timeout   time.Duration // default 45 s
+	Timeout   time.Duration // default 10 s
 	Rebalance time.Duration // default 60 s
 	Backoff   time.Duration // between failed joins; default 1 s
 	Watch     time.Duration // between looks for new partitions; default 5 s
@@ -52,7 +53,7 @@ func (s Session) withDefaults() Session {
 		}
 	}
 	or(&s.Heartbeat, 3*time.Second)
-	or(&s.Timeout, 45*time.Second)
+	or(&s.Timeout, 10*time.Second)
 	or(&s.Rebalance, 60*time.Second)
 	or(&s.Backoff, time.Second)
 	or(&s.Watch, 5*time.Second)
@@ -100,6 +101,8 @@ type Parts struct {
 	Logger  *slog.Logger
 	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
 	Pace func(context.Context) error
+	// RedrivesMissing is called, without blocking, when the redrive topic does not exist.
+	RedrivesMissing func()
 }
 
 // An Intake reads the topics of one group. [Intake.Run] or [Intake.Replay] is called once; the
@@ -109,12 +112,14 @@ type Intake struct {
 	parts   Parts
 	logger  *slog.Logger
 	log     *source.Log
+	look    *source.Log // reads single records
 	offsets *source.Offsets
 	buffer  *buffer
 	status  *status
 	// accounts has the one lock of this package that guards state across partitions.
-	accounts *accounts
-	commits  *committer
+	accounts   *accounts
+	commits    *committer
+	hadOffsets atomic.Bool // the group had an offset on the source topic
 }
 
 // fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait
@@ -131,6 +136,7 @@ func New(cfg Config, parts Parts) *Intake {
 	in := &Intake{
 		cfg: cfg, parts: parts, logger: parts.Logger,
 		log:      source.NewLog(parts.Kafka, fetchBytes, fetchWait),
+		look:     source.NewLog(parts.Kafka, 1, fetchWait),
 		offsets:  source.NewOffsets(parts.Kafka, adminTimeout),
 		buffer:   newBuffer(cfg.BufferRecords, cfg.BufferBytes, parts.Backlog.Full),
 		status:   newStatus(parts.Metrics, parts.Logger),
@@ -138,6 +144,11 @@ func New(cfg Config, parts Parts) *Intake {
 	}
 	in.commits = &committer{
 		topics: cfg.topics(), offsets: in.offsets, accounts: in.accounts, metrics: parts.Metrics, log: parts.Logger,
+		stored: func(topic string) {
+			if topic == cfg.Topic {
+				in.hadOffsets.Store(true)
+			}
+		},
 	}
 	return in
 }
@@ -147,47 +158,84 @@ var errStopped = errors.New("intake: stopped")
 // Run takes part in the group until the context ends. Then it drains, commits and leaves the group.
 // It returns an error only if the group cannot be set up; it waits for an unavailable Kafka.
 func (in *Intake) Run(ctx context.Context) error {
-	group, err := kafka.NewConsumerGroup(in.groupConfig())
-	if err != nil {
-		return err
-	}
 	watch, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	retention := retentionWatcher{cfg: &in.cfg, offsets: in.offsets, accounts: in.accounts, log: in.logger}
 	var watchers sync.WaitGroup
 	for _, topic := range in.cfg.topics() {
 		watchers.Go(func() { retention.watch(watch, topic) })
 	}
-	in.generations(ctx, group)
-	in.status.drain()
-	in.logger.LogAttrs(ctx, slog.LevelInfo, "stopping: draining in-flight calls", slog.Duration("limit", in.cfg.DrainLimit))
-	err = group.Close() // ends the generation, waits for its drain, leaves the group
+	var err error
+	for topics := in.cfg.topics(); err == nil && ctx.Err() == nil; topics = in.otherTopics(topics) {
+		err = in.takePart(ctx, topics)
+	}
 	stop(errStopped)
 	watchers.Wait()
 	return err
 }
 
-// generations takes part in one generation after the other until the context ends.
-func (in *Intake) generations(ctx context.Context, group *kafka.ConsumerGroup) {
-	unassigned := unassignedWatcher{
-		group: in.cfg.Group, topics: in.cfg.topics(), every: in.cfg.Session.Watch, offsets: in.offsets, log: in.logger,
+// takePart takes part in the group, for the topics given, until the context ends or other topics
+// have to be read. Then it drains, commits and leaves the group.
+func (in *Intake) takePart(ctx context.Context, topics []string) error {
+	group, err := kafka.NewConsumerGroup(in.groupConfig(topics))
+	if err != nil {
+		return err
 	}
-	rejoin := newRejoinGate(in)
+	s := &session{Intake: in, topics: topics, group: group, retry: newBackoff(), served: make(chan struct{})}
+	close(s.served)
+	membership, end := context.WithCancelCause(ctx)
+	s.end = end
+	var watcher sync.WaitGroup
+	watcher.Go(func() { s.watchRedrives(membership) })
+	s.generations(membership)
+	if ctx.Err() != nil {
+		in.status.drain()
+		in.logger.LogAttrs(ctx, slog.LevelInfo, "stopping: draining in-flight calls", slog.Duration("limit", in.cfg.DrainLimit))
+	}
+	err = group.Close() // ends the generation, waits for its drain, leaves the group
+	<-s.served
+	end(errStopped)
+	watcher.Wait()
+	return err
+}
+
+// A session is one membership of the group: the topics that it reads do not change.
+type session struct {
+	*Intake
+	topics []string
+	group  *kafka.ConsumerGroup
+	end    context.CancelCauseFunc     // ends the session
+	retry  *backoff.ExponentialBackOff // between generations; only the one that is served uses it
+	served chan struct{}               // closed when the latest generation has been served
+}
+
+// generations takes part in one generation after the other until the context ends.
+func (s *session) generations(ctx context.Context) {
+	unassigned := unassignedWatcher{
+		group: s.cfg.Group, topics: s.topics, every: s.cfg.Session.Watch, offsets: s.offsets, log: s.logger,
+	}
 	for ctx.Err() == nil {
-		gen, err := group.Next(ctx)
+		gen, err := s.group.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil: // a condition, not the end: the group joins again by itself
-			in.joinFailed(ctx, err)
+			s.joinFailed(ctx, err)
 		default:
-			in.parts.Metrics.Rebalanced()
-			in.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
-				slog.Any("partitions", partitionIDs(gen.Assignments[in.cfg.Topic])))
+			s.parts.Metrics.Rebalanced()
+			s.logger.LogAttrs(ctx, slog.LevelInfo, "joined the group", slog.Int("generation", int(gen.ID)),
+				slog.Any("partitions", partitionIDs(gen.Assignments[s.cfg.Topic])))
+			s.served = make(chan struct{})
 			gen.Start(func(genCtx context.Context) {
+				defer close(s.served)
 				began := time.Now()
-				in.serve(genCtx, gen)
-				rejoin.wait(ctx, hasPartitions(gen), time.Since(began))
+				s.serve(genCtx, gen)
+				s.awaitTopics(ctx, hasPartitions(gen), time.Since(began))
 			})
 			gen.Start(func(ctx context.Context) { unassigned.watch(ctx, int(gen.ID)) })
+			// kafka-go does not wait for functions of a generation that had ended before they started.
+			select {
+			case <-s.served:
+			case <-ctx.Done():
+			}
 		}
 	}
 }
@@ -198,10 +246,10 @@ func (in *Intake) joinFailed(ctx context.Context, err error) {
 	}
 }
 
-func (in *Intake) groupConfig() kafka.ConsumerGroupConfig {
+func (in *Intake) groupConfig(topics []string) kafka.ConsumerGroupConfig {
 	t := in.cfg.Session
 	return kafka.ConsumerGroupConfig{
-		ID: in.cfg.Group, Brokers: in.cfg.Brokers, Dialer: in.parts.Dialer, Topics: in.cfg.topics(),
+		ID: in.cfg.Group, Brokers: in.cfg.Brokers, Dialer: in.parts.Dialer, Topics: topics,
 		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
 		HeartbeatInterval: t.Heartbeat, SessionTimeout: t.Timeout, RebalanceTimeout: t.Rebalance,
 		JoinGroupBackoff: t.Backoff, WatchPartitionChanges: true, PartitionWatchInterval: t.Watch,

@@ -27,9 +27,14 @@ func (r *reader) read(ctx context.Context, stored source.Committed, groupIsNew b
 	}
 	retry := newBackoff()
 	for ctx.Err() == nil {
-		batch, err := r.log.Fetch(ctx, r.part.topic, r.part.id, offset)
+		batch, err := r.fetch(ctx, offset)
 		if _, gone := errors.AsType[*source.OutOfRangeError](err); gone {
 			if offset, err = r.jump(ctx, offset); err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, errRecreated) {
+			if offset, err = r.restart(ctx, offset); err == nil {
 				continue
 			}
 		}
@@ -130,9 +135,8 @@ func (r *reader) jump(ctx context.Context, from int64) (int64, error) {
 		r.skip(first)
 		return first, nil
 	case from > end:
-		// It was recreated, or lost its end. The account begins again, since offsets are used again.
 		r.gap(ctx, "the log ends below the offset to read: it was recreated or lost its end", from, first, 1)
-		r.accounts.reopen(r.part, first)
+		r.reopen(first)
 		return first, nil
 	}
 	return from, errMovedBounds
@@ -149,6 +153,10 @@ func (r *reader) gap(ctx context.Context, what string, from, to, records int64) 
 
 // open begins the account of a partition.
 func (r *reader) open(offset, end int64, stored source.Committed) {
+	r.part.last = lastRead{stamp: watermark.Stamp{Offset: -1}}
+	if offset == stored.Offset {
+		r.part.last.stamp = stored.Stamp
+	}
 	if r.accounts.open(r.part, offset, end, stored) {
 		r.parts.Backlog.Complete()
 	}

@@ -2,9 +2,10 @@ package intake
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/wait"
@@ -15,45 +16,90 @@ import (
 // second were measured for a missing source topic, 1,900 for a missing redrive topic. kafka-go
 // joins again only after all functions of the last generation have returned, so a wait in one of
 // them slows the joins down.
+//
+// A missing source topic is waited for. A missing redrive topic must not stop the source topic: the
+// group is joined without it, and once more when it exists.
 
 // shortLived is how long a generation lives at least if its topics exist.
 const shortLived = time.Second
 
-// A rejoinGate delays the next join of the group. Only the goroutine of a generation uses it.
-type rejoinGate struct {
-	in    *Intake
-	retry *backoff.ExponentialBackOff
-}
+var (
+	errRedrivesMissing = errors.New("intake: the redrive topic does not exist")
+	errRedrivesExist   = errors.New("intake: the redrive topic exists again")
+)
 
-func newRejoinGate(in *Intake) *rejoinGate { return &rejoinGate{in: in, retry: newBackoff()} }
-
-// wait returns when the group may be joined again: after a generation with partitions at once;
-// after one that ended at once, without any partition, with backoff and when all topics exist.
+// awaitTopics returns when the group may be joined again: after a generation with partitions at
+// once; after one that ended at once, without any partition, with backoff. The source topic exists
+// then. If the redrive topic does not, the session ends.
+//
 // Topics are looked for after the backoff only, since the client remembers for a few seconds that a
 // topic exists.
-func (r *rejoinGate) wait(ctx context.Context, hadPartitions bool, lived time.Duration) {
+func (s *session) awaitTopics(ctx context.Context, hadPartitions bool, lived time.Duration) {
 	if hadPartitions || lived >= shortLived {
-		r.retry.Reset()
-	} else if wait.For(ctx, r.retry.NextBackOff()) != nil {
+		s.retry.Reset()
+	} else if wait.For(ctx, s.retry.NextBackOff()) != nil {
 		return
 	}
-	for _, topic := range r.in.cfg.topics() {
-		r.awaitTopic(ctx, topic)
+	s.awaitSource(ctx)
+	if s.readsRedrives() && errors.Is(s.lookUp(ctx, s.cfg.Redrives), kafka.UnknownTopicOrPartition) {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "the redrive topic does not exist; redrives wait for it, other events do not",
+			slog.String("topic", s.cfg.Redrives))
+		s.end(errRedrivesMissing)
 	}
 }
 
-// awaitTopic returns when a topic exists, or when the context ends.
-func (r *rejoinGate) awaitTopic(ctx context.Context, topic string) {
-	key := partitionKey{topic: topic, id: -1}
-	for retry := newBackoff(); ctx.Err() == nil; {
-		_, err := r.in.offsets.Partitions(ctx, topic)
-		if err == nil {
-			r.in.status.worked(ctx, key)
+// awaitSource returns when the source topic exists, or when the context ends.
+func (s *session) awaitSource(ctx context.Context) {
+	for retry := newBackoff(); s.lookUp(ctx, s.cfg.Topic) != nil; {
+		if wait.For(ctx, retry.NextBackOff()) != nil {
 			return
 		}
-		r.in.status.failed(ctx, key, err)
-		_ = wait.For(ctx, retry.NextBackOff()) // its error is the end of the context
 	}
+}
+
+// watchRedrives ends a session without the redrive topic when that exists.
+func (s *session) watchRedrives(ctx context.Context) {
+	if s.cfg.Redrives == "" || s.readsRedrives() {
+		return
+	}
+	for err := s.lookUp(ctx, s.cfg.Redrives); err != nil; err = s.lookUp(ctx, s.cfg.Redrives) {
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			s.parts.RedrivesMissing()
+		}
+		if wait.For(ctx, s.cfg.Session.Watch) != nil {
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		s.logger.LogAttrs(ctx, slog.LevelInfo, "the redrive topic exists again", slog.String("topic", s.cfg.Redrives))
+		s.end(errRedrivesExist)
+	}
+}
+
+// lookUp returns why a topic cannot be looked up, or that it does not exist; nil if the context has
+// ended.
+func (s *session) lookUp(ctx context.Context, topic string) error {
+	key := partitionKey{topic: topic, id: -1}
+	_, err := s.offsets.Partitions(ctx, topic)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err == nil:
+		s.status.worked(ctx, key)
+	default:
+		s.status.failed(ctx, key, err)
+	}
+	return err
+}
+
+func (s *session) readsRedrives() bool { return len(s.topics) > 1 }
+
+// otherTopics are those of the next session.
+func (in *Intake) otherTopics(topics []string) []string {
+	if len(topics) > 1 {
+		return []string{in.cfg.Topic}
+	}
+	return in.cfg.topics()
 }
 
 func hasPartitions(gen *kafka.Generation) bool {

@@ -82,7 +82,7 @@ func (in *Intake) replayUntil(ctx context.Context, g *generation, progress func(
 			return nil
 		}
 		if n%5 == 0 {
-			in.commits.commit(ctx, g)
+			in.commits.commit(ctx, g, false)
 			progress(at)
 		}
 		select {

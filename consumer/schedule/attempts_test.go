@@ -8,14 +8,13 @@ import (
 	"membersync/crmapi"
 	"membersync/dedupe"
 	"membersync/dlq"
-	"membersync/mapper"
 )
 
 // memberOf returns a member of the same CRM for each id.
 func memberOf(id string) event.Member { return dedupe.NewMember("https://crm.test", "CORP_TEST", id) }
 
 func newSchedule(cfg Config) *Schedule {
-	cfg.OnPause = func(Change) {}
+	cfg.OnPause, cfg.OnStorm = func(Change) {}, func(StormChange) {}
 	return New(cfg)
 }
 
@@ -77,45 +76,5 @@ func TestOnlyFailuresOfTheEventCountAsAttempts(t *testing.T) {
 				t.Errorf("with no time of the budget left it is used up: %v", spent)
 			}
 		})
-	}
-}
-
-// Held events are tried again in turn by partition. So one partition whose events never succeed
-// does not prolong a storm.
-func TestHeldEventsAreTriedInTurnByPartition(t *testing.T) {
-	t.Parallel()
-	now := time.Unix(1000, 0)
-	s := newSchedule(Config{Concurrency: 8, StormShare: 0.5})
-	for id := range 3 {
-		for _, name := range []string{"x", "y"} {
-			key := event.LaneKey{Member: memberOf(string(rune('0'+id)) + name)}
-			s.queues.members.Add(key, &event.Event{
-				Record: &event.Record{Origin: mapper.Record{Partition: id}}, Key: key, Rejection: &event.Rejection{},
-				Storm: event.StormState{Held: true},
-			})
-		}
-	}
-	for range 100 {
-		s.holder.guard.RecordRejection()
-	}
-	s.pauses.pause(now, event.CauseStorm, 0)
-	var tried []int
-	for range 6 {
-		if b := s.holder.take(now.Add(29*time.Second), s.queues.members); b != nil {
-			t.Fatal("a held event is tried within 30 s of the last one")
-		}
-		now = now.Add(30 * time.Second)
-		b := s.holder.take(now, s.queues.members)
-		if b == nil || len(b.Events) != 1 || !b.Events[0].Storm.Retry || !b.IsStormRetry {
-			t.Fatalf("after 30 s: %+v", b)
-		}
-		tried = append(tried, b.Events[0].Record.Origin.Partition)
-		b.Events[0].Storm.Retry = false // it is rejected again, and held as before
-		s.queues.giveBack(b.Key, nil, time.Time{}, false)
-	}
-	for i, id := range tried {
-		if id != i%3 {
-			t.Fatalf("partitions were tried in the order %v", tried)
-		}
 	}
 }

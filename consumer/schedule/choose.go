@@ -15,10 +15,6 @@ const maxFold = 500
 func choose(l *lane) []*event.Event {
 	waiting := l.Waiting()
 	if rejected := rejectedOf(waiting); len(rejected) > 0 {
-		retried := slices.DeleteFunc(slices.Clone(rejected), func(ev *event.Event) bool { return !ev.Storm.Retry })
-		if len(retried) > 0 {
-			return retried
-		}
 		return rejected
 	}
 	switch s := &l.State; {

@@ -20,22 +20,22 @@ type dispatcher struct {
 	holder     *holder
 	pacer      pacer
 	ranks      ranks
-	// controlKnown: the control state has been read once; before that, no call is made.
-	controlKnown bool
+	// controlKnown: the control state has been read once; before that, no call is made. stormKnown: it
+	// is known whether the group is in a storm; before that, nothing is called or dead-lettered.
+	controlKnown, stormKnown bool
 }
 
 // next returns what may start now; see [Schedule.Next].
 func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
 	// First: lanes whose time has come are ready from now on, and need no further wake-up.
+	until := d.holder.retry(now)
 	rejected, members := d.queues.rejected.Ready(now), d.queues.members.Ready(now)
-	until := earliest(wakeOf(d.queues.rejected), wakeOf(d.queues.members))
-	if d.holder.guard.IsOn() {
-		until = earliest(until, d.pauses.gate.Peek(now).Until)
+	until = earliest(until, earliest(wakeOf(d.queues.rejected), wakeOf(d.queues.members)))
+	if !d.stormKnown {
+		return Next{Until: until}
 	}
 	if rejected && d.slots.canWrite() {
-		if b := d.takeRejected(now); b != nil {
-			return Next{Batch: b, Until: until}
-		}
+		return Next{Batch: d.takeRejected(now), Until: until}
 	}
 	if !members || !d.slots.canCall() || !d.controlKnown {
 		return Next{Until: until}
@@ -43,7 +43,7 @@ func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
 	if wait := d.pacer.gatheringUntil(now); !wait.IsZero() {
 		return Next{Until: earliest(until, wait)}
 	}
-	if a := d.pauses.gate.Peek(now); !a.Open && !d.holder.isReleasing() {
+	if a := d.pauses.gate.Peek(now); !a.Open {
 		return Next{Until: earliest(until, a.Until)}
 	}
 	if d.hasLimiter {
@@ -58,9 +58,6 @@ func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
 func (d *dispatcher) takeMember(now time.Time, pick func(*lane) bool) *event.Batch {
 	if !d.queues.members.Ready(now) {
 		return nil
-	}
-	if d.holder.guard.IsOn() {
-		return d.holder.take(now, d.queues.members)
 	}
 	a := d.pauses.gate.Ask(now)
 	if !a.Open {
@@ -97,12 +94,8 @@ func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) boo
 
 func anyLane(*lane) bool { return true }
 
-// takeRejected takes a record or an event without a member. It needs no call, so only a storm holds
-// it.
+// takeRejected takes a record or an event without a member. It needs no call, so no pause holds it.
 func (d *dispatcher) takeRejected(now time.Time) *event.Batch {
-	if d.holder.guard.IsOn() {
-		return d.holder.take(now, d.queues.rejected)
-	}
 	l, events := d.queues.rejected.Take(now, choose)
 	return d.slots.start(l, events)
 }
@@ -127,9 +120,9 @@ func (d *dispatcher) permitRanks(now time.Time, hasPermit bool) (ranks []event.R
 }
 
 // hasReady reports whether a lane of the rank is ready. One of some rank always is when this is
-// asked, and mostly there are no redrives. A storm chooses by itself, at the rank of live traffic.
+// asked, and mostly there are no redrives.
 func (d *dispatcher) hasReady(now time.Time, rank event.Rank) bool {
-	if d.queues.redrives == 0 || d.holder.guard.IsOn() {
+	if d.queues.redrives == 0 {
 		return rank == event.RankLive
 	}
 	return d.queues.members.Any(now, hasRank(rank))
@@ -137,7 +130,7 @@ func (d *dispatcher) hasReady(now time.Time, rank event.Rank) bool {
 
 // canStart reports whether a batch could start now, permits and slots aside.
 func (d *dispatcher) canStart(now time.Time) bool {
-	return d.queues.rejected.Ready(now) && !d.holder.guard.IsOn() || d.controlKnown && d.canCall(now)
+	return d.stormKnown && (d.queues.rejected.Ready(now) || d.controlKnown && d.canCall(now))
 }
 
 // canCall reports whether a lane is ready for a call that no pause forbids.

@@ -13,8 +13,6 @@ import (
 type Change struct {
 	Cause event.Cause
 	On    bool
-	// Reason is, when a storm begins, that of the dead letters that are not written.
-	Reason string
 }
 
 // A Breaker is the state of the outage breaker, as the metrics name it.

@@ -6,6 +6,7 @@ import (
 
 	"membersync/consumer/event"
 	"membersync/consumer/schedule/lanes"
+	"membersync/consumer/schedule/storm"
 )
 
 type (
@@ -44,8 +45,9 @@ func (q *queues) of(key event.LaneKey) *queue {
 	return q.rejected
 }
 
-// add returns nil, or a channel to wait for.
-func (q *queues) add(ev *event.Event) <-chan struct{} {
+// add returns nil, or a channel to wait for. The event's lane, if it is new, is not ready before the
+// time; the zero time: at once.
+func (q *queues) add(ev *event.Event, notBefore time.Time) <-chan struct{} {
 	of := q.of(ev.Key)
 	if of.Len(ev.Key) >= laneCap && !q.waitsAhead[ev.Key] {
 		if q.room[ev.Key] == nil {
@@ -53,7 +55,7 @@ func (q *queues) add(ev *event.Event) <-chan struct{} {
 		}
 		return q.room[ev.Key]
 	}
-	of.Add(ev.Key, ev)
+	of.AddLater(ev.Key, ev, notBefore)
 	if ev.IsRedrive() {
 		q.redrives++
 	}
@@ -112,13 +114,8 @@ func (q *queues) dropRevoked() []*event.Event {
 	return all
 }
 
-func (q *queues) each(do func(*lane)) {
-	for _, of := range []*queue{q.rejected, q.members} {
-		for l := range of.All() {
-			do(l)
-		}
-	}
-}
+// items returns how many events are in lanes, running or waiting.
+func (q *queues) items() int { return q.members.Items() + q.rejected.Items() }
 
 // isDropped is asked about an event that does not run. The state of a running lane belongs to its
 // batch, and binds the events of that batch only.
@@ -164,6 +161,7 @@ type slots struct {
 	calling     int // batches before the end of their call: they have a call slot or are about to
 	completing  int // batches after it, which record the outcome
 	writing     int // batches of records and events without a member
+	guard       *storm.Guard
 }
 
 func (s *slots) canWrite() bool { return s.writing < writeSlots }
@@ -185,7 +183,7 @@ func (s *slots) start(l *lane, events []*event.Event) *event.Batch {
 	} else {
 		s.writing++
 	}
-	return &event.Batch{Key: l.Key, State: &l.State, Events: events}
+	return &event.Batch{Key: l.Key, State: &l.State, Events: events, InStorm: s.guard.IsOn()}
 }
 
 func (s *slots) callOver() {

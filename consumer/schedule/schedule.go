@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"membersync/consumer/event"
-	"membersync/consumer/schedule/storm"
 )
 
 // A Config is the settings of a [Schedule].
@@ -21,6 +20,8 @@ type Config struct {
 	// StormShare is the share of the latest events, 0 to 1, above which dead-lettering stops; 0:
 	// never.
 	StormShare float64
+	// HeldRetry is the time between the rounds in which held events are tried again; 0: 30 s.
+	HeldRetry time.Duration
 	// RetryBudget is for one event, on the clock of [health.Monitor]; 0: the attempts alone count.
 	RetryBudget time.Duration
 	// GatherFor bounds how long the first calls after an assignment wait for the backlog, and FillFor
@@ -28,6 +29,9 @@ type Config struct {
 	GatherFor, FillFor time.Duration
 	// OnPause is called, without the lock, for each pause that begins or ends. Required.
 	OnPause func(Change)
+	// OnStorm is called, without the lock, for each storm that begins or ends. Required with a
+	// StormShare.
+	OnStorm func(StormChange)
 }
 
 // A Schedule is safe for concurrent use.
@@ -49,16 +53,12 @@ type Schedule struct {
 
 // New returns a schedule without any events.
 func New(cfg Config) *Schedule {
-	s := &Schedule{
-		cfg: cfg, changed: make(signal, 1), queues: newQueues(), slots: slots{concurrency: cfg.Concurrency},
-		pauses: newPauses(),
-	}
-	s.holder = holder{
-		guard: storm.New(cfg.StormShare), queues: &s.queues, slots: &s.slots, pauses: &s.pauses, lastTried: -1,
-	}
+	s := &Schedule{cfg: cfg, changed: make(signal, 1), queues: newQueues(), pauses: newPauses()}
+	s.holder = newHolder(cfg, &s.queues, &s.pauses)
+	s.slots = slots{concurrency: cfg.Concurrency, guard: s.holder.guard}
 	s.dispatch = dispatcher{
 		hasLimiter: cfg.HasLimiter, queues: &s.queues, slots: &s.slots, pauses: &s.pauses, holder: &s.holder,
-		pacer: newPacer(cfg),
+		pacer: newPacer(cfg), stormKnown: true,
 	}
 	return s
 }
@@ -76,14 +76,17 @@ func (c signal) send() {
 // Changed receives a value after each change that may let a batch start.
 func (s *Schedule) Changed() <-chan struct{} { return s.changed }
 
-// unlock releases the lock and reports the pauses that have begun or ended under it.
+// unlock releases the lock and reports the pauses and storms that have begun or ended under it.
 func (s *Schedule) unlock() {
-	changes := s.pauses.takeChanges()
+	changes, storms := s.pauses.takeChanges(), s.holder.takeChanges()
 	s.mu.Unlock()
 	for _, c := range changes {
 		s.cfg.OnPause(c)
 	}
-	if len(changes) > 0 {
+	for _, c := range storms {
+		s.cfg.OnStorm(c)
+	}
+	if len(changes)+len(storms) > 0 {
 		s.changed.send()
 	}
 }
@@ -91,10 +94,11 @@ func (s *Schedule) unlock() {
 // Add puts an event at the end of its lane. If the lane is at its cap, the event is not added, and
 // the returned channel is closed once the lane has shrunk: only the partition that the event comes
 // from waits.
-func (s *Schedule) Add(ev *event.Event) (full <-chan struct{}) {
+func (s *Schedule) Add(now time.Time, ev *event.Event) (full <-chan struct{}) {
 	s.mu.Lock()
 	defer s.unlock()
-	if full := s.queues.add(ev); full != nil {
+	s.holder.setReaderWaits(false)
+	if full := s.queues.add(ev, s.holder.notBefore(now, ev)); full != nil {
 		s.dispatch.pacer.stopGathering() // it would wait for more than can come
 		return full
 	}
@@ -154,7 +158,7 @@ func (s *Schedule) CanUsePermit(now time.Time) bool {
 func (s *Schedule) MayCall(b *event.Batch) bool {
 	s.mu.Lock()
 	defer s.unlock()
-	if !b.IsProbe && !s.holder.isReleasing() && s.pauses.isPaused() {
+	if !b.IsProbe && s.pauses.isPaused() {
 		return false
 	}
 	return !slices.ContainsFunc(b.Events, func(ev *event.Event) bool { return ev.Ticket.IsRevoked() })
@@ -177,20 +181,20 @@ type Settled struct {
 
 // Settle takes a batch back. What is finished leaves the lane, and what was taken away while it ran
 // is dropped; the rest waits for its next turn. The caller then finishes the tickets of the
-// finished events. If the batch was a retry of held events and ended well, the storm is over.
+// finished events.
 func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled {
 	s.mu.Lock()
 	defer s.unlock()
 	defer s.changed.send()
 	s.progress = now
 	var settled Settled
-	gone := make([]*event.Event, 0, len(r.Finished)+len(r.Moved))
+	gone := make([]*event.Event, 0, len(r.Finished)+len(r.Moved)+len(r.Held))
 	for _, f := range r.Finished {
 		gone = append(gone, f.Event)
 		s.holder.recordFinished(f)
 		s.queues.leave(f.Event)
 	}
-	gone = append(gone, r.Moved...)
+	gone = append(append(gone, r.Moved...), r.Held...)
 	settled.Dropped = s.moveLocked(r.Moved)
 	for _, ev := range b.Events {
 		if leaves(b.State, ev) && !slices.Contains(gone, ev) {
@@ -206,10 +210,10 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 	}
 	settled.Waiting = s.queues.giveBack(b.Key, gone, until, r.WaitsAhead)
 	s.freeSlotLocked(now, b)
-	if b.IsStormRetry && endedWell(r) {
-		s.holder.retryAll()
-		s.holder.end(now)
-	}
+	// Not before the lane has been given back: it removes those that have left it.
+	settled.Dropped = append(settled.Dropped, s.holder.hold(r.Held)...)
+	s.holder.forget(settled.Dropped)
+	s.holder.updateFull()
 	return settled
 }
 
@@ -232,7 +236,7 @@ func (s *Schedule) freeSlotLocked(now time.Time, b *event.Batch) {
 	s.slots.free(b)
 	if b.IsProbe && b.Key.IsMember() {
 		s.pauses.probes--
-		if !b.Answered && !b.IsStormRetry {
+		if !b.Answered {
 			s.pauses.gate.Unspent(now)
 		}
 	}
@@ -245,7 +249,10 @@ func (s *Schedule) DropRevoked() []*event.Event {
 	s.mu.Lock()
 	defer s.unlock()
 	s.dispatch.pacer.stopGathering()
-	return s.queues.dropRevoked()
+	dropped := append(s.queues.dropRevoked(), s.holder.dropRevoked()...)
+	s.holder.forget(dropped)
+	s.holder.updateFull()
+	return dropped
 }
 
 // StartGathering lets the first calls after an assignment wait for the backlog, for a moment.
@@ -263,6 +270,7 @@ func (s *Schedule) StopGathering(now time.Time, isFull bool) {
 	s.dispatch.pacer.stopGathering()
 	if isFull {
 		s.dispatch.pacer.full = now
+		s.holder.setReaderWaits(true)
 	}
 	s.changed.send()
 }
@@ -274,6 +282,8 @@ type Stats struct {
 	Parked     int           // members whose next attempt is later
 	Throttled  time.Duration // for how long throttling has paused calls, in total
 	Items      int           // events in lanes, running or waiting
+	Held       int           // events that the storm guard holds, or tries again
+	Storm      bool          // there is a storm
 	Redrives   int           // of those, from the redrive topic
 	Calling    int           // batches before the end of their call
 	Completing int           // batches after it
@@ -290,10 +300,14 @@ func (s *Schedule) Stats(now time.Time) Stats {
 	if !s.slots.isBusy() && !s.dispatch.canStart(now) || s.progress.IsZero() {
 		s.progress = now
 	}
+	causes := s.pauses.gate.Causes()
+	if s.holder.isFull {
+		causes = append(causes, event.CauseStorm)
+	}
 	return Stats{
-		Breaker: s.pauses.breaker(), Causes: s.pauses.gate.Causes(), Throttled: s.pauses.throttled.total(now),
+		Breaker: s.pauses.breaker(), Causes: causes, Throttled: s.pauses.throttled.total(now),
 		Parked: s.queues.members.Parked(), Redrives: s.queues.redrives,
-		Items:   s.queues.members.Items() + s.queues.rejected.Items(),
+		Items: s.queues.items(), Held: s.holder.held.size + len(s.holder.trying), Storm: s.holder.guard.IsOn(),
 		Calling: s.slots.calling, Completing: s.slots.completing, Writing: s.slots.writing,
 		StuckFor: now.Sub(s.progress),
 	}
@@ -356,27 +370,47 @@ func (s *Schedule) RecordFailure(
 	return spent
 }
 
-// Admit records rejected events and returns those that may be dead-lettered now. The storm guard
-// holds the others.
-func (s *Schedule) Admit(now time.Time, rejected []*event.Event) (deadLetter []*event.Event) {
+// Admit counts rejected events, at least one, that were not finished before, and divides them into
+// those that may be dead-lettered now and those that the storm guard holds. The latter leave their
+// lane with the batch's result.
+func (s *Schedule) Admit(rejected []*event.Event) (deadLetter, held []*event.Event) {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.holder.admit(now, rejected)
+	return s.holder.admit(rejected)
 }
 
 // RecordMapped counts, for the storm guard, an event that was read. A redrive is not counted.
-func (s *Schedule) RecordMapped(now time.Time, ev *event.Event) {
+func (s *Schedule) RecordMapped(ev *event.Event) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.holder.recordMapped(now, ev)
+	s.holder.recordMapped(ev)
 }
 
-// ReleaseHeld ends the storm, if there is one, because the operator wants what is in memory to be
-// dead-lettered if it is rejected.
-func (s *Schedule) ReleaseHeld(now time.Time) {
+// SetStormUnknown stops calls and dead letters until [Schedule.SetStormKnown]: partitions that were
+// just assigned may bring events that another instance has held.
+func (s *Schedule) SetStormUnknown() {
 	s.mu.Lock()
 	defer s.unlock()
-	s.holder.release(now)
+	s.dispatch.stormKnown = false
+}
+
+// SetStormKnown begins a storm if another instance has reported one.
+func (s *Schedule) SetStormKnown(isOn bool) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.dispatch.stormKnown = true
+	if isOn {
+		s.holder.begin()
+	}
+	s.changed.send()
+}
+
+// ReleaseHeld lets the held events that pick chooses be dead-lettered, and returns how many.
+func (s *Schedule) ReleaseHeld(pick func(*event.Event) bool) int {
+	s.mu.Lock()
+	defer s.unlock()
+	defer s.changed.send()
+	return s.holder.release(pick)
 }
 
 // earliest of the times that are set.

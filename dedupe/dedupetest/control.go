@@ -9,7 +9,7 @@ import (
 func controlTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"without any state it is zero":                      func(f *fixture) { f.wantControl("nothing", dedupe.Control{}) },
-		"a pause, its end and each resume are reported":     pauseReported,
+		"a pause, its end and each release are reported":    pauseReported,
 		"each invalidation begins a generation of digests":  generationsReported,
 		"a state is initialized once per scope and group":   initializedOnce,
 		"a state that was emptied is no longer initialized": initializedLost,
@@ -34,12 +34,13 @@ func pauseReported(f *fixture) {
 	f.must(f.store.Pause(f.Context(), time.Time{}, "vendor maintenance", "oncall@test"))
 	f.wantControl("paused", dedupe.Control{Paused: true, Pause: dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"}})
 	f.must(f.store.Resume(f.Context()))
-	f.wantControl("resumed", dedupe.Control{Resumes: 1})
-	f.must(f.store.Resume(f.Context()))
-	f.wantControl("resumed without a pause", dedupe.Control{Resumes: 2})
+	f.wantControl("resumed", dedupe.Control{})
+	f.must(f.store.ReleaseHeld(f.Context()))
+	f.must(f.store.ReleaseHeld(f.Context()))
+	f.wantControl("released twice", dedupe.Control{Releases: 2})
 	f.must(f.store.Pause(f.Context(), time.Now().Add(time.Hour), "", ""))
 	f.equal("paused again", f.control("group").Paused, true)
-	f.equal("resumes", f.control("group").Resumes, int64(2))
+	f.equal("releases", f.control("group").Releases, int64(2))
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
 	f.wantControl("another scope", dedupe.Control{})
 }
@@ -73,7 +74,7 @@ func initializedOnce(f *fixture) {
 
 func initializedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.must(f.store.Resume(f.Context()))
+	f.must(f.store.ReleaseHeld(f.Context()))
 	f.deleteKeys()
 	f.wantControl("emptied", dedupe.Control{})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))

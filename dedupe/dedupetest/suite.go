@@ -29,6 +29,8 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 	t.Helper()
 	groups := map[string]map[string]func(*fixture){
 		"lease":    leaseTests(),
+		"beats":    heartbeatTests(),
+		"held":     heldTests(),
 		"marks":    markTests(),
 		"reuse":    reuseTests(),
 		"versions": versionTests(),

@@ -31,6 +31,7 @@ func scenarios() []scenario {
 		{causeStateLost, stateIsLost, "run membersync state rebuild", `"needle-A"`},
 		{causeNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
 		{causeIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
+		{causeHeld, mostAreRejected, "is rejected (invalid_field) and held", ""},
 		{causeRedriving, nobodyTakesTheRedrive, "died of crm_not_found and is being redriven since", ""},
 		{causeDead, itDies, "then membersync dlq redrive 0:0:0.", ""},
 		{causeDiscarded, itIsDiscarded, "nothing is to be done (dead letter 0:0:0)", ""},
@@ -135,6 +136,17 @@ func aDeletionIsIgnored(t *testing.T, o *office) {
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":null}`)
 	o.served(t)
+}
+
+// mostAreRejected lets the storm guard hold the event of E1 with those of many others.
+func mostAreRejected(t *testing.T, o *office) {
+	t.Helper()
+	o.set("DLQ_STORM_SHARE", "0.5")
+	for i := range 60 {
+		o.change(t, i+1, i+2, `{"gender":"none"}`)
+	}
+	o.change(t, 61, 1, `{"gender":"none"}`)
+	o.serving(t)
 }
 
 // itDies leaves an open dead letter: the CRM has not known the member for one call.

@@ -21,7 +21,7 @@ func promised() map[string]string {
 		"offsets show": "", "offsets reset": "to " + changing,
 		"dlq list": filters + " state group-by limit follow", "dlq show": "", "dlq export": filters + " state",
 		"dlq redrive": filters + " all rate value-file " + changing, "dlq discard": filters + " all " + changing,
-		"explain": "", "pause": "for " + changing, "resume": changing,
+		"explain": "", "pause": "for " + changing, "resume": "dead-letter-held " + changing,
 		"state show": "", "state forget": changing, "state rebuild": changing,
 	}
 }

@@ -85,7 +85,7 @@ func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
 	parts.Archive, parts.Audit = nil, nil
 	parts.Store = dryrun.NewMemory(r.cfg.State.DigestKey.IsSet())
 	parts.CRM, parts.DeadLetters = r.dry, r.dry
-	parts.Control, parts.Limiter = nil, nil
+	parts.Control, parts.Limiter, parts.EnsureTopics = nil, nil, nil
 	parts.Observer = r.dry
 	if r.observer != nil {
 		parts.Observer = observers{r.dry, r.observer}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/partlog"
 )
@@ -193,6 +194,11 @@ func (d *desk) evidence(ctx context.Context, employee string, v memberView, lett
 	if e.paused, err = d.paused(ctx); err != nil || e.latest == nil {
 		return e, err
 	}
+	beats, err := d.heartbeats(ctx)
+	if err != nil {
+		return e, err
+	}
+	e.storm = slices.ContainsFunc(beats, func(b dedupe.Heartbeat) bool { return b.Storm })
 	e.done = v.done[slices.IndexFunc(v.events, e.latest.isAlso)]
 	for _, i := range letters {
 		switch {

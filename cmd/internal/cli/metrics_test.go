@@ -19,6 +19,7 @@ func metrics() map[string]string {
 		"crm_throttled_seconds_total": "counter", "calls_saved_total": "counter", "rate_limit_used_ratio": "gauge",
 		"lag_records": "gauge partition,topic", "lag_seconds": "gauge partition,topic", "retention_headroom_seconds": "gauge partition,topic",
 		"oldest_in_flight_seconds": "gauge", "lanes_retrying": "gauge", "breaker_state": "gauge state", "paused": "gauge cause",
+		"events_held":           "gauge",
 		"event_latency_seconds": "histogram path", "commits_total": "counter result", "rebalances_total": "counter",
 		"gap_records_total": "counter", "late_calls_total": "counter", "reused_event_ids_total": "counter", "state_lost": "gauge",
 		"redis_duration_seconds": "histogram op", "last_success_timestamp_seconds": "gauge",

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"flag"
+	"slices"
 	"time"
 
 	"membersync/dedupe"
@@ -33,15 +34,21 @@ func pauseCommand() command {
 }
 
 func resumeCommand() command {
-	var o order
+	var (
+		o       order
+		release bool
+	)
 	return onCallCommand(command{
-		name: "resume", summary: "let calling go on after pause, and let what a storm holds be dead-lettered",
-		details: outputHelp + orderHelp,
+		name: "resume", summary: "continue calling the CRM after pause",
+		details: "With --dead-letter-held it also sends the events that the storm guard holds at that moment to the\n" +
+			"dead-letter topic, where they can be inspected and redriven. Without it they stay held.\n\n" +
+			outputHelp + "  --dead-letter-held\n        dead-letter what the storm guard holds\n" + orderHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			outputFlag(in, flags)
+			flags.BoolVar(&release, "dead-letter-held", false, "")
 			o.define(flags)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o, release) })
 }
 
 // The json form of pause and resume.
@@ -49,7 +56,8 @@ type actionJSON struct {
 	Action dlq.Action `json:"action"`
 	Result string     `json:"result"` // done, or planned in a dry run
 	Until  *string    `json:"until"`
-	Was    *pauseJSON `json:"was"` // the pause that was in force
+	Was    *pauseJSON `json:"was"`  // the pause that was in force
+	Held   *int       `json:"held"` // events that are dead-lettered; null: none were asked for
 }
 
 type pauseJSON struct {
@@ -72,7 +80,7 @@ func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.D
 	if !in.plan(o, plan+wasText(was), "Pause?") {
 		return exitFailed
 	}
-	report := actionJSON{dlq.ActionPause, dlq.ResultDone, jsonTime(until), was}
+	report := actionJSON{dlq.ActionPause, dlq.ResultDone, jsonTime(until), was, nil}
 	if o.dryRun {
 		return in.reportAction(report, plan)
 	}
@@ -83,26 +91,58 @@ func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.D
 	return in.recordAction(ctx, d, o, report, "paused, "+untilText(until), timestamp(until))
 }
 
-func (in *invocation) resume(ctx context.Context, d *desk, o order) int {
+func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool) int {
 	was, err := d.paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	plan := "all instances call the CRM again, unless something else holds them; what a storm holds is dead-lettered"
+	plan, done := "all instances call the CRM again, unless something else holds them", "resumed"
 	if was == nil {
 		plan += "; nobody has paused them"
+	}
+	report := actionJSON{dlq.ActionResume, dlq.ResultDone, nil, was, nil}
+	if release {
+		held, err := d.held(ctx)
+		if err != nil {
+			return in.failed(ctx, err)
+		}
+		report.Held = &held
+		plan += "\n" + plural(held, "held event") + " go to the dead-letter topic " + d.cfg.DLQ.Topic
+		done += ", " + plural(held, "held event") + " to be dead-lettered"
 	}
 	if !in.plan(o, plan+wasText(was), "Resume?") {
 		return exitFailed
 	}
-	report := actionJSON{dlq.ActionResume, dlq.ResultDone, nil, was}
 	if o.dryRun {
 		return in.reportAction(report, plan)
 	}
 	if err := d.parts.Store.Resume(ctx); err != nil {
 		return in.failed(ctx, err)
 	}
-	return in.recordAction(ctx, d, o, report, "resumed", "")
+	if release {
+		if err := d.parts.Store.ReleaseHeld(ctx); err != nil {
+			return in.failed(ctx, err)
+		}
+	}
+	return in.recordAction(ctx, d, o, report, done, "")
+}
+
+// held returns how many events the storm guards of the running instances hold.
+func (d *desk) held(ctx context.Context) (n int, err error) {
+	beats, err := d.heartbeats(ctx)
+	for _, b := range beats {
+		n += b.Held
+	}
+	return n, err
+}
+
+// beatAge is how old the heartbeat of a running instance is at most.
+const beatAge = 30 * time.Second
+
+// heartbeats returns those of the instances that are running.
+func (d *desk) heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
+	all, err := d.parts.Store.Heartbeats(ctx, d.cfg.Kafka.Group)
+	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
 }
 
 func (d *desk) paused(ctx context.Context) (*pauseJSON, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,6 +29,7 @@ func serve(ctx context.Context, r *running) error {
 
 func (r *running) consumerConfig() consumer.Config {
 	cfg := r.cfg
+	host, _ := os.Hostname() // empty where the system has none
 	return consumer.Config{
 		Topic: cfg.Kafka.Topic, Redrives: cfg.DLQ.RedriveTopic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
 		StartLatest:   cfg.Kafka.AutoOffsetReset == "latest",
@@ -38,6 +40,7 @@ func (r *running) consumerConfig() consumer.Config {
 			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next, Limit: consumer.Limit(cfg.CRM.Rate),
 		},
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
+		Host: host,
 	}
 }
 
@@ -49,6 +52,9 @@ func (r *running) consumerParts() consumer.Parts {
 	}
 	if r.parts.Hashes != nil {
 		p.Lookups = r.parts.Hashes
+	}
+	if r.cfg.Kafka.CreateTopics {
+		p.EnsureTopics = r.recreateTopics
 	}
 	used := func() float64 { return 0 } // where there is no limit
 	if limiter, ok := wiring.NewLimiter(r.cfg, r.parts.Store); ok {

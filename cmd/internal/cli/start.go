@@ -108,12 +108,25 @@ func isRedisRefusal(err error) bool {
 	return word == "WRONGPASS" || word == "NOAUTH" || word == "NOPERM" || strings.HasPrefix(answer.Error(), "ERR AUTH")
 }
 
-func (r *running) startKafka(ctx context.Context) error {
-	err := dlq.EnsureTopics(ctx, r.parts.Kafka, dlq.TopicSpec{
+func (r *running) ensureTopics(ctx context.Context) error {
+	return dlq.EnsureTopics(ctx, r.parts.Kafka, dlq.TopicSpec{
 		Topics:    wiring.Topics(r.cfg),
 		Retention: r.cfg.DLQ.Retention,
 		Create:    r.cfg.Kafka.CreateTopics,
 	})
+}
+
+// recreateTopics creates topics that were deleted while the service ran.
+func (r *running) recreateTopics(ctx context.Context) error {
+	err := r.ensureTopics(ctx)
+	if _, isSmall := errors.AsType[*dlq.SmallTopicError](err); isSmall { // reported at start
+		return nil
+	}
+	return err
+}
+
+func (r *running) startKafka(ctx context.Context) error {
+	err := r.ensureTopics(ctx)
 	small, isSmall := errors.AsType[*dlq.SmallTopicError](err)
 	switch {
 	case err == nil:

@@ -42,7 +42,7 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	again := objects(t, until.ReplaceAllString(o.must(t, "pause", "--yes", "--actor=other@host", "-o", "json"), "TIME"))
 	want := map[string]any{
-		"action": "pause", "result": "done", "until": nil,
+		"action": "pause", "result": "done", "until": nil, "held": nil,
 		"was": map[string]any{"at": "TIME", "until": "TIME", "actor": "sample@host", "note": "the vendor asks"},
 	}
 	if d := cmp.Diff(want, again[0]); d != "" {

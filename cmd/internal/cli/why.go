@@ -20,6 +20,7 @@ const (
 	causeStateLost  cause = "state_lost"
 	causeNoEvents   cause = "no_events"
 	causeIgnored    cause = "ignored"
+	causeHeld       cause = "held"
 	causeRedriving  cause = "redriving"
 	causeDead       cause = "dead_lettered"
 	causeDiscarded  cause = "discarded"
@@ -39,7 +40,7 @@ const (
 
 func causes() []cause {
 	return []cause{
-		causeStateLost, causeNoEvents, causeIgnored, causeRedriving, causeDead, causeDiscarded, causeDeadGone, causeUnheard, causeInFlight,
+		causeStateLost, causeNoEvents, causeIgnored, causeHeld, causeRedriving, causeDead, causeDiscarded, causeDeadGone, causeUnheard, causeInFlight,
 		causePaused, causeNoService, causeLagging, causeForgotten, causeSuperseded, causeUnchanged, causeEarlier, causeRedriven, causeApplied,
 	}
 }
@@ -57,6 +58,7 @@ type evidence struct {
 	committed int64    // of the latest event's partition
 	behind    int64    // records between that and the event
 	paused    *pauseJSON
+	storm     bool // a running instance holds rejected events
 	members   int
 	now       time.Time
 }
@@ -112,6 +114,8 @@ func (e evidence) ofItem() (cause, string) {
 func (e evidence) notDone() (cause, string) {
 	reached := e.latest.Offset < e.committed
 	switch {
+	case !reached && e.storm && (e.done.Held != nil || e.latest.Result.Fault != nil):
+		return causeHeld, e.held()
 	case reached:
 		return causeForgotten, fmt.Sprintf("The latest event (%s) was processed, but what came of it is forgotten: its mark has run out or was removed; membersync replay runs it again.", e.place())
 	case len(e.pending) > 0 && !e.leased:
@@ -126,6 +130,21 @@ func (e evidence) notDone() (cause, string) {
 	}
 	return causeLagging, fmt.Sprintf("The latest event (%s) has not been processed yet: %s before it in its partition are not finished, or it waits for the limit on calls or for a retry.",
 		e.place(), plural(int(e.behind), "record"))
+}
+
+// held is about an event that was rejected while most events are.
+func (e evidence) held() string {
+	var reason string
+	switch fault, held := e.latest.Result.Fault, e.done.Held; {
+	case fault != nil:
+		reason = string(fault.Reason)
+	case held.Code != "":
+		reason = held.Reason + ", errorCode " + held.Code
+	default:
+		reason = held.Reason
+	}
+	return fmt.Sprintf("The latest event (%s) is rejected (%s) and held, as most events are; "+
+		"correct the cause, or run membersync resume --dead-letter-held.", e.place(), reason)
 }
 
 func noted(note string) string {

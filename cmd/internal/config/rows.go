@@ -59,7 +59,7 @@ func dlqSettings() []setting {
 			func(c *Config) *time.Duration { return &c.DLQ.Retention }, "retention of the dead-letter and audit topics when created"),
 		row("dlq.storm_share", "0.5", kind[float64]{share, "a number from 0 to 1"},
 			func(c *Config) *float64 { return &c.DLQ.StormShare },
-			"when a larger share of the latest events would be dead-lettered, none is until one succeeds; 0 turns that off"),
+			"when a larger share of the latest events would be dead-lettered, rejected ones are held instead; 0 turns that off"),
 		row("audit.topic", "<topic>.audit", topicName(),
 			func(c *Config) *string { return &c.Audit.Topic }, "topic of who did what"),
 	}

@@ -89,7 +89,7 @@ func dlqStormShare(s *scene) {
 			r.produce(kafka.Message{Value: []byte("no event")}, r.title(strconv.Itoa(i), i))
 		}
 		if stops {
-			p.says(`"cause":"storm"`)
+			p.says("most events would be dead-lettered")
 		} else {
 			s.eventually("the dead letters", func() bool { return len(r.letters(r.topic+".dlq")) == each })
 		}

@@ -61,15 +61,29 @@ func New[K comparable, T comparable, S any]() *Lanes[K, T, S] {
 }
 
 // Add puts an item at the end of its lane.
-func (ls *Lanes[K, T, S]) Add(key K, item T) {
+func (ls *Lanes[K, T, S]) Add(key K, item T) { ls.AddLater(key, item, time.Time{}) }
+
+// AddLater is [Lanes.Add]; a lane that is new is parked until the time, unless that is zero.
+func (ls *Lanes[K, T, S]) AddLater(key K, item T, until time.Time) {
 	l := ls.lanes[key]
 	if l == nil {
 		l = &Lane[K, T, S]{Key: key}
 		ls.lanes[key] = l
-		ls.ready = append(ls.ready, l)
+		ls.enqueue(l, until)
 	}
 	l.items = append(l.items, item)
 	ls.items++
+}
+
+// enqueue makes a lane ready or, with a time to wait until, parks it.
+func (ls *Lanes[K, T, S]) enqueue(l *Lane[K, T, S], until time.Time) {
+	if until.IsZero() {
+		l.status = ready
+		ls.ready = append(ls.ready, l)
+		return
+	}
+	l.status, l.until = parked, until
+	heap.Push(&ls.parked, l)
 }
 
 // Take returns the lane that has been ready the longest, now running, and the batch of its items
@@ -140,16 +154,11 @@ func (ls *Lanes[K, T, S]) All() iter.Seq[*Lane[K, T, S]] { return maps.Values(ls
 func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time) {
 	l.batch = nil
 	ls.remove(l, finished)
-	switch {
-	case len(l.items) == 0:
+	if len(l.items) == 0 {
 		delete(ls.lanes, l.Key)
-	case until.IsZero():
-		l.status = ready
-		ls.ready = append(ls.ready, l)
-	default:
-		l.status, l.until = parked, until
-		heap.Push(&ls.parked, l)
+		return
 	}
+	ls.enqueue(l, until)
 }
 
 // Drop removes the items that gone picks, except those of a running batch, and returns them. It

@@ -8,17 +8,12 @@ import (
 	"membersync/consumer/schedule/storm"
 )
 
-// feed counts n outcomes of events that could be mapped. It returns the result of the latest
-// RecordRejection.
-func feed(g *storm.Guard, n int, rejected bool) (last bool) {
+// finish counts n outcomes of events that could be mapped, and reports whether there is a storm.
+func finish(g *storm.Guard, n int, rejected bool) bool {
 	for range n {
-		if rejected {
-			last = g.RecordRejection()
-		} else {
-			g.RecordSuccess()
-		}
+		g.RecordFinished(rejected)
 	}
-	return last
+	return rejected && n > 0 && g.Detect()
 }
 
 func TestAStormBeginsAboveItsShare(t *testing.T) {
@@ -42,8 +37,8 @@ func TestAStormBeginsAboveItsShare(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := storm.New(tc.share)
-			feed(g, tc.succeeded, false)
-			if got := feed(g, tc.rejected, true); got != tc.want || g.IsOn() != tc.want {
+			finish(g, tc.succeeded, false)
+			if got := finish(g, tc.rejected, true); got != tc.want || g.IsOn() != tc.want {
 				t.Errorf("after %d successes and %d rejections: %v, on %v, want %v",
 					tc.succeeded, tc.rejected, got, g.IsOn(), tc.want)
 			}
@@ -72,43 +67,157 @@ func TestMappingAndOutcomesBothCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := storm.New(0.5)
-			for i := range tc.mapped + tc.unmapped { // the unmapped ones evenly among the others
-				g.RecordMapped((i+1)*tc.unmapped/(tc.mapped+tc.unmapped) > i*tc.unmapped/(tc.mapped+tc.unmapped))
-			}
-			feed(g, tc.succeeded, false)
-			feed(g, tc.rejected, true)
-			if g.IsOn() != tc.want {
+			read(g, tc.mapped, tc.unmapped)
+			finish(g, tc.succeeded, false)
+			finish(g, tc.rejected, true)
+			if g.Detect() != tc.want {
 				t.Errorf("on %v, want %v", g.IsOn(), tc.want)
 			}
 		})
 	}
 }
 
-// Events during a storm do not count. Reset ends the storm and empties the windows.
-func TestAStormLastsUntilReset(t *testing.T) {
+// read counts events that were read, the unmapped ones evenly among the others.
+func read(g *storm.Guard, mapped, unmapped int) (places []storm.Place) {
+	for i := range mapped + unmapped {
+		places = append(places, g.RecordMapped((i+1)*unmapped/(mapped+unmapped) > i*unmapped/(mapped+unmapped)))
+	}
+	return places
+}
+
+// Duplicates are no part of the stream: 100 of them, whether they can be mapped or not, change
+// nothing.
+func TestDuplicatesDoNotCount(t *testing.T) {
+	t.Parallel()
+	for name, rejected := range map[string]bool{"good ones hide no storm": false, "bad ones begin none": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := storm.New(0.5)
+			for i := range 160 {
+				duplicate := i%8 < 5
+				if p := g.RecordMapped(rejected == duplicate); duplicate {
+					g.Forget(p)
+				}
+			}
+			if g.Detect() == rejected {
+				t.Errorf("on %v, want %v", g.IsOn(), !rejected)
+			}
+		})
+	}
+}
+
+// A place that has left its window, by age or since a storm has begun, is forgotten without effect.
+func TestForgettingAnOldPlaceChangesNothing(t *testing.T) {
 	t.Parallel()
 	g := storm.New(0.5)
-	feed(g, 50, true)
-	feed(g, 1000, false)
-	if !g.IsOn() || !g.RecordRejection() {
+	old := read(g, 200, 0)
+	places := read(g, 0, 101)
+	for _, p := range old[:101] {
+		g.Forget(p)
+	}
+	if !g.Detect() {
+		t.Fatal("no storm of 101 in 200")
+	}
+	read(g, 0, 3)
+	for _, p := range places {
+		g.Forget(p)
+	}
+	read(g, 997, 0)
+	finish(g, 997, false)
+	if !g.IsOverByNew(0) {
+		t.Error("not over after 997 of 1,000 new events succeeded")
+	}
+}
+
+// New events end a storm if fewer than half the share of the latest 1,000 were rejected, whichever
+// of them could not be mapped, and if at most 1,000 are held.
+func TestNewEventsEndAStorm(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		mapped, unmapped, succeeded, rejected, held int
+		want                                        bool
+	}{
+		"all succeed":                  {1000, 0, 1000, 0, 1000, true},
+		"too few":                      {999, 0, 999, 0, 0, false},
+		"too few finished":             {1000, 0, 999, 0, 0, false},
+		"too many held":                {1000, 0, 1000, 0, 1001, false},
+		"a quarter unmapped":           {750, 250, 750, 0, 0, false},
+		"fewer":                        {751, 249, 751, 0, 0, true},
+		"a quarter rejected":           {1000, 0, 750, 250, 0, false},
+		"fewer rejected":               {1000, 0, 751, 249, 0, true},
+		"a fifth and a fifth":          {800, 200, 640, 160, 0, false},
+		"the unmapped are known first": {400, 600, 1000, 0, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := storm.New(0.5)
+			finish(g, 50, true)
+			read(g, tc.mapped, tc.unmapped)
+			finish(g, tc.succeeded, false)
+			finish(g, tc.rejected, true)
+			if got := g.IsOverByNew(tc.held); got != tc.want {
+				t.Errorf("over %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// Tries end a storm if fewer than half the share of the latest 50 were rejected, or of all.
+func TestTriesEndAStorm(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		rejected, succeeded, held int
+		untried, want             bool
+	}{
+		"nothing was tried":                  {0, 0, 20, true, false},
+		"one of many":                        {0, 1, 20, true, false},
+		"50 of many":                         {0, 50, 9000, true, true},
+		"13 of 50 rejected":                  {13, 37, 9000, true, false},
+		"12 of 50 rejected":                  {12, 38, 9000, true, true},
+		"only the latest 50":                 {500, 50, 9000, true, true},
+		"all have succeeded":                 {0, 1, 0, false, true},
+		"all were tried, 3 of 20 are left":   {10, 17, 3, false, true},
+		"all were tried, 5 of 20 are left":   {10, 15, 5, false, false},
+		"all were tried, none has succeeded": {20, 0, 20, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := storm.New(0.5)
+			finish(g, 50, true)
+			for i := range tc.rejected + tc.succeeded {
+				g.RecordTry(i < tc.rejected)
+			}
+			if got := g.IsOverByTries(tc.held, tc.untried); got != tc.want {
+				t.Errorf("over %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// A storm lasts until End, which empties the windows.
+func TestAStormLastsUntilEnd(t *testing.T) {
+	t.Parallel()
+	g := storm.New(0.5)
+	finish(g, 50, true)
+	finish(g, 2000, false)
+	if !g.Detect() {
 		t.Error("the storm ended by itself")
 	}
-	g.Reset()
-	if g.IsOn() || feed(g, 49, true) {
+	g.End()
+	if g.IsOn() || finish(g, 49, true) {
 		t.Error("the window was not empty")
 	}
-	if !g.RecordRejection() {
+	if !finish(g, 1, true) {
 		t.Error("no second storm")
 	}
 }
 
-func TestASuccessBeginsNoStorm(t *testing.T) {
+// A guard that is turned off begins no storm, whatever reports one.
+func TestAGuardThatIsOffBeginsNoStorm(t *testing.T) {
 	t.Parallel()
-	g := storm.New(0.5)
-	feed(g, 49, true)
-	g.RecordSuccess()
-	if g.IsOn() {
-		t.Error("an event that succeeded began a storm")
+	g := storm.New(0)
+	if g.Begin(); g.IsOn() {
+		t.Error("on")
 	}
 }
 
@@ -120,7 +229,7 @@ func TestTheGuardAgreesWithAModel(t *testing.T) {
 		g, all, on := storm.New(share), []bool{}, false
 		for range rapid.IntRange(0, 500).Draw(t, "n") {
 			rejected := rapid.Float64Range(0, 1).Draw(t, "event") < 0.6
-			feed(g, 1, rejected)
+			finish(g, 1, rejected)
 			if on {
 				continue
 			}

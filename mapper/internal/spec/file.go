@@ -92,6 +92,8 @@ type States struct {
 	Text        Flag    `yaml:"text" doc:"Before and after are JSON texts that hold JSON. Default: false."`
 	NoValues    Text    `yaml:"no_values" enum:"needs_fetch invalid_event" doc:"The reason of an event without after. Default: needs_fetch."`
 	Changed     Changed `yaml:"changed" doc:"A list of the names of the fields that changed; all others are unchanged."`
+	Absent      Text    `yaml:"absent" enum:"unchanged clear" doc:"What it means that after lacks a field. clear: after is the whole record, and what it lacks is cleared where the field allows. Default: unchanged."`
+	Removed     Path    `yaml:"removed" doc:"A list of the names of the fields that were removed. Default for debezium: MongoDB's updateDescription.removedFields."`
 	Pairs       *Pairs  `yaml:"pairs" doc:"Old and new values side by side, in place of after and before."`
 }
 
@@ -102,6 +104,8 @@ type Changed struct {
 	From  Path `yaml:"from" doc:"Where the list stands."`
 	Split Text `yaml:"split" doc:"The list is a text with this between the names."`
 	Name  Path `yaml:"name" doc:"The entries are objects, and the name stands here in each."`
+
+	EmptyList Text `yaml:"empty_list" enum:"all none" doc:"What a list or a text without names means: that all fields may have changed, or that none has. Default: none of an empty list, all for debezium-flat; an empty text is invalid_event."`
 }
 
 // Pairs says where old and new values stand side by side.
