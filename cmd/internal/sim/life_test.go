@@ -52,7 +52,7 @@ type fate struct {
 
 func (w *world) fateOf(n int) fate {
 	r := w.random.roll("fate", n)
-	if r.IntN(8) == 0 {
+	if r.IntN(8) == 0 || w.settings.storm.quiet {
 		return fate{}
 	}
 	rare := []string{"before mark", "after mark", "before renew", "after renew"} // more often drawn than met
@@ -161,8 +161,8 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 
 func (l *life) config() consumer.Config {
 	cfg := consumer.Config{
-		Topic: source, Redrives: redrives, StormShare: stormShare, Group: group, Brokers: l.w.cluster.ListenAddrs(),
-		BufferRecords: pick(l.random(), 20, 200), BufferBytes: 1 << 20,
+		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
+		BufferRecords: l.bufferRecords(), BufferBytes: 1 << 20,
 		CallConfig: consumer.CallConfig{
 			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
 			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
@@ -182,7 +182,6 @@ func (l *life) config() consumer.Config {
 
 func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
 	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
-	mapping := l.w.newMapping()
 	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
 	l.w.must(err)
@@ -200,12 +199,23 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	return consumer.Parts{
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
-		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
+		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
 		DeadLetters: tappedLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
 		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
+}
+
+// bufferRecords is so many in a storm that those held leave places free.
+func (l *life) bufferRecords() int {
+	switch {
+	case l.w.settings.storm.quiet:
+		return 2000
+	case l.w.settings.storm.kind != "":
+		return pick(l.random(), 200, 2000)
+	}
+	return pick(l.random(), 20, 200)
 }
 
 func (w *world) newMapping() *mapper.Mapping {

@@ -30,11 +30,12 @@ type operator struct {
 
 	// turn is held by the operation that runs, and guards what follows. It is not a mutex: virtual time
 	// does not pass while one is waited for.
-	turn   chan struct{}
-	pauses []oracle.Pause
-	edits  int
-	last   dlq.Redrive       // that was sent
-	forged map[string]string // by place: how
+	turn     chan struct{}
+	pauses   []oracle.Pause
+	edits    int
+	released []time.Time       // when held events were released
+	last     dlq.Redrive       // that was sent
+	forged   map[string]string // by place: how
 }
 
 func newOperator(w *world) *operator {

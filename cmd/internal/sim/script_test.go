@@ -68,7 +68,7 @@ func fieldNames() []string {
 
 func newScript(w *world) script {
 	s := &writer{w: w, r: w.random.roll("script")}
-	events := 100 + s.r.IntN(201)
+	events := cmp.Or(w.settings.events, 100+s.r.IntN(201))
 	s.script.departments = int64(events)
 	for i := range 10 + s.r.IntN(21) {
 		s.people = append(s.people, &person{number: i, next: 1, held: make(map[string]any), past: make(map[string][]any)})

@@ -21,11 +21,15 @@ func themes() []theme {
 		{"pauses", (*world).planPauses},
 		{"redrives", (*world).planRedrives},
 		{"replays", (*world).planReplays},
+		{"storms", (*world).planStorms},
 	}
 }
 
-// replaysSkip is a rule that the oracle judges replays by.
-const replaysSkip = "replays skip dead letters"
+// Rules that the oracle judges by once they hold.
+const (
+	replaysSkip = "replays skip dead letters"
+	rebuildAll  = "rebuild restores what is finished and not committed"
+)
 
 // waitingFor names the themes, and kinds of them, that are not drawn yet, each with the defect that
 // is to be corrected first.
@@ -33,6 +37,7 @@ func waitingFor() map[string]string {
 	return map[string]string{
 		"append time": "records carry the producer's time where the topic says LogAppendTime",
 
+		rebuildAll:  "finished events above a held one lose their versions: older values replace theirs for good",
 		replaysSkip: "replays run events whose dead letter is open or discarded",
 
 		"forged: no request":                 "a redrive does not name its request in the audit topic",
@@ -55,6 +60,7 @@ func themeKinds() []string {
 	kinds = append(kinds, "100 partitions", "very many headers")
 	kinds = append(kinds, pauseKinds()...)
 	kinds = append(kinds, redriveKinds()...)
+	kinds = append(kinds, stormKinds()...)
 	kinds = append(kinds, replayKinds()...)
 	for _, how := range forgeries() {
 		kinds = append(kinds, "forged: "+how)

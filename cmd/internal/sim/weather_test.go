@@ -109,6 +109,10 @@ func (plan) body(call *oracle.Call) []byte {
 func newWeather(w *world, members []string) *weather {
 	r := w.random.roll("weather")
 	v := &weather{w: w, rate: pick(r, 0, 0.05, 0.15), sick: "-"}
+	if w.settings.storm.quiet {
+		v.rate = 0
+		return v
+	}
 	for range r.IntN(5) {
 		v.incidents = append(v.incidents, v.incident(r))
 	}

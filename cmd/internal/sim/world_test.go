@@ -56,6 +56,9 @@ type settings struct {
 	partitions int32
 	appendTime bool    // the broker's time replaces the producer's
 	headers    float64 // share of records with very many headers
+	storm      storm
+	events     int // 0: as many as are drawn
+	slots      int // 0: as many as are drawn
 }
 
 // An action is something that happens at a time.
@@ -88,7 +91,9 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	w.cluster = cluster
 	w.kafka = w.newClient()
 	w.keeper = newKeeper(w)
-	w.keeper.rate = pick(r, 0, 0.02, 0.06)
+	if !w.settings.storm.quiet {
+		w.keeper.rate = pick(r, 0, 0.02, 0.06)
+	}
 	w.front = newFront(w, w.script.members, w.script.departments)
 	w.weather = newWeather(w, w.script.members)
 	w.operator = newOperator(w)
@@ -125,6 +130,9 @@ func (w *world) run() oracle.History {
 	}
 	members := &membership{w: w, heard: make(map[string]time.Time)}
 	w.cluster.Control(members.control)
+	if w.has("storms") {
+		w.running.Go(w.watchHeld)
+	}
 	w.running.Go(func() {
 		for !w.isOver() {
 			members.expire()
@@ -145,9 +153,13 @@ func (w *world) run() oracle.History {
 
 func (w *world) plan() {
 	r := w.random.roll("plan")
-	slots := 2 + r.IntN(2)
+	slots := cmp.Or(w.settings.slots, 2+r.IntN(2))
 	for slot := range slots {
 		w.at(between(r, 0, 5*time.Second), func() { w.launch(slot) })
+	}
+	if w.settings.storm.quiet {
+		w.planRecords()
+		return
 	}
 	for i := range r.IntN(4) {
 		w.at(between(r, 10*time.Second, w.horizon), func() { w.restart(i % slots) })
@@ -164,6 +176,10 @@ func (w *world) plan() {
 		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
 	w.setTraps()
+	w.planRecords()
+}
+
+func (w *world) planRecords() {
 	for batch := range slices.Values(batches(w.script.records)) {
 		w.at(batch[0].at, func() { w.produce(batch) })
 	}
@@ -292,7 +308,8 @@ func (w *world) history() oracle.History {
 		World: oracle.World{
 			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
-			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip),
+			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip), RebuildForgets: isWaiting(rebuildAll),
+			Storms: w.storms(),
 		},
 		Source: w.readAll(source), Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
 		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),

@@ -62,8 +62,12 @@ type World struct {
 	Sick           string // the one member whose calls fail while those of others succeed
 	Limit          int    // calls in any window
 	Window         time.Duration
+	Storms         []Storm
 	// ReplaysSkip says that replays leave out what has an open or discarded dead letter.
 	ReplaysSkip bool
+	// RebuildForgets says that a rebuild restores nothing of what was finished above the committed
+	// offset, so that older values can take its place.
+	RebuildForgets bool
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration

@@ -63,6 +63,7 @@ func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	case e.ignored:
 		j.fault("%s is dead-lettered as %s, but is to be ignored", e, reason)
 	case e.refusal != "" && reason == e.refusal:
+	case j.isOfStorm(e, reason, l.Time):
 	case e.member == j.World.Sick && (reason == "retries_exhausted" || reason == "crm_rejected"):
 		if n := j.failures(e); n < minAttempts {
 			j.fault("%s is dead-lettered as %s after %d failed calls", e, reason, n)

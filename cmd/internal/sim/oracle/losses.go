@@ -19,8 +19,25 @@ func (j *judge) parted(a, b *Call) bool {
 	}
 	return slices.ContainsFunc(j.Losses, func(l Loss) bool {
 		granted := to.Add(-j.World.Lease)
-		return l.within(from.Add(-j.World.Lease), to) && (l.Rebuilt.IsZero() || !granted.After(l.Rebuilt))
+		return l.within(from.Add(-j.World.Lease), to) && (l.Rebuilt.IsZero() || !granted.After(l.Rebuilt) || j.isForgotten(a, l))
 	})
+}
+
+// isForgotten reports whether a rebuild had no way to know of a call's events: their offsets were
+// not committed.
+func (j *judge) isForgotten(c *Call, l Loss) bool {
+	if !j.World.RebuildForgets {
+		return false
+	}
+	fields, _ := userOf(c.User)
+	for field, value := range fields {
+		for _, e := range j.stating[slot{c.Member, field}] {
+			if e.states[field] == value && !j.committedBy(e, l.Rebuilt) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (l Loss) within(from, to time.Time) bool { return !l.At.Before(from) && !l.At.After(to) }

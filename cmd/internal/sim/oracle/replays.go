@@ -36,7 +36,7 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 		switch d := j.dead[e.key()]; {
 		case d != nil && d.at.Before(r.Began) && j.World.ReplaysSkip:
 			why = "was dead-lettered"
-		case !r.Reapply && j.committedBy(e, r.Began):
+		case !r.Reapply && e.number == 0 && len(j.Losses) == 0 && j.committedBy(e, r.Began):
 			why = "was done"
 		default:
 			return ""
@@ -45,11 +45,8 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 	return why
 }
 
-// committedBy reports whether an event is surely marked as done.
+// committedBy reports whether the offset of an event's record was committed.
 func (j *judge) committedBy(e *event, at time.Time) bool {
-	if e.number > 0 || len(j.Losses) > 0 {
-		return false
-	}
 	for _, c := range j.Commits {
 		if c.At.Before(at) && c.Partition == e.rec.Partition && c.Offset > e.rec.Offset {
 			return true
