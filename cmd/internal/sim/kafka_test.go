@@ -200,6 +200,10 @@ func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
 }
 
 func (w *world) produce(batch []draft) {
+	if w.missing {
+		w.unsent = append(w.unsent, batch...)
+		return
+	}
 	var records []*kgo.Record
 	for _, d := range batch {
 		w.log("produce", "partition", d.partition, "value", string(d.value))
@@ -208,7 +212,7 @@ func (w *world) produce(batch []draft) {
 			Timestamp: time.Now().Add(-d.age),
 		})
 	}
-	w.must(w.kafka.ProduceSync(context.Background(), records...).FirstErr())
+	w.must(w.producer.ProduceSync(context.Background(), records...).FirstErr())
 }
 
 // committed asks for the group's offsets of a topic.

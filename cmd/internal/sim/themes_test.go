@@ -22,6 +22,8 @@ func themes() []theme {
 		{"redrives", (*world).planRedrives},
 		{"replays", (*world).planReplays},
 		{"storms", (*world).planStorms},
+		{"recreated", (*world).planRecreated},
+		{"bombs", (*world).planBombs},
 	}
 }
 
@@ -37,6 +39,8 @@ func waitingFor() map[string]string {
 	return map[string]string{
 		"append time": "records carry the producer's time where the topic says LogAppendTime",
 
+		"storms":    "a held event that is tried while its value waits for that of another held event blocks all tries",
+		"bombs":     "a batch is inflated without a bound",
 		rebuildAll:  "finished events above a held one lose their versions: older values replace theirs for good",
 		replaysSkip: "replays run events whose dead letter is open or discarded",
 
@@ -60,7 +64,13 @@ func themeKinds() []string {
 	kinds = append(kinds, "100 partitions", "very many headers")
 	kinds = append(kinds, pauseKinds()...)
 	kinds = append(kinds, redriveKinds()...)
-	kinds = append(kinds, stormKinds()...)
+	kinds = append(kinds, "topic recreated", "topic missing")
+	if !isWaiting("bombs") {
+		kinds = append(kinds, bombKinds()...)
+	}
+	if !isWaiting("storms") {
+		kinds = append(kinds, stormKinds()...)
+	}
 	kinds = append(kinds, replayKinds()...)
 	for _, how := range forgeries() {
 		kinds = append(kinds, "forged: "+how)
@@ -80,6 +90,9 @@ func (w *world) drawThemes() {
 	r.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
 	for _, t := range ready[:min(n, len(ready))] {
 		w.themes = append(w.themes, t.name)
+	}
+	if w.has("recreated") { // what else goes by offsets would be ambiguous
+		w.themes = []string{"recreated"}
 	}
 }
 

@@ -28,12 +28,13 @@ type world struct {
 	horizon time.Duration // of events and faults
 	script  script
 
-	network *kfake.VirtualNetwork
-	cluster *kfake.Cluster
-	kafka   *kgo.Client
-	keeper  *keeper
-	front   *front
-	weather *weather
+	network  *kfake.VirtualNetwork
+	cluster  *kfake.Cluster
+	kafka    *kgo.Client
+	producer *kgo.Client // to the source topic as it is now
+	keeper   *keeper
+	front    *front
+	weather  *weather
 
 	operator *operator
 	settings settings
@@ -43,6 +44,12 @@ type world struct {
 	busy    atomic.Int32 // operations that have to end before the run can
 	actions []action
 	ending  []func() // by the world's own goroutine
+
+	// Of the action's goroutine:
+	past      []oracle.Record // of topics that were deleted
+	recreated []time.Time
+	missing   bool    // the source topic
+	unsent    []draft // since it is missing
 
 	mu      sync.Mutex
 	over    bool
@@ -89,7 +96,7 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	)
 	w.must(err)
 	w.cluster = cluster
-	w.kafka = w.newClient()
+	w.kafka, w.producer = w.newClient(), w.newClient()
 	w.keeper = newKeeper(w)
 	if !w.settings.storm.quiet {
 		w.keeper.rate = pick(r, 0, 0.02, 0.06)
@@ -172,7 +179,7 @@ func (w *world) plan() {
 		w.at(at, func() { w.keeper.setAway(true) })
 		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
 	}
-	if loss := w.random.roll("loss"); loss.IntN(8) == 0 {
+	if loss := w.random.roll("loss"); loss.IntN(8) == 0 && !w.has("recreated") {
 		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
 	w.setTraps()
@@ -311,7 +318,7 @@ func (w *world) history() oracle.History {
 			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip), RebuildForgets: isWaiting(rebuildAll),
 			Storms: w.storms(),
 		},
-		Source: w.readAll(source), Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
+		Source: w.allRecords(), Recreated: w.recreated, Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
 		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),
 		Commits: w.commits, Committed: w.committed(source), Ends: w.ends(source),
 		Losses: w.keeper.losses, Pauses: w.operator.allPauses(),
@@ -353,6 +360,7 @@ func (w *world) count(h oracle.History) {
 func (w *world) close() {
 	time.Sleep(10 * time.Second) // for whoever looks whether it is over
 	w.kafka.Close()
+	w.producer.Close()
 	w.operator.close()
 	_ = w.front.server.Close()
 	w.keeper.setAway(true)

@@ -13,6 +13,8 @@ type Header struct {
 
 // A Record is a record of Kafka.
 type Record struct {
+	Generation int  // of its topic: how often that was recreated before
+	Lost       bool // its topic was deleted before its offset was committed
 	Partition  int
 	Offset     int64
 	Time       time.Time
@@ -92,7 +94,9 @@ type History struct {
 	Ends       map[int]int64
 	Deliveries []Delivery
 	// Losses are the times at which Redis lost all that it held: see [losses].
-	Losses  []Loss
-	Pauses  []Pause
-	Replays map[int]Replay // by instance
+	Losses []Loss
+	Pauses []Pause
+	// Recreated is when the source topic was deleted, to be created again.
+	Recreated []time.Time
+	Replays   map[int]Replay // by instance
 }

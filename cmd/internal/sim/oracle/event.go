@@ -23,6 +23,8 @@ type event struct {
 	ignored bool
 	from    time.Time // when it was there
 	number  int       // of the redrive; 0: the original
+	// mayBeLost: its topic was deleted before its offset was committed.
+	mayBeLost bool
 }
 
 // key is the event's identity: the same id with another order value is another event, and so is a
@@ -30,10 +32,12 @@ type event struct {
 func (e *event) key() string {
 	key := e.id + " " + e.order[:orderWidth]
 	if e.number > 0 {
-		key += fmt.Sprintf(" redrive %d of %s", e.number, place{e.rec.Partition, e.rec.Offset})
+		key += fmt.Sprintf(" redrive %d of %s", e.number, e.place())
 	}
 	return key
 }
+
+func (e *event) place() place { return place{e.rec.Generation, e.rec.Partition, e.rec.Offset} }
 
 const orderWidth = 20
 

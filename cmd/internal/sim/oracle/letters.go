@@ -19,18 +19,18 @@ func (j *judge) readLetters() {
 		e := j.named(facts)
 		number, err := strconv.Atoi(facts["dlq.redrives"])
 		if e != nil && err == nil && number > 0 {
-			e = j.redriven[delivery{place{e.rec.Partition, e.rec.Offset}, number}]
+			e = j.redriven[delivery{e.place(), number}]
 		}
 		if err != nil || e == nil {
 			j.fault("dead letter %d:%d names no source record", l.Partition, l.Offset)
 			continue
 		}
-		j.deadLettered[delivery{place{e.rec.Partition, e.rec.Offset}, number}] = true
+		j.deadLettered[delivery{e.place(), number}] = true
 		if !bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
 			!slices.EqualFunc(rest, e.rec.Headers, sameHeader) {
 			j.fault("the dead letter of %s differs from its record", e)
 		}
-		stamp := e.rec.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		stamp := stampOf(e.rec)
 		if got := facts["dlq.source.timestamp"]; got != stamp {
 			j.fault("the dead letter of %s says that its record is of %s, not %s", e, got, stamp)
 		}
@@ -39,14 +39,24 @@ func (j *judge) readLetters() {
 }
 
 // named is the event of the source record that a dead letter or a redrive names; nil: there is none.
-func (j *judge) named(facts map[string]string) *event {
+// A recreated topic has the same coordinates again: the timestamp tells them apart.
+func (j *judge) named(facts map[string]string) (e *event) {
 	partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
 	offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
 	if err1 != nil || err2 != nil {
 		return nil
 	}
-	return j.byPlace[place{partition, offset}]
+	for generation := range len(j.Recreated) + 1 {
+		if found := j.byPlace[place{generation, partition, offset}]; found != nil {
+			if e = found; stampOf(e.rec) == facts["dlq.source.timestamp"] {
+				break
+			}
+		}
+	}
+	return e
 }
+
+func stampOf(r Record) string { return r.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	reason := facts["dlq.reason"]
@@ -106,6 +116,7 @@ func (j *judge) lettersThatMustBe() {
 
 func (j *judge) letterThatMustBe(d delivery, e *event) {
 	switch {
+	case e.mayBeLost:
 	case e.poison != "":
 		if !j.deadLettered[d] {
 			j.fault("%s is %s and has no dead letter", e, e.poison)

@@ -19,7 +19,7 @@ type delivery struct {
 }
 
 func (j *judge) isForged(r Record) bool {
-	_, forged := j.Forged[place{r.Partition, r.Offset}.String()]
+	_, forged := j.Forged[place{0, r.Partition, r.Offset}.String()]
 	return forged
 }
 
@@ -37,7 +37,7 @@ func (j *judge) readRedrives() {
 			j.fault("the redrive at %d:%d names no source record", r.Partition, r.Offset)
 			continue
 		}
-		d := delivery{place{original.rec.Partition, original.rec.Offset}, number}
+		d := delivery{original.place(), number}
 		if j.redriven[d] != nil {
 			continue // it was sent twice
 		}
@@ -71,7 +71,7 @@ func (j *judge) redriveResults() {
 		}
 	}
 	for d, e := range j.redriven {
-		results := j.results[d]
+		results := j.results[delivery{place{0, d.partition, d.offset}, d.number}]
 		switch {
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
 			j.fault("redrive %d of %s has no result", d.number, e)
@@ -92,7 +92,7 @@ func placeOf(id string) (place, bool) {
 	}
 	partition, err1 := strconv.Atoi(parts[0])
 	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
-	return place{partition, offset}, err1 == nil && err2 == nil
+	return place{0, partition, offset}, err1 == nil && err2 == nil
 }
 
 // forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
@@ -106,7 +106,7 @@ func (j *judge) forgeries() {
 		}
 	}
 	for _, r := range j.Redrives {
-		p := place{r.Partition, r.Offset}.String()
+		p := place{0, r.Partition, r.Offset}.String()
 		how, forged := j.Forged[p]
 		switch {
 		case forged && !refused[p]:
