@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -11,6 +12,7 @@ import (
 	"membersync/consumer/deliver"
 	"membersync/consumer/intake"
 	"membersync/consumer/schedule"
+	"membersync/mapper"
 )
 
 // A Config is the service's settings. Every field is required unless it says what zero means.
@@ -22,14 +24,19 @@ type Config struct {
 	StartLatest bool     // where a group without any offset begins: at the end of the log, not its start
 	Session     Session  // zero values: the defaults
 
-	BufferRecords int           // records in memory at most
-	BufferBytes   int64         // and their bytes; a larger record is admitted alone
-	DrainLimit    time.Duration // for in-flight calls, on shutdown and when partitions are taken away
-	DoneTTL       time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
-	StormShare    float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
-	HeldRetry     time.Duration // between the rounds in which held events are tried again; zero: 30 s
-	Version       string        // of the program, for dead letters and heartbeats
-	Host          string        // on which it runs, for heartbeats
+	BufferRecords int   // records in memory at most
+	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
+	// MaxRecordBytes bounds a record of the source topic, headers included; a larger one is not read and
+	// is dead-lettered as oversized. Zero: 1 MiB.
+	MaxRecordBytes int64
+	DrainLimit     time.Duration // for in-flight calls, on shutdown and when partitions are taken away
+	DoneTTL        time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning
+	StormShare     float64       // of the latest events, 0 to 1, above which dead-lettering stops; zero: never
+	HeldRetry      time.Duration // between the rounds in which held events are tried again; zero: 30 s
+	Version        string        // of the program, for dead letters and heartbeats
+	Host           string        // on which it runs, for heartbeats
+
+	RefuseEdits bool // a redrive with an edited value is invalid: there is no state key
 
 	CallConfig
 	ReplayConfig
@@ -52,9 +59,16 @@ type CallConfig struct {
 type ReplayConfig struct {
 	// Replay is for Service.Replay: events count on the path replay, and results of redrives are not
 	// recorded again.
-	Replay   bool
-	Reapply  bool   // ignore done marks and digests, never versions
-	Employee string // limits the events to those of one employee; empty: all
+	Replay bool
+	// LiveGroup is the group of the live service, whose state a replay relies on. The state must have
+	// its marker before the replay begins. Empty: Config.Group.
+	LiveGroup string
+	Reapply   bool   // ignore done marks and digests, never versions
+	Employee  string // limits the events to those of one employee; empty: all
+	// Covers are the ranges that the replay was asked for; nil: all that it reads. A record of the
+	// redrive topic outside of them runs only if its source record is in one: so the redrives of a
+	// range's events belong to the range.
+	Covers []Range
 }
 
 // The types of the parts that this package takes and returns.
@@ -73,6 +87,8 @@ type (
 	Lookups = decode.Lookups
 	// An Archive reads dead letters.
 	Archive = decode.Archive
+	// Items says which events a replay leaves out because of their dead letters.
+	Items = decode.Items
 	// A Store records what was done and keeps two processes off one member.
 	Store = deliver.Store
 	// Leases is the part of a [Store] between a failed call and the next attempt.
@@ -96,6 +112,7 @@ type Parts struct {
 	DeadLetters DeadLetterWriter
 	Archive     Archive // needed for redrives
 	Audit       Auditor // likewise
+	Items       Items   // of a replay; nil: no event is skipped
 	Control     Control // nil: there is no control state, and the state in Redis is not watched
 	Limiter     Limiter // nil: no limit
 	// EnsureTopics creates those of membersync's own topics that do not exist. It is called when one
@@ -106,4 +123,19 @@ type Parts struct {
 	Observer Observer // nil: none
 	Metrics  *Metrics
 	Logger   *slog.Logger
+}
+
+// covers returns the filter of a replay's redrives; nil: there is none.
+func (c *ReplayConfig) covers() func(in, source mapper.Record) bool {
+	if c.Covers == nil {
+		return nil
+	}
+	return func(in, source mapper.Record) bool { return Covers(c.Covers, in) || Covers(c.Covers, source) }
+}
+
+// Covers reports whether a record lies in one of the ranges.
+func Covers(ranges []Range, rec mapper.Record) bool {
+	return slices.ContainsFunc(ranges, func(r Range) bool {
+		return r.Topic == rec.Topic && r.Partition == rec.Partition && r.First <= rec.Offset && rec.Offset < r.End
+	})
 }

@@ -21,13 +21,17 @@ const (
 	stateWait    = time.Second            // between looks of a redrive at whether the state is back
 )
 
-// A Control reads the control state: the operator's pause and releases, and whether the state in
-// Redis exists.
+// A Control reads the control state: the operator's pause and releases, and the marker of the state
+// in Redis.
 type Control interface {
 	HeartbeatStore
 	Control(ctx context.Context, group string) (dedupe.Control, error)
-	// MarkInitialized notes that the state exists, before the group commits its first offset.
+	// MarkInitialized writes a marker if there is none, before the group commits its first offset.
 	MarkInitialized(ctx context.Context, group string) error
+	// Marker reads the marker alone.
+	Marker(ctx context.Context, group string) (dedupe.Marker, error)
+	// MarkLost removes the marker of this incarnation: the state was lost before it began.
+	MarkLost(ctx context.Context, group, incarnation string) error
 }
 
 // DigestTrust is how long digests are trusted after the control state was read. A command that has
@@ -37,7 +41,7 @@ const DigestTrust = 5 * time.Second
 
 // A controlWatcher follows the control state. It is safe for concurrent use.
 type controlWatcher struct {
-	group    string
+	group    string  // the live service's, also in a replay
 	control  Control // nil: nothing is watched, and the state counts as known
 	schedule *schedule.Schedule
 	report   *reporter
@@ -54,8 +58,11 @@ type controlState struct {
 	latest     dedupe.Control // as of the latest read
 	readAt     time.Time      // when that read began
 	hasOffsets bool           // the group has committed offsets, so the state must exist
-	lost       bool           // and it does not
-	unreadable bool           // the latest read failed, for a reason other than a pause for Redis
+	lost       bool           // and it does not, or it was lost and begun again
+	otherKey   bool           // it was written under another state key
+	// incarnation is that of the marker that was accepted last; empty: none was.
+	incarnation string
+	unreadable  bool // the latest read failed, for a reason other than a pause for Redis
 }
 
 func (c *controlWatcher) snapshot() controlState {
@@ -96,9 +103,7 @@ func (c *controlWatcher) read(ctx context.Context) bool {
 	c.mu.Unlock()
 	c.setUnreadable(ctx, false, nil)
 	c.apply(ctx, before, now)
-	// The group had offsets before this read, so its state was marked as initialized before: another
-	// instance's mark cannot be missed.
-	c.setLost(ctx, before.hasOffsets && !now.Initialized)
+	c.readMarker(ctx, before, now.Marker)
 	if !before.known {
 		c.schedule.SetControlKnown()
 	}
@@ -148,6 +153,47 @@ func (c *controlWatcher) apply(ctx context.Context, before controlState, now ded
 	}
 }
 
+// readMarker decides from the marker of the state, see invariant 12. Before is what was known
+// before this read began: the group had offsets then, so its state was marked before, and another
+// instance's marker cannot be missed.
+func (c *controlWatcher) readMarker(ctx context.Context, before controlState, m dedupe.Marker) {
+	c.setOtherKey(ctx, m.OtherKey)
+	// A marker that no rebuild has written, and that is not the one of before, was written after a
+	// loss.
+	begunAgain := m.Exists() && !m.Rebuilt && m.Incarnation != before.incarnation && (before.incarnation != "" || before.lost)
+	lost := begunAgain || !m.Exists() && before.hasOffsets
+	if begunAgain {
+		if err := c.control.MarkLost(ctx, c.group, m.Incarnation); err != nil { // the next read tries again
+			c.log.LogAttrs(ctx, slog.LevelWarn, "loss of the state not marked; trying again", errAttr(err))
+		}
+	}
+	if m.Exists() && !lost && !m.OtherKey {
+		c.mu.Lock()
+		c.state.incarnation = m.Incarnation
+		c.mu.Unlock()
+	}
+	c.setLost(ctx, lost)
+}
+
+// setOtherKey pauses all calls while the state was written under another state key: nothing of it
+// would be found. It reports once that it is so.
+func (c *controlWatcher) setOtherKey(ctx context.Context, other bool) {
+	c.mu.Lock()
+	changed := other != c.state.otherKey
+	c.state.otherKey = other
+	c.mu.Unlock()
+	switch {
+	case !changed:
+	case other:
+		c.schedule.Pause(time.Now(), event.CauseStateKey, 0)
+		c.log.LogAttrs(ctx, slog.LevelError,
+			"the state in redis was written under another MEMBERSYNC_STATE_KEY; no calls until the former key is back, or membersync state rebuild has run",
+			slog.String("group", c.group))
+	default:
+		c.schedule.Resume(time.Now(), event.CauseStateKey)
+	}
+}
+
 // setLost reports once that the state in Redis is gone, and once that it is back. While it is gone,
 // late and repeated events can bring old values back.
 func (c *controlWatcher) setLost(ctx context.Context, lost bool) {
@@ -176,10 +222,29 @@ func (c *controlWatcher) digests() deliver.Digests {
 	}
 }
 
+// A stateMark names the state on which the decisions about redrives and replays rely.
+type stateMark string
+
+// trusted returns the mark of the state, or not ok while it is lost or not known. Without a control
+// state it is always trusted.
+func (c *controlWatcher) trusted() (mark stateMark, ok bool) {
+	s := c.snapshot()
+	return stateMark(s.incarnation), c.control == nil || s.known && !s.lost && !s.otherKey && s.incarnation != ""
+}
+
+// isStill reports whether the state is the one with the mark. It asks Redis.
+func (c *controlWatcher) isStill(ctx context.Context, mark stateMark) (bool, error) {
+	if c.control == nil {
+		return true, nil
+	}
+	m, err := c.control.Marker(ctx, c.group)
+	return err == nil && m.Exists() && !m.OtherKey && m.Incarnation == string(mark), err
+}
+
 // awaitState waits while the state in Redis is lost or not known.
 func (c *controlWatcher) awaitState(ctx context.Context) error {
 	for {
-		if s := c.snapshot(); s.known && !s.lost {
+		if _, ok := c.trusted(); ok {
 			return nil
 		}
 		if err := wait.For(ctx, stateWait); err != nil {

@@ -82,9 +82,7 @@ func TestLostStateIsReported(t *testing.T) {
 	inst.stop()
 	inst = r.start() // another process notices the loss, too
 	r.eventually("the loss to be noticed", lost)
-	if err := r.store(r.redis).MarkInitialized(t.Context(), r.group); err != nil {
-		t.Fatal(err)
-	}
+	r.rebuilt()
 	r.eventually("the state to be reported as present again", func() bool { return !lost() })
 }
 
@@ -188,4 +186,12 @@ func TestInvalidatedDigestsAreNotTrusted(t *testing.T) {
 			r.eventually("the value to be sent again", func() bool { return produceAgain() == 2 })
 		})
 	}
+}
+
+func (c *failableControl) Marker(ctx context.Context, group string) (dedupe.Marker, error) {
+	return c.inner.Marker(ctx, group)
+}
+
+func (c *failableControl) MarkLost(ctx context.Context, group, incarnation string) error {
+	return c.inner.MarkLost(ctx, group, incarnation)
 }

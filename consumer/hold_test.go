@@ -233,9 +233,11 @@ func TestReleasedEventsAreDeadLettered(t *testing.T) {
 	if n := len(r.deadLetters()); n != 120 {
 		t.Fatalf("%d dead letters, want all 120", n)
 	}
+	var later []message
 	for i := range 60 {
-		r.produce(r.change(i, fields{"position": "Engineer"}))
+		later = append(later, r.change(i, fields{"position": "Engineer"}))
 	}
+	r.produce(later...)
 	r.holds(inst, 60)
 	for _, l := range r.deadLetters() {
 		if l.Reason != dlq.ReasonInvalidField {

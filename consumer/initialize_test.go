@@ -52,3 +52,11 @@ func TestNothingIsCommittedBeforeTheStateIsInitialized(t *testing.T) {
 		return r.metric(inst, "membersync_state_lost") == 1
 	})
 }
+
+func (u *uninitializable) Marker(ctx context.Context, group string) (dedupe.Marker, error) {
+	return u.inner.Marker(ctx, group)
+}
+
+func (u *uninitializable) MarkLost(ctx context.Context, group, incarnation string) error {
+	return u.inner.MarkLost(ctx, group, incarnation)
+}

@@ -104,9 +104,7 @@ func TestRedrivesWaitWhileTheStateIsLost(t *testing.T) {
 	r.never("a redrive without the state", 1500*time.Millisecond, func() bool {
 		return r.field(1, "position") != "" || r.broker.Lag(t, r.group, r.topics().Redrive) == 0
 	})
-	if err := r.store(r.redis).MarkInitialized(t.Context(), r.group); err != nil {
-		t.Fatal(err)
-	}
+	r.rebuilt()
 	r.redrivesSettled()
 	r.wantField(1, "position", `"P"`)
 	r.wantField(2, "position", `"L"`)

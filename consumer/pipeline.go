@@ -56,7 +56,7 @@ func (p *pipeline) Await(ctx context.Context, topic string) error {
 // Invariant 2: intake has begun the record's offset in the watermark before this call. From now on
 // no commit passes it until every ticket is finished.
 func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
-	events, err := p.decoder.Decode(ctx, recordOf(d)) // waits for lookups and dead letters: an outage rejects nothing
+	events, err := p.decode(ctx, d) // waits for lookups and dead letters: an outage rejects nothing
 	if err != nil {
 		return err // the generation is over; intake drops the record
 	}
@@ -77,8 +77,11 @@ func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
 // it.
 func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	p.schedule.RecordMapped(ev)
-	if ev.Mapped.Ignored != "" && ev.Rejection == nil { // a rule of the mapping: it needs no lane
-		return p.finishIgnored(ctx, ev)
+	switch {
+	case ev.Skipped:
+		return p.finishUnrun(ctx, ev, event.Duplicate)
+	case ev.Mapped.Ignored != "" && ev.Rejection == nil: // a rule of the mapping
+		return p.finishUnrun(ctx, ev, event.Ignored)
 	}
 	for {
 		full := p.schedule.Add(time.Now(), ev)
@@ -93,8 +96,9 @@ func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	}
 }
 
-func (p *pipeline) finishIgnored(ctx context.Context, ev *event.Event) error {
-	f := event.Finished{Event: ev, Outcome: event.Ignored}
+// finishUnrun finishes an event that needs no lane.
+func (p *pipeline) finishUnrun(ctx context.Context, ev *event.Event, outcome event.Outcome) error {
+	f := event.Finished{Event: ev, Outcome: outcome}
 	for !p.recordResult(ctx, f) {
 		if err := wait.For(ctx, auditWait); err != nil {
 			return err
@@ -173,7 +177,7 @@ func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 	if !b.Key.IsMember() && r.Wait == 0 {
 		r.Wait = rejectedWait // if it is not finished: no pause of calls slows its lane down
 	}
-	r = p.recordResults(ctx, r)
+	r = p.recordResults(ctx, b, r)
 	for _, f := range r.Finished {
 		p.report.finished(ctx, f)
 	}
@@ -225,7 +229,14 @@ func (a *attempt) process(ctx context.Context) event.Result {
 //
 // Invariant 6: a lost reply is not a decision. The next attempt asks under the same token.
 func (a *attempt) acquire(ctx context.Context) event.Result {
-	got, err := a.deliver.Acquire(ctx, a.batch, a.control.digests())
+	mark, ok := a.control.trusted()
+	batch := a.batch
+	if !ok { // invariant 12
+		if batch = a.withoutRedrives(); batch == nil {
+			return event.Result{Wait: stateWait}
+		}
+	}
+	got, err := a.deliver.Acquire(ctx, batch, a.control.digests())
 	u := got.Update
 	switch {
 	case err != nil:
@@ -235,6 +246,7 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 		return event.Result{Wait: got.Wait, WaitsAhead: got.WaitsAhead}
 	}
 	a.redisWorked()
+	u.StateMark = string(mark)
 	var r event.Result
 	switch {
 	case len(u.Events) == 0: // all of them were done before
@@ -271,6 +283,9 @@ func (a *attempt) repeat(ctx context.Context, u *event.Update) event.Result {
 // the tickets are checked. A batch whose partition was taken away makes no call.
 func (a *attempt) update(ctx context.Context, u *event.Update) event.Result {
 	b := a.batch
+	if r, ok := a.confirmState(ctx, u); !ok {
+		return r
+	}
 	err := a.deliver.Send(ctx, u, deliver.Hooks{
 		MayCall:      func() bool { return a.schedule.MayCall(b) },
 		CallOver:     func() { a.schedule.CallOver(b) },
@@ -340,7 +355,7 @@ func (a *attempt) failed(ctx context.Context, u *event.Update, err error) event.
 	case d.Kind == event.KindPause: // no attempt is counted
 		a.permits.throttle(ctx, d)
 		return a.tryAgain(ctx, u, event.Result{})
-	case len(spent) > 0 && d.FewAttempts && len(u.Contributors) > 1: // any of them could be the offending one
+	case len(spent) > 0 && d.UnknownCode && len(u.Contributors) > 1: // any of them could be the offending one
 		return a.refused(ctx, u, d)
 	case len(spent) > 0:
 		return a.reject(ctx, u, d, spent)
@@ -413,6 +428,13 @@ func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *ev
 			a.release(ctx, u)
 			return r
 		}
+	}
+	if !a.mayWrite(ctx, a.batch) {
+		if !u.Unacknowledged {
+			a.release(ctx, u)
+		}
+		r.Wait = deliver.DeadLetterBackoff(a.batch.State, nil)
+		return r
 	}
 	rejected, r.Held = a.schedule.Admit(rejected)
 	if err := a.deliver.WriteDeadLetters(ctx, rejected); err != nil {

@@ -34,12 +34,12 @@ func TestTheBufferIsBoundedByRecords(t *testing.T) {
 	r.wantCalls(12)
 }
 
-// The buffer takes no more than BufferBytes bytes of records, headers included.
+// The buffer takes no more than three quarters of BufferBytes of records, headers included.
 func TestTheBufferIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
-	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 25 << 10 })
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 34 << 10 })
 	for i := range 6 {
 		m := r.change(i, fields{"position": "x"})
 		m.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 10<<10)}}
@@ -104,6 +104,28 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	if n := len(r.callsOf(1)); n > 8 {
 		t.Errorf("%d calls for a backlog of one member", n)
 	}
+}
+
+// A lane at its cap holds no memory of other partitions: what its partition has fetched is given up.
+func TestAFullLaneHoldsNoFetchOfOtherPartitions(t *testing.T) {
+	t.Parallel()
+	const laneCap = 2000
+	r := newRig(t, 2, crmapitest.Options{})
+	r.crm.Push(crmapitest.Fault{Member: member(1), Block: true})
+	// One batch of the partition takes all memory for fetches, a tenth of this.
+	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferBytes = 1 << 20 })
+	var msgs []kafka.Message
+	for i := range laneCap + 100 {
+		msgs = append(msgs, on(0, r.change(1, fields{"position": fmt.Sprint(i)})))
+	}
+	r.produce(msgs...)
+	r.eventually("the lane to be full", func() bool { return r.outcome.records() == laneCap+1 })
+	r.produce(on(1, r.change(3, fields{"position": "Alongside"})))
+	r.eventually("the other partition to continue", func() bool { return r.field(3, "position") == `"Alongside"` })
+	r.eventually("the call to be blocked", func() bool { return r.crm.Blocked() == 1 })
+	r.crm.Release()
+	r.settled()
+	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+99)))
 }
 
 // A listMapper maps a record that contains a list of events. The real mapper maps each of them.

@@ -1,32 +1,56 @@
 package consumer_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
+	"membersync/dlq"
 )
 
-// replay replays ranges of the source topic, alongside the services that run.
+// replay replays ranges, and the redrives of their events, alongside the services that run.
 func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
 	r.t.Helper()
-	api := r.api()
-	defer api.Close()
-	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
-	r.redriving(&cfg, &parts)
-	cfg.Group, cfg.Replay, cfg.Reapply = r.group+".replay.test", true, reapply
-	var last consumer.ReplayProgress
-	err := consumer.New(cfg, parts).Replay(r.t.Context(), ranges, func(at consumer.ReplayProgress) { last = at })
+	r.replayWith(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Reapply = reapply }, ranges...)
+}
+
+func (r *rig) replayWith(c change, ranges ...consumer.Range) {
+	r.t.Helper()
+	last, err := r.replayUntil(r.t.Context(), c, ranges...)
 	if err != nil {
 		r.t.Error(err)
 	}
 	if last.Done != last.Total {
 		r.t.Errorf("ended at %d of %d", last.Done, last.Total)
 	}
+}
+
+func (r *rig) replayUntil(ctx context.Context, c change, ranges ...consumer.Range) (last consumer.ReplayProgress, err error) {
+	r.t.Helper()
+	api := r.api()
+	defer api.Close()
+	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
+	r.redriving(&cfg, &parts)
+	index, err := dlq.NewReader(r.client(), r.topics()).Index(r.t.Context(), dlq.Query{}, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.replays++
+	cfg.Group, cfg.Replay, cfg.Covers = fmt.Sprintf("%s.replay.%d", r.group, r.replays), true, ranges
+	cfg.LiveGroup, parts.Items = r.group, index
+	c(&cfg, &parts)
+	ranges = slices.Clone(ranges)
+	for partition, end := range r.broker.Ends(r.t, r.topics().Redrive) {
+		ranges = append(ranges, consumer.Range{Topic: r.topics().Redrive, Partition: partition, End: end})
+	}
+	err = consumer.New(cfg, parts).Replay(ctx, ranges, func(at consumer.ReplayProgress) { last = at })
+	return last, err
 }
 
 // all returns the ranges of the whole source topic, up to its current end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"membersync/consumer/decode"
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/mapper"
@@ -17,10 +18,10 @@ const (
 // recordResults writes the results of redriven events to the audit topic. Those whose record is not
 // acknowledged are not finished: their lane finds them done at its next batch, and records the
 // result again.
-func (p *pipeline) recordResults(ctx context.Context, r event.Result) event.Result {
+func (p *pipeline) recordResults(ctx context.Context, b *event.Batch, r event.Result) event.Result {
 	recorded := r.Finished[:0]
 	for _, f := range r.Finished {
-		if p.recordResult(ctx, f) {
+		if f.Event.Record.Redrive == nil || p.mayWrite(ctx, b) && p.recordResult(ctx, f) {
 			recorded = append(recorded, f)
 		} else {
 			r.Wait = max(r.Wait, auditWait)
@@ -43,6 +44,18 @@ func (p *pipeline) recordResult(ctx context.Context, f event.Finished) bool {
 	return true
 }
 
+// mayWrite reports whether a batch may write to a topic of membersync's own. What others wait for,
+// a permit that is not needed any more and the slot, is given back before: the broker may not
+// answer.
+func (p *pipeline) mayWrite(ctx context.Context, b *event.Batch) bool {
+	if !p.schedule.Writes(b) {
+		return false
+	}
+	p.permits.settle(ctx, b)
+	b.Permit = event.Permit{}
+	return true
+}
+
 // redisFailed pauses calls; the batch ends without a result.
 func (p *pipeline) redisFailed(ctx context.Context, op string, err error) event.Result {
 	p.control.redis.failed(ctx, op, err)
@@ -56,6 +69,19 @@ func (p *pipeline) release(ctx context.Context, u *event.Update) {
 	if err := p.deliver.Release(ctx, u); err != nil {
 		p.log.LogAttrs(ctx, levelOf(ctx), "lease not released; it expires by itself", errAttr(err))
 	}
+}
+
+// decode returns the events of a delivery; of a record that was not read, its rejection.
+func (p *pipeline) decode(ctx context.Context, d intake.Delivery) ([]*event.Event, error) {
+	no := d.Record.Rejection
+	if no == nil {
+		return p.decoder.Decode(ctx, recordOf(d))
+	}
+	last := no.Last
+	if last == d.Record.Offset {
+		last = 0
+	}
+	return p.decoder.Unread(recordOf(d), decode.UnreadFault(no.IsMalformed, no.Text), last), nil
 }
 
 // recordOf is the record of a delivery, for the mapper.

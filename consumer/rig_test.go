@@ -55,8 +55,10 @@ type rig struct {
 	proxy    *dedupetest.Proxy // between the services and Redis; nil: none
 	addr     string            // host:port of Redis
 	prefix   string
+	key      string // the state key
 	logs     *logBuffer
 	seq      int
+	replays  int
 	outcome  *outcomes
 	recorder *recorder
 
@@ -88,6 +90,7 @@ func newRigOn(t *testing.T, broker *kafkatest.Broker, partitions int, opts crmap
 	}
 	r.topic = r.broker.Topic(t, partitions, nil)
 	r.group = r.broker.Group(t)
+	r.key = "a state key made up for tests, 32 bytes"
 	r.prefix = "mstest-" + strings.ToLower(r.group)
 	r.startRedis()
 	opts.CorpID, opts.Tokens, opts.AutoCreate = corp, []string{"token"}, true
@@ -276,7 +279,7 @@ func (r *rig) store(client redis.UniversalClient) *dedupe.Store {
 	r.t.Helper()
 	store, err := dedupe.New(client, dedupe.Options{
 		Prefix: r.prefix, Scope: r.crmURL, DoneTTL: time.Hour, Lease: r.lease,
-		DigestKey: []byte("test digest key"), DigestTTL: time.Hour,
+		Key: []byte(r.key), DigestTTL: time.Hour,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -45,8 +46,9 @@ func New(cfg Config, parts Parts) *Service {
 	})
 	redis := &redisGuard{schedule: plan, log: parts.Logger}
 	control := &controlWatcher{
-		group: cfg.Group, control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
+		group: cmp.Or(cfg.LiveGroup, cfg.Group), control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
 	}
+	control.state.hasOffsets = cfg.Replay // the command has seen to it that there is a marker
 	if parts.Control == nil {
 		control.state.known = true
 		plan.SetControlKnown()
@@ -67,11 +69,13 @@ func New(cfg Config, parts Parts) *Service {
 	return s
 }
 
+const defaultRecordBytes = 1 << 20
+
 func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *intake.Intake {
 	return intake.New(intake.Config{
 		Topic: cfg.Topic, Redrives: cfg.Redrives, Group: cfg.Group, Brokers: cfg.Brokers, StartLatest: cfg.StartLatest,
 		BufferRecords: cfg.BufferRecords, BufferBytes: cfg.BufferBytes, DrainLimit: cfg.DrainLimit, DoneTTL: cfg.DoneTTL,
-		Session: cfg.Session,
+		MaxRecordBytes: cmp.Or(cfg.MaxRecordBytes, defaultRecordBytes), Session: cfg.Session,
 	}, intake.Parts{
 		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: backlog{p.schedule}, Metrics: parts.Metrics,
 		Logger: parts.Logger, Pace: parts.Pace, RedrivesMissing: topics.reportMissing,
@@ -81,8 +85,9 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 func newDecoder(cfg *Config, parts *Parts, outages decode.Outages) *decode.Decoder {
 	return decode.New(decode.Config{
 		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
+		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
 	}, decode.Parts{
-		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Outages: outages,
+		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Outages: outages,
 		Decoded: parts.Observer.Decoded,
 	})
 }

@@ -50,10 +50,10 @@ func TestRedrivesPassAStorm(t *testing.T) {
 	calm := r.start(r.redriving)
 	r.settled()
 	calm.stop()
-	inst := r.start(r.redriving, holding, broken.install)
-	for i := range 60 {
+	for i := range 60 { // before the start, so that all are read at once
 		r.produce(on(1, r.change(i, fields{"position": "Engineer"})))
 	}
+	inst := r.start(r.redriving, holding, broken.install)
 	r.holds(inst, 60)
 	items := r.items()
 	r.redrive(items["ev-1"], func(d *dlq.Redrive) {

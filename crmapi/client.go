@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -94,6 +95,27 @@ func New(cfg Config) (*Client, error) {
 		http:    httpClient(cfg.HTTP, cmp.Or(cfg.MaxConns, 64)),
 		codes:   cfg.Codes,
 	}, nil
+}
+
+// ErrNotAPI reports that a response is not one of the API: it has no errorCode. Mostly the base URL
+// or the path is wrong, or a proxy has responded.
+var ErrNotAPI = errors.New("crmapi: the response is not the API's: it has no errorCode")
+
+// Probe finds out whether the API responds at the configured address. It sends a request without a
+// token, a company and a member, which can modify nothing, and which the API answers with an
+// errorCode. An error is [ErrNotAPI], with the HTTP status, or wraps an [*Error] and says why there
+// was no response.
+func (c *Client) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, ErrTimeout)
+	defer cancel()
+	_, failed := exchange{client: c.http, table: c.codes, op: "probe", url: c.url, body: []byte("{}")}.do(ctx)
+	switch {
+	case failed == nil || failed.HasCode:
+		return nil
+	case failed.Status != 0:
+		return fmt.Errorf("%w (HTTP %d)", ErrNotAPI, failed.Status)
+	}
+	return fmt.Errorf("%w: %w", failed, errors.Join(failed.causes[:min(len(failed.causes), 1)]...))
 }
 
 // Close closes idle connections.

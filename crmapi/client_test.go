@@ -1,13 +1,17 @@
 package crmapi_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -199,6 +203,83 @@ func TestResponsesNotFromTheCRM(t *testing.T) {
 		if got == nil || got.Class != crmapi.ClassTransient || !got.OutcomeUnknown || got.HasCode || got.Status != 200 {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// A proxy may compress a response without being asked to, or begin it with a byte order mark. It is
+// still the CRM's.
+func TestResponsesThatAProxyHasWrapped(t *testing.T) {
+	t.Parallel()
+	zipped := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = io.WriteString(w, text)
+		_ = w.Close()
+		return b.String()
+	}
+	const bom, success, refused = "\ufeff", `{"errorCode":0,"traceId":"t-1"}`, `{"errorCode":30007,"traceId":"t-1"}`
+	fake := crmapitest.New(options())
+	client := newClient(t, loopback(t, fake))
+	for name, tc := range map[string]struct {
+		body string
+		want crmapi.Class
+	}{
+		"a byte order mark":                {bom + success, crmapi.ClassSuccess},
+		"gzip":                             {zipped(success), crmapi.ClassSuccess},
+		"gzip of a byte order mark":        {zipped(bom + success), crmapi.ClassSuccess},
+		"a refusal after a mark":           {bom + refused, crmapi.ClassPoison},
+		"a refusal in gzip":                {zipped(refused), crmapi.ClassPoison},
+		"a mark in the middle":             {success + bom, crmapi.ClassTransient},
+		"gzip that is cut short":           {zipped(success)[:20], crmapi.ClassTransient},
+		"gzip that inflates to 1 MiB":      {zipped(success + strings.Repeat(" ", 1<<20)), crmapi.ClassTransient},
+		"gzip of something that is no API": {zipped("<html>maintenance</html>"), crmapi.ClassTransient},
+	} {
+		fake.Push(crmapitest.Fault{Body: tc.body, At: crmapitest.AfterEffect})
+		_, failed := modify(t, client, crmapi.Call{Update: sample()})
+		got := crmapi.ClassSuccess
+		if failed != nil {
+			got = failed.Class
+		}
+		if got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// A probe modifies nothing, and tells the API from what else may respond.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		fault crmapitest.Fault
+		want  error
+	}{
+		"the API":               {crmapitest.Fault{}, nil},
+		"the API, overloaded":   {crmapitest.Fault{Code: 30004}, nil},
+		"HTML":                  {crmapitest.Fault{Body: "<html>welcome</html>"}, crmapi.ErrNotAPI},
+		"an empty response":     {crmapitest.Fault{Body: " "}, crmapi.ErrNotAPI},
+		"a wrong path":          {crmapitest.Fault{Status: 404, Body: "not found"}, crmapi.ErrNotAPI},
+		"a redirect":            {crmapitest.Fault{Status: 302, Body: " "}, crmapi.ErrNotAPI},
+		"a proxy without CRM":   {crmapitest.Fault{Status: 502, Body: "bad gateway"}, crmapi.ErrNotAPI},
+		"another service's 401": {crmapitest.Fault{Status: 401, Body: `{"error":"unauthorized"}`}, crmapi.ErrNotAPI},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := crmapitest.New(options())
+			if tc.want != nil || tc.fault.Code != 0 {
+				fake.Push(tc.fault)
+			}
+			before := fake.Snapshot()
+			err := newClient(t, loopback(t, fake)).Probe(t.Context())
+			if !errors.Is(err, tc.want) {
+				t.Errorf("%v, want %v", err, tc.want)
+			}
+			if diff := cmp.Diff(before, fake.Snapshot()); diff != "" {
+				t.Errorf("members (-before +after):\n%s", diff)
+			}
+			if tc.fault.Status != 0 && !strings.Contains(err.Error(), strconv.Itoa(tc.fault.Status)) {
+				t.Errorf("%v does not name the status", err)
+			}
+		})
 	}
 }
 

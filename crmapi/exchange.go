@@ -1,6 +1,8 @@
 package crmapi
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
 	"net/http"
@@ -84,7 +86,7 @@ func (x exchange) readResponse(ctx context.Context, resp *http.Response) (respon
 	if err != nil || len(data) > maxResponseBody {
 		data = nil
 	}
-	body := parseResponseBody(data)
+	body := parseResponseBody(plainBody(data))
 	code, hasCode := body.code()
 	e := classify(x.table, resp.StatusCode, code, hasCode)
 	if e.Class == ClassSuccess {
@@ -93,6 +95,24 @@ func (x exchange) readResponse(ctx context.Context, resp *http.Response) (respon
 	e.TraceID = body.traceID()
 	e.RetryAfter = retryAfter(resp.Header, time.Now())
 	return nil, &e
+}
+
+// plainBody undoes what a proxy may do to a body without having been asked: compress it with gzip
+// (RFC 1952), and begin it with a byte order mark. Read as it is, the body of a success would have
+// no errorCode, and the call would be repeated. It returns nil for a body that is damaged, or too
+// long when it is inflated.
+func plainBody(data []byte) []byte {
+	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil
+		}
+		data, err = io.ReadAll(io.LimitReader(r, maxResponseBody+1))
+		if err != nil || len(data) > maxResponseBody {
+			return nil
+		}
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff"))
 }
 
 // notSent returns the error of a request of which nothing left the process.

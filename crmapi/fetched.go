@@ -23,7 +23,7 @@ const (
 	renewBefore        = 570 * time.Second
 	renewJitter        = 270 * time.Second
 	renewRetryInterval = 30 * time.Second
-	// The vendor allows 10 calls per minute.
+	// The vendor allows 10 calls per minute. This bounds one instance, and Locker all of them.
 	minFetchInterval = 7 * time.Second
 )
 
@@ -48,7 +48,7 @@ type TokenConfig struct {
 }
 
 // A Locker is a lock that all instances share. The vendor allows one fetch at a time and ten per
-// minute, so an implementation may keep the lock for a few seconds after unlock.
+// minute, failed ones included, so an implementation grants it less often than that.
 type Locker interface {
 	// Lock waits for the lock. The deadline of the context bounds the wait, and how long the caller
 	// needs the lock.

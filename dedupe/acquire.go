@@ -96,7 +96,7 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 		return Grant{}, err
 	}
 	names := fieldNames(req.Events)
-	keys := s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID })
+	keys := s.withPending(req.Member, s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID }))
 	began := time.Now()
 	reply, err := s.batch.run(ctx, s.scripts.acquire, keys, s.acquireArgs(req, names)...).Slice()
 	if err != nil {
@@ -151,9 +151,9 @@ func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
 	for _, name := range names {
 		args = append(args, name)
 	}
-	d := s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
+	h, d := s.hasher(), s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
 	for _, e := range req.Events {
-		args = append(args, e.ID.orderText(), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
+		args = append(args, h.order(e.ID), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}

@@ -1,12 +1,13 @@
 -- Takes the lease of a member and returns which values of the events must still be sent.
 -- All reads come before all writes, so an error leaves nothing half done.
 --
--- KEYS: the lease, the fields, then the done mark of each event.
+-- KEYS: the lease, the fields, then the done mark of each event, then the pending values.
 -- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, pending TTL in ms,
 --       the number of events E, the number of field names F, F names;
 --       then for each event: order, redrive number, try it though it is held (0 or 1), version, the
 --       number of its fields N,
 --       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
+-- Reapply ignores done marks, except those of dead letters: a redrive tries these again.
 -- Reply: {0, ms left}: another token owns the lease.
 --        {2}: the token has already completed.
 --        {3, ms left}: a newer value of a field is pending, and an older value must wait for its
@@ -34,7 +35,7 @@ end
 local reply = {1}
 local winner, version, digest, winner_id = {}, {}, {}, {} -- by index of the name
 local last_order = {} -- by done mark: the order value of the last requested event
-local live = {}       -- by id: requested and not done
+local live = {}       -- by id: requested and not done; the highest edit of its value
 local at = 8 + names
 for i = 1, events do
   local order, redrive, try_held = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
@@ -52,12 +53,12 @@ for i = 1, events do
         reused = true
       elseif string.sub(outcome, 1, 5) == 'held.' then
         if not try_held then done = number .. ':' .. outcome end
-      elseif not reapply and tonumber(number) >= redrive then
+      elseif tonumber(number) >= redrive and (not reapply or outcome == 'dead_lettered') then
         done = number .. ':' .. outcome
       end
     end
   end
-  if not done then live[event_id(key, order)] = true end
+  if not done then live[event_id(key, order)] = math.max(live[event_id(key, order)] or 0, edited(ver)) end
   reply[1 + i] = (reused and '+' or '') .. (done or '')
   for _ = 1, stated do
     local f = tonumber(ARGV[at])
@@ -82,8 +83,8 @@ for f = 1, names do
   end
 end
 if #fields > 0 then
-  versions = redis.call('HMGET', KEYS[2], 'p', unpack(versions))
-  pending = table.remove(versions, 1)
+  versions = redis.call('HMGET', KEYS[2], unpack(versions))
+  pending = redis.call('GET', KEYS[3 + events])
 end
 if #digested > 0 then
   local wanted = {}
@@ -124,11 +125,12 @@ local list = read_pending(pending, now, function(p, name)
   if not g then return true end
   if p.version <= g.stored then return false end -- overtaken, so its outcome does not matter
   -- An event of the request itself never causes a wait: its position among the requested events is
-  -- known, and another delivery of it may have another version.
-  if g.decision ~= 1 and p.version > g.version and not live[p.event] then
+  -- known, and another delivery of it may have another version. A later edit of its value does: the
+  -- request does not contain that.
+  if g.decision ~= 1 and p.version > g.version and (live[p.event] or -1) < edited(p.version) then
     wait = math.max(wait, p.expires - now)
   end
-  if g.decision == 0 and p.event == g.event then
+  if g.decision == 0 and p.event == g.event and edited(p.version) == edited(g.version) then
     twice[name] = true
     return false
   end
@@ -156,6 +158,6 @@ if #list > 64 then
   table.sort(list, function(a, b) return a.version > b.version end)
   for i = #list, 65, -1 do list[i] = nil end
 end
-write_pending(KEYS[2], pending, list)
+write_pending(KEYS[3 + events], pending, list)
 redis.call('HDEL', KEYS[2], unpack(digests))
 return reply

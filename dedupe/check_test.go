@@ -71,7 +71,7 @@ func TestCheckUnreachable(t *testing.T) {
 
 func TestNewReportsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := dedupe.New(nil, dedupe.Options{Prefix: "a{b}", DigestKey: []byte("key")})
+	_, err := dedupe.New(nil, dedupe.Options{Prefix: "a{b}", Key: []byte("key")})
 	if err == nil {
 		t.Fatal("no error")
 	}

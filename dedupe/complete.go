@@ -16,7 +16,7 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 	if err := c.check(); err != nil {
 		return false, err
 	}
-	keys := s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID })
+	keys := s.withPending(c.Member, s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID }))
 	n, err := s.batch.run(ctx, s.scripts.complete, keys, s.completeArgs(c)...).Int()
 	if err != nil {
 		return false, failed("complete", err)
@@ -29,8 +29,9 @@ func (s *Store) completeArgs(c Completion) []any {
 	moves := newestVersions(c.Done)
 	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
 	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
+	h := s.hasher()
 	for _, e := range c.Done {
-		args = append(args, e.ID.orderText(), e.Redrive, e.outcomeText())
+		args = append(args, h.order(e.ID), e.Redrive, e.outcomeText())
 	}
 	d := s.digester(c.Member, c.DigestGeneration, true)
 	for _, m := range moves {

@@ -1,7 +1,7 @@
 -- Records the outcomes of events and releases the lease, only for the token that owns the lease.
 -- All reads come before all writes, so an error leaves nothing half done.
 --
--- KEYS: the lease, the fields, then the done mark of each event.
+-- KEYS: the lease, the fields, then the done mark of each event, then the pending values.
 -- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
 --       E times: order, redrive number, outcome; F times: name, newest version, digest ('': none).
 -- Reply: 0 done, 1 too late and nothing recorded.
@@ -40,11 +40,11 @@ end
 -- no field goes back.
 local kept = 8
 local value = {} -- by key: two events of the request may share a mark
-local ended = {} -- by id
+local ended = {} -- by id: the highest redrive number
 for i = 1, events do
   local at, key = 3 + 3 * i, KEYS[2 + i]
   local order, redrive, entries = ARGV[at], tonumber(ARGV[at + 1]), {}
-  ended[event_id(key, order)] = true
+  ended[event_id(key, order)] = math.max(ended[event_id(key, order)] or 0, redrive)
   local mark = value[key] or marks[i]
   if mark then
     for entry, other, number in string.gmatch(mark, '((%x+):(%d+):[^;]+)') do
@@ -63,8 +63,8 @@ end
 local first = 5 + 3 * events
 local stored = {}
 for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 3 * f - 2] end
-stored = redis.call('HMGET', KEYS[2], 'p', unpack(stored))
-local pending = table.remove(stored, 1)
+if fields > 0 then stored = redis.call('HMGET', KEYS[2], unpack(stored)) end
+local pending = redis.call('GET', KEYS[3 + events])
 local now = millis()
 
 local moved, newest = {}, {}
@@ -83,16 +83,18 @@ for f = 1, fields do
 end
 
 -- A value is no longer pending when it was overtaken, or when its event has ended by any delivery.
--- The same holds for what the token handed out, if each of its calls got a response.
+-- A value that a redrive has edited ends only with that redrive or a later one. The same holds for
+-- what the token handed out, if each of its calls got a response.
 local list = read_pending(pending, now, function(p, name)
-  return not (p.token == token and ARGV[2] == '0' or ended[p.event] or newest[name] and p.version <= newest[name])
+  local over = p.token == token and ARGV[2] == '0' or (ended[p.event] or -1) >= edited(p.version)
+  return not (over or newest[name] and p.version <= newest[name])
 end)
 
 for i = 1, events do
   redis.call('SET', KEYS[2 + i], value[KEYS[2 + i]], 'PX', ARGV[3])
 end
 if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
-write_pending(KEYS[2], pending, list)
+write_pending(KEYS[3 + events], pending, list)
 if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
 end

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -19,20 +18,18 @@ type Control struct {
 	// DigestGeneration is the current generation of digests. Digests of an earlier one prove
 	// nothing.
 	DigestGeneration int64
-	// Initialized reports that MarkInitialized was called for the group since Redis was last
-	// emptied.
-	Initialized bool
+	// Marker is that of the consumer group.
+	Marker Marker
 }
 
-// Control reads the operator's requests, and whether the state was initialized for the consumer
-// group, in one round trip.
+// Control reads the operator's requests and the marker of the consumer group, in one round trip.
 func (s *Store) Control(ctx context.Context, group string) (Control, error) {
-	pipe := s.client.Pipeline() // in a cluster, the initialized key is in another slot
+	pipe := s.client.Pipeline() // in a cluster, the marker is in another slot
 	pause, releases := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"releases")
-	initialized := pipe.Exists(ctx, s.initializedKey(group))
+	marker := pipe.Get(ctx, s.groupKey(group, "marker"))
 	generation := pipe.Get(ctx, s.scope+"digests")
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	c := Control{Initialized: initialized.Val() == 1}
+	var c Control
 	var err error
 	if c.Pause, c.Paused, err = readPause(pause); err != nil {
 		return Control{}, failed("control", err)
@@ -43,7 +40,7 @@ func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 	if c.DigestGeneration, err = readCount(generation); err != nil {
 		return Control{}, failed("control", err)
 	}
-	if err := initialized.Err(); err != nil {
+	if c.Marker, err = s.readMarker(marker); err != nil {
 		return Control{}, failed("control", err)
 	}
 	return c, nil
@@ -72,21 +69,4 @@ func readCount(cmd *redis.StringCmd) (int64, error) {
 		return 0, errReply
 	}
 	return n, nil
-}
-
-// MarkInitialized records that the state of the scope exists for the consumer group. As long as its
-// key exists, Redis has not been emptied since then. Calling it again changes nothing.
-func (s *Store) MarkInitialized(ctx context.Context, group string) error {
-	now := time.Now().UTC().Format(time.RFC3339)
-	if err := s.client.SetNX(ctx, s.initializedKey(group), now, 0).Err(); err != nil {
-		return failed("mark initialized", err)
-	}
-	return nil
-}
-
-// initializedName is part of the stored key and of the hash in it, so it must stay as it is.
-const initializedName = "initialized"
-
-func (s *Store) initializedKey(group string) string {
-	return s.opts.Prefix + ":" + initializedName + ":" + sumOf(initializedName, s.opts.Scope, group).String()
 }

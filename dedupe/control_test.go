@@ -13,7 +13,7 @@ import (
 // TestControlFails corrupts the reply of one of three lookups at a time.
 func TestControlFails(t *testing.T) {
 	t.Parallel()
-	for _, part := range []string{":pause", ":releases", ":initialized:"} { // parts of the stored keys
+	for _, part := range []string{":pause", ":releases", ":marker"} { // parts of the stored keys
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			mini, client := newMini(t)

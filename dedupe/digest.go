@@ -19,8 +19,8 @@ type digester struct {
 
 func (s *Store) digester(m Member, generation int64, on bool) *digester {
 	d := &digester{member: m, generation: generation}
-	if on && len(s.opts.DigestKey) > 0 {
-		d.mac = hmac.New(sha256.New, s.opts.DigestKey)
+	if on && len(s.opts.Key) > 0 {
+		d.mac = hmac.New(sha256.New, s.opts.Key)
 	}
 	return d
 }

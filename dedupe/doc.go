@@ -8,8 +8,8 @@
 //   - A digest of the value last sent per field, so that an unchanged value is not sent again.
 //   - The rate limit that all instances share.
 //   - The heartbeats of the instances.
-//   - The control state: the operator's pause and releases, the generation of digests, and whether
-//     the state was initialized.
+//   - The control state: the operator's pause and releases, the generation of digests, and the
+//     marker that the state exists.
 //
 // # Where to start reading
 //

@@ -11,9 +11,9 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 // releaseLua releases the lease only for its owner. What the token handed out is no longer pending,
 // whichever token owns the lease now.
 const releaseLua = `
-local text = redis.call('HGET', KEYS[2], 'p')
+local text = redis.call('GET', KEYS[3])
 if text then
-  write_pending(KEYS[2], text, read_pending(text, millis(), function(p) return p.token ~= ARGV[1] end))
+  write_pending(KEYS[3], text, read_pending(text, millis(), function(p) return p.token ~= ARGV[1] end))
 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`
@@ -33,7 +33,7 @@ func (s *Store) Renew(ctx context.Context, m Member, t Token) (owned bool, err e
 // failure with a response, or when nothing was sent. After an unacknowledged call the lease must
 // expire by itself.
 func (s *Store) Release(ctx context.Context, m Member, t Token) error {
-	keys := s.keys(m, 0, nil)
+	keys := s.withPending(m, s.keys(m, 0, nil))
 	if err := s.batch.run(ctx, s.scripts.release, keys, string(t)).Err(); err != nil {
 		return failed("release", err)
 	}

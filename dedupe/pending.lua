@@ -1,12 +1,16 @@
 -- Functions for pending values, prepended to the scripts acquire, complete, release and view.
 --
--- The field p of the member's hash holds the values that were handed out and whose outcome is
--- unknown: the CRM may or may not hold them. Its format is event:version:token:until:name,name with
--- entries separated by semicolons; until is in ms. The token is '-' where two tokens handed out the
--- same value.
+-- The member's pending key holds the values that were handed out and whose outcome is unknown: the
+-- CRM may or may not hold them. Its format is event:version:token:until:name,name with entries
+-- separated by semicolons; until is in ms. The token is '-' where two tokens handed out the same
+-- value. It is a key of its own because a long value would keep Redis from storing the fields
+-- compactly, for good.
 
 -- event_id joins the event's name, which ends the key of its mark, and its order value.
 local function event_id(key, order) return string.sub(key, -32) .. order end
+
+-- edited is the number of the redrive that edited the value of a version: its last four digits.
+local function edited(version) return tonumber(string.sub(version, -4)) end
 
 -- millis is Redis' clock in ms.
 local function millis()
@@ -38,14 +42,17 @@ local function pending_text(list)
   return table.concat(entries, ';')
 end
 
--- write_pending replaces the stored text if it changes.
+-- write_pending replaces the stored text if it changes. The key expires with its last entry.
 local function write_pending(key, text, list)
   local new = pending_text(list)
   if new == (text or '') then return end
   if new == '' then
-    redis.call('HDEL', key, 'p')
-  else
-    redis.call('HSET', key, 'p', new)
+    redis.call('DEL', key)
+    return
   end
+  local last = 0
+  for _, p in ipairs(list) do last = math.max(last, tonumber(p.expires)) end
+  redis.call('SET', key, new)
+  redis.call('PEXPIREAT', key, string.format('%.0f', last))
 end
 

@@ -28,8 +28,8 @@ type AcquireRequest struct {
 	Member Member
 	Token  Token
 	Events []Event
-	// Reapply ignores done marks and digests, never versions. It is for a CRM that was restored
-	// from a backup.
+	// Reapply ignores digests and done marks, except those of dead letters, and never versions. It is
+	// for a CRM that was restored from a backup.
 	Reapply bool
 	// DigestGeneration is the generation of digests that the caller last read with [Store.Control].
 	DigestGeneration int64
@@ -104,10 +104,10 @@ func (r AcquireRequest) check() error {
 			return eventFault(i, "redrive number: must not be negative")
 		}
 		if !isVersion(e.Version) || len(e.Version) != len(r.Events[0].Version) {
-			return eventFault(i, "version: must be decimal digits, as many as in the first event")
+			return eventFault(i, "version: must be at most 64 decimal digits, as many as in the first event")
 		}
 		if slices.ContainsFunc(e.Fields, func(f Field) bool { return !isFieldName(f.Name) }) {
-			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,63}")
+			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,61}")
 		}
 	}
 	return nil
@@ -132,10 +132,10 @@ func checkDone(done []DoneEvent) error {
 			return eventFault(i, "outcome: must match [a-z_]{1,32}")
 		}
 		if len(e.Fields) > 0 && !isVersion(e.Version) {
-			return eventFault(i, "version: must be decimal digits")
+			return eventFault(i, "version: must be at most 64 decimal digits")
 		}
 		if !allOf(e.Fields, isFieldName) {
-			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,63}")
+			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,61}")
 		}
 	}
 	return nil
@@ -145,14 +145,18 @@ func eventFault(i int, what string) error {
 	return &RequestError{What: fmt.Sprintf("event %s: %s", strconv.Itoa(i), what)}
 }
 
+// maxValueLen is the longest name or value with which Redis stores a hash compactly
+// (hash-max-listpack-value). One longer value makes a member's hash several times as large.
+const maxValueLen = 64
+
 // isVersion accepts only digits: Redis compares strings by its locale, and only digits are certain
 // to be ordered as bytes in every locale.
 func isVersion(s string) bool {
-	return s != "" && len(s) <= 256 && eachByte(s, func(c byte) bool { return '0' <= c && c <= '9' })
+	return s != "" && len(s) <= maxValueLen && eachByte(s, func(c byte) bool { return '0' <= c && c <= '9' })
 }
 
 func isFieldName(s string) bool {
-	return s != "" && len(s) <= 64 && isAlpha(s[0]) &&
+	return s != "" && len("v:"+s) <= maxValueLen && isAlpha(s[0]) &&
 		eachByte(s, func(c byte) bool { return isAlpha(c) || '0' <= c && c <= '9' || c == '_' })
 }
 

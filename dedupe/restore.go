@@ -18,8 +18,9 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 		moves := newestVersions(chunk)
 		args := make([]any, 0, 3+3*len(chunk)+2*len(moves))
 		args = append(args, s.opts.DoneTTL.Milliseconds(), len(chunk), len(moves))
+		h := s.hasher()
 		for _, e := range chunk {
-			args = append(args, e.ID.orderText(), e.Redrive, e.outcomeText())
+			args = append(args, h.order(e.ID), e.Redrive, e.outcomeText())
 		}
 		for _, v := range moves {
 			args = append(args, v.name, v.version)
@@ -41,7 +42,7 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 // again only through a redrive or with Reapply. Without versions, the next live event counts as the
 // newest, however old it is.
 func (s *Store) Forget(ctx context.Context, m Member, ids ...EventID) error {
-	keys := s.keys(m, len(ids), func(i int) EventID { return ids[i] })[1:]
+	keys := s.withPending(m, s.keys(m, len(ids), func(i int) EventID { return ids[i] }))[1:]
 	for chunk := range slices.Chunk(keys, markChunk) {
 		if err := s.client.Del(ctx, chunk...).Err(); err != nil {
 			return failed("forget", err)

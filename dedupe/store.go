@@ -23,9 +23,11 @@ type Options struct {
 	// Lease is how long a lease lasts from each send: twice the call's time-out plus five seconds.
 	// Required, at least 1 ms.
 	Lease time.Duration
-	// DigestKey is the key of the digests' HMAC. Empty: digests are off.
-	DigestKey []byte
-	// DigestTTL is how long a digest is trusted. Required with a DigestKey, at least 1 ms.
+	// Key is the state key: that of the HMACs of members, events and values. With another key, all
+	// that was stored before is unknown. Empty: members and events are plain hashes, so that a reader
+	// of Redis can test guesses, and digests are off.
+	Key []byte
+	// DigestTTL is how long a digest is trusted. Required with a Key, at least 1 ms.
 	DigestTTL time.Duration
 }
 
@@ -39,7 +41,7 @@ func (o Options) check() error {
 	fault(o.Prefix == "" || strings.ContainsAny(o.Prefix, "{}"), "prefix: must not be empty or contain a brace")
 	fault(o.DoneTTL < time.Millisecond, "done TTL: must be at least 1 ms")
 	fault(o.Lease < time.Millisecond, "lease: must be at least 1 ms")
-	fault(len(o.DigestKey) > 0 && o.DigestTTL < time.Millisecond, "digest TTL: must be at least 1 ms")
+	fault(len(o.Key) > 0 && o.DigestTTL < time.Millisecond, "digest TTL: must be at least 1 ms")
 	return errors.Join(faults...)
 }
 
@@ -68,7 +70,7 @@ type Store struct {
 
 type scripts struct {
 	acquire, complete, renew, release, permit, permitDone, throttle, lock, unlock, view, restore *redis.Script
-	beat, beats                                                                                  *redis.Script
+	beat, beats, markLost, endRebuild                                                            *redis.Script
 }
 
 //go:embed pending.lua
@@ -111,23 +113,32 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			restore:    redis.NewScript(restoreLua),
 			beat:       redis.NewScript(pendingLua + beatLua),
 			beats:      redis.NewScript(pendingLua + beatsLua),
+			markLost:   redis.NewScript(markLostLua),
+			endRebuild: redis.NewScript(endRebuildLua),
 		},
 	}, nil
 }
 
 // memberKey is the prefix of one member's keys. The braces are the hash tag: all keys of a member
 // are in one slot of a cluster, so that one script may access them together.
-func (s *Store) memberKey(m Member) string { return s.opts.Prefix + ":{" + m.String() + "}:" }
+func (s *Store) memberKey(m Member) string { return s.opts.Prefix + ":{" + s.MemberHash(m) + "}:" }
 
 // keys lists the keys of the lease, the fields and then the done mark of each of n events.
 func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
-	base := s.memberKey(m)
-	keys := make([]string, 0, 2+n)
+	h := s.hasher()
+	base := s.opts.Prefix + ":{" + h.sum("member", m.sum[:]) + "}:"
+	keys := make([]string, 0, 3+n)
 	keys = append(keys, base+"lease", base+"fields")
 	for i := range n {
-		keys = append(keys, base+"done:"+event(i).sum.String())
+		id := event(i)
+		keys = append(keys, base+"done:"+h.sum("event", id.sum[:]))
 	}
 	return keys
+}
+
+// withPending appends the key of the member's pending values.
+func (s *Store) withPending(m Member, keys []string) []string {
+	return append(keys, s.memberKey(m)+"pending")
 }
 
 func failed(op string, err error) error { return fmt.Errorf("dedupe: %s: %w", op, err) }

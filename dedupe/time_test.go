@@ -15,7 +15,7 @@ import (
 func options() dedupe.Options {
 	return dedupe.Options{
 		Prefix: "t", Scope: "s", DoneTTL: time.Hour, Lease: 25 * time.Second,
-		DigestKey: []byte("a key made up for tests"), DigestTTL: time.Hour,
+		Key: []byte("a key made up for tests"), DigestTTL: time.Hour,
 	}
 }
 

@@ -35,11 +35,9 @@ const viewLua = `
 local fields, now = redis.call('HGETALL', KEYS[2]), millis()
 for i = 2, #fields, 2 do
   if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.match(fields[i], '^%d+') or '' end
-  if fields[i - 1] == 'p' then
-    fields[i] = pending_text(read_pending(fields[i], now, function() return true end))
-  end
 end
-return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields}`
+local pending = read_pending(redis.call('GET', KEYS[3]), now, function() return true end)
+return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields, pending_text(pending)}`
 
 // shownTokenLen is the number of characters that distinguish a token from others.
 const shownTokenLen = 8
@@ -47,13 +45,14 @@ const shownTokenLen = 8
 // Member reads the state of a member and of the given fields. With nil it returns all fields of
 // which something is known. It changes nothing.
 func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
-	reply, err := s.batch.run(ctx, s.scripts.view, s.keys(m, 0, nil)).Slice()
+	reply, err := s.batch.run(ctx, s.scripts.view, s.withPending(m, s.keys(m, 0, nil))).Slice()
 	if err != nil {
 		return MemberState{}, failed("member", err)
 	}
 	r := replyReader{rest: reply}
 	holder, left, now := r.string(), r.int(), r.int()
 	known := r.fields()
+	known.readPending(r.string())
 	if err := r.failed("member"); err != nil {
 		return MemberState{}, err
 	}
@@ -93,8 +92,6 @@ func (r *replyReader) fields() fieldTable {
 			t.versions[name] = value
 		} else if name, ok := strings.CutPrefix(member, "d:"); ok {
 			t.digests[name] = value
-		} else if member == "p" {
-			t.readPending(value)
 		}
 	}
 	r.bad = r.bad || inner.bad
@@ -118,7 +115,7 @@ func (t fieldTable) readPending(text string) {
 func (s *Store) isFresh(written string, now int64) bool {
 	at, err := strconv.ParseInt(written, 10, 64)
 	age := now - at
-	return err == nil && len(s.opts.DigestKey) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
+	return err == nil && len(s.opts.Key) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
 }
 
 // markChunk is how many marks are read, removed or restored at once.
@@ -127,7 +124,7 @@ const markChunk = 500
 // Done looks up the outcomes of events. The result has the same order as ids. Done takes no lease
 // and changes nothing.
 func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
-	grants := make([]EventGrant, 0, len(ids))
+	grants, h := make([]EventGrant, 0, len(ids)), s.hasher()
 	for chunk := range slices.Chunk(ids, markChunk) {
 		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
 		if err != nil {
@@ -135,7 +132,7 @@ func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant
 		}
 		for i, mark := range marks {
 			text, _ := mark.(string)
-			g, ok := readMark(text, chunk[i].orderText())
+			g, ok := readMark(text, h.order(chunk[i]))
 			if !ok {
 				return nil, failed("done", errReply)
 			}

@@ -30,6 +30,10 @@ type DeadLetter struct {
 	Headers    []Header
 
 	Source Source // of the first failure
+	// LastOffset is that of the last record that was not read together with this one: the batch that
+	// they are in could not be inflated. 0: there is none. A record that was not read has no key, value
+	// and headers here.
+	LastOffset int64
 
 	Reason Reason
 	Stage  Stage  // empty means the reason's stage
@@ -47,6 +51,7 @@ type DeadLetter struct {
 
 	Group, Version string // the consumer group and the version of the service that wrote this
 	Redrives       int    // how often the event was redriven before this failure
+	Edited         int    // the number of the redrive that edited the value; 0: it is the original
 }
 
 // ID returns the id of the item that this dead letter belongs to. It is the same for copies of the

@@ -21,11 +21,11 @@ func sample() dlq.DeadLetter {
 	at := time.Date(2026, 11, 22, 8, 0, 0, 123_000_000, time.UTC)
 	return dlq.DeadLetter{
 		Key: []byte("E1001"), Value: []byte(`{"eventId":"ev-1"}`), Headers: []dlq.Header{{Key: "trace", Value: []byte("t-1")}},
-		Source: dlq.Source{Topic: "hris.employee.changed", Partition: 3, Offset: 42, Timestamp: at},
+		Source: dlq.Source{Topic: "hris.employee.changed", Partition: 3, Offset: 42, Timestamp: at}, LastOffset: 44,
 		Reason: dlq.ReasonCRMInvalid, Stage: dlq.StageUpdate, Error: "the CRM calls the mobile invalid",
 		CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1", EventID: "ev-1", EmployeeID: "E1001",
 		Index: 1, Count: 2, Attempts: 1, FirstFailedAt: at.Add(time.Second), FailedAt: at.Add(2 * time.Second),
-		Group: "membersync", Version: "v1.2.3", Redrives: 1,
+		Group: "membersync", Version: "v1.2.3", Redrives: 1, Edited: 1,
 	}
 }
 
@@ -51,9 +51,11 @@ func TestMessageHeaders(t *testing.T) {
 		{"dlq.source.partition", "3"},
 		{"dlq.source.offset", "42"},
 		{"dlq.source.timestamp", "2026-11-22T08:00:00.123Z"},
+		{"dlq.source.last.offset", "44"},
 		{"dlq.group", "membersync"},
 		{"dlq.membersync.version", "v1.2.3"},
 		{"dlq.redrives", "1"},
+		{"dlq.edited", "1"},
 	}
 	if diff := cmp.Diff(want, pairs(sample().Message())); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
@@ -302,7 +304,10 @@ func deadLetters() *rapid.Generator[dlq.DeadLetter] {
 			CRMCode: text.Draw(t, "code"), CRMTraceID: text.Draw(t, "trace"), ThirdTraceID: text.Draw(t, "third"),
 			EventID: text.Draw(t, "event"), EmployeeID: text.Draw(t, "employee"), Attempts: number.Draw(t, "attempts"),
 			FirstFailedAt: times().Draw(t, "first"), FailedAt: times().Draw(t, "failed"),
-			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"),
+			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"), Edited: number.Draw(t, "edited"),
+		}
+		if rapid.Bool().Draw(t, "unread") {
+			d.LastOffset = rapid.Int64Min(1).Draw(t, "last offset")
 		}
 		if d.Whole = rapid.Bool().Draw(t, "whole"); !d.Whole {
 			d.Index, d.Count = number.Draw(t, "index"), number.Draw(t, "count")

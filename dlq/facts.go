@@ -29,9 +29,11 @@ const (
 	headerSourcePartition = "dlq.source.partition"
 	headerSourceOffset    = "dlq.source.offset"
 	headerSourceTimestamp = "dlq.source.timestamp"
+	headerLastOffset      = "dlq.source.last.offset"
 	headerGroup           = "dlq.group"
 	headerVersion         = "dlq.membersync.version"
 	headerRedrives        = "dlq.redrives"
+	headerEdited          = "dlq.edited"
 )
 
 const (
@@ -46,8 +48,8 @@ func factNames() []string {
 	return []string{
 		headerID, headerReason, headerStage, headerError, headerCRMCode, headerCRMTraceID, headerThirdTraceID,
 		headerEventID, headerEmployeeID, headerEventIndex, headerEventCount, headerAttempts, headerFirstFailedAt,
-		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp,
-		headerGroup, headerVersion, headerRedrives,
+		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp, headerLastOffset,
+		headerGroup, headerVersion, headerRedrives, headerEdited,
 	}
 }
 
@@ -104,9 +106,15 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	number(headerSourcePartition, int64(d.Source.Partition))
 	number(headerSourceOffset, d.Source.Offset)
 	text(headerSourceTimestamp, formatTime(d.Source.Timestamp))
+	if d.LastOffset > 0 {
+		number(headerLastOffset, d.LastOffset)
+	}
 	text(headerGroup, d.Group)
 	text(headerVersion, d.Version)
 	number(headerRedrives, int64(d.Redrives))
+	if d.Edited > 0 {
+		number(headerEdited, int64(d.Edited))
+	}
 	return headers
 }
 
@@ -130,7 +138,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 		f.require(headerEventCount)
 		d.Index, d.Count = f.count(headerEventIndex), f.count(headerEventCount)
 	}
-	d.Attempts, d.Redrives = f.count(headerAttempts), f.count(headerRedrives)
+	d.Attempts, d.Redrives, d.Edited = f.count(headerAttempts), f.count(headerRedrives), f.count(headerEdited)
 	d.FirstFailedAt, d.FailedAt = f.time(headerFirstFailedAt), f.time(headerFailedAt)
 	d.Source = Source{
 		Topic:     v[headerSourceTopic],
@@ -138,6 +146,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 		Offset:    f.number(headerSourceOffset, math.MaxInt64),
 		Timestamp: f.time(headerSourceTimestamp),
 	}
+	d.LastOffset = f.number(headerLastOffset, math.MaxInt64)
 	d.Group, d.Version = v[headerGroup], v[headerVersion]
 }
 

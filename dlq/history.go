@@ -116,7 +116,7 @@ func (r *Reader) Follow(ctx context.Context, x *Index, show func(Item) error) er
 
 func (r *Reader) follow(ctx context.Context, topic string, partition int, at int64, visit partlog.Visit) error {
 	for ctx.Err() == nil {
-		page, err := r.log.Page(ctx, topic, partition, at, visit)
+		page, err := r.tail.Page(ctx, topic, partition, at, visit)
 		if err != nil {
 			return err
 		}

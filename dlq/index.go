@@ -18,7 +18,9 @@ type entry struct {
 	at          Place // of the first dead letter of the latest failure
 	failedAt    int64 // of that dead letter, in ms since 1970; 0: unknown
 	firstFailed int64 // of the item, in ms since 1970; math.MaxInt64: unknown
+	sourceAt    int64 // timestamp of the source record, in ms since 1970
 	failure     int32 // the number of the latest failure; -1 before the first one is added
+	edited      int32 // the number of the redrive that edited the value of that failure; 0: none
 	occurrences int32 // dead letters, including copies and earlier failures
 	matches     bool  // the latest failure matches the query, apart from states and ids
 	group       string
@@ -124,6 +126,7 @@ func (x *Index) addDeadLetter(d DeadLetter, at Place) (e *entry, isNew bool) {
 	}
 	if number := int32(d.Redrives); number > e.failure { //nolint:gosec // Parse bounds it
 		e.failure, e.at, e.failedAt = number, at, millis(d.FailedAt)
+		e.edited, e.sourceAt = int32(d.Edited), d.Source.Timestamp.UnixMilli() //nolint:gosec // Parse bounds it
 		e.matches = x.query.matches(d)
 		if x.groupBy != nil {
 			e.group = x.intern(x.groupBy(d))
@@ -233,20 +236,62 @@ type ItemState struct {
 	State    State
 	Failed   int // the number of the latest delivery that failed
 	Resulted int // the highest number of a redrive with a result; 0: none
+	Edited   int // the number of the redrive that edited the value delivered last; 0: it is the original
 }
 
-// ItemState looks up an event of a source record by its coordinates and index. If no item has them,
-// it looks for a record that failed whole. It reports false if it finds neither.
-func (x *Index) ItemState(partition int, offset int64, index int) (v ItemState, ok bool) {
-	for _, one := range []int{index, -1} {
-		id := itemID{offset: offset, partition: int32(partition), index: int32(one)} //nolint:gosec // from broker and mapper
-		if i, known := x.items[id]; known {
-			e, a := &x.entries[i], x.auditStates[id]
-			v = ItemState{State: a.state(e.failure), Failed: int(e.failure)}
-			if a != nil {
-				v.Resulted = int(a.resulted)
-			}
-			return v, true
+// ReplaySkips reports whether a replay leaves out a delivery of the event: that of the redrive with
+// the number (0: the original), with a value that the redrive with the number edited has edited (0:
+// the original value). A failure that is open or discarded is for a redrive to try again. Where an
+// edited value was applied, no other value of the event may follow it: it may state a field that
+// the edit has removed, so that versions could not decide.
+func (v ItemState) ReplaySkips(number, edited int) bool {
+	switch v.State {
+	case StateOpen, StateDiscarded:
+		return true
+	case StateRedriving:
+		return number <= v.Failed
+	case StateApplied, StateSuperseded:
+		return edited != v.Edited
+	}
+	return false
+}
+
+func (e *entry) itemState(a *auditState) ItemState {
+	v := ItemState{State: a.state(e.failure), Failed: int(e.failure), Edited: int(e.edited)}
+	if a != nil {
+		v.Resulted = int(a.resulted)
+		if a.edited && a.resulted > e.failure {
+			v.Edited = int(a.resulted)
+		}
+	}
+	return v
+}
+
+// A Delivery is one delivery of an event: of the source topic, or by a redrive.
+type Delivery struct {
+	Source  Source // of the source record; of an invalid redrive: of the record itself
+	Index   int    // of the event in its record; -1: the record failed whole
+	Number  int    // of the redrive; 0: the original
+	Edited  int    // the number of the redrive that edited the value; 0: the original value
+	Invalid bool   // it is an invalid redrive
+}
+
+// ReplaySkips reports whether a replay leaves out a delivery, see [ItemState.ReplaySkips].
+func (x *Index) ReplaySkips(d Delivery) bool {
+	v, ok := x.StateOf(d)
+	return ok && v.ReplaySkips(d.Number, d.Edited)
+}
+
+// StateOf looks up the item of a delivery. If no item has its index, it looks for a record that
+// failed whole. It reports false if it finds neither. An item of a record with another timestamp is
+// that of an earlier topic of the same name.
+func (x *Index) StateOf(d Delivery) (v ItemState, ok bool) {
+	for _, index := range []int{d.Index, -1} {
+		id := itemID{
+			offset: d.Source.Offset, partition: int32(d.Source.Partition), index: int32(index), redrive: d.Invalid, //nolint:gosec // from broker and mapper
+		}
+		if i, known := x.items[id]; known && x.entries[i].sourceAt == d.Source.Timestamp.UnixMilli() {
+			return x.entries[i].itemState(x.auditStates[id]), true
 		}
 	}
 	return ItemState{}, false

@@ -14,6 +14,7 @@ import (
 
 const (
 	pageBytes = 1 << 20         // requested at a time, of each partition
+	tailBytes = 32 << 10        // likewise, to follow the end of a topic
 	pageWait  = 2 * time.Second // only Follow waits that long: a scan stops at the current end
 
 	// scanParallelism is how many partitions a scan reads in parallel. Each holds one page, so this
@@ -34,12 +35,15 @@ func (p Place) String() string { return fmt.Sprintf("%d:%d", p.Partition, p.Offs
 // to close.
 type Reader struct {
 	log    *partlog.Log
+	tail   *partlog.Log // for following many partitions at the same time
 	topics Topics
 }
 
 // NewReader returns a reader of the topics through the client's address and transport.
 func NewReader(client *kafka.Client, topics Topics) *Reader {
-	return &Reader{log: partlog.New(client, pageBytes, pageWait), topics: topics}
+	return &Reader{
+		log: partlog.New(client, pageBytes, pageWait), tail: partlog.New(client, tailBytes, pageWait), topics: topics,
+	}
 }
 
 // A Query selects items. A zero field does not restrict the selection.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +25,9 @@ const (
 	headerRedriveEdited     = "redrive.edited"
 )
 
+// MaxRedrives is the highest number of a redrive: a version has four digits for that of an edit.
+const MaxRedrives = 9999
+
 // A Redrive is the request to process a dead letter again.
 type Redrive struct {
 	DeadLetter DeadLetter // with the value to process
@@ -42,19 +44,20 @@ type Redrive struct {
 // Message encodes the redrive: the dead letter as it is in the DLQ, then the redrive's own headers.
 func (r Redrive) Message() kafka.Message {
 	m := r.DeadLetter.Message()
+	// All of them always: a header of the source record with the same name must not count instead.
 	add := func(key, value string) {
-		if value != "" {
-			m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(errorText(value))})
-		}
+		m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(errorText(value))})
 	}
 	add(headerRedriveDeadLetter, r.Place.String())
 	add(headerRedriveNumber, strconv.Itoa(r.Number))
 	add(headerRedriveBy, r.By)
 	add(headerRedriveAt, formatTime(r.At))
 	add(headerRedriveNote, r.Note)
+	edited := ""
 	if r.Edited {
-		add(headerRedriveEdited, "true")
+		edited = "true"
 	}
+	add(headerRedriveEdited, edited)
 	return m
 }
 
@@ -70,7 +73,7 @@ func ParseRedrive(m kafka.Message) (Redrive, error) {
 	}
 	f.require(headerRedriveDeadLetter)
 	f.require(headerRedriveNumber)
-	r.Number = int(f.number(headerRedriveNumber, math.MaxInt32))
+	r.Number = int(f.number(headerRedriveNumber, MaxRedrives))
 	if f.err == nil && r.Number < 1 {
 		f.fail(headerRedriveNumber, "is not a number in its range")
 	}
@@ -79,7 +82,7 @@ func ParseRedrive(m kafka.Message) (Redrive, error) {
 		f.fail(headerRedriveDeadLetter, "is not partition:offset of a dead letter")
 	}
 	r.By, r.Note = f.values[headerRedriveBy], f.values[headerRedriveNote]
-	if f.err == nil {
+	if f.err == nil && f.values[headerRedriveAt] != "" {
 		r.At = f.time(headerRedriveAt)
 	}
 	r.Edited = f.values[headerRedriveEdited] == "true"
@@ -105,6 +108,15 @@ type MismatchError struct {
 // Error names the dead letter and the part.
 func (e *MismatchError) Error() string {
 	return "the redrive differs from dead letter " + e.Place.String() + " in its " + e.What
+}
+
+// EditedBy is the number of the redrive that edited the value to process; 0: it is the original
+// value. Named is the dead letter that the redrive names.
+func (r Redrive) EditedBy(named DeadLetter) int {
+	if r.Edited {
+		return r.Number
+	}
+	return named.Edited
 }
 
 // Check compares the redrive with the dead letter that it names. The error is a [*MismatchError].

@@ -149,3 +149,25 @@ func TestSentAndTail(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// All headers of a redrive are always there, so that no header of the source record counts instead.
+func TestSourceHeadersAreNoHeadersOfARedrive(t *testing.T) {
+	t.Parallel()
+	d := sample()
+	d.Headers = append(d.Headers, dlq.Header{Key: "redrive.edited", Value: []byte("true")}, dlq.Header{Key: "redrive.note", Value: []byte("source")})
+	got, err := dlq.ParseRedrive(dlq.Redrive{DeadLetter: d, Number: d.Redrives + 1}.Message())
+	if err != nil || got.Edited || got.Note != "" || !got.At.IsZero() {
+		t.Errorf("edited %v, note %q, at %v, error %v", got.Edited, got.Note, got.At, err)
+	}
+}
+
+// A version has four digits for the number of an edit.
+func TestRedriveNumbersAreBounded(t *testing.T) {
+	t.Parallel()
+	for number, ok := range map[int]bool{dlq.MaxRedrives: true, dlq.MaxRedrives + 1: false} {
+		_, err := dlq.ParseRedrive(dlq.Redrive{DeadLetter: sample(), Number: number}.Message())
+		if (err == nil) != ok {
+			t.Errorf("number %d: error %v", number, err)
+		}
+	}
+}

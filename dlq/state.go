@@ -23,6 +23,7 @@ type auditState struct {
 	requested   int32 // the highest requested number
 	resulted    int32 // the highest number with a result
 	result      State // that result; open for all results that leave the item open
+	edited      bool  // that redrive edited the value
 	refused     int32 // the highest number of a refused redrive, see ResultRefused
 	discarded   int32 // the number at the latest discard, plus 1; 0: none
 	requestedAt int64 // when the highest number was requested, in ms since 1970
@@ -43,7 +44,7 @@ func (a *auditState) add(r AuditRecord) {
 		}
 		state, counts := stateOf(r.Result)
 		if counts && (n > a.resulted || n == a.resulted && state != StateOpen) {
-			a.resulted, a.result = n, state
+			a.resulted, a.result, a.edited = n, state, r.Detail.Edited
 		}
 	case ActionDiscard:
 		a.discarded = max(a.discarded, n+1)

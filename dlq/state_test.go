@@ -53,6 +53,48 @@ func TestState(t *testing.T) {
 	}
 }
 
+// What a replay leaves out, by the deliveries of one event: the number of the redrive, and that of
+// the redrive that edited the value.
+func TestReplaySkips(t *testing.T) {
+	t.Parallel()
+	type delivery struct{ number, edited int }
+	original, plain, first, again, second := delivery{}, delivery{1, 0}, delivery{1, 1}, delivery{2, 1}, delivery{2, 2}
+	result := func(number int, result string, edited bool) AuditRecord {
+		r := recordOf(ActionRedriveResult, number, result)
+		r.Detail.Edited = edited
+		return r
+	}
+	for name, c := range map[string]struct {
+		failure, edited int32 // of the latest dead letter
+		audit           []AuditRecord
+		runs, skips     []delivery
+	}{
+		"open":                   {0, 0, nil, nil, []delivery{original, plain, first}},
+		"discarded":              {0, 0, []AuditRecord{recordOf(ActionDiscard, 0, "")}, nil, []delivery{original, plain}},
+		"redriving":              {0, 0, []AuditRecord{recordOf(ActionRedrive, 1, "")}, []delivery{plain}, []delivery{original}},
+		"redriving again":        {1, 1, []AuditRecord{recordOf(ActionRedrive, 2, "")}, []delivery{again, second}, []delivery{original, first}},
+		"applied as it was":      {0, 0, []AuditRecord{result(1, "applied", false)}, []delivery{original, plain}, []delivery{second}},
+		"applied, edited":        {0, 0, []AuditRecord{result(1, "applied", true)}, []delivery{first, again}, []delivery{original, plain, second}},
+		"superseded, edited":     {0, 0, []AuditRecord{result(1, "superseded", true)}, []delivery{first}, []delivery{original}},
+		"edited, failed, edited": {1, 1, []AuditRecord{result(1, "dead_lettered", true), result(2, "applied", true)}, []delivery{second}, []delivery{original, first, again}},
+		"edited, failed, again":  {1, 1, []AuditRecord{result(1, "dead_lettered", true), result(2, "applied", false)}, []delivery{first, again}, []delivery{original, plain, second}},
+		"ignored by a rule now":  {0, 0, []AuditRecord{result(1, "ignored", false)}, nil, []delivery{original, plain}},
+	} {
+		var a auditState
+		for _, r := range c.audit {
+			a.add(r)
+		}
+		v := (&entry{failure: c.failure, edited: c.edited}).itemState(&a)
+		for want, deliveries := range map[bool][]delivery{false: c.runs, true: c.skips} {
+			for _, d := range deliveries {
+				if got := v.ReplaySkips(d.number, d.edited); got != want {
+					t.Errorf("%s: redrive %d with the value of edit %d is skipped: %v, want %v", name, d.number, d.edited, got, want)
+				}
+			}
+		}
+	}
+}
+
 // The audit topic's partitions are read in parallel, and the topic may hold a record twice.
 func TestStateDoesNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package mapper
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -85,7 +86,7 @@ func (m *interpreter) changedNames(list jsontree.Value) (names []string, problem
 	}
 	for entry := range list.Entries() {
 		if rule.changedName != nil {
-			entry = path.Walk(entry, rule.changedName.Steps, m.part.index)
+			entry = m.inside(entry, rule.changedName)
 		}
 		if !entry.IsText() {
 			return nil, "has an entry that is no name"
@@ -132,7 +133,7 @@ func (m *interpreter) namesMember() bool {
 // within returns the steps of a path behind those of after, if it lies there.
 func (r *stateRule) within(p *path.Path) (steps []path.Step, ok bool) {
 	switch {
-	case r.after == nil:
+	case r.after == nil || r.after.JQ != nil || p.JQ != nil:
 		return nil, false
 	case p.Root == path.After:
 		steps = p.Steps
@@ -161,7 +162,7 @@ func (m *interpreter) anotherMember() bool {
 		if now.Absent() || now.IsNull() || was.Absent() {
 			continue
 		}
-		return string(was.Raw()) != string(now.Raw()) && !unavailable(was.Raw()) && !unavailable(now.Raw())
+		return !bytes.Equal(was.Raw(), now.Raw()) && !unavailable(was.Raw()) && !unavailable(now.Raw())
 	}
 	return false
 }
@@ -171,16 +172,31 @@ func (m *interpreter) anotherMember() bool {
 // type's zero where the column has no null. Such a before shows no value that says otherwise:
 // one beyond the ids, and none that is empty where after is not.
 func (m *interpreter) inventsBefore() bool {
-	if m.p.kind != debezium {
-		return false
+	if m.states.invented == unknown {
+		m.states.invented = isFalse
+		if m.p.kind == debezium && m.states.before.IsObject() && m.looksInvented() {
+			m.states.invented = isTrue
+		}
 	}
+	return m.states.invented == isTrue
+}
+
+// A truth is a bool that is found out only if it is asked for.
+type truth uint8
+
+const (
+	unknown truth = iota
+	isFalse
+	isTrue
+)
+
+func (m *interpreter) looksInvented() bool {
 	trusted := false
-	for name, was := range m.states.before.Members() {
-		now := m.states.after.Member(name)
+	for was, now := range m.states.before.MembersWith(m.states.after) {
 		switch {
-		case isZero(was) && !isZero(now) && !now.Absent():
+		case isZero(was) && !isZero(now):
 			return true
-		case !isZero(was) && !m.readsAsID(name):
+		case !isZero(was) && !m.readsAsID(was):
 			trusted = true
 		}
 	}
@@ -196,11 +212,11 @@ func isZero(v jsontree.Value) bool {
 	return false
 }
 
-// readsAsID reports whether an id is read from a member of after or before.
-func (m *interpreter) readsAsID(name string) bool {
+// readsAsID reports whether an id is read from a member of before, or from that of after.
+func (m *interpreter) readsAsID(v jsontree.Value) bool {
 	for _, s := range []*source{&m.p.employeeID, &m.p.openUser} {
 		for i := range s.from {
-			if steps := s.from[i].Steps; len(steps) > 0 && steps[len(steps)-1].Name == name {
+			if steps := s.from[i].Steps; len(steps) > 0 && m.states.before.Member(steps[len(steps)-1].Name) == v {
 				return true
 			}
 		}
@@ -223,7 +239,7 @@ func (m *interpreter) leavesNullsOut() bool {
 	}
 	for i := range m.p.fields {
 		for j := range m.p.fields[i].paths {
-			if p := &m.p.fields[i].paths[j]; p.Root == path.Here && path.Walk(after, p.Steps, m.part.index).Absent() {
+			if p := &m.p.fields[i].paths[j]; p.JQ == nil && p.Root == path.Here && path.Walk(after, p.Steps, m.part.index).Absent() {
 				return true
 			}
 		}
@@ -265,7 +281,7 @@ func (m *interpreter) readRemoved() {
 // isPartly reports whether the event changes a part of the field alone: an entry of MongoDB's
 // list, or the list's length. Its value is not there then.
 func (m *interpreter) isPartly(rule *fieldRule) bool {
-	if m.p.kind != debezium {
+	if !m.states.partial {
 		return false
 	}
 	named := func(name string) bool { return slices.Contains(rule.changedAs, name) }
@@ -314,6 +330,9 @@ func (m *interpreter) readsName(name string) bool {
 	reads := func(p *path.Path) bool {
 		if p == nil {
 			return false
+		}
+		if p.JQ != nil {
+			return slices.Contains(p.JQ.Reads.Names, name)
 		}
 		steps, ok := m.p.states.within(p)
 		if !ok && m.p.states.after != nil && (p.Root == path.Item || p.Root == path.Event) && m.part.item == m.states.after {

@@ -20,6 +20,7 @@ type compiler struct {
 	lookups []string
 	used    map[string]bool // lookups
 	item    bool            // the condition at hand looks at the employee's entry
+	outside bool            // it looks at nothing but the key, headers, and whether there is an event
 }
 
 func (c *compiler) compile(file *spec.File) {
@@ -33,6 +34,7 @@ func (c *compiler) compile(file *spec.File) {
 	c.identity(&file.Identity)
 	c.order(&file.Order)
 	c.employeeAndTime()
+	c.p.deadTombstones = file.Tombstones.Value == "dead_letter"
 	c.states(&file.States)
 	for i := range file.Routes {
 		c.route(&file.Routes[i])
@@ -71,6 +73,9 @@ func (c *compiler) loadZone(name spec.Text) *time.Location {
 
 // path parses a path. Roots are those that make no sense here.
 func (c *compiler) path(p spec.Path, unfit ...path.Root) (parsed path.Path, ok bool) {
+	if p.JQ != nil {
+		return c.program(p.JQ)
+	}
 	parsed, problem := path.Parse(p.Value)
 	if problem == "" && slices.Contains(unfit, parsed.Root) {
 		problem = "begins with " + path.Roots()[parsed.Root] + ", which does not exist here"
@@ -248,13 +253,24 @@ func (c *compiler) compileLookups() {
 		case given != 1:
 			c.log.Add(name.Pos, "lookup "+strconv.Quote(name.Value)+" needs exactly one of table, file and redis")
 		case l.Table != nil:
-			c.p.inline[name.Value] = c.table(l.Table)
+			table := c.table(l.Table)
+			if l.Fold.Value == "lower" {
+				folded, twice := foldedTable(table)
+				if twice != "" {
+					c.log.Add(name.Pos, "lookup "+strconv.Quote(name.Value)+" gives "+strconv.Quote(twice)+" two values where case does not count")
+				}
+				table = folded
+			}
+			c.p.inline[name.Value] = table
 		default:
 			c.p.external[name.Value] = l.Redis.Given()
 			c.p.lookups = append(c.p.lookups, Lookup{
 				Name: name.Value, File: l.File.Value, Key: l.Key.Value, Value: l.Value.Value, Redis: l.Redis.Value,
 				Line: name.Line, Column: name.Column,
 			})
+		}
+		if l.Fold.Value == "lower" {
+			c.p.folded[name.Value] = true
 		}
 		if (l.Key.Given() || l.Value.Given()) && !l.File.Given() {
 			c.log.Add(name.Pos, "key and value are columns of a file, and there is none")
@@ -314,7 +330,13 @@ func (c *compiler) dates(d *spec.Dates) (rule dateRule) {
 			c.log.Add(f.Pos, "compact and a unit cannot be told apart: both are digits")
 		}
 	}
-	if d.Formats == nil {
+	for _, l := range d.Layout {
+		if problem := layoutProblem(l.Value); problem != "" {
+			c.log.Add(l.Pos, strconv.Quote(l.Value)+" "+problem)
+		}
+		rule.layouts = append(rule.layouts, l.Value)
+	}
+	if d.Formats == nil && d.Layout == nil {
 		rule.formats = []dateFormat{formatRFC3339, formatOffset, formatLocal, formatDate}
 	}
 	if d.Wall.Value && (rule.unit == noUnit || rule.unit == days) {
@@ -332,7 +354,7 @@ func (c *compiler) needsZone(at spec.Pos, rule *dateRule) {
 
 // noDates refuses keys about dates where there are none.
 func (c *compiler) noDates(d *spec.Dates, only string) {
-	for _, at := range []spec.Pos{first(d.Formats), d.Unit.Pos, d.Zone.Pos, d.Wall.Pos} {
+	for _, at := range []spec.Pos{first(d.Formats), first(d.Layout), d.Unit.Pos, d.Zone.Pos, d.Wall.Pos} {
 		if at.Given() {
 			c.log.Add(at, "is only for "+only)
 		}

@@ -20,6 +20,7 @@ func (c *compiler) field(e *spec.Entry[spec.Field]) {
 		paths: c.paths(slices.Concat(f.From, f.Concat), path.After, path.Before), each: c.optional(f.Each, relative()...),
 	}
 	before := c.log.Len()
+	c.fieldProgram(e, &rule)
 	c.origin(e, &rule)
 	c.reading(e, &rule)
 	c.texts(f, &rule)
@@ -27,6 +28,25 @@ func (c *compiler) field(e *spec.Entry[spec.Field]) {
 	c.changedNames(f, &rule)
 	if c.log.Len() == before && (len(rule.paths) > 0 || rule.constant != nil) {
 		c.p.fields = append(c.p.fields, rule)
+	}
+}
+
+// fieldProgram compiles the jq program of a field. Without from it says where the value stands.
+func (c *compiler) fieldProgram(e *spec.Entry[spec.Field], rule *fieldRule) {
+	f := &e.Value
+	if f.JQ == nil {
+		return
+	}
+	program, ok := c.program(f.JQ)
+	switch {
+	case len(f.Concat) > 0 || len(f.Const) > 0:
+		c.log.Add(f.JQ.Pos, "jq is a step of a field with from")
+	case !ok:
+	case len(f.From) == 0:
+		f.From = []spec.Path{{Pos: f.JQ.Pos, JQ: f.JQ}}
+		rule.paths = []path.Path{program}
+	default:
+		rule.program = &program
 	}
 }
 
@@ -245,6 +265,10 @@ func (c *compiler) changedNames(f *spec.Field, rule *fieldRule) {
 		return
 	}
 	for _, p := range rule.paths {
+		if p.JQ != nil {
+			rule.changedAs = append(rule.changedAs, p.JQ.Reads.Names...)
+			rule.changesAny = rule.changesAny || p.JQ.Reads.Whole || len(p.JQ.Reads.Variables) > 0
+		}
 		if len(p.Steps) > 0 && p.Steps[0].Kind == path.Member {
 			rule.changedAs = append(rule.changedAs, unescaped(p), p.Steps[0].Name)
 		}

@@ -12,10 +12,10 @@ func (c *compiler) route(r *spec.Route) {
 	if r.Name.Given() && r.Name.Value == "" {
 		c.log.Add(r.Name.Pos, "a route has a name")
 	}
-	c.item = false
+	c.item, c.outside = false, true
 	if when := c.condition(&r.When); when != nil {
 		do := action(find(actions(), r.Do)) //nolint:gosec // four
-		c.p.routes = append(c.p.routes, route{name: r.Name.Value, when: when, do: do, item: c.item})
+		c.p.routes = append(c.p.routes, route{name: r.Name.Value, when: when, do: do, item: c.item, outside: c.outside})
 	}
 }
 
@@ -26,6 +26,11 @@ func (c *compiler) condition(s *spec.Condition) condition {
 	}
 	before := c.log.Len()
 	all := c.combined(s)
+	if s.JQ != nil {
+		if p, ok := c.program(s.JQ); ok {
+			all = append(all, holds(c.looksAt(&p)))
+		}
+	}
 	all = append(all, c.looks(s)...)
 	if len(all) == 0 && c.log.Len() == before {
 		c.log.Add(s.At, "a condition names something")
@@ -74,6 +79,15 @@ func (c *compiler) combined(s *spec.Condition) (all []condition) {
 func (c *compiler) looksAt(p *path.Path) *path.Path {
 	if p != nil && slices.Contains([]path.Root{path.Here, path.Item, path.After, path.Before}, p.Root) {
 		c.item = true
+	}
+	switch {
+	case p == nil:
+	case p.JQ == nil:
+		c.outside = c.outside && (p.Root == path.Key || p.Root == path.Header || p.Root == path.Event && len(p.Steps) == 0)
+	default:
+		reads := &p.JQ.Reads
+		c.outside = c.outside && reads.Variables != nil && !reads.Whole && len(reads.Tops) == 0 &&
+			!slices.ContainsFunc(reads.Variables, func(name string) bool { return name != "$key" && name != "$header" })
 	}
 	return p
 }

@@ -8,6 +8,7 @@ import (
 // A dateRule says how a source writes times.
 type dateRule struct {
 	formats []dateFormat
+	layouts []string // of Go, tried after the formats
 	unit    dateUnit
 	zone    *time.Location // of what is written without one; nil: refused
 	wall    bool           // numbers, and texts with a Z, have wall-clock time, as if it were UTC
@@ -166,10 +167,23 @@ func (r *dateRule) text(s string) (t time.Time, problem string) {
 			return at, ""
 		}
 	}
+	for _, layout := range r.layouts {
+		at, hasZone, ok := parseLayout(layout, s)
+		switch {
+		case !ok:
+		case hasZone:
+			return at, ""
+		case r.zone == nil:
+			return t, noZone
+		default:
+			return inZone(at, r.zone), ""
+		}
+	}
 	var names []string
 	for _, f := range r.formats {
 		names = append(names, dateFormats()[f])
 	}
+	names = append(names, r.layouts...)
 	if r.unit != noUnit {
 		names = append(names, "a number of "+dateUnits()[r.unit])
 	}

@@ -96,7 +96,9 @@ func (m *Mapping) readOrder(r *reading, rec Record) {
 		return
 	}
 	r.event.Order = digits
-	r.event.Version = m.order.version(digits, rec, r.event.Index)
+	if r.event.Version, problem = m.order.version(digits, rec, r.event.Index); problem != "" {
+		r.fail(InvalidEvent, "the event", span{}, problem)
+	}
 }
 
 // states judges before and after as a whole. A null after with a before is a deletion.

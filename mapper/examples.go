@@ -173,6 +173,10 @@ func (c *compiler) exampleRecord(e *spec.Example) Record {
 		rec.Headers = append(rec.Headers, Header{Key: h.Name.Value, Value: []byte(h.Value.Value)})
 	}
 	switch {
+	case e.NoValue.Value && !e.Value.Given() && !e.Base64.Given():
+		rec.Value = nil
+	case e.NoValue.Value:
+		c.log.Add(e.At, "an example with no_value has neither value nor base64")
 	case e.Value.Given() == e.Base64.Given():
 		c.log.Add(e.At, "an example has either value or base64")
 	case e.Base64.Given():
@@ -197,8 +201,12 @@ func (c *compiler) exampleLookup(l *spec.Entry[spec.Map[spec.Text]], to *example
 	}
 	table := inlineTable{}
 	for _, entry := range l.Value {
-		table[entry.Name.Value] = entry.Value.Value
-		to.found[Reference{Lookup: l.Name.Value, Key: entry.Name.Value}] = entry.Value.Value
+		key := entry.Name.Value
+		if c.p.folded[l.Name.Value] {
+			key = strings.ToLower(key)
+		}
+		table[key] = entry.Value.Value
+		to.found[Reference{Lookup: l.Name.Value, Key: key}] = entry.Value.Value
 	}
 	if c.p.lookups[at].Redis == "" {
 		to.lookups[l.Name.Value] = table

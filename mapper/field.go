@@ -27,6 +27,7 @@ type fieldRule struct {
 	constant  *crmapi.Value
 	as        normaliser
 	split     string
+	program   *path.Path // a jq program over the value
 	each      *path.Path
 	lookup    string
 	missIgnored,
@@ -41,6 +42,7 @@ type fieldRule struct {
 	null, empty, missing policy
 	canClear             bool
 	changedAs            []string
+	changesAny           bool // its jq program may read any member
 }
 
 // A state of a field says what was found of it.
@@ -217,7 +219,7 @@ func (m *interpreter) gone(rule *fieldRule) (means policy, is bool) {
 // mayHideClear reports whether a value that is empty before and after may have been cleared all the
 // same, since the old one may be invented.
 func (m *interpreter) mayHideClear(rule *fieldRule) bool {
-	if !m.states.invented || !rule.canClear || rule.null != clears && rule.empty != clears {
+	if m.p.kind != debezium || !rule.canClear || rule.null != clears && rule.empty != clears {
 		return false
 	}
 	for i := range rule.paths {
@@ -225,7 +227,7 @@ func (m *interpreter) mayHideClear(rule *fieldRule) bool {
 			return false
 		}
 	}
-	return true
+	return m.inventsBefore()
 }
 
 // state notes that the event states a value.

@@ -57,7 +57,7 @@ func FuzzMap(f *testing.F) {
 func judgeAccepted(t *testing.T, value []byte, e mapper.Event) {
 	t.Helper()
 	input := decode(t, value)
-	if e.ID == "" || e.EmployeeID == "" || e.OpenUserID == "" || len(e.Version) != 74 || e.Update.OpenUserID != e.OpenUserID && e.Ignored == "" {
+	if e.ID == "" || e.EmployeeID == "" || e.OpenUserID == "" || len(e.Version) != 64 || e.Update.OpenUserID != e.OpenUserID && e.Ignored == "" {
 		t.Fatalf("accepted without an identity: %+v", e)
 	}
 	if _, ok := input["after"]; !ok {

@@ -58,6 +58,15 @@ func (m *Mapping) WithTables(tables map[string]Table) (*Mapping, error) {
 		with.tables = map[string]Table{}
 	}
 	maps.Copy(with.tables, tables)
+	for _, l := range m.Lookups() {
+		if table, is := with.tables[l.Name].(*CSVTable); is && m.program.folded[l.Name] {
+			folded, twice := foldedTable(table.entries)
+			if twice != "" {
+				errs = append(errs, fmt.Errorf("lookup %q has two values for a key where case does not count", l.Name))
+			}
+			with.tables[l.Name] = &CSVTable{entries: folded}
+		}
+	}
 	return &with, errors.Join(errs...)
 }
 
@@ -103,6 +112,9 @@ func (w *work) translate(name, key string) (value, problem string) {
 }
 
 func (w *work) look(name, key string) (value, problem string) {
+	if w.p.folded[name] {
+		key = strings.ToLower(key)
+	}
 	table := w.p.inline[name]
 	if table == nil {
 		table = w.m.tables[name]
@@ -136,6 +148,19 @@ type inlineTable map[string]string
 func (t inlineTable) Lookup(key string) (value string, found bool) {
 	value, found = t[key]
 	return value, found
+}
+
+// foldedTable returns a table with its keys in lower case, and a key that has two values then.
+func foldedTable(entries map[string]string) (folded map[string]string, twice string) {
+	folded = make(map[string]string, len(entries))
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		lower := strings.ToLower(key)
+		if old, is := folded[lower]; is && old != entries[key] {
+			twice = lower
+		}
+		folded[lower] = entries[key]
+	}
+	return folded, twice
 }
 
 // A CSVTable is a table read from a CSV file.

@@ -66,7 +66,7 @@ func TestMapFillsTheEvent(t *testing.T) {
 	}
 	want := mapper.Event{
 		Count: 1, ID: "ev1", EmployeeID: "E1", OpenUserID: "FSUID_TEST0001", Order: "42",
-		Version: "000000" + "00000000000000000042" + "001795334401000" + "0000000003" + "0000000000000000041" + "0000",
+		Version: "000000" + "0000000000000000042" + "1795334401000" + "00003" + "00000000000041" + "000" + "0000",
 		Update:  crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Position, crmapi.Text("Sample B")),
 	}
 	if diff := cmp.Diff(want, got.Event); diff != "" {

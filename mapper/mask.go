@@ -9,6 +9,7 @@ import (
 type masker struct {
 	shown, hidden map[jsontree.Value]bool
 	inside        map[jsontree.Value]jsontree.Value // what a text holds, by the text
+	none          bool                              // nothing is shown
 }
 
 // Mask returns the record's value as JSON in which every value is masked, but for the
@@ -45,25 +46,34 @@ func (w *work) markPart(p *part) {
 	m.mark(w.masks.shown, w.p.order.from)
 	for _, one := range []*path.Path{w.p.typ, w.p.op} {
 		if one != nil {
-			w.masks.shown[m.at(one)] = true
+			m.mark(w.masks.shown, []path.Path{*one})
 		}
 	}
 	m.mark(w.masks.shown, w.p.public)
+	for i := range w.p.personal {
+		if one := &w.p.personal[i]; one.JQ != nil && !m.marked(w.masks.hidden, one) {
+			w.masks.none = true // it is not known what to hide
+		}
+	}
 	m.mark(w.masks.hidden, w.p.personal)
 }
 
 func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
 	for i := range paths {
+		if paths[i].JQ != nil {
+			m.marked(in, &paths[i])
+			continue
+		}
 		in[m.at(&paths[i])] = true
 	}
 }
 
 // append appends a value; shown says whether the value around it is.
 func (k *masker) append(b []byte, v jsontree.Value, shown bool) []byte {
-	shown = (shown || k.shown[v]) && !k.hidden[v]
+	shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
 	if inner, ok := k.inside[v]; ok {
 		v = inner
-		shown = (shown || k.shown[v]) && !k.hidden[v]
+		shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
 	}
 	switch {
 	case v.IsObject():

@@ -29,7 +29,9 @@ type interpreter struct {
 	states        states
 	event         Event
 	fault         *Fault
-	quiet         bool // steps are not explained: they are those of the old value
+	quiet         bool              // steps are not explained: they are those of the old value
+	broken        bool              // a jq program failed where its value is part of a decision
+	objects       [2]jsontree.Value // the sides of the pairs, for jq programs
 }
 
 // member maps the part of one employee.
@@ -117,12 +119,19 @@ func (m *interpreter) at(p *path.Path) jsontree.Value {
 	if p == nil {
 		return jsontree.Value{}
 	}
-	v, _ := m.find(p)
+	v, problem := m.find(p)
+	if problem != "" && p.JQ != nil { // a program that fails must not look like an absent value
+		m.fail(InvalidEvent, p.Place(), -1, problem)
+		m.broken = true
+	}
 	return v
 }
 
 // find returns the value at a path that begins at the event or at a root of its own.
 func (m *interpreter) find(p *path.Path) (v jsontree.Value, problem string) {
+	if p.JQ != nil {
+		return m.w.runJQ(m, p.JQ, m.part.item)
+	}
 	switch p.Root {
 	case path.Here, path.Item:
 		v = m.part.item
@@ -294,8 +303,7 @@ func (m *interpreter) readOrder() {
 			m.fail(InvalidEvent, "", -1, "is ordered by its record's timestamp, and the record has none")
 			return
 		}
-		m.event.Order = "0" // the version holds the timestamp behind it
-		m.event.Version = rule.version(m.event.Order, rec, m.event.Index)
+		m.orderBy("0") // the version holds the timestamp behind it
 		return
 	}
 	v, place, problem := m.first(rule.from)
@@ -314,7 +322,16 @@ func (m *interpreter) readOrder() {
 		m.fail(InvalidEvent, place.Place(), v.Offset(), problem)
 		return
 	}
-	m.event.Order, m.event.Version = digits, rule.version(digits, rec, m.event.Index)
+	m.orderBy(digits)
+}
+
+// orderBy sets the order value and the version.
+func (m *interpreter) orderBy(digits string) {
+	var problem string
+	m.event.Order = digits
+	if m.event.Version, problem = m.p.order.version(digits, m.w.rec, m.event.Index); problem != "" {
+		m.fail(InvalidEvent, "the event", -1, problem)
+	}
 }
 
 func (m *interpreter) orderTime(v jsontree.Value) (digits, problem string) {

@@ -9,7 +9,6 @@ import (
 
 	"membersync/crmapi"
 	"membersync/mapper/internal/jsontree"
-	"membersync/mapper/internal/path"
 )
 
 type normaliser uint8
@@ -50,7 +49,12 @@ func (m *interpreter) read(rule *fieldRule, v jsontree.Value) content {
 	case unavailable(v.Raw()):
 		m.step("placeholder of an unchanged value", "")
 		return content{finding: isUnavailable}
-	case rule.as == asInts:
+	}
+	v, c := m.program(rule, v)
+	if c.finding != isSet {
+		return c
+	}
+	if rule.as == asInts {
 		return m.readList(rule, v)
 	}
 	l, ok := leafOf(v)
@@ -226,7 +230,7 @@ func (m *interpreter) readList(rule *fieldRule, v jsontree.Value) content {
 			return wrong("has more than " + strconv.Itoa(maxDepartments) + " entries")
 		}
 		if rule.each != nil {
-			entry = path.Walk(entry, rule.each.Steps, m.part.index)
+			entry = m.inside(entry, rule.each)
 		}
 		l, ok := leafOf(entry)
 		if !ok {

@@ -280,7 +280,7 @@ func judgeRecord(t *testing.T, rec mapper.Record, results []mapper.Result, given
 				t.Fatalf("%s is sent as %s, and nothing states it", f, v.AppendJSON(nil))
 			}
 		}
-		if r.Event.Ignored == "" && (r.Event.ID == "" || r.Event.EmployeeID == "" || r.Event.OpenUserID == "" || len(r.Event.Version) != 74) {
+		if r.Event.Ignored == "" && (r.Event.ID == "" || r.Event.EmployeeID == "" || r.Event.OpenUserID == "" || len(r.Event.Version) != 64) {
 			t.Fatalf("accepted without an identity: %+v", r.Event)
 		}
 	}

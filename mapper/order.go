@@ -6,10 +6,28 @@ import (
 	"time"
 )
 
-// A Version orders all changes of one field: the newest wins. It consists of digits
-// only, at fixed widths, and is compared as bytes: order epoch (6), order value (20),
-// record timestamp in milliseconds (15), partition (10), offset (19), index (4).
+// A Version orders all changes of one field: the newest wins. It consists of 64 digits
+// at fixed widths and is compared as bytes: order epoch (6), order value (19), record
+// timestamp in milliseconds (13, to the year 2286), partition (5), offset (14), index (3),
+// and the number of the redrive that edited the value (4; 0: the original value).
+//
+// Redis stores a hash compactly only while none of its values is longer than 64 bytes
+// (hash-max-listpack-value).
 type Version string
+
+// The widths of a version's parts.
+const (
+	epochDigits     = 6
+	timeDigits      = 13
+	partitionDigits = 5
+	offsetDigits    = 14
+	indexDigits     = 3
+	editedDigits    = 4
+	versionDigits   = epochDigits + maxOrderDigits + timeDigits + partitionDigits + offsetDigits + indexDigits + editedDigits
+)
+
+// MaxEdited is the highest number of a redrive that may edit a value.
+const MaxEdited = 9999
 
 // An order says which value of an event orders it.
 type order struct {
@@ -27,32 +45,38 @@ const (
 // maxOrderDigits is the length of the largest order value, 10^19-1.
 const maxOrderDigits = 19
 
-// version puts the digits together.
-func (o order) version(value string, rec Record, index int) Version {
-	b := make([]byte, 0, 6+20+15+10+19+4)
-	b = appendPadded(b, strconv.Itoa(o.epoch), 6)
-	b = appendPadded(b, value, 20)
-	b = appendPadded(b, natural(rec.Time.UnixMilli()), 15)
-	b = appendPadded(b, natural(int64(rec.Partition)), 10)
-	b = appendPadded(b, natural(rec.Offset), 19)
-	b = appendPadded(b, strconv.Itoa(index), 4)
-	return Version(b)
+// version puts the digits together. A negative number counts as 0: a record without a
+// timestamp has one. A number that does not fit its width is a problem, since a version
+// cut short would win or lose against the wrong ones.
+func (o order) version(value string, rec Record, index int) (v Version, problem string) {
+	parts := [...]struct {
+		name   string
+		digits string
+		width  int
+	}{
+		{"order epoch", strconv.Itoa(o.epoch), epochDigits},
+		{"order value", value, maxOrderDigits},
+		{"record timestamp", natural(rec.Time.UnixMilli()), timeDigits},
+		{"partition", natural(int64(rec.Partition)), partitionDigits},
+		{"offset", natural(rec.Offset), offsetDigits},
+		{"index in the record", strconv.Itoa(index), indexDigits},
+		{"number of the redrive", natural(int64(rec.Edited)), editedDigits},
+	}
+	b := make([]byte, 0, versionDigits)
+	for _, p := range parts {
+		if len(p.digits) > p.width {
+			return "", "has no version: the " + p.name + " has more than " + strconv.Itoa(p.width) + " digits"
+		}
+		for range p.width - len(p.digits) {
+			b = append(b, '0')
+		}
+		b = append(b, p.digits...)
+	}
+	return Version(b), ""
 }
 
-// natural writes a number; a negative one counts as none. A record without a timestamp has one.
+// natural writes a number; a negative one counts as 0.
 func natural(n int64) string { return strconv.FormatInt(max(n, 0), 10) }
-
-// appendPadded appends digits at a fixed width. What does not fit becomes the largest
-// value that does, so that the widths hold for any record.
-func appendPadded(b []byte, digits string, width int) []byte {
-	if len(digits) > width {
-		digits = strings.Repeat("9", width)
-	}
-	for range width - len(digits) {
-		b = append(b, '0')
-	}
-	return append(b, digits...)
-}
 
 // sequence reads an order value from 0 to 10^19-1, a number or a decimal text.
 func sequence(l lexeme) (digits, problem string) {

@@ -33,7 +33,7 @@ func TestMapSequence(t *testing.T) {
 			if got.Fault != nil || got.Event.Order != tt.want {
 				t.Errorf("order %q, %v, want %q", got.Event.Order, got.Fault, tt.want)
 			}
-			if v := string(got.Event.Version); v[6:26] != strings.Repeat("0", 20-len(tt.want))+tt.want {
+			if v := string(got.Event.Version); v[6:25] != strings.Repeat("0", 19-len(tt.want))+tt.want {
 				t.Errorf("version %s, want the order value in it", v)
 			}
 		})
@@ -115,7 +115,7 @@ func TestMapWithoutTimestamp(t *testing.T) {
 	for _, none := range []time.Time{{}, time.UnixMilli(-1)} {
 		rec.Time = none
 		got := only(t, builtin(t, "canonical-time", options()), rec)
-		if got.Fault != nil || string(got.Event.Version[26:41]) != strings.Repeat("0", 15) {
+		if got.Fault != nil || string(got.Event.Version[25:38]) != strings.Repeat("0", 13) {
 			t.Errorf("%s: %v, version %s", none, got.Fault, got.Event.Version)
 		}
 	}
@@ -133,19 +133,50 @@ func TestVersionsOrderAsBytes(t *testing.T) {
 	early, late := recordTime(), recordTime().Add(time.Millisecond)
 	ascending := []mapper.Version{
 		version("9", late, 7, 900),
-		version("10", early, 9, math.MaxInt64),
+		version("10", early, 9, 1e14-1),
 		version("10", early, 10, 99),
 		version("10", early, 10, 100),
 		version("10", late, 0, 0),
-		version("10", time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64, -5),
+		version("10", time.UnixMilli(1e13-1), 1e5-1, -5),
 		version("9999999999999999999", time.Time{}, -1, -1),
 	}
+	edited := record(strings.Replace(envelope(`"after":{}`), "42", "10", 1))
+	edited.Time, edited.Partition, edited.Offset, edited.Edited = early, 10, 99, 1
+	later := edited
+	later.Edited = mapper.MaxEdited
+	ascending = slices.Insert(ascending, 3, only(t, m, edited).Event.Version, only(t, m, later).Event.Version)
 	if !slices.IsSorted(ascending) {
 		t.Errorf("not ascending: %q", ascending)
 	}
 	for _, v := range ascending {
-		if len(v) != 74 || strings.Trim(string(v), "0123456789") != "" {
-			t.Errorf("version %q, want 74 digits", v)
+		if len(v) != 64 || strings.Trim(string(v), "0123456789") != "" {
+			t.Errorf("version %q, want 64 digits", v)
+		}
+	}
+}
+
+// TestNoVersionIsTruncated: a number that does not fit its width is a fault that names it.
+func TestNoVersionIsTruncated(t *testing.T) {
+	t.Parallel()
+	const none = `order: {kind: none}`
+	byRecord := mustParse(t, strings.Replace(minimal("fields: {qq: qq}"), "order: {kind: sequence, from: $event.seq}", none, 1))
+	for name, m := range map[string]*mapper.Mapping{"canonical": builtin(t, "canonical", options()), "by record": byRecord} {
+		for want, change := range map[string]func(*mapper.Record){
+			"the record timestamp has more than 13 digits":     func(r *mapper.Record) { r.Time = time.UnixMilli(1e13) },
+			"the partition has more than 5 digits":             func(r *mapper.Record) { r.Partition = 1e5 },
+			"the offset has more than 14 digits":               func(r *mapper.Record) { r.Offset = math.MaxInt64 },
+			"the number of the redrive has more than 4 digits": func(r *mapper.Record) { r.Edited = mapper.MaxEdited + 1 },
+		} {
+			rec := record(envelope(`"after":{}`))
+			if name == "by record" {
+				rec = record(`{"id":"ev1","emp":"E1","uid":"FSUID_TEST0001","new":{}}`)
+			}
+			change(&rec)
+			got := only(t, m, rec)
+			wantFault(t, got, mapper.InvalidEvent, "decode", "the event has no version: "+want)
+			if got.Event.Version != "" {
+				t.Errorf("version %q next to a fault", got.Event.Version)
+			}
 		}
 	}
 }

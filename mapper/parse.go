@@ -18,7 +18,7 @@ type ParseError = spec.FileErrors
 func Parse(name string, file []byte, opts Options) (*Mapping, error) {
 	log := &spec.Log{File: name}
 	read := spec.Read(file, fieldNames(), log)
-	c := compiler{log: log, options: opts, p: &program{names: map[string]bool{}, inline: map[string]Table{}, external: map[string]bool{}}}
+	c := compiler{log: log, options: opts, p: &program{names: map[string]bool{}, inline: map[string]Table{}, external: map[string]bool{}, folded: map[string]bool{}}}
 	if read.Version.Given() { // otherwise there is nothing that could be made sense of
 		c.compile(read)
 	}

@@ -63,7 +63,7 @@ func phoneDigits(text string) (digits string, plus bool, problem string) {
 		return "", false, "is no phone number"
 	case dots > 0 && tail < 3, dots == 1 && !separated:
 		return "", false, "has a decimal point"
-	case plus && strings.Contains(strings.NewReplacer("（", "(", "）", ")", "０", "0", " ", "").Replace(text), "(0)"):
+	case plus && strings.ContainsAny(text, "(（") && strings.Contains(strings.NewReplacer("（", "(", "）", ")", "０", "0", " ", "").Replace(text), "(0)"):
 		return "", false, "has a country code and a 0 in brackets, which is not dialed with it"
 	}
 	return digits, plus, ""
@@ -128,6 +128,9 @@ func mobileLength(country string) int {
 
 // mobileProblem says what keeps a text from being sent as a mobile number as it is, spaces and all.
 func mobileProblem(text string) string {
+	if len(text) <= maxPhoneDigits && isDigits(strings.TrimPrefix(text, "+")) {
+		return ""
+	}
 	digits, _, problem := phoneDigits(text)
 	switch {
 	case problem != "":

@@ -1,6 +1,7 @@
 package mapper
 
 import (
+	"membersync/mapper/internal/jq"
 	"membersync/mapper/internal/jsontree"
 	"membersync/mapper/internal/path"
 )
@@ -25,6 +26,9 @@ type program struct {
 	inline                        map[string]Table // lookups whose table stands in the file
 	external                      map[string]bool  // lookups that the caller resolves
 	names                         map[string]bool  // that the mapping mentions, so faults may too
+	readsAny                      bool             // a jq program may read any member
+	deadTombstones                bool
+	folded                        map[string]bool // lookups whose keys are lower case
 	personal, public              []path.Path
 	examples                      []example
 }
@@ -59,6 +63,9 @@ type work struct {
 	masks     *masker        // set while masking
 	root      jsontree.Value // of the record's value
 	tombstone bool           // the envelope holds no document
+	budget    *jq.Budget     // of all jq programs
+	ran       map[jqRun]jqResult
+	plains    map[jsontree.Value]any
 }
 
 // A part is what one employee has of a record.
@@ -98,14 +105,14 @@ func (w *work) release() {
 // run maps the record: one result for each employee in it.
 func (w *work) run() []Result {
 	if w.rec.Value == nil {
-		return tombstone()
+		return w.tombstones()
 	}
 	if fault := w.open(); fault != nil {
 		return []Result{{Fault: fault}}
 	}
 	switch n := len(w.parts); {
 	case w.tombstone:
-		return tombstone()
+		return w.tombstones()
 	case n == 0:
 		return []Result{{Event: Event{Ignored: "no employees"}}}
 	case n > maxEmployees:
@@ -116,4 +123,33 @@ func (w *work) run() []Result {
 		results[i] = w.member(i)
 	}
 	return results
+}
+
+// tombstones decides about a record without a value. Only routes count that look at nothing but
+// what such a record has: its key, its headers, and $event, which is absent. Others were not
+// written for it.
+func (w *work) tombstones() []Result {
+	w.parts = append(w.parts[:0], part{})
+	m := interpreter{w: w, p: w.p, part: &w.parts[0]}
+	if w.explains {
+		w.explained = append(w.explained, Explanation{})
+	}
+	result := tombstone()[0]
+	if w.p.deadTombstones {
+		result = Result{Fault: whole(Malformed, 0, "is null (a tombstone)")}
+	}
+	for i := range w.p.routes {
+		r := &w.p.routes[i]
+		if !r.outside || !r.when(&m) && !m.broken {
+			continue
+		}
+		if m.broken || m.follow(r) {
+			result = Result{Event: m.event, Fault: m.fault}
+		}
+		break
+	}
+	if w.explains {
+		w.explained[0].Result = result
+	}
+	return []Result{result}
 }

@@ -21,6 +21,7 @@ type Record struct {
 	Time       time.Time // the record's timestamp; the zero time: none
 	Key, Value []byte    // a nil value is a tombstone
 	Headers    []Header
+	Edited     int // the number of the redrive that edited the value; 0: the original value
 }
 
 // size is what the bound on a record counts. Headers are left out: a redriven record

@@ -10,7 +10,7 @@ import (
 
 func TestAppendMapJSON(t *testing.T) {
 	t.Parallel()
-	const version = "00000000000000000000000042001795334401000000000000300000000000000000410000"
+	const version = "0000000000000000000000042179533440100000003000000000000410000000"
 	const known = `"event_id":"ev1","employee_id":"E1","index":0,"version":"` + version + `"`
 	tests := []struct{ name, value, want string }{
 		{

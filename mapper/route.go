@@ -15,6 +15,8 @@ type route struct {
 	when condition
 	do   action
 	item bool // the condition looks at the employee's entry, so there must be one
+
+	outside bool // the condition looks at nothing but the key, headers, and whether there is an event
 }
 
 type action uint8
@@ -83,7 +85,12 @@ func rational(s string) (*big.Rat, bool) {
 func (m *interpreter) routed() bool {
 	for i := range m.p.routes {
 		r := &m.p.routes[i]
-		if r.item && m.part.fault != nil || !r.when(m) {
+		if r.item && m.part.fault != nil {
+			continue
+		}
+		if matches := r.when(m); m.broken {
+			return true // its condition cannot be known
+		} else if !matches {
 			continue
 		}
 		m.explain("route", r.name, actions()[r.do], "")

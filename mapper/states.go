@@ -39,8 +39,9 @@ type states struct {
 	named         bool // changed lists the names of all fields that changed
 	changed       []string
 	removed       []string
-	noNulls       bool // the source leaves nulls out, so before does not name what was null
-	invented      bool // an empty old value is not known to be one
+	noNulls       bool  // the source leaves nulls out, so before does not name what was null
+	partial       bool  // MongoDB's update: after may name what lies deeper by its path
+	invented      truth // an empty old value is not known to be one
 }
 
 // A pair is what happened to one field.
@@ -98,7 +99,7 @@ func (m *interpreter) readStates() {
 			m.states.before = jsontree.Value{}
 		}
 		m.states.noNulls = m.p.states.holdsChanged && m.leavesNullsOut()
-		m.states.invented = m.states.before.IsObject() && m.inventsBefore()
+		m.states.partial = m.p.kind == debezium && !m.part.event.Member("updateDescription").Absent()
 	}
 }
 
@@ -108,7 +109,7 @@ func (m *interpreter) readPairs(rule *pairRule) {
 	switch {
 	case v.IsList() && rule.name != nil:
 		for entry := range v.Entries() {
-			name := path.Walk(entry, rule.name.Steps, m.part.index)
+			name := m.inside(entry, rule.name)
 			if !name.IsText() {
 				m.fail(InvalidEvent, rule.from.Place(), entry.Offset(), "has an entry without a name")
 				return
@@ -143,7 +144,7 @@ func (m *interpreter) readObjects(rule *pairRule, list jsontree.Value) {
 
 // addPair notes what happened to a field that the mapping reads.
 func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value) {
-	if !m.p.names[name] {
+	if !m.p.names[name] && !m.p.readsAny {
 		return
 	}
 	for _, p := range m.states.pairs {
@@ -156,9 +157,9 @@ func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value)
 		m.addBare(rule, name, entry)
 		return
 	}
-	p := pair{name: name, new: path.Walk(entry, rule.new.Steps, m.part.index)}
+	p := pair{name: name, new: m.inside(entry, &rule.new)}
 	if rule.old != nil {
-		p.old = path.Walk(entry, rule.old.Steps, m.part.index)
+		p.old = m.inside(entry, rule.old)
 	}
 	if rule.op != nil && m.removes(rule, entry) {
 		p.new = jsontree.Null(int(entry.Offset()))
@@ -169,6 +170,9 @@ func (m *interpreter) addPair(rule *pairRule, name string, entry jsontree.Value)
 
 // fits reports whether an entry has the form in which a new value can stand.
 func (r *pairRule) fits(entry jsontree.Value) bool {
+	if r.new.JQ != nil {
+		return true
+	}
 	switch r.new.Steps[0].Kind {
 	case path.Entry, path.Current:
 		return entry.IsList()
@@ -190,7 +194,7 @@ func (m *interpreter) addBare(rule *pairRule, name string, v jsontree.Value) {
 }
 
 func (m *interpreter) removes(rule *pairRule, entry jsontree.Value) bool {
-	op := path.Walk(entry, rule.op.Steps, m.part.index)
+	op := m.inside(entry, rule.op)
 	return op.IsText() && slices.Contains(rule.remove, op.Text())
 }
 
@@ -205,6 +209,12 @@ const (
 // value returns what a path means in a state. Problem is what kept it from being read.
 func (m *interpreter) value(s side, p *path.Path) (v jsontree.Value, problem string) {
 	switch {
+	case p.JQ != nil && m.p.states.pairs != nil:
+		return m.w.runJQ(m, p.JQ, m.asObject(s))
+	case p.JQ != nil && s == oldSide:
+		return m.w.runJQ(m, p.JQ, m.states.before)
+	case p.JQ != nil:
+		return m.w.runJQ(m, p.JQ, m.states.after)
 	case p.Root != path.Here && s == oldSide:
 		return v, "" // such a value has no old one
 	case p.Root != path.Here:
@@ -215,7 +225,7 @@ func (m *interpreter) value(s side, p *path.Path) (v jsontree.Value, problem str
 		return m.w.walk(m.states.before, p.Steps, m.part.index), ""
 	}
 	v = m.w.walk(m.states.after, p.Steps, m.part.index)
-	if v.Absent() && m.p.kind == debezium && len(p.Steps) > 1 {
+	if v.Absent() && m.states.partial && len(p.Steps) > 1 {
 		v = m.states.after.Member(unescaped(*p)) // MongoDB's updatedFields name what lies deeper so
 	}
 	return v, ""
@@ -261,7 +271,7 @@ func (m *interpreter) considers(rule *fieldRule) bool {
 
 // isNamed reports whether the list of changes names the field.
 func (m *interpreter) isNamed(rule *fieldRule) bool {
-	return rule.constant != nil || slices.ContainsFunc(m.states.changed, func(name string) bool {
+	return rule.constant != nil || rule.changesAny || slices.ContainsFunc(m.states.changed, func(name string) bool {
 		return slices.Contains(rule.changedAs, name)
 	})
 }

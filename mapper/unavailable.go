@@ -23,11 +23,23 @@ func unavailable(raw []byte) bool {
 	}
 	switch raw[0] {
 	case '"':
-		return len(raw) >= len(placeholder) && isPlaceholderText(lexeme(raw).text())
+		return mayBePlaceholder(raw) && isPlaceholderText(lexeme(raw).text())
 	case '[':
 		return isPlaceholderList(raw)
 	case '{':
 		return len(raw) < maxPlaceholder && string(compact(raw)) == `{"`+placeholder+`":"`+placeholder+`"}`
+	}
+	return false
+}
+
+// mayBePlaceholder looks at the length and the first bytes of a text alone.
+func mayBePlaceholder(raw []byte) bool {
+	if len(raw) < len(placeholder) || len(raw) > maxPlaceholder {
+		return false
+	}
+	switch raw[1] {
+	case '_', 'X', '5', 'b', 'B', '{', '\\':
+		return true
 	}
 	return false
 }

@@ -104,7 +104,10 @@ func (w *work) steps(steps []unwrapStep, v jsontree.Value) (jsontree.Value, *Fau
 func (w *work) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
 	switch {
 	case s.kind == goTo:
-		to := path.Walk(v, s.path.Steps, 0)
+		to, problem := w.follow(nil, v, &s.path, 0)
+		if problem != "" {
+			return v, &Fault{Reason: InvalidEvent, Path: s.path.Place(), Text: problem, Offset: v.Offset()}
+		}
 		if !to.Absent() {
 			return to, nil
 		}
@@ -174,9 +177,12 @@ func (w *work) employees(p part) *Fault {
 		w.parts = append(w.parts, p)
 		return nil
 	}
-	list := path.Walk(p.event, w.p.list.Steps, 0)
+	list, problem := w.follow(nil, p.event, w.p.list, 0)
 	if !list.IsList() { // a route may know what to do with it
-		text := "is " + lexeme(list.Raw()).kind() + ", not a list"
+		text := problem
+		if text == "" {
+			text = "is " + lexeme(list.Raw()).kind() + ", not a list"
+		}
 		p.fault = &Fault{Reason: InvalidEvent, Whole: true, Path: w.p.list.Place(), Text: text, Offset: list.Offset()}
 		w.parts = append(w.parts, p)
 		return nil

@@ -2,10 +2,10 @@ package mapper
 
 import (
 	"encoding/base64"
-	"math/big"
 	"strconv"
 	"strings"
 
+	"membersync/mapper/internal/jq"
 	"membersync/mapper/internal/jsontree"
 	"membersync/mapper/internal/path"
 )
@@ -54,27 +54,13 @@ func decimal(v jsontree.Value) (jsontree.Value, bool) {
 // maxScale bounds the digits that a scale can add.
 const maxScale = 64
 
-// unscaled reads a number in two's complement in base64 as decimal digits, with scale of them
-// behind the point. Zeros at the end of the fraction are left out.
+// unscaled reads a number in two's complement in base64 as decimal digits.
 func unscaled(encoded string, scale int) (text string, ok bool) {
 	b, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || len(b) == 0 || len(b) > maxScale {
 		return "", false
 	}
-	n := new(big.Int).SetBytes(b)
-	if b[0] >= 0x80 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
-	}
-	if scale <= 0 {
-		return n.String() + strings.Repeat("0", -scale), true
-	}
-	sign, digits := cutSign(n.String())
-	digits = strings.Repeat("0", max(scale+1-len(digits), 0)) + digits
-	whole, fraction := digits[:len(digits)-scale], strings.TrimRight(digits[len(digits)-scale:], "0")
-	if fraction == "" {
-		return sign + whole, true
-	}
-	return sign + whole + "." + fraction, true
+	return jq.Decimal(b, scale), true
 }
 
 // walk follows the steps of a path. In what Debezium wrote, a number that stands there as bytes is

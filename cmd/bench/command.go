@@ -49,7 +49,7 @@ type bench struct {
 
 // commands are all of the program's.
 func commands() []command {
-	return append([]command{speedCommand(), memoryCommand(), hangCommand()}, faultCommands()...)
+	return append([]command{speedCommand(), memoryCommand(), batchesCommand(), hangCommand()}, faultCommands()...)
 }
 
 // run is the program: args are what follows its name. It returns the exit status.

@@ -37,7 +37,7 @@ func goodActs() []act {
 	return []act{
 		{title: "Changes: only what the event states is sent", rows: first},
 		{
-			title:  "A mobile that another member has: the answer is in no table, so it is tried five times; the others go on meanwhile",
+			title:  "A mobile that another member has: MEMBERSYNC_CRM_ERROR_CODES has a row for its code; the others go on",
 			goesOn: true,
 			rows:   []row{dead("taken", dlq.ReasonCRMRejected, "a mobile that member 2 has", 8, 2, `"after":{"mobile":"00000000002"}`)},
 		},

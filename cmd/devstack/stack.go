@@ -143,7 +143,8 @@ func (s *stack) settings() []string {
 		"MEMBERSYNC_CRM_BASE_URL=" + s.crm.url(),
 		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,
 		"MEMBERSYNC_CRM_TOKEN=" + sampleToken,
-		"MEMBERSYNC_STATE_DIGEST_KEY=" + sampleDigest,
+		"MEMBERSYNC_STATE_KEY=" + sampleKey,
+		fmt.Sprintf("MEMBERSYNC_CRM_ERROR_CODES=%d:poison:crm_rejected", crmapitest.CodeDuplicate),
 	}
 	if s.api == objectAPI {
 		settings = append(settings, "MEMBERSYNC_CRM_API="+objectAPI, "MEMBERSYNC_CRM_OBJECT_FIELDS="+crmapitest.ObjectFields)

@@ -33,6 +33,12 @@ type Archive interface {
 	DeadLetter(ctx context.Context, at dlq.Place) (dlq.DeadLetter, error)
 }
 
+// Items says which events a replay leaves out because of their dead letters. Its method must not
+// block, and is called concurrently.
+type Items interface {
+	ReplaySkips(d dlq.Delivery) bool
+}
+
 // Outages is notified when what decoding needs fails or works. Its methods must not block.
 type Outages interface {
 	// LookupsFailed and LookupsWorked: lookups are kept where the state is, so calls pause, too.
@@ -47,6 +53,10 @@ type Config struct {
 	Topic           string // the source topic; a record of any other topic is a redrive
 	BaseURL, CorpID string // the CRM that the members are of
 	Employee        string // drop the events of all other employees; empty: none
+	RefuseEdits     bool   // a redrive with an edited value is invalid
+	// Covers reports whether a replay was asked for a record of the redrive topic, whose source record
+	// is the second one; nil: for all of them.
+	Covers func(in, source mapper.Record) bool
 }
 
 // Parts is what a [Decoder] works with.
@@ -54,6 +64,7 @@ type Parts struct {
 	Mapper  Mapper
 	Lookups Lookups // nil: no mapping refers to any
 	Archive Archive // needed for redrives
+	Items   Items   // nil: no event is skipped
 	Outages Outages
 	// Decoded is called with each record that was mapped and its results. Those of a redrive are not
 	// limited to its event yet.
@@ -121,6 +132,8 @@ func (d *Decoder) events(rec *event.Record, results []mapper.Result) []*event.Ev
 		case res.Event.Ignored == "":
 			d.identify(ev)
 		}
+		ev.Skipped = d.parts.Items != nil &&
+			d.parts.Items.ReplaySkips(DeliveryOf(d.cfg.Topic, rec.Origin, rec.RedriveNumber(), res))
 		events[i] = ev
 	}
 	return events

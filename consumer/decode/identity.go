@@ -5,6 +5,7 @@ import (
 
 	"membersync/consumer/event"
 	"membersync/dedupe"
+	"membersync/dlq"
 	"membersync/mapper"
 )
 
@@ -41,6 +42,19 @@ func eventID(rec mapper.Record, ev mapper.Event) dedupe.EventID {
 
 func recordID(rec mapper.Record, ev mapper.Event) dedupe.EventID {
 	return dedupe.NewRecordID(rec.Topic, rec.Partition, rec.Offset, rec.Time.UnixMilli(), ev.Index)
+}
+
+// DeliveryOf names a delivery of an event as the index of dead letters does. Number is that of the
+// redrive, 0 for a record of the source topic and for an invalid redrive.
+func DeliveryOf(sourceTopic string, rec mapper.Record, number int, res mapper.Result) dlq.Delivery {
+	d := dlq.Delivery{
+		Source: dlq.Source{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Time},
+		Index:  res.Event.Index, Number: number, Edited: rec.Edited, Invalid: rec.Topic != sourceTopic,
+	}
+	if res.Fault != nil && res.Fault.Whole {
+		d.Index = -1
+	}
+	return d
 }
 
 // placeOf names an event without a member by its place.

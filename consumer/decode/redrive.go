@@ -20,13 +20,17 @@ import (
 // redriveWait is the pause between attempts to read the dead letter that a redrive names.
 const redriveWait = time.Second
 
-const redriveOfRedrive = "the dead letter named is an invalid redrive: redrive the event's own"
+const (
+	editWithoutKey   = "a value is edited, and without MEMBERSYNC_STATE_KEY none can be"
+	redriveOfRedrive = "the dead letter named is an invalid redrive: redrive the event's own"
+)
 
 // decodeRedrive is Decode for a record of the redrive topic. If the record is not a valid redrive
-// of the dead letter that it names, it is rejected whole.
+// of the dead letter that it names, it is rejected whole. A replay reads the whole redrive topic,
+// and what it was not asked for holds no event.
 func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event.Event, error) {
 	rec, err := d.verifyUntil(ctx, in)
-	if err != nil {
+	if err != nil || d.cfg.Covers != nil && !d.cfg.Covers(in, rec.Origin) {
 		return nil, err
 	}
 	results, err := ResultsOf(ctx, rec, d.mapUntil, d.parts.Decoded)
@@ -41,7 +45,7 @@ func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event
 // verifyUntil asks for the dead letter until Kafka answers.
 func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Record, error) {
 	for {
-		rec, err := Verify(ctx, d.parts.Archive, in)
+		rec, err := Verifier{d.parts.Archive, d.cfg.RefuseEdits}.Verify(ctx, in)
 		if err == nil {
 			return rec, nil
 		}
@@ -52,15 +56,25 @@ func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Rec
 	}
 }
 
+// A Verifier decides whether a record of the redrive topic is a valid redrive.
+type Verifier struct {
+	Archive Archive
+	// RefuseEdits: there is no state key, so an edited value could not be told from a forged one.
+	RefuseEdits bool
+}
+
 // Verify reads the dead letter that a record of the redrive topic names, and compares the two. If
 // they match, the returned record is that of the dead letter, with the value of the redrive;
 // otherwise Redrive.Invalid says why not. The error says that the dead letter cannot be read now.
-func Verify(ctx context.Context, archive Archive, in mapper.Record) (*event.Record, error) {
+func (v Verifier) Verify(ctx context.Context, in mapper.Record) (*event.Record, error) {
 	rec := parse(in)
+	if rec.Redrive.Invalid == "" && v.RefuseEdits && rec.Redrive.Request.Edited {
+		rec.Redrive.Invalid = editWithoutKey
+	}
 	if rec.Redrive.Invalid != "" {
 		return rec, nil
 	}
-	return rec, compare(ctx, archive, rec, in.Value)
+	return rec, compare(ctx, v.Archive, rec, in.Value)
 }
 
 // ResultsOf returns what a redrive is about: the result of one event or, for a dead letter that
@@ -71,6 +85,9 @@ func ResultsOf(
 	decoded func(mapper.Record, []mapper.Result),
 ) ([]mapper.Result, error) {
 	if rejected := rejectInvalid(rec.Redrive); rejected != nil {
+		return rejected, nil
+	}
+	if rejected := rejectUnread(rec); rejected != nil {
 		return rejected, nil
 	}
 	results, err := mapRecord(ctx, rec.Origin)
@@ -115,6 +132,7 @@ func compare(ctx context.Context, archive Archive, rec *event.Record, value []by
 	}
 	if r.Invalid == "" {
 		rec.Origin = originOf(named, value)
+		rec.Origin.Edited = r.Request.EditedBy(named)
 	}
 	return nil
 }

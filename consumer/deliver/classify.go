@@ -42,7 +42,7 @@ func classify(ctx context.Context, err error, now time.Time, reset func(time.Tim
 		crmapi.ClassSuccess:
 		decision.Kind = event.KindTransient
 		if e.HasCode && !e.Known && !e.OutcomeUnknown { // of 408 and 5xx the status decides, whatever the code
-			decision.FewAttempts, decision.Final = true, dlq.ReasonCRMRejected
+			decision.UnknownCode, decision.Final = true, dlq.ReasonCRMRejected
 		}
 	}
 	return decision

@@ -27,13 +27,13 @@ type expectation struct {
 	kind           event.Kind
 	cause          event.Cause
 	final          dlq.Reason
-	fewAttempts    bool
+	unknownCode    bool
 	outcomeUnknown bool
 }
 
 func (e expectation) String() string {
 	return fmt.Sprintf("kind %d, cause %s, final %s, few attempts %v, outcome unknown %v",
-		e.kind, e.cause, e.final, e.fewAttempts, e.outcomeUnknown)
+		e.kind, e.cause, e.final, e.unknownCode, e.outcomeUnknown)
 }
 
 func transient() expectation {
@@ -51,7 +51,7 @@ func paused(cause event.Cause) expectation {
 }
 
 func unknown() expectation {
-	return expectation{kind: event.KindTransient, final: dlq.ReasonCRMRejected, fewAttempts: true}
+	return expectation{kind: event.KindTransient, final: dlq.ReasonCRMRejected, unknownCode: true}
 }
 
 func unacknowledged() expectation {
@@ -190,7 +190,7 @@ func checkDecision(t *testing.T, base string, status int, code *int) {
 	}
 	now := time.Now()
 	d := classify(t.Context(), err, now, func(time.Time) time.Time { return now.Add(20 * time.Minute) })
-	got := expectation{d.Kind, d.Cause, d.Final, d.FewAttempts, d.OutcomeUnknown}
+	got := expectation{d.Kind, d.Cause, d.Final, d.UnknownCode, d.OutcomeUnknown}
 	if got != want {
 		t.Errorf("%s:\n got %v\nwant %v", name, got, want)
 	}

@@ -99,9 +99,9 @@ func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
 		Source: dlq.Source{
 			Topic: origin.Topic, Partition: origin.Partition, Offset: origin.Offset, Timestamp: origin.Time,
 		},
-		Reason: r.Reason, Error: r.Text, Whole: r.Whole,
+		LastOffset: r.LastOffset, Reason: r.Reason, Error: r.Text, Whole: r.Whole,
 		EventID: ev.Mapped.ID, EmployeeID: ev.Mapped.EmployeeID, Index: ev.Mapped.Index, Count: ev.Mapped.Count,
-		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version,
+		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version, Edited: origin.Edited,
 	}
 	for _, h := range origin.Headers {
 		l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})
@@ -128,6 +128,7 @@ func keepItem(r *event.Redrive, l *dlq.DeadLetter) {
 		return
 	}
 	l.Redrives = r.Request.Number
+	l.LastOffset = r.DeadLetter.LastOffset
 	if !r.DeadLetter.FirstFailedAt.IsZero() {
 		l.FirstFailedAt = r.DeadLetter.FirstFailedAt
 	}

@@ -32,6 +32,7 @@ type Batch struct {
 	Answered bool   // a call of this batch has ended, with or without a response
 	Sent     bool   // a call of this batch may have reached the CRM
 	CallOver bool   // its call has ended: it counts as completing
+	Writes   bool   // it writes to a topic of membersync's own, and has no slot
 }
 
 // A Permit is a place in the window of the rate limit.
@@ -52,6 +53,8 @@ type Update struct {
 	Superseded   []*Event // those of which every field has a newer version
 	LeftOut      map[*Event]LeftOut
 
+	// StateMark names the state in Redis on which the update relies; for redrives and replays.
+	StateMark string
 	// DigestGeneration is that of the digests when the lease was asked for.
 	DigestGeneration int64
 	// Unacknowledged: a call got no response, so it may still take effect. The lease must expire by

@@ -19,6 +19,7 @@ const (
 	CauseRedis                  // Redis does not answer
 	CauseStorm                  // most events would be dead-lettered
 	CauseOperator               // the operator has paused calling
+	CauseStateKey               // the state in Redis was written under another state key
 	NumCauses      = int(iota)
 )
 
@@ -28,7 +29,7 @@ func (c Cause) String() string {
 		return "unknown"
 	}
 	return [NumCauses]string{
-		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "storm", "operator",
+		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "storm", "operator", "state_key",
 	}[c]
 }
 
@@ -51,8 +52,8 @@ type Decision struct {
 	Cause Cause         // for KindRefused and KindPause
 	Floor time.Duration // the shortest pause or backoff
 	Final dlq.Reason    // of the dead letter: for KindPoison, else when the retry budget is used up
-	// FewAttempts: the error code is in no table, so a few attempts are enough.
-	FewAttempts bool
+	// UnknownCode: the error code is in no table, so it may be a rejection for good.
+	UnknownCode bool
 	// OutcomeUnknown: the CRM may still apply the call.
 	OutcomeUnknown bool
 	Err            *crmapi.Error // nil only for KindAbandon and KindNotSent

@@ -97,6 +97,8 @@ type Event struct {
 	// read. Both are the schedule's, or the batch's in which the event runs.
 	Guard   GuardState
 	Counted uint64
+	// Skipped: a replay leaves the event out, since its dead letter is for a redrive to try again.
+	Skipped bool
 	// Reused: the source gave the event's id to an event with another order value too.
 	Reused bool
 }
@@ -124,6 +126,8 @@ type Rejection struct {
 	Written bool      // the dead-letter topic has acknowledged the dead letter
 	Counted bool      // the storm guard has counted it
 	Again   bool      // it is that of an earlier decoding: the event is to be decoded again
+	// LastOffset is that of the last record that was not read with this one; 0: this is all.
+	LastOffset int64
 }
 
 // Attempts are the failed calls that carried an event.

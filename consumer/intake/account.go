@@ -32,6 +32,8 @@ type partition struct {
 	target    int64                // end of the log at the assignment; -1 until it is known
 }
 
+func (p *partition) buffer() *buffer { return p.gen.buffers.of(p.topic) }
+
 // A record is one record in memory: its place in the watermark and in the buffer. The accounts'
 // lock guards its last fields.
 type record struct {
@@ -42,6 +44,7 @@ type record struct {
 	open     int       // tickets that are neither finished nor dropped
 	epoch    int       // of the partition's account when the record was begun
 	released bool      // it has given its place in the buffer back
+	aside    bool      // likewise, but it is not finished: it is one of those that the buffer bounds separately
 	dropped  bool      // a ticket of it was dropped: it is never finished here
 	issued   bool      // its tickets are issued
 	first    [1]Ticket // of a record with one event, as most have; saves an allocation
@@ -108,11 +111,14 @@ func (t *Ticket) spend(isDropped bool) {
 	t.rec.part.gen.ticketSpentLocked()
 }
 
-// ReleaseBuffer gives the record's place in the buffer to another record. Further calls do nothing.
+// ReleaseBuffer gives the record's place in the buffer to another record, unless as many records as
+// the buffer has places have done so and are not finished. Further calls try again, or do nothing.
 func (t *Ticket) ReleaseBuffer() {
 	t.accounts.mu.Lock()
 	defer t.accounts.mu.Unlock()
-	t.rec.releaseBufferLocked()
+	if r := t.rec; !r.released && !r.aside {
+		r.aside = r.part.buffer().setAside(r.size)
+	}
 }
 
 // IsRevoked reports whether the partition was taken away. It takes no lock.
@@ -132,9 +138,14 @@ func (r *record) closeLocked() {
 }
 
 func (r *record) releaseBufferLocked() {
-	if !r.released {
-		r.released = true
-		r.part.gen.buffer.release(r.size)
+	if r.released {
+		return
+	}
+	r.released = true
+	if b := r.part.buffer(); r.aside {
+		b.waiting.release(r.size)
+	} else {
+		b.records.release(r.size)
 	}
 }
 

@@ -14,14 +14,14 @@ type account struct {
 }
 
 func newAccount(offset int64) account {
-	g := &generation{drained: make(chan struct{}), buffer: newBuffer(100, 100, func() {})}
+	g := &generation{drained: make(chan struct{}), buffers: buffers{source: newBuffer(100, 400, func() {})}}
 	return account{newAccounts(), &partition{gen: g, mark: watermark.New(offset)}}
 }
 
 // begin takes a record with so many events in.
 func (a account) begin(t *testing.T, offset int64, events int) []Ticket {
 	t.Helper()
-	if err := a.part.gen.buffer.admit(t.Context(), 1); err != nil {
+	if err := a.part.buffer().admit(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	return a.accounts.begin(a.part, source.Record{Offset: offset}, 1).Issue(events)
@@ -120,4 +120,9 @@ func TestTicketIsSpentOnce(t *testing.T) {
 			spend[1](ticket)
 		})
 	}
+}
+
+// beginAdmitted begins a record of one event that the buffer has admitted.
+func (a account) beginAdmitted(offset int64) Ticket {
+	return a.accounts.begin(a.part, source.Record{Offset: offset}, 1).Issue(1)[0]
 }

@@ -4,32 +4,93 @@ import (
 	"context"
 
 	"golang.org/x/sync/semaphore"
+
+	"membersync/dlq/partlog"
 )
 
-// A buffer bounds the records in memory, by number and by bytes. It is safe for concurrent use.
+// A buffer bounds the memory for the records of one topic. It is safe for concurrent use.
+//
+// Most of its bytes are for records. A quarter is for what fetches return, reserved before each
+// fetch, and for the codecs that inflate it, and a sixteenth for looks at single records. What waits
+// for a record or a look holds a fetch, and never the other way around, so they cannot wait for each
+// other.
 type buffer struct {
-	records, bytes *semaphore.Weighted
-	maxBytes       int64
-	full           func() // called before a record has to wait
+	records room
+	waiting room // records that have given their place back, and are not finished
+	fetches partlog.Budget
+	looks   partlog.Budget
+	full    func() // called before a record has to wait
 }
 
+// A room is for so many records, and for so many bytes of them.
+type room struct {
+	records, bytes *semaphore.Weighted
+	maxBytes       int64
+}
+
+func newRoom(records int, bytes int64) room {
+	return room{
+		records: semaphore.NewWeighted(int64(max(records, 1))), bytes: semaphore.NewWeighted(max(bytes, 1)),
+		maxBytes: max(bytes, 1),
+	}
+}
+
+// fetchShare and lookShare are the parts of a buffer's bytes that fetches and looks use, as
+// divisors.
+const (
+	fetchShare = 4
+	lookShare  = 16
+)
+
 func newBuffer(records int, bytes int64, full func()) *buffer {
+	forRecords := bytes - bytes/fetchShare - bytes/lookShare
 	return &buffer{
-		full:     full,
-		records:  semaphore.NewWeighted(int64(records)),
-		bytes:    semaphore.NewWeighted(bytes),
-		maxBytes: bytes,
+		records: newRoom(records, forRecords),
+		waiting: newRoom(records, forRecords),
+		fetches: partlog.NewBudget(bytes / fetchShare),
+		looks:   partlog.NewBudget(bytes / lookShare),
+		full:    full,
+	}
+}
+
+// redriveShare is the part of the memory that the redrive topic keeps, as a divisor: a backlog of
+// the source topic does not delay redrives.
+const redriveShare = 20
+
+// buffers are those of the topics.
+type buffers struct {
+	source   *buffer
+	redrives *buffer // nil: no redrive topic
+	topic    string  // the source topic
+}
+
+func (b buffers) of(topic string) *buffer {
+	if topic == b.topic || b.redrives == nil {
+		return b.source
+	}
+	return b.redrives
+}
+
+func newBuffers(cfg *Config, full func()) buffers {
+	if cfg.Redrives == "" {
+		return buffers{source: newBuffer(cfg.BufferRecords, cfg.BufferBytes, full), topic: cfg.Topic}
+	}
+	records, bytes := cfg.BufferRecords/redriveShare, cfg.BufferBytes/redriveShare
+	return buffers{
+		source:   newBuffer(cfg.BufferRecords-records, cfg.BufferBytes-bytes, full),
+		redrives: newBuffer(records, bytes, full),
+		topic:    cfg.Topic,
 	}
 }
 
 // admit waits until a record of the size, in bytes, fits. One that is larger than the bound is
 // admitted alone: it takes all there is.
 func (b *buffer) admit(ctx context.Context, size int64) error {
-	if err := b.acquire(ctx, b.records, 1); err != nil {
+	if err := b.acquire(ctx, b.records.records, 1); err != nil {
 		return err
 	}
-	if err := b.acquire(ctx, b.bytes, b.clip(size)); err != nil {
-		b.records.Release(1)
+	if err := b.acquire(ctx, b.records.bytes, b.records.clip(size)); err != nil {
+		b.records.records.Release(1)
 		return err
 	}
 	return nil
@@ -46,9 +107,41 @@ func (b *buffer) acquire(ctx context.Context, of *semaphore.Weighted, n int64) e
 	return nil
 }
 
-func (b *buffer) release(size int64) {
-	b.bytes.Release(b.clip(size))
-	b.records.Release(1)
+// setAside gives a record's place to another record, and reports whether there was room for that:
+// as many records as the buffer has places may be set aside.
+func (b *buffer) setAside(size int64) bool {
+	if !b.waiting.tryAcquire(size) {
+		return false
+	}
+	b.records.release(size)
+	return true
 }
 
-func (b *buffer) clip(size int64) int64 { return min(size, b.maxBytes) }
+func (r *room) tryAcquire(size int64) bool {
+	if !r.records.TryAcquire(1) {
+		return false
+	}
+	if !r.bytes.TryAcquire(r.clip(size)) {
+		r.records.Release(1)
+		return false
+	}
+	return true
+}
+
+func (r *room) release(size int64) {
+	r.bytes.Release(r.clip(size))
+	r.records.Release(1)
+}
+
+func (r *room) clip(size int64) int64 { return min(size, r.maxBytes) }
+
+const (
+	maxFetch = 512 << 10 // more does not make reading faster
+	minFetch = 1 << 10
+)
+
+// fetchBytes is what a fetch requests while so many partitions share the buffer.
+func (b *buffer) fetchBytes(partitions int) int64 {
+	share := b.fetches.Responses.Bytes() / int64(max(partitions, 1))
+	return min(max(share, minFetch), maxFetch)
+}

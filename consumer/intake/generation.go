@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,7 +17,7 @@ import (
 type generation struct {
 	member     source.Member
 	partitions []*partition
-	buffer     *buffer
+	buffers    buffers
 	commitNow  chan struct{} // the group had no offset: commit where we begin
 	drained    chan struct{} // closed when it is revoked and no ticket is open
 	revoked    atomic.Bool   // what has not begun is dropped
@@ -31,13 +30,23 @@ type generation struct {
 
 func (in *Intake) newGeneration(member source.Member) *generation {
 	return &generation{
-		member: member, buffer: in.buffer, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
+		member: member, buffers: in.buffers, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
 }
 
 // has reports whether a partition of the topic is assigned.
 func (g *generation) has(topic string) bool {
-	return slices.ContainsFunc(g.partitions, func(p *partition) bool { return p.topic == topic })
+	return g.partitionsOf(topic) > 0
+}
+
+// partitionsOf is the number of this process's partitions of a topic.
+func (g *generation) partitionsOf(topic string) (n int) {
+	for _, p := range g.partitions {
+		if p.topic == topic {
+			n++
+		}
+	}
+	return n
 }
 
 // ticketSpentLocked is called under the accounts' lock.
@@ -136,7 +145,7 @@ func (in *Intake) readAll(ctx context.Context, g *generation) {
 	}
 	var readers sync.WaitGroup
 	for _, p := range g.partitions {
-		readers.Go(func() { (&reader{in, p}).read(ctx, stored[p.topic][p.id], groupIsNew) })
+		readers.Go(func() { (&reader{Intake: in, part: p}).read(ctx, stored[p.topic][p.id], groupIsNew) })
 	}
 	readers.Wait()
 }

@@ -22,11 +22,14 @@ type Config struct {
 	Brokers     []string // host:port, for the connection to the group's coordinator
 	StartLatest bool     // where a group without any offset begins: at the end of the source topic, not its start
 
-	BufferRecords int           // records in memory at most
-	BufferBytes   int64         // and their bytes; a larger record is admitted alone
-	DrainLimit    time.Duration // for batches that run, on shutdown and when partitions are taken away
-	DoneTTL       time.Duration // of done marks: a warning if the topic retains records for longer; 0: none
-	Session       Session       // zero values: the defaults
+	BufferRecords int   // records in memory at most
+	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
+	// MaxRecordBytes bounds the bytes of a record of the source topic, headers included. A larger one is
+	// not read, and its delivery has a rejection.
+	MaxRecordBytes int64
+	DrainLimit     time.Duration // for batches that run, on shutdown and when partitions are taken away
+	DoneTTL        time.Duration // of done marks: a warning if the topic retains records for longer; 0: none
+	Session        Session       // zero values: the defaults
 }
 
 // topics are those that the group consumes.
@@ -111,10 +114,9 @@ type Intake struct {
 	cfg     Config
 	parts   Parts
 	logger  *slog.Logger
-	log     *source.Log
-	look    *source.Log // reads single records
+	logs    logs
 	offsets *source.Offsets
-	buffer  *buffer
+	buffers buffers
 	status  *status
 	// accounts has the one lock of this package that guards state across partitions.
 	accounts   *accounts
@@ -122,10 +124,8 @@ type Intake struct {
 	hadOffsets atomic.Bool // the group had an offset on the source topic
 }
 
-// fetchBytes is what one fetch of one partition asks for; fetchWait is how long the broker may wait
-// for data; adminTimeout bounds a request about offsets.
+// fetchWait is how long the broker may wait for data; adminTimeout bounds a request about offsets.
 const (
-	fetchBytes   = 512 << 10
 	fetchWait    = 500 * time.Millisecond
 	adminTimeout = 10 * time.Second
 )
@@ -133,12 +133,12 @@ const (
 // New returns an intake that has not started.
 func New(cfg Config, parts Parts) *Intake {
 	cfg.Session = cfg.Session.withDefaults()
+	all := newBuffers(&cfg, parts.Backlog.Full)
 	in := &Intake{
 		cfg: cfg, parts: parts, logger: parts.Logger,
-		log:      source.NewLog(parts.Kafka, fetchBytes, fetchWait),
-		look:     source.NewLog(parts.Kafka, 1, fetchWait),
 		offsets:  source.NewOffsets(parts.Kafka, adminTimeout),
-		buffer:   newBuffer(cfg.BufferRecords, cfg.BufferBytes, parts.Backlog.Full),
+		logs:     newLogs(&cfg, parts.Kafka, all),
+		buffers:  all,
 		status:   newStatus(parts.Metrics, parts.Logger),
 		accounts: newAccounts(),
 	}

@@ -3,7 +3,10 @@ package intake
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"math"
+	"time"
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/intake/watermark"
@@ -17,6 +20,7 @@ var errMovedBounds = errors.New("intake: the bounds of the log have moved")
 type reader struct {
 	*Intake
 	part *partition
+	want int64 // bytes that the next fetch requests; 0: the partition's share
 }
 
 // read hands one partition's records to the handler until the context ends.
@@ -25,38 +29,85 @@ func (r *reader) read(ctx context.Context, stored source.Committed, groupIsNew b
 	if err != nil {
 		return // the generation is over
 	}
+	r.readUntil(ctx, offset, math.MaxInt64)
+}
+
+// readUntil hands the records below the end to the handler, from the offset on. It returns at the
+// end, or when the context ends.
+func (r *reader) readUntil(ctx context.Context, offset, end int64) {
 	retry := newBackoff()
-	for ctx.Err() == nil {
-		batch, err := r.fetch(ctx, offset)
-		if _, gone := errors.AsType[*source.OutOfRangeError](err); gone {
-			if offset, err = r.jump(ctx, offset); err == nil {
-				continue
+	for ctx.Err() == nil && offset < end {
+		next, err := r.readFetch(ctx, offset, end)
+		switch _, gone := errors.AsType[*source.OutOfRangeError](err); {
+		case errors.Is(err, errRecreated):
+			next, err = r.restart(ctx, offset)
+			if err == nil && end < math.MaxInt64 {
+				next = end // nothing is left of the range
 			}
+		case gone:
+			next, err = r.jump(ctx, offset)
+			if err == nil && next <= offset && end < math.MaxInt64 {
+				next = end // the topic was recreated: nothing is left of the range
+			}
+		case err == nil:
+			retry.Reset()
 		}
-		if errors.Is(err, errRecreated) {
-			if offset, err = r.restart(ctx, offset); err == nil {
-				continue
-			}
+		if next != offset {
+			offset = next
+			r.skip(min(offset, end))
 		}
 		if err != nil {
+			r.part.last.fetched = time.Time{}
 			r.status.failed(ctx, r.part.key(), err)
 			if wait.For(ctx, retry.NextBackOff()) != nil {
 				return
 			}
-			continue
 		}
-		retry.Reset()
-		r.status.worked(ctx, r.part.key())
-		r.accounts.setEnd(r.part, batch.HighWatermark)
-		for _, rec := range batch.Records {
-			if r.take(ctx, rec) != nil {
-				return // the generation is over; the next owner fetches what was not taken in
-			}
-		}
-		offset = batch.Next
-		r.skip(offset)
 	}
 }
+
+// readFetch fetches once, hands the records below the end to the handler, and returns the offset to
+// continue from. After an error that is the offset of what could not be read; if the context has
+// ended, the next owner fetches what was not taken in.
+func (r *reader) readFetch(ctx context.Context, offset, end int64) (int64, error) {
+	share := r.part.buffer().fetchBytes(r.part.gen.partitionsOf(r.part.topic))
+	c, err := r.logs.of(r.part.topic).read.Open(ctx, r.part.topic, r.part.id, offset, max(r.want, share))
+	if err != nil {
+		return offset, err
+	}
+	defer c.Close()
+	defer c.Kept()
+	if err := r.verifyLast(ctx); err != nil {
+		return offset, err
+	}
+	r.want = min(c.Size, r.part.buffer().fetches.Responses.Bytes()) // saves large batches a second request each
+	r.accounts.setEnd(r.part, c.HighWatermark)
+	park := time.AfterFunc(holdLimit, c.Close)
+	defer park.Stop()
+	for isFirst := true; ; isFirst = false {
+		park.Stop()
+		rec, err := c.Next(ctx)
+		if isFirst && (err == nil || errors.Is(err, io.EOF)) {
+			r.status.worked(ctx, r.part.key())
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return c.Position(), nil
+		case err != nil:
+			return c.Position(), err
+		case rec.Offset >= end:
+			return end, nil
+		}
+		park.Reset(holdLimit)
+		if err := r.take(ctx, c, rec); err != nil {
+			return offset, err
+		}
+	}
+}
+
+// holdLimit is how long a reader whose record has to wait keeps what it has fetched. Then it gives
+// that up, so that it takes no memory from the other partitions, and fetches it again later.
+const holdLimit = 250 * time.Millisecond
 
 // begin finds where to read from. If the group has stored nothing, it commits that at once: which
 // records are read must not depend on a later choice.
@@ -108,11 +159,11 @@ func (r *reader) sameTopic(ctx context.Context, stored source.Committed, first i
 	if at < first || at >= stored.Offset { // the record is gone, or none was stored
 		return stored.Offset, nil
 	}
-	batch, err := r.log.Fetch(ctx, r.part.topic, r.part.id, at)
-	if err != nil {
+	rec, err := r.lookAt(ctx, at)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
 		return 0, err
-	}
-	if len(batch.Records) == 0 || batch.Records[0].Offset != at || hasStamp(batch.Records[0], stored.Stamp) {
+	case err != nil || rec.Offset != at || hasStamp(rec, stored.Stamp):
 		return stored.Offset, nil
 	}
 	r.gap(ctx, "the record below the committed offset is a different one: the topic was recreated", stored.Offset, first, 1)
@@ -132,7 +183,6 @@ func (r *reader) jump(ctx context.Context, from int64) (int64, error) {
 		return from, err
 	case from < first:
 		r.gap(ctx, gapDeleted, from, first, first-from)
-		r.skip(first)
 		return first, nil
 	case from > end:
 		r.gap(ctx, "the log ends below the offset to read: it was recreated or lost its end", from, first, 1)
@@ -169,16 +219,23 @@ func (r *reader) skip(next int64) {
 	}
 }
 
-// take brings one record in: it waits for memory, begins the record in the watermark, and hands it
-// to the handler.
-func (r *reader) take(ctx context.Context, src source.Record) error {
+// take brings one record of a fetch in: it waits for memory, begins the record in the watermark, and
+// hands it to the handler.
+func (r *reader) take(ctx context.Context, c *source.Cursor, src source.Record) error {
+	if r.parts.Pace != nil {
+		if err := r.parts.Pace(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.parts.Handler.Await(ctx, r.part.topic); err != nil {
 		return err
 	}
 	size := src.Size()
-	if err := r.buffer.admit(ctx, size); err != nil {
+	if err := r.part.buffer().admit(ctx, size); err != nil {
 		return err
 	}
+	c.Kept()
+	r.part.last.set(src)
 	d := r.accounts.begin(r.part, src, size)
 	err := r.parts.Handler.Handle(ctx, d)
 	if err != nil {

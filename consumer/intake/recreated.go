@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
+	"io"
+	"time"
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/intake/watermark"
@@ -23,12 +25,13 @@ type lastRead struct {
 	stamp  watermark.Stamp // Stamp.Offset is -1 if no record is known
 	sum    uint32          // of key and value
 	hasSum bool            // false for a record that is known from the commit only
+	// fetched is when a fetch last succeeded. It is the zero time after an error, so that the next one
+	// is verified.
+	fetched time.Time
 }
 
-func lastOf(rec source.Record) lastRead {
-	return lastRead{
-		stamp: watermark.Stamp{Offset: rec.Offset, Time: rec.Time}, sum: sumOf(rec), hasSum: true,
-	}
+func (l *lastRead) set(rec source.Record) {
+	l.stamp, l.sum, l.hasSum = watermark.Stamp{Offset: rec.Offset, Time: rec.Time}, sumOf(rec), true
 }
 
 func sumOf(rec source.Record) uint32 {
@@ -40,38 +43,43 @@ func (l lastRead) isReplacedBy(rec source.Record) bool {
 	return !hasStamp(rec, l.stamp) || l.hasSum && sumOf(rec) != l.sum
 }
 
-// fetch returns the records from an offset on. It returns errRecreated if the topic was recreated
-// since the last record was read.
-func (r *reader) fetch(ctx context.Context, offset int64) (source.Batch, error) {
-	batch, err := r.log.Fetch(ctx, r.part.topic, r.part.id, offset)
-	if err != nil || len(batch.Records) == 0 {
-		return batch, err
-	}
-	// After that fetch: a topic that is recreated in between is noticed at the next one.
-	if err := r.verifyLast(ctx); err != nil {
-		return source.Batch{}, err
-	}
-	r.part.last = lastOf(batch.Records[len(batch.Records)-1])
-	return batch, nil
-}
+// verifyAfter is how long after a fetch the last record is looked at again. With less, the topic
+// would have to be deleted, created again and filled between two fetches of which none failed.
+const verifyAfter = 250 * time.Millisecond
 
-// verifyLast reads the last record again. If it is gone (retention, compaction), nothing is known.
+// verifyLast is called after a fetch, before its records are taken in, so that a topic that is
+// recreated in between is noticed at the next one. It returns errRecreated if the topic was
+// recreated since the last record was read. If that record is gone (retention, compaction), nothing
+// is known.
 func (r *reader) verifyLast(ctx context.Context) error {
-	last := r.part.last
-	if last.stamp.Offset < 0 {
+	before := r.part.last.fetched
+	r.part.last.fetched = time.Now()
+	if r.part.last.stamp.Offset < 0 || r.part.last.fetched.Sub(before) < verifyAfter {
 		return nil
 	}
-	batch, err := r.look.Fetch(ctx, r.part.topic, r.part.id, last.stamp.Offset)
-	if _, gone := errors.AsType[*source.OutOfRangeError](err); gone {
+	rec, err := r.lookAt(ctx, r.part.last.stamp.Offset)
+	if _, gone := errors.AsType[*source.OutOfRangeError](err); gone || errors.Is(err, io.EOF) {
 		return nil
 	}
-	if err != nil || len(batch.Records) == 0 || batch.Records[0].Offset != last.stamp.Offset {
+	if err != nil {
+		r.part.last.fetched = before
 		return err
 	}
-	if last.isReplacedBy(batch.Records[0]) {
+	if rec.Offset == r.part.last.stamp.Offset && r.part.last.isReplacedBy(rec) {
 		return errRecreated
 	}
 	return nil
+}
+
+// lookAt reads the record at an offset, or the next one that there is; [io.EOF]: none.
+func (r *reader) lookAt(ctx context.Context, at int64) (source.Record, error) {
+	c, err := r.logs.of(r.part.topic).look.Open(ctx, r.part.topic, r.part.id, at, minFetch)
+	if err != nil {
+		return source.Record{}, err
+	}
+	defer c.Close()
+	defer c.Kept()
+	return c.Next(ctx)
 }
 
 // restart continues at the start of a topic that was recreated.

@@ -10,7 +10,6 @@ import (
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/intake/watermark"
-	"membersync/consumer/wait"
 )
 
 // A Range is a part of a partition to run again: from the first offset up to, not including, the
@@ -43,7 +42,7 @@ func (in *Intake) Replay(ctx context.Context, ranges []Range, progress func(Repl
 	defer stopReading(errReplayed)
 	var readers sync.WaitGroup
 	for _, p := range g.partitions {
-		readers.Go(func() { (&reader{in, p}).replay(readCtx) })
+		readers.Go(func() { (&reader{Intake: in, part: p}).replay(readCtx) })
 	}
 	err = in.replayUntil(ctx, g, progress)
 	stopReading(errReplayed)
@@ -65,7 +64,7 @@ func (in *Intake) openRanges(ctx context.Context, ranges []Range) (*generation, 
 		}
 		first := max(r.First, min(stored[r.Partition].Offset, r.End))
 		p := &partition{topic: r.Topic, id: r.Partition, gen: g, target: -1, replayed: r}
-		(&reader{in, p}).open(first, r.End, source.Committed{Offset: -1, Stamp: stored[r.Partition].Stamp})
+		(&reader{Intake: in, part: p}).open(first, r.End, source.Committed{Offset: -1, Stamp: stored[r.Partition].Stamp})
 		g.partitions = append(g.partitions, p)
 	}
 	return g, nil
@@ -111,49 +110,5 @@ func (a *accounts) committable(p *partition) int64 {
 
 // replay hands the records of a range to the handler.
 func (r *reader) replay(ctx context.Context) {
-	end := r.part.replayed.End
-	retry := newBackoff()
-	offset := r.accounts.committable(r.part)
-	for ctx.Err() == nil && offset < end {
-		batch, err := r.log.Fetch(ctx, r.part.topic, r.part.id, offset)
-		if _, gone := errors.AsType[*source.OutOfRangeError](err); gone {
-			var next int64
-			if next, err = r.jump(ctx, offset); err == nil {
-				if next <= offset { // the topic was recreated: nothing is left of the range
-					next = end
-				}
-				offset = next
-				r.skip(min(offset, end))
-				continue
-			}
-		}
-		if err != nil {
-			r.status.failed(ctx, r.part.key(), err)
-			if wait.For(ctx, retry.NextBackOff()) != nil {
-				return
-			}
-			continue
-		}
-		retry.Reset()
-		r.status.worked(ctx, r.part.key())
-		if !r.takeRange(ctx, batch.Records) {
-			return
-		}
-		offset = batch.Next
-		r.skip(min(offset, end))
-	}
-}
-
-// takeRange takes those records in that lie in the range. It reports false if the context has
-// ended.
-func (r *reader) takeRange(ctx context.Context, records []source.Record) bool {
-	for _, rec := range records {
-		if rec.Offset >= r.part.replayed.End {
-			break
-		}
-		if r.parts.Pace != nil && r.parts.Pace(ctx) != nil || r.take(ctx, rec) != nil {
-			return false
-		}
-	}
-	return true
+	r.readUntil(ctx, r.accounts.committable(r.part), r.part.replayed.End)
 }

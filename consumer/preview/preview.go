@@ -9,6 +9,7 @@ import (
 
 	"membersync/consumer/decode"
 	"membersync/dedupe"
+	"membersync/dlq"
 	"membersync/mapper"
 )
 
@@ -16,6 +17,11 @@ import (
 // Rec has the coordinates of the source topic, also for a redriven event.
 func Identify(baseURL, corpID string, rec mapper.Record, res mapper.Result) (dedupe.Member, dedupe.EventID) {
 	return decode.Identify(baseURL, corpID, rec, res)
+}
+
+// DeliveryOf names the delivery of an event for [dlq.Index.ReplaySkips].
+func DeliveryOf(sourceTopic string, run Redrive, res mapper.Result) dlq.Delivery {
+	return decode.DeliveryOf(sourceTopic, run.Record, run.Number, res)
 }
 
 // OfEmployee returns the results of one employee; an empty id: all.
@@ -30,13 +36,16 @@ type Redrive struct {
 	Results []mapper.Result
 }
 
+// A Verifier decides whether a record of the redrive topic is a valid redrive.
+type Verifier = decode.Verifier
+
 // DecodeRedrive decodes a record of the redrive topic as the service does. It does not wait for
 // anything: its errors are those of reading the dead letter and of mapRecord.
 func DecodeRedrive(
-	ctx context.Context, archive decode.Archive, in mapper.Record,
+	ctx context.Context, verifier Verifier, in mapper.Record,
 	mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
 ) (Redrive, error) {
-	rec, err := decode.Verify(ctx, archive, in)
+	rec, err := verifier.Verify(ctx, in)
 	if err != nil {
 		return Redrive{}, err
 	}
@@ -45,4 +54,11 @@ func DecodeRedrive(
 		return Redrive{}, err
 	}
 	return Redrive{Record: rec.Origin, Number: rec.RedriveNumber(), Results: results}, nil
+}
+
+// Unread is the result of a record that the service does not read, because it is beyond the bounds or
+// cannot be decoded.
+func Unread(isMalformed bool, text string) []mapper.Result {
+	fault := decode.UnreadFault(isMalformed, text)
+	return []mapper.Result{{Fault: &fault}}
 }

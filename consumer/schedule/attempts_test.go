@@ -35,6 +35,10 @@ func TestOnlyFailuresOfTheEventCountAsAttempts(t *testing.T) {
 	transient := event.Decision{
 		Kind: event.KindTransient, Final: dlq.ReasonRetriesExhausted, Err: &crmapi.Error{Class: crmapi.ClassTransient},
 	}
+	unknown := event.Decision{
+		Kind: event.KindTransient, Final: dlq.ReasonCRMRejected, UnknownCode: true,
+		Err: &crmapi.Error{Class: crmapi.ClassTransient},
+	}
 	throttled := event.Decision{
 		Kind: event.KindPause, Cause: event.CauseThrottled, Err: &crmapi.Error{Class: crmapi.ClassThrottled},
 	}
@@ -48,8 +52,10 @@ func TestOnlyFailuresOfTheEventCountAsAttempts(t *testing.T) {
 		before func(*Schedule)
 		want   int
 	}{
-		"a failure while others succeed":  {transient, func(*Schedule) {}, 5},
-		"a refusal of this member alone":  {refused, func(*Schedule) {}, 5},
+		"a failure while others succeed":            {transient, func(*Schedule) {}, 5},
+		"a refusal of this member alone":            {refused, func(*Schedule) {}, 5},
+		"a code in no table":                        {unknown, func(*Schedule) {}, 5},
+		"a code in no table, of a CRM that is down": {unknown, func(s *Schedule) { s.pauses.health.Reset(now) }, 0},
 		"throttled":                       {throttled, func(*Schedule) {}, 0},
 		"the quota is used up":            {quota, func(*Schedule) {}, 0},
 		"a probe, while calls are paused": {transient, func(s *Schedule) { s.pauses.health.SetPaused(now, true) }, 0},
@@ -66,13 +72,12 @@ func TestOnlyFailuresOfTheEventCountAsAttempts(t *testing.T) {
 			tc.before(s)
 			u := &event.Update{Contributors: []*event.Event{ev}}
 			for range 5 {
-				b := &event.Batch{IsProbe: s.pauses.gate.Paused(event.CauseThrottled)}
-				s.pauses.countAttempts(now, b, u, tc.d, false)
+				s.pauses.countAttempts(now, u, tc.d)
 			}
 			if a := ev.Attempts; a.Counted != tc.want || a.Total != 5 {
 				t.Errorf("%d of %d calls count, want %d of 5", a.Counted, a.Total, tc.want)
 			}
-			if spent := len(s.pauses.spent(now, u, tc.d, 0)) > 0; spent != (tc.want == minAttempts) {
+			if spent := len(s.pauses.spent(now, u, 0)) > 0; spent != (tc.want == minAttempts) {
 				t.Errorf("with no time of the budget left it is used up: %v", spent)
 			}
 		})

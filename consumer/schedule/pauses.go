@@ -164,16 +164,13 @@ func (s *stopwatch) total(now time.Time) time.Duration {
 	return s.sum + now.Sub(s.since)
 }
 
-// minAttempts is the least that the retry budget allows, and all that an error code outside every
-// table gets.
+// minAttempts is the least that the retry budget allows.
 const minAttempts = 5
 
 // countAttempts records the failed call with the events that were in it. Attempts and time count
-// against the retry budget only while the CRM works for other members. IsLone: no other lane has
-// events, so no other member could end a pause.
-func (p *pauses) countAttempts(now time.Time, b *event.Batch, u *event.Update, d event.Decision, isLone bool) {
+// against the retry budget only while the CRM works for other members.
+func (p *pauses) countAttempts(now time.Time, u *event.Update, d event.Decision) {
 	healthy, clock := p.health.Healthy(now), p.health.Clock(now)
-	fewAttempts := d.FewAttempts && (isLone || !b.IsProbe && !p.gate.Paused(event.CauseOutage))
 	for _, ev := range u.Contributors {
 		a := ev.AddAttempts()
 		if a.First.IsZero() {
@@ -181,18 +178,18 @@ func (p *pauses) countAttempts(now time.Time, b *event.Batch, u *event.Update, d
 		}
 		a.Total++
 		a.Last = d.Err
-		if fewAttempts || healthy && d.Kind != event.KindPause {
+		if healthy && d.Kind != event.KindPause {
 			a.Counted++
 		}
 	}
 }
 
 // spent returns the events whose retry budget is used up.
-func (p *pauses) spent(now time.Time, u *event.Update, d event.Decision, budget time.Duration) []*event.Event {
+func (p *pauses) spent(now time.Time, u *event.Update, budget time.Duration) []*event.Event {
 	clock := p.health.Clock(now)
 	return slices.DeleteFunc(slices.Clone(u.Contributors), func(ev *event.Event) bool {
 		a := ev.Attempts
-		return a.Counted < minAttempts || !d.FewAttempts && clock-a.From < budget
+		return a.Counted < minAttempts || clock-a.From < budget
 	})
 }
 
@@ -208,7 +205,7 @@ func (p *pauses) applyFailure(now time.Time, b *event.Batch, d event.Decision) {
 		p.pause(now, d.Cause, d.Floor)
 		p.recordRefusal(now, member)
 	case event.KindTransient:
-		if d.FewAttempts && b.IsProbe {
+		if d.UnknownCode && b.IsProbe {
 			p.otherwiseAnswered(now)
 		}
 		p.recordFailure(now, member, b.IsProbe)

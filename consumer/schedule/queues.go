@@ -155,12 +155,16 @@ func wakeOf(q *queue) time.Time {
 // CRM, so they do not wait for it.
 const writeSlots = 8
 
+// slotlessMax bounds how many batches of members write at once.
+const slotlessMax = 64
+
 // slots count the batches that run.
 type slots struct {
 	concurrency int // calls in flight at most
 	calling     int // batches before the end of their call: they have a call slot or are about to
 	completing  int // batches after it, which record the outcome
 	writing     int // batches of records and events without a member
+	slotless    int // batches of members that write dead letters or results of redrives
 	guard       *storm.Guard
 }
 
@@ -174,7 +178,7 @@ func (s *slots) canCall() bool {
 	return s.calling < s.concurrency+ahead && s.completing < s.concurrency
 }
 
-func (s *slots) isBusy() bool { return s.calling+s.completing+s.writing > 0 }
+func (s *slots) isBusy() bool { return s.calling+s.completing+s.writing+s.slotless > 0 }
 
 // start counts the batch of a lane that was taken, and returns it.
 func (s *slots) start(l *lane, events []*event.Event) *event.Batch {
@@ -193,6 +197,8 @@ func (s *slots) callOver() {
 
 func (s *slots) free(b *event.Batch) {
 	switch {
+	case b.Writes:
+		s.slotless--
 	case !b.Key.IsMember():
 		s.writing--
 	case b.CallOver:

@@ -173,6 +173,25 @@ func (s *Schedule) CallOver(b *event.Batch) {
 	s.changed.send()
 }
 
+// Writes lets another batch have the slot while this one writes to a topic of membersync's own: a
+// broker that does not answer must not delay other members. It returns false if too many batches
+// write already; then this one has to wait without a write.
+func (s *Schedule) Writes(b *event.Batch) bool {
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case b.Writes || !b.Key.IsMember(): // those without a member have slots of their own
+		return true
+	case s.slots.slotless >= slotlessMax:
+		return false
+	}
+	s.slots.free(b)
+	b.Writes = true
+	s.slots.slotless++
+	s.changed.send()
+	return true
+}
+
 // A Settled is what the caller has to do, without the lock, after a batch has gone back.
 type Settled struct {
 	Dropped []*event.Event // taken away while they ran, and not finished: Drop their tickets
@@ -359,12 +378,12 @@ func (s *Schedule) RecordFailure(
 ) (spent []*event.Event) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.pauses.countAttempts(now, b, u, d, s.queues.members.Count() == 1)
+	s.pauses.countAttempts(now, u, d)
 	s.pauses.applyFailure(now, b, d)
 	if d.Kind != event.KindTransient && d.Kind != event.KindRefused {
 		return nil
 	}
-	if spent = s.pauses.spent(now, u, d, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
+	if spent = s.pauses.spent(now, u, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
 		s.pauses.refusalIsOwn(now, b.Key.Member)
 	}
 	return spent

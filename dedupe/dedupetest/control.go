@@ -1,6 +1,7 @@
 package dedupetest
 
 import (
+	"errors"
 	"time"
 
 	"membersync/dedupe"
@@ -13,6 +14,10 @@ func controlTests() map[string]func(*fixture) {
 		"each invalidation begins a generation of digests":  generationsReported,
 		"a state is initialized once per scope and group":   initializedOnce,
 		"a state that was emptied is no longer initialized": initializedLost,
+		"a loss is marked for one incarnation":              markedLost,
+		"a rebuild begins a new incarnation":                rebuildMarks,
+		"an interrupted rebuild marks nothing":              rebuildInterrupted,
+		"a marker of another key is recognized":             otherKey,
 	}
 }
 
@@ -53,20 +58,31 @@ func generationsReported(f *fixture) {
 	f.wantControl("another scope", dedupe.Control{})
 }
 
+// marker returns the group's marker, and checks that its incarnation is not one of the others.
+func (f *fixture) marker(group string, not ...string) dedupe.Marker {
+	f.Helper()
+	m, err := f.store.Marker(f.Context(), group)
+	f.must(err)
+	f.equal("the marker that Control reads", f.control(group).Marker, m)
+	for _, earlier := range not {
+		if m.Incarnation == earlier {
+			f.Errorf("the incarnation %q is not new", earlier)
+		}
+	}
+	return m
+}
+
 func initializedOnce(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
 	keys := f.keys(f.Context())
 	f.equal("keys", len(keys), 1)
-	since := f.client.Get(f.Context(), keys[0]).Val()
-	if _, err := time.Parse(time.RFC3339, since); err != nil {
-		f.Errorf("the key holds %q, want a time", since)
-	}
 	f.equal("TTL", f.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
-	f.must(f.client.Set(f.Context(), keys[0], "before", 0).Err())
+	first := f.marker("group", "")
+	f.equal("the marker", first, dedupe.Marker{Incarnation: first.Incarnation})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("stored value", f.client.Get(f.Context(), keys[0]).Val(), "before")
+	f.equal("marked again", f.marker("group"), first)
 
-	f.wantControl("the group", dedupe.Control{Initialized: true})
+	f.wantControl("the group", dedupe.Control{Marker: first})
 	f.equal("another group", f.control("another"), dedupe.Control{})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
 	f.wantControl("another scope", dedupe.Control{})
@@ -74,9 +90,71 @@ func initializedOnce(f *fixture) {
 
 func initializedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
+	first := f.marker("group")
 	f.must(f.store.ReleaseHeld(f.Context()))
 	f.deleteKeys()
 	f.wantControl("emptied", dedupe.Control{})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.wantControl("initialized again", dedupe.Control{Initialized: true})
+	f.equal("a rebuild has marked it", f.marker("group", "", first.Incarnation).Rebuilt, false)
+}
+
+func markedLost(f *fixture) {
+	f.must(f.store.MarkInitialized(f.Context(), "group"))
+	second := f.marker("group", "")
+	f.must(f.store.MarkLost(f.Context(), "group", "another"))
+	f.equal("lost for another incarnation", f.marker("group"), second)
+	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
+	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
+	f.equal("lost", f.marker("group"), dedupe.Marker{})
+}
+
+func rebuildMarks(f *fixture) {
+	f.must(f.store.MarkInitialized(f.Context(), "group"))
+	first := f.marker("group")
+	id, err := f.store.BeginRebuild(f.Context(), "group")
+	f.must(err)
+	f.equal("during the rebuild", f.marker("group"), first)
+	for range 2 { // the second one is a repetition
+		f.must(f.store.EndRebuild(f.Context(), "group", id))
+		m := f.marker("group", "", first.Incarnation)
+		f.equal("rebuilt", m, dedupe.Marker{Incarnation: m.Incarnation, Rebuilt: true})
+	}
+	f.equal("keys", len(f.keys(f.Context())), 1)
+}
+
+func rebuildInterrupted(f *fixture) {
+	interrupted := func(what, id string) {
+		f.Helper()
+		if err := f.store.EndRebuild(f.Context(), "group", id); !errors.Is(err, dedupe.ErrRebuildInterrupted) {
+			f.Errorf("%s: error %v", what, err)
+		}
+	}
+	first, err := f.store.BeginRebuild(f.Context(), "group")
+	f.must(err)
+	f.deleteKeys()
+	interrupted("emptied during the rebuild", first)
+	f.must(f.store.MarkInitialized(f.Context(), "group"))
+	interrupted("emptied, and initialized since", first)
+	_, err = f.store.BeginRebuild(f.Context(), "group")
+	f.must(err)
+	interrupted("another rebuild began", first)
+	f.equal("rebuilt", f.marker("group").Rebuilt, false)
+}
+
+// otherKey: the key changes by a rebuild alone.
+func otherKey(f *fixture) {
+	f.must(f.store.MarkInitialized(f.Context(), "group"))
+	own := f.store
+	for name, key := range map[string][]byte{"another key": []byte("another key made up for tests"), "no key": nil} {
+		f.store = f.newStore(func(o *dedupe.Options) { o.Key = key })
+		f.equal(name, f.marker("group", "").OtherKey, true)
+		f.must(f.store.MarkInitialized(f.Context(), "group"))
+		f.equal(name+", marked again", f.marker("group", "").OtherKey, true)
+	}
+	id, err := f.store.BeginRebuild(f.Context(), "group")
+	f.must(err)
+	f.must(f.store.EndRebuild(f.Context(), "group", id))
+	f.equal("after a rebuild", f.marker("group", "").OtherKey, false)
+	f.store = own
+	f.equal("the former key", f.marker("group", "").OtherKey, true)
 }

@@ -14,6 +14,7 @@ func lockTests() map[string]func(*fixture) {
 		"unlock releases it after its context's end": lockReleasedAfterContext,
 		"a former owner does not release it":         lockOfAnother,
 		"another name is another lock":               lockOfAnotherName,
+		"a limit bounds the uses within a window":    lockLimited,
 	}
 }
 
@@ -63,6 +64,28 @@ func lockOfAnother(f *fixture) {
 	f.wantLocks(1)
 	unlock()
 	f.wantLocks(0)
+}
+
+// A use counts until a window after its unlock, whether or not it was of any use to its owner.
+func lockLimited(f *fixture) {
+	const limit, window = 2, 600 * time.Millisecond
+	lock := f.store.NewLock("token").WithLimit(limit, window)
+	var ends []time.Time
+	for range 3 * limit {
+		unlock, err := lock.Lock(f.Context())
+		f.must(err)
+		taken := time.Now()
+		if n := len(ends); n >= limit && taken.Sub(ends[n-limit]) < window-10*time.Millisecond {
+			f.Errorf("use %d began %v after the end of the one %d before", n, taken.Sub(ends[n-limit]), limit)
+		}
+		ends = append(ends, time.Now())
+		unlock()
+	}
+	if other, err := f.store.NewLock("other").WithLimit(limit, window).Lock(f.Context()); err == nil {
+		other()
+	} else {
+		f.Error(err)
+	}
 }
 
 func lockOfAnotherName(f *fixture) {

@@ -22,6 +22,9 @@ func pendingTests() map[string]func(*fixture) {
 		"a pending value that no wait needs is removed":                        pendingRemoved,
 		"the view shows what is pending":                                       pendingIsShown,
 		"many pending values are bounded, the newest stay":                     pendingBounded,
+		"an original waits for a later edit of its value":                      originalWaitsForEdit,
+		"the end of an original does not end the wait for its edited value":    originalEndsNoEdit,
+		"pending values do not make the fields a large hash":                   pendingApart,
 	}
 }
 
@@ -143,7 +146,7 @@ func foldWaits(f *fixture) {
 func pendingRemoved(f *fixture) {
 	f.crashed(event(3, "mobile", "c", "title", "c"))
 	f.apply(event(3, "mobile", "c", "title", "c"))
-	f.equal("stored", f.client.HExists(f.Context(), f.key("fields"), "p").Val(), false)
+	f.equal("stored", f.client.Exists(f.Context(), f.key("pending")).Val(), int64(0))
 }
 
 func pendingIsShown(f *fixture) {
@@ -160,8 +163,52 @@ func pendingBounded(f *fixture) {
 	for n := range 70 {
 		f.crashed(event(n+10, "mobile", "a"))
 	}
-	if n := len(f.client.HGet(f.Context(), f.key("fields"), "p").Val()); n > 64*128 {
+	if n := len(f.client.Get(f.Context(), f.key("pending")).Val()); n == 0 || n > 64*192 {
 		f.Errorf("%d bytes, want a bound", n)
 	}
 	f.equal("an event older than the newest waits", f.waits(event(78, "mobile", "b")), true)
+}
+
+// edit returns the redrive that edited the value of event n.
+func edit(n, number int, pairs ...string) dedupe.Event {
+	e := redrive(event(n, pairs...), number)
+	e.Version = edited(n, number)
+	return e
+}
+
+// originalWaitsForEdit: the edited value may have reached the CRM, so the original's must not
+// follow it, although it is the same event.
+func originalWaitsForEdit(f *fixture) {
+	f.crashed(edit(3, 2, "mobile", "edited"))
+	f.equal("the original waits", f.waits(event(3, "mobile", "c")), true)
+	f.equal("an earlier edit waits", f.waits(edit(3, 1, "mobile", "d")), true)
+	f.equal("the edit itself waits", f.waits(edit(3, 2, "mobile", "edited")), false)
+	f.equal("a request with original and edit waits",
+		f.waits(event(3, "mobile", "c"), edit(3, 2, "mobile", "edited")), false)
+	f.equal("a later edit waits", f.waits(edit(3, 3, "mobile", "e")), false)
+}
+
+func originalEndsNoEdit(f *fixture) {
+	f.crashed(edit(3, 2, "mobile", "edited"))
+	t := dedupe.NewToken()
+	f.acquire(t, dedupe.Event{ID: event(3).ID, Version: version(3)})
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(event(3, "mobile", "c"), "dead_lettered")}})
+	f.equal("an older event waits", f.waits(event(2, "mobile", "b")), true)
+	t = dedupe.NewToken()
+	f.acquire(t, dedupe.Event{ID: event(3).ID, Redrive: 2, Version: edited(3, 2)})
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(edit(3, 2, "mobile", "e"), "dead_lettered")}})
+	f.equal("an older event waits after the redrive's own end", f.waits(event(2, "mobile", "b")), false)
+}
+
+// pendingApart: see wantCompact.
+func pendingApart(f *fixture) {
+	e := wide(1)
+	f.crashed(e)
+	f.equal("fields", f.client.Exists(f.Context(), f.key("fields")).Val(), int64(0))
+	if ttl := f.client.PTTL(f.Context(), f.key("pending")).Val(); ttl <= 5*time.Hour || ttl > 6*time.Hour {
+		f.Errorf("the pending values have a TTL of %v, want that of the last of them", ttl)
+	}
+	f.apply(e)
+	f.apply(wide(2))
+	f.wantCompact()
 }

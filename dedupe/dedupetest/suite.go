@@ -42,6 +42,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 		"views":    viewTests(),
 		"restore":  restoreTests(),
 		"pending":  pendingTests(),
+		"key":      keyTests(),
 		"model":    {"any sequence of owners that crash, stall and repeat": modelTest},
 	}
 	for group, tests := range groups {
@@ -71,7 +72,7 @@ func newFixture(t *testing.T, client redis.UniversalClient) *fixture {
 		Scope:     "scope",
 		DoneTTL:   time.Hour,
 		Lease:     time.Minute,
-		DigestKey: []byte("a key made up for tests"),
+		Key:       []byte("a key made up for tests"),
 		DigestTTL: time.Hour,
 	}}
 	f.store = f.newStore(func(*dedupe.Options) {})
@@ -108,8 +109,11 @@ func (f *fixture) equal(what string, got, want any) {
 	}
 }
 
-// version returns a version in the format of the mapper: digits of one width.
-func version(n int) string { return fmt.Sprintf("%020d", n) }
+// version returns a version in the format of the mapper: 64 digits, the last four of which are the
+// number of the redrive that edited the value.
+func version(n int) string { return edited(n, 0) }
+
+func edited(n, redrive int) string { return fmt.Sprintf("%060d%04d", n, redrive) }
 
 // event returns event n, whose version is n too, from pairs of field and value.
 func event(n int, pairs ...string) dedupe.Event {
@@ -199,17 +203,16 @@ func fieldDecisions(g dedupe.Grant) map[string]string {
 }
 
 func (f *fixture) key(name string) string {
-	return f.opts.Prefix + ":{" + f.member.String() + "}:" + name
+	return f.opts.Prefix + ":{" + f.store.MemberHash(f.member) + "}:" + name
 }
 
 // mark returns the key of the event's done mark. It contains the name of the event and not its
 // order value.
 func (f *fixture) mark(e dedupe.Event) string {
 	f.Helper()
-	return f.key("done:" + markName(e.ID))
+	name, _ := f.store.EventHash(e.ID)
+	return f.key("done:" + name)
 }
-
-func markName(id dedupe.EventID) string { return id.String()[:32] }
 
 // expire deletes the lease, as its TTL does.
 func (f *fixture) expire() {

@@ -1,6 +1,10 @@
 package dedupetest
 
-import "membersync/dedupe"
+import (
+	"strings"
+
+	"membersync/dedupe"
+)
 
 func versionTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
@@ -12,6 +16,8 @@ func versionTests() map[string]func(*fixture) {
 		"versions move for what was applied, unchanged and superseded alike":  versionsMoveAlike,
 		"versions never go back":                                              versionsNeverGoBack,
 		"a crash between call and complete lets the event be sent again":      crashBeforeComplete,
+		"an edited value wins over its original, and a later edit over it":    editsWin,
+		"eight fields with digests are stored compactly":                      storedCompactly,
 	}
 }
 
@@ -25,7 +31,7 @@ func versionsByField(f *fixture) {
 }
 
 func olderIsSuperseded(f *fixture) {
-	f.store = f.newStore(func(o *dedupe.Options) { o.DigestKey = nil })
+	f.store = f.newStore(func(o *dedupe.Options) { o.Key = nil })
 	f.apply(event(5, "mobile", "a"))
 	f.equal("older", f.decisions(event(4, "mobile", "b")), map[string]string{"mobile": "superseded"})
 	other := event(5, "mobile", "a")
@@ -90,4 +96,50 @@ func crashBeforeComplete(f *fixture) {
 	f.expire()
 	f.equal("an older event", f.decisions(event(1, "mobile", "a")), map[string]string{})
 	f.equal("the event again", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
+}
+
+func editsWin(f *fixture) {
+	f.apply(edit(3, 2, "mobile", "edited"))
+	for what, e := range map[string]dedupe.Event{
+		"the original": event(3, "mobile", "c"), "an earlier edit": edit(3, 1, "mobile", "d"),
+	} {
+		t := dedupe.NewToken()
+		g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
+			Member: f.member, Token: t, Events: []dedupe.Event{e}, Reapply: true,
+		})
+		f.must(err)
+		f.equal(what, fieldDecisions(g), map[string]string{"mobile": "superseded"})
+		f.must(f.store.Release(f.Context(), f.member, t))
+	}
+	f.equal("a later edit", f.decisions(edit(3, 3, "mobile", "e")), map[string]string{"mobile": "send"})
+	f.equal("a newer event", f.decisions(event(4, "mobile", "f")), map[string]string{"mobile": "send"})
+}
+
+// wide returns event n with eight fields, the names of which are as long as the longest of the CRM.
+func wide(n int) dedupe.Event {
+	return event(n, "attachingDepartmentIds", "[1]", "employeeNumber", "a", "mainDepartmentId", "1", "position", "a",
+		"birthDate", "1", "hireDate", "1", "mobile", "a", "email", "a")
+}
+
+func storedCompactly(f *fixture) {
+	f.apply(wide(1))
+	f.apply(wide(2))
+	f.equal("values", len(f.client.HGetAll(f.Context(), f.key("fields")).Val()), 16)
+	f.wantCompact()
+	f.restore(done(wide(3), "applied"))
+	f.wantCompact()
+}
+
+// wantCompact checks how the server stores the fields, at its default settings: one value of more
+// than 64 bytes would make a hash table of them, which takes several times as much memory.
+func (f *fixture) wantCompact() {
+	f.Helper()
+	encoding, err := f.client.ObjectEncoding(f.Context(), f.key("fields")).Result()
+	if err != nil && strings.Contains(err.Error(), "unknown") {
+		return // miniredis knows no encodings
+	}
+	f.must(err)
+	if encoding != "listpack" && encoding != "ziplist" { // the latter before Redis 7
+		f.Errorf("the fields are a %s", encoding)
+	}
 }

@@ -100,8 +100,8 @@ func viewDigestAge(f *fixture) {
 	ahead := strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)
 	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:mobile", ahead+":ahead").Err())
 	f.wantFields("from the future", dedupe.FieldState{Name: "mobile", Version: version(1)})
+	f.store = f.newStore(func(o *dedupe.Options) { o.Key = nil })
 	f.apply(event(2, "mobile", "a"))
-	f.store = f.newStore(func(o *dedupe.Options) { o.DigestKey = nil })
 	f.wantFields("without a key", dedupe.FieldState{Name: "mobile", Version: version(2)})
 }
 

@@ -1,42 +1,41 @@
 package partlog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+
+	"membersync/dlq/partlog/batch"
 )
 
-// A Record is one record of a partition. Its key and value may be read once each, and only while
-// the record is visited. The visitor may keep the headers.
+// A Record is one record of a partition. The visitor may keep all of it.
 type Record struct {
 	Partition int
 	Offset    int64
-	Time      time.Time
+	Time      time.Time // the producer's, or the broker's where the topic has LogAppendTime
 	Headers   []kafka.Header
+	// Rejection is not nil if the record was not read, because it is beyond the bounds or cannot be
+	// decoded. Then there are no key, value and headers.
+	Rejection *batch.Rejection
 
-	key, value protocol.Bytes
+	key, value []byte
 }
 
-// Key returns a copy of the key. Nil and empty stay different.
-func (r *Record) Key() ([]byte, error) { return protocol.ReadAll(r.key) }
+// Key returns the key. Nil and empty stay different.
+func (r *Record) Key() ([]byte, error) { return r.key, nil }
 
-// Value returns a copy of the value. Nil and empty stay different.
-func (r *Record) Value() ([]byte, error) { return protocol.ReadAll(r.value) }
+// Value returns the value. Nil and empty stay different.
+func (r *Record) Value() ([]byte, error) { return r.value, nil }
 
-// ValueSize returns the length of the value in bytes, without copying the value.
-func (r *Record) ValueSize() int {
-	if r.value == nil {
-		return 0
-	}
-	return r.value.Len()
-}
+// ValueSize returns the length of the value in bytes.
+func (r *Record) ValueSize() int { return len(r.value) }
 
 // A Visit is called with each record. An error that it returns ends the read.
 type Visit func(*Record) error
@@ -66,15 +65,60 @@ func (e *OutOfRangeError) Error() string {
 
 // A Log fetches records. It is safe for concurrent use.
 type Log struct {
-	client   *kafka.Client
-	maxBytes int32
-	maxWait  time.Duration
+	client        *kafka.Client
+	wait          time.Duration
+	responseBytes int64
+	batchBytes    int64
+	limits        batch.Limits
+	budget        Budget
 }
 
+// Bounds limit what a [Log] requests and holds. Every field is required.
+type Bounds struct {
+	// ResponseBytes is what a fetch requests, unless its caller wants another number. A first batch
+	// that is larger is returned whole, see KIP-74.
+	ResponseBytes int64
+	// Wait is how long the broker may wait for data.
+	Wait time.Duration
+	// RecordBytes bounds the bytes of a record, headers included; MaxHeaders the number of its headers.
+	RecordBytes int64
+	MaxHeaders  int
+	// Budget is the memory of all fetches at the same time. A fetch waits until there is room.
+	Budget Budget
+}
+
+// NewBounded returns a log within the bounds.
+func NewBounded(client *kafka.Client, b Bounds) *Log {
+	return &Log{
+		client: client, wait: b.Wait, responseBytes: b.ResponseBytes, budget: b.Budget,
+		batchBytes: 2*b.RecordBytes + inflaterBytes,
+		limits:     batch.Limits{RecordBytes: b.RecordBytes, Headers: b.MaxHeaders, InflaterBytes: inflaterBytes},
+	}
+}
+
+const (
+	// inflaterBytes bounds what the codec of one batch may need. RFC 8878 recommends that decoders of
+	// zstd support windows of 8 MiB. A block of lz4 has up to 4 MiB.
+	inflaterBytes = 16 << 20
+
+	// What [New] allows. Of records as large as that, one is in memory at a time.
+	defaultRecordBytes = 64 << 20
+	defaultBudget      = 32 << 20
+
+	// MaxHeaders is how many headers a record of the source topic may have. Those that membersync
+	// writes itself have some more.
+	MaxHeaders    = 1000
+	maxOwnHeaders = MaxHeaders + 100
+)
+
 // New returns a log that requests up to maxBytes at a time and lets the broker wait up to maxWait
-// for data. A first batch larger than maxBytes is returned whole, see KIP-74.
+// for data. A first batch larger than maxBytes is returned whole, see KIP-74. A record has at most
+// 64 MiB and 1,100 headers.
 func New(client *kafka.Client, maxBytes int32, maxWait time.Duration) *Log {
-	return &Log{client: client, maxBytes: maxBytes, maxWait: maxWait}
+	return NewBounded(client, Bounds{
+		ResponseBytes: int64(maxBytes), Wait: maxWait, RecordBytes: defaultRecordBytes, MaxHeaders: maxOwnHeaders,
+		Budget: NewBudget(defaultBudget),
+	})
 }
 
 // grace is the time that a fetch may take beyond the wait that it grants to the broker.
@@ -84,32 +128,89 @@ var errFetchTimeout = errors.New("no response to a fetch in time")
 
 // Fetch visits the committed records from offset on. It visits at least one, unless the wait ends
 // first or the log holds only markers and aborted records there. Its errors are an
-// [*OutOfRangeError], a kafka.Error from the broker, network errors, and the visitor's own.
+// [*OutOfRangeError], a kafka.Error from the broker, network errors, a [*batch.CorruptError], and the
+// visitor's own.
 func (l *Log) Fetch(ctx context.Context, topic string, partition int, offset int64, visit Visit) (Page, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.maxWait+grace, errFetchTimeout)
+	c, err := l.Open(ctx, topic, partition, offset, l.responseBytes)
+	if err != nil {
+		return Page{}, err
+	}
+	defer c.Close()
+	defer c.Kept()
+	for {
+		rec, err := c.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			return Page{Next: c.Position(), HighWatermark: c.HighWatermark, LogStart: c.LogStart}, nil
+		case err != nil:
+			return Page{}, fmt.Errorf("fetch %w", err)
+		}
+		if err := visit(&Record{
+			Partition: partition, Offset: rec.Offset, Time: rec.Time, Headers: rec.Headers, Rejection: rec.Rejection,
+			key: rec.Key, value: rec.Value,
+		}); err != nil {
+			return Page{}, fmt.Errorf("fetch %s/%d at offset %d: %w", topic, partition, rec.Offset, err)
+		}
+	}
+}
+
+// Open fetches up to so many bytes of a partition, from offset on, and returns a cursor over the
+// committed records, which must be closed. It waits until the budget has room for as many bytes. A
+// first batch that is larger is fetched once more, when there is room for it; one that is too large
+// for any process is rejected unread. Its errors are those of [Log.Fetch].
+func (l *Log) Open(ctx context.Context, topic string, partition int, offset, bytes int64) (*Cursor, error) {
+	c := &Cursor{log: l, place: topic + "/" + strconv.Itoa(partition), from: offset, next: offset}
+	memory := l.budget.Responses
+	for room := bytes; ; {
+		if err := memory.Reserve(ctx, room); err != nil {
+			return nil, err
+		}
+		res, err := l.fetch(ctx, topic, partition, offset, room)
+		if err != nil {
+			memory.Release(room)
+			return nil, err
+		}
+		c.HighWatermark, c.LogStart, c.Size, c.aborted = res.highWatermark, res.logStart, res.size, res.aborted
+		switch tooLarge := int64(res.first.Size) > l.batchBytes; {
+		case res.size > room && !tooLarge:
+			memory.Release(room)
+			room = res.size
+			continue
+		case res.size > room:
+			memory.Release(room)
+			c.reject(res.first)
+			return c, nil
+		}
+		c.data, c.reserved = res.data, res.size
+		memory.Shrink(room, res.size)
+		return c, nil
+	}
+}
+
+// fetch asks once.
+func (l *Log) fetch(ctx context.Context, topic string, partition int, offset, room int64) (*response, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.wait+grace, errFetchTimeout)
 	defer cancel()
-	res, err := l.transport().RoundTrip(ctx, l.client.Addr, l.request(topic, partition, offset))
+	req := &request{Request: l.request(topic, partition, offset, room), room: room}
+	if t, ok := l.transport().(*kafka.Transport); ok {
+		req.clientID = t.ClientID
+	}
+	message, err := l.transport().RoundTrip(ctx, l.client.Addr, req)
 	if err != nil {
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", topic, partition, err)
+		return nil, fmt.Errorf("fetch %s/%d at offset %d: %w", topic, partition, offset, err)
 	}
-	r, ok := res.(*fetch.Response)
-	if !ok || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", topic, partition, protocol.ErrNoPartition)
+	res, ok := message.(*response)
+	if !ok {
+		return nil, fmt.Errorf("fetch %s/%d: %w", topic, partition, errShape)
 	}
-	p := &r.Topics[0].Partitions[0]
-	switch code := kafka.Error(cmp.Or(p.ErrorCode, r.ErrorCode)); code {
+	switch code := kafka.Error(res.code); code {
 	case 0:
+		return res, nil
 	case kafka.OffsetOutOfRange:
-		return Page{}, &OutOfRangeError{topic, partition, offset, p.LogStartOffset, p.HighWatermark}
+		return nil, &OutOfRangeError{topic, partition, offset, res.logStart, res.highWatermark}
 	default:
-		return Page{}, fmt.Errorf("fetch %s/%d: %w", topic, partition, code)
+		return nil, fmt.Errorf("fetch %s/%d: %w", topic, partition, code)
 	}
-	w := walk{partition: partition, from: offset, visit: visit}
-	page, err := w.page(p)
-	if err != nil {
-		return Page{}, fmt.Errorf("fetch %s/%d at offset %d: %w", topic, partition, offset, err)
-	}
-	return page, nil
 }
 
 func (l *Log) transport() kafka.RoundTripper {
@@ -119,12 +220,13 @@ func (l *Log) transport() kafka.RoundTripper {
 	return kafka.DefaultTransport
 }
 
-func (l *Log) request(topic string, partition int, offset int64) *fetch.Request {
+func (l *Log) request(topic string, partition int, offset, room int64) *fetch.Request {
+	maxBytes := int32(max(min(room, math.MaxInt32), 1)) //nolint:gosec // bounded
 	return &fetch.Request{
 		ReplicaID:      -1,
-		MaxWaitTime:    int32(l.maxWait.Milliseconds()), //nolint:gosec // a few seconds at most
+		MaxWaitTime:    int32(l.wait.Milliseconds()), //nolint:gosec // a few seconds at most
 		MinBytes:       1,
-		MaxBytes:       l.maxBytes,
+		MaxBytes:       maxBytes,
 		IsolationLevel: 1, // read committed: up to the last stable offset, lists aborted transactions
 		SessionID:      -1,
 		SessionEpoch:   -1,
@@ -135,110 +237,8 @@ func (l *Log) request(topic string, partition int, offset int64) *fetch.Request 
 				CurrentLeaderEpoch: -1,
 				FetchOffset:        offset,
 				LogStartOffset:     -1,
-				PartitionMaxBytes:  l.maxBytes,
+				PartitionMaxBytes:  maxBytes,
 			}},
 		}},
-	}
-}
-
-// A walk visits the records of one fetch response.
-type walk struct {
-	partition int
-	from      int64
-	visit     Visit
-	aborted   aborted
-	next      int64
-	err       error // the visitor's; the rest of the response is then only released
-}
-
-// page visits the records at or above the requested offset.
-func (w *walk) page(p *fetch.ResponsePartition) (Page, error) {
-	w.next, w.aborted = w.from, newAborted(p.AbortedTransactions)
-	page := Page{Next: w.from, HighWatermark: p.HighWatermark, LogStart: p.LogStartOffset}
-	stream, ok := p.RecordSet.Records.(*protocol.RecordStream)
-	if !ok { // an empty response
-		return page, nil
-	}
-	for _, r := range stream.Records {
-		if err := w.batch(r); err != nil {
-			return Page{}, err
-		}
-	}
-	if page.Next = w.next; page.Next == w.from && len(stream.Records) > 0 && w.from < p.HighWatermark {
-		// The broker returns the batch that covers the offset. All of it was read and the offset is
-		// not in it: compaction removed that record. kafka-go does not expose the batch's own end,
-		// so skip one offset.
-		page.Next++
-	}
-	return page, w.err
-}
-
-func (w *walk) batch(r protocol.RecordReader) error {
-	skip := false
-	switch batch := r.(type) {
-	case *protocol.ControlBatch:
-		w.next = max(w.next, batch.BaseOffset+1)
-		return w.aborted.marker(batch)
-	case *protocol.RecordBatch:
-		skip = batch.Attributes.Transactional() && w.aborted.covers(batch.ProducerID, batch.BaseOffset)
-	}
-	for {
-		rec, err := r.ReadRecord()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		w.next = max(w.next, rec.Offset+1)
-		if w.err == nil && !skip && rec.Offset >= w.from {
-			w.err = w.visit(&Record{
-				Partition: w.partition, Offset: rec.Offset, Time: rec.Time, Headers: rec.Headers, key: rec.Key, value: rec.Value,
-			})
-		}
-		closeBytes(rec)
-	}
-}
-
-func closeBytes(rec *protocol.Record) {
-	for _, b := range []protocol.Bytes{rec.Key, rec.Value} {
-		if b != nil {
-			_ = b.Close() // returns the page to kafka-go's pool; it cannot fail
-		}
-	}
-}
-
-// aborted holds the first offsets of the aborted transactions that overlap a response, by producer
-// id, in ascending order.
-type aborted map[int64][]int64
-
-func newAborted(ts []fetch.ResponseTransaction) aborted {
-	a := make(aborted, len(ts))
-	for _, t := range ts {
-		a[t.ProducerID] = append(a[t.ProducerID], t.FirstOffset)
-	}
-	return a
-}
-
-// covers reports whether a batch belongs to an aborted transaction that has not ended yet.
-func (a aborted) covers(producer, base int64) bool {
-	return len(a[producer]) > 0 && a[producer][0] <= base
-}
-
-// marker ends the producer's transaction, as KIP-98 defines it: an abort marker closes the oldest
-// aborted transaction, a commit marker closes none.
-func (a aborted) marker(batch *protocol.ControlBatch) error {
-	for {
-		rec, err := batch.ReadControlRecord()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		const abort = 0
-		if first := a[batch.ProducerID]; rec.Type == abort && len(first) > 0 && first[0] <= rec.Offset {
-			a[batch.ProducerID] = first[1:]
-		}
 	}
 }

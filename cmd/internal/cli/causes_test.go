@@ -28,6 +28,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
+		{causeStateKey, theKeyIsAnother, "another MEMBERSYNC_STATE_KEY", `"needle-A"`},
 		{causeStateLost, stateIsLost, "run membersync state rebuild", `"needle-A"`},
 		{causeNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
 		{causeIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
@@ -115,6 +116,13 @@ func until(t *testing.T, what string, is func() bool) {
 func (o *office) raw(t *testing.T, value string) {
 	t.Helper()
 	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+}
+
+func theKeyIsAnother(t *testing.T, o *office) {
+	t.Helper()
+	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.served(t)
+	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 }
 
 func stateIsLost(t *testing.T, o *office) {

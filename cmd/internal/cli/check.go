@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
-	"membersync/crmapi"
 	"membersync/dedupe"
 )
 
@@ -90,7 +88,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 	}{
 		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
 		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts) }},
-		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts.Token) }},
+		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts) }},
 	} {
 		f := finding{Check: c.name, State: "ok"}
 		detail, err := within(ctx, c.check)
@@ -156,7 +154,41 @@ func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (s
 			partitions[t.Name] = len(t.Partitions)
 		}
 	}
-	return describeTopics(names, partitions, cfg.Kafka.CreateTopics)
+	detail, err := describeTopics(names, partitions, cfg.Kafka.CreateTopics)
+	if err != nil {
+		return "", err
+	}
+	warning, err := warnOfCompaction(ctx, client, topics.Source)
+	return detail + warning, err
+}
+
+const cleanupPolicy = "cleanup.policy"
+
+// warnOfCompaction returns a warning if the source topic is compacted: an event is kept only until
+// a newer one with its key, whether or not it was read, and an update is sparse. Settings that the
+// credentials may not read are passed over.
+func warnOfCompaction(ctx context.Context, client *kafka.Client, topic string) (string, error) {
+	res, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{cleanupPolicy}},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("reading the settings of topic %s: %w", topic, err)
+	}
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			if errors.Is(r.Error, kafka.TopicAuthorizationFailed) || errors.Is(r.Error, kafka.ClusterAuthorizationFailed) {
+				return "", nil
+			}
+			return "", fmt.Errorf("reading the settings of topic %s: %w", topic, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			if e.ConfigName == cleanupPolicy && strings.Contains(e.ConfigValue, "compact") {
+				return fmt.Sprintf("; warning: topic %s is compacted (cleanup.policy=%s): an event that is followed by another "+
+					"with its key can be deleted before it is read, and a replay misses it", topic, e.ConfigValue), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // describeTopics wants the first topic, and the others unless they can be created.
@@ -193,23 +225,17 @@ func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err er
 	return detail, parts.Hashes.Check(ctx)
 }
 
-// checkCRM fetches a token. A fixed one cannot be proven without a call that modifies.
-func checkCRM(ctx context.Context, cfg config.CRM, token crmapi.TokenSource) (string, error) {
-	if !cfg.Token.IsSet() {
-		if _, err := token.Token(ctx); err != nil {
-			return "", err
-		}
-		return "token fetched", nil
-	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, cfg.BaseURL, http.NoBody)
-	if err != nil {
+// checkCRM asks whether the API responds, and fetches a token. A fixed one cannot be proven without
+// a call that modifies.
+func checkCRM(ctx context.Context, cfg config.CRM, parts *wiring.Parts) (string, error) {
+	if err := parts.CRM.Probe(ctx); err != nil {
 		return "", err
 	}
-	answer, err := transport.RoundTrip(request) // one exchange: a redirect is an answer too
-	if err != nil {
+	if cfg.Token.IsSet() {
+		return "reachable, token unproven", nil
+	}
+	if _, err := parts.Token.Token(ctx); err != nil {
 		return "", err
 	}
-	return "reachable, token unproven", answer.Body.Close()
+	return "reachable, token fetched", nil
 }

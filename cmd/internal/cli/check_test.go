@@ -30,6 +30,25 @@ func TestCheck(t *testing.T) {
 		"crm            ok       reachable, token unproven\n", "")
 }
 
+// A compacted source topic loses events that were not read: the check names it and says so.
+func TestCheckWarnsOfCompactedTopic(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.Start(t)
+	for policy, want := range map[string]bool{"compact": true, "compact,delete": true, "delete": false} {
+		r := newService(t)
+		topic := broker.Topic(t, 1, map[string]string{"cleanup.policy": policy})
+		r.set("KAFKA_BROKERS", strings.Join(broker.Addrs(), ","))
+		r.set("KAFKA_TOPIC", topic)
+		if status := r.run(t, "check"); status != exitDone {
+			t.Errorf("%s: status %d", policy, status)
+		}
+		warning := "; warning: topic " + topic + " is compacted (cleanup.policy=" + policy + "): an event that is followed by another"
+		if got := strings.Contains(r.out.String(), warning); got != want {
+			t.Errorf("%s: %s", policy, r.out)
+		}
+	}
+}
+
 func TestCheckFetchesToken(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
@@ -40,7 +59,7 @@ func TestCheckFetchesToken(t *testing.T) {
 	if status := r.run(t, "check", "-o", "json"); status != exitDone {
 		t.Errorf("status %d", status)
 	}
-	if !strings.Contains(r.out.String(), `{"check":"crm","state":"ok","detail":"token fetched"}`) {
+	if !strings.Contains(r.out.String(), `{"check":"crm","state":"ok","detail":"reachable, token fetched"}`) {
 		t.Error(r.out)
 	}
 }
@@ -63,6 +82,7 @@ func TestCheckFails(t *testing.T) {
 			r.set("REDIS_USERNAME", "nobody")
 		}, "redis", ""},
 		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+nobody) }, "crm", "refused"},
+		"crm path": {func(_ *testing.T, r *rig) { r.set("CRM_PATH", "/elsewhere") }, "crm", "not the API's: it has no errorCode (HTTP 404)"},
 		"crm secret": {func(_ *testing.T, r *rig) {
 			r.unset("CRM_TOKEN")
 			r.set("CRM_APP_ID", "A1")

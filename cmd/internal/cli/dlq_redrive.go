@@ -56,10 +56,17 @@ func dlqRedriveCommand() command {
 
 var errStateLost = errors.New("refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first")
 
+var errOtherKey = errors.New("refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY; give that one, or stop all instances " +
+	"and run membersync state rebuild")
+
 func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	ok := in.choose(&o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
 	if ok && o.valueFile != "" && len(o.query.IDs) != 1 {
 		in.fault("--value-file", "is for one id")
+		ok = !in.refuse(nil)
+	}
+	if ok && o.valueFile != "" && !d.cfg.State.Key.IsSet() {
+		in.fault("--value-file", "needs MEMBERSYNC_STATE_KEY: without it an edited value cannot be told from a forged one")
 		ok = !in.refuse(nil)
 	}
 	if !ok {
@@ -73,10 +80,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		}
 		run.value, run.mended = value, true
 	}
-	lost, err := d.stateLost(ctx)
-	if err == nil && lost {
-		err = errStateLost
-	}
+	err := d.stateRefusal(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
@@ -205,6 +209,8 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 		return i.Number, ""
 	case i.State == dlq.StateRedriving:
 		return 0, ""
+	case i.Number >= dlq.MaxRedrives:
+		return 0, fmt.Sprintf("it was redriven %d times, which is the most: discard it", i.Number)
 	default:
 		return i.Number + 1, ""
 	}
@@ -282,7 +288,7 @@ func (r *redriveRun) plan(ctx context.Context) int {
 			results.print(item.ID, "under way", "redrive "+strconv.Itoa(item.Number), true)
 		default:
 			if r.mended {
-				item.DeadLetter.Value = r.value
+				item.DeadLetter.Value, item.DeadLetter.Edited = r.value, number
 			}
 			results.print(item.ID, "would redrive", r.foresee(ctx, item), true)
 		}

@@ -99,6 +99,9 @@ func inOrder(found map[int][]sighting) []sighting {
 
 // sight maps a record if it may be about the employee, and keeps what it says of it.
 func (d *desk) sight(ctx context.Context, employee string, rec *partlog.Record) ([]sighting, error) {
+	if rec.Rejection != nil { // it was not read by the service either
+		return nil, nil
+	}
 	key, err := rec.Key()
 	if err != nil {
 		return nil, err

@@ -9,9 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"membersync/consumer"
+	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/partlog"
+	"membersync/mapper"
 )
 
 func explainCommand() command {
@@ -47,16 +50,19 @@ type nextJSON struct {
 	What string `json:"what"`
 }
 
-// foresee tells of each event what a replay would make of it.
-func (v memberView) foresee(events []eventStateJSON, lost bool) {
+// foresee adds to each event its outcome in a replay. The index is nil without a dead-letter topic.
+func (d *desk) foresee(v memberView, events []eventStateJSON, index *dlq.Index, lost bool) {
 	versions := versionsOf(v.state)
 	for i, e := range v.events {
 		replay, reapply := fateRefused, fateRefused
+		rec := mapper.Record{Topic: d.cfg.Kafka.Topic, Partition: e.Partition, Offset: e.Offset, Time: e.Time}
+		skipped := index != nil && index.ReplaySkips(preview.DeliveryOf(d.cfg.Kafka.Topic, preview.Redrive{Record: rec}, e.Result))
+		failed := v.done[i].Done && v.done[i].Outcome == string(consumer.DeadLettered)
 		switch f := newForeseen(v.ids[i], e.Result); {
 		case e.Result.Event.Ignored != "":
 			replay, reapply = fateIgnored, fateIgnored
 		case !lost:
-			replay, reapply = f.fate(v.done[i].Done, versions), f.fate(false, versions)
+			replay, reapply = f.fate(skipped || v.done[i].Done, versions), f.fate(skipped || failed, versions)
 		}
 		events[i].Replay, events[i].Reapply = replay, reapply
 	}
@@ -87,7 +93,7 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 	if err != nil && !errors.Is(err, errNoEvents) {
 		return in.failed(ctx, err)
 	}
-	letters, err := in.lettersOf(ctx, d, s.employee, v.unread())
+	letters, index, err := in.lettersOf(ctx, d, s.employee, v.unread())
 	if err != nil {
 		return in.failed(ctx, err)
 	}
@@ -96,7 +102,7 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 		return in.failed(ctx, err)
 	}
 	view := whyJSON{stateJSON: v.view(s.employee), DeadLetters: []itemJSON{}, Next: []nextJSON{}}
-	v.foresee(view.Events, e.lost)
+	d.foresee(v, view.Events, index, e.lost)
 	for _, i := range letters {
 		view.DeadLetters = append(view.DeadLetters, itemOf(i))
 		if what := d.nextOf(ctx, i, e.lost); what != "" {
@@ -144,46 +150,50 @@ func (v memberView) unread() (ids []string) {
 	return ids
 }
 
-// lettersOf are the dead letters of an employee, and those of these ids, by time.
-func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string, ids []string) ([]dlq.Item, error) {
-	letters, err := in.lettersBy(ctx, d, dlq.Query{Employee: employee})
+// lettersOf are the dead letters of an employee, and those of these ids, by time. The index is that
+// of the whole topic.
+func (in *invocation) lettersOf(ctx context.Context, d *desk, employee string, ids []string) ([]dlq.Item, *dlq.Index, error) {
+	letters, index, err := in.lettersBy(ctx, d, dlq.Query{Employee: employee})
 	if err != nil || len(ids) == 0 {
-		return letters, err
+		return letters, index, err
 	}
-	unread, err := in.lettersBy(ctx, d, dlq.Query{IDs: ids})
+	unread, _, err := in.lettersBy(ctx, d, dlq.Query{IDs: ids})
 	for _, i := range unread {
 		if i.DeadLetter.EmployeeID != employee { // otherwise it is among the others
 			letters = append(letters, i)
 		}
 	}
 	slices.SortStableFunc(letters, func(a, b dlq.Item) int { return a.DeadLetter.FailedAt.Compare(b.DeadLetter.FailedAt) })
-	return letters, err
+	return letters, index, err
 }
 
-func (in *invocation) lettersBy(ctx context.Context, d *desk, q dlq.Query) ([]dlq.Item, error) {
+func (in *invocation) lettersBy(ctx context.Context, d *desk, q dlq.Query) ([]dlq.Item, *dlq.Index, error) {
 	survey, err := in.survey(ctx, d, q, nil)
 	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var letters []dlq.Item
 	for i, err := range d.reader.Items(ctx, survey, maxExplained, true) {
 		if err != nil && i.ID == "" {
-			return nil, err
+			return nil, nil, err
 		}
 		if err == nil {
 			letters = append(letters, i)
 		}
 	}
-	return letters, nil
+	return letters, survey, nil
 }
 
 // evidence gathers what the cause is told from.
 func (d *desk) evidence(ctx context.Context, employee string, v memberView, letters []dlq.Item) (e evidence, err error) {
 	e = evidence{employee: employee, latest: newest(v.events), leased: v.state.Leased, now: time.Now()}
 	if e.lost, err = d.stateLost(ctx); err != nil {
+		return e, err
+	}
+	if e.otherKey, err = d.isOtherKey(ctx); err != nil {
 		return e, err
 	}
 	for _, f := range v.state.Fields {

@@ -7,7 +7,9 @@ import (
 	"membersync/cmd/internal/config"
 )
 
-// What the service needs beside its buffer, and what a record in it needs beside its bytes.
+// What the service needs beyond its buffer, and what a record in it needs beyond its bytes. Three quarters of the
+// buffer's bytes are records, and what a record states is kept once more: half as much again as the buffer in all. With
+// less, a full buffer of records of 2 KiB lets the collector run without end ("bench batches").
 const (
 	memoryBase      = 24 << 20
 	memoryPerRecord = 1 << 10
@@ -16,7 +18,7 @@ const (
 // memoryLimit is the Go runtime's soft limit in bytes for a service with this buffer. The collector's own pace lets garbage
 // grow to the size of what is alive, so a long backlog would need half as much again as a short one.
 func memoryLimit(k config.Kafka) int64 {
-	return memoryBase + k.BufferBytes + int64(k.BufferRecords)*memoryPerRecord
+	return memoryBase + k.BufferBytes*3/2 + int64(k.BufferRecords)*memoryPerRecord
 }
 
 // gcPercent lets the heap grow to the limit before the collector works hard: below it, memory is there to be used. A dry run has no

@@ -38,6 +38,7 @@ func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
 	t.Helper()
 	o := &office{rig: newServiceOn(t, broker), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
 	o.takeRealRedis(t)
+	o.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
 	source := o.variable("KAFKA_TOPIC")
 	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
 	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/segmentio/kafka-go"
-
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/consumer/preview"
@@ -24,6 +22,7 @@ func stateRebuildCommand() command {
 		name: "state rebuild", summary: "restore the state in Redis from the topics, without a call",
 		details: "Reads what the source and redrive topics still hold below the group's offsets, restores the versions of the fields and marks the\n" +
 			"events done: dead letters as dead, all others as applied. It may run beside the service, and again; what is known since is kept.\n" +
+			"Under another MEMBERSYNC_STATE_KEY than before it only runs while no instance does.\n" +
 			"What is older than the topics' retention stays forgotten.\n\n" + outputHelp + orderHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
 			outputFlag(in, flags)
@@ -53,6 +52,9 @@ func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
 		return exitUsage
 	}
 	stretches, records, err := d.finished(ctx)
+	if err == nil {
+		err = d.keyRefusal(ctx)
+	}
 	if err != nil {
 		return in.failed(ctx, err)
 	}
@@ -75,6 +77,22 @@ func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
 	}
 	report.Restored, report.Dead = r.restored, r.dead
 	return in.printAction(report, fmt.Sprintf("rebuilt: %d events restored, %d of them dead letters", r.restored, r.dead))
+}
+
+var errKeyInUse = errors.New("refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, and instances of membersync run under it; " +
+	"the key changes only while none runs: stop them first")
+
+// keyRefusal is why the state cannot be rebuilt under this key now.
+func (d *desk) keyRefusal(ctx context.Context) error {
+	other, err := d.isOtherKey(ctx)
+	if err != nil || !other {
+		return err
+	}
+	group, err := d.group(ctx)
+	if err == nil && len(group.Members) > 0 {
+		err = errKeyInUse
+	}
+	return err
 }
 
 // finished returns what the topics hold below the group's offsets.
@@ -101,7 +119,7 @@ func (d *desk) finished(ctx context.Context) (all []stretch, records int64, err 
 	return all, records, nil
 }
 
-// A rebuilding restores events, gathered by member. Its partitions are read beside each other.
+// A rebuilding restores events, gathered by member. Its partitions are read concurrently.
 type rebuilding struct {
 	desk   *desk
 	survey *dlq.Index
@@ -116,6 +134,11 @@ type rebuilding struct {
 const gatherEvents = 2000
 
 func (r *rebuilding) do(ctx context.Context, in *invocation, stretches []stretch) (err error) {
+	store, group := r.desk.parts.Store, r.desk.cfg.Kafka.Group
+	rebuild, err := store.BeginRebuild(ctx, group) // if Redis is emptied from now on, the end fails
+	if err != nil {
+		return err
+	}
 	if r.survey, err = in.survey(ctx, r.desk, dlq.Query{}, nil); err != nil {
 		return err
 	}
@@ -134,7 +157,7 @@ func (r *rebuilding) do(ctx context.Context, in *invocation, stretches []stretch
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	return r.desk.parts.Store.MarkInitialized(ctx, r.desk.cfg.Kafka.Group)
+	return store.EndRebuild(ctx, group, rebuild)
 }
 
 // restore reads one stretch and restores what it says.
@@ -148,17 +171,18 @@ func (r *rebuilding) restore(ctx context.Context, s stretch) error {
 	}
 	log := partlog.New(r.desk.parts.Kafka, pageBytes, pageWait)
 	_, err := log.Read(ctx, s.topic, s.partition, s.span, func(rec *partlog.Record) error {
-		in, redrive, err := r.record(s.topic, rec)
+		if rec.Rejection != nil { // it was not read by the service either, and states nothing
+			return nil
+		}
+		in, err := sourceRecord(s.topic, rec)
 		if err != nil {
 			return err
 		}
-		if s.topic == r.desk.cfg.Kafka.Topic || redrive != nil {
-			results, err := r.desk.translate(ctx, in)
-			if err != nil {
-				return err
-			}
-			n += r.gather(byMember, in, results, redrive)
+		run, err := r.desk.runs(ctx, in, nil)
+		if err != nil {
+			return err
 		}
+		n += r.gather(byMember, run)
 		if n < gatherEvents {
 			return nil
 		}
@@ -170,41 +194,34 @@ func (r *rebuilding) restore(ctx context.Context, s stretch) error {
 	return flush()
 }
 
-// record is the source record that a record of either topic is about. One of the redrive topic that is none has no redrive.
-func (r *rebuilding) record(topic string, rec *partlog.Record) (mapper.Record, *dlq.Redrive, error) {
+// sourceRecord is a record as the mapping takes it.
+func sourceRecord(topic string, rec *partlog.Record) (mapper.Record, error) {
 	key, err := rec.Key()
 	if err != nil {
-		return mapper.Record{}, nil, err
+		return mapper.Record{}, err
 	}
 	value, err := rec.Value()
-	if err != nil {
-		return mapper.Record{}, nil, err
-	}
-	if topic != r.desk.cfg.Kafka.Topic {
-		one, err := dlq.ParseRedrive(kafka.Message{Key: key, Value: value, Headers: rec.Headers})
-		if err != nil {
-			return mapper.Record{}, nil, nil //nolint:nilerr // it was refused as well when it came
-		}
-		return recordOf(one.DeadLetter), &one, nil
-	}
 	return mapper.Record{
 		Topic: topic, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
-	}, nil, nil
+	}, err
 }
 
-// gather adds what became of a record's events, and returns how many they are.
-func (r *rebuilding) gather(
-	byMember map[dedupe.Member][]dedupe.DoneEvent, in mapper.Record, results []mapper.Result, redrive *dlq.Redrive,
-) (n int) {
-	for _, res := range results {
-		if redrive != nil && !redrive.DeadLetter.Whole && res.Event.Index != redrive.DeadLetter.Index || res.Event.Ignored != "" {
+// gather adds the outcomes of a record's events, and returns how many they are. An invalid redrive
+// was refused when it came.
+func (r *rebuilding) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, run preview.Redrive) (n int) {
+	topic := r.desk.cfg.Kafka.Topic
+	if run.Record.Topic != topic {
+		return 0
+	}
+	for _, res := range run.Results {
+		if res.Event.Ignored != "" {
 			continue
 		}
-		done, ok := r.judge(in, res, redrive)
+		done, ok := r.judge(preview.DeliveryOf(topic, run, res), res)
 		if !ok {
 			continue
 		}
-		member, id := preview.Identify(r.desk.cfg.CRM.BaseURL, r.desk.cfg.CRM.CorpID, in, res)
+		member, id := preview.Identify(r.desk.cfg.CRM.BaseURL, r.desk.cfg.CRM.CorpID, run.Record, res)
 		done.ID = id
 		byMember[member] = append(byMember[member], done)
 		n++
@@ -212,32 +229,33 @@ func (r *rebuilding) gather(
 	return n
 }
 
-// judge says what became of an event: a dead letter moves no version, all else counts as applied. A redrive counts once its result is known.
-func (r *rebuilding) judge(in mapper.Record, res mapper.Result, redrive *dlq.Redrive) (dedupe.DoneEvent, bool) {
-	index := res.Event.Index
-	if res.Fault != nil && res.Fault.Whole {
-		index = -1
-	}
-	v, died := r.survey.ItemState(in.Partition, in.Offset, index)
+// judge says what is restored of a delivery. A dead letter moves no version, and neither does an
+// original whose edited value was applied: it may state fields that the edit has removed.
+// Everything else counts as applied. A redrive counts once its result is known.
+func (r *rebuilding) judge(d dlq.Delivery, res mapper.Result) (dedupe.DoneEvent, bool) {
+	v, failed := r.survey.StateOf(d)
+	over := v.State == dlq.StateApplied || v.State == dlq.StateSuperseded
 	done := dedupe.DoneEvent{Outcome: string(consumer.Applied), Version: string(res.Event.Version)}
 	for f := range res.Event.Update.All() {
 		done.Fields = append(done.Fields, f.String())
 	}
-	over := v.State == dlq.StateApplied || v.State == dlq.StateSuperseded
 	switch {
-	case redrive != nil && (!died || !over || v.Resulted != redrive.Number):
+	case d.Number > 0 && (!failed || !over || v.Resulted != d.Number):
 		return done, false
-	case died && over && res.Fault == nil:
+	case failed && over && res.Fault == nil:
 		done.Outcome, done.Redrive = string(v.State), v.Resulted
-	case died || res.Fault != nil:
+		if d.Edited != v.Edited {
+			done.Version, done.Fields = "", nil
+		}
+	case failed || res.Fault != nil:
 		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: v.Failed}, true
 	}
 	return done, true
 }
 
 func (r *rebuilding) flush(ctx context.Context, byMember map[dedupe.Member][]dedupe.DoneEvent) error {
-	const beside = 16
-	slots := make(chan struct{}, beside)
+	const concurrency = 16
+	slots := make(chan struct{}, concurrency)
 	var (
 		all  sync.WaitGroup
 		mu   sync.Mutex

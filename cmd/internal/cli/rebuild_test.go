@@ -9,10 +9,14 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// states are the states of one employee in Redis, as state show has them, without the times.
+// states are the states of one employee in Redis, as state show has them, without the digests: a
+// rebuild makes no call.
 func (o *office) states(t *testing.T, employee string) map[string]any {
 	t.Helper()
 	all := objects(t, o.must(t, "state", "show", employee, "-o", "json"))
+	for _, f := range all[0]["fields"].([]any) {
+		delete(f.(map[string]any), "digest")
+	}
 	return map[string]any{"fields": all[0]["fields"], "events": all[0]["events"]}
 }
 
@@ -34,10 +38,10 @@ func TestStateRebuild(t *testing.T) {
 		value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E1","openUserId":"FSUID_TEST1","after":%s}`, sequence, after)
 		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
 	}
-	produce(1, `{"position":"A","gender":"X"}`) // dies, and is overtaken
-	produce(2, `{"qq":"1","gender":"X"}`)       // dies, and is not
-	produce(3, `{"position":"B"}`)              // applied
-	produce(4, `{"weixin":"w","gender":"X"}`)   // dies, and is redriven before the loss
+	produce(1, `{"position":"A","gender":"X"}`)        // dies, and is overtaken
+	produce(2, `{"qq":"1","gender":"X"}`)              // dies, and is not
+	produce(3, `{"position":"B"}`)                     // applied
+	produce(4, `{"qq":"4","weixin":"w","gender":"X"}`) // fails, and is redriven before the loss, without its qq
 	o.broker.Produce(t, o.topics.Source, kafka.Message{Value: []byte("{")})
 	stop := o.running(t)
 	o.drained(t)
@@ -81,5 +85,56 @@ func TestStateRebuild(t *testing.T) {
 	}
 	if got := o.must(t, redriveArgs("0:1:0", "--value-file=qq.json")...); !strings.Contains(got, "applied") {
 		t.Error(got)
+	}
+}
+
+// The state key changes: nothing is redriven or replayed, and the rebuild under the new key waits until no instance runs. After it all
+// versions are there under the new key.
+func TestStateKeyChanges(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.change(t, 1, 1, `{"position":"A"}`)
+	o.change(t, 2, 2, `{"gender":"X"}`)
+	stop := o.running(t)
+	o.drained(t)
+	before := o.states(t, "E1")
+	former := o.variable("STATE_KEY")
+	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
+	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}} {
+		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "another MEMBERSYNC_STATE_KEY") {
+			t.Errorf("%v: status %d: %s", args, status, stderr)
+		}
+	}
+	if status, _, stderr := o.do(t, "state", "rebuild", "--yes"); status != exitFailed || !strings.Contains(stderr, "stop them first") {
+		t.Errorf("rebuild while an instance runs: status %d: %s", status, stderr)
+	}
+	stop()
+	o.must(t, "state", "rebuild", "--yes")
+	if d := cmp.Diff(before, o.states(t, "E1")); d != "" {
+		t.Errorf("state (-before +rebuilt): %s", d)
+	}
+	defer o.running(t)()
+	o.change(t, 3, 1, `{"position":"B"}`)
+	o.drained(t)
+	if got := string(o.crm.State("FSUID_TEST1")["position"]); got != `"B"` {
+		t.Errorf("position %s after the rebuild", got)
+	}
+	o.set("STATE_KEY", former)
+	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "another MEMBERSYNC_STATE_KEY") {
+		t.Errorf("the former key: status %d: %s", status, stderr)
+	}
+}
+
+// Without a key, a value cannot be edited.
+func TestNoEditWithoutAKey(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.unset("STATE_KEY")
+	o.change(t, 1, 1, `{"gender":"X"}`)
+	o.served(t)
+	o.files["fixed.json"] = `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"1"}}`
+	args := redriveArgs("0:0:0", "--value-file=fixed.json")
+	if status, _, stderr := o.do(t, args...); status != exitUsage || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY") {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,8 @@ func replayCommand() command {
 	return onCallCommand(command{
 		name: "replay", summary: "run a stretch of the source topic again, beside the live service",
 		details: "Events that are done are skipped; the rest is processed as by the service, after its calls and under the same limit. The end is\n" +
-			"fixed at the start. It may be stopped: --resume goes on where it was. A range by time covers the redrive topic too.\n\n" +
+			"fixed at the start. It may be stopped: --resume goes on where it was. Any range covers the redrives of its events. Events whose\n" +
+			"dead letter is open or discarded are skipped: redriving is for those.\n\n" +
 			outputHelp +
 			"  --from  a time in RFC 3339, partition:offset or earliest\n        first to run; a time is for all partitions, partition:offset for that one alone, repeatable (required)\n" +
 			"  --to  likewise, or latest\n        the end, itself not run (default what the topic holds at the start)\n" +
@@ -82,9 +84,9 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	lost, err := d.stateLost(ctx)
-	if err == nil && lost {
-		err = errStateLost
+	err := d.stateRefusal(ctx)
+	if err == nil && !o.dryRun { // a group that has not begun may have no marker yet, and the replay relies on one
+		err = d.parts.Store.MarkInitialized(ctx, d.cfg.Kafka.Group)
 	}
 	if err != nil {
 		return in.failed(ctx, err)
@@ -102,6 +104,9 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	if o.dryRun {
 		return job.plan(ctx)
 	}
+	if err := job.prepare(ctx); err != nil {
+		return in.failed(ctx, err)
+	}
 	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", job.id, job.total(), plural(len(job.ranges), "partition"),
 		map[bool]string{true: ", of one employee alone"}[job.employee != ""], map[bool]string{true: "run again", false: "skipped"}[job.reapply])
 	if !in.plan(o.order, plan, "Replay?") {
@@ -110,7 +115,7 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	return job.do(ctx)
 }
 
-// ranges are the stretches that were asked for. A range by time covers the redrive topic too.
+// ranges are the stretches that were asked for. A range by time is of the redrive topic too.
 func (d *desk) ranges(ctx context.Context, o replaying) ([]consumer.Range, error) {
 	topics := []string{d.cfg.Kafka.Topic}
 	if o.from.offsets == nil && o.to.offsets == nil {
@@ -149,8 +154,10 @@ type replayJob struct {
 	in     *invocation
 	desk   *desk
 	id     string
-	ranges []consumer.Range
-	known  bool // its record is in the audit topic already
+	ranges []consumer.Range // that were asked for
+	reads  []consumer.Range // that are read: the redrive topic as a whole, for the redrives of the ranges' events
+	index  *dlq.Index       // nil: there are no dead letters
+	known  bool             // its record is in the audit topic already
 
 	mu    sync.Mutex
 	tally map[string]int
@@ -160,8 +167,29 @@ type replayJob struct {
 
 func (j *replayJob) group() string { return j.desk.cfg.Kafka.Group + ".replay." + j.id }
 
+// prepare finds out what is to be read, and which events have dead letters. It comes after the end
+// of the ranges is fixed.
+func (j *replayJob) prepare(ctx context.Context) error {
+	redrives := wiring.Topics(j.desk.cfg).Redrive
+	j.reads = slices.DeleteFunc(slices.Clone(j.ranges), func(r consumer.Range) bool { return r.Topic == redrives })
+	spans, err := j.desk.spans(ctx, redrives)
+	if _, missing := errors.AsType[*dlq.MissingTopicError](err); err != nil && !missing {
+		return err
+	}
+	for p := range len(spans) {
+		if span := spans[p]; span.First < span.End {
+			j.reads = append(j.reads, consumer.Range{Topic: redrives, Partition: p, First: span.First, End: span.End})
+		}
+	}
+	j.index, err = j.in.survey(ctx, j.desk, dlq.Query{}, nil)
+	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
+		return nil
+	}
+	return err
+}
+
 func (j *replayJob) total() (n int64) {
-	for _, r := range j.ranges {
+	for _, r := range j.reads {
 		n += r.End - r.First
 	}
 	return n
@@ -215,12 +243,15 @@ func (j *replayJob) do(ctx context.Context) int {
 		if err := j.disbelieve(ctx); err != nil {
 			return j.in.failed(ctx, err)
 		}
+		if err := j.prepare(ctx); err != nil {
+			return j.in.failed(ctx, err)
+		}
 		if err := j.desk.audit.Write(ctx, j.record(dlq.ResultRequested)); err != nil {
 			return j.in.failed(ctx, err)
 		}
 	}
 	j.bar = j.in.newProgress(int(j.total()))
-	err := consumer.New(j.config(), j.consumerParts()).Replay(ctx, j.ranges, j.show)
+	err := consumer.New(j.config(), j.consumerParts()).Replay(ctx, j.reads, j.show)
 	j.bar.clear()
 	result := dlq.ResultDone
 	if err != nil {
@@ -286,6 +317,8 @@ func (j *replayJob) show(at consumer.ReplayProgress) {
 func (j *replayJob) config() consumer.Config {
 	cfg := (&running{cfg: j.desk.cfg, version: buildOf(j.in.Version)}).consumerConfig()
 	cfg.Group, cfg.Replay, cfg.Reapply, cfg.Employee, cfg.StormShare = j.group(), true, j.reapply, j.employee, 0
+	cfg.LiveGroup = j.desk.cfg.Kafka.Group
+	cfg.Covers = append([]consumer.Range{}, j.ranges...) // never nil: of an empty range, nothing is run
 	return cfg
 }
 
@@ -299,6 +332,9 @@ func (j *replayJob) consumerParts() consumer.Parts {
 	}
 	if p.Hashes != nil {
 		parts.Lookups = p.Hashes
+	}
+	if j.index != nil {
+		parts.Items = j.index
 	}
 	if limiter, ok := wiring.NewLimiter(j.desk.cfg, p.Store); ok {
 		parts.Limiter = limiter.ForReplay()

@@ -12,6 +12,7 @@ import (
 	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq/partlog"
+	"membersync/dlq/partlog/batch"
 	"membersync/mapper"
 )
 
@@ -19,7 +20,7 @@ import (
 type replayPlanJSON struct {
 	Records   int64 `json:"records"` // offsets of all ranges
 	Send      int64 `json:"send"`    // events of which something would be sent
-	Done      int64 `json:"done"`    // marked done, so skipped
+	Done      int64 `json:"done"`    // marked done, or its dead letter is for a redrive: skipped
 	Stale     int64 `json:"stale"`   // newer events have applied all their fields
 	Unchanged int64 `json:"unchanged"`
 	Ignored   int64 `json:"ignored"`
@@ -32,10 +33,13 @@ type replayPlanJSON struct {
 // plan is the dry run: it reads the ranges, and Redis, and counts.
 func (j *replayJob) plan(ctx context.Context) int {
 	p := &replayPlan{job: j, members: map[dedupe.Member]bool{}}
+	if err := j.prepare(ctx); err != nil {
+		return j.in.failed(ctx, err)
+	}
 	p.sum.Records = j.total()
 	var all sync.WaitGroup
-	faults := make([]error, len(j.ranges))
-	for i, r := range j.ranges {
+	faults := make([]error, len(j.reads))
+	for i, r := range j.reads {
 		all.Go(func() { faults[i] = p.read(ctx, r) })
 	}
 	all.Wait()
@@ -137,8 +141,8 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 		in := mapper.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: mapperHeaders(rec.Headers),
 		}
-		run, err := d.runs(ctx, in)
-		if err != nil {
+		run, err := d.runs(ctx, in, rec.Rejection)
+		if err != nil || !consumer.Covers(p.job.ranges, in) && !consumer.Covers(p.job.ranges, run.Record) {
 			return err
 		}
 		for _, res := range preview.OfEmployee(run.Results, p.job.employee) {
@@ -156,12 +160,21 @@ func (p *replayPlan) read(ctx context.Context, r consumer.Range) error {
 	return p.look(ctx, byMember)
 }
 
-// runs is what a record of either topic would run.
-func (d *desk) runs(ctx context.Context, rec mapper.Record) (run preview.Redrive, err error) {
+// verifier decides about redrives as the service does.
+func (d *desk) verifier() preview.Verifier {
+	return preview.Verifier{Archive: d.reader, RefuseEdits: !d.cfg.State.Key.IsSet()}
+}
+
+// runs is what a record of either topic would run; no is why it was not read.
+func (d *desk) runs(ctx context.Context, rec mapper.Record, no *batch.Rejection) (run preview.Redrive, err error) {
 	if rec.Topic != d.cfg.Kafka.Topic {
-		return preview.DecodeRedrive(ctx, d.reader, rec, d.translate)
+		return preview.DecodeRedrive(ctx, d.verifier(), rec, d.translate)
 	}
 	run.Record = rec
+	if no != nil {
+		run.Results = preview.Unread(no.IsMalformed, no.Text)
+		return run, nil
+	}
 	run.Results, err = d.translate(ctx, rec)
 	return run, err
 }
@@ -175,6 +188,10 @@ func (p *replayPlan) take(byMember map[dedupe.Member][]foreseen, run preview.Red
 	}
 	if res.Event.Ignored != "" {
 		p.sum.Ignored++
+		return 0
+	}
+	if x := p.job.index; x != nil && x.ReplaySkips(preview.DeliveryOf(p.job.desk.cfg.Kafka.Topic, run, res)) {
+		p.sum.Done++
 		return 0
 	}
 	member, id := preview.Identify(p.job.desk.cfg.CRM.BaseURL, p.job.desk.cfg.CRM.CorpID, run.Record, res)
@@ -210,7 +227,8 @@ func (p *replayPlan) count(member dedupe.Member, events []foreseen, done []dedup
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range events {
-		switch f.fate(done[i].Done && done[i].Redrive >= f.redrive && !p.job.reapply, versions) {
+		isDone := done[i].Done && done[i].Redrive >= f.redrive && (!p.job.reapply || done[i].Outcome == string(consumer.DeadLettered))
+		switch f.fate(isDone, versions) {
 		case fateDone:
 			p.sum.Done++
 		case fatePoison:

@@ -86,7 +86,11 @@ func remedies() map[dlq.Reason]remedy {
 			[]way{discarded, byHand(`,"mobile":"00000000002"`)},
 		},
 		dlq.ReasonCRMRejected: {
-			takenMobile, value(strings.ReplaceAll(sent, "%s", `,"mobile":"00000000001"`)),
+			func(o *office) {
+				o.set("CRM_ERROR_CODES", fmt.Sprintf("%d:poison:crm_rejected", crmapitest.CodeDuplicate))
+				takenMobile(o)
+			},
+			value(strings.ReplaceAll(sent, "%s", `,"mobile":"00000000001"`)),
 			[]way{mended(func(_ *testing.T, o *office, _ int) { o.crm.RemoveMember("FSUID_OTHER") })},
 		},
 		dlq.ReasonRetriesExhausted: {

@@ -33,14 +33,14 @@ func (r *running) consumerConfig() consumer.Config {
 	return consumer.Config{
 		Topic: cfg.Kafka.Topic, Redrives: cfg.DLQ.RedriveTopic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
 		StartLatest:   cfg.Kafka.AutoOffsetReset == "latest",
-		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes,
+		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes, MaxRecordBytes: cfg.Kafka.MaxRecordBytes,
 		CallConfig: consumer.CallConfig{
 			BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
 			Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
 			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next, Limit: consumer.Limit(cfg.CRM.Rate),
 		},
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
-		Host: host,
+		Host: host, RefuseEdits: !cfg.State.Key.IsSet(),
 	}
 }
 

@@ -48,7 +48,7 @@ func (s standing) outcome() (outcome, reason string) {
 func recordOf(l dlq.DeadLetter) mapper.Record {
 	rec := mapper.Record{
 		Topic: l.Source.Topic, Partition: l.Source.Partition, Offset: l.Source.Offset, Time: l.Source.Timestamp,
-		Key: l.Key, Value: l.Value,
+		Key: l.Key, Value: l.Value, Edited: l.Edited,
 	}
 	for _, h := range l.Headers {
 		rec.Headers = append(rec.Headers, mapper.Header{Key: h.Key, Value: h.Value})
@@ -132,11 +132,34 @@ func (d *desk) member(openUserID string) dedupe.Member {
 	return dedupe.NewMember(d.cfg.CRM.BaseURL, d.cfg.CRM.CorpID, openUserID)
 }
 
-// stateLost reports whether Redis was emptied although the group has committed offsets.
+// stateLost reports whether Redis was emptied although the group has committed offsets, or was
+// written under another state key, so that nothing of it is found.
 func (d *desk) stateLost(ctx context.Context) (bool, error) {
-	orders, err := d.parts.Store.Control(ctx, d.cfg.Kafka.Group)
-	if err != nil || orders.Initialized {
-		return false, err
+	marker, err := d.parts.Store.Marker(ctx, d.cfg.Kafka.Group)
+	if err != nil || marker.Exists() {
+		return marker.OtherKey, err
 	}
 	return d.hasOffsets(ctx)
+}
+
+// stateRefusal is why nothing is to be redriven or replayed now: the state in Redis is lost, or of another key.
+func (d *desk) stateRefusal(ctx context.Context) error {
+	lost, err := d.stateLost(ctx)
+	if err != nil || !lost {
+		return err
+	}
+	other, err := d.isOtherKey(ctx)
+	switch {
+	case err != nil:
+		return err
+	case other:
+		return errOtherKey
+	}
+	return errStateLost
+}
+
+// isOtherKey reports whether the state in Redis was written under another state key.
+func (d *desk) isOtherKey(ctx context.Context) (bool, error) {
+	marker, err := d.parts.Store.Marker(ctx, d.cfg.Kafka.Group)
+	return marker.OtherKey, err
 }

@@ -40,6 +40,10 @@ func (r *running) start(ctx context.Context) error {
 	if r.dry != nil {
 		return r.startDry(ctx)
 	}
+	if !r.cfg.State.Key.IsSet() {
+		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "MEMBERSYNC_STATE_KEY is not set: a reader of redis can test guesses at ids, "+
+			"what the CRM holds already is sent again, and no value can be edited in a redrive")
+	}
 	if err := r.await(ctx, "redis", r.startRedis); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ func stateForgetCommand() command {
 // A memberView is what is known of one employee.
 type memberView struct {
 	member     dedupe.Member
+	hash       string // of the member, as in the keys of Redis
 	openUserID string
 	state      dedupe.MemberState
 	events     []sighting
@@ -102,6 +103,7 @@ func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Rang
 		return v, errNoEvents
 	}
 	v.member = d.member(v.openUserID)
+	v.hash = d.parts.Store.MemberHash(v.member)
 	if v.state, err = d.parts.Store.Member(ctx, v.member, nil); err != nil {
 		return v, err
 	}
@@ -162,7 +164,7 @@ type eventStateJSON struct {
 
 func (v memberView) view(employee string) stateJSON {
 	view := stateJSON{
-		EmployeeID: employee, OpenUserID: v.openUserID, Member: v.member.String(),
+		EmployeeID: employee, OpenUserID: v.openUserID, Member: v.hash,
 		Leased: v.state.Leased, Holder: v.state.Holder, LeaseLeft: v.state.Left.Milliseconds(),
 		Fields: []fieldStateJSON{}, Events: []eventStateJSON{},
 	}
@@ -256,7 +258,7 @@ func (in *invocation) forgetState(ctx context.Context, d *desk, s subject, o ord
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, s.employee, v.member.String(), []string{}, 0}
+	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, s.employee, v.hash, []string{}, 0}
 	for _, f := range v.state.Fields {
 		report.Fields = append(report.Fields, f.Name)
 	}

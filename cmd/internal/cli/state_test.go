@@ -214,9 +214,9 @@ func TestResetOfANewGroup(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	orders, err := o.store(t).Control(t.Context(), o.variable("KAFKA_GROUP"))
-	if err != nil || !orders.Initialized {
-		t.Errorf("%+v, %v", orders, err)
+	marker, err := o.store(t).Marker(t.Context(), o.variable("KAFKA_GROUP"))
+	if err != nil || !marker.Exists() {
+		t.Errorf("%+v, %v", marker, err)
 	}
 }
 

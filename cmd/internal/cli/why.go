@@ -17,6 +17,7 @@ type cause string
 
 // The causes, in the order in which they are looked for.
 const (
+	causeStateKey   cause = "state_key"
 	causeStateLost  cause = "state_lost"
 	causeNoEvents   cause = "no_events"
 	causeIgnored    cause = "ignored"
@@ -40,7 +41,7 @@ const (
 
 func causes() []cause {
 	return []cause{
-		causeStateLost, causeNoEvents, causeIgnored, causeHeld, causeRedriving, causeDead, causeDiscarded, causeDeadGone, causeUnheard, causeInFlight,
+		causeStateKey, causeStateLost, causeNoEvents, causeIgnored, causeHeld, causeRedriving, causeDead, causeDiscarded, causeDeadGone, causeUnheard, causeInFlight,
 		causePaused, causeNoService, causeLagging, causeForgotten, causeSuperseded, causeUnchanged, causeEarlier, causeRedriven, causeApplied,
 	}
 }
@@ -49,6 +50,7 @@ func causes() []cause {
 type evidence struct {
 	employee  string
 	lost      bool // the state in Redis
+	otherKey  bool // and it is there, but written under another state key
 	latest    *sighting
 	done      dedupe.EventGrant // of the latest event
 	item      *dlq.Item         // its dead letter; nil: none
@@ -67,6 +69,9 @@ type evidence struct {
 func (e evidence) why() (cause, string) {
 	who := "employee " + printable(e.employee)
 	switch {
+	case e.otherKey:
+		return causeStateKey, "The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no instance calls the CRM for " + who +
+			" or anybody else; give the former key, or stop all instances and run membersync state rebuild."
 	case e.lost:
 		return causeStateLost, "Redis has lost its state, so it is not known what was done for " + who + "; run membersync state rebuild, then ask again."
 	case e.latest == nil:

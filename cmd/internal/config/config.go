@@ -139,8 +139,9 @@ type State struct {
 	// DoneTTL is how long an event id is remembered. Default 336h; never zero.
 	DoneTTL time.Duration
 
-	// DigestKey turns on "the CRM already holds this value". Default unset: off.
-	DigestKey Secret
+	// Key keys every hash in Redis and turns on "the CRM already holds this value": see KeyBytes.
+	// Default unset: plain hashes, and no digests.
+	Key Secret
 
 	// DigestTTL is how long a digest is believed. Default 24h; never zero.
 	DigestTTL time.Duration

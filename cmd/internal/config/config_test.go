@@ -111,7 +111,7 @@ func examples() map[string]string {
 		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.storm_share": "0.25", "dlq.retention": "48h", "audit.topic": "who",
 		"redis.url": "rediss://r1:1,r2:2/0?master_name=m1", "redis.mode": "sentinel", "redis.username": "u2",
 		"redis.password": "canary-redis", "redis.prefix": "other",
-		"state.done_ttl": "1h", "state.digest_key": "canary-digest", "state.digest_ttl": "2h", "order.max_ahead": "3h",
+		"state.done_ttl": "1h", "state.key": "canary-state-key-of-thirty-two-bytes", "state.digest_ttl": "2h", "order.max_ahead": "3h",
 		"crm.base_url": "https://open.test", "crm.path": "/cgi/user/update", "crm.corp_id": "C2",
 		"crm.api": "object", "crm.object_fields": "position:position,hireDate:hire_date:text",
 		"crm.app_id": "A1", "crm.app_secret": "canary-secret", "crm.permanent_code": "canary-code", "crm.token": "canary-token",

@@ -57,12 +57,12 @@ func TestFaults(t *testing.T) {
 			want:    []string{"MEMBERSYNC_CRM_TOKEN: is set, and so is MEMBERSYNC_CRM_TOKEN_FILE: one of them too many"},
 		},
 		"secret files": {
-			environ: minimal("MEMBERSYNC_REDIS_PASSWORD_FILE=canary", "MEMBERSYNC_STATE_DIGEST_KEY_FILE=empty"),
+			environ: minimal("MEMBERSYNC_REDIS_PASSWORD_FILE=canary", "MEMBERSYNC_STATE_KEY_FILE=empty"),
 			args:    []string{"--kafka-sasl-password-file="},
 			want: []string{
 				"--kafka-sasl-password-file: is empty; should be the path of a file",
 				"MEMBERSYNC_REDIS_PASSWORD_FILE: cannot read the file that it names: file does not exist",
-				"MEMBERSYNC_STATE_DIGEST_KEY_FILE: the file is empty",
+				"MEMBERSYNC_STATE_KEY_FILE: the file is empty",
 			},
 		},
 		"unknown keys": {

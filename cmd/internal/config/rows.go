@@ -85,8 +85,9 @@ func stateSettings() []setting {
 	return []setting{
 		row("state.done_ttl", "336h", duration(time.Second),
 			func(c *Config) *time.Duration { return &c.State.DoneTTL }, "how long an event id is remembered"),
-		secretRow("state.digest_key",
-			func(c *Config) *Secret { return &c.State.DigestKey }, `turns on "the CRM already holds this value"`),
+		stateKeyRow("state.key",
+			func(c *Config) *Secret { return &c.State.Key },
+			`keys every hash in Redis and turns on "the CRM already holds this value"; read once, at start`),
 		row("state.digest_ttl", "24h", duration(time.Second),
 			func(c *Config) *time.Duration { return &c.State.DigestTTL }, "how long that is believed"),
 		row("order.max_ahead", "24h", duration(time.Second),

@@ -60,6 +60,18 @@ func secretRow(name string, field func(*Config) *Secret, help string) setting {
 	return s
 }
 
+func stateKeyRow(name string, field func(*Config) *Secret, help string) setting {
+	s := row(name, "", kind[Secret]{
+		parse: func(text string) (Secret, bool) {
+			_, ok := stateKey(text)
+			return NewSecret(text), ok
+		},
+		want: "32 random bytes or more, as hex, base64 or raw text",
+	}, field, help)
+	s.secret, s.private = true, true
+	return s
+}
+
 func boolRow(name, def string, field func(*Config) *bool, help string) setting {
 	s := row(name, def, kind[bool]{boolean, "true or false"}, field, help)
 	s.boolean = true

@@ -17,7 +17,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	t.Parallel()
 	c := mustLoad(t, nil, []string{
 		"MEMBERSYNC_CRM_BASE_URL=http://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_APP_ID=A1",
-		"MEMBERSYNC_CRM_APP_SECRET=canary", "MEMBERSYNC_CRM_PERMANENT_CODE=canary", "MEMBERSYNC_STATE_DIGEST_KEY=canary",
+		"MEMBERSYNC_CRM_APP_SECRET=canary", "MEMBERSYNC_CRM_PERMANENT_CODE=canary", "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes",
 		"MEMBERSYNC_REDIS_URL=redis://user:canary@h", "MEMBERSYNC_KAFKA_SASL_MECHANISM=PLAIN",
 		"MEMBERSYNC_KAFKA_SASL_USERNAME=u", "MEMBERSYNC_KAFKA_SASL_PASSWORD=canary",
 	}, nil)

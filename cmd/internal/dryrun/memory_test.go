@@ -33,7 +33,7 @@ func TestMemoryIsTheStore(t *testing.T) {
 		digests := rapid.Bool().Draw(t, "digests")
 		options := dedupe.Options{Prefix: "ms", Scope: fmt.Sprint(number), DoneTTL: time.Hour, Lease: time.Minute}
 		if digests {
-			options.DigestKey, options.DigestTTL = []byte("test"), time.Hour
+			options.Key, options.DigestTTL = []byte("test"), time.Hour
 		}
 		store, err := dedupe.New(client, options)
 		if err != nil {

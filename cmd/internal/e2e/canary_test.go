@@ -35,7 +35,7 @@ func canaries() map[string]any {
 func secrets() map[string]string {
 	return map[string]string{
 		"CRM_TOKEN": stem + "-token", "CRM_APP_SECRET": stem + "-app-secret", "CRM_PERMANENT_CODE": stem + "-permanent-code",
-		"STATE_DIGEST_KEY": stem + "-digest-key-of-thirty-two-bytes", "REDIS_PASSWORD": stem + "-redis-password",
+		"STATE_KEY": stem + "-digest-key-of-thirty-two-bytes", "REDIS_PASSWORD": stem + "-redis-password",
 	}
 }
 
@@ -78,7 +78,7 @@ func echo(seen crmapitest.Seen) crmapitest.Fault {
 	case member(4):
 		return crmapitest.Fault{Code: 10001, Message: said} // poison
 	case member(5):
-		return crmapitest.Fault{Code: 201112011, Message: said} // in no table
+		return crmapitest.Fault{Code: 201112011, Message: said} // in no table but the one of the test
 	case member(6):
 		return crmapitest.Fault{Cut: true, Message: said}
 	case member(7):

@@ -27,7 +27,8 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	r := newRig(t, setup{partitions: 3, crm: canaryOptions(), front: tap.front, redisPassword: secrets()["REDIS_PASSWORD"]})
 	maps.Copy(r.variables, map[string]string{
 		"KAFKA_MAX_RECORD_BYTES": "16KiB", "LOG_LEVEL": "debug", "CRM_TIMEOUT": "1s", "CRM_RETRY_BUDGET": "1s",
-		"STATE_DIGEST_KEY": secrets()["STATE_DIGEST_KEY"],
+		"CRM_ERROR_CODES": "201112011:poison:crm_rejected",
+		"STATE_KEY":       secrets()["STATE_KEY"],
 	})
 	both := []*process{
 		r.start(map[string]string{"CRM_TOKEN": secrets()["CRM_TOKEN"]}),

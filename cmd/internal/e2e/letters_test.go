@@ -77,9 +77,13 @@ func (r *rig) wantLetters(e oracle.Expectation, times map[string]time.Time, copi
 	}
 }
 
-// wantRecord wants key, value and headers of the source, byte for byte, nil and empty apart.
+// wantRecord wants key, value and headers of the source, byte for byte, nil and empty apart; none of an oversized
+// record, which is not read.
 func (r *rig) wantRecord(want oracle.Letter, l letter) {
 	r.t.Helper()
+	if want.Reason == "oversized" {
+		want.Record = oracle.Record{}
+	}
 	same := func(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 	if !same(want.Record.Key, l.Key) || !same(want.Record.Value, l.Value) {
 		r.t.Errorf("dead letter %s: key or value differ from the source's", want.ID)

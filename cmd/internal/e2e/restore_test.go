@@ -20,7 +20,7 @@ import (
 func TestCRMRestoredFromABackup(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	o.variables["STATE_DIGEST_KEY"] = "key-of-the-test-with-enough-bytes"
+	o.variables["STATE_KEY"] = "key-of-the-test-with-enough-bytes"
 	story := incident.Around(99, 6, time.Now())
 	first := o.start(nil)
 	o.produce(story.Old)

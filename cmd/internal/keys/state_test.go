@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"strings"
 	"time"
 
 	"membersync/consumer"
@@ -10,7 +11,7 @@ import (
 func stateTests() map[string]func(*scene) {
 	return map[string]func(*scene){
 		"STATE_DONE_TTL": stateDoneTTL, "STATE_DIGEST_TTL": stateDigestTTL, "ORDER_MAX_AHEAD": orderMaxAhead,
-		"STATE_DIGEST_KEY": stateDigestKey(byVariable), "STATE_DIGEST_KEY_FILE": stateDigestKey(byFile),
+		"STATE_KEY": stateKey(byVariable), "STATE_KEY_FILE": stateKey(byFile),
 		"MAPPING": mapping, "TIMEZONE": timezone,
 	}
 }
@@ -31,23 +32,32 @@ func stateDoneTTL(s *scene) {
 	}
 }
 
-// With a key, a value that the CRM holds is not sent again; another key proves nothing.
-func stateDigestKey(give giver) func(*scene) {
+// With a key, a value that the CRM holds is not sent again. Under another one no call is made.
+// Without one the log warns.
+func stateKey(give giver) func(*scene) {
 	return func(s *scene) {
-		r := s.rig()
-		again := func(id string, want consumer.Outcome) {
+		again := func(r *rig, id string, want consumer.Outcome) (log string) {
 			r.produce(r.change(id, 1, map[string]any{"position": "Engineer"}))
 			p := r.start()
 			p.ends(id, want)
 			p.stop()
+			return p.logs.String()
 		}
-		again("no key", consumer.Applied)
-		again("still no key", consumer.Applied)
-		give(r, "STATE_DIGEST_KEY", "canary one")
-		again("first with a key", consumer.Applied)
-		again("same key", consumer.Unchanged)
-		give(r, "STATE_DIGEST_KEY", "canary two")
-		again("other key", consumer.Applied)
+		const warning = "MEMBERSYNC_STATE_KEY is not set"
+		none, keyed := s.rig(), s.rig()
+		again(none, "no key", consumer.Applied)
+		if log := again(none, "still no key", consumer.Applied); strings.Count(log, warning) != 1 {
+			s.t.Error("the log does not warn once that there is no key")
+		}
+		give(keyed, "STATE_KEY", "canary one, of at least thirty-two bytes")
+		again(keyed, "first with a key", consumer.Applied)
+		if log := again(keyed, "same key", consumer.Unchanged); strings.Contains(log, warning) {
+			s.t.Error("the log warns in spite of a key")
+		}
+		give(keyed, "STATE_KEY", "canary two, of at least thirty-two bytes")
+		p := keyed.start()
+		s.eventually("the pause", func() bool { return strings.Contains(p.logs.String(), `"cause":"state_key"`) })
+		p.stop()
 	}
 }
 
@@ -55,7 +65,7 @@ func stateDigestKey(give giver) func(*scene) {
 func stateDigestTTL(s *scene) {
 	for ttl, want := range map[string]consumer.Outcome{"1h": consumer.Applied, "24h": consumer.Unchanged} {
 		r := s.rig()
-		r.set("STATE_DIGEST_KEY", "canary")
+		r.set("STATE_KEY", "canary of at least thirty-two bytes")
 		p := r.start("STATE_DIGEST_TTL", ttl)
 		r.produce(r.change("first", 1, map[string]any{"position": "Engineer"}))
 		p.applies("first")

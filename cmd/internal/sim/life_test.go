@@ -162,7 +162,7 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 func (l *life) config() consumer.Config {
 	cfg := consumer.Config{
 		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
-		BufferRecords: l.bufferRecords(), BufferBytes: 1 << 20,
+		BufferRecords: l.bufferRecords(), BufferBytes: 1 << 20, MaxRecordBytes: maxFetchedBytes,
 		CallConfig: consumer.CallConfig{
 			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
 			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
@@ -175,7 +175,7 @@ func (l *life) config() consumer.Config {
 		},
 	}
 	if l.job != nil {
-		cfg.Group, cfg.Replay, cfg.Reapply, cfg.StormShare = l.job.group(), true, l.job.reapply, 0
+		cfg.Group, cfg.LiveGroup, cfg.Replay, cfg.Reapply, cfg.StormShare = l.job.group(), group, true, l.job.reapply, 0
 	}
 	return cfg
 }
@@ -187,6 +187,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	l.w.must(err)
 	crm, err := crmapi.New(crmapi.Config{
 		BaseURL: target, Path: crmapitest.UpdatePath, CorpID: corp, Timeout: callTimeout,
+		Codes: crmapi.Table{crmapitest.CodeDuplicate: {Class: crmapi.ClassPoison, Reason: crmapi.ReasonRejected}},
 		Token: crmapi.FixedToken(token), HTTP: &http.Client{Transport: web},
 	})
 	l.w.must(err)
@@ -196,7 +197,7 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	if l.job != nil {
 		limiter = limiter.ForReplay()
 	}
-	return consumer.Parts{
+	parts := consumer.Parts{
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
 		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
@@ -205,6 +206,10 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
+	if l.job != nil {
+		parts.Items = l.job.index
+	}
+	return parts
 }
 
 // bufferRecords is so many in a storm that those held leave places free.

@@ -66,7 +66,7 @@ func (o *operator) close() {
 func (w *world) newStore(cache redis.UniversalClient) *dedupe.Store {
 	store, err := dedupe.New(cache, dedupe.Options{
 		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
-		DigestKey: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
+		Key: []byte("sim state key"), DigestTTL: 24 * time.Hour,
 	})
 	w.must(err)
 	return store

@@ -2,10 +2,7 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/sim/oracle"
 	"membersync/consumer"
@@ -18,19 +15,23 @@ import (
 // rebuild restores the state from the topics, as membersync state rebuild does: versions and done
 // marks of all that lies below the group's offsets, without a call.
 func (o *operator) rebuild(ctx context.Context) error {
+	attempt, err := o.store.BeginRebuild(ctx, group) // if Redis is emptied from now on, the end fails
+	if err != nil {
+		return err
+	}
 	index, err := o.reader.Index(ctx, dlq.Query{}, nil)
 	if err != nil {
 		return err
 	}
-	b := &rebuilding{
-		index: index, mapping: o.w.newMapping(), edited: make(map[dlq.Sent]bool),
-		byMember: make(map[dedupe.Member][]dedupe.DoneEvent),
-	}
-	for _, topic := range []string{redrives, source} { // first which values were edited
+	b := &rebuilding{index: index, mapping: o.w.newMapping(), byMember: make(map[dedupe.Member][]dedupe.DoneEvent)}
+	for _, topic := range []string{source, redrives} {
 		committed := o.w.committed(topic)
 		for _, r := range o.w.readAll(topic) {
-			if r.Offset < committed[r.Partition] {
-				b.take(topic, r)
+			if r.Offset >= committed[r.Partition] || len(r.Value) > maxFetchedBytes { // it was not read then
+				continue
+			}
+			if err := b.take(ctx, o, topic, r); err != nil {
+				return err
 			}
 		}
 	}
@@ -39,73 +40,63 @@ func (o *operator) rebuild(ctx context.Context) error {
 			return err
 		}
 	}
-	return o.store.MarkInitialized(ctx, group)
+	return o.store.EndRebuild(ctx, group, attempt)
 }
 
 // A rebuilding gathers what is known of the events of the topics.
 type rebuilding struct {
 	index    *dlq.Index
 	mapping  *mapper.Mapping
-	edited   map[dlq.Sent]bool // redrives with an edited value
 	byMember map[dedupe.Member][]dedupe.DoneEvent
 }
 
-func (b *rebuilding) take(topic string, r oracle.Record) {
+func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r oracle.Record) (err error) {
 	rec := mapper.Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Time: r.Time, Key: r.Key, Value: r.Value}
-	var redrive *dlq.Redrive
-	if topic == redrives {
-		m := kafka.Message{Key: r.Key, Value: r.Value}
-		for _, h := range r.Headers {
-			m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
-		}
-		one, err := dlq.ParseRedrive(m)
-		if err != nil {
-			return
-		}
-		redrive, rec = &one, recordOf(one.DeadLetter)
-		b.edited[dlq.Sent{ID: placeID(rec), Number: one.Number}] = one.Edited
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, mapper.Header{Key: h.Key, Value: h.Value})
 	}
-	for _, res := range b.mapping.MapWith(rec, nil) {
+	mapRecord := func(_ context.Context, rec mapper.Record) ([]mapper.Result, error) {
+		return b.mapping.MapWith(rec, nil), nil
+	}
+	run := preview.Redrive{Record: rec}
+	if topic == redrives {
+		run, err = preview.DecodeRedrive(ctx, preview.Verifier{Archive: o.reader}, rec, mapRecord)
+	} else {
+		run.Results, err = mapRecord(ctx, rec)
+	}
+	if err != nil || run.Record.Topic != source { // an invalid redrive was refused when it came
+		return err
+	}
+	for _, res := range run.Results {
 		if res.Event.Ignored != "" {
 			continue
 		}
-		if done, ok := b.outcome(rec, res, redrive); ok {
-			member, id := preview.Identify(base, corp, rec, res)
+		if done, ok := b.outcome(preview.DeliveryOf(source, run, res), res); ok {
+			member, id := preview.Identify(base, corp, run.Record, res)
 			done.ID = id
 			b.byMember[member] = append(b.byMember[member], done)
 		}
 	}
+	return nil
 }
 
-func placeID(rec mapper.Record) string { return fmt.Sprintf("%d:%d", rec.Partition, rec.Offset) }
-
-func recordOf(d dlq.DeadLetter) mapper.Record {
-	return mapper.Record{
-		Topic: d.Source.Topic, Partition: d.Source.Partition, Offset: d.Source.Offset, Time: d.Source.Timestamp,
-		Key: d.Key, Value: d.Value,
-	}
-}
-
-// outcome is that of an event by the dead-letter and audit topics: what has no dead letter was
+// outcome is that of a delivery by the dead-letter and audit topics: what has no dead letter was
 // applied. A redrive counts once its result is known.
-func (b *rebuilding) outcome(rec mapper.Record, res mapper.Result, redrive *dlq.Redrive) (dedupe.DoneEvent, bool) {
-	index := res.Event.Index
-	if res.Fault != nil && res.Fault.Whole {
-		index = -1
-	}
-	item, failed := b.index.ItemState(rec.Partition, rec.Offset, index)
+func (b *rebuilding) outcome(d dlq.Delivery, res mapper.Result) (dedupe.DoneEvent, bool) {
+	item, failed := b.index.StateOf(d)
 	done := dedupe.DoneEvent{Outcome: string(consumer.Applied), Version: string(res.Event.Version)}
 	for f := range res.Event.Update.All() {
 		done.Fields = append(done.Fields, f.String())
 	}
 	over := item.State == dlq.StateApplied || item.State == dlq.StateSuperseded
 	switch {
-	case redrive != nil && (!failed || !over || item.Resulted != redrive.Number):
+	case d.Number > 0 && (!failed || !over || item.Resulted != d.Number):
 		return done, false
-	case failed && over && redrive == nil && b.edited[dlq.Sent{ID: placeID(rec), Number: item.Resulted}]:
-		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: item.Resulted}, true
 	case failed && over && res.Fault == nil:
 		done.Outcome, done.Redrive = string(item.State), item.Resulted
+		if d.Edited != item.Edited {
+			done.Version, done.Fields = "", nil
+		}
 	case failed || res.Fault != nil:
 		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: item.Failed}, true
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"membersync/consumer"
+	"membersync/dlq"
 )
 
 func replayKinds() []string {
@@ -22,6 +23,7 @@ type job struct {
 	n       int
 	reapply bool
 	ranges  []consumer.Range
+	index   *dlq.Index // says which events are left out
 	began   time.Time
 	stops   time.Duration // after so long it is stopped once, and resumed; 0: it is not
 	stopped atomic.Bool
@@ -62,7 +64,7 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 	if err != nil {
 		return err
 	}
-	if !state.Initialized {
+	if !state.Marker.Exists() {
 		return errLost
 	}
 	if j.reapply {
@@ -89,6 +91,10 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 		o.w.fired("replay of a part", 0)
 	default:
 		o.w.fired("replay", 0)
+	}
+	if j.index, err = o.reader.Index(ctx, dlq.Query{}, nil); err != nil {
+		j.ranges = nil
+		return err
 	}
 	j.began = time.Now()
 	o.w.busy.Add(1) // until it is over

@@ -12,7 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const maxRecordBytes = 4 << 10
+const (
+	maxRecordBytes  = 4 << 10 // that the mapping takes
+	maxFetchedBytes = 1 << 20 // that are read at all
+)
 
 // A script is what is produced, and when.
 type script struct {

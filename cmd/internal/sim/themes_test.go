@@ -37,12 +37,8 @@ const (
 // is to be corrected first.
 func waitingFor() map[string]string {
 	return map[string]string{
-		"append time": "records carry the producer's time where the topic says LogAppendTime",
-
-		"storms":    "a held event that is tried while its value waits for that of another held event blocks all tries",
-		"bombs":     "a batch is inflated without a bound",
-		rebuildAll:  "finished events above a held one lose their versions: older values replace theirs for good",
-		replaysSkip: "replays run events whose dead letter is open or discarded",
+		"storms":   "a held event that is tried while its value waits for that of another held event blocks all tries",
+		rebuildAll: "finished events above a held one lose their versions: older values replace theirs for good",
 
 		"forged: no request":                 "a redrive does not name its request in the audit topic",
 		"forged: edited without request":     "a redrive does not name its request in the audit topic",

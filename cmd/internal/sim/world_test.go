@@ -313,7 +313,7 @@ func (w *world) history() oracle.History {
 	}
 	h := oracle.History{
 		World: oracle.World{
-			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
+			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes, MaxFetched: maxFetchedBytes,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
 			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip), RebuildForgets: isWaiting(rebuildAll),
 			Storms: w.storms(),

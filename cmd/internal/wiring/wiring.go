@@ -19,6 +19,10 @@ import (
 	"membersync/dlq"
 )
 
+// tokenFetches is how often all instances together fetch an access token in a minute, failed
+// fetches included. The vendor allows ten, and `check` fetches one of its own.
+const tokenFetches = 9
+
 // leaseMargin is what a lease lives beyond twice the time of a call.
 const leaseMargin = 5 * time.Second
 
@@ -117,8 +121,8 @@ func (p *Parts) addRedis(cfg config.Config) error {
 		DoneTTL: cfg.State.DoneTTL,
 		Lease:   Lease(cfg),
 	}
-	if cfg.State.DigestKey.IsSet() {
-		options.DigestKey, options.DigestTTL = []byte(cfg.State.DigestKey.Reveal()), cfg.State.DigestTTL
+	if key := cfg.State.KeyBytes(); key != nil {
+		options.Key, options.DigestTTL = key, cfg.State.DigestTTL
 	}
 	if p.Mapping != nil {
 		if hashes, any := NewHashes(p.Mapping.Now(), client); any {
@@ -164,7 +168,7 @@ func (p *Parts) addToken(cfg config.CRM, base *url.URL, service bool) error {
 	}
 	var lock crmapi.Locker
 	if service && p.Store != nil {
-		lock = p.Store.NewLock("token")
+		lock = p.Store.NewLock("token").WithLimit(tokenFetches, time.Minute)
 	}
 	fetched, err := crmapi.NewFetchedToken(crmapi.TokenConfig{
 		BaseURL:       base,

@@ -69,7 +69,7 @@ func TestBuild(t *testing.T) {
 
 func TestBuildWithFetchedToken(t *testing.T) {
 	t.Parallel()
-	c := load(t, "MEMBERSYNC_STATE_DIGEST_KEY=canary", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=redis://u:canary@a:1,b:2")
+	c := load(t, "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=redis://u:canary@a:1,b:2")
 	c.CRM.Token, c.CRM.AppID = config.Secret{}, "A1"
 	c.CRM.AppSecret, c.CRM.PermanentCode = config.NewSecret("canary"), config.NewSecret("canary")
 	p, err := Build(c, Env{Log: &bytes.Buffer{}})

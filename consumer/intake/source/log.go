@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq/partlog"
+	"membersync/dlq/partlog/batch"
 )
 
 // A Record is one record of a partition. Key and Value keep nil and empty apart.
@@ -19,61 +20,63 @@ type Record struct {
 	Time       time.Time
 	Key, Value []byte
 	Headers    []kafka.Header
+	// Rejection is not nil if the record, or a run of records that begins with it, was not read. Then
+	// there are no key, value and headers.
+	Rejection *Rejection
 }
+
+// A Rejection says why records were not read.
+type Rejection = batch.Rejection
+
+// headerBytes is what a header costs at least: its two slices and the record's share of them.
+const headerBytes = 64
 
 // Size returns the record's bytes that are held in memory for it.
 func (r Record) Size() int64 {
 	n := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value)
+		n += max(len(h.Key)+len(h.Value), headerBytes)
 	}
 	return int64(n)
-}
-
-// A Batch is what one fetch returned: committed records only, in offset order.
-type Batch struct {
-	Records []Record
-	// Next is the offset to fetch from after this batch. It can be above the last
-	// record's, where the log holds transaction markers, aborted records or nothing.
-	Next          int64
-	HighWatermark int64
-	LogStart      int64
 }
 
 // An OutOfRangeError says that the log does not hold the offset asked for.
 type OutOfRangeError = partlog.OutOfRangeError
 
+// Bounds limit what fetches request and hold, see [partlog.Bounds].
+type Bounds = partlog.Bounds
+
 // A Log fetches records. It is safe for concurrent use.
 type Log struct{ log *partlog.Log }
 
-// NewLog returns a log that asks for up to maxBytes at a time (a larger first
-// batch is returned whole, see KIP-74) and lets the broker wait up to maxWait for data.
-func NewLog(client *kafka.Client, maxBytes int32, maxWait time.Duration) *Log {
-	return &Log{partlog.New(client, maxBytes, maxWait)}
+// NewLog returns a log within the bounds.
+func NewLog(client *kafka.Client, bounds Bounds) *Log {
+	return &Log{partlog.NewBounded(client, bounds)}
 }
 
-// Fetch returns the committed records from offset on, at least one of them unless
-// the wait ended first or only markers and aborted records were there. Errors: an
-// [*OutOfRangeError]; kafka.Error from the broker; network errors.
-func (l *Log) Fetch(ctx context.Context, topic string, partition int, offset int64) (Batch, error) {
-	var b Batch
-	page, err := l.log.Fetch(ctx, topic, partition, offset, b.add)
+// Open fetches up to so many bytes from offset on; a first batch that is larger is
+// fetched whole (KIP-74). It waits until there is memory for them. The cursor must be
+// closed. Errors: an [*OutOfRangeError]; kafka.Error from the broker; network errors;
+// the context's cause.
+func (l *Log) Open(ctx context.Context, topic string, partition int, offset, bytes int64) (*Cursor, error) {
+	c, err := l.log.Open(ctx, topic, partition, offset, bytes)
 	if err != nil {
-		return Batch{}, fmt.Errorf("source: %w", err)
+		return nil, fmt.Errorf("source: %w", err)
 	}
-	b.Next, b.HighWatermark, b.LogStart = page.Next, page.HighWatermark, page.LogStart
-	return b, nil
+	return &Cursor{c}, nil
 }
 
-func (b *Batch) add(r *partlog.Record) error {
-	key, err := r.Key()
+// A Cursor yields the committed records of one fetch, in offset order. One goroutine uses
+// it; only Close may be called by another one.
+type Cursor struct{ *partlog.Cursor }
+
+// Next returns the next record. Errors: io.EOF, at the end and after Close; a batch that
+// was changed on its way or on the broker's disk, with its partition and offset; the
+// context's cause, since it waits for memory.
+func (c *Cursor) Next(ctx context.Context) (Record, error) {
+	rec, err := c.Cursor.Next(ctx)
 	if err != nil {
-		return err
+		return Record{}, err
 	}
-	value, err := r.Value()
-	if err != nil {
-		return err
-	}
-	b.Records = append(b.Records, Record{Offset: r.Offset, Time: r.Time, Key: key, Value: value, Headers: r.Headers})
-	return nil
+	return Record(rec), nil
 }

@@ -3,15 +3,18 @@ package source_test
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/consumer/intake/source"
 	"membersync/dlq/kafkatest"
+	"membersync/dlq/partlog"
 )
 
 func TestRecordsAreReadAsWritten(t *testing.T) {
@@ -173,7 +176,7 @@ func TestRecordLargerThanAFetchIsRead(t *testing.T) {
 	b.Produce(t, topic, text("small"))
 	b.Produce(t, topic, kafka.Message{Value: big})
 	b.Produce(t, topic, text("after"))
-	records := readTo(t, source.NewLog(b.Client(t), 1<<10, fetchWait), topic, 0, 3)
+	records := readBy(t, newLog(t, b), topic, 0, 3, 1<<10)
 	if len(records) != 3 || !bytes.Equal(records[1].Value, big) {
 		t.Errorf("%d records", len(records))
 	}
@@ -191,8 +194,8 @@ func TestResponsesThatEndInTheMiddleOfABatch(t *testing.T) {
 		b.Produce(t, topic, text(v))
 		want = append(want, v)
 	}
-	for _, size := range []int32{500, 1000, 1003, 2500} {
-		got := values(readTo(t, source.NewLog(b.Client(t), size, fetchWait), topic, 0, n))
+	for _, size := range []int64{500, 1000, 1003, 2500} {
+		got := values(readBy(t, newLog(t, b), topic, 0, n, size))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("fetches of %d bytes (-want +got):\n%s", size, diff)
 		}
@@ -207,7 +210,7 @@ func TestOffsetBelowTheLogIsOutOfRange(t *testing.T) {
 	b.Produce(t, topic, text("1"))
 	b.Produce(t, topic, text("2"))
 	b.DeleteRecords(t, topic, 0, 2)
-	_, err := newLog(t, b).Fetch(t.Context(), topic, 0, 1)
+	_, err := newLog(t, b).Open(t.Context(), topic, 0, 1, 1<<10)
 	_ = wantOutOfRange(t, err, 1)
 }
 
@@ -216,7 +219,7 @@ func TestOffsetAboveTheLogIsOutOfRange(t *testing.T) {
 	b := kafkatest.Start(t)
 	topic := b.Topic(t, 1, nil)
 	b.Produce(t, topic, text("0"))
-	_, err := newLog(t, b).Fetch(t.Context(), topic, 0, 7)
+	_, err := newLog(t, b).Open(t.Context(), topic, 0, 7, 1<<10)
 	gone := wantOutOfRange(t, err, 7)
 	if text := gone.Error(); !strings.Contains(text, topic) || !strings.Contains(text, "offset 7") {
 		t.Errorf("the error does not name topic and offset: %s", text)
@@ -226,7 +229,7 @@ func TestOffsetAboveTheLogIsOutOfRange(t *testing.T) {
 func TestFetchOfAMissingTopicFails(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)
-	if _, err := newLog(t, b).Fetch(t.Context(), b.Name(t), 0, 0); err == nil {
+	if _, err := newLog(t, b).Open(t.Context(), b.Name(t), 0, 0, 1<<10); err == nil {
 		t.Error("a fetch of a missing topic did not fail")
 	}
 }
@@ -266,4 +269,114 @@ func TestCompactedTopicIsReadToItsEnd(t *testing.T) {
 			t.Errorf("from %d: %v", from, values(records))
 		}
 	}
+}
+
+// Where the topic says so, a record's time is the broker's: a producer's clock does not decide which
+// event is newer.
+func TestLogAppendTime(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t)
+	topic := b.Topic(t, 1, map[string]string{"message.timestamp.type": "LogAppendTime"})
+	now := time.Now()
+	b.Produce(t, topic, kafka.Message{Value: []byte("x"), Time: now.Add(-30 * 24 * time.Hour)})
+	if !b.Real() { // the fake broker does not know this setting
+		const logAppendTime = 8
+		respond(b, topic, encode(kmsg.RecordBatch{Attributes: logAppendTime, FirstTimestamp: 1, MaxTimestamp: now.UnixMilli()}, "x"))
+	}
+	at := fetch(t, newLog(t, b), topic, 0).Records[0].Time
+	if age := time.Since(at); age > time.Hour {
+		t.Errorf("the record is %v old: its time is the producer's", age)
+	}
+}
+
+// The end of a batch is known from its header, so offsets that compaction removed there need no
+// fetch each.
+func TestTheCompactedEndOfABatchIsOneStep(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.StartFake(t) // which compacts batches at their ends, unlike a real broker
+	topic := b.Topic(t, 1, nil)
+	respond(b, topic, encode(kmsg.RecordBatch{LastOffsetDelta: 49}, "kept"))
+	if r := fetch(t, newLog(t, b), topic, 0); len(r.Records) != 1 || r.Next != 50 {
+		t.Errorf("%d records, next %d, want 1 and 50", len(r.Records), r.Next)
+	}
+	if r := fetch(t, newLog(t, b), topic, 20); len(r.Records) != 0 || r.Next != 50 {
+		t.Errorf("from the middle: %d records, next %d, want 0 and 50", len(r.Records), r.Next)
+	}
+}
+
+func TestOversizedRecordIsRejected(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Start(t)
+	topic := b.Topic(t, 1, nil)
+	large := kafka.Message{Key: []byte("k"), Value: make([]byte, 10<<10), Headers: []kafka.Header{{Key: "h", Value: []byte("v")}}}
+	many := kafka.Message{Value: []byte("v"), Headers: make([]kafka.Header, partlog.MaxHeaders+1)}
+	b.Produce(t, topic, text("before"), large, many, text("after"))
+	r := fetch(t, logWithin(b.Client(t), 10<<10), topic, 0)
+	if got := values(r.Records); len(got) != 4 || got[0] != "before" || got[3] != "after" || r.Next != 4 {
+		t.Fatalf("%q, next %d", got, r.Next)
+	}
+	for i, want := range map[int]string{1: "has 10243 bytes; the bound is 10240", 2: "has 1001 headers; the bound is 1000"} {
+		rec := r.Records[i]
+		if no := rec.Rejection; no == nil || no.Text != want || no.Last != rec.Offset || rec.Value != nil || rec.Headers != nil {
+			t.Errorf("record %d: %+v, rejection %+v, want %q", i, rec, no, want)
+		}
+	}
+}
+
+// A batch that was changed on its way is an error with its place, never a gap. What precedes it is
+// read.
+func TestCorruptBatchIsAnError(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		read   int64
+		change func(first, second []byte)
+	}{
+		"a value":    {1, func(_, second []byte) { second[len(second)-2] ^= 1 }},
+		"a length":   {0, func(first, _ []byte) { first[8] = 0x7f }},
+		"the format": {1, func(_, second []byte) { second[16] = 1 }},
+	} {
+		b := kafkatest.StartFake(t)
+		topic := b.Topic(t, 1, nil)
+		first, second := encode(kmsg.RecordBatch{}, "0"), encode(kmsg.RecordBatch{FirstOffset: 1}, "1")
+		tc.change(first, second)
+		respond(b, topic, append(first, second...))
+		c, err := newLog(t, b).Open(t.Context(), topic, 0, 0, 1<<20)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		read := int64(0)
+		for ; err == nil; read++ {
+			_, err = c.Next(t.Context())
+		}
+		at := c.Position()
+		c.Close()
+		if read-1 != tc.read || at != tc.read || !strings.Contains(err.Error(), fmt.Sprintf("%s/0: batch at offset %d: ", topic, at)) {
+			t.Errorf("%s: %d read, position %d, %v", name, read-1, at, err)
+		}
+	}
+}
+
+// respond lets the fake broker answer fetches of the topic's first partition with these batches.
+func respond(b *kafkatest.Broker, topic string, data []byte) {
+	b.Fake().ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake().KeepControl()
+		res := kmsg.NewPtrFetchResponse()
+		res.Version = req.GetVersion()
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.HighWatermark, p.LastStableOffset, p.RecordBatches = 100, 100, data
+		one := kmsg.NewFetchResponseTopic()
+		one.Topic, one.Partitions = topic, []kmsg.FetchResponseTopicPartition{p}
+		res.Topics = []kmsg.FetchResponseTopic{one}
+		return res, nil, true
+	})
+}
+
+// encode completes a batch with one record.
+func encode(b kmsg.RecordBatch, value string) []byte {
+	rec := kmsg.Record{Value: []byte(value)}
+	rec.Length = int32(len(rec.AppendTo(nil)) - 1)
+	b.Records = rec.AppendTo(nil)
+	b.Magic, b.ProducerID, b.NumRecords, b.Length = 2, -1, 1, int32(49+len(b.Records))
+	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b.AppendTo(nil)
 }

@@ -2,7 +2,8 @@
 // whatever order they finish, and says up to where the group may commit.
 //
 // The invariant: the committable offset is never above an unfinished record.
-// It does no I/O and reads no clock.
+// It does no I/O and reads no clock. Its memory is that of the unfinished records,
+// however many have finished above one of them.
 package watermark
 
 import (
@@ -13,16 +14,16 @@ import (
 // A Watermark belongs to one partition of one generation. It is not safe for
 // concurrent use. The zero value is not usable: see [New].
 type Watermark struct {
-	entries []entry // begun records in offset order; entries[head:] are live
-	head    int
-	next    int64 // the offset after the last that was read, records and markers alike
-	stamp   Stamp // of the last record below the lowest unfinished one
-	open    int
+	entries []entry // begun records in offset order, with finished ones in between; the first is unfinished
+	open    int     // how many of them are unfinished
+	next    int64   // the offset after the last that was read, records and markers alike
+	stamp   Stamp   // of the last record that was begun
 }
 
 type entry struct {
 	offset int64
 	time   time.Time
+	before Stamp // of the record that was begun before this one
 	done   bool
 }
 
@@ -38,7 +39,8 @@ func New(start int64) *Watermark {
 	return &Watermark{next: start, stamp: Stamp{Offset: -1}}
 }
 
-// Restore sets the stamp that was stored with the start: it holds until a record is finished.
+// Restore sets the stamp that was stored with the start: it holds until a record is
+// finished. It is called before the first record begins.
 func (w *Watermark) Restore(s Stamp) { w.stamp = s }
 
 // Begin notes that the record at offset was taken in. Offsets must rise; it
@@ -47,7 +49,8 @@ func (w *Watermark) Begin(offset int64, ts time.Time) {
 	if offset < w.next {
 		panic(fmt.Sprintf("watermark: record %d begun after offset %d", offset, w.next-1))
 	}
-	w.entries = append(w.entries, entry{offset: offset, time: ts})
+	w.entries = append(w.entries, entry{offset: offset, time: ts, before: w.stamp})
+	w.stamp = Stamp{Offset: offset, Time: ts}
 	w.next = offset + 1
 	w.open++
 }
@@ -65,14 +68,14 @@ func (w *Watermark) Done(offset int64) {
 	}
 	w.entries[i].done = true
 	w.open--
-	w.advance()
+	w.tidy()
 }
 
 // Committable returns the offset to commit: that of the lowest unfinished
 // record or, with none, the next to be read.
 func (w *Watermark) Committable() int64 {
-	if w.head < len(w.entries) {
-		return w.entries[w.head].offset
+	if len(w.entries) > 0 {
+		return w.entries[0].offset
 	}
 	return w.next
 }
@@ -82,21 +85,27 @@ func (w *Watermark) Next() int64 { return w.next }
 
 // Stamp returns the offset and timestamp of the highest finished record below
 // [Watermark.Committable], and false while there is none.
-func (w *Watermark) Stamp() (Stamp, bool) { return w.stamp, w.stamp.Offset >= 0 }
+func (w *Watermark) Stamp() (Stamp, bool) {
+	s := w.stamp
+	if len(w.entries) > 0 {
+		s = w.entries[0].before
+	}
+	return s, s.Offset >= 0
+}
 
 // Oldest returns the timestamp of the lowest unfinished record, and false if none is in flight.
 func (w *Watermark) Oldest() (time.Time, bool) {
-	if w.head == len(w.entries) {
+	if len(w.entries) == 0 {
 		return time.Time{}, false
 	}
-	return w.entries[w.head].time, true
+	return w.entries[0].time, true
 }
 
 // Open returns how many records are in flight.
 func (w *Watermark) Open() int { return w.open }
 
 func (w *Watermark) find(offset int64) int {
-	lo, hi := w.head, len(w.entries)
+	lo, hi := 0, len(w.entries)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
 		if w.entries[mid].offset < offset {
@@ -111,14 +120,21 @@ func (w *Watermark) find(offset int64) int {
 	return lo
 }
 
-func (w *Watermark) advance() {
-	for w.head < len(w.entries) && w.entries[w.head].done {
-		e := w.entries[w.head]
-		w.stamp = Stamp{Offset: e.offset, Time: e.time}
-		w.head++
+// tidy removes finished records: those at the front at once, the others when they are
+// more than the unfinished ones. The array is small again after that.
+func (w *Watermark) tidy() {
+	done := 0
+	for done < len(w.entries) && w.entries[done].done {
+		done++
 	}
-	if w.head > 64 && w.head*2 > len(w.entries) {
-		w.entries = append(w.entries[:0], w.entries[w.head:]...)
-		w.head = 0
+	w.entries = w.entries[done:]
+	if finished := len(w.entries) - w.open; finished > 64 && finished > w.open {
+		open := make([]entry, 0, 2*w.open)
+		for _, e := range w.entries {
+			if !e.done {
+				open = append(open, e)
+			}
+		}
+		w.entries = open
 	}
 }

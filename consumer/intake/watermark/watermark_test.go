@@ -2,6 +2,7 @@ package watermark_test
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -123,4 +124,34 @@ func FuzzWatermark(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One record that is stuck keeps no memory of those that finish above it.
+func TestMemoryIsThatOfUnfinishedRecords(t *testing.T) {
+	t.Parallel()
+	w, at := watermark.New(0), time.UnixMilli(1)
+	w.Begin(0, at)
+	finish := func(from, to int64) {
+		for i := from; i < to; i++ {
+			w.Begin(i, at)
+			w.Done(i)
+		}
+	}
+	finish(1, 1000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	finish(1000, 2_000_000)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > 1<<20 {
+		t.Errorf("%d bytes are kept for two million finished records", n)
+	}
+	if w.Committable() != 0 || w.Open() != 1 {
+		t.Errorf("committable up to %d with %d open", w.Committable(), w.Open())
+	}
+	w.Done(0)
+	if s, ok := w.Stamp(); w.Committable() != 2_000_000 || !ok || s.Offset != 1_999_999 {
+		t.Errorf("committable up to %d, stamp %+v", w.Committable(), s)
+	}
 }

@@ -13,7 +13,7 @@ import (
 
 // isDisproved reports whether a successful call disproves the cause.
 func isDisproved(c event.Cause) bool {
-	return c != event.CauseRedis && c != event.CauseOperator
+	return c != event.CauseRedis && c != event.CauseOperator && c != event.CauseStateKey
 }
 
 // never is how long a pause without probes waits for its probe.
@@ -32,7 +32,7 @@ func pace(c event.Cause) (first, longest time.Duration) {
 		return 5 * time.Second, time.Minute
 	case event.CauseRedis:
 		return 100 * time.Millisecond, 2 * time.Second
-	case event.CauseOperator:
+	case event.CauseOperator, event.CauseStateKey:
 		return never, never
 	case event.CauseStorm: // it stops reading, not calls
 	}

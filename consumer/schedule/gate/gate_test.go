@@ -98,7 +98,8 @@ func TestWaitsGrowToTheLongestOfTheCause(t *testing.T) {
 	longest := map[event.Cause]time.Duration{
 		event.CauseOutage: 4 * time.Second, event.CauseThrottled: 30 * time.Second, event.CauseQuota: time.Minute,
 		event.CauseRefused: time.Minute, event.CauseRedis: 2 * time.Second,
-		event.CauseOperator: 365 * 24 * time.Hour, event.CauseStorm: time.Minute, // it never closes the gate
+		event.CauseOperator: 365 * 24 * time.Hour, event.CauseStateKey: 365 * 24 * time.Hour,
+		event.CauseStorm: time.Minute, // it never closes the gate
 	}
 	for i := range event.NumCauses {
 		c := event.Cause(i)

@@ -120,6 +120,38 @@ func (v Value) Members() iter.Seq2[string, Value] {
 	}
 }
 
+// MembersWith yields the members of an object with those of the same name in another, absent if
+// it has none. It makes no texts of the names.
+func (v Value) MembersWith(other Value) iter.Seq2[Value, Value] {
+	return func(yield func(Value, Value) bool) {
+		if !v.IsObject() {
+			return
+		}
+		likely := Value{} // two rows have their columns in one order
+		if other.IsObject() && other.first() != 0 {
+			likely = Value{other.tree, other.first()}
+		}
+		for c := v.first(); c != 0; c = v.tree.nodes[c].next {
+			same := likely
+			if likely.tree == nil || !sameName(v.tree, c, likely) {
+				same = other.Member(v.tree.name(c))
+			}
+			if !yield(Value{v.tree, c}, same) {
+				return
+			}
+			likely = Value{}
+			if same.tree != nil && same.tree.nodes[same.at].next != 0 {
+				likely = Value{same.tree, same.tree.nodes[same.at].next}
+			}
+		}
+	}
+}
+
+func sameName(t *Tree, c int32, other Value) bool {
+	a, b := &t.nodes[c], &other.tree.nodes[other.at]
+	return !a.escaped && !b.escaped && bytes.Equal(t.text[a.nameStart:a.nameEnd], other.tree.text[b.nameStart:b.nameEnd])
+}
+
 // Len counts the entries of a list or the members of an object.
 func (v Value) Len() int {
 	n := 0

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"membersync/mapper/internal/jq"
 	"membersync/mapper/internal/jsontree"
 )
 
@@ -58,7 +59,8 @@ const (
 type Path struct {
 	Root  Root
 	Steps []Step
-	Text  string // as it was written
+	JQ    *jq.Program // in place of steps
+	Text  string      // as it was written
 }
 
 // Place returns the path for people: without the root of the document or the employee's entry.

@@ -17,7 +17,7 @@ import (
 // could be read. Fields are the names that Fields may have.
 func Read(data []byte, fields []string, log *Log) *File {
 	file := new(File)
-	d := decoder{log: log, fields: fields}
+	d := decoder{log: log, fields: fields, lines: bytes.Split(data, []byte("\n"))}
 	if root := d.document(data); root != nil {
 		d.into(root, reflect.ValueOf(file).Elem(), "")
 	}
@@ -27,6 +27,7 @@ func Read(data []byte, fields []string, log *Log) *File {
 type decoder struct {
 	log    *Log
 	fields []string
+	lines  [][]byte
 }
 
 // document parses the YAML text, which must be one document.
@@ -90,9 +91,9 @@ func (d *decoder) into(n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	case *Text:
 		d.text(n, p, tag)
 	case *Path:
-		var t Text
-		d.text(n, &t, tag)
-		*p = Path(t)
+		d.path(n, p, tag)
+	case *Program:
+		d.program(n, p)
 	case *Scalar:
 		d.scalar(n, p)
 	case *Number:
@@ -136,7 +137,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	entries := n.Content
 	switch {
 	case n.Kind == yaml.SequenceNode:
-	case n.Kind == yaml.ScalarNode && isSingle(v.Type().Elem()):
+	case n.Kind == yaml.ScalarNode && isSingle(v.Type().Elem()), takesPrograms(v.Type().Elem()) && programOf(n) != nil:
 		entries = []*yaml.Node{n}
 	case isSingle(v.Type().Elem()):
 		d.log.Add(at(n), "should be a value, or a list of them")
@@ -172,7 +173,7 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value) {
 	if where := v.FieldByName("At"); where.IsValid() {
 		where.Set(reflect.ValueOf(at(n)))
 	}
-	if key := shortOf(v.Type()); key != "" && n.Kind != yaml.MappingNode {
+	if key := shortOf(v.Type()); key != "" && (n.Kind != yaml.MappingNode || programOf(n) != nil && shortTakesPrograms(v.Type())) {
 		f := fields[slices.IndexFunc(fields, func(f reflect.StructField) bool { return f.Tag.Get("yaml") == key })]
 		d.into(n, v.FieldByIndex(f.Index), f.Tag)
 		return

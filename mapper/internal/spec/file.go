@@ -7,6 +7,7 @@ type File struct {
 	Zone        Text        `yaml:"zone" doc:"The zone of dates and times without one, such as Asia/Shanghai. Default: the configured one (MEMBERSYNC_TIMEZONE)."`
 	Envelope    Envelope    `yaml:"envelope" doc:"How the event is wrapped."`
 	Identity    Identity    `yaml:"identity" need:"yes" doc:"Which event it is, and whose."`
+	Tombstones  Text        `yaml:"tombstones" enum:"ignore dead_letter" doc:"What becomes of records without a value that no route decides about. Default: ignore."`
 	Order       Order       `yaml:"order" need:"yes" doc:"What tells which of two events is newer."`
 	States      States      `yaml:"states" doc:"Where the new and the old values stand. Required unless the envelope is debezium or debezium-flat."`
 	Routes      []Route     `yaml:"routes" doc:"Which events to take, to ignore or to dead-letter. The first that matches counts; what none matches is taken."`
@@ -70,6 +71,7 @@ type Source struct {
 type Dates struct {
 	Formats []Text `yaml:"formats" enum:"rfc3339 offset local date compact slash chinese odata" doc:"How texts are written, tried in this order. Default: rfc3339, offset, local and date."`
 	Unit    Text   `yaml:"unit" enum:"s ms us ns days" doc:"What numbers count since 1970, and texts of digits. Without it they are refused."`
+	Layout  []Text `yaml:"layout" doc:"Further forms of texts, as Go reference times, such as 02.01.2006; tried after formats, or alone if only layout is given."`
 	Zone    Text   `yaml:"zone" doc:"The zone of what is written without one. Default: that of the file."`
 	Wall    Flag   `yaml:"wall" doc:"Numbers count wall-clock time, as if it were UTC; it is read in the zone. Default: false."`
 }
@@ -137,6 +139,7 @@ type Condition struct {
 	Not     *Condition  `yaml:"not" doc:"This does not hold."`
 	Type    []Text      `yaml:"type" doc:"The event's type is this, or one of these."`
 	Op      []Text      `yaml:"op" doc:"The operation is this, or one of these."`
+	JQ      *Program    `yaml:"jq" doc:"A jq program over $item gives anything but null and false."`
 	Path    Path        `yaml:"path" doc:"The value that the following keys look at."`
 	Exists  Flag        `yaml:"exists" doc:"It is there and is not null, or not so."`
 	Equals  Scalar      `yaml:"equals" doc:"It is this. 100 and \"100\" are the same."`
@@ -168,6 +171,7 @@ type Lookup struct {
 	Key   Text        `yaml:"key" doc:"The column of the file that is looked in. Default: the first."`
 	Value Text        `yaml:"value" doc:"The column of the file that is the result. Default: the second."`
 	Redis Text        `yaml:"redis" doc:"The name of a hash in Redis."`
+	Fold  Text        `yaml:"fold" enum:"lower none" doc:"lower: upper and lower case do not count in keys. Keys in Redis are lower case then. Default: none."`
 }
 
 // A Field says how one member field is read.
@@ -178,6 +182,7 @@ type Field struct {
 	Concat    []Path   `yaml:"concat" doc:"Paths whose values are put together. Null and empty parts are left out."`
 	Separator Text     `yaml:"separator" doc:"What stands between the parts of concat. Default: nothing."`
 	Const     []Scalar `yaml:"const" doc:"Always this value; for attachingDepartmentIds a list."`
+	JQ        *Program `yaml:"jq" doc:"A jq program over the value, before it is read. Without from, it is over after and before."`
 	As        Text     `yaml:"as" enum:"text phone gender date int ints" doc:"How the value is read. Default: by the field: text, gender, date, int or ints."`
 	Trim      Flag     `yaml:"trim" doc:"White space around it is cut off. Default: that of defaults."`
 	Form      Text     `yaml:"form" enum:"none nfc nfkc" doc:"The Unicode form of the text. Default: that of defaults."`
@@ -208,6 +213,7 @@ type Example struct {
 	Name      Text           `yaml:"name" need:"yes" doc:"What it shows."`
 	Value     Text           `yaml:"value" doc:"The record's value as text, best written as a block."`
 	Base64    Text           `yaml:"base64" doc:"The record's value in base64."`
+	NoValue   Flag           `yaml:"no_value" doc:"The record has no value. Default: false."`
 	Key       Text           `yaml:"key" doc:"The record's key."`
 	Headers   Map[Text]      `yaml:"headers" doc:"The record's headers."`
 	Timestamp Text           `yaml:"timestamp" doc:"The record's timestamp. Default: 2026-01-01T00:00:00Z."`

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"strconv"
@@ -19,6 +20,55 @@ func (d *decoder) text(n *yaml.Node, to *Text, tag reflect.StructTag) {
 	if len(allowed) > 0 && !slices.Contains(allowed, n.Value) {
 		d.log.Add(at(n), strconv.Quote(n.Value)+" should be one of "+strings.Join(allowed, ", ")+Hint(n.Value, allowed))
 	}
+}
+
+// path decodes a path, or {jq: PROGRAM} in its place.
+func (d *decoder) path(n *yaml.Node, to *Path, tag reflect.StructTag) {
+	if program := programOf(n); program != nil {
+		to.JQ = new(Program)
+		d.program(program, to.JQ)
+		to.Pos = to.JQ.Pos
+		return
+	}
+	var t Text
+	d.text(n, &t, tag)
+	to.Pos, to.Value = t.Pos, t.Value
+}
+
+func (d *decoder) program(n *yaml.Node, to *Program) {
+	var t Text
+	d.text(n, &t, "")
+	*to = Program{Pos: t.Pos, Value: t.Value, column: n.Column}
+	switch {
+	case n.Style&yaml.LiteralStyle != 0 && n.Line < len(d.lines):
+		line := d.lines[n.Line]
+		to.block, to.column = true, len(line)-len(bytes.TrimLeft(line, " "))+1
+	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+		to.column++
+	}
+}
+
+// programOf returns the program of {jq: PROGRAM}, or nil.
+func programOf(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "jq" && n.Anchor == "" {
+		return n.Content[1]
+	}
+	return nil
+}
+
+// takesPrograms reports whether a program may stand for a value of the type.
+func takesPrograms(t reflect.Type) bool {
+	return t == reflect.TypeFor[Path]() || t == reflect.TypeFor[[]Path]()
+}
+
+// shortTakesPrograms reports whether what a section's plain value stands for is a path.
+func shortTakesPrograms(section reflect.Type) bool {
+	for _, f := range keysOf(section) {
+		if f.Tag.Get("yaml") == shortOf(section) {
+			return takesPrograms(f.Type)
+		}
+	}
+	return false
 }
 
 // knownTag refuses !!binary, tags of other programs and the merge key.

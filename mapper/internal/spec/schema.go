@@ -25,8 +25,16 @@ type schema struct {
 // of returns the schema of a type; tag is that of the field that it is for.
 func (s *schema) of(t reflect.Type, tag reflect.StructTag) map[string]any {
 	switch t {
-	case reflect.TypeFor[Text](), reflect.TypeFor[Path]():
+	case reflect.TypeFor[Text]():
 		return textSchema(tag)
+	case reflect.TypeFor[Program]():
+		return map[string]any{"type": "string"}
+	case reflect.TypeFor[Path]():
+		program := map[string]any{
+			"type": "object", "properties": map[string]any{"jq": map[string]any{"type": "string"}},
+			"required": []string{"jq"}, "additionalProperties": false,
+		}
+		return map[string]any{"anyOf": []any{textSchema(tag), program}}
 	case reflect.TypeFor[Scalar]():
 		return map[string]any{"type": []string{"string", "number", "boolean", "null"}}
 	case reflect.TypeFor[Number]():

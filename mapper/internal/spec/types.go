@@ -9,7 +9,11 @@
 //	short  on the field of type Short: the key that a plain value stands for
 package spec
 
-import "go.yaml.in/yaml/v3"
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // A Pos is a place in the file, from 1; the zero Pos is that of a key that is not given.
 type Pos struct{ Line, Column int }
@@ -23,10 +27,35 @@ type Text struct {
 	Value string
 }
 
-// A Path is a text that is the path of a value in the event.
+// A Path is a text that is the path of a value in the event, or a jq program in its place.
 type Path struct {
 	Pos
 	Value string
+	JQ    *Program
+}
+
+// A Program is the text of a jq program.
+type Program struct {
+	Pos
+	Value  string
+	block  bool // it stands in a block: its lines are those of the file
+	column int  // where its lines begin
+}
+
+// At returns where a byte of the program stands; offset is negative if that is not known.
+func (p *Program) At(offset int) Pos {
+	if offset < 0 {
+		return p.Pos
+	}
+	before := p.Value[:min(offset, len(p.Value))]
+	line := strings.Count(before, "\n")
+	if !p.block {
+		if line > 0 {
+			return p.Pos
+		}
+		return Pos{p.Line, p.column + len(before)}
+	}
+	return Pos{p.Line + 1 + line, p.column + len(before) - (strings.LastIndexByte(before, '\n') + 1)}
 }
 
 // A Scalar is a value to compare with or to send.

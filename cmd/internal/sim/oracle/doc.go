@@ -59,6 +59,7 @@ type World struct {
 	Members        []string
 	Departments    int64 // those from 1 to this number exist
 	MaxRecordBytes int
+	MaxFetched     int    // bytes; a larger record is dead-lettered by its coordinates
 	Refused        string // the beginning of values that the CRM finds invalid
 	Rejected       string // and of those that it refuses with a code that is in no table
 	Sick           string // the one member whose calls fail while those of others succeed

@@ -45,8 +45,12 @@ func (j *judge) readRedrives() {
 		rec.Value = r.Value
 		e := j.World.read(rec)
 		e.from, e.number = r.Time, number
+		edit := facts["dlq.edited"] // of the dead letter, which an earlier redrive can have edited
 		if facts["redrive.edited"] == "true" {
-			e.order += fmt.Sprintf("%010d", number)
+			edit = facts["redrive.number"]
+		}
+		if n, _ := strconv.Atoi(edit); n > 0 {
+			e.order += fmt.Sprintf("%010d", n)
 		}
 		j.redriven[d] = e
 		j.add(e)
