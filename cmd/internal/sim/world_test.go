@@ -179,7 +179,11 @@ func (w *world) plan() {
 		w.at(at, func() { w.keeper.setAway(true) })
 		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
 	}
-	if loss := w.random.roll("loss"); loss.IntN(8) == 0 && !w.has("recreated") {
+	often := 8
+	if w.has("redrives") { // they wait for the rebuild
+		often = 3
+	}
+	if loss := w.random.roll("loss"); loss.IntN(often) == 0 && !w.has("recreated") {
 		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
 	w.setTraps()

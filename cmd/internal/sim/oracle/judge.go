@@ -25,6 +25,7 @@ func Check(h History) []string {
 	j.commits()
 	j.outcomes()
 	j.pausesHold()
+	j.redrivesWait()
 	j.stormsHold()
 	j.replaysLeaveOut()
 	slices.Sort(j.faults)

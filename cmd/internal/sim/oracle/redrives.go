@@ -120,3 +120,36 @@ func (j *judge) forgeries() {
 		}
 	}
 }
+
+// redrivesWait: between a loss of Redis and its rebuild no redrive is sent: an older value could win.
+func (j *judge) redrivesWait() {
+	for i := range j.Calls {
+		c := &j.Calls[i]
+		for _, l := range j.Losses {
+			if !c.Arrived.After(l.At.Add(stopsWithin)) || !c.Arrived.Before(l.Rebuilt) {
+				continue
+			}
+			fields, _ := userOf(c.User)
+			for field, value := range fields {
+				if j.isRedrivenOnly(slot{c.Member, field}, value, c) {
+					j.fault("call %d at %s redrives %s %s = %s, while the state is lost from %s to %s",
+						c.N, clock(c.Arrived), c.Member, field, value, clock(l.At), clock(l.Rebuilt))
+				}
+			}
+		}
+	}
+}
+
+// isRedrivenOnly reports whether a call can carry a value only because it was redriven.
+func (j *judge) isRedrivenOnly(s slot, value string, c *Call) (redriven bool) {
+	for _, e := range j.stating[s] {
+		if e.states[s.field] != value || e.from.After(c.Arrived) {
+			continue
+		}
+		if d := j.dead[e.key()]; e.number == 0 && (d == nil || !d.at.Before(c.Arrived.Add(-stopsWithin))) {
+			return false
+		}
+		redriven = redriven || e.number > 0
+	}
+	return redriven
+}
