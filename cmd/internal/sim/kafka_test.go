@@ -107,7 +107,7 @@ func (w *world) stampBatches() {
 func stampBatch(batch []byte) {
 	const crc, attributes, firstTimestamp, maxTimestamp, logAppendTime = 17, 21, 27, 35, 0x08
 	batch[attributes+1] |= logAppendTime
-	now := uint64(time.Now().UnixMilli()) //nolint:gosec // after 1970
+	now := uint64(time.Now().UnixMilli())
 	binary.BigEndian.PutUint64(batch[firstTimestamp:], now)
 	binary.BigEndian.PutUint64(batch[maxTimestamp:], now)
 	sum := crc32.Checksum(batch[attributes:], crc32.MakeTable(crc32.Castagnoli))

@@ -28,8 +28,8 @@ type operator struct {
 	audit     *dlq.Auditor
 	redriver  *dlq.Redriver
 
-	// turn is held by the operation that runs, and guards what follows. It is not a mutex: virtual time
-	// does not pass while one is waited for.
+	// turn is held by the operation that runs, and guards what follows. It is not a mutex: virtual
+	// time does not pass while one is waited for.
 	turn     chan struct{}
 	pauses   []oracle.Pause
 	edits    int

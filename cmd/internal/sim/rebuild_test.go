@@ -25,8 +25,8 @@ func (o *operator) rebuild(ctx context.Context) error {
 	}
 	b := &rebuilding{index: index, mapping: o.w.newMapping(), byMember: make(map[dedupe.Member][]dedupe.DoneEvent)}
 	for _, topic := range []string{source, redrives} {
-		committed := o.w.committed(topic)
-		for _, r := range o.w.readAll(topic) {
+		committed := o.w.committed(topic)      //nolint:contextcheck // the world has no deadline
+		for _, r := range o.w.readAll(topic) { //nolint:contextcheck // likewise
 			if r.Offset >= committed[r.Partition] || len(r.Value) > maxFetchedBytes { // it was not read then
 				continue
 			}

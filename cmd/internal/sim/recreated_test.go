@@ -51,12 +51,13 @@ func (w *world) allRecords() []oracle.Record {
 	return all
 }
 
-// bombKinds leave lz4 and zstd out: their pooled decoders have channels, which bubbles cannot share.
+// bombKinds leave lz4 and zstd out: their pooled decoders have channels, and bubbles cannot share
+// those.
 func bombKinds() []string { return []string{"bomb: gzip", "bomb: snappy"} }
 
 // planBombs has records produced that are small on the wire and large once inflated, each in a
-// batch with two others. They are beyond what is read at all: a dead letter with such a value would be
-// compressed with zstd, see bombKinds.
+// batch with two others. They are beyond what is read at all: a dead letter with such a value would
+// be compressed with zstd, see bombKinds.
 func (w *world) planBombs(r *rand.Rand) {
 	codecs := []kgo.CompressionCodec{kgo.GzipCompression(), kgo.SnappyCompression()}
 	for n := range 1 + r.IntN(4) {

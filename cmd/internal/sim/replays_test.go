@@ -74,7 +74,7 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 		time.Sleep(consumer.DigestTrust)
 	}
 	for _, topic := range []string{source, redrives} {
-		for p, end := range o.w.ends(topic) {
+		for p, end := range o.w.ends(topic) { //nolint:contextcheck // the world has no deadline
 			first := int64(0)
 			if part && topic == source {
 				first = int64(share * float64(end))

@@ -118,7 +118,7 @@ func (s *writer) add(d draft) { s.script.records = append(s.script.records, d) }
 
 func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 	d := draft{
-		at: at, member: memberOf(p.number), partition: int32(p.number) % s.w.settings.partitions,
+		at: at, member: memberOf(p.number), partition: int32(p.number) % s.w.settings.partitions, //nolint:gosec // small
 		key: []byte(employeeOf(memberOf(p.number))), value: value,
 	}
 	if s.r.IntN(12) == 0 {

@@ -46,8 +46,8 @@ func (j *judge) emptiedWithin(from, to time.Time) bool {
 	return slices.ContainsFunc(j.Losses, func(l Loss) bool { return l.within(from, to) })
 }
 
-// setBack reports whether the last effect on a field may have taken the place of its newest value because Redis was
-// emptied between the two.
+// setBack reports whether the last effect on a field may have taken the place of its newest value
+// because Redis was emptied between the two.
 func (j *judge) setBack(s slot, newest string) bool {
 	effects := j.effects[s]
 	if len(effects) == 0 {

@@ -121,7 +121,8 @@ func (j *judge) forgeries() {
 	}
 }
 
-// redrivesWait: between a loss of Redis and its rebuild no redrive is sent: an older value could win.
+// redrivesWait: between a loss of Redis and its rebuild no redrive is sent, or an older value could
+// win.
 func (j *judge) redrivesWait() {
 	for i := range j.Calls {
 		c := &j.Calls[i]
