@@ -26,8 +26,8 @@ type Config struct {
 
 	BufferRecords int   // records in memory at most
 	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
-	// MaxRecordBytes bounds a record of the source topic, headers included; a larger one is not read and
-	// is dead-lettered as oversized. Zero: 1 MiB.
+	// MaxRecordBytes bounds a record of the source topic, headers included; a larger one is not
+	// read and is dead-lettered as oversized. Zero: 1 MiB.
 	MaxRecordBytes int64
 	DrainLimit     time.Duration // for in-flight calls, on shutdown and when partitions are taken away
 	DoneTTL        time.Duration // of done marks: Run warns if the topic retains records for longer; zero: no warning

@@ -46,6 +46,7 @@ type controlWatcher struct {
 	schedule *schedule.Schedule
 	report   *reporter
 	redis    *redisGuard
+	restored func() // called when the state is complete again
 	log      *slog.Logger
 
 	mu    sync.Mutex
@@ -212,6 +213,7 @@ func (c *controlWatcher) setLost(ctx context.Context, lost bool) {
 		return
 	}
 	c.log.LogAttrs(ctx, slog.LevelInfo, "the state in redis is complete again", slog.String("group", c.group))
+	c.restored()
 }
 
 // digests returns the generation of the digests, and whether it was read too long ago to trust any.

@@ -23,12 +23,12 @@ func holding(cfg *consumer.Config, _ *consumer.Parts) {
 	cfg.StormShare, cfg.HeldRetry = 0.5, unending
 }
 
-// A brokenMapper is a mapper whose lookup finds nothing until it is fixed. It breaks the events of
-// the members that breaks picks; nil: all.
+// A brokenMapper is a mapper whose lookup finds nothing until it is fixed. It breaks the events
+// that breaks picks; nil: all.
 type brokenMapper struct {
 	consumer.Mapper
 
-	breaks func(openUserID string) bool
+	breaks func(mapper.Event) bool
 	fixed  atomic.Bool
 	calls  atomic.Int64
 }
@@ -37,7 +37,7 @@ func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]str
 	m.calls.Add(1)
 	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
-		if !m.fixed.Load() && (m.breaks == nil || m.breaks(results[i].Event.OpenUserID)) {
+		if !m.fixed.Load() && (m.breaks == nil || m.breaks(results[i].Event)) {
 			results[i].Fault = &mapper.Fault{
 				Reason: mapper.InvalidField, Path: "after.mainDepartmentId", Text: "is unknown", Offset: -1,
 			}
@@ -133,8 +133,8 @@ func TestStormOfCRMRejectionsIsHeld(t *testing.T) {
 func TestTheOthersGoOnInAStorm(t *testing.T) {
 	t.Parallel()
 	const n = 200
-	breaks := func(openUserID string) bool {
-		i, err := strconv.Atoi(openUserID[len(openUserID)-4:])
+	breaks := func(ev mapper.Event) bool {
+		i, err := strconv.Atoi(ev.OpenUserID[len(ev.OpenUserID)-4:])
 		return err == nil && i%5 < 3
 	}
 	r := newRig(t, 2, crmapitest.Options{})

@@ -106,7 +106,8 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	}
 }
 
-// A lane at its cap holds no memory of other partitions: what its partition has fetched is given up.
+// A lane at its cap holds no memory of other partitions: what its partition has fetched is given
+// up.
 func TestAFullLaneHoldsNoFetchOfOtherPartitions(t *testing.T) {
 	t.Parallel()
 	const laneCap = 2000

@@ -13,9 +13,9 @@ import (
 	"membersync/dlq"
 )
 
-// edited replaces the value of a redrive.
-func (r *rig) edited(id string, m, sequence int, after fields) func(*dlq.Redrive) {
-	return func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = r.event(id, m, sequence, after).Value, true }
+// edited replaces the value of a redrive of event e1.
+func (r *rig) edited(after fields) func(*dlq.Redrive) {
+	return func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = r.event("e1", 1, 10, after).Value, true }
 }
 
 // settledAfter produces records and waits until they are finished.
@@ -70,7 +70,7 @@ func TestReapplyKeepsAnEditedValue(t *testing.T) {
 			r.settledAfter(r.event("e0", 1, 5, fields{"qq": "1"}))
 			r.refuse(1, 1)
 			r.settledAfter(r.event("e1", 1, 10, fields{"position": "Bad", "qq": "2"}))
-			r.redrive(r.items()["e1"], r.edited("e1", 1, 10, fields{"position": "Good"}))
+			r.redrive(r.items()["e1"], r.edited(fields{"position": "Good"}))
 			r.redrivesSettled()
 			r.wantField(1, "position", `"Good"`)
 			backup := map[string]json.RawMessage{"position": json.RawMessage(`"Backup"`), "qq": json.RawMessage(`"0"`)}
@@ -98,7 +98,7 @@ func TestALaterEditWins(t *testing.T) {
 	r.start(r.redriving, oneByOne)
 	r.refuse(1, 2)
 	r.settledAfter(r.event("e1", 1, 10, fields{"position": "Bad", "qq": "1"}))
-	r.redrive(r.items()["e1"], r.edited("e1", 1, 10, fields{"position": "First", "qq": "1"}))
+	r.redrive(r.items()["e1"], r.edited(fields{"position": "First", "qq": "1"}))
 	r.redrivesSettled()
 	again := r.items()["e1"]
 	if d := again.DeadLetter; d.Edited != 1 || d.Redrives != 1 {
@@ -107,7 +107,7 @@ func TestALaterEditWins(t *testing.T) {
 	r.redrive(again) // unedited: the value is still that of the first edit
 	r.redrivesSettled()
 	r.wantField(1, "position", `"First"`)
-	r.redrive(r.items()["e1"], r.edited("e1", 1, 10, fields{"position": "Second"}))
+	r.redrive(r.items()["e1"], r.edited(fields{"position": "Second"}))
 	r.redrivesSettled()
 	r.wantField(1, "position", `"Second"`)
 	r.replay(true, r.all()...)
@@ -126,7 +126,7 @@ func TestAnEditedValueDoesNotWinOverANewerEvent(t *testing.T) {
 	r.refuse(1, 1)
 	r.settledAfter(r.event("e1", 1, 10, fields{"position": "Bad"}))
 	r.settledAfter(r.event("e2", 1, 11, fields{"position": "New"}))
-	r.redrive(r.items()["e1"], r.edited("e1", 1, 10, fields{"position": "Edited"}))
+	r.redrive(r.items()["e1"], r.edited(fields{"position": "Edited"}))
 	r.redrivesSettled()
 	r.wantField(1, "position", `"New"`)
 	if item := r.items()["e1"]; item.State != dlq.StateSuperseded {
@@ -213,7 +213,7 @@ func TestWithoutAKeyAnEditedValueIsRefused(t *testing.T) {
 	r.refuse(1, 1)
 	r.settledAfter(r.event("e1", 1, 10, fields{"position": "Bad"}))
 	calls := len(r.crm.Calls())
-	r.redrive(r.items()["e1"], r.edited("e1", 1, 10, fields{"position": "Good"}))
+	r.redrive(r.items()["e1"], r.edited(fields{"position": "Good"}))
 	r.redrivesSettled()
 	if n := len(r.crm.Calls()); n != calls {
 		t.Errorf("%d calls for an edited value", n-calls)

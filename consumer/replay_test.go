@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,7 +23,7 @@ func (r *rig) replay(reapply bool, ranges ...consumer.Range) {
 
 func (r *rig) replayWith(c change, ranges ...consumer.Range) {
 	r.t.Helper()
-	last, err := r.replayUntil(r.t.Context(), c, ranges...)
+	last, err := r.replayFor(0, c, ranges...)
 	if err != nil {
 		r.t.Error(err)
 	}
@@ -31,8 +32,15 @@ func (r *rig) replayWith(c change, ranges ...consumer.Range) {
 	}
 }
 
-func (r *rig) replayUntil(ctx context.Context, c change, ranges ...consumer.Range) (last consumer.ReplayProgress, err error) {
+// replayFor stops the replay after the time, if it is not 0.
+func (r *rig) replayFor(limit time.Duration, c change, ranges ...consumer.Range) (last consumer.ReplayProgress, err error) {
 	r.t.Helper()
+	ctx := r.t.Context()
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
 	api := r.api()
 	defer api.Close()
 	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())

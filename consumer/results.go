@@ -7,6 +7,7 @@ import (
 	"membersync/consumer/decode"
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
+	"membersync/consumer/intake/source"
 	"membersync/mapper"
 )
 
@@ -86,14 +87,28 @@ func (p *pipeline) decode(ctx context.Context, d intake.Delivery) ([]*event.Even
 
 // recordOf is the record of a delivery, for the mapper.
 func recordOf(d intake.Delivery) mapper.Record {
-	src := d.Record
-	rec := mapper.Record{
-		Topic: d.Topic, Partition: d.Partition, Offset: src.Offset, Time: src.Time, Key: src.Key, Value: src.Value,
-	}
+	rec := mapper.Record{Topic: d.Topic, Partition: d.Partition, Offset: d.Record.Offset, Time: d.Record.Time}
+	setContent(&rec, d.Record)
+	return rec
+}
+
+func setContent(rec *mapper.Record, src source.Record) {
+	rec.Key, rec.Value, rec.Headers = src.Key, src.Value, nil
 	for _, h := range src.Headers {
 		rec.Headers = append(rec.Headers, mapper.Header{Key: h.Key, Value: h.Value})
 	}
-	return rec
+}
+
+// originals implements [decode.Originals].
+type originals struct{ intake *intake.Intake }
+
+// Original implements [decode.Originals].
+func (o originals) Original(ctx context.Context, rec *mapper.Record) (bool, error) {
+	src, ok, err := o.intake.Original(ctx, rec.Partition, rec.Offset, rec.Time)
+	if ok {
+		setContent(rec, src)
+	}
+	return ok, err
 }
 
 // earliest of the times that are set.

@@ -61,7 +61,8 @@ func New(cfg Config, parts Parts) *Service {
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
 	}
 	in := newIntake(&cfg, &parts, p, topics)
-	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in})
+	control.restored = in.DeliverAgain
+	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in}, originals{in})
 	s := &Service{
 		intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report, topics: topics,
 	}
@@ -82,12 +83,12 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 	})
 }
 
-func newDecoder(cfg *Config, parts *Parts, outages decode.Outages) *decode.Decoder {
+func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals decode.Originals) *decode.Decoder {
 	return decode.New(decode.Config{
 		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
 		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
 	}, decode.Parts{
-		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Outages: outages,
+		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Originals: originals, Outages: outages,
 		Decoded: parts.Observer.Decoded,
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // The storm guard counts live events only. Redrives that are all rejected again begin no storm and
@@ -43,7 +44,7 @@ func TestRedrivesBeginNoStorm(t *testing.T) {
 func TestRedrivesPassAStorm(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	broken := &brokenMapper{breaks: func(openUserID string) bool { return openUserID != member(98) }}
+	broken := &brokenMapper{breaks: func(ev mapper.Event) bool { return ev.OpenUserID != member(98) }}
 	for i := range 2 {
 		r.produce(r.change(98+i, fields{"gender": "X"}))
 	}

@@ -1,8 +1,10 @@
 package consumer_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
@@ -10,6 +12,7 @@ import (
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // produceZstd writes one compressed batch.
@@ -68,18 +71,21 @@ func TestOversizedRecordsAreDeadLetteredUnread(t *testing.T) {
 	}
 }
 
-// A dead letter without its record is no tombstone when it is redriven: it fails again, and stays.
-func TestRedriveOfAnUnreadRecordFailsAgain(t *testing.T) {
+// A dead letter without its record is no tombstone when it is redriven. Once the bound is raised,
+// its record is read from the source topic; until then it fails again, and stays.
+func TestRedriveOfAnUnreadRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.produceZstd(kafka.Message{Value: make([]byte, 1<<20+1)})
-	r.start(r.redriving)
+	large := r.change(1, fields{"position": "Large"})
+	large.Value = append(large.Value, bytes.Repeat([]byte(" "), 1<<20+1-len(large.Key)-len(large.Value))...)
+	r.produceZstd(large)
+	first := r.start(r.redriving)
 	r.settled()
 	r.redrive(r.items()[""])
 	r.redrivesSettled()
 	want := []string{
 		"0:0-0 oversized: the record has 1048577 bytes; the bound is 1048576",
-		"0:0-0 oversized: the record was not read, so its dead letter has no value; redrive it with a value",
+		"0:0-0 oversized: the record was not read, and cannot be read from the source topic now: raise the bound, or redrive it with a value",
 	}
 	if diff := cmp.Diff(want, r.unread()); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
@@ -88,4 +94,19 @@ func TestRedriveOfAnUnreadRecordFailsAgain(t *testing.T) {
 		t.Errorf("results of redrives (-want +got):\n%s", diff)
 	}
 	r.wantCalls(0)
+	first.stop()
+	r.redrive(r.items()[""])
+	r.start(r.redriving, func(cfg *consumer.Config, parts *consumer.Parts) {
+		cfg.MaxRecordBytes = 2 << 20
+		mapping, err := mapper.Builtin("canonical", mapper.Options{MaxAhead: 24 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts.Mapper = mapping
+	})
+	r.redrivesSettled()
+	r.wantField(1, "position", `"Large"`)
+	if diff := cmp.Diff([]string{"0:0 1 dead_lettered", "0:0 2 applied"}, r.results()); diff != "" {
+		t.Errorf("results of redrives (-want +got):\n%s", diff)
+	}
 }

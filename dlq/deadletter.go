@@ -31,8 +31,8 @@ type DeadLetter struct {
 
 	Source Source // of the first failure
 	// LastOffset is that of the last record that was not read together with this one: the batch that
-	// they are in could not be inflated. 0: there is none. A record that was not read has no key, value
-	// and headers here.
+	// they are in could not be inflated. 0: there is none. A record that was not read has no key,
+	// value and headers here.
 	LastOffset int64
 
 	Reason Reason

@@ -215,8 +215,10 @@ func (c *compiler) source(s *spec.Source, name string) (to source) {
 			given++
 		}
 	}
+	// the record's where from finds nothing
+	orRecord := name == "event_id" && len(s.From) > 0 && len(s.Concat) == 0 && s.Record.Value
 	switch {
-	case given != 1:
+	case given != 1 && !orRecord:
 		c.log.Add(s.At, name+" needs exactly one of from, concat and record")
 	case s.Record.Value && name != "event_id":
 		c.log.Add(s.Record.Pos, "only event_id can be that of the record")

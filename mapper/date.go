@@ -29,7 +29,7 @@ func dateReader(zone *time.Location) reader {
 		case problem != "":
 			return v, problem
 		case ms < minDate || ms > maxDate:
-			return v, "is not within the years 1 to 9999"
+			return v, notWithin
 		case ms < firstDate:
 			return v, noDate
 		}

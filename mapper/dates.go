@@ -46,7 +46,10 @@ const (
 // dateUnits lists the names of the units, each at its number.
 func dateUnits() []string { return []string{"", "s", "ms", "us", "ns", "days"} }
 
-const noZone = "is without a zone, and no zone is configured"
+const (
+	notWithin = "is not within the years 1 to 9999"
+	noZone    = "is without a zone, and no zone is configured"
+)
 
 // read returns the instant that a value means, and whether its day is 9999-12-31, which
 // some sources write for "no end".
@@ -64,7 +67,7 @@ func (r *dateRule) read(l leaf) (t time.Time, noEnd bool, problem string) {
 	}
 	switch s := t.Unix(); {
 	case s < minDate/1000 || s > maxDate/1000:
-		return t, false, "is not within the years 1 to 9999"
+		return t, false, notWithin
 	case s < firstDate/1000:
 		return t, false, noDate
 	}
@@ -100,7 +103,7 @@ func (r *dateRule) number(s string) (t time.Time, problem string) {
 	switch r.unit {
 	case seconds:
 		if n < minDate/1000 || n > maxDate/1000 {
-			return t, "is not within the years 1 to 9999"
+			return t, notWithin
 		}
 		t = time.Unix(n, 0)
 	case millis:
@@ -146,7 +149,7 @@ func (r *dateRule) day(n int64) (t time.Time, problem string) {
 	const most = 4_000_000 // days: beyond the year 9999
 	switch {
 	case n < -most || n > most:
-		return t, "is not within the years 1 to 9999"
+		return t, notWithin
 	case r.zone == nil:
 		return t, noZone
 	}

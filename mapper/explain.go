@@ -134,13 +134,20 @@ func (m *interpreter) converted(rule *fieldRule, c content) {
 }
 
 // end notes why a field has no new value.
-func (m *interpreter) end(c content) {
+func (m *interpreter) end(rule *fieldRule, c content) {
 	if !m.w.explains {
 		return
 	}
 	switch c.finding {
 	case isAbsent:
 		m.field().Reason = "absent, so unchanged"
+		if len(rule.paths) > 1 {
+			var places []string
+			for i := range rule.paths {
+				places = append(places, rule.paths[i].Text)
+			}
+			m.field().Reason += ": nothing at " + strings.Join(places, ", ")
+		}
 	case isUnavailable:
 		m.field().Reason = "unchanged, says the source"
 	case isLeftOut:

@@ -102,7 +102,7 @@ func (m *interpreter) change(rule *fieldRule) {
 		return
 	}
 	now := m.content(newSide, rule)
-	m.end(now)
+	m.end(rule, now)
 	if now.finding == isAbsent || now.finding == isUnavailable || now.finding == isLeftOut {
 		m.absent(rule, now)
 		return

@@ -73,7 +73,7 @@ func (m *interpreter) interpret() {
 
 // identify reads the ids and the order.
 func (m *interpreter) identify() {
-	if m.p.eventID.record {
+	if m.p.eventID.record && !m.finds(m.p.eventID.from) {
 		m.event.ID = coordinates(m.w.rec)
 	} else {
 		m.event.ID, _, _ = m.id("event_id", &m.p.eventID)
@@ -86,6 +86,16 @@ func (m *interpreter) identify() {
 		m.translateOpenUser(place, offset)
 	}
 	m.readOrder()
+}
+
+// finds reports whether there is anything at the paths. A program that fails finds something:
+// its fault.
+func (m *interpreter) finds(paths []path.Path) bool {
+	if len(paths) == 0 {
+		return false
+	}
+	v, _, problem := m.first(paths)
+	return problem != "" || !v.Absent() && !v.IsNull()
 }
 
 // coordinates identify an event whose source gives it no id.

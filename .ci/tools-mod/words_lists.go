@@ -12,7 +12,7 @@ func todo() Ratchet {
 		"cmd/devstack":         46,
 		"cmd/internal/admin":   1,
 		"cmd/internal/chaos":   77,
-		"cmd/internal/cli":     542,
+		"cmd/internal/cli":     541,
 		"cmd/internal/config":  23,
 		"cmd/internal/dryrun":  8,
 		"cmd/internal/e2e":     143,
@@ -35,10 +35,10 @@ func wide() Ratchet {
 		"cmd/bench":              61,
 		"cmd/devstack":           1,
 		"cmd/internal/chaos":     30,
-		"cmd/internal/cli":       79,
+		"cmd/internal/cli":       74,
 		"cmd/internal/config":    2,
 		"cmd/internal/dryrun":    12,
-		"cmd/internal/e2e":       57,
+		"cmd/internal/e2e":       56,
 		"cmd/internal/hostile":   13,
 		"cmd/internal/interrupt": 1,
 		"cmd/internal/keys":      4,
@@ -46,7 +46,7 @@ func wide() Ratchet {
 		"cmd/internal/stand":     30,
 		"cmd/internal/wiring":    11,
 		"dlq/RUNBOOK.md":         33,
-		"mapper":                 162,
+		"mapper":                 161,
 	}
 }
 

@@ -194,12 +194,12 @@ func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	letters, err := job.DeadLetters(ctx)
+	n, err := job.DeadLetters(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if letters != headers+1 {
-		return 0, fmt.Errorf("%d dead letters, want %d", letters, headers+1)
+	if n != headers+1 {
+		return 0, fmt.Errorf("%d dead letters, want %d", n, headers+1)
 	}
 	for n := 1; n <= good; n++ {
 		if got := string(crm.State(stand.OpenUserID(n))["position"]); got != `"Lead"` {

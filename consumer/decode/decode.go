@@ -65,7 +65,9 @@ type Parts struct {
 	Lookups Lookups // nil: no mapping refers to any
 	Archive Archive // needed for redrives
 	Items   Items   // nil: no event is skipped
-	Outages Outages
+	// Originals is for redrives of records that were not read; nil: they need a value.
+	Originals Originals
+	Outages   Outages
 	// Decoded is called with each record that was mapped and its results. Those of a redrive are not
 	// limited to its event yet.
 	Decoded func(mapper.Record, []mapper.Result)

@@ -33,6 +33,9 @@ func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event
 	if err != nil || d.cfg.Covers != nil && !d.cfg.Covers(in, rec.Origin) {
 		return nil, err
 	}
+	if err := d.readOriginal(ctx, rec); err != nil {
+		return nil, err
+	}
 	results, err := ResultsOf(ctx, rec, d.mapUntil, d.parts.Decoded)
 	if err != nil {
 		return nil, err

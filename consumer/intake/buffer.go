@@ -11,9 +11,9 @@ import (
 // A buffer bounds the memory for the records of one topic. It is safe for concurrent use.
 //
 // Most of its bytes are for records. A quarter is for what fetches return, reserved before each
-// fetch, and for the codecs that inflate it, and a sixteenth for looks at single records. What waits
-// for a record or a look holds a fetch, and never the other way around, so they cannot wait for each
-// other.
+// fetch, and for the codecs that inflate it, and a sixteenth for looks at single records. What
+// waits for a record or a look holds a fetch, and never the other way around, so they cannot wait
+// for each other.
 type buffer struct {
 	records room
 	waiting room // records that have given their place back, and are not finished

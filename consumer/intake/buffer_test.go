@@ -56,8 +56,8 @@ func TestAFetchShrinksWithTheNumberOfPartitions(t *testing.T) {
 	}
 }
 
-// What waits for an event further on gives its place to other records. As many records as the buffer
-// has places may do so; the others keep theirs, until one of those is finished.
+// What waits for an event further on gives its place to other records. As many records as the
+// buffer has places may do so; the others keep theirs, until one of those is finished.
 func TestRecordsThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

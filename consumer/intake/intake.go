@@ -24,8 +24,8 @@ type Config struct {
 
 	BufferRecords int   // records in memory at most
 	BufferBytes   int64 // and the bytes of records and fetches; a larger record is admitted alone
-	// MaxRecordBytes bounds the bytes of a record of the source topic, headers included. A larger one is
-	// not read, and its delivery has a rejection.
+	// MaxRecordBytes bounds the bytes of a record of the source topic, headers included. A larger
+	// one is not read, and its delivery has a rejection.
 	MaxRecordBytes int64
 	DrainLimit     time.Duration // for batches that run, on shutdown and when partitions are taken away
 	DoneTTL        time.Duration // of done marks: a warning if the topic retains records for longer; 0: none
@@ -122,6 +122,7 @@ type Intake struct {
 	accounts   *accounts
 	commits    *committer
 	hadOffsets atomic.Bool // the group had an offset on the source topic
+	session    atomic.Pointer[session]
 }
 
 // fetchWait is how long the broker may wait for data; adminTimeout bounds a request about offsets.
@@ -165,25 +166,26 @@ func (in *Intake) Run(ctx context.Context) error {
 		watchers.Go(func() { retention.watch(watch, topic) })
 	}
 	var err error
-	for topics := in.cfg.topics(); err == nil && ctx.Err() == nil; topics = in.otherTopics(topics) {
-		err = in.takePart(ctx, topics)
+	for topics := in.cfg.topics(); err == nil && ctx.Err() == nil; {
+		topics, err = in.takePart(ctx, topics)
 	}
 	stop(errStopped)
 	watchers.Wait()
 	return err
 }
 
-// takePart takes part in the group, for the topics given, until the context ends or other topics
-// have to be read. Then it drains, commits and leaves the group.
-func (in *Intake) takePart(ctx context.Context, topics []string) error {
+// takePart takes part in the group, for the topics given, until the context or the session ends.
+// Then it drains, commits and leaves the group. It returns the topics of the next session.
+func (in *Intake) takePart(ctx context.Context, topics []string) (next []string, err error) {
 	group, err := kafka.NewConsumerGroup(in.groupConfig(topics))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &session{Intake: in, topics: topics, group: group, retry: newBackoff(), served: make(chan struct{})}
 	close(s.served)
 	membership, end := context.WithCancelCause(ctx)
 	s.end = end
+	in.session.Store(s)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { s.watchRedrives(membership) })
 	s.generations(membership)
@@ -195,7 +197,20 @@ func (in *Intake) takePart(ctx context.Context, topics []string) error {
 	<-s.served
 	end(errStopped)
 	watcher.Wait()
-	return err
+	if errors.Is(context.Cause(membership), errDeliverAgain) {
+		return topics, err
+	}
+	return in.otherTopics(topics), err
+}
+
+var errDeliverAgain = errors.New("intake: what is not committed is delivered again")
+
+// DeliverAgain ends the present session, if there is one, and begins another. What is not committed
+// is delivered again, also records that were finished above an unfinished one.
+func (in *Intake) DeliverAgain() {
+	if s := in.session.Load(); s != nil {
+		s.end(errDeliverAgain)
+	}
 }
 
 // A session is one membership of the group: the topics that it reads do not change.

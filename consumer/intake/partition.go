@@ -219,8 +219,8 @@ func (r *reader) skip(next int64) {
 	}
 }
 
-// take brings one record of a fetch in: it waits for memory, begins the record in the watermark, and
-// hands it to the handler.
+// take brings one record of a fetch in: it waits for memory, begins the record in the watermark,
+// and hands it to the handler.
 func (r *reader) take(ctx context.Context, c *source.Cursor, src source.Record) error {
 	if r.parts.Pace != nil {
 		if err := r.parts.Pace(ctx); err != nil {

@@ -76,17 +76,14 @@ func (s *session) watchRedrives(ctx context.Context) {
 	}
 }
 
-// lookUp returns why a topic cannot be looked up, or that it does not exist; nil if the context has
-// ended.
+// lookUp returns why a topic cannot be looked up, or that it does not exist. The end of the context
+// is no failure.
 func (s *session) lookUp(ctx context.Context, topic string) error {
 	key := partitionKey{topic: topic, id: -1}
 	_, err := s.offsets.Partitions(ctx, topic)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err == nil:
+	if err == nil {
 		s.status.worked(ctx, key)
-	default:
+	} else {
 		s.status.failed(ctx, key, err)
 	}
 	return err

@@ -56,8 +56,8 @@ func DecodeRedrive(
 	return Redrive{Record: rec.Origin, Number: rec.RedriveNumber(), Results: results}, nil
 }
 
-// Unread is the result of a record that the service does not read, because it is beyond the bounds or
-// cannot be decoded.
+// Unread is the result of a record that the service does not read, because it is beyond the bounds
+// or cannot be decoded.
 func Unread(isMalformed bool, text string) []mapper.Result {
 	fault := decode.UnreadFault(isMalformed, text)
 	return []mapper.Result{{Fault: &fault}}

@@ -45,8 +45,8 @@ func (q *queues) of(key event.LaneKey) *queue {
 	return q.rejected
 }
 
-// add returns nil, or a channel to wait for. The event's lane, if it is new, is not ready before the
-// time; the zero time: at once.
+// add returns nil, or a channel to wait for. The event's lane, if it is new, is not ready before
+// the time; the zero time: at once.
 func (q *queues) add(ev *event.Event, notBefore time.Time) <-chan struct{} {
 	of := q.of(ev.Key)
 	if of.Len(ev.Key) >= laneCap && !q.waitsAhead[ev.Key] {

@@ -59,11 +59,11 @@ func generationsReported(f *fixture) {
 }
 
 // marker returns the group's marker, and checks that its incarnation is not one of the others.
-func (f *fixture) marker(group string, not ...string) dedupe.Marker {
+func (f *fixture) marker(not ...string) dedupe.Marker {
 	f.Helper()
-	m, err := f.store.Marker(f.Context(), group)
+	m, err := f.store.Marker(f.Context(), "group")
 	f.must(err)
-	f.equal("the marker that Control reads", f.control(group).Marker, m)
+	f.equal("the marker that Control reads", f.control("group").Marker, m)
 	for _, earlier := range not {
 		if m.Incarnation == earlier {
 			f.Errorf("the incarnation %q is not new", earlier)
@@ -77,10 +77,10 @@ func initializedOnce(f *fixture) {
 	keys := f.keys(f.Context())
 	f.equal("keys", len(keys), 1)
 	f.equal("TTL", f.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
-	first := f.marker("group", "")
+	first := f.marker("")
 	f.equal("the marker", first, dedupe.Marker{Incarnation: first.Incarnation})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("marked again", f.marker("group"), first)
+	f.equal("marked again", f.marker(), first)
 
 	f.wantControl("the group", dedupe.Control{Marker: first})
 	f.equal("another group", f.control("another"), dedupe.Control{})
@@ -90,33 +90,33 @@ func initializedOnce(f *fixture) {
 
 func initializedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	first := f.marker("group")
+	first := f.marker()
 	f.must(f.store.ReleaseHeld(f.Context()))
 	f.deleteKeys()
 	f.wantControl("emptied", dedupe.Control{})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("a rebuild has marked it", f.marker("group", "", first.Incarnation).Rebuilt, false)
+	f.equal("a rebuild has marked it", f.marker("", first.Incarnation).Rebuilt, false)
 }
 
 func markedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	second := f.marker("group", "")
+	second := f.marker("")
 	f.must(f.store.MarkLost(f.Context(), "group", "another"))
-	f.equal("lost for another incarnation", f.marker("group"), second)
+	f.equal("lost for another incarnation", f.marker(), second)
 	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
 	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
-	f.equal("lost", f.marker("group"), dedupe.Marker{})
+	f.equal("lost", f.marker(), dedupe.Marker{})
 }
 
 func rebuildMarks(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	first := f.marker("group")
+	first := f.marker()
 	id, err := f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
-	f.equal("during the rebuild", f.marker("group"), first)
+	f.equal("during the rebuild", f.marker(), first)
 	for range 2 { // the second one is a repetition
 		f.must(f.store.EndRebuild(f.Context(), "group", id))
-		m := f.marker("group", "", first.Incarnation)
+		m := f.marker("", first.Incarnation)
 		f.equal("rebuilt", m, dedupe.Marker{Incarnation: m.Incarnation, Rebuilt: true})
 	}
 	f.equal("keys", len(f.keys(f.Context())), 1)
@@ -138,7 +138,7 @@ func rebuildInterrupted(f *fixture) {
 	_, err = f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
 	interrupted("another rebuild began", first)
-	f.equal("rebuilt", f.marker("group").Rebuilt, false)
+	f.equal("rebuilt", f.marker().Rebuilt, false)
 }
 
 // otherKey: the key changes by a rebuild alone.
@@ -147,14 +147,14 @@ func otherKey(f *fixture) {
 	own := f.store
 	for name, key := range map[string][]byte{"another key": []byte("another key made up for tests"), "no key": nil} {
 		f.store = f.newStore(func(o *dedupe.Options) { o.Key = key })
-		f.equal(name, f.marker("group", "").OtherKey, true)
+		f.equal(name, f.marker("").OtherKey, true)
 		f.must(f.store.MarkInitialized(f.Context(), "group"))
-		f.equal(name+", marked again", f.marker("group", "").OtherKey, true)
+		f.equal(name+", marked again", f.marker("").OtherKey, true)
 	}
 	id, err := f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
 	f.must(f.store.EndRebuild(f.Context(), "group", id))
-	f.equal("after a rebuild", f.marker("group", "").OtherKey, false)
+	f.equal("after a rebuild", f.marker("").OtherKey, false)
 	f.store = own
-	f.equal("the former key", f.marker("group", "").OtherKey, true)
+	f.equal("the former key", f.marker("").OtherKey, true)
 }

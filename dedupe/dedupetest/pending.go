@@ -169,34 +169,34 @@ func pendingBounded(f *fixture) {
 	f.equal("an event older than the newest waits", f.waits(event(78, "mobile", "b")), true)
 }
 
-// edit returns the redrive that edited the value of event n.
-func edit(n, number int, pairs ...string) dedupe.Event {
-	e := redrive(event(n, pairs...), number)
-	e.Version = edited(n, number)
+// edit returns the redrive that edited the value of event 3.
+func edit(number int, pairs ...string) dedupe.Event {
+	e := redrive(event(3, pairs...), number)
+	e.Version = edited(3, number)
 	return e
 }
 
 // originalWaitsForEdit: the edited value may have reached the CRM, so the original's must not
 // follow it, although it is the same event.
 func originalWaitsForEdit(f *fixture) {
-	f.crashed(edit(3, 2, "mobile", "edited"))
+	f.crashed(edit(2, "mobile", "edited"))
 	f.equal("the original waits", f.waits(event(3, "mobile", "c")), true)
-	f.equal("an earlier edit waits", f.waits(edit(3, 1, "mobile", "d")), true)
-	f.equal("the edit itself waits", f.waits(edit(3, 2, "mobile", "edited")), false)
+	f.equal("an earlier edit waits", f.waits(edit(1, "mobile", "d")), true)
+	f.equal("the edit itself waits", f.waits(edit(2, "mobile", "edited")), false)
 	f.equal("a request with original and edit waits",
-		f.waits(event(3, "mobile", "c"), edit(3, 2, "mobile", "edited")), false)
-	f.equal("a later edit waits", f.waits(edit(3, 3, "mobile", "e")), false)
+		f.waits(event(3, "mobile", "c"), edit(2, "mobile", "edited")), false)
+	f.equal("a later edit waits", f.waits(edit(3, "mobile", "e")), false)
 }
 
 func originalEndsNoEdit(f *fixture) {
-	f.crashed(edit(3, 2, "mobile", "edited"))
+	f.crashed(edit(2, "mobile", "edited"))
 	t := dedupe.NewToken()
 	f.acquire(t, dedupe.Event{ID: event(3).ID, Version: version(3)})
 	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(event(3, "mobile", "c"), "dead_lettered")}})
 	f.equal("an older event waits", f.waits(event(2, "mobile", "b")), true)
 	t = dedupe.NewToken()
 	f.acquire(t, dedupe.Event{ID: event(3).ID, Redrive: 2, Version: edited(3, 2)})
-	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(edit(3, 2, "mobile", "e"), "dead_lettered")}})
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(edit(2, "mobile", "e"), "dead_lettered")}})
 	f.equal("an older event waits after the redrive's own end", f.waits(event(2, "mobile", "b")), false)
 }
 

@@ -99,9 +99,9 @@ func crashBeforeComplete(f *fixture) {
 }
 
 func editsWin(f *fixture) {
-	f.apply(edit(3, 2, "mobile", "edited"))
+	f.apply(edit(2, "mobile", "edited"))
 	for what, e := range map[string]dedupe.Event{
-		"the original": event(3, "mobile", "c"), "an earlier edit": edit(3, 1, "mobile", "d"),
+		"the original": event(3, "mobile", "c"), "an earlier edit": edit(1, "mobile", "d"),
 	} {
 		t := dedupe.NewToken()
 		g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
@@ -111,7 +111,7 @@ func editsWin(f *fixture) {
 		f.equal(what, fieldDecisions(g), map[string]string{"mobile": "superseded"})
 		f.must(f.store.Release(f.Context(), f.member, t))
 	}
-	f.equal("a later edit", f.decisions(edit(3, 3, "mobile", "e")), map[string]string{"mobile": "send"})
+	f.equal("a later edit", f.decisions(edit(3, "mobile", "e")), map[string]string{"mobile": "send"})
 	f.equal("a newer event", f.decisions(event(4, "mobile", "f")), map[string]string{"mobile": "send"})
 }
 

@@ -80,7 +80,8 @@ type Bounds struct {
 	ResponseBytes int64
 	// Wait is how long the broker may wait for data.
 	Wait time.Duration
-	// RecordBytes bounds the bytes of a record, headers included; MaxHeaders the number of its headers.
+	// RecordBytes bounds the bytes of a record, headers included; MaxHeaders the number of its
+	// headers.
 	RecordBytes int64
 	MaxHeaders  int
 	// Budget is the memory of all fetches at the same time. A fetch waits until there is room.
@@ -128,8 +129,8 @@ var errFetchTimeout = errors.New("no response to a fetch in time")
 
 // Fetch visits the committed records from offset on. It visits at least one, unless the wait ends
 // first or the log holds only markers and aborted records there. Its errors are an
-// [*OutOfRangeError], a kafka.Error from the broker, network errors, a [*batch.CorruptError], and the
-// visitor's own.
+// [*OutOfRangeError], a kafka.Error from the broker, network errors, a [*batch.CorruptError], and
+// the visitor's own.
 func (l *Log) Fetch(ctx context.Context, topic string, partition int, offset int64, visit Visit) (Page, error) {
 	c, err := l.Open(ctx, topic, partition, offset, l.responseBytes)
 	if err != nil {

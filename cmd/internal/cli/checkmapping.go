@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/wiring"
+	"membersync/crmapi"
 	"membersync/mapper"
 )
 
@@ -44,15 +48,68 @@ func (in *invocation) checkMapping(name string, mapping *mapper.Mapping) int {
 			failed = append(failed, r)
 		}
 	}
+	if zoneless := mapping.NeedsZone(); len(zoneless) > 0 && len(failed) == 0 {
+		in.found(finding{"mapping", "failed", fmt.Sprintf("%s, %s: every date fails without a zone; set zone in the file, or MEMBERSYNC_TIMEZONE", name, fieldList(zoneless))})
+		return exitFailed
+	}
 	if len(failed) == 0 {
 		in.found(finding{"mapping", "ok", fmt.Sprintf("%s, %s", name, passes(len(results)))})
-		return exitDone
+		return in.checkSample(mapping)
 	}
 	in.found(finding{"mapping", "failed", fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
 	for _, r := range failed {
 		in.printFailedExample(name, r)
 	}
 	return exitFailed
+}
+
+func fieldList(fields []crmapi.Field) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkSample maps the records of a sample, and names the paths at which none has anything.
+// Lookups in Redis are not asked, so that their fields can be rejected here.
+func (in *invocation) checkSample(mapping *mapper.Mapping) int {
+	if in.sample == "" {
+		return exitDone
+	}
+	in.args = []string{in.sample}
+	text, err := in.read()
+	if err != nil {
+		in.found(finding{"sample", "failed", err.Error()})
+		return exitFailed
+	}
+	coverage, records := mapping.NewCoverage(), 0
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			coverage.Add(mapper.Record{Value: line, Time: time.Now()}, nil)
+			records++
+		}
+	}
+	count := coverage.Employees
+	detail := fmt.Sprintf("%d records, %d update, %d unchanged, %d ignored, %d rejected",
+		records, count["update"], count["unchanged"], count["ignored"], count["rejected"])
+	if records == 0 {
+		in.found(finding{"sample", "failed", in.sample + " holds no records"})
+		return exitFailed
+	}
+	silent := coverage.Silent()
+	in.found(finding{"sample", "ok", detail})
+	for _, s := range silent {
+		state, more := "ok", "; another path of the field has values"
+		if s.Alone {
+			state, more = "failed", ""
+		}
+		in.found(finding{"path", state, fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
+	}
+	if slices.ContainsFunc(silent, func(s mapper.SilentPath) bool { return s.Alone }) {
+		return exitFailed
+	}
+	return exitDone
 }
 
 func passes(examples int) string {

@@ -143,6 +143,7 @@ type invocation struct {
 	dryRun   dryRun  // of run
 
 	mappingOnly bool           // of check
+	sample      string         // of check: a file of records
 	object      *crmapi.Object // the form of updates in map; nil: the user object
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ func mapCommand() command {
 			"the message, the mapping file and the tables that it names.\n" +
 			"Exit status: 1 when every employee in it is rejected, 3 when some are.\n\n" + outputHelp +
 			"  --explain\n        tell for each value where it came from and what each step did to it\n" +
+			"  --no-value\n        the record is a tombstone: it has no value, and nothing is read\n" +
 			"  --key  text\n        the record's key\n" +
 			"  --header  name=value\n        a header of the record; may be repeated\n" +
 			"  --timestamp  a time in RFC 3339\n        the record's timestamp: what is after it is in the future, and with order: {kind: none} it orders\n        the events (default none)\n" +
@@ -37,6 +39,8 @@ func mapCommand() command {
 	}
 }
 
+var errNoValueAndFile = errors.New("--no-value and a file exclude each other")
+
 // A message is what stands in for the record beside its value.
 type message struct {
 	key     []byte
@@ -44,6 +48,7 @@ type message struct {
 	time    time.Time
 	found   map[mapper.Reference]string // what Redis would hold
 	explain bool
+	noValue bool
 }
 
 func messageFlags(in *invocation, flags *flag.FlagSet) {
@@ -68,6 +73,7 @@ func messageFlags(in *invocation, flags *flag.FlagSet) {
 		return nil
 	})
 	flags.BoolVar(&in.message.explain, "explain", false, "")
+	flags.BoolVar(&in.message.noValue, "no-value", false, "")
 	in.message.found = map[mapper.Reference]string{}
 	flags.Func("lookup", "", func(text string) error {
 		name, entry, found := strings.Cut(text, ":")
@@ -95,7 +101,7 @@ func (in *invocation) mapMessage() int {
 		in.complain(err.Error())
 		return exitUsage
 	}
-	value, err := in.read()
+	value, err := in.messageValue()
 	if err != nil {
 		in.complain(err.Error())
 		return exitFailed
@@ -126,6 +132,17 @@ func (in *invocation) tellOfLookups(mapping *mapper.Mapping, rec mapper.Record) 
 			in.complain("lookup " + ref.Lookup + " is kept in Redis, which map does not ask; --lookup " + ref.Lookup + ":KEY=VALUE stands in for an entry")
 		}
 	}
+}
+
+// messageValue is the record's value; nil for a tombstone.
+func (in *invocation) messageValue() ([]byte, error) {
+	if in.message.noValue {
+		if len(in.args) > 0 {
+			return nil, errNoValueAndFile
+		}
+		return nil, nil
+	}
+	return in.read()
 }
 
 func (in *invocation) read() ([]byte, error) {

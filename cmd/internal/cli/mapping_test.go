@@ -239,6 +239,65 @@ func TestCheckMappingOnly(t *testing.T) {
 	}
 }
 
+// A sample of records shows the paths at which none has anything, such as a column that was
+// renamed.
+func TestCheckSample(t *testing.T) {
+	t.Parallel()
+	for records, want := range map[string]struct {
+		status int
+		out    string
+	}{
+		lookedUpEvent + "\n\n" + lookedUpEvent: {exitDone, "sample         ok       2 records, 0 update, 0 unchanged, 0 ignored, 2 rejected\n"},
+		strings.ReplaceAll(lookedUpEvent, `"title"`, `"job_title"`): {exitFailed, "sample         ok       1 records, 0 update, 0 unchanged, 0 ignored, 1 rejected\n" +
+			"path           failed   position: nothing at title in any record\n"},
+		"\n": {exitFailed, "sample         failed   sample.ndjson holds no records\n"},
+	} {
+		r := newRig()
+		withMapping(r)
+		r.files["sample.ndjson"] = records
+		status := r.run(t, "check", "--mapping-only", "--mapping=maps/hr.yaml", "--sample=sample.ndjson")
+		if status != want.status || !strings.HasSuffix(r.out.String(), want.out) || strings.Contains(r.out.String(), "Sales") {
+			t.Errorf("status %d: %s%s", status, r.out, r.errs)
+		}
+	}
+}
+
+// A mapping under which every date fails is not accepted.
+func TestCheckWantsAZone(t *testing.T) {
+	t.Parallel()
+	for zone, want := range map[string]int{"": exitFailed, "Asia/Shanghai": exitDone} {
+		r := newRig()
+		args := []string{"check", "--mapping-only", "--mapping=debezium"}
+		if zone != "" {
+			args = append(args, "--timezone="+zone)
+		}
+		if status := r.run(t, args...); status != want || zone == "" && !strings.Contains(r.out.String(), "MEMBERSYNC_TIMEZONE") {
+			t.Errorf("zone %q: status %d: %s%s", zone, status, r.out, r.errs)
+		}
+	}
+}
+
+// A tombstone is ignored, unless the mapping says otherwise.
+func TestMapNoValue(t *testing.T) {
+	t.Parallel()
+	for more, want := range map[string]struct {
+		status int
+		out    string
+	}{"": {exitDone, "ignored  tombstone"}, "tombstones: dead_letter\n": {exitFailed, "malformed: the value is null (a tombstone)"}} {
+		r := newRig()
+		withMapping(r)
+		r.files["maps/hr.yaml"] += more
+		if status := r.run(t, "map", "--no-value", "--key=E1", "--mapping=maps/hr.yaml"); status != want.status || !strings.Contains(r.out.String(), want.out) {
+			t.Errorf("%q: status %d: %s%s", more, status, r.out, r.errs)
+		}
+	}
+	r := newRig()
+	withMapping(r)
+	if status := r.run(t, "map", "--no-value", "--mapping=maps/hr.yaml", "event.json"); status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+}
+
 // A lookup that is no hash is told before it can stop anything.
 func TestHashes(t *testing.T) {
 	t.Parallel()

@@ -13,8 +13,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		environ []string
 		want    int64 // 0: nothing is set
 	}{
-		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 72<<20 + 20000<<10},
-		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 3<<29 + 24<<20 + 1000<<10},
+		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 62<<20 + 20000<<10},
+		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 5<<28 + 22<<20 + 1000<<10},
 		"given":             {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0},
 		"the pace is given": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"GOGC=off"}, 0},
 	} {

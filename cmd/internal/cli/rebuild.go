@@ -51,7 +51,7 @@ func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	stretches, records, err := d.finished(ctx)
+	_, records, err := d.finished(ctx)
 	if err == nil {
 		err = d.keyRefusal(ctx)
 	}
@@ -70,7 +70,7 @@ func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
 	}
 	record := dlq.AuditRecord{Actor: in.who(o), Action: dlq.ActionStateRebuild, Subject: d.cfg.Kafka.Group, Note: o.note, Detail: dlq.Detail{Records: records}}
 	r := &rebuilding{desk: d, bar: in.newProgress(int(records))}
-	err = d.recorded(ctx, record, func() error { return r.do(ctx, in, stretches) })
+	err = d.recorded(ctx, record, func() error { return r.do(ctx, in) })
 	r.bar.clear()
 	if err != nil {
 		return in.failed(ctx, err)
@@ -133,9 +133,14 @@ type rebuilding struct {
 // gatherEvents bounds what is gathered of a partition before it is restored.
 const gatherEvents = 2000
 
-func (r *rebuilding) do(ctx context.Context, in *invocation, stretches []stretch) (err error) {
+func (r *rebuilding) do(ctx context.Context, in *invocation) (err error) {
 	store, group := r.desk.parts.Store, r.desk.cfg.Kafka.Group
 	rebuild, err := store.BeginRebuild(ctx, group) // if Redis is emptied from now on, the end fails
+	if err != nil {
+		return err
+	}
+	// The offsets are read again: what was finished after the plan may have been lost before the begin.
+	stretches, _, err := r.desk.finished(ctx)
 	if err != nil {
 		return err
 	}

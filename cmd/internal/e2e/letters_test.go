@@ -77,8 +77,8 @@ func (r *rig) wantLetters(e oracle.Expectation, times map[string]time.Time, copi
 	}
 }
 
-// wantRecord wants key, value and headers of the source, byte for byte, nil and empty apart; none of an oversized
-// record, which is not read.
+// wantRecord wants key, value and headers of the source, byte for byte, nil and empty apart; none
+// of an oversized record, which is not read.
 func (r *rig) wantRecord(want oracle.Letter, l letter) {
 	r.t.Helper()
 	if want.Reason == "oversized" {
@@ -148,7 +148,8 @@ func (r *rig) wantError(want oracle.Letter, l letter) {
 	}
 }
 
-// wantTrace wants the ids of a call that the CRM has seen and refused for this member, where one was made.
+// wantTrace wants the ids of a call that the CRM has seen and refused for this member, where one
+// was made.
 func (r *rig) wantTrace(want oracle.Letter, l letter) {
 	r.t.Helper()
 	trace, third := l.facts["dlq.crm.trace.id"], l.facts["dlq.third.trace.id"]

@@ -271,8 +271,8 @@ func TestCompactedTopicIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-// Where the topic says so, a record's time is the broker's: a producer's clock does not decide which
-// event is newer.
+// Where the topic says so, a record's time is the broker's: a producer's clock does not decide
+// which event is newer.
 func TestLogAppendTime(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)

@@ -119,8 +119,8 @@ func (g *Guard) Succeeds(rejected, tried int) bool { return tried > 0 && g.isFew
 // isFew reports whether n of all are fewer than half the share.
 func (g *Guard) isFew(n, all int) bool { return float64(n) < g.share/2*float64(all) }
 
-// rejectedOf returns which part of the events would be dead-lettered: an event succeeds if it can be
-// mapped and is then not rejected. Of a window with fewer events than least, all have succeeded.
+// rejectedOf returns which part of the events would be dead-lettered: an event succeeds if it can
+// be mapped and is then not rejected. Of a window with fewer events than least, all have succeeded.
 func (g *Guard) rejectedOf(least int) (rejected, of float64) {
 	mapped, read := g.mapped.succeeded(least)
 	done, finished := g.finished.succeeded(least)

@@ -5,9 +5,10 @@
 // stream, so the memory that it needs does not depend on how much the batch inflates to.
 // [Header.InflaterBytes] says what the codec needs.
 //
-// A record beyond the [Limits] is passed over in the stream, and yielded with a [Rejection] in place
-// of its content. So is the rest of a batch that cannot be decoded. Nothing is left out silently:
-// each offset of a batch is that of a record, of a rejection, or was removed by compaction.
+// A record beyond the [Limits] is passed over in the stream, and yielded with a [Rejection] in
+// place of its content. So is the rest of a batch that cannot be decoded. Nothing is left out
+// silently: each offset of a batch is that of a record, of a rejection, or was removed by
+// compaction.
 //
 // The package does no I/O. Kafka 4 stores no older format, and older ones are an error here.
 package batch

@@ -229,8 +229,8 @@ func (r *Reader) alloc(n int64) []byte {
 	return make([]byte, n)
 }
 
-// content reads what the record holds. The place of the next record is known then, so a fault within
-// the content is that of this record only.
+// content reads what the record holds. The place of the next record is known then, so a fault
+// within the content is that of this record only.
 func (r *Reader) content(rec *Record) error {
 	body := r.alloc(r.rest)
 	if _, err := io.ReadFull(r.in, body); err != nil {
