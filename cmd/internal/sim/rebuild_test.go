@@ -9,6 +9,7 @@ import (
 	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 	"membersync/mapper"
 )
 
@@ -27,7 +28,7 @@ func (o *operator) rebuild(ctx context.Context) error {
 	for _, topic := range []string{source, redrives} {
 		committed := o.w.committed(topic)      //nolint:contextcheck // the world has no deadline
 		for _, r := range o.w.readAll(topic) { //nolint:contextcheck // likewise
-			if r.Offset >= committed[r.Partition] || len(r.Value) > maxFetchedBytes { // it was not read then
+			if r.Offset >= committed[r.Partition] || !isRead(r) { // it was not read then
 				continue
 			}
 			if err := b.take(ctx, o, topic, r); err != nil {
@@ -41,6 +42,10 @@ func (o *operator) rebuild(ctx context.Context) error {
 		}
 	}
 	return o.store.EndRebuild(ctx, group, attempt)
+}
+
+func isRead(r oracle.Record) bool {
+	return len(r.Value) <= maxFetchedBytes && len(r.Headers) <= partlog.MaxHeaders
 }
 
 // A rebuilding gathers what is known of the events of the topics.

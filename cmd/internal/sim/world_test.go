@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"membersync/cmd/internal/sim/oracle"
+	"membersync/dlq/partlog"
 )
 
 // A world is one run: all parts, all instances, and all that happens to them. Its goroutines live in one bubble.
@@ -317,7 +318,7 @@ func (w *world) history() oracle.History {
 	}
 	h := oracle.History{
 		World: oracle.World{
-			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes, MaxFetched: maxFetchedBytes,
+			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes, MaxFetched: maxFetchedBytes, MaxHeaders: partlog.MaxHeaders,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
 			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip), RebuildForgets: isWaiting(rebuildAll),
 			Storms: w.storms(),

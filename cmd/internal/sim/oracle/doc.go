@@ -59,13 +59,15 @@ type World struct {
 	Members        []string
 	Departments    int64 // those from 1 to this number exist
 	MaxRecordBytes int
-	MaxFetched     int    // bytes; a larger record is dead-lettered by its coordinates
-	Refused        string // the beginning of values that the CRM finds invalid
-	Rejected       string // and of those that it refuses with a code that is in no table
-	Sick           string // the one member whose calls fail while those of others succeed
-	Limit          int    // calls in any window
-	Window         time.Duration
-	Storms         []Storm
+	// MaxFetched, in bytes, and MaxHeaders bound what is read at all: beyond them a record is
+	// dead-lettered by its coordinates. Zero: no bound.
+	MaxFetched, MaxHeaders int
+	Refused                string // the beginning of values that the CRM finds invalid
+	Rejected               string // and of those that it refuses with a code that is in no table
+	Sick                   string // the one member whose calls fail while those of others succeed
+	Limit                  int    // calls in any window
+	Window                 time.Duration
+	Storms                 []Storm
 	// ReplaysSkip says that replays leave out what has an open or discarded dead letter.
 	ReplaysSkip bool
 	// RebuildForgets says that a rebuild restores nothing of what was finished above the committed

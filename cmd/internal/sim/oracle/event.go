@@ -44,7 +44,7 @@ const orderWidth = 20
 func (w World) read(r Record) *event {
 	e := &event{rec: r, from: r.Time, states: make(map[string]string)}
 	e.order = strings.Repeat("0", orderWidth)
-	if len(r.Key)+len(r.Value) > w.MaxRecordBytes {
+	if len(r.Key)+len(r.Value) > w.MaxRecordBytes || !w.isRead(r) {
 		e.poison = "oversized"
 		return e
 	}
@@ -67,6 +67,11 @@ func (w World) read(r Record) *event {
 	}
 	w.foresee(e)
 	return e
+}
+
+// isRead reports whether a record is within the bounds of what is read at all.
+func (w World) isRead(r Record) bool {
+	return (w.MaxFetched == 0 || len(r.Key)+len(r.Value) <= w.MaxFetched) && (w.MaxHeaders == 0 || len(r.Headers) <= w.MaxHeaders)
 }
 
 func (e *event) identify(doc map[string]jsontext.Value) bool {

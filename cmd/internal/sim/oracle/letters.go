@@ -26,8 +26,7 @@ func (j *judge) readLetters() {
 			continue
 		}
 		j.deadLettered[delivery{e.place(), number}] = true
-		read := j.World.MaxFetched == 0 || len(e.rec.Key)+len(e.rec.Value) <= j.World.MaxFetched
-		if read && (!bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
+		if j.World.isRead(e.rec) && (!bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
 			!slices.EqualFunc(rest, e.rec.Headers, sameHeader)) {
 			j.fault("the dead letter of %s differs from its record", e)
 		}

@@ -41,16 +41,22 @@ func (j *judge) readRedrives() {
 		if j.redriven[d] != nil {
 			continue // it was sent twice
 		}
-		rec := original.rec
-		rec.Value = r.Value
-		e := j.World.read(rec)
-		e.from, e.number = r.Time, number
 		edit := facts["dlq.edited"] // of the dead letter, which an earlier redrive can have edited
 		if facts["redrive.edited"] == "true" {
 			edit = facts["redrive.number"]
 		}
-		if n, _ := strconv.Atoi(edit); n > 0 {
-			e.order += fmt.Sprintf("%010d", n)
+		edited, _ := strconv.Atoi(edit)
+		rec := original.rec
+		switch read := j.World.isRead(rec); {
+		case read:
+			rec.Value = r.Value
+		case edited > 0: // the dead letter had nothing but its coordinates
+			rec.Key, rec.Value, rec.Headers = r.Key, r.Value, nil
+		}
+		e := j.World.read(rec)
+		e.from, e.number = r.Time, number
+		if edited > 0 {
+			e.order += fmt.Sprintf("%010d", edited)
 		}
 		j.redriven[d] = e
 		j.add(e)
