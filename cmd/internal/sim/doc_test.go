@@ -2,7 +2,12 @@
 // CRM, while faults drawn from a seed strike at every part and at every step of an event's way. An independent oracle
 // judges each run. TestPlantedBugs shows that it catches what it should.
 //
+// A seed is about nothing in particular, or about one or two themes (themes_test.go): redrives,
+// replays, storms, pauses, a topic that is recreated, and others. What an operator does is in
+// operator_test.go. The rules and themes that wait for a correction are in waitingFor.
+//
 //	go test ./cmd/internal/sim -run TestSimulation -seeds 200
 //	go test ./cmd/internal/sim -run TestSimulation -seed 17 -v
+//	go test ./cmd/internal/sim -run TestSimulation -seeds 20 -theme replays,redrives
 //	go test ./cmd/internal/sim -run TestPlantedBugs -mutants
 package sim

@@ -171,6 +171,9 @@ func (f *front) effect(ctx context.Context, r *http.Request, call *oracle.Call, 
 	case strings.Contains(user, `"`+refused):
 		answer.Body.WriteString(`{"traceId":"front","errorMessage":"refused","errorCode":10002}`)
 		return answer
+	case f.w.settings.storm.rejects(f.w, "crm", call.Member):
+		answer.Body.WriteString(`{"traceId":"front","errorMessage":"refused","errorCode":10002}`)
+		return answer
 	case strings.Contains(user, `"`+rejected):
 		answer.Body.WriteString(`{"traceId":"front","errorMessage":"taken","errorCode":201112011}`)
 		return answer

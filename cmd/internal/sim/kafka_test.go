@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"sync"
 	"time"
 
@@ -20,13 +22,12 @@ type trap struct {
 }
 
 func traps() []trap {
-	letters := source + ".dlq"
 	return []trap{
 		{"fetch", kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: source, Err: kerr.NotLeaderForPartition}},
 		{"commit refused", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.CoordinatorLoadInProgress}},
 		{"commit lost", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.RequestTimedOut}},
-		{"letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.NotLeaderForPartition}},
-		{"letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: letters, Err: kerr.NotEnoughReplicasAfterAppend}},
+		{"letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotLeaderForPartition}},
+		{"letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotEnoughReplicasAfterAppend}},
 		{"heartbeat", kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: group, TopLevel: true, Err: kerr.UnknownMemberID}},
 		{"join", kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: group, TopLevel: true, Err: kerr.CoordinatorNotAvailable}},
 		{"offsets", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: group, Err: kerr.NotCoordinator}},
@@ -44,7 +45,7 @@ func kafkaFaults() []string {
 
 // setTraps lays some faults of Kafka out over time.
 func (w *world) setTraps() {
-	r := w.dice.roll("kafka")
+	r := w.random.roll("kafka")
 	for range r.IntN(7) {
 		t, at := pick(r, traps()...), between(r, 0, w.horizon)
 		t.fault.Count = 1 + r.IntN(6)
@@ -70,12 +71,47 @@ func (w *world) watchCommits() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, topic := range commit.Topics {
+			if commit.Group != group || topic.Topic != source {
+				continue
+			}
 			for _, p := range topic.Partitions {
 				w.commits = append(w.commits, oracle.Commit{At: time.Now(), Partition: int(p.Partition), Offset: p.Offset})
 			}
 		}
 		return nil, nil, false
 	})
+}
+
+// stampBatches makes the source topic one with LogAppendTime: the client library never asks for it,
+// and kfake goes by what is in the batch.
+func (w *world) stampBatches() {
+	w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		produce, ok := req.(*kmsg.ProduceRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		for _, topic := range produce.Topics {
+			for _, p := range topic.Partitions {
+				if topic.Topic == source || topic.TopicID == w.cluster.TopicInfo(source).TopicID {
+					stampBatch(p.Records)
+				}
+			}
+		}
+		return nil, nil, false
+	})
+}
+
+// stampBatch does to a record batch of format 2 what a broker does, since kfake leaves the checksum
+// as it was.
+func stampBatch(batch []byte) {
+	const crc, attributes, firstTimestamp, maxTimestamp, logAppendTime = 17, 21, 27, 35, 0x08
+	batch[attributes+1] |= logAppendTime
+	now := uint64(time.Now().UnixMilli())
+	binary.BigEndian.PutUint64(batch[firstTimestamp:], now)
+	binary.BigEndian.PutUint64(batch[maxTimestamp:], now)
+	sum := crc32.Checksum(batch[attributes:], crc32.MakeTable(crc32.Castagnoli))
+	binary.BigEndian.PutUint32(batch[crc:], sum)
 }
 
 // A membership stands before kfake's group coordinator. kfake begins the wait for members anew with each one that
@@ -164,18 +200,23 @@ func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
 }
 
 func (w *world) produce(batch []draft) {
+	if w.missing {
+		w.unsent = append(w.unsent, batch...)
+		return
+	}
 	var records []*kgo.Record
 	for _, d := range batch {
 		w.log("produce", "partition", d.partition, "value", string(d.value))
 		records = append(records, &kgo.Record{
-			Topic: source, Partition: d.partition, Key: d.key, Value: d.value, Headers: d.headers, Timestamp: time.Now(),
+			Topic: source, Partition: d.partition, Key: d.key, Value: d.value, Headers: d.headers,
+			Timestamp: time.Now().Add(-d.age),
 		})
 	}
-	w.must(w.kafka.ProduceSync(context.Background(), records...).FirstErr())
+	w.must(w.producer.ProduceSync(context.Background(), records...).FirstErr())
 }
 
-// committed asks for the group's offsets.
-func (w *world) committed() map[int]int64 {
+// committed asks for the group's offsets of a topic.
+func (w *world) committed(name string) map[int]int64 {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group = group
 	res, err := req.RequestWith(context.Background(), w.kafka)
@@ -183,19 +224,31 @@ func (w *world) committed() map[int]int64 {
 	offsets := make(map[int]int64)
 	for _, topic := range res.Topics {
 		for _, p := range topic.Partitions {
-			offsets[int(p.Partition)] = p.Offset
+			if topic.Topic == name {
+				offsets[int(p.Partition)] = p.Offset
+			}
 		}
 	}
 	return offsets
 }
 
-// ends asks where a topic ends.
+// ends asks where a topic ends, until no fault strikes.
 func (w *world) ends(name string) map[int]int64 {
+	for {
+		ends, err := w.endsOnce(name)
+		if err == nil {
+			return ends
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func (w *world) endsOnce(name string) (map[int]int64, error) {
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic = name
-	for p := range partitions {
+	for p := range w.settings.partitions {
 		part := kmsg.NewListOffsetsRequestTopicPartition()
-		part.Partition, part.Timestamp = int32(p), -1
+		part.Partition, part.Timestamp = p, -1
 		topic.Partitions = append(topic.Partitions, part)
 	}
 	req := kmsg.NewPtrListOffsetsRequest()
@@ -205,11 +258,13 @@ func (w *world) ends(name string) map[int]int64 {
 	ends := make(map[int]int64)
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
-			w.must(kerr.ErrorForCode(p.ErrorCode))
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return nil, err
+			}
 			ends[int(p.Partition)] = p.Offset
 		}
 	}
-	return ends
+	return ends, nil
 }
 
 // readAll reads a topic from its start to its end.
@@ -224,7 +279,7 @@ func (w *world) readAll(name string) []oracle.Record {
 	defer cl.Close()
 	var all []oracle.Record
 	for int64(len(all)) < left {
-		fetches := cl.PollFetches(context.Background())
+		fetches := cl.PollFetches(context.Background()) // it retries what faults strike
 		w.must(fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
 			rec := oracle.Record{Partition: int(r.Partition), Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
@@ -23,7 +22,6 @@ import (
 	"membersync/consumer"
 	"membersync/crmapi"
 	"membersync/crmapi/crmapitest"
-	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -31,8 +29,9 @@ import (
 // A life is one instance of the service from its start to its end, in peace or not.
 type life struct {
 	w      *world
-	n      int // of all lives
-	slot   int
+	n      int  // of all lives
+	slot   int  // -1: a replay
+	job    *job // of a replay
 	host   *host
 	ctx    context.Context //nolint:containedctx // on its way from launch to Run
 	cancel context.CancelFunc
@@ -52,14 +51,18 @@ type fate struct {
 }
 
 func (w *world) fateOf(n int) fate {
-	r := w.dice.roll("fate", n)
-	if r.IntN(8) == 0 {
+	r := w.random.roll("fate", n)
+	if r.IntN(8) == 0 || w.settings.storm.quiet {
 		return fate{}
 	}
 	rare := []string{"before mark", "after mark", "before renew", "after renew"} // more often drawn than met
+	if w.has("redrives") {
+		rare = append(rare, "before audit", "after audit", "before audit", "after audit")
+	}
 	f := fate{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
 	switch f.step {
-	case "before letter", "after letter", "before release", "after release", "before commit", "after commit":
+	case "before letter", "after letter", "before release", "after release", "before commit", "after commit",
+		"before audit", "after audit":
 		f.nth = 1 + r.IntN(3)
 	case "before mark", "after mark", "before renew", "after renew":
 		f.nth = 1
@@ -68,17 +71,32 @@ func (w *world) fateOf(n int) fate {
 }
 
 const (
-	group  = "sim"
-	source = "in"
+	group       = "sim"
+	source      = "in"
+	deadLetters = source + ".dlq"
+	redrives    = source + ".redrive"
+	audits      = source + ".audit"
+
 	base   = "http://crm.test"
 	rate   = 40
 	window = 5 * time.Second
 	budget = 45 * time.Second
+
+	stormShare = 0.5
 )
 
-// launch starts an instance.
+// launch starts an instance of the live service.
 func (w *world) launch(slot int) {
+	l := w.newLife(slot)
 	w.mu.Lock()
+	w.slots[slot] = l
+	w.mu.Unlock()
+	w.begin(l)
+}
+
+func (w *world) newLife(slot int) *life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	n := len(w.lives) + 1
 	l := &life{
 		w: w, n: n, slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
@@ -86,13 +104,21 @@ func (w *world) launch(slot int) {
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	w.lives = append(w.lives, l)
-	w.slots[slot] = l
-	w.mu.Unlock()
-	w.log("start", "instance", n, "fate", l.fate)
+	return l
+}
+
+func (w *world) begin(l *life) {
+	w.log("start", "instance", l.n, "fate", l.fate, "replay", l.job != nil)
 	listener, err := w.network.Listen("tcp", l.crmAddr())
 	w.must(err)
-	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, n}) })
+	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, l.n}) })
 	w.running.Go(l.live)
+}
+
+func topics() []string { return []string{source, deadLetters, redrives, audits} }
+
+func allTopics() dlq.Topics {
+	return dlq.Topics{Source: source, DLQ: deadLetters, Redrive: redrives, Audit: audits}
 }
 
 func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
@@ -100,31 +126,25 @@ func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) 
 func (l *life) live() {
 	defer close(l.done)
 	transport := &kafka.Transport{
-		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: []string{source, source + ".dlq"},
+		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: topics(),
 	}
 	defer transport.CloseIdleConnections()
-	cache := l.redis()
+	cache := l.host.redis(l.w, l.n)
 	defer func() { _ = cache.Close() }()
 	web := &http.Transport{
 		DialContext: l.dialCRM, MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
 	}
 	defer web.CloseIdleConnections()
 	service := consumer.New(l.config(), l.parts(transport, cache, web))
+	if l.job != nil {
+		l.replay(service)
+		l.host.cut("")
+		return
+	}
 	if err := service.Run(l.ctx); err != nil && !l.isDead() {
 		l.w.log("run", "instance", l.n, "error", err)
 	}
 	l.host.cut("")
-}
-
-func (l *life) redis() redis.UniversalClient {
-	return redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: []string{"localhost:6379"}, ContextTimeoutEnabled: true, DialTimeout: time.Second, DialerRetries: 1,
-		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxRetries: 1, PoolSize: 64,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return l.host.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return l.w.keeper.dial(ctx, l.n) })
-		},
-	})
 }
 
 func (l *life) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -140,11 +160,11 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 }
 
 func (l *life) config() consumer.Config {
-	return consumer.Config{
-		Topic: source, Group: group, Brokers: l.w.cluster.ListenAddrs(),
-		BufferRecords: pick(l.dice(), 20, 200), BufferBytes: 1 << 20,
+	cfg := consumer.Config{
+		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
+		BufferRecords: l.bufferRecords(), BufferBytes: 1 << 20, MaxRecordBytes: maxFetchedBytes,
 		CallConfig: consumer.CallConfig{
-			BaseURL: base, CorpID: corp, Concurrency: pick(l.dice(), 4, 16), CallTimeout: callTimeout, Lease: lease,
+			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
 			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
 			Limit: consumer.Limit{Calls: rate, Window: window}, // what parts gives the limiter
 		},
@@ -154,17 +174,15 @@ func (l *life) config() consumer.Config {
 			Backoff: 500 * time.Millisecond, Watch: 5 * time.Second,
 		},
 	}
+	if l.job != nil {
+		cfg.Group, cfg.LiveGroup, cfg.Replay, cfg.Reapply, cfg.StormShare = l.job.group(), group, true, l.job.reapply, 0
+	}
+	return cfg
 }
 
 func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
 	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
-	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
-	l.w.must(err)
-	store, err := dedupe.New(cache, dedupe.Options{
-		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
-		Key: []byte("sim digest key"), DigestTTL: 24 * time.Hour,
-	})
-	l.w.must(err)
+	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
 	l.w.must(err)
 	crm, err := crmapi.New(crmapi.Config{
@@ -176,17 +194,42 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	limiter, _ := wiring.NewLimiter(config.Config{CRM: config.CRM{
 		Rate: config.Rate{Calls: rate, Window: window}, Timeout: callTimeout,
 	}}, store)
-	return consumer.Parts{
+	if l.job != nil {
+		limiter = limiter.ForReplay()
+	}
+	parts := consumer.Parts{
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
-		Mapper: mapping, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
-		DeadLetters: tappedLetters{l, dlq.NewWriter(client, source+".dlq")}, Limiter: tappedLimiter{l, limiter},
+		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
+		DeadLetters: tappedLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
+		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
+	if l.job != nil {
+		parts.Items = l.job.index
+	}
+	return parts
 }
 
-func (l *life) dice() *rand.Rand { return l.w.dice.roll("life", l.n) }
+// bufferRecords is so many in a storm that those held leave places free.
+func (l *life) bufferRecords() int {
+	switch {
+	case l.w.settings.storm.quiet:
+		return 2000
+	case l.w.settings.storm.kind != "":
+		return pick(l.random(), 200, 2000)
+	}
+	return pick(l.random(), 20, 200)
+}
+
+func (w *world) newMapping() *mapper.Mapping {
+	mapping, err := mapper.Builtin("canonical", mapper.Options{MaxRecordBytes: maxRecordBytes, MaxAhead: 24 * time.Hour})
+	w.must(err)
+	return mapping
+}
+
+func (l *life) random() *rand.Rand { return l.w.random.roll("life", l.n) }
 
 // due counts a point of the way, and reports whether this life is to end there.
 func (l *life) due(step string) bool {

@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 	flag.Int("seeds", 0, "how many seeds to run; 0: skip the simulation")
 	flag.Int("from", 1, "the first of them")
 	flag.Int("seed", 0, "run this seed alone, and print its log")
+	flag.String("theme", "", "every seed has these themes, comma-separated, and no others")
 	flag.String("logs", "", "a folder for the logs of seeds that fail")
 	flag.Bool("mutants", false, "build the service with planted bugs and see them caught")
 	debug.SetGCPercent(400) // a third of the time would go into collecting little garbage

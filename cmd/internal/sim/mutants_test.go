@@ -17,6 +17,7 @@ import (
 type mutant struct {
 	name  string
 	edits []edit
+	theme string // that catches it; empty: any seed may
 }
 
 // An edit replaces the one place in a file where a text stands.
@@ -38,7 +39,7 @@ func mutants() []mutant {
 	}
 	_, _ = d.parts.Store.Complete(ctx, early)
 	_, err := d.parts.CRM.Modify(`,
-		}}},
+		}}, ""},
 		{"what failed is committed", []edit{{
 			"consumer/pipeline.go",
 			"\tspent := a.schedule.RecordFailure(now, b, u, d) // begins and ends pauses, too\n",
@@ -52,21 +53,21 @@ func mutants() []mutant {
 		return passed
 	}
 `,
-		}}},
+		}}, ""},
 		{"a version is kept for the whole member, not for each field", []edit{
 			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[7 + f]", "versions[#versions + 1] = 'v:all'"},
 			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 3 * f - 2]", "stored[f] = 'v:all'"},
 			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
-		}},
+		}, ""},
 		{"the lease is not checked", []edit{{
 			"dedupe/acquire.lua", "if holder and holder ~= token then", "if false then",
-		}}},
+		}}, ""},
 		{"the digest of a field outlives a call without an answer", []edit{{
 			"dedupe/acquire.lua", "redis.call('HDEL', KEYS[2], unpack(digests))", "",
-		}}},
+		}}, ""},
 		{"an older value does not wait for a newer one that may have been applied", []edit{{
 			"dedupe/acquire.lua", "if wait > 0 then return {3, wait} end", "",
-		}}},
+		}}, ""},
 		{"an unchanged event does not move the versions", []edit{{
 			"consumer/deliver/deliver.go",
 			"Fields: fieldNames(ev),\n\t\t})\n",
@@ -76,7 +77,41 @@ func mutants() []mutant {
 			c.Done[len(c.Done)-1].Fields = nil
 		}
 `,
-		}}},
+		}}, ""},
+		{"a redrive runs while the state is lost", []edit{
+			{"consumer/pipeline.go", "return p.control.awaitState(ctx)", "return nil"},
+			{
+				"consumer/control.go",
+				"c.control == nil || s.known && !s.lost && !s.otherKey && s.incarnation != \"\"",
+				"true",
+			},
+			{
+				"consumer/control.go", "m, err := c.control.Marker(ctx, c.group)",
+				"return true, nil\n\tm, err := c.control.Marker(ctx, c.group)",
+			},
+		}, "redrives"},
+		{"a replay runs what is discarded", []edit{{
+			"consumer/decode/decode.go", "ev.Skipped = d.parts.Items != nil &&", "ev.Skipped = false &&",
+		}}, "replays,redrives"},
+		{"an edited value has the version of the original", []edit{{
+			"consumer/decode/redrive.go", "rec.Origin.Edited = r.Request.EditedBy(named)", "_ = r.Request.EditedBy(named)",
+		}}, "replays,redrives"},
+		{"a held event is lost at a rebalance", []edit{{
+			"consumer/pipeline.go",
+			"\tfor _, ev := range p.schedule.DropRevoked() {\n",
+			`	for _, ev := range p.schedule.DropRevoked() {
+		if ev.Rejection != nil {
+			ev.Ticket.Finish()
+			continue
+		}
+`,
+		}}, "storms"},
+		{"held events are never tried again", []edit{{
+			"consumer/schedule/hold.go", "h.held.take(h.round.size - len(h.trying))", "h.held.take(0)",
+		}}, "storms"},
+		// To be written once an oracle sees them: memory that is admitted after the fetch (nothing here
+		// measures memory), and a tombstone that the storm guard counts (a purge would have to begin a
+		// storm that holds an event back for long).
 	}
 }
 
@@ -106,9 +141,9 @@ func caught(t *testing.T, root string, m mutant) string {
 	t.Helper()
 	program := build(t, root, m)
 	for from := 1; from <= mostSeeds; from += seedsAtOnce {
-		seeds, out := failing(t, program, from, seedsAtOnce)
+		seeds, out := failing(t, program, m.theme, from, seedsAtOnce)
 		for _, seed := range seeds {
-			if fails, _ := failing(t, os.Args[0], seed, 1); len(fails) == 0 {
+			if fails, _ := failing(t, os.Args[0], m.theme, seed, 1); len(fails) == 0 {
 				t.Logf("%s:\n%s", m.name, firstFaults(out))
 				return strconv.Itoa(seed)
 			}
@@ -118,10 +153,10 @@ func caught(t *testing.T, root string, m mutant) string {
 }
 
 // failing runs some seeds in a program and returns those that fail, and what it printed.
-func failing(t *testing.T, program string, from, n int) (seeds []int, out []byte) {
+func failing(t *testing.T, program, theme string, from, n int) (seeds []int, out []byte) {
 	t.Helper()
 	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestSimulation$", //nolint:gosec // just built, or ourselves
-		"-from", strconv.Itoa(from), "-seeds", strconv.Itoa(n))
+		"-from", strconv.Itoa(from), "-seeds", strconv.Itoa(n), "-theme", theme)
 	out, err := run.CombinedOutput()
 	for _, found := range regexp.MustCompile(`--- FAIL: TestSimulation/seed/(\d+)`).FindAllSubmatch(out, -1) {
 		seed, err := strconv.Atoi(string(found[1]))

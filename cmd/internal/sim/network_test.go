@@ -5,6 +5,10 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 var errNoRoute = errors.New("sim: connection refused")
@@ -44,6 +48,18 @@ func (h *host) dial(ctx context.Context, to string, dial func(context.Context) (
 	}
 	h.conns[conn] = struct{}{}
 	return conn, nil
+}
+
+// redis returns a client of Redis whose connections are the host's.
+func (h *host) redis(w *world, instance int) redis.UniversalClient {
+	return redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: []string{"localhost:6379"}, ContextTimeoutEnabled: true, DialTimeout: time.Second, DialerRetries: 1,
+		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxRetries: 1, PoolSize: 64,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return h.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return w.keeper.dial(ctx, instance) })
+		},
+	})
 }
 
 // Close implements net.Conn.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"membersync/cmd/internal/sim/oracle"
 )
 
 // A keeper is Redis, seen through a network that loses, delays and cuts. It lets Redis' keys grow older by the time
@@ -23,12 +25,12 @@ type keeper struct {
 	mini *miniredis.Miniredis
 	rate float64 // of faults, for each script
 
-	mu      sync.Mutex
-	last    time.Time
-	away    bool
-	emptied []time.Time
-	conns   map[net.Conn]struct{}
-	count   map[int]int // scripts, by instance
+	mu     sync.Mutex
+	last   time.Time
+	away   bool
+	losses []oracle.Loss
+	conns  map[net.Conn]struct{}
+	count  map[int]int // scripts, by instance
 }
 
 func newKeeper(w *world) *keeper {
@@ -62,10 +64,21 @@ func (k *keeper) lose() {
 	k.w.must(err)
 	_ = conn.Close()
 	k.mu.Lock()
-	k.emptied = append(k.emptied, time.Now())
+	k.losses = append(k.losses, oracle.Loss{At: time.Now()})
 	k.mu.Unlock()
 	k.w.tally.fired("redis emptied")
 	k.setAway(false)
+}
+
+// rebuilt notes that the state is there again.
+func (k *keeper) rebuilt() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.losses {
+		if k.losses[i].Rebuilt.IsZero() {
+			k.losses[i].Rebuilt = time.Now()
+		}
+	}
 }
 
 func (k *keeper) isAway() bool {
@@ -135,7 +148,7 @@ func (l *link) pass(name string) bool {
 	k.count[l.instance]++
 	n := k.count[l.instance]
 	k.mu.Unlock()
-	r := k.w.dice.roll("redis", l.instance, n)
+	r := k.w.random.roll("redis", l.instance, n)
 	if r.Float64() >= k.rate {
 		return true
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	partitions     = 3
-	maxRecordBytes = 4 << 10
+	maxRecordBytes  = 4 << 10 // that the mapping takes
+	maxFetchedBytes = 1 << 20 // that are read at all
 )
 
 // A script is what is produced, and when.
@@ -27,6 +27,7 @@ type script struct {
 // A draft is a record before it is produced.
 type draft struct {
 	at        time.Duration
+	age       time.Duration // of the producer's timestamp
 	partition int32
 	member    string
 	key       []byte
@@ -69,8 +70,8 @@ func fieldNames() []string {
 }
 
 func newScript(w *world) script {
-	s := &writer{w: w, r: w.dice.roll("script")}
-	events := 100 + s.r.IntN(201)
+	s := &writer{w: w, r: w.random.roll("script")}
+	events := cmp.Or(w.settings.events, 100+s.r.IntN(201))
 	s.script.departments = int64(events)
 	for i := range 10 + s.r.IntN(21) {
 		s.people = append(s.people, &person{number: i, next: 1, held: make(map[string]any), past: make(map[string][]any)})
@@ -108,7 +109,7 @@ func (s *writer) record(at time.Duration) {
 	if p.copied = !p.tied && s.r.IntN(25) == 0; p.copied { // what is tied and there twice has no order
 		s.w.tally.fired("duplicate")
 		d.at += between(s.r, 0, 30*time.Second)
-		d.partition = pick(s.r, d.partition, d.partition, s.r.Int32N(partitions))
+		d.partition = pick(s.r, d.partition, d.partition, s.r.Int32N(s.w.settings.partitions))
 		s.add(d)
 	}
 }
@@ -117,12 +118,12 @@ func (s *writer) add(d draft) { s.script.records = append(s.script.records, d) }
 
 func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 	d := draft{
-		at: at, member: memberOf(p.number), partition: int32(p.number % partitions),
+		at: at, member: memberOf(p.number), partition: int32(p.number) % s.w.settings.partitions, //nolint:gosec // small
 		key: []byte(employeeOf(memberOf(p.number))), value: value,
 	}
 	if s.r.IntN(12) == 0 {
 		s.w.tally.fired("stray")
-		d.partition = s.r.Int32N(partitions)
+		d.partition = s.r.Int32N(s.w.settings.partitions)
 	}
 	if s.r.IntN(5) == 0 {
 		d.headers = []kgo.RecordHeader{
@@ -131,6 +132,15 @@ func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 			{Key: "orig.dlq.id", Value: []byte{0, 0xff}},
 			{Key: "nil"},
 			{Key: "trace", Value: []byte{}},
+		}
+	}
+	if s.w.settings.appendTime {
+		d.age = between(s.r, -time.Hour, time.Hour)
+	}
+	if s.r.Float64() < s.w.settings.headers {
+		s.w.tally.fired("very many headers")
+		for i := range 100 + s.r.IntN(2000) {
+			d.headers = append(d.headers, kgo.RecordHeader{Key: fmt.Sprint("h", i), Value: []byte("v")})
 		}
 	}
 	return d

@@ -21,7 +21,7 @@ var errDead = errors.New("sim: the instance is dead")
 // steps are the points of an event's way at which an instance can die.
 func steps() []string {
 	steps := []string{"during call"}
-	for _, op := range []string{"permit", "acquire", "call", "complete", "letter", "mark", "commit", "renew", "release"} {
+	for _, op := range []string{"permit", "acquire", "call", "complete", "letter", "mark", "commit", "renew", "release", "audit"} {
 		steps = append(steps, "before "+op, "after "+op)
 	}
 	return steps
@@ -90,7 +90,7 @@ type tappedCRM struct {
 func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
 	err = c.l.around("call", func() error {
 		if c.l.due("during call") {
-			time.AfterFunc(between(c.l.dice(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
+			time.AfterFunc(between(c.l.random(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
 		}
 		a, err = c.real.Modify(ctx, call)
 		return err
@@ -106,6 +106,16 @@ type tappedLetters struct {
 // Write implements consumer.Graveyard.
 func (g tappedLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
 	return g.l.around("letter", func() error { return g.real.Write(ctx, letter) })
+}
+
+type tappedAuditor struct {
+	l    *life
+	real *dlq.Auditor
+}
+
+// Write implements consumer.Auditor.
+func (a tappedAuditor) Write(ctx context.Context, r dlq.AuditRecord) error {
+	return a.l.around("audit", func() error { return a.real.Write(ctx, r) })
 }
 
 type tappedLimiter struct {
@@ -160,6 +170,8 @@ func (witness) Called(consumer.CallAttempt) {}
 // Finished implements consumer.Observer.
 func (o witness) Finished(end consumer.EventResult) {
 	o.l.w.log("ended", "instance", o.l.n, "partition", end.Partition, "offset", end.Offset, "outcome", end.Outcome, "reason", end.Reason)
-	o.l.note(end.Partition, end.Offset, end.Event.Index, 0, 1)
+	if end.Topic == source && end.Redrive == 0 {
+		o.l.note(end.Partition, end.Offset, end.Event.Index, 0, 1)
+	}
 	o.l.w.tally.total("outcome "+string(end.Outcome), 1)
 }

@@ -55,7 +55,7 @@ func operators() []string { return []string{"401", "403", "302", "404", "15003",
 // faultKinds are all kinds of faults, as the tally counts them.
 func faultKinds() []string {
 	kinds := []string{
-		"redis away", "redis emptied", "redis cut", "redis reply lost", "redis slow", "crm slow", "crm effect without a client",
+		"redis away", "redis emptied", "rebuild", "redis cut", "redis reply lost", "redis slow", "crm slow", "crm effect without a client",
 		"crm late effect", "crm quota", "kafka cut", "rebalance", "duplicate", "reordered", "bad order", "tie", "stray", "reused id",
 	}
 	for prefix, names := range map[string][]string{
@@ -67,7 +67,7 @@ func faultKinds() []string {
 			kinds = append(kinds, prefix+name)
 		}
 	}
-	return kinds
+	return append(kinds, themeKinds()...)
 }
 
 func sicknesses() []string { return []string{"hang", "busy", "500", "401", "exception"} }
@@ -107,8 +107,12 @@ func (plan) body(call *oracle.Call) []byte {
 }
 
 func newWeather(w *world, members []string) *weather {
-	r := w.dice.roll("weather")
+	r := w.random.roll("weather")
 	v := &weather{w: w, rate: pick(r, 0, 0.05, 0.15), sick: "-"}
+	if w.settings.storm.quiet {
+		v.rate = 0
+		return v
+	}
 	for range r.IntN(5) {
 		v.incidents = append(v.incidents, v.incident(r))
 	}
@@ -142,7 +146,7 @@ func (v *weather) incident(r *rand.Rand) incident {
 func (v *weather) strikes(in incident, member string) bool {
 	now := v.w.elapsed()
 	return !v.w.calm.Load() && in.from <= now && now < in.to &&
-		(in.share == 1 || v.w.dice.chance(in.share, "partial", in.from, member))
+		(in.share == 1 || v.w.random.chance(in.share, "partial", in.from, member))
 }
 
 // refuses reports whether connections are refused.
@@ -156,7 +160,7 @@ func (v *weather) refuses() bool {
 }
 
 func (v *weather) plan(call *oracle.Call, n int) plan {
-	r := v.w.dice.roll("request", call.Member, n)
+	r := v.w.random.roll("request", call.Member, n)
 	p := plan{latency: between(r, 5*time.Millisecond, 100*time.Millisecond), orphan: r.IntN(2) == 0}
 	if v.w.calm.Load() {
 		return p

@@ -15,35 +15,58 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"membersync/cmd/internal/sim/oracle"
+	"membersync/dlq/partlog"
 )
 
 // A world is one run: all parts, all instances, and all that happens to them. Its goroutines live in one bubble.
 type world struct {
 	t       *testing.T
-	dice    dice
+	random  random
+	themes  []string
 	tally   *tally
 	logger  *slog.Logger
 	begun   time.Time
 	horizon time.Duration // of events and faults
 	script  script
 
-	network *kfake.VirtualNetwork
-	cluster *kfake.Cluster
-	kafka   *kgo.Client
-	keeper  *keeper
-	front   *front
-	weather *weather
+	network  *kfake.VirtualNetwork
+	cluster  *kfake.Cluster
+	kafka    *kgo.Client
+	producer *kgo.Client // to the source topic as it is now
+	keeper   *keeper
+	front    *front
+	weather  *weather
+
+	operator *operator
+	settings settings
 
 	running sync.WaitGroup
-	calm    atomic.Bool // no fault strikes any more
+	calm    atomic.Bool  // no fault strikes any more
+	busy    atomic.Int32 // operations that have to end before the run can
 	actions []action
 	ending  []func() // by the world's own goroutine
+
+	// Of the action's goroutine:
+	past      []oracle.Record // of topics that were deleted
+	recreated []time.Time
+	missing   bool    // the source topic
+	unsent    []draft // since it is missing
 
 	mu      sync.Mutex
 	over    bool
 	lives   []*life
 	slots   map[int]*life
 	commits []oracle.Commit
+}
+
+// A settings is what themes change.
+type settings struct {
+	partitions int32
+	appendTime bool    // the broker's time replaces the producer's
+	headers    float64 // share of records with very many headers
+	storm      storm
+	events     int // 0: as many as are drawn
+	slots      int // 0: as many as are drawn
 }
 
 // An action is something that happens at a time.
@@ -55,33 +78,39 @@ type action struct {
 func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	t.Helper()
 	w := &world{
-		t: t, dice: dice(seed), tally: tally, begun: time.Now(), network: new(kfake.VirtualNetwork), //nolint:gosec // any will do
+		t: t, random: random(seed), tally: tally, begun: time.Now(), network: new(kfake.VirtualNetwork), //nolint:gosec // any will do
 		logger: slog.New(slog.DiscardHandler), slots: make(map[int]*life),
 	}
 	if log != nil {
 		w.logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	r := w.dice.roll("world")
+	r := w.random.roll("world")
 	w.horizon = between(r, time.Minute, 150*time.Second)
+	w.settings = settings{partitions: 3}
+	w.drawThemes()
+	w.planThemes()
 	w.script = newScript(w)
 	ports := []int{9001, 9002, 9003}[:1+r.IntN(3)]
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(w.network.Listen),
-		kfake.SeedTopics(partitions, source, source+".dlq"), kfake.GroupMinSessionTimeout(time.Second),
+		kfake.SeedTopics(w.settings.partitions, source, deadLetters, redrives, audits), kfake.GroupMinSessionTimeout(time.Second),
 	)
 	w.must(err)
 	w.cluster = cluster
-	w.kafka = w.newClient()
+	w.kafka, w.producer = w.newClient(), w.newClient()
 	w.keeper = newKeeper(w)
-	w.keeper.rate = pick(r, 0, 0.02, 0.06)
+	if !w.settings.storm.quiet {
+		w.keeper.rate = pick(r, 0, 0.02, 0.06)
+	}
 	w.front = newFront(w, w.script.members, w.script.departments)
 	w.weather = newWeather(w, w.script.members)
+	w.operator = newOperator(w)
 	return w
 }
 
 func (w *world) must(err error) {
 	if err != nil {
-		panic(fmt.Errorf("seed %d: %w", w.dice, err))
+		panic(fmt.Errorf("seed %d: %w", w.random, err))
 	}
 }
 
@@ -104,8 +133,14 @@ func (w *world) run() oracle.History {
 	w.plan()
 	slices.SortStableFunc(w.actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
 	w.watchCommits()
+	if w.settings.appendTime {
+		w.stampBatches()
+	}
 	members := &membership{w: w, heard: make(map[string]time.Time)}
 	w.cluster.Control(members.control)
+	if w.has("storms") {
+		w.running.Go(w.watchHeld)
+	}
 	w.running.Go(func() {
 		for !w.isOver() {
 			members.expire()
@@ -125,10 +160,14 @@ func (w *world) run() oracle.History {
 }
 
 func (w *world) plan() {
-	r := w.dice.roll("plan")
-	slots := 2 + r.IntN(2)
+	r := w.random.roll("plan")
+	slots := cmp.Or(w.settings.slots, 2+r.IntN(2))
 	for slot := range slots {
 		w.at(between(r, 0, 5*time.Second), func() { w.launch(slot) })
+	}
+	if w.settings.storm.quiet {
+		w.planRecords()
+		return
 	}
 	for i := range r.IntN(4) {
 		w.at(between(r, 10*time.Second, w.horizon), func() { w.restart(i % slots) })
@@ -141,10 +180,18 @@ func (w *world) plan() {
 		w.at(at, func() { w.keeper.setAway(true) })
 		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
 	}
-	if loss := w.dice.roll("loss"); loss.IntN(8) == 0 {
-		w.at(between(loss, 10*time.Second, w.horizon), w.keeper.lose)
+	often := 8
+	if w.has("redrives") { // they wait for the rebuild
+		often = 3
+	}
+	if loss := w.random.roll("loss"); loss.IntN(often) == 0 && !w.has("recreated") {
+		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
 	w.setTraps()
+	w.planRecords()
+}
+
+func (w *world) planRecords() {
 	for batch := range slices.Values(batches(w.script.records)) {
 		w.at(batch[0].at, func() { w.produce(batch) })
 	}
@@ -194,7 +241,7 @@ func (w *world) restart(slot int) {
 	w.tally.fired("rebalance")
 	w.running.Go(func() {
 		l.stop()
-		w.relaunch(slot, between(w.dice.roll("restart", l.n), 0, 6*time.Second))
+		w.relaunch(slot, between(w.random.roll("restart", l.n), 0, 6*time.Second))
 	})
 }
 
@@ -208,11 +255,11 @@ func (w *world) cutKafka(slot int) {
 // buried has an instance that crashed replaced a little later.
 func (w *world) buried(l *life) {
 	w.mu.Lock()
-	replace := w.slots[l.slot] == l
+	replace := l.job == nil && w.slots[l.slot] == l
 	delete(w.slots, l.slot)
 	w.mu.Unlock()
 	if replace {
-		w.running.Go(func() { w.relaunch(l.slot, between(w.dice.roll("replace", l.n), 0, 6*time.Second)) })
+		w.running.Go(func() { w.relaunch(l.slot, between(w.random.roll("replace", l.n), 0, 6*time.Second)) })
 	}
 }
 
@@ -247,10 +294,15 @@ func (w *world) settle() {
 }
 
 func (w *world) caughtUp() bool {
-	committed := w.committed()
-	for p, end := range w.ends(source) {
-		if committed[p] != end {
-			return false
+	if w.busy.Load() > 0 {
+		return false
+	}
+	for _, topic := range []string{source, redrives} {
+		committed := w.committed(topic)
+		for p, end := range w.ends(topic) {
+			if committed[p] != end && (topic == source || end > 0) {
+				return false
+			}
 		}
 	}
 	return true
@@ -266,13 +318,15 @@ func (w *world) history() oracle.History {
 	}
 	h := oracle.History{
 		World: oracle.World{
-			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes,
+			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes, MaxFetched: maxFetchedBytes, MaxHeaders: partlog.MaxHeaders,
 			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
-			Lease: lease,
+			Lease: lease, ReplaysSkip: !isWaiting(replaysSkip), RebuildForgets: isWaiting(rebuildAll),
+			Storms: w.storms(),
 		},
-		Source: w.readAll(source), Letters: w.readAll(source + ".dlq"), State: make(map[string]map[string]string),
-		Commits: w.commits, Committed: w.committed(), Ends: w.ends(source),
-		Emptied: w.keeper.emptied,
+		Source: w.allRecords(), Recreated: w.recreated, Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
+		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),
+		Commits: w.commits, Committed: w.committed(source), Ends: w.ends(source),
+		Losses: w.keeper.losses, Pauses: w.operator.allPauses(),
 	}
 	for _, c := range w.front.calls {
 		h.Calls = append(h.Calls, *c)
@@ -283,7 +337,12 @@ func (w *world) history() oracle.History {
 			h.State[m][name] = string(value)
 		}
 	}
+	h.Replays = make(map[int]oracle.Replay)
 	for _, l := range lives {
+		if l.job != nil {
+			h.Replays[l.n] = oracle.Replay{Began: l.job.began, Reapply: l.job.reapply}
+			continue
+		}
 		for _, d := range l.seen {
 			h.Deliveries = append(h.Deliveries, *d)
 		}
@@ -298,7 +357,7 @@ func (w *world) history() oracle.History {
 func (w *world) count(h oracle.History) {
 	w.tally.total("events", len(h.Source))
 	w.tally.total("calls", len(h.Calls))
-	w.tally.total("letters", len(h.Letters))
+	w.tally.total("dead letters", len(h.Letters))
 	w.tally.total("lives", len(w.lives))
 	w.tally.total("virtual seconds", int(w.elapsed().Seconds()))
 }
@@ -306,6 +365,8 @@ func (w *world) count(h oracle.History) {
 func (w *world) close() {
 	time.Sleep(10 * time.Second) // for whoever looks whether it is over
 	w.kafka.Close()
+	w.producer.Close()
+	w.operator.close()
 	_ = w.front.server.Close()
 	w.keeper.setAway(true)
 	w.keeper.mini.Close()

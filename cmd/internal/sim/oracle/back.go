@@ -57,7 +57,7 @@ type standing struct {
 func (j *judge) ordersOf(s slot, value string, by time.Time) []string {
 	var orders []string
 	for _, e := range j.alive(s) {
-		if e.states[s.field] == value && !e.rec.Time.After(by) {
+		if e.states[s.field] == value && !e.from.After(by) {
 			orders = append(orders, e.order)
 		}
 	}

@@ -13,6 +13,8 @@ type Header struct {
 
 // A Record is a record of Kafka.
 type Record struct {
+	Generation int  // of its topic: how often that was recreated before
+	Lost       bool // its topic was deleted before its offset was committed
 	Partition  int
 	Offset     int64
 	Time       time.Time
@@ -34,6 +36,9 @@ type Call struct {
 	Failed   bool      // whatever was answered, it was no success
 }
 
+// A Loss is when Redis lost its state, and when that was rebuilt; zero: never.
+type Loss struct{ At, Rebuilt time.Time }
+
 // A Commit is an attempt to commit an offset, whether the broker took it or not.
 type Commit struct {
 	At        time.Time
@@ -54,11 +59,20 @@ type World struct {
 	Members        []string
 	Departments    int64 // those from 1 to this number exist
 	MaxRecordBytes int
-	Refused        string // the beginning of values that the CRM finds invalid
-	Rejected       string // and of those that it refuses with a code that is in no table
-	Sick           string // the one member whose calls fail while those of others succeed
-	Limit          int    // calls in any window
-	Window         time.Duration
+	// MaxFetched, in bytes, and MaxHeaders bound what is read at all: beyond them a record is
+	// dead-lettered by its coordinates. Zero: no bound.
+	MaxFetched, MaxHeaders int
+	Refused                string // the beginning of values that the CRM finds invalid
+	Rejected               string // and of those that it refuses with a code that is in no table
+	Sick                   string // the one member whose calls fail while those of others succeed
+	Limit                  int    // calls in any window
+	Window                 time.Duration
+	Storms                 []Storm
+	// ReplaysSkip says that replays leave out what has an open or discarded dead letter.
+	ReplaysSkip bool
+	// RebuildForgets says that a rebuild restores nothing of what was finished above the committed
+	// offset, so that older values can take its place.
+	RebuildForgets bool
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration
@@ -68,16 +82,24 @@ type World struct {
 
 // A History is all that is known of a run.
 type History struct {
-	World      World
-	Source     []Record
-	Letters    []Record
+	World    World
+	Source   []Record
+	Letters  []Record
+	Redrives []Record // of the redrive topic
+	Audit    []Record
+	// Forged are the records of the redrive topic that the operator has not sent, by partition:offset,
+	// and what is wrong with them.
+	Forged     map[string]string
 	Calls      []Call // in the order of arrival
 	State      map[string]map[string]string
 	Commits    []Commit // in the order of time
 	Committed  map[int]int64
 	Ends       map[int]int64
 	Deliveries []Delivery
-	// Emptied are the times at which Redis lost all that it held. What was known of the calls before them, and nothing else, does not
-	// bind those after them: see [losses].
-	Emptied []time.Time
+	// Losses are the times at which Redis lost all that it held: see [losses].
+	Losses []Loss
+	Pauses []Pause
+	// Recreated is when the source topic was deleted, to be created again.
+	Recreated []time.Time
+	Replays   map[int]Replay // by instance
 }

@@ -20,6 +20,13 @@ func (j *judge) finalState() {
 			}
 		case !has || got != alive[len(alive)-1].states[s.field]:
 			newest := alive[len(alive)-1]
+			for newest.mayBeLost && len(alive) > 1 && got != newest.states[s.field] {
+				alive = alive[:len(alive)-1]
+				newest = alive[len(alive)-1]
+			}
+			if newest.mayBeLost || has && got == newest.states[s.field] {
+				continue
+			}
 			if j.setBack(s, newest.states[s.field]) {
 				continue
 			}
@@ -42,8 +49,11 @@ func (j *judge) lives(s slot, ef effect) bool {
 func (j *judge) commits() {
 	upTo := make(map[int]int64)
 	for _, c := range j.Commits {
+		if len(j.Recreated) > 0 && !c.At.Before(j.Recreated[0]) {
+			continue // it may be of the topic that is gone
+		}
 		for offset := upTo[c.Partition]; offset < c.Offset; offset++ {
-			e := j.byPlace[place{c.Partition, offset}]
+			e := j.byPlace[place{0, c.Partition, offset}]
 			if e == nil {
 				j.fault("offset %d of partition %d is committed but does not exist", offset, c.Partition)
 				break
@@ -58,12 +68,12 @@ func (j *judge) commits() {
 
 // unfinished says why an event had not come to its end at a time; empty if it had.
 func (j *judge) unfinished(e *event, at time.Time) string {
-	p := place{e.rec.Partition, e.rec.Offset}
+	p := e.place()
 	switch {
 	case e.ignored:
 		return ""
 	case e.poison != "":
-		if !j.buried[p] {
+		if !j.deadLettered[delivery{p, 0}] {
 			return "it has no dead letter"
 		}
 		return ""

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,17 +21,30 @@ type event struct {
 	refusal string            // the reason with which the CRM refuses it
 	bad     string            // the field that it refuses; empty: all of them
 	ignored bool
+	from    time.Time // when it was there
+	number  int       // of the redrive; 0: the original
+	// mayBeLost: its topic was deleted before its offset was committed.
+	mayBeLost bool
 }
 
-// key is the event's identity: the same id with another order value is another event.
-func (e *event) key() string { return e.id + " " + e.order[:orderWidth] }
+// key is the event's identity: the same id with another order value is another event, and so is a
+// redrive.
+func (e *event) key() string {
+	key := e.id + " " + e.order[:orderWidth]
+	if e.number > 0 {
+		key += fmt.Sprintf(" redrive %d of %s", e.number, e.place())
+	}
+	return key
+}
+
+func (e *event) place() place { return place{e.rec.Generation, e.rec.Partition, e.rec.Offset} }
 
 const orderWidth = 20
 
 func (w World) read(r Record) *event {
-	e := &event{rec: r, states: make(map[string]string)}
+	e := &event{rec: r, from: r.Time, states: make(map[string]string)}
 	e.order = strings.Repeat("0", orderWidth)
-	if len(r.Key)+len(r.Value) > w.MaxRecordBytes {
+	if len(r.Key)+len(r.Value) > w.MaxRecordBytes || !w.isRead(r) {
 		e.poison = "oversized"
 		return e
 	}
@@ -53,6 +67,11 @@ func (w World) read(r Record) *event {
 	}
 	w.foresee(e)
 	return e
+}
+
+// isRead reports whether a record is within the bounds of what is read at all.
+func (w World) isRead(r Record) bool {
+	return (w.MaxFetched == 0 || len(r.Key)+len(r.Value) <= w.MaxFetched) && (w.MaxHeaders == 0 || len(r.Headers) <= w.MaxHeaders)
 }
 
 func (e *event) identify(doc map[string]jsontext.Value) bool {

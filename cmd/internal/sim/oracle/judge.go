@@ -11,7 +11,10 @@ import (
 func Check(h History) []string {
 	j := &judge{History: h}
 	j.read()
+	j.readRedrives()
 	j.readLetters()
+	j.redriveResults()
+	j.forgeries()
 	j.lettersThatMustBe()
 	j.readCalls()
 	j.nothingGoesBack()
@@ -21,6 +24,10 @@ func Check(h History) []string {
 	j.finalState()
 	j.commits()
 	j.outcomes()
+	j.pausesHold()
+	j.redrivesWait()
+	j.stormsHold()
+	j.replaysLeaveOut()
 	slices.Sort(j.faults)
 	return slices.Compact(j.faults)
 }
@@ -29,17 +36,20 @@ type judge struct {
 	History
 	faults []string
 
-	byPlace map[place]*event
-	events  map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
-	stating map[slot][]*event   // one of each event, in rising order
-	dead    map[string]*death   // by event key
-	buried  map[place]bool      // records with a letter
-	effects map[slot][]effect   // in the order of effect
+	byPlace      map[place]*event
+	events       map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
+	stating      map[slot][]*event   // one of each event, in rising order
+	dead         map[string]*death   // by event key
+	redriven     map[delivery]*event
+	results      map[delivery][]string // of redrives
+	deadLettered map[delivery]bool     // what has a dead letter
+	effects      map[slot][]effect     // in the order of effect
 }
 
 type place struct {
-	partition int
-	offset    int64
+	generation int // of the topic
+	partition  int
+	offset     int64
 }
 
 // A slot is a field of a member.
@@ -62,8 +72,12 @@ func (j *judge) fault(format string, args ...any) {
 func (p place) String() string { return fmt.Sprintf("%d:%d", p.partition, p.offset) }
 
 func (e *event) String() string {
-	return fmt.Sprintf("event %s at %s (sequence %s)", e.id, place{e.rec.Partition, e.rec.Offset},
-		strings.TrimLeft(e.order[:orderWidth], "0"))
+	redrive := ""
+	if e.number > 0 {
+		redrive = fmt.Sprintf(", redrive %d", e.number)
+	}
+	return fmt.Sprintf("event %s at %s (sequence %s%s)", e.id, e.place(),
+		strings.TrimLeft(e.order[:orderWidth], "0"), redrive)
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
@@ -76,21 +90,25 @@ func (j *judge) read() {
 	slices.SortStableFunc(inOrder, func(a, b Record) int { return a.Time.Compare(b.Time) })
 	for _, r := range inOrder {
 		e := j.World.read(r)
-		j.byPlace[place{r.Partition, r.Offset}] = e
-		if e.poison != "" || e.ignored {
-			continue
-		}
-		if j.events[e.key()] == nil {
-			for field := range e.states {
-				s := slot{e.member, field}
-				j.stating[s] = append(j.stating[s], e)
-			}
-		}
-		j.events[e.key()] = append(j.events[e.key()], e)
+		j.byPlace[e.place()] = e
+		e.mayBeLost = r.Lost
+		j.add(e)
 	}
-	for _, all := range j.stating {
-		slices.SortFunc(all, func(a, b *event) int { return strings.Compare(a.order, b.order) })
+}
+
+// add makes an event known that states something.
+func (j *judge) add(e *event) {
+	if e.poison != "" || e.ignored {
+		return
 	}
+	if j.events[e.key()] == nil {
+		for field := range e.states {
+			s := slot{e.member, field}
+			j.stating[s] = append(j.stating[s], e)
+			slices.SortStableFunc(j.stating[s], func(a, b *event) int { return strings.Compare(a.order, b.order) })
+		}
+	}
+	j.events[e.key()] = append(j.events[e.key()], e)
 }
 
 // alive are the events that state a field and were not dead-lettered, in rising order.
@@ -170,14 +188,14 @@ func (j *judge) quietAfterLostCalls() {
 func (j *judge) outcomes() {
 	ended := make(map[place]bool)
 	for _, d := range j.Deliveries {
-		p := place{d.Partition, d.Offset}
+		p := place{0, d.Partition, d.Offset} // whatever its generation
 		if d.Ended > d.Arrived {
 			j.fault("instance %d ended the event at %s %d times, and took it in %d times", d.Instance, p, d.Ended, d.Arrived)
 		}
 		ended[p] = ended[p] || d.Ended > 0
 	}
 	for p, e := range j.byPlace {
-		if !ended[p] {
+		if p.generation = 0; !ended[p] && !e.mayBeLost {
 			j.fault("%s has no outcome", e)
 		}
 	}

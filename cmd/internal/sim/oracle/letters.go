@@ -7,28 +7,56 @@ import (
 	"strings"
 )
 
-// readLetters checks each dead letter against the record that it names.
+// readLetters checks each dead letter against the delivery that it is of.
 func (j *judge) readLetters() {
 	j.dead = make(map[string]*death)
-	j.buried = make(map[place]bool)
+	j.deadLettered = make(map[delivery]bool)
 	for _, l := range j.Letters {
 		facts, rest := split(l.Headers)
-		partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
-		offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
-		p := place{partition, offset}
-		e := j.byPlace[p]
-		if err1 != nil || err2 != nil || e == nil {
+		if facts["dlq.reason"] == "invalid_redrive" {
+			continue
+		}
+		e := j.named(facts)
+		number, err := strconv.Atoi(facts["dlq.redrives"])
+		if e != nil && err == nil && number > 0 {
+			e = j.redriven[delivery{e.place(), number}]
+		}
+		if err != nil || e == nil {
 			j.fault("dead letter %d:%d names no source record", l.Partition, l.Offset)
 			continue
 		}
-		j.buried[p] = true
-		if !bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
-			!slices.EqualFunc(rest, e.rec.Headers, sameHeader) {
+		j.deadLettered[delivery{e.place(), number}] = true
+		if j.World.isRead(e.rec) && (!bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
+			!slices.EqualFunc(rest, e.rec.Headers, sameHeader)) {
 			j.fault("the dead letter of %s differs from its record", e)
+		}
+		stamp := stampOf(e.rec)
+		if got := facts["dlq.source.timestamp"]; got != stamp {
+			j.fault("the dead letter of %s says that its record is of %s, not %s", e, got, stamp)
 		}
 		j.judgeDeath(e, facts, l)
 	}
 }
+
+// named is the event of the source record that a dead letter or a redrive names; nil: there is none.
+// A recreated topic has the same coordinates again: the timestamp tells them apart.
+func (j *judge) named(facts map[string]string) (e *event) {
+	partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
+	offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	for generation := range len(j.Recreated) + 1 {
+		if found := j.byPlace[place{generation, partition, offset}]; found != nil {
+			if e = found; stampOf(e.rec) == facts["dlq.source.timestamp"] {
+				break
+			}
+		}
+	}
+	return e
+}
+
+func stampOf(r Record) string { return r.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	reason := facts["dlq.reason"]
@@ -45,6 +73,7 @@ func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	case e.ignored:
 		j.fault("%s is dead-lettered as %s, but is to be ignored", e, reason)
 	case e.refusal != "" && reason == e.refusal:
+	case j.isOfStorm(e, reason, l.Time):
 	case e.member == j.World.Sick && (reason == "retries_exhausted" || reason == "crm_rejected"):
 		if n := j.failures(e); n < minAttempts {
 			j.fault("%s is dead-lettered as %s after %d failed calls", e, reason, n)
@@ -76,15 +105,25 @@ func (j *judge) failures(e *event) int {
 // event, unless a newer event that lives overtook the field that it is refused for.
 func (j *judge) lettersThatMustBe() {
 	for p, e := range j.byPlace {
-		switch {
-		case e.poison != "":
-			if !j.buried[p] {
-				j.fault("%s is %s and has no dead letter", e, e.poison)
-			}
-		case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:
-		case e.bad == "" || !j.overtaken(e, e.bad):
-			j.fault("%s is %s and has no dead letter", e, e.refusal)
+		j.letterThatMustBe(delivery{p, 0}, e)
+	}
+	for at, e := range j.redriven {
+		if d := j.dead[e.key()]; d == nil || d.reason != "duplicate" {
+			j.letterThatMustBe(at, e)
 		}
+	}
+}
+
+func (j *judge) letterThatMustBe(d delivery, e *event) {
+	switch {
+	case e.mayBeLost:
+	case e.poison != "":
+		if !j.deadLettered[d] {
+			j.fault("%s is %s and has no dead letter", e, e.poison)
+		}
+	case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:
+	case e.bad == "" || !j.overtaken(e, e.bad):
+		j.fault("%s is %s and has no dead letter", e, e.refusal)
 	}
 }
 
@@ -100,7 +139,7 @@ func split(headers []Header) (facts map[string]string, rest []Header) {
 		switch own, escaped := strings.CutPrefix(h.Key, "orig."); {
 		case escaped && strings.HasPrefix(strings.ReplaceAll(own, "orig.", ""), "dlq."):
 			rest = append(rest, Header{own, h.Value})
-		case strings.HasPrefix(h.Key, "dlq."):
+		case strings.HasPrefix(h.Key, "dlq."), strings.HasPrefix(h.Key, "redrive."):
 			facts[h.Key] = string(h.Value)
 		default:
 			rest = append(rest, h)

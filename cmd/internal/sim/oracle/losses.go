@@ -5,26 +5,49 @@ import (
 	"time"
 )
 
-// Losing Redis suspends, until its state is there again, that no field goes back and that a member has one call at a time. Nobody
-// rebuilds it here, so this is exempt: a breach between two calls one of which was granted before Redis was emptied, and
-// the other after it. All else holds: between any two calls on the same side, and for what is lost, committed, dead-lettered
-// or ended.
+// Losing Redis suspends, until its state is rebuilt, that no field goes back and that a member has
+// one call at a time. So this is exempt: a breach between two calls, one of which was granted
+// before Redis was emptied, and the other after it and before the state was rebuilt. All else
+// holds: between any other two calls, and for what is lost, committed, dead-lettered or ended.
 
-// parted reports whether Redis was emptied between the grants of two calls.
+// parted reports whether Redis was emptied between the grants of two calls, and not yet rebuilt at
+// the later one.
 func (j *judge) parted(a, b *Call) bool {
 	from, to := a.Arrived, b.Arrived
 	if to.Before(from) {
 		from, to = to, from
 	}
-	return j.emptiedWithin(from.Add(-j.World.Lease), to)
+	return slices.ContainsFunc(j.Losses, func(l Loss) bool {
+		granted := to.Add(-j.World.Lease)
+		return l.within(from.Add(-j.World.Lease), to) && (l.Rebuilt.IsZero() || !granted.After(l.Rebuilt) || j.isForgotten(a, l))
+	})
 }
+
+// isForgotten reports whether a rebuild had no way to know of a call's events: their offsets were
+// not committed.
+func (j *judge) isForgotten(c *Call, l Loss) bool {
+	if !j.World.RebuildForgets {
+		return false
+	}
+	fields, _ := userOf(c.User)
+	for field, value := range fields {
+		for _, e := range j.stating[slot{c.Member, field}] {
+			if e.states[field] == value && !j.committedBy(e, l.Rebuilt) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (l Loss) within(from, to time.Time) bool { return !l.At.Before(from) && !l.At.After(to) }
 
 func (j *judge) emptiedWithin(from, to time.Time) bool {
-	return slices.ContainsFunc(j.Emptied, func(at time.Time) bool { return !at.Before(from) && !at.After(to) })
+	return slices.ContainsFunc(j.Losses, func(l Loss) bool { return l.within(from, to) })
 }
 
-// setBack reports whether the last effect on a field may have taken the place of its newest value because Redis was
-// emptied between the two.
+// setBack reports whether the last effect on a field may have taken the place of its newest value
+// because Redis was emptied between the two.
 func (j *judge) setBack(s slot, newest string) bool {
 	effects := j.effects[s]
 	if len(effects) == 0 {

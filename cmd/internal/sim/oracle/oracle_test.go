@@ -53,8 +53,10 @@ func good() oracle.History {
 func letter(r oracle.Record, reason string) oracle.Record {
 	r.Headers = append(slices.Clone(r.Headers),
 		oracle.Header{Key: "dlq.reason", Value: []byte(reason)},
+		oracle.Header{Key: "dlq.redrives", Value: []byte("0")},
 		oracle.Header{Key: "dlq.source.partition", Value: fmt.Append(nil, r.Partition)},
-		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)})
+		oracle.Header{Key: "dlq.source.offset", Value: fmt.Append(nil, r.Offset)},
+		oracle.Header{Key: "dlq.source.timestamp", Value: r.Time.AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00")})
 	return r
 }
 
@@ -72,7 +74,9 @@ func setBack(h *oracle.History) {
 }
 
 // lost empties Redis.
-func lost(h *oracle.History, seconds float64) { h.Emptied = append(h.Emptied, at(seconds)) }
+func lost(h *oracle.History, seconds float64) {
+	h.Losses = append(h.Losses, oracle.Loss{At: at(seconds)})
+}
 
 func TestFaults(t *testing.T) {
 	t.Parallel()
@@ -124,6 +128,77 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// redriven dead-letters the newer value and redrives it with another one.
+func redriven(h *oracle.History) {
+	h.Letters = []oracle.Record{letter(h.Source[1], "crm_invalid")}
+	h.World.Refused = "b"
+	again := letter(h.Source[1], "crm_invalid")
+	again.Time, again.Value = at(30), record(1, 2, "qq", "c").Value
+	again.Headers = append(again.Headers,
+		oracle.Header{Key: "redrive.number", Value: []byte("1")}, oracle.Header{Key: "redrive.edited", Value: []byte("true")})
+	h.Redrives = []oracle.Record{again}
+	h.Audit = []oracle.Record{{Value: []byte(
+		`{"action":"redrive_result","subject":"0:1:0@1","result":"applied","detail":{"number":1}}`)}}
+	h.Calls = []oracle.Call{h.Calls[0], call(2, 40, "c")}
+	h.State[member]["qq"] = `"c"`
+}
+
+// storm has both events dead-lettered in a storm.
+func storm(h *oracle.History, s oracle.Storm) {
+	s.From, s.To, s.Reason, s.Members = at(0), at(100), "crm_invalid", map[string]bool{member: true}
+	h.World.Storms = []oracle.Storm{s}
+	h.Calls, h.State = nil, nil
+	for _, r := range h.Source {
+		l := letter(r, "crm_invalid")
+		l.Time = at(5)
+		h.Letters = append(h.Letters, l)
+	}
+}
+
+func TestThemes(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*oracle.History)
+		want   string // empty: no fault
+	}{
+		"a call in a pause":        {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(0), To: at(25)}} }, "while calls are paused"},
+		"no call in a pause":       {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(21), To: at(99)}} }, ""},
+		"redriven":                 {redriven, ""},
+		"redriven without result":  {func(h *oracle.History) { redriven(h); h.Audit = nil }, "has no result"},
+		"redriven and not applied": {func(h *oracle.History) { redriven(h); h.State[member]["qq"] = `"a"` }, "the newest that lives"},
+		"the edit is undone":       {func(h *oracle.History) { redriven(h); h.Calls = append(h.Calls, call(3, 50, "a")) }, "went back"},
+		"a dead letter is replayed": {func(h *oracle.History) {
+			redriven(h)
+			h.World.ReplaysSkip, h.Replays = true, map[int]oracle.Replay{7: {Began: at(45), Reapply: true}}
+			h.Calls = append(h.Calls, call(3, 50, "b"), call(4, 60, "c"))
+			h.Calls[2].Instance = 7
+		}, "was dead-lettered before it began"},
+		"what is done is replayed": {func(h *oracle.History) {
+			h.Replays = map[int]oracle.Replay{7: {Began: at(45)}}
+			h.Calls = append(h.Calls, call(3, 50, "b"))
+			h.Calls[2].Instance = 7
+		}, "was done before it began"},
+		"a forged redrive runs": {func(h *oracle.History) {
+			redriven(h)
+			h.Forged = map[string]string{"0:1": "another value"}
+		}, "is forged"},
+		"redriven while the state is lost": {func(h *oracle.History) {
+			redriven(h)
+			h.Losses = []oracle.Loss{{At: at(25), Rebuilt: at(60)}}
+		}, "while the state is lost"},
+		"a storm":              {func(h *oracle.History) { storm(h, oracle.Storm{Instances: 1}) }, ""},
+		"a storm is not held":  {func(h *oracle.History) { storm(h, oracle.Storm{}) }, "2 events are dead-lettered in a storm"},
+		"a storm that is over": {func(h *oracle.History) { storm(h, oracle.Storm{Instances: 1}); h.Letters[0].Time = at(500) }, "dead-lettered as crm_invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := good()
+			test.change(&h)
+			expect(t, oracle.Check(h), test.want)
+		})
+	}
+}
+
 func expect(t *testing.T, faults []string, want string) {
 	t.Helper()
 	all := strings.Join(faults, "\n")
@@ -143,7 +218,7 @@ func poison(h *oracle.History, r oracle.Record) {
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	with := func(field, value string) oracle.Record { return record(2, 3, field, value) }
-	raw := func(value string) oracle.Record { return oracle.Record{Offset: 2, Value: []byte(value)} }
+	raw := func(value string) oracle.Record { return oracle.Record{Offset: 2, Time: at(0), Value: []byte(value)} }
 	for reason, records := range map[string][]oracle.Record{
 		"malformed":     {raw("{"), raw(""), raw(`{"eventId":"a","eventId":"b"}`), raw("{} {}")},
 		"oversized":     {raw(strings.Repeat(" ", 1001))},

@@ -1,0 +1,162 @@
+package oracle
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A redrive is judged as an event of its own: it has the version of the event that it redrives,
+// later than that if its value was edited, and it is there from when it was sent. So an event that
+// was dead-lettered stays so, and what comes of it afterwards is that of its redrives.
+
+// A delivery is a record of the source topic, and which redrive of it; 0: the original.
+type delivery struct {
+	place
+	number int
+}
+
+func (j *judge) isForged(r Record) bool {
+	_, forged := j.Forged[place{0, r.Partition, r.Offset}.String()]
+	return forged
+}
+
+// readRedrives makes events of the redrives that the operator has sent.
+func (j *judge) readRedrives() {
+	j.redriven = make(map[delivery]*event)
+	for _, r := range j.Redrives {
+		if j.isForged(r) {
+			continue
+		}
+		facts, _ := split(r.Headers)
+		original := j.named(facts)
+		number, err := strconv.Atoi(facts["redrive.number"])
+		if original == nil || err != nil {
+			j.fault("the redrive at %d:%d names no source record", r.Partition, r.Offset)
+			continue
+		}
+		d := delivery{original.place(), number}
+		if j.redriven[d] != nil {
+			continue // it was sent twice
+		}
+		edit := facts["dlq.edited"] // of the dead letter, which an earlier redrive can have edited
+		if facts["redrive.edited"] == "true" {
+			edit = facts["redrive.number"]
+		}
+		edited, _ := strconv.Atoi(edit)
+		rec := original.rec
+		switch read := j.World.isRead(rec); {
+		case read:
+			rec.Value = r.Value
+		case edited > 0: // the dead letter had nothing but its coordinates
+			rec.Key, rec.Value, rec.Headers = r.Key, r.Value, nil
+		}
+		e := j.World.read(rec)
+		e.from, e.number = r.Time, number
+		if edited > 0 {
+			e.order += fmt.Sprintf("%010d", edited)
+		}
+		j.redriven[d] = e
+		j.add(e)
+	}
+}
+
+// redriveResults: each redrive has a result in the audit topic, and only what was dead-lettered
+// again has that for its result. A duplicate was not run.
+func (j *judge) redriveResults() {
+	j.results = make(map[delivery][]string)
+	for _, r := range j.Audit {
+		var a struct {
+			Action, Subject, Result string
+			Detail                  struct{ Number int }
+		}
+		if json.Unmarshal(r.Value, &a) != nil || a.Action != "redrive_result" {
+			continue
+		}
+		if p, ok := placeOf(a.Subject); ok {
+			d := delivery{p, a.Detail.Number}
+			j.results[d] = append(j.results[d], a.Result)
+		}
+	}
+	for d, e := range j.redriven {
+		results := j.results[delivery{place{0, d.partition, d.offset}, d.number}]
+		switch {
+		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
+			j.fault("redrive %d of %s has no result", d.number, e)
+		case slices.Contains(results, "dead_lettered") && !j.deadLettered[d]:
+			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
+		case !slices.ContainsFunc(results, func(r string) bool { return r != "duplicate" && r != "refused" }):
+			j.dead[e.key()] = &death{"duplicate", e.from}
+		}
+	}
+}
+
+// placeOf reads the place from the id of a dead letter.
+func placeOf(id string) (place, bool) {
+	id, _, _ = strings.Cut(id, "@")
+	parts := strings.Split(id, ":")
+	if len(parts) < 2 {
+		return place{}, false
+	}
+	partition, err1 := strconv.Atoi(parts[0])
+	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
+	return place{0, partition, offset}, err1 == nil && err2 == nil
+}
+
+// forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
+// its own, and no other does.
+func (j *judge) forgeries() {
+	refused := make(map[string]bool)
+	for _, l := range j.Letters {
+		facts, _ := split(l.Headers)
+		if facts["dlq.reason"] == "invalid_redrive" {
+			refused[facts["dlq.source.partition"]+":"+facts["dlq.source.offset"]] = true
+		}
+	}
+	for _, r := range j.Redrives {
+		p := place{0, r.Partition, r.Offset}.String()
+		how, forged := j.Forged[p]
+		switch {
+		case forged && !refused[p]:
+			j.fault("the redrive at %s is forged (%s), and has no dead letter", p, how)
+		case !forged && refused[p]:
+			j.fault("the redrive at %s is dead-lettered as invalid, though the operator has sent it", p)
+		}
+	}
+}
+
+// redrivesWait: between a loss of Redis and its rebuild no redrive is sent, or an older value could
+// win.
+func (j *judge) redrivesWait() {
+	for i := range j.Calls {
+		c := &j.Calls[i]
+		for _, l := range j.Losses {
+			if !c.Arrived.After(l.At.Add(stopsWithin)) || !c.Arrived.Before(l.Rebuilt) {
+				continue
+			}
+			fields, _ := userOf(c.User)
+			for field, value := range fields {
+				if j.isRedrivenOnly(slot{c.Member, field}, value, c) {
+					j.fault("call %d at %s redrives %s %s = %s, while the state is lost from %s to %s",
+						c.N, clock(c.Arrived), c.Member, field, value, clock(l.At), clock(l.Rebuilt))
+				}
+			}
+		}
+	}
+}
+
+// isRedrivenOnly reports whether a call can carry a value only because it was redriven.
+func (j *judge) isRedrivenOnly(s slot, value string, c *Call) (redriven bool) {
+	for _, e := range j.stating[s] {
+		if e.states[s.field] != value || e.from.After(c.Arrived) {
+			continue
+		}
+		if d := j.dead[e.key()]; e.number == 0 && (d == nil || !d.at.Before(c.Arrived.Add(-stopsWithin))) {
+			return false
+		}
+		redriven = redriven || e.number > 0
+	}
+	return redriven
+}
