@@ -143,7 +143,7 @@ func (r *record) releaseBufferLocked() {
 	}
 	r.released = true
 	if b := r.part.buffer(); r.aside {
-		b.waiting.release(r.size)
+		b.returnAside(r.size)
 	} else {
 		b.records.release(r.size)
 	}

@@ -16,7 +16,7 @@ import (
 // for each other.
 type buffer struct {
 	records room
-	waiting room // records that have given their place back, and are not finished
+	waiting *partlog.Memory // of records that have given their place back, and are not finished
 	fetches partlog.Budget
 	looks   partlog.Budget
 	full    func() // called before a record has to wait
@@ -46,7 +46,7 @@ func newBuffer(records int, bytes int64, full func()) *buffer {
 	forRecords := bytes - bytes/fetchShare - bytes/lookShare
 	return &buffer{
 		records: newRoom(records, forRecords),
-		waiting: newRoom(records, forRecords),
+		waiting: partlog.NewMemory(asideFactor * bytes),
 		fetches: partlog.NewBudget(bytes / fetchShare),
 		looks:   partlog.NewBudget(bytes / lookShare),
 		full:    full,
@@ -107,26 +107,26 @@ func (b *buffer) acquire(ctx context.Context, of *semaphore.Weighted, n int64) e
 	return nil
 }
 
-// setAside gives a record's place to another record, and reports whether there was room for that:
-// as many records as the buffer has places may be set aside.
+// What was unfinished once had its place in some process's buffer. After a rebalance to fewer
+// processes, a lane can wait for an event that is further on than one buffer reaches, so more is set
+// aside than the buffer holds: asideFactor times its bytes, where each record costs asideBytes beside
+// its own. Beyond that, reading stops until what is waited for expires.
+const (
+	asideFactor = 2
+	asideBytes  = 2 << 10
+)
+
+// setAside gives a record's place to another record, and reports whether there was room for that.
 func (b *buffer) setAside(size int64) bool {
-	if !b.waiting.tryAcquire(size) {
+	if !b.waiting.TryReserve(size + asideBytes) {
 		return false
 	}
 	b.records.release(size)
 	return true
 }
 
-func (r *room) tryAcquire(size int64) bool {
-	if !r.records.TryAcquire(1) {
-		return false
-	}
-	if !r.bytes.TryAcquire(r.clip(size)) {
-		r.records.Release(1)
-		return false
-	}
-	return true
-}
+// returnAside is the counterpart of setAside for a record that is finished.
+func (b *buffer) returnAside(size int64) { b.waiting.Release(size + asideBytes) }
 
 func (r *room) release(size int64) {
 	r.bytes.Release(r.clip(size))

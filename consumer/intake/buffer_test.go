@@ -11,6 +11,17 @@ import (
 
 var errTestOver = errors.New("the test is over")
 
+func (r *room) tryAcquire(size int64) bool {
+	if !r.records.TryAcquire(1) {
+		return false
+	}
+	if !r.bytes.TryAcquire(r.clip(size)) {
+		r.records.Release(1)
+		return false
+	}
+	return true
+}
+
 // A backlog of the source topic takes no memory from the redrive topic, which keeps a twentieth.
 func TestTheRedriveTopicKeepsItsShare(t *testing.T) {
 	t.Parallel()
@@ -56,13 +67,13 @@ func TestAFetchShrinksWithTheNumberOfPartitions(t *testing.T) {
 	}
 }
 
-// What waits for an event further on gives its place to other records. As many records as the
-// buffer has places may do so; the others keep theirs, until one of those is finished.
+// What waits for an event further on gives its place to other records. That is bounded by what they
+// cost in memory; the others keep their places, until one of those is finished.
 func TestRecordsThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const places = 4
-		g := &generation{drained: make(chan struct{}), buffers: buffers{source: newBuffer(places, 1<<20, func() {})}}
+		g := &generation{drained: make(chan struct{}), buffers: buffers{source: newBuffer(places, asideBytes*places/asideFactor+asideBytes/2, func() {})}}
 		a := account{newAccounts(), &partition{gen: g}}
 		a.accounts.reopen(a.part, 0)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -96,7 +107,7 @@ func TestRecordsThatWaitAreBounded(t *testing.T) {
 		for i := range tickets[1:] {
 			tickets[1+i].Finish()
 		}
-		if b := a.part.buffer(); !b.records.records.TryAcquire(places) || !b.waiting.records.TryAcquire(places) {
+		if b := a.part.buffer(); !b.records.records.TryAcquire(places) || !b.waiting.TryReserve(asideBytes*places) {
 			t.Error("not all places were given back")
 		}
 	})

@@ -210,11 +210,12 @@ func (h *holder) retry(now time.Time) time.Time {
 	switch {
 	case h.round.size == 0 || h.round.rejected > 0 && !h.guard.Succeeds(h.round.rejected, tried):
 		h.round.size = 1
-	case tried > 0 && len(h.trying) == 0:
+	case tried > 0:
 		h.round.size = min(2*h.round.size, maxRound)
 	}
+	// Those of earlier rounds that have no result yet do not count: they may wait for one that is held.
 	h.round = round{at: now.Add(h.retryEvery), size: h.round.size}
-	for _, ev := range h.held.take(h.round.size - len(h.trying)) {
+	for _, ev := range h.held.take(h.round.size) {
 		h.trying[ev] = false
 		h.putBack(ev, event.Tried)
 	}

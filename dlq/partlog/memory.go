@@ -30,6 +30,9 @@ func (m *Memory) Reserve(ctx context.Context, bytes int64) error {
 	return nil
 }
 
+// TryReserve is [Memory.Reserve] without a wait. It reports whether so many bytes are free.
+func (m *Memory) TryReserve(bytes int64) bool { return m.bytes.TryAcquire(min(bytes, m.max)) }
+
 // Shrink gives back all but the rest of what one call has reserved.
 func (m *Memory) Shrink(bytes, rest int64) {
 	m.bytes.Release(min(bytes, m.max) - min(rest, bytes, m.max))
