@@ -37,9 +37,6 @@ const (
 // is to be corrected first.
 func waitingFor() map[string]string {
 	return map[string]string{
-		"storms":   "a held event that is tried while its value waits for that of another held event blocks all tries",
-		rebuildAll: "finished events above a held one lose their versions: older values replace theirs for good",
-
 		"forged: no request":                 "a redrive does not name its request in the audit topic",
 		"forged: edited without request":     "a redrive does not name its request in the audit topic",
 		"forged: edited to another employee": "the employee of an edited value is not compared",
