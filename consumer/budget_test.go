@@ -114,10 +114,12 @@ func TestUnknownCodeDeadLettersOnlyTheOffendingEvent(t *testing.T) {
 	inst := r.start(oneByOne)
 	r.produce(r.event("owner", 50, 1, fields{"mobile": "00000000050"}))
 	r.settled()
-	defer r.stream(2, 3, 4, 5)() // the retry budget needs members whose calls succeed
 	r.backlog(inst,
 		r.change(1, fields{"position": "Good"}), r.change(1, fields{"mobile": "00000000050"}),
 		r.change(1, fields{"email": "a@test.invalid"}), r.change(1, fields{"qq": "1"}))
+	stop := r.stream(2, 3, 4, 5) // the retry budget needs members whose calls succeed
+	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
+	stop()
 	r.settled()
 	if rejected := r.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_rejected" {
 		t.Errorf("dead letters %v", rejected)

@@ -186,7 +186,7 @@ func (r *rig) replayAs(mapping change) {
 	defer api.Close()
 	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
 	mapping(&cfg, &parts)
-	cfg.Group, cfg.Replay = r.group+".replay.test", true
+	cfg.Group, cfg.LiveGroup, cfg.Replay = r.group+".replay.test", r.group, true
 	if err := consumer.New(cfg, parts).Replay(r.t.Context(), r.all(), func(consumer.ReplayProgress) {}); err != nil {
 		r.t.Error(err)
 	}
