@@ -127,10 +127,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 // large are events of about the size in bytes, which zstd makes 14 times smaller.
 func large(partition, n, size int) (records []kafka.Record) {
 	random := rand.New(rand.NewPCG(uint64(partition), uint64(n))) //nolint:gosec // test data
+	const alphabet = "abcdefghijklmnopqrstuvwxyz"
 	for i := 0; size > 0; i++ {
 		text := bytes.Repeat([]byte("Lead "), 380)
 		for j := range 100 { // what does not compress
-			text[j] = byte('a' + random.IntN(26))
+			text[j] = alphabet[random.IntN(len(alphabet))]
 		}
 		e := stand.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
 		rec := e.Record(1)
