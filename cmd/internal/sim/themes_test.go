@@ -37,6 +37,8 @@ const (
 // is to be corrected first.
 func waitingFor() map[string]string {
 	return map[string]string{
+		"100 partitions": "such a seed takes minutes of real time since batches are read as streams",
+
 		"storms":   "a held event that is tried while its value waits for that of another held event blocks all tries",
 		rebuildAll: "finished events above a held one lose their versions: older values replace theirs for good",
 
