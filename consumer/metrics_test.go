@@ -88,7 +88,7 @@ func contract() []string {
 		add("crm_calls_total", label("class", "refused"), label("code", code))
 	}
 	for _, cause := range []string{
-		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "kafka", "dlq", "storm", "operator", "control",
+		"crm_outage", "crm_throttled", "crm_quota", "crm_refused", "redis", "kafka", "dlq", "storm", "operator", "control", "state_key",
 	} {
 		add("paused", label("cause", cause))
 	}

@@ -302,7 +302,7 @@ func (m *interpreter) isPartly(rule *fieldRule) bool {
 // what belongs to the protocol: then its values have to be fetched.
 func (m *interpreter) carriesNothing() bool {
 	after := m.states.after
-	if m.p.states.pairs != nil || m.states.named || m.states.before.IsObject() || m.event.Update.Len() > 0 || after.Len() == 0 || len(m.states.removed) > 0 {
+	if m.p.states.pairs != nil || m.states.named || m.states.before.IsObject() || after.Len() == 0 || len(m.states.removed) > 0 {
 		return false
 	}
 	for i := range m.p.fields {
@@ -316,13 +316,17 @@ func (m *interpreter) carriesNothing() bool {
 			}
 		}
 	}
+	count := 0
 	for name := range after.Members() {
-		if !isProtocol(name) && !m.readsName(name) {
+		if count++; count > maxIDs || !isProtocol(name) && !m.readsName(name) {
 			return false
 		}
 	}
 	return true
 }
+
+// maxIDs bounds the members of an event that has nothing but ids.
+const maxIDs = 64
 
 // readsName reports whether an id, the type, the operation, the order or the list of changes is
 // read from a member of after, or from within it.
@@ -347,7 +351,7 @@ func (m *interpreter) readsName(name string) bool {
 			}
 		}
 	}
-	return reads(m.p.typ) || reads(m.p.op) || reads(m.p.states.changed)
+	return reads(m.p.typ) || reads(m.p.op) || reads(m.p.states.changed) || reads(m.p.list)
 }
 
 // isProtocol reports whether a member belongs to how a source wraps its notices, not to the person:
@@ -355,7 +359,7 @@ func (m *interpreter) readsName(name string) bool {
 func isProtocol(name string) bool {
 	switch strings.ToLower(name) {
 	case "tousername", "fromusername", "msgtype", "event", "agentid", "suiteid", "authcorpid", "infotype", "timestamp", "createtime", "changetype",
-		"corpid", "eventtype", "tenantid", "subscriptionid", "subscriptionexpirationdatetime", "clientstate", "resource":
+		"corpid", "eventtype", "event_type", "eventid", "event_id", "type", "id", "_id", "uuid", "version", "schema", "time", "ts", "token", "tenantid", "subscriptionid", "subscriptionexpirationdatetime", "clientstate", "resource":
 		return true
 	}
 	return strings.HasPrefix(name, "@odata.") || strings.HasPrefix(name, "__")

@@ -63,11 +63,12 @@ func (m *interpreter) interpret() {
 		return
 	}
 	m.readStates()
-	if m.fault == nil && m.event.Ignored == "" {
-		m.changes()
-	}
-	if m.fault == nil && m.event.Ignored == "" && m.carriesNothing() {
+	switch {
+	case m.fault != nil || m.event.Ignored != "":
+	case m.carriesNothing(): // before changes, since absent: clear would clear all
 		m.fail(NeedsFetch, "", -1, "carries ids and no values")
+	default:
+		m.changes()
 	}
 }
 

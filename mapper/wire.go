@@ -34,9 +34,13 @@ func (w *work) unquoted(text string) jsontree.Value {
 
 // decimal reads Debezium's VariableScaleDecimal: a scale, and an unscaled number in base64.
 // See io.debezium.data.VariableScaleDecimal; decimal.handling.mode=precise writes it.
-func decimal(v jsontree.Value) (jsontree.Value, bool) {
+// Where the envelope is not Debezium's, a text of digits is those digits.
+func (w *work) decimal(v jsontree.Value) (jsontree.Value, bool) {
 	scale, value := v.Member("scale"), v.Member("value")
-	if v.Len() != 2 || scale.Absent() || !value.IsText() {
+	if scale.Absent() || !value.IsText() || v.Len() != 2 {
+		return v, false
+	}
+	if w.p.kind != debezium && w.p.kind != debeziumFlat && isDecimal(value.Text()) {
 		return v, false
 	}
 	digits, problem := exactInteger(string(scale.Raw()), 4)
@@ -63,20 +67,17 @@ func unscaled(encoded string, scale int) (text string, ok bool) {
 	return jq.Decimal(b, scale), true
 }
 
-// walk follows the steps of a path. In what Debezium wrote, a number that stands there as bytes is
-// that number, also where the path goes on to its bytes.
+// walk follows the steps of a path. A number that Debezium wrote as bytes is that number, also
+// where the path goes on to its bytes.
 func (w *work) walk(v jsontree.Value, steps []path.Step, index int) jsontree.Value {
 	to := path.Walk(v, steps, index)
-	if w.p.kind != debezium && w.p.kind != debeziumFlat {
-		return to
-	}
 	if to.IsObject() {
-		number, _ := decimal(to)
+		number, _ := w.decimal(to)
 		return number
 	}
 	n := len(steps)
 	if n > 1 && to.IsText() && steps[n-1].Kind == path.Member && steps[n-1].Name == "value" {
-		if number, ok := decimal(path.Walk(v, steps[:n-1], index)); ok {
+		if number, ok := w.decimal(path.Walk(v, steps[:n-1], index)); ok {
 			return number
 		}
 	}

@@ -2,6 +2,7 @@
 //
 //	go run ./cmd/bench speed     rate beside a bare Go HTTP client that sends the same requests, in one run
 //	go run ./cmd/bench memory    peak RSS of draining 1,000,000 events, and 50,000
+//	go run ./cmd/bench batches   peak RSS and idle CPU with compressed batches, and with bombs
 //	go run ./cmd/bench hang      p99 of the other members while one member's calls hang until their time-out
 //	go run ./cmd/bench --help    all commands
 //

@@ -160,10 +160,12 @@ func (r *reader) sameTopic(ctx context.Context, stored source.Committed, first i
 		return stored.Offset, nil
 	}
 	rec, err := r.lookAt(ctx, at)
-	switch {
-	case err != nil && !errors.Is(err, io.EOF):
+	switch isGone := errors.Is(err, io.EOF); {
+	case isGone:
+		return stored.Offset, nil
+	case err != nil:
 		return 0, err
-	case err != nil || rec.Offset != at || hasStamp(rec, stored.Stamp):
+	case rec.Offset != at || hasStamp(rec, stored.Stamp):
 		return stored.Offset, nil
 	}
 	r.gap(ctx, "the record below the committed offset is a different one: the topic was recreated", stored.Offset, first, 1)

@@ -36,7 +36,9 @@ type response struct {
 }
 
 // ApiKey implements [protocol.Message].
-func (*response) ApiKey() protocol.ApiKey { return protocol.Fetch }
+func (*response) ApiKey() protocol.ApiKey { //nolint:revive // kafka-go's name
+	return protocol.Fetch
+}
 
 // Required implements [protocol.RawExchanger].
 func (r *request) Required(versions map[protocol.ApiKey]int16) bool {

@@ -222,7 +222,7 @@ func (l *Log) transport() kafka.RoundTripper {
 }
 
 func (l *Log) request(topic string, partition int, offset, room int64) *fetch.Request {
-	maxBytes := int32(max(min(room, math.MaxInt32), 1)) //nolint:gosec // bounded
+	maxBytes := int32(max(min(room, math.MaxInt32), 1))
 	return &fetch.Request{
 		ReplicaID:      -1,
 		MaxWaitTime:    int32(l.wait.Milliseconds()), //nolint:gosec // a few seconds at most

@@ -21,7 +21,7 @@ func stateRebuildCommand() command {
 	return onCallCommand(command{
 		name: "state rebuild", summary: "restore the state in Redis from the topics, without a call",
 		details: "Reads what the source and redrive topics still hold below the group's offsets, restores the versions of the fields and marks the\n" +
-			"events done: dead letters as dead, all others as applied. It may run beside the service, and again; what is known since is kept.\n" +
+			"events done: dead letters as dead, all others as applied. It may run alongside the service, and again; what is known since is kept.\n" +
 			"Under another MEMBERSYNC_STATE_KEY than before it only runs while no instance does.\n" +
 			"What is older than the topics' retention stays forgotten.\n\n" + outputHelp + orderHelp,
 		flags: func(in *invocation, flags *flag.FlagSet) {
@@ -139,7 +139,7 @@ func (r *rebuilding) do(ctx context.Context, in *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	// The offsets are read again: what was finished after the plan may have been lost before the begin.
+	// The offsets are read again: what was finished since the plan may have been lost, too.
 	stretches, _, err := r.desk.finished(ctx)
 	if err != nil {
 		return err

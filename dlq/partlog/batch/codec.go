@@ -117,11 +117,12 @@ func zstdWindowBytes(body []byte) (int64, error) {
 	if h.SingleSegment {
 		n = h.FrameContentSize
 	}
-	return int64(min(n, 1<<40)) + zstdBytes, nil //nolint:gosec // bounded
+	return int64(min(n, 1<<40)) + zstdBytes, nil
 }
 
+const lz4Magic = "\x04\x22\x4d\x18"
+
 var (
-	lz4Magic  = []byte{0x04, 0x22, 0x4d, 0x18}
 	errLZ4    = errors.New("the data does not begin as an lz4 frame")
 	errSnappy = errors.New("a block of snappy has an invalid length")
 )
@@ -129,7 +130,7 @@ var (
 // lz4BlockBytes reads the size of the blocks from the frame's descriptor.
 // https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
 func lz4BlockBytes(body []byte) (int64, error) {
-	if len(body) < 7 || !bytes.Equal(body[:4], lz4Magic) {
+	if len(body) < 7 || string(body[:4]) != lz4Magic {
 		return 0, errLZ4
 	}
 	const smallest = 4 // 64 KiB; each further one is four times the size
@@ -141,7 +142,7 @@ func lz4BlockBytes(body []byte) (int64, error) {
 }
 
 // Xerial's framing of snappy: a header of 16 bytes, then blocks, each behind its length in 4 bytes.
-var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+const xerialMagic = "\x82SNAPPY\x00"
 
 const xerialHeaderBytes = 16
 
@@ -158,7 +159,7 @@ func firstBlock(body []byte) (block, rest []byte, err error) {
 }
 
 func isXerial(body []byte) bool {
-	return len(body) >= xerialHeaderBytes && bytes.HasPrefix(body, xerialMagic)
+	return len(body) >= xerialHeaderBytes && string(body[:len(xerialMagic)]) == xerialMagic
 }
 
 // snappyBytes returns the length of the longest block, inflated.

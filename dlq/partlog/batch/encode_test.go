@@ -56,15 +56,20 @@ func (e encoded) bytes(tb testing.TB) []byte {
 // around puts a header in front of the body.
 func (e encoded) around(body []byte) []byte {
 	b := make([]byte, 61, 61+len(body))
-	binary.BigEndian.PutUint64(b[0:], uint64(e.base))
-	binary.BigEndian.PutUint32(b[8:], uint32(49+len(body)))
-	b[16] = 2
-	binary.BigEndian.PutUint16(b[21:], uint16(e.attributes)|uint16(e.codec&7))
-	binary.BigEndian.PutUint32(b[23:], uint32(e.last-e.base))
-	binary.BigEndian.PutUint64(b[27:], uint64(e.first.UnixMilli()))
-	binary.BigEndian.PutUint64(b[35:], uint64(e.max.UnixMilli()))
-	binary.BigEndian.PutUint64(b[43:], uint64(e.producer))
-	binary.BigEndian.PutUint32(b[57:], uint32(e.count))
+	put := func(at, size int, v int64) { // the lowest bytes of v, big-endian
+		for i := range size {
+			b[at+i] = byte(v >> (8 * (size - 1 - i)) & 0xff)
+		}
+	}
+	put(0, 8, e.base)
+	put(8, 4, int64(49+len(body)))
+	put(16, 1, 2)
+	put(21, 2, int64(e.attributes)|int64(e.codec&7))
+	put(23, 4, e.last-e.base)
+	put(27, 8, e.first.UnixMilli())
+	put(35, 8, e.max.UnixMilli())
+	put(43, 8, e.producer)
+	put(57, 4, int64(e.count))
 	return seal(append(b, body...))
 }
 

@@ -313,7 +313,7 @@ func (r *Reader) varint() (v, size int64, err error) {
 		size++
 		u |= uint64(b&0x7f) << shift
 		if b < 0x80 {
-			return int64(u>>1) ^ -int64(u&1), size, nil //nolint:gosec // zigzag, as protocol buffers encode it
+			return int64(u>>1) ^ -int64(u&1), size, nil // zigzag
 		}
 	}
 	return 0, 0, errVarint
