@@ -95,6 +95,9 @@ func (o *operator) once(do func(context.Context, *operator) error) error {
 
 func (w *world) planPartitions(r *rand.Rand) {
 	w.settings.partitions = pick[int32](r, 1, 1, 2, 2, 5, 5, 12, 100)
+	if w.settings.partitions == 100 && isWaiting("100 partitions") {
+		w.settings.partitions = 30
+	}
 	if w.settings.partitions == 100 { // its fetches take seconds of real time
 		w.horizon = time.Minute
 		w.tally.fired("100 partitions")
