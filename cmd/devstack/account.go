@@ -55,6 +55,9 @@ func (a *account) Decoded(rec mapper.Record, results []mapper.Result) {
 	defer a.mu.Unlock()
 	at := place{rec.Partition, rec.Offset}
 	in := arrival{note: noteOf(rec)}
+	if fault := results[0].Fault; fault != nil && fault.Reason == mapper.Oversized {
+		in.note = noteOversized // such a record is not read, and neither are its headers
+	}
 	for _, r := range results {
 		if r.Fault != nil {
 			in.fault = strings.TrimPrefix(r.Fault.Error(), string(r.Fault.Reason)+": ")

@@ -130,7 +130,7 @@ func poison() []row {
 		raw(dlq.ReasonMalformed, "a name twice", 3, []byte(`{"eventId":"twice","sequence":5,"sequence":6,"employeeId":"E0003","openUserId":"FSUID_TEST0003","after":{"qq":"1"}}`)),
 		raw(dlq.ReasonMalformed, "not UTF-8", 4, []byte("{\"eventId\":\"latin\",\"sequence\":5,\"employeeId\":\"E0004\",\"openUserId\":\"FSUID_TEST0004\",\"after\":{\"position\":\"\xe9\"}}")),
 		raw(dlq.ReasonMalformed, "an empty value", 5, []byte{}),
-		raw(dlq.ReasonOversized, "larger than 1 MiB", 6, bytes.Repeat([]byte("x"), 1<<20+1)),
+		raw(dlq.ReasonOversized, noteOversized, 6, bytes.Repeat([]byte("x"), 1<<20+1)),
 		raw(dlq.ReasonInvalidEvent, "no sequence", 7, []byte(`{"eventId":"no-seq","employeeId":"E0007","openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
 		raw(dlq.ReasonInvalidEvent, "no employee", 7, []byte(`{"eventId":"nobody","sequence":5,"openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
 		dead("gender", dlq.ReasonInvalidField, "neither M nor F", 1, 50, `"after":{"gender":"X"}`),
@@ -140,6 +140,9 @@ func poison() []row {
 		dead("invalid", dlq.ReasonCRMInvalid, "the CRM calls a parameter invalid", 3, 60, `"after":{"weixin":"sample-three"}`),
 	}
 }
+
+// noteOversized is the note of the one sample that is too large to be read.
+const noteOversized = "larger than 1 MiB"
 
 // expectation is every member after the script, worked out by hand: for each field the
 // value of the newest event that states it and was not dead-lettered.
