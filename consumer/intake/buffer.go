@@ -108,9 +108,9 @@ func (b *buffer) acquire(ctx context.Context, of *semaphore.Weighted, n int64) e
 }
 
 // What was unfinished once had its place in some process's buffer. After a rebalance to fewer
-// processes, a lane can wait for an event that is further on than one buffer reaches, so more is set
-// aside than the buffer holds: asideFactor times its bytes, where each record costs asideBytes beside
-// its own. Beyond that, reading stops until what is waited for expires.
+// processes, a lane can wait for an event that is further on than one buffer reaches, so more is
+// set aside than the buffer holds: asideFactor times its bytes, where each record costs asideBytes
+// more than its own. Beyond that, reading stops until what is waited for expires.
 const (
 	asideFactor = 2
 	asideBytes  = 2 << 10

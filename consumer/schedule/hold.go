@@ -213,7 +213,7 @@ func (h *holder) retry(now time.Time) time.Time {
 	case tried > 0:
 		h.round.size = min(2*h.round.size, maxRound)
 	}
-	// Those of earlier rounds that have no result yet do not count: they may wait for one that is held.
+	// Those of earlier rounds that have no result yet do not count: they may wait for a held one.
 	h.round = round{at: now.Add(h.retryEvery), size: h.round.size}
 	for _, ev := range h.held.take(h.round.size) {
 		h.trying[ev] = false
