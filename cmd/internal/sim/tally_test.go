@@ -41,7 +41,7 @@ func (t *tally) add(m map[string]int, key string, n int) {
 }
 
 // crashesWanted is how often each step must have seen a crash over the seeds of a whole run.
-const crashesWanted = 50
+const crashesWanted = 30
 
 // crashesWantedAt is less where few seeds come by.
 func crashesWantedAt(step string) int {

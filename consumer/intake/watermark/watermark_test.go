@@ -127,8 +127,7 @@ func FuzzWatermark(f *testing.F) {
 }
 
 // One record that is stuck keeps no memory of those that finish above it.
-func TestMemoryIsThatOfUnfinishedRecords(t *testing.T) {
-	t.Parallel()
+func TestMemoryIsThatOfUnfinishedRecords(t *testing.T) { //nolint:paralleltest // it measures the whole heap
 	w, at := watermark.New(0), time.UnixMilli(1)
 	w.Begin(0, at)
 	finish := func(from, to int64) {
