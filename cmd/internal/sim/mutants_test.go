@@ -107,7 +107,7 @@ func mutants() []mutant {
 `,
 		}}, "storms"},
 		{"held events are never tried again", []edit{{
-			"consumer/schedule/hold.go", "h.held.take(h.round.size - len(h.trying))", "h.held.take(0)",
+			"consumer/schedule/hold.go", "h.held.take(h.round.size)", "h.held.take(0)",
 		}}, "storms"},
 		// To be written once an oracle sees them: memory that is admitted after the fetch (nothing here
 		// measures memory), and a tombstone that the storm guard counts (a purge would have to begin a
