@@ -157,6 +157,30 @@ func mostAreRejected(t *testing.T, o *office) {
 	o.serving(t)
 }
 
+// The operator sends what the storm guard holds to the dead-letter topic; plain resume does not.
+func TestResumeReleasesWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	mostAreRejected(t, o)
+	held := func() any {
+		return objects(t, o.must(t, "resume", "--dead-letter-held", "--dry-run", "-o", "json"))[0]["held"]
+	}
+	until(t, "61 held events", func() bool { return held() == 61.0 })
+	if got := objects(t, o.must(t, "resume", "--yes", "-o", "json"))[0]["held"]; got != nil {
+		t.Errorf("plain resume reports %v held events", got)
+	}
+	if held() != 61.0 {
+		t.Errorf("%v held after a plain resume", held())
+	}
+	if text := o.must(t, "resume", "--dead-letter-held", "--yes"); text != "resumed, 61 held events to be dead-lettered\n" {
+		t.Errorf("printed %q", text)
+	}
+	o.drained(t)
+	if n := len(objects(t, o.must(t, "dlq", "list", "-o", "json"))); n != 61 {
+		t.Errorf("%d dead letters, want 61", n)
+	}
+}
+
 // itDies leaves an open dead letter: the CRM has not known the member for one call.
 func itDies(t *testing.T, o *office) {
 	t.Helper()

@@ -107,7 +107,7 @@ func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool
 			return in.failed(ctx, err)
 		}
 		report.Held = &held
-		plan += "\n" + plural(held, "held event") + " go to the dead-letter topic " + d.cfg.DLQ.Topic
+		plan += "\n" + plural(held, "held event") + " to be sent to the dead-letter topic " + d.cfg.DLQ.Topic
 		done += ", " + plural(held, "held event") + " to be dead-lettered"
 	}
 	if !in.plan(o, plan+wasText(was), "Resume?") {
