@@ -36,12 +36,7 @@ func newTopicKeeper(parts *Parts) *topicKeeper {
 }
 
 // reportMissing does not block.
-func (k *topicKeeper) reportMissing() {
-	select {
-	case k.missing <- struct{}{}:
-	default:
-	}
-}
+func (k *topicKeeper) reportMissing() { signal(k.missing) }
 
 func (k *topicKeeper) check(err error) error {
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
