@@ -111,8 +111,8 @@ func (t *Ticket) spend(isDropped bool) {
 	t.rec.part.gen.ticketSpentLocked()
 }
 
-// ReleaseBuffer gives the record's place in the buffer to another record, unless as many records as
-// the buffer has places have done so and are not finished. Further calls try again, or do nothing.
+// ReleaseBuffer gives the record's place in the buffer to another record, unless those that have
+// done so and are not finished take too much memory. Further calls try again, or do nothing.
 func (t *Ticket) ReleaseBuffer() {
 	t.accounts.mu.Lock()
 	defer t.accounts.mu.Unlock()
