@@ -58,6 +58,24 @@ func (r *rig) holds(inst *instance, n int) {
 	})
 }
 
+// refusingWhile makes the CRM reject all updates for good as long as broken is set.
+func refusingWhile(broken *atomic.Bool) crmapitest.Options {
+	return crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
+		if broken.Load() {
+			return crmapitest.Fault{Code: 11002}
+		}
+		return crmapitest.Fault{}
+	}}
+}
+
+// heldOrDeadLettered waits until so many events are held by an instance, or dead-lettered.
+func (r *rig) heldOrDeadLettered(inst *instance, n int) {
+	r.t.Helper()
+	r.eventually("all to be held or dead-lettered", func() bool {
+		return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == float64(n)
+	})
+}
+
 // wantHeld checks that nothing is dead-lettered or committed past what is held, and that the
 // service is live, and ready without a cause.
 func (r *rig) wantHeld(inst *instance, deadLetters, lag int) {
@@ -96,19 +114,12 @@ func TestStormOfCRMRejectionsIsHeld(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
 	broken.Store(true)
-	r := newRig(t, 3, crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
-		if broken.Load() {
-			return crmapitest.Fault{Code: 11002}
-		}
-		return crmapitest.Fault{}
-	}})
+	r := newRig(t, 3, refusingWhile(&broken))
 	inst := r.start(stormy)
 	for i := range 150 {
 		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.eventually("all to be held or dead-lettered", func() bool {
-		return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == 150
-	})
+	r.heldOrDeadLettered(inst, 150)
 	dead := len(r.deadLetters())
 	if dead > 49 {
 		t.Errorf("%d dead letters, want at most 49", dead)

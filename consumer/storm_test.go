@@ -29,9 +29,7 @@ func TestAStormEndsAfterAnUnacknowledgedTry(t *testing.T) {
 	for i := range 90 {
 		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.eventually("all to be held or dead-lettered", func() bool {
-		return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == 90
-	})
+	r.heldOrDeadLettered(inst, 90)
 	dead := len(r.deadLetters())
 	fixed.Store(true)
 	r.settled()
@@ -46,19 +44,12 @@ func TestAMalformedRecordDoesNotKeepAStormUp(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
 	broken.Store(true)
-	r := newRig(t, 2, crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
-		if broken.Load() {
-			return crmapitest.Fault{Code: 11002}
-		}
-		return crmapitest.Fault{}
-	}})
+	r := newRig(t, 2, refusingWhile(&broken))
 	first := r.start(holding)
 	for i := range 90 {
 		r.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.eventually("all to be held or dead-lettered", func() bool {
-		return r.metric(first, "membersync_events_held")+float64(len(r.deadLetters())) == 90
-	})
+	r.heldOrDeadLettered(first, 90)
 	dead := len(r.deadLetters())
 	for p := range 2 {
 		r.produce(on(p, message{Key: []byte("k"), Value: []byte("{")}))
@@ -85,19 +76,12 @@ func TestAHeldEventLosesToANewerOne(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
 	broken.Store(true)
-	r := newRig(t, 1, crmapitest.Options{Fault: func(crmapitest.Seen) crmapitest.Fault {
-		if broken.Load() {
-			return crmapitest.Fault{Code: 11002}
-		}
-		return crmapitest.Fault{}
-	}})
+	r := newRig(t, 1, refusingWhile(&broken))
 	inst := r.start(stormy)
 	for i := range 90 {
 		r.produce(r.change(i, fields{"position": "Old"}))
 	}
-	r.eventually("all to be held or dead-lettered", func() bool {
-		return r.metric(inst, "membersync_events_held")+float64(len(r.deadLetters())) == 90
-	})
+	r.heldOrDeadLettered(inst, 90)
 	broken.Store(false)
 	for i := range 90 {
 		r.produce(r.change(i, fields{"position": "New"}))
