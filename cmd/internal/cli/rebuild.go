@@ -222,7 +222,7 @@ func (r *rebuilding) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, run p
 		if res.Event.Ignored != "" {
 			continue
 		}
-		done, ok := r.judge(preview.DeliveryOf(topic, run, res), res)
+		done, ok := preview.Restored(r.survey, preview.DeliveryOf(topic, run, res), res)
 		if !ok {
 			continue
 		}
@@ -232,30 +232,6 @@ func (r *rebuilding) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, run p
 		n++
 	}
 	return n
-}
-
-// judge says what is restored of a delivery. A dead letter moves no version, and neither does an
-// original whose edited value was applied: it may state fields that the edit has removed.
-// Everything else counts as applied. A redrive counts once its result is known.
-func (r *rebuilding) judge(d dlq.Delivery, res mapper.Result) (dedupe.DoneEvent, bool) {
-	v, failed := r.survey.StateOf(d)
-	over := v.State == dlq.StateApplied || v.State == dlq.StateSuperseded
-	done := dedupe.DoneEvent{Outcome: string(consumer.Applied), Version: string(res.Event.Version)}
-	for f := range res.Event.Update.All() {
-		done.Fields = append(done.Fields, f.String())
-	}
-	switch {
-	case d.Number > 0 && (!failed || !over || v.Resulted != d.Number):
-		return done, false
-	case failed && over && res.Fault == nil:
-		done.Outcome, done.Redrive = string(v.State), v.Resulted
-		if d.Edited != v.Edited {
-			done.Version, done.Fields = "", nil
-		}
-	case failed || res.Fault != nil:
-		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: v.Failed}, true
-	}
-	return done, true
 }
 
 func (r *rebuilding) flush(ctx context.Context, byMember map[dedupe.Member][]dedupe.DoneEvent) error {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"membersync/cmd/internal/sim/oracle"
-	"membersync/consumer"
 	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
@@ -76,36 +75,13 @@ func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r orac
 		if res.Event.Ignored != "" {
 			continue
 		}
-		if done, ok := b.outcome(preview.DeliveryOf(source, run, res), res); ok {
+		if done, ok := preview.Restored(b.index, preview.DeliveryOf(source, run, res), res); ok {
 			member, id := preview.Identify(base, corp, run.Record, res)
 			done.ID = id
 			b.byMember[member] = append(b.byMember[member], done)
 		}
 	}
 	return nil
-}
-
-// outcome is that of a delivery by the dead-letter and audit topics: what has no dead letter was
-// applied. A redrive counts once its result is known.
-func (b *rebuilding) outcome(d dlq.Delivery, res mapper.Result) (dedupe.DoneEvent, bool) {
-	item, failed := b.index.StateOf(d)
-	done := dedupe.DoneEvent{Outcome: string(consumer.Applied), Version: string(res.Event.Version)}
-	for f := range res.Event.Update.All() {
-		done.Fields = append(done.Fields, f.String())
-	}
-	over := item.State == dlq.StateApplied || item.State == dlq.StateSuperseded
-	switch {
-	case d.Number > 0 && (!failed || !over || item.Resulted != d.Number):
-		return done, false
-	case failed && over && res.Fault == nil:
-		done.Outcome, done.Redrive = string(item.State), item.Resulted
-		if d.Edited != item.Edited {
-			done.Version, done.Fields = "", nil
-		}
-	case failed || res.Fault != nil:
-		return dedupe.DoneEvent{Outcome: string(consumer.DeadLettered), Redrive: item.Failed}, true
-	}
-	return done, true
 }
 
 // lose has Redis lose its state, and the operator rebuild it some time later.
