@@ -2,7 +2,8 @@ package stand
 
 import (
 	"net"
-	"strconv"
+	"slices"
+	"sync"
 	"testing"
 )
 
@@ -14,7 +15,7 @@ func TestFreePorts(t *testing.T) {
 	}
 	var config net.ListenConfig
 	for i, port := range ports {
-		if port != ports[0]+i || port < 20000 || port > 32000 {
+		if port != ports[0]+i || port < 20000 || port >= 32000 {
 			t.Errorf("ports %v", ports)
 		}
 		l, err := config.Listen(t.Context(), "tcp", address(port))
@@ -23,7 +24,45 @@ func TestFreePorts(t *testing.T) {
 		}
 		defer func() { _ = l.Close() }()
 		if isFree(t.Context(), port) {
-			t.Errorf("port %s is taken, and counts as free", strconv.Itoa(port))
+			t.Errorf("port %d is taken, and counts as free", port)
 		}
+	}
+}
+
+// Two blocks stand for two processes: whatever one takes, the other does not get, though no server
+// listens at it yet.
+func TestPortsAreHandedOutOnce(t *testing.T) {
+	t.Parallel()
+	var (
+		blocks [2]portBlock
+		mu     sync.Mutex
+		taken  []int
+		wg     sync.WaitGroup
+	)
+	for i := range blocks {
+		for range 2 {
+			wg.Go(func() {
+				for range 40 {
+					ports, err := blocks[i].take(t.Context(), 3)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					taken = append(taken, ports...)
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for i := range blocks {
+		for _, l := range blocks[i].owned {
+			_ = l.Close()
+		}
+	}
+	slices.Sort(taken)
+	if len(taken) != 2*2*40*3 || len(slices.Compact(taken)) != 2*2*40*3 {
+		t.Errorf("%d ports were handed out, not 480 different ones", len(slices.Compact(taken)))
 	}
 }
