@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
@@ -54,6 +56,24 @@ func TestSourceTopicIsDeletedWhileRunning(t *testing.T) {
 	t.Logf("first call %v after the topic was there again", time.Since(began))
 	r.eventually("the end of the pause", func() bool { return !r.paused(inst, "kafka") })
 	r.wantNoDeadLetters()
+}
+
+// The source topic is deleted, and the group's leader has ended without leaving the group. Until
+// its session is over, the coordinator gives each member that joins again the partitions that it
+// had. Such a generation ends at once, too, since the topic does not exist.
+func TestSourceTopicIsDeletedWhileTheLeaderIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, crmapitest.Options{})
+	leader := r.join(kgo.RoundRobinBalancer(), kgo.InstanceID("leader")) // a static member does not leave (KIP-345)
+	r.eventually("the leader to own both partitions", func() bool { return leader.owns(0) && leader.owns(1) })
+	inst := r.start()
+	r.eventually("each to own a partition", func() bool {
+		return leader.owns(0) != leader.owns(1) && r.metric(inst, "membersync_rebalances_total") > 0
+	})
+	leader.Close()
+	r.broker.Delete(t, r.topic)
+	r.wantFewJoins(inst)
+	r.broker.Create(t, r.topic, 2)
 }
 
 // The redrive topic is deleted while two instances run. Only redrives wait for it, and they run

@@ -25,15 +25,17 @@ type otherProgram struct {
 }
 
 // join lets another program join the group. It supports only the given assignment strategy.
-func (r *rig) join(balancer kgo.GroupBalancer) *otherProgram {
+func (r *rig) join(balancer kgo.GroupBalancer, opts ...kgo.Opt) *otherProgram {
 	r.t.Helper()
 	s := &otherProgram{topic: r.topic, owned: make(map[int32]bool)}
 	set := func(owned bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) { s.set(changed[s.topic], owned) }
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...), kgo.ConsumerGroup(r.group), kgo.ConsumeTopics(r.topic),
-		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.SessionTimeout(6*time.Second),
-		kgo.OnPartitionsAssigned(set(true)), kgo.OnPartitionsRevoked(set(false)), kgo.OnPartitionsLost(set(false)))
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(r.broker.Addrs()...), kgo.ConsumerGroup(r.group), kgo.ConsumeTopics(r.topic),
+		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.SessionTimeout(6 * time.Second),
+		kgo.OnPartitionsAssigned(set(true)), kgo.OnPartitionsRevoked(set(false)), kgo.OnPartitionsLost(set(false)),
+	}, opts...)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -243,7 +243,7 @@ func (s *session) generations(ctx context.Context) {
 				defer close(s.served)
 				began := time.Now()
 				s.serve(genCtx, gen)
-				s.awaitTopics(ctx, hasPartitions(gen), time.Since(began))
+				s.awaitTopics(ctx, time.Since(began))
 			})
 			gen.Start(func(ctx context.Context) { unassigned.watch(ctx, int(gen.ID)) })
 			// kafka-go does not wait for functions of a generation that had ended before they started.

@@ -11,11 +11,12 @@ import (
 	"membersync/consumer/wait"
 )
 
-// When a topic that the group consumes does not exist, kafka-go's leader assigns nothing of any
-// topic, and its partition watcher ends each generation at once, without a backoff: 190 joins per
-// second were measured for a missing source topic, 1,900 for a missing redrive topic. kafka-go
-// joins again only after all functions of the last generation have returned, so a wait in one of
-// them slows the joins down.
+// When a topic that the group consumes does not exist, kafka-go's partition watcher ends each
+// generation at once, without a backoff: 190 joins per second were measured for a missing source
+// topic, 1,900 for a missing redrive topic. kafka-go's leader assigns nothing of any topic then. A
+// member that does not lead is given what it had until the leader joins again, for as long as a
+// session if the leader is gone. kafka-go joins again only after all functions of the last
+// generation have returned, so a wait in one of them slows the joins down.
 //
 // A missing source topic is waited for. A missing redrive topic must not stop the source topic: the
 // group is joined without it, and once more when it exists.
@@ -28,14 +29,13 @@ var (
 	errRedrivesExist   = errors.New("intake: the redrive topic exists again")
 )
 
-// awaitTopics returns when the group may be joined again: after a generation with partitions at
-// once; after one that ended at once, without any partition, with backoff. The source topic exists
-// then. If the redrive topic does not, the session ends.
+// awaitTopics returns when the group may be joined again: with backoff after a generation that
+// ended at once. The source topic exists then. If the redrive topic does not, the session ends.
 //
 // Topics are looked for after the backoff only, since the client remembers for a few seconds that a
 // topic exists.
-func (s *session) awaitTopics(ctx context.Context, hadPartitions bool, lived time.Duration) {
-	if hadPartitions || lived >= shortLived {
+func (s *session) awaitTopics(ctx context.Context, lived time.Duration) {
+	if lived >= shortLived {
 		s.retry.Reset()
 	} else if wait.For(ctx, s.retry.NextBackOff()) != nil {
 		return
@@ -97,13 +97,4 @@ func (in *Intake) otherTopics(topics []string) []string {
 		return []string{in.cfg.Topic}
 	}
 	return in.cfg.topics()
-}
-
-func hasPartitions(gen *kafka.Generation) bool {
-	for _, as := range gen.Assignments {
-		if len(as) > 0 {
-			return true
-		}
-	}
-	return false
 }
