@@ -11,7 +11,6 @@ import (
 	"membersync/consumer/decode"
 	"membersync/consumer/deliver"
 	"membersync/consumer/intake"
-	"membersync/consumer/schedule"
 	"membersync/mapper"
 )
 
@@ -48,11 +47,10 @@ type CallConfig struct {
 	Concurrency     int           // calls in flight at most
 	CallTimeout     time.Duration // of one attempt
 	Lease           time.Duration // how long a member stays leased: 2 x CallTimeout + 5 s
-	Limit           Limit         // what Parts.Limiter shares out; the zero value: calls are not paced
 	RetryBudget     time.Duration // for one event, on the clock of [health.Monitor]; zero: the attempts alone count
 	QuotaReset      func(time.Time) time.Time
-	// GatherFor and FillFor are those of [schedule.Config]; zero: the defaults.
-	GatherFor, FillFor time.Duration
+	// GatherFor is that of [schedule.Config]; zero: the default.
+	GatherFor time.Duration
 }
 
 // A ReplayConfig is the settings of a replay; the zero value: there is none.
@@ -75,8 +73,6 @@ type ReplayConfig struct {
 type (
 	// A Session is the timing of the group membership.
 	Session = intake.Session
-	// A Limit is the vendor's rate limit.
-	Limit = schedule.Limit
 	// A Range is a part of a partition to run again.
 	Range = intake.Range
 	// A ReplayProgress is how far a replay is, in offsets.

@@ -50,7 +50,7 @@ type backlog struct{ schedule *schedule.Schedule }
 func (b backlog) Assigned() { b.schedule.StartGathering(time.Now()) }
 
 // Complete implements [intake.Backlog].
-func (b backlog) Complete() { b.schedule.StopGathering(time.Now(), false) }
+func (b backlog) Complete() { b.schedule.StopGathering(false) }
 
 // Full implements [intake.Backlog].
-func (b backlog) Full() { b.schedule.StopGathering(time.Now(), true) }
+func (b backlog) Full() { b.schedule.StopGathering(true) }

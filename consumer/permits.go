@@ -39,12 +39,6 @@ type permits struct {
 	spare event.Permit
 }
 
-func (p *permits) hasSpare() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.spare.ID != ""
-}
-
 // take draws a permit at one of the ranks and returns the batch that it is for. Without a batch it
 // returns when to try again.
 func (p *permits) take(ctx context.Context, next schedule.Next) (*event.Batch, time.Time) {
@@ -82,9 +76,8 @@ func (p *permits) draw(ctx context.Context, rank event.Rank) (permit event.Permi
 	if err != nil {
 		return event.Permit{}, time.Time{}, err
 	}
-	until = p.schedule.RecordPermit(time.Now(), rank, granted, wait)
 	if !granted {
-		return event.Permit{}, until, nil
+		return event.Permit{}, p.schedule.RecordNoPermit(time.Now(), rank, wait), nil
 	}
 	return permit, time.Time{}, nil
 }

@@ -155,7 +155,7 @@ func (p *pipeline) dispatch(ctx context.Context) {
 // was waited for.
 func (p *pipeline) startReady(ctx context.Context) time.Time {
 	for ctx.Err() == nil {
-		next := p.schedule.Next(time.Now(), p.permits.hasSpare())
+		next := p.schedule.Next(time.Now())
 		b, until := next.Batch, next.Until
 		if len(next.Ranks) > 0 {
 			b, until = p.permits.take(ctx, next)

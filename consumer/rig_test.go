@@ -66,7 +66,6 @@ type rig struct {
 	clientTimeout time.Duration // of the CRM client: when it gives up a call
 	lease         time.Duration
 	gatherFor     time.Duration // 0: the service's default
-	fillFor       time.Duration // 0: the service's default
 	instances     []*instance
 }
 
@@ -248,7 +247,7 @@ func (r *rig) config() consumer.Config {
 		CallConfig: consumer.CallConfig{
 			BaseURL: r.crmURL, CorpID: corp, Concurrency: 16, CallTimeout: r.callTimeout, Lease: r.lease,
 			RetryBudget: time.Second, QuotaReset: func(now time.Time) time.Time { return now.Add(time.Hour) },
-			GatherFor: r.gatherFor, FillFor: r.fillFor,
+			GatherFor: r.gatherFor,
 		},
 		Session: consumer.Session{
 			Heartbeat: 200 * time.Millisecond, Timeout: time.Minute, Rebalance: time.Minute,

@@ -39,9 +39,9 @@ func New(cfg Config, parts Parts) *Service {
 	topics := newTopicKeeper(&parts)
 	report := &reporter{metrics: parts.Metrics, observer: parts.Observer, log: parts.Logger, replay: cfg.Replay}
 	plan := schedule.New(schedule.Config{
-		Concurrency: cfg.Concurrency, HasLimiter: parts.Limiter != nil, Limit: cfg.Limit, StormShare: cfg.StormShare,
+		Concurrency: cfg.Concurrency, HasLimiter: parts.Limiter != nil, StormShare: cfg.StormShare,
 		HeldRetry:   cfg.HeldRetry,
-		RetryBudget: cfg.RetryBudget, GatherFor: cfg.GatherFor, FillFor: cfg.FillFor, OnPause: report.paused,
+		RetryBudget: cfg.RetryBudget, GatherFor: cfg.GatherFor, OnPause: report.paused,
 		OnStorm: report.storm,
 	})
 	redis := &redisGuard{schedule: plan, log: parts.Logger}

@@ -6,10 +6,15 @@ import (
 	"membersync/consumer/event"
 )
 
-// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit
-// makes calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest.
-// Some are taken in turn all the same, so that each lane gets its turn.
-const fullestOf = 16
+const (
+	// fullestOf is how many lanes are compared for the one that saves the most calls, where a limit
+	// makes calls scarce: the lanes of a backlog that are taken in turn hold less than the fullest.
+	fullestOf = 16
+	// inTurn: of so many batches, one is of the lane that has been ready the longest, so that a lane
+	// with few events, or one that has failed, waits for so many times as many batches as in turn at
+	// most.
+	inTurn = 8
+)
 
 // A dispatcher takes the batch that runs next out of its lane. It has no lock of its own.
 type dispatcher struct {
@@ -18,7 +23,7 @@ type dispatcher struct {
 	slots      *slots
 	pauses     *pauses
 	holder     *holder
-	pacer      pacer
+	gathering  gathering
 	ranks      ranks
 	// controlKnown: the control state has been read once; before that, no call is made. stormKnown: it
 	// is known whether the group is in a storm; before that, nothing is called or dead-lettered.
@@ -26,7 +31,7 @@ type dispatcher struct {
 }
 
 // next returns what may start now; see [Schedule.Next].
-func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
+func (d *dispatcher) next(now time.Time) Next {
 	// First: lanes whose time has come are ready from now on, and need no further wake-up.
 	until := d.holder.retry(now)
 	rejected, members := d.queues.rejected.Ready(now), d.queues.members.Ready(now)
@@ -40,14 +45,14 @@ func (d *dispatcher) next(now time.Time, hasPermit bool) Next {
 	if !members || !d.slots.canCall() || !d.controlKnown {
 		return Next{Until: until}
 	}
-	if wait := d.pacer.gatheringUntil(now); !wait.IsZero() {
+	if wait := d.gathering.waitsUntil(now); !wait.IsZero() {
 		return Next{Until: earliest(until, wait)}
 	}
 	if a := d.pauses.gate.Peek(now); !a.Open {
 		return Next{Until: earliest(until, a.Until)}
 	}
 	if d.hasLimiter {
-		ranks, wait := d.permitRanks(now, hasPermit)
+		ranks, wait := d.permitRanks(now)
 		return Next{Ranks: ranks, Until: earliest(until, wait)}
 	}
 	return Next{Batch: d.takeMember(now, anyLane), Until: until}
@@ -75,7 +80,7 @@ func (d *dispatcher) takeMember(now time.Time, pick func(*lane) bool) *event.Bat
 // would all meet those, and so would most of the calls after a pause.
 func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) bool) *event.Batch {
 	d.ranks.turn++
-	if isProbe || d.ranks.turn%3 != 0 {
+	if isProbe || d.ranks.turn%inTurn != 0 {
 		sample := 0
 		if d.hasLimiter && !isProbe {
 			sample = fullestOf
@@ -103,10 +108,7 @@ func (d *dispatcher) takeRejected(now time.Time) *event.Batch {
 // permitRanks returns the ranks to ask for a permit now, in this order; wait is when there may be
 // more. Both are asked for where lanes of both are ready: the limit keeps a share for a rank only
 // while it is asked for.
-func (d *dispatcher) permitRanks(now time.Time, hasPermit bool) (ranks []event.Rank, wait time.Time) {
-	if wait := d.pacer.until(now); !hasPermit && !wait.IsZero() {
-		return nil, wait
-	}
+func (d *dispatcher) permitRanks(now time.Time) (ranks []event.Rank, wait time.Time) {
 	for _, rank := range d.ranks.ordered() {
 		switch {
 		case !d.hasReady(now, rank):

@@ -34,7 +34,10 @@ type holder struct {
 	// trying are the events of the rounds that have no result yet. True: the operator has released it
 	// since then.
 	trying map[*event.Event]bool
-	round  round
+	// stale are those of them that had no result when tries ended the storm. What rejects them then may
+	// be older than what ended it, so they are tried once more.
+	stale map[*event.Event]bool
+	round round
 	// readerWaits: a record waits for its place in the buffer; isFull: and only held events could make
 	// room.
 	readerWaits, isFull bool
@@ -52,7 +55,7 @@ type round struct {
 func newHolder(cfg Config, q *queues, p *pauses) holder {
 	return holder{
 		guard: storm.New(cfg.StormShare), queues: q, pauses: p, retryEvery: cmp.Or(cfg.HeldRetry, heldRetry),
-		held: newHeldSet(), trying: make(map[*event.Event]bool),
+		held: newHeldSet(), trying: make(map[*event.Event]bool), stale: make(map[*event.Event]bool),
 	}
 }
 
@@ -107,7 +110,7 @@ func (h *holder) admit(rejected []*event.Event) (deadLetter, held []*event.Event
 }
 
 func (h *holder) recordRejection(ev *event.Event) {
-	if ev.Rejection.Counted {
+	if ev.Rejection.Counted || h.stale[ev] {
 		return
 	}
 	ev.Rejection.Counted = true
@@ -124,6 +127,9 @@ func (h *holder) recordRejection(ev *event.Event) {
 }
 
 func (h *holder) holds(ev *event.Event) bool {
+	if h.stale[ev] {
+		return true
+	}
 	if !h.guard.IsOn() || ev.Rejection.Written || h.trying[ev] {
 		return false
 	}
@@ -135,7 +141,7 @@ func (h *holder) holds(ev *event.Event) bool {
 func (h *holder) hold(events []*event.Event) (dropped []*event.Event) {
 	for _, ev := range events {
 		released := h.trying[ev]
-		delete(h.trying, ev)
+		h.forget(ev)
 		switch {
 		case ev.Ticket.IsRevoked():
 			dropped = append(dropped, ev)
@@ -157,7 +163,7 @@ func (h *holder) hold(events []*event.Event) (dropped []*event.Event) {
 func (h *holder) recordFinished(f event.Finished) {
 	ev := f.Event
 	_, inRound := h.trying[ev]
-	delete(h.trying, ev)
+	h.forget(ev)
 	switch {
 	case ev.Guard == event.Exempt || f.Outcome == event.DeadLettered:
 	case f.Outcome == event.Duplicate:
@@ -173,9 +179,9 @@ func (h *holder) recordFinished(f event.Finished) {
 // recordMoved counts an event that could be mapped at last. From now on it is a new one.
 func (h *holder) recordMoved(ev *event.Event) {
 	if _, inRound := h.trying[ev]; inRound {
-		delete(h.trying, ev)
 		h.recordSuccessfulTry()
 	}
+	h.forget(ev)
 	if ev.Guard == event.Tried || ev.Guard == event.TriedAsNew {
 		ev.Guard, ev.Counted = event.Watched, h.guard.RecordMapped(false)
 	}
@@ -186,10 +192,11 @@ func (h *holder) recordSuccessfulTry() {
 	h.round.succeeded++
 }
 
-// forget removes events that this process no longer has.
-func (h *holder) forget(events []*event.Event) {
+// forget removes events that have the result of their try, or that this process no longer has.
+func (h *holder) forget(events ...*event.Event) {
 	for _, ev := range events {
 		delete(h.trying, ev)
+		delete(h.stale, ev)
 	}
 }
 
@@ -274,6 +281,9 @@ func (h *holder) end(as event.GuardState, held int) {
 		h.putBack(ev, as)
 	}
 	if as == event.TriedAsNew {
+		for ev := range h.trying {
+			h.stale[ev] = true
+		}
 		clear(h.trying)
 	}
 	h.updateFull()

@@ -65,7 +65,7 @@ func (g *guarded) read(partition int, member string) *event.Event {
 // run runs all batches that can start now.
 func (g *guarded) run() {
 	for {
-		b := g.Next(g.now, false).Batch
+		b := g.Next(g.now).Batch
 		if b == nil {
 			return
 		}
@@ -286,7 +286,7 @@ func TestReleasedEventsAreDeadLettered(t *testing.T) {
 	held := g.storm(20)
 	g.wait(0)
 	g.now = g.now.Add(30 * time.Second)
-	b := g.Next(g.now, false).Batch // one is being tried at that moment
+	b := g.Next(g.now).Batch // one is being tried at that moment
 	if n := g.ReleaseHeld(func(*event.Event) bool { return true }); n != 20 {
 		t.Errorf("%d released, want 20", n)
 	}
@@ -302,6 +302,40 @@ func TestReleasedEventsAreDeadLettered(t *testing.T) {
 	}
 }
 
+// A try that began before the storm was over can still be rejected for what has ended: its mapping
+// was read before it was corrected. It is tried once more.
+func TestARejectionFromBeforeTheEndIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	held := g.storm(120)
+	g.wait(0)
+	g.rejects = func(*event.Event) bool { return false }
+	for tries := 0; tries < 31; tries += g.wait(30 * time.Second) {
+	}
+	g.now = g.now.Add(30 * time.Second)
+	b := g.Next(g.now).Batch
+	slow := b.Events[0]
+	g.run()
+	if g.Stats(g.now).Storm {
+		t.Fatal("the storm is not over")
+	}
+	g.rejects = func(*event.Event) bool { return true }
+	g.settle(b)
+	if len(g.dead) > 0 {
+		t.Fatal("the event is dead-lettered for what has ended")
+	}
+	g.run()
+	if !slices.Equal(g.dead, []*event.Event{slow}) || len(g.applied) != len(held)-1 {
+		t.Errorf("%d dead letters, %d applied: want the event that is rejected again, and the others", len(g.dead), len(g.applied))
+	}
+	if len(g.stale())+len(g.trying()) > 0 {
+		t.Error("tries are left")
+	}
+}
+
+func (g *guarded) stale() map[*event.Event]bool  { return g.holder.stale }
+func (g *guarded) trying() map[*event.Event]bool { return g.holder.trying }
+
 // An event that is held is dropped when its partition is taken away, wherever it is: in no lane, in
 // its lane for a try, or in a batch.
 func TestHeldEventsAreDroppedAtARevoke(t *testing.T) {
@@ -310,7 +344,7 @@ func TestHeldEventsAreDroppedAtARevoke(t *testing.T) {
 	held := g.storm(4)
 	g.wait(0)
 	g.now = g.now.Add(30 * time.Second)
-	b := g.Next(g.now, false).Batch
+	b := g.Next(g.now).Batch
 	for _, ev := range held {
 		ev.Ticket = &ticket{revoked: true}
 	}
@@ -332,7 +366,7 @@ func TestAFullBufferOfHeldEventsIsReported(t *testing.T) {
 	g.storm(10)
 	g.rejects = func(*event.Event) bool { return false }
 	g.read(0, "good")
-	g.StopGathering(g.now, true)
+	g.StopGathering(true)
 	if len(g.pauses) > 0 {
 		t.Fatalf("an event that will finish is in the buffer: %+v", g.pauses)
 	}

@@ -15,8 +15,6 @@ type Config struct {
 	Concurrency int
 	// HasLimiter: a batch that calls the CRM needs a permit; see [Next].
 	HasLimiter bool
-	// Limit is what the limiter shares out; the zero value: calls are not paced.
-	Limit Limit
 	// StormShare is the share of the latest events, 0 to 1, above which dead-lettering stops; 0:
 	// never.
 	StormShare float64
@@ -24,9 +22,8 @@ type Config struct {
 	HeldRetry time.Duration
 	// RetryBudget is for one event, on the clock of [health.Monitor]; 0: the attempts alone count.
 	RetryBudget time.Duration
-	// GatherFor bounds how long the first calls after an assignment wait for the backlog, and FillFor
-	// how long they are few; 0: the defaults, 800 ms and 3 s.
-	GatherFor, FillFor time.Duration
+	// GatherFor bounds how long the first calls after an assignment wait for the backlog; 0: 800 ms.
+	GatherFor time.Duration
 	// OnPause is called, without the lock, for each pause that begins or ends. Required.
 	OnPause func(Change)
 	// OnStorm is called, without the lock, for each storm that begins or ends. Required with a
@@ -58,7 +55,7 @@ func New(cfg Config) *Schedule {
 	s.slots = slots{concurrency: cfg.Concurrency, guard: s.holder.guard}
 	s.dispatch = dispatcher{
 		hasLimiter: cfg.HasLimiter, queues: &s.queues, slots: &s.slots, pauses: &s.pauses, holder: &s.holder,
-		pacer: newPacer(cfg), stormKnown: true,
+		gathering: newGathering(cfg), stormKnown: true,
 	}
 	return s
 }
@@ -99,7 +96,7 @@ func (s *Schedule) Add(now time.Time, ev *event.Event) (full <-chan struct{}) {
 	defer s.unlock()
 	s.holder.setReaderWaits(false)
 	if full := s.queues.add(ev, s.holder.notBefore(now, ev)); full != nil {
-		s.dispatch.pacer.stopGathering() // it would wait for more than can come
+		s.dispatch.gathering.stop() // it would wait for more than can come
 		return full
 	}
 	s.changed.send()
@@ -117,12 +114,11 @@ type Next struct {
 	Until time.Time
 }
 
-// Next returns what may start now. HasPermit says that the caller has a permit left over, which is
-// not paced.
-func (s *Schedule) Next(now time.Time, hasPermit bool) Next {
+// Next returns what may start now.
+func (s *Schedule) Next(now time.Time) Next {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.dispatch.next(now, hasPermit)
+	return s.dispatch.next(now)
 }
 
 // Take returns the batch that a permit of this rank is for; nil if no lane is ready any more.
@@ -132,16 +128,11 @@ func (s *Schedule) Take(now time.Time, rank event.Rank) *event.Batch {
 	return s.dispatch.takeMember(now, hasRank(rank))
 }
 
-// RecordPermit notes that a permit was drawn at the rank or, if it was not granted, how long to
-// wait before asking again at this rank. It returns when that is. Waiting for the limit counts as
-// progress.
-func (s *Schedule) RecordPermit(now time.Time, rank event.Rank, granted bool, wait time.Duration) (until time.Time) {
+// RecordNoPermit notes that no permit was granted at the rank, and how long to wait before asking
+// again. It returns when that is. Waiting for the limit counts as progress.
+func (s *Schedule) RecordNoPermit(now time.Time, rank event.Rank, wait time.Duration) (until time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
-	if granted {
-		s.dispatch.pacer.recordPermit(now)
-		return time.Time{}
-	}
 	s.progress = now
 	return s.dispatch.ranks.refuse(rank, now.Add(max(wait, time.Millisecond)))
 }
@@ -231,7 +222,7 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 	s.freeSlotLocked(now, b)
 	// Not before the lane has been given back: it removes those that have left it.
 	settled.Dropped = append(settled.Dropped, s.holder.hold(r.Held)...)
-	s.holder.forget(settled.Dropped)
+	s.holder.forget(settled.Dropped...)
 	s.holder.updateFull()
 	return settled
 }
@@ -267,9 +258,9 @@ func (s *Schedule) freeSlotLocked(now time.Time, b *event.Batch) {
 func (s *Schedule) DropRevoked() []*event.Event {
 	s.mu.Lock()
 	defer s.unlock()
-	s.dispatch.pacer.stopGathering()
+	s.dispatch.gathering.stop()
 	dropped := append(s.queues.dropRevoked(), s.holder.dropRevoked()...)
-	s.holder.forget(dropped)
+	s.holder.forget(dropped...)
 	s.holder.updateFull()
 	return dropped
 }
@@ -278,17 +269,16 @@ func (s *Schedule) DropRevoked() []*event.Event {
 func (s *Schedule) StartGathering(now time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.dispatch.pacer.startGathering(now)
+	s.dispatch.gathering.start(now)
 }
 
 // StopGathering ends that wait: everything that the log held is here or, if isFull, no more fits
 // into memory.
-func (s *Schedule) StopGathering(now time.Time, isFull bool) {
+func (s *Schedule) StopGathering(isFull bool) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.dispatch.pacer.stopGathering()
+	s.dispatch.gathering.stop()
 	if isFull {
-		s.dispatch.pacer.full = now
 		s.holder.setReaderWaits(true)
 	}
 	s.changed.send()

@@ -37,7 +37,7 @@ func (r *running) consumerConfig() consumer.Config {
 		CallConfig: consumer.CallConfig{
 			BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
 			Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
-			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next, Limit: consumer.Limit(cfg.CRM.Rate),
+			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
 		},
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
 		Host: host, RefuseEdits: !cfg.State.Key.IsSet(),

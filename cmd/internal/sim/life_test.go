@@ -37,6 +37,8 @@ type life struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it has ended and all is closed
 	fate   fate
+	// fetching are the bytes that its open requests ask for.
+	fetching gauge
 
 	mu     sync.Mutex
 	dead   bool
@@ -83,6 +85,12 @@ const (
 	budget = 45 * time.Second
 
 	stormShare = 0.5
+
+	bufferBytes = 1 << 20
+	// fetchBytes is what an instance may ask for at a time, of the source topic: the share of the
+	// buffer that is for responses, of records in turn and of looks at single ones.
+	fetchBytes = bufferBytes/4*2/5 + lookBytes
+	lookBytes  = bufferBytes / 16 * 2 / 5
 )
 
 // launch starts an instance of the live service.
@@ -162,11 +170,10 @@ func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error)
 func (l *life) config() consumer.Config {
 	cfg := consumer.Config{
 		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
-		BufferRecords: l.bufferRecords(), BufferBytes: 1 << 20, MaxRecordBytes: maxFetchedBytes,
+		BufferRecords: l.bufferRecords(), BufferBytes: bufferBytes, MaxRecordBytes: maxFetchedBytes,
 		CallConfig: consumer.CallConfig{
 			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
 			RetryBudget: budget, QuotaReset: func(now time.Time) time.Time { return now.Add(20 * time.Second) },
-			Limit: consumer.Limit{Calls: rate, Window: window}, // what parts gives the limiter
 		},
 		DrainLimit: 5 * time.Second, Version: "sim",
 		Session: consumer.Session{

@@ -109,9 +109,54 @@ func mutants() []mutant {
 		{"held events are never tried again", []edit{{
 			"consumer/schedule/hold.go", "h.held.take(h.round.size)", "h.held.take(0)",
 		}}, "storms"},
-		// To be written once an oracle sees them: memory that is admitted after the fetch (nothing here
-		// measures memory), and a tombstone that the storm guard counts (a purge would have to begin a
-		// storm that holds an event back for long).
+		{"a held event does not keep its offset from being committed", []edit{
+			{
+				"consumer/schedule/hold.go", "// A round is the tries that began at one time.\n",
+				`type spent struct{ event.Ticket }
+
+func (spent) Finish() {}
+func (spent) Drop()   {}
+
+// A round is the tries that began at one time.
+`,
+			},
+			{
+				"consumer/schedule/hold.go", "\t\t\th.held.add(ev, ev.Guard == event.Tried)\n",
+				`			h.held.add(ev, ev.Guard == event.Tried)
+			ev.Ticket.Finish()
+			ev.Ticket = spent{ev.Ticket}
+`,
+			},
+		}, "storms"},
+		{"the storm guard counts tombstones as rejected", []edit{{
+			"consumer/schedule/hold.go",
+			"\tif ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != \"\" {\n",
+			`	if ev.Guard != event.Exempt && ev.Rejection == nil && ev.Mapped.Ignored != "" {
+		h.guard.RecordMapped(true)
+	}
+	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != "" {
+`,
+		}}, "purge"},
+		{"memory is reserved after the fetch", []edit{{
+			"dlq/partlog/fetch.go",
+			`		if err := memory.Reserve(ctx, room); err != nil {
+			return nil, err
+		}
+		res, err := l.fetch(ctx, topic, partition, offset, room)
+		if err != nil {
+			memory.Release(room)
+			return nil, err
+		}
+`,
+			`		res, err := l.fetch(ctx, topic, partition, offset, room)
+		if err != nil {
+			return nil, err
+		}
+		if err := memory.Reserve(ctx, room); err != nil {
+			return nil, err
+		}
+`,
+		}}, "large batches"},
 	}
 }
 

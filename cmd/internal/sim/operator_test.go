@@ -95,16 +95,22 @@ func (o *operator) once(do func(context.Context, *operator) error) error {
 
 func (w *world) planPartitions(r *rand.Rand) {
 	w.settings.partitions = pick[int32](r, 1, 1, 2, 2, 5, 5, 12, 100)
-	if w.settings.partitions == 100 && isWaiting("100 partitions") {
-		w.settings.partitions = 30
-	}
-	if w.settings.partitions == 100 { // its fetches take seconds of real time
-		w.horizon = time.Minute
+	if w.settings.partitions == 100 {
 		w.tally.fired("100 partitions")
 	}
 }
 
 func (w *world) planAppendTime(*rand.Rand) { w.settings.appendTime = true }
+
+// planPurge has the records of many employees deleted at once: that is no storm.
+func (w *world) planPurge(r *rand.Rand) { w.settings.purge = between(r, 5*time.Second, w.horizon/2) }
+
+// planLargeBatches has large batches produced to many partitions at once: all of them together are
+// more than an instance may request.
+func (w *world) planLargeBatches(r *rand.Rand) {
+	w.settings.partitions = 12
+	w.settings.burst = between(r, 5*time.Second, w.horizon-10*time.Second)
+}
 
 func (w *world) planHeaders(r *rand.Rand) { w.settings.headers = pick(r, 0.02, 0.1) }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -86,8 +87,42 @@ func newScript(w *world) script {
 		s.n++
 		s.record(at)
 	}
+	s.purge()
+	s.burst()
 	slices.SortStableFunc(s.script.records, func(a, b draft) int { return cmp.Compare(a.at, b.at) })
 	return s.script
+}
+
+// purge makes tombstones, as a topic that follows a table has them when rows are deleted.
+func (s *writer) purge() {
+	at := s.w.settings.purge
+	if at == 0 {
+		return
+	}
+	for i := range 150 + s.r.IntN(150) {
+		s.add(s.draft(at, s.people[i%len(s.people)], nil))
+	}
+}
+
+// burst makes changes that are large on the wire, a batch of them for each partition. A batch fits
+// into the smallest of an instance's memories.
+func (s *writer) burst() {
+	at := s.w.settings.burst
+	if at == 0 {
+		return
+	}
+	for i := range 5 * s.w.settings.partitions {
+		p := s.people[int(i)%len(s.people)]
+		s.n++
+		d := s.draft(at, p, marshal(s.change(p)))
+		d.partition = i % s.w.settings.partitions
+		large := make([]byte, 4<<10)
+		for i := 0; i < len(large); i += 8 { // it does not compress
+			binary.LittleEndian.PutUint64(large[i:], s.r.Uint64())
+		}
+		d.headers = append(d.headers, kgo.RecordHeader{Key: "large", Value: large})
+		s.add(d)
+	}
 }
 
 func (s *writer) record(at time.Duration) {

@@ -66,6 +66,19 @@ func (w *world) watchHeld() {
 	}
 }
 
+// watchStorms notes when an instance is in a storm.
+func (w *world) watchStorms() {
+	for !w.isOver() {
+		time.Sleep(5 * time.Second)
+		beats, _ := w.operator.store.Heartbeats(context.Background(), group) // else the next time
+		for _, b := range beats {
+			if b.Storm || b.Held > 0 {
+				w.storming = append(w.storming, time.Now().Add(-b.Age))
+			}
+		}
+	}
+}
+
 // held is how many events the live instances hold.
 func (w *world) held() (n int) {
 	beats, err := w.operator.store.Heartbeats(context.Background(), group)

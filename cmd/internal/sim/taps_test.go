@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"reflect"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
 
 	"membersync/consumer"
@@ -140,6 +143,41 @@ func (p tappedLimiter) Throttle(ctx context.Context, d time.Duration) error {
 	return p.real.Throttle(ctx, d)
 }
 
+// bytesToFetch is how many bytes a request asks for of the source topic: the service embeds
+// kafka-go's fetch request in one of its own. 0: it is no such request. One that is larger than
+// the memory for it takes all of that, so it counts as much as the smaller of the memories.
+func bytesToFetch(req kafka.Request) int64 {
+	field := reflect.Indirect(reflect.ValueOf(req)).FieldByName("Request")
+	if !field.IsValid() {
+		return 0
+	}
+	f, ok := reflect.TypeAssert[*fetch.Request](field)
+	if !ok || len(f.Topics) != 1 || f.Topics[0].Topic != source {
+		return 0
+	}
+	return min(int64(f.MaxBytes), lookBytes)
+}
+
+// A gauge follows a number, and keeps the largest. It is safe for concurrent use.
+type gauge struct {
+	mu        sync.Mutex
+	now, most int64
+}
+
+func (g *gauge) add(n int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now += n
+	g.most = max(g.most, g.now)
+}
+
+// peak is the largest that it was.
+func (g *gauge) peak() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.most
+}
+
 type tappedKafka struct {
 	l    *life
 	real *kafka.Transport
@@ -147,6 +185,10 @@ type tappedKafka struct {
 
 // RoundTrip implements kafka.RoundTripper.
 func (k tappedKafka) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (res kafka.Response, err error) {
+	if bytes := bytesToFetch(req); bytes > 0 {
+		k.l.fetching.add(bytes)
+		defer k.l.fetching.add(-bytes)
+	}
 	if _, ok := req.(*offsetcommit.Request); !ok {
 		return k.real.RoundTrip(ctx, addr, req)
 	}

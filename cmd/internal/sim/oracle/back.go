@@ -11,7 +11,7 @@ func (j *judge) nothingGoesBack() {
 	for s, all := range j.effects {
 		var before []standing
 		for _, ef := range all {
-			candidates := j.ordersOf(s, ef.value, ef.call.Arrived)
+			candidates := j.ordersOf(s, ef.value, ef.call.Arrived, j.mayBeApplied)
 			if len(candidates) == 0 {
 				continue // of a dead letter: it takes no part in the order
 			}
@@ -52,16 +52,24 @@ type standing struct {
 	order string
 }
 
-// ordersOf are the order values of the events that state this value, were there by then and were not dead-lettered,
+// ordersOf are the order values of the events that count, state this value and were there by then,
 // in rising order.
-func (j *judge) ordersOf(s slot, value string, by time.Time) []string {
+func (j *judge) ordersOf(s slot, value string, by time.Time, counts func(*event) bool) []string {
 	var orders []string
-	for _, e := range j.alive(s) {
-		if e.states[s.field] == value && !e.from.After(by) {
+	for _, e := range j.stating[s] {
+		if e.states[s.field] == value && !e.from.After(by) && counts(e) {
 			orders = append(orders, e.order)
 		}
 	}
 	return orders
+}
+
+// mayBeApplied reports whether an event was not dead-lettered, or has a second delivery that a
+// storm need not have struck. A broken mapping does not say whose the event is, so its dead letter
+// leaves no mark.
+func (j *judge) mayBeApplied(e *event) bool {
+	d := j.dead[e.key()]
+	return d == nil || len(j.events[e.key()]) > 1 && j.isOfStorm(e, d.reason, d.at)
 }
 
 // floorOf is the newest that a call must not fall behind.

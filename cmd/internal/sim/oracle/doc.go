@@ -68,11 +68,8 @@ type World struct {
 	Limit                  int    // calls in any window
 	Window                 time.Duration
 	Storms                 []Storm
-	// ReplaysSkip says that replays leave out what has an open or discarded dead letter.
-	ReplaysSkip bool
-	// RebuildForgets says that a rebuild restores nothing of what was finished above the committed
-	// offset, so that older values can take its place.
-	RebuildForgets bool
+	// FetchBytes is what one instance may ask for of the source topic at a time.
+	FetchBytes int64
 	// Quiet is how long after the arrival of a call that went unanswered no other update of its member may
 	// come: twice the time-out of a call.
 	Quiet time.Duration
@@ -102,4 +99,10 @@ type History struct {
 	// Recreated is when the source topic was deleted, to be created again.
 	Recreated []time.Time
 	Replays   map[int]Replay // by instance
+	// Fetched is the most that an instance has asked for at a time, in bytes, by instance.
+	Fetched map[int]int64
+	// Unsettled: some offsets were not committed long after the last fault.
+	Unsettled bool
+	// Storming are times at which an instance has reported that it holds events, or would.
+	Storming []time.Time
 }

@@ -24,7 +24,7 @@ func (j *judge) finalState() {
 				alive = alive[:len(alive)-1]
 				newest = alive[len(alive)-1]
 			}
-			if newest.mayBeLost || has && got == newest.states[s.field] {
+			if newest.mayBeLost || has && got == newest.states[s.field] || j.waitsForLost(newest) {
 				continue
 			}
 			if j.setBack(s, newest.states[s.field]) {
@@ -33,16 +33,45 @@ func (j *judge) finalState() {
 			j.fault("%s ends with %s = %s, but %s, the newest that lives, states %s", s.member, s.field, got, newest, newest.states[s.field])
 		}
 	}
+}
+
+// settles: all offsets are committed in the end. An event can keep its offset for hours that waits
+// for the outcome of a newer one, which was lost with its topic.
+func (j *judge) settles() {
+	waits := false
 	for p, end := range j.Ends {
-		if j.Committed[p] != end {
+		if j.Committed[p] == end {
+			continue
+		}
+		first := j.byPlace[place{len(j.Recreated), p, j.Committed[p]}]
+		if first == nil || !j.waitsForLost(first) {
 			j.fault("partition %d is committed up to %d of %d", p, j.Committed[p], end)
+			continue
+		}
+		waits = true
+	}
+	if j.Unsettled && !waits {
+		j.fault("not settled long after the last fault")
+	}
+}
+
+// waitsForLost reports whether an event may wait for a newer one of a call that went
+// unacknowledged, and that was lost when its topic was deleted.
+func (j *judge) waitsForLost(e *event) bool {
+	for field := range e.states {
+		for _, newer := range j.stating[slot{e.member, field}] {
+			if newer.mayBeLost && newer.order > e.order {
+				return true
+			}
 		}
 	}
+	return false
 }
 
 // lives reports whether the effect is that of an event that was not dead-lettered.
 func (j *judge) lives(s slot, ef effect) bool {
-	return len(j.ordersOf(s, ef.value, ef.call.Arrived)) > 0
+	lives := func(e *event) bool { return j.dead[e.key()] == nil }
+	return len(j.ordersOf(s, ef.value, ef.call.Arrived, lives)) > 0
 }
 
 // commits: when an offset is committed, whatever lies below it must have come to its end before.

@@ -22,11 +22,14 @@ func Check(h History) []string {
 	j.quietAfterLostCalls()
 	j.withinTheLimit()
 	j.finalState()
+	j.settles()
 	j.commits()
 	j.outcomes()
 	j.pausesHold()
 	j.redrivesWait()
 	j.stormsHold()
+	j.noOtherStorms()
+	j.fetchesAreReserved()
 	j.replaysLeaveOut()
 	slices.Sort(j.faults)
 	return slices.Compact(j.faults)
@@ -195,7 +198,7 @@ func (j *judge) outcomes() {
 		ended[p] = ended[p] || d.Ended > 0
 	}
 	for p, e := range j.byPlace {
-		if p.generation = 0; !ended[p] && !e.mayBeLost {
+		if p.generation = 0; !ended[p] && !e.mayBeLost && !j.waitsForLost(e) {
 			j.fault("%s has no outcome", e)
 		}
 	}

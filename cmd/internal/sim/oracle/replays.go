@@ -34,7 +34,7 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 			continue
 		}
 		switch d := j.dead[e.key()]; {
-		case d != nil && d.at.Before(r.Began) && j.World.ReplaysSkip:
+		case d != nil && d.at.Before(r.Began):
 			why = "was dead-lettered"
 		case !r.Reapply && e.number == 0 && len(j.Losses) == 0 && j.committedBy(e, r.Began):
 			why = "was done"

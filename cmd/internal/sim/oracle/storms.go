@@ -53,6 +53,13 @@ func (j *judge) stormsHold() {
 	}
 }
 
+// noOtherStorms: nothing is held unless most events are rejected.
+func (j *judge) noOtherStorms() {
+	if len(j.World.Storms) == 0 && len(j.Storming) > 0 {
+		j.fault("events are held, %s at first, though most are not rejected", clock(j.Storming[0]))
+	}
+}
+
 // applied: an event that the storm does not strike is applied promptly.
 func (j *judge) applied(e *event, s Storm) {
 	if s.Members[e.member] || e.refusal != "" || j.dead[e.key()] != nil {
