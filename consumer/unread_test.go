@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,8 @@ func (r *rig) produceZstd(msgs ...kafka.Message) {
 	}
 }
 
-// unread returns the dead letters that hold no record, as "partition:offset-last error".
+// unread returns the dead letters that hold no record, as "partition:offset-last error", sorted:
+// those of two lanes are written in any order.
 func (r *rig) unread() (list []string) {
 	r.t.Helper()
 	for _, d := range r.deadLetters() {
@@ -42,6 +44,7 @@ func (r *rig) unread() (list []string) {
 		}
 		list = append(list, fmt.Sprintf("%d:%d-%d %s", d.Source.Partition, d.Source.Offset, d.LastOffset, d.Error))
 	}
+	slices.Sort(list)
 	return list
 }
 
