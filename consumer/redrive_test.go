@@ -221,7 +221,7 @@ func TestAnInvalidRedriveIsDeadLettered(t *testing.T) {
 		}
 	}
 	copied := kafka.Message{
-		Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}},
+		Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0@1")}},
 	}
 	r.broker.Produce(t, r.topics().Redrive, copied)
 	r.redrivesSettled()
@@ -271,7 +271,7 @@ func TestTheOffsetIsCommittedAfterTheResultIsRecorded(t *testing.T) {
 	}
 	r.start(r.redriving)
 	r.redrivesSettled()
-	if d := cmp.Diff([]string{"0:0:0 1 applied"}, r.results()); d != "" || len(r.crm.Calls()) != 2 {
+	if d := cmp.Diff([]string{r.items()["dead"].ID + " 1 applied"}, r.results()); d != "" || len(r.crm.Calls()) != 2 {
 		t.Errorf("%d calls: %s", len(r.crm.Calls()), d)
 	}
 }

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,15 +34,17 @@ func (r *rig) produceZstd(msgs ...kafka.Message) {
 	}
 }
 
-// unread returns the dead letters that hold no record, as "id-last error".
+// unread returns the dead letters that hold no record, as "partition:offset-last error", sorted:
+// those of two lanes are written in any order.
 func (r *rig) unread() (list []string) {
 	r.t.Helper()
 	for _, d := range r.deadLetters() {
 		if d.Key != nil || d.Value != nil || d.Headers != nil || !d.Whole || d.Reason != dlq.ReasonOversized {
 			r.t.Errorf("dead letter %s: %+v", d.ID(), d)
 		}
-		list = append(list, fmt.Sprintf("%s-%d %s", d.ID(), d.LastOffset, d.Error))
+		list = append(list, fmt.Sprintf("%d:%d-%d %s", d.Source.Partition, d.Source.Offset, d.LastOffset, d.Error))
 	}
+	slices.Sort(list)
 	return list
 }
 
@@ -81,6 +84,7 @@ func TestRedriveOfAnUnreadRecord(t *testing.T) {
 	r.produceZstd(large)
 	first := r.start(r.redriving)
 	r.settled()
+	id := r.items()[""].ID
 	r.redrive(r.items()[""])
 	r.redrivesSettled()
 	want := []string{
@@ -90,7 +94,7 @@ func TestRedriveOfAnUnreadRecord(t *testing.T) {
 	if diff := cmp.Diff(want, r.unread()); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"0:0 1 dead_lettered"}, r.results()); diff != "" {
+	if diff := cmp.Diff([]string{id + " 1 dead_lettered"}, r.results()); diff != "" {
 		t.Errorf("results of redrives (-want +got):\n%s", diff)
 	}
 	r.wantCalls(0)
@@ -106,7 +110,7 @@ func TestRedriveOfAnUnreadRecord(t *testing.T) {
 	})
 	r.redrivesSettled()
 	r.wantField(1, "position", `"Large"`)
-	if diff := cmp.Diff([]string{"0:0 1 dead_lettered", "0:0 2 applied"}, r.results()); diff != "" {
+	if diff := cmp.Diff([]string{id + " 1 dead_lettered", id + " 2 applied"}, r.results()); diff != "" {
 		t.Errorf("results of redrives (-want +got):\n%s", diff)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -120,44 +118,4 @@ func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
 		return fmt.Errorf("dlq: encoding an audit record: %w", err)
 	}
 	return a.to.write(ctx, kafka.Message{Key: []byte(r.Subject), Value: value}, r.Subject)
-}
-
-// An itemID is a dead letter's id in binary form, so that an index of 100,000 items stays small.
-type itemID struct {
-	offset    int64
-	partition int32
-	index     int32 // -1: the record failed whole
-	redrive   bool  // of the redrive topic
-}
-
-const redrivePrefix = "redrive:"
-
-// parseItemID parses an id that [DeadLetter.ID] formats.
-func parseItemID(text string) (id itemID, ok bool) {
-	rest, redrive := strings.CutPrefix(text, redrivePrefix)
-	parts := strings.Split(rest, ":")
-	if len(parts) < 2 || len(parts) > 3 {
-		return itemID{}, false
-	}
-	id = itemID{index: -1, redrive: redrive}
-	partition, err1 := strconv.ParseInt(parts[0], 10, 32)
-	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
-	if err1 != nil || err2 != nil || partition < 0 || offset < 0 {
-		return itemID{}, false
-	}
-	id.partition, id.offset = int32(partition), offset
-	if len(parts) == 3 {
-		index, err := strconv.ParseInt(parts[2], 10, 32)
-		if err != nil || index < 0 {
-			return itemID{}, false
-		}
-		id.index = int32(index)
-	}
-	return id, true
-}
-
-// IsID reports whether a text has the form of a dead letter's id.
-func IsID(text string) bool {
-	_, ok := parseItemID(text)
-	return ok
 }

@@ -1,7 +1,6 @@
 package dlq
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -54,21 +53,9 @@ type DeadLetter struct {
 	Edited         int    // the number of the redrive that edited the value; 0: it is the original
 }
 
-// ID returns the id of the item that this dead letter belongs to. It is the same for copies of the
-// dead letter and for later failures of the event.
-//
-// The id of an invalid redrive begins with "redrive:", because its source is the redrive topic.
-func (d DeadLetter) ID() string {
-	prefix := ""
-	if d.Reason == ReasonInvalidRedrive {
-		prefix = redrivePrefix
-	}
-	id := prefix + strconv.Itoa(d.Source.Partition) + ":" + strconv.FormatInt(d.Source.Offset, 10)
-	if d.Whole {
-		return id
-	}
-	return id + ":" + strconv.Itoa(d.Index)
-}
+// ID returns the id of the item that this dead letter belongs to, see the type [ID]. It is the same
+// for copies of the dead letter and for later failures of the event.
+func (d DeadLetter) ID() string { return d.itemID().String() }
 
 // Message encodes the dead letter as a record: the source's key, value and headers, then the facts.
 // The [Writer] chooses topic and partition, and the time is set when the record is written. Key and
@@ -95,7 +82,7 @@ func Parse(m kafka.Message) (DeadLetter, error) {
 	}
 	d.readFacts(&f)
 	if f.err == nil && f.values[headerID] != d.ID() {
-		f.fail(headerID, "disagrees with the source coordinates")
+		f.fail(headerID, "disagrees with the source coordinates and timestamp")
 	}
 	if f.err != nil {
 		return DeadLetter{}, f.err

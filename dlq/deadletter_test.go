@@ -33,7 +33,7 @@ func TestMessageHeaders(t *testing.T) {
 	t.Parallel()
 	want := [][2]string{
 		{"trace", "t-1"},
-		{"dlq.id", "3:42:1"},
+		{"dlq.id", "3:42:1@1795334400123"},
 		{"dlq.reason", "crm_invalid"},
 		{"dlq.stage", "update"},
 		{"dlq.error", "the CRM calls the mobile invalid"},
@@ -65,15 +65,19 @@ func TestMessageHeaders(t *testing.T) {
 // If a record failed whole, none of its events is known, and so no index.
 func TestWholeRecordHasNoIndex(t *testing.T) {
 	t.Parallel()
-	d := dlq.DeadLetter{Source: dlq.Source{Topic: "in", Offset: 7}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5}
+	at := time.UnixMilli(1_795_334_400_123).UTC()
+	d := dlq.DeadLetter{
+		Source: dlq.Source{Topic: "in", Offset: 7, Timestamp: at}, Reason: dlq.ReasonMalformed, Whole: true, Index: 4, Count: 5,
+	}
 	want := [][2]string{
-		{"dlq.id", "0:7"},
+		{"dlq.id", "0:7@1795334400123"},
 		{"dlq.reason", "malformed"},
 		{"dlq.stage", "decode"},
 		{"dlq.attempts", "0"},
 		{"dlq.source.topic", "in"},
 		{"dlq.source.partition", "0"},
 		{"dlq.source.offset", "7"},
+		{"dlq.source.timestamp", "2026-11-22T08:00:00.123Z"},
 		{"dlq.redrives", "0"},
 	}
 	if diff := cmp.Diff(want, pairs(d.Message())); diff != "" {
@@ -214,8 +218,12 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		"not a dead letter":        {func(m *kafka.Message) { m.Headers = nil }, "dlq.id"},
 		"no id":                    {drop("dlq.id"), "dlq.id"},
-		"another id":               {set("dlq.id", "3:43:1"), "dlq.id"},
-		"id without the index":     {set("dlq.id", "3:42"), "dlq.id"},
+		"another id":               {set("dlq.id", "3:43:1@1795334400123"), "dlq.id"},
+		"id without the index":     {set("dlq.id", "3:42@1795334400123"), "dlq.id"},
+		"the short id":             {set("dlq.id", "3:42:1"), "dlq.id"},
+		"an id of another time":    {set("dlq.id", "3:42:1@1795334400124"), "dlq.id"},
+		"another time":             {set("dlq.source.timestamp", "2026-11-22T08:00:00.124Z"), "dlq.id"},
+		"no time":                  {drop("dlq.source.timestamp"), "dlq.id"},
 		"no reason":                {drop("dlq.reason"), "dlq.reason"},
 		"no topic":                 {drop("dlq.source.topic"), "dlq.source.topic"},
 		"no partition":             {drop("dlq.source.partition"), "dlq.source.partition"},

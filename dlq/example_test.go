@@ -27,7 +27,7 @@ func ExampleDeadLetter_Message() {
 	// Output:
 	// traceparent: 00-1
 	// orig.dlq.id: the source's own
-	// dlq.id: 3:1042:0
+	// dlq.id: 3:1042:0@1795334400000
 	// dlq.reason: crm_not_found
 	// dlq.stage: update
 	// dlq.error: the CRM does not know the member

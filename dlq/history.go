@@ -11,7 +11,7 @@ import (
 )
 
 // ErrNoItem is returned when the DLQ holds no dead letter with an id. Retention may have removed
-// it, or the id is not valid.
+// it.
 var ErrNoItem = errors.New("dlq: unknown dead letter")
 
 // maxHistory limits the dead letters and the audit records of one history.
@@ -32,16 +32,15 @@ type History struct {
 }
 
 // History reads everything about one item. It scans the DLQ and audit topics from start to end and
-// keeps at most 1,000 dead letters and 1,000 audit records. It returns [ErrNoItem] if the DLQ holds
-// none.
+// keeps at most 1,000 dead letters and 1,000 audit records. The id is in full or short form, see
+// the type [ID]. It returns [ErrNoItem] if the DLQ does not hold the item, an [*IDError] if the id
+// is invalid, and an [*AmbiguousIDError] if several items have it.
 func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	var h History
-	x := &Index{items: map[itemID]int32{}, auditStates: map[itemID]*auditState{}}
-	wanted, ok := parseItemID(id)
-	if !ok {
-		return h, ErrNoItem
+	x, err := newIndex(Query{IDs: []string{id}}, nil)
+	if err != nil {
+		return h, err
 	}
-	x.wanted = map[itemID]bool{wanted: true}
 	_, gone, err := r.scanAll(ctx, r.topics.DLQ, func(rec *partlog.Record) error {
 		d, err := parseRecord(rec)
 		if err != nil {
@@ -49,7 +48,7 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 			return nil //nolint:nilerr // not written by this service
 		}
 		at := Place{rec.Partition, rec.Offset}
-		if e, _ := x.addDeadLetter(d, at); e != nil && len(h.Occurrences) < maxHistory {
+		if e, _ := x.addDeadLetter(d, at); e != nil && e.matches && len(h.Occurrences) < maxHistory {
 			h.Occurrences = append(h.Occurrences, Occurrence{at, d})
 		}
 		return nil
@@ -60,6 +59,10 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	if len(h.Occurrences) == 0 {
 		return h, ErrNoItem
 	}
+	if err := x.ambiguous(); err != nil {
+		return h, err
+	}
+	id = h.Occurrences[0].DeadLetter.ID() // in full form
 	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord) {
 		if a.Subject == id && len(h.Audit) < maxHistory {
 			h.Audit = append(h.Audit, a)
@@ -105,7 +108,7 @@ func (r *Reader) Follow(ctx context.Context, x *Index, show func(Item) error) er
 		if !isNew || !x.selects(e) {
 			return nil
 		}
-		return show(x.item(e, d))
+		return show(e.item(d))
 	}
 	for partition, at := range x.ends {
 		all.Go(func() { cancel(r.follow(ctx, r.topics.DLQ, partition, at, visit)) })

@@ -3,8 +3,8 @@ package dlq
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
-	"math"
 	"slices"
 	"time"
 
@@ -14,15 +14,16 @@ import (
 // An entry is what an index keeps of an item: about 100 bytes, regardless of the dead letter's
 // size.
 type entry struct {
-	id          itemID
-	at          Place // of the first dead letter of the latest failure
-	failedAt    int64 // of that dead letter, in ms since 1970; 0: unknown
-	firstFailed int64 // of the item, in ms since 1970; math.MaxInt64: unknown
-	sourceAt    int64 // timestamp of the source record, in ms since 1970
-	failure     int32 // the number of the latest failure; -1 before the first one is added
-	edited      int32 // the number of the redrive that edited the value of that failure; 0: none
-	occurrences int32 // dead letters, including copies and earlier failures
-	matches     bool  // the latest failure matches the query, apart from states and ids
+	id          ID
+	audit       *auditState // nil: the audit topic has no records of it
+	at          Place       // of the first dead letter of the latest failure
+	failedAt    int64       // of that dead letter, in ms since 1970; 0: unknown
+	firstFailed int64       // of the item, in ms since 1970; math.MaxInt64: unknown
+	failure     int32       // the number of the latest failure; -1 before the first one is added
+	edited      int32       // the number of the redrive that edited the value of that failure; 0: none
+	occurrences int32       // dead letters, including copies and earlier failures
+	next        int32       // the position of the next item with the same short id; 0: none
+	matches     bool        // the id and the latest failure match the query, apart from states
 	group       string
 }
 
@@ -32,44 +33,58 @@ type Index struct {
 	// Loss is what the scan could not take into account.
 	Loss Loss
 
-	query       Query
-	groupBy     func(DeadLetter) string
-	items       map[itemID]int32 // the position in entries
-	entries     []entry
-	auditStates map[itemID]*auditState
-	texts       map[string]string // each group name once, so that entries share it
-	wanted      map[itemID]bool   // the ids of the query; nil: all
-	ends        map[int]int64     // where the scan of the DLQ stopped, by partition
-	audited     map[int]int64     // where the scan of the audit topic stopped, by partition
+	query   Query
+	groupBy func(DeadLetter) string
+	items   map[ID]int32 // by short id: the position in entries of the first item that has it
+	entries []entry
+	texts   map[string]string // each group name once, so that entries share it
+	asked   []ID              // the ids of the query
+	wanted  map[ID]bool       // true: an id of the query; false: the short form of one; nil: all items
+	ends    map[int]int64     // where the scan of the DLQ stopped, by partition
+	audited map[int]int64     // where the scan of the audit topic stopped, by partition
 }
 
 // Index reads the DLQ and then the audit topic, up to their current ends. It keeps no values and
 // little of each item: about 200 bytes. GroupBy returns the name of an item's group from its latest
-// failure; nil means no groups. It fails with a [*MissingTopicError] if the DLQ does not exist, and
-// with an error that [IsUnavailable] recognizes while Kafka is unavailable.
+// failure; nil means no groups. It fails with a [*MissingTopicError] if the DLQ does not exist,
+// with an [*IDError] or [*AmbiguousIDError] because of an id of the query, and with an error that
+// [IsUnavailable] recognizes while Kafka is unavailable.
 func (r *Reader) Index(ctx context.Context, q Query, groupBy func(DeadLetter) string) (*Index, error) {
-	x := &Index{
-		query: q, groupBy: groupBy, items: map[itemID]int32{}, auditStates: map[itemID]*auditState{},
-		texts: map[string]string{},
+	x, err := newIndex(q, groupBy)
+	if err != nil {
+		return nil, err
 	}
-	if len(q.IDs) > 0 {
-		x.wanted = make(map[itemID]bool, len(q.IDs))
-		for _, text := range q.IDs {
-			if id, ok := parseItemID(text); ok {
-				x.wanted[id] = true
-			}
-		}
-	}
-	var err error
 	// The audit topic is read last, so that no audit record of a dead letter already read is
 	// missed.
 	if x.ends, err = x.readDeadLetters(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := x.ambiguous(); err != nil {
 		return nil, err
 	}
 	if x.audited, err = r.audits(ctx, &x.Loss, x.addAudit); err != nil {
 		return nil, err
 	}
 	return x, nil
+}
+
+func newIndex(q Query, groupBy func(DeadLetter) string) (*Index, error) {
+	x := &Index{query: q, groupBy: groupBy, items: map[ID]int32{}, texts: map[string]string{}}
+	if len(q.IDs) == 0 {
+		return x, nil
+	}
+	x.wanted = make(map[ID]bool, 2*len(q.IDs))
+	var errs []error
+	for _, text := range q.IDs {
+		id, err := ParseID(text)
+		errs = append(errs, err)
+		x.asked = append(x.asked, id)
+		x.wanted[id] = true
+		if _, ok := x.wanted[id.Short()]; !ok {
+			x.wanted[id.Short()] = false
+		}
+	}
+	return x, errors.Join(errs...)
 }
 
 func (x *Index) readDeadLetters(ctx context.Context, r *Reader) (map[int]int64, error) {
@@ -94,40 +109,36 @@ func (x *Index) addAudit(r AuditRecord) {
 	default:
 		return
 	}
-	id, ok := parseItemID(r.Subject)
-	if _, known := x.items[id]; !ok || !known {
+	id, err := ParseID(r.Subject)
+	if err != nil {
 		return
 	}
-	a := x.auditStates[id]
-	if a == nil {
-		a = &auditState{}
-		x.auditStates[id] = a
+	if e := x.find(id); e != nil {
+		if e.audit == nil {
+			e.audit = &auditState{}
+		}
+		e.audit.add(r)
 	}
-	a.add(r)
 }
 
 // addDeadLetter adds a dead letter to its item, and reports whether the item or the failure is new.
-// The entry is nil if the query's ids do not include the item.
+// The entry is nil if no id of the query has the item's short form.
 func (x *Index) addDeadLetter(d DeadLetter, at Place) (e *entry, isNew bool) {
-	id, ok := parseItemID(d.ID())
-	if !ok || x.wanted != nil && !x.wanted[id] {
+	id := d.itemID()
+	if _, ok := x.wanted[id.Short()]; !ok && x.wanted != nil {
 		return nil, false
 	}
-	i, known := x.items[id]
-	if !known {
-		i = int32(len(x.entries)) //nolint:gosec // memory runs out earlier
-		x.items[id] = i
-		x.entries = append(x.entries, entry{id: id, failure: -1, firstFailed: math.MaxInt64})
+	if e = x.find(id); e == nil {
+		e = x.addEntry(id)
 	}
-	e = &x.entries[i]
 	e.occurrences++
 	if first := millis(cmp.Or(d.FirstFailedAt, d.FailedAt)); first != 0 {
 		e.firstFailed = min(e.firstFailed, first)
 	}
 	if number := int32(d.Redrives); number > e.failure { //nolint:gosec // Parse bounds it
 		e.failure, e.at, e.failedAt = number, at, millis(d.FailedAt)
-		e.edited, e.sourceAt = int32(d.Edited), d.Source.Timestamp.UnixMilli() //nolint:gosec // Parse bounds it
-		e.matches = x.query.matches(d)
+		e.edited = int32(d.Edited) //nolint:gosec // Parse bounds it
+		e.matches = x.isWanted(id) && x.query.matches(d)
 		if x.groupBy != nil {
 			e.group = x.intern(x.groupBy(d))
 		}
@@ -165,10 +176,8 @@ func (q *Query) matches(d DeadLetter) bool {
 	return true
 }
 
-func (x *Index) state(e *entry) State { return x.auditStates[e.id].state(e.failure) }
-
 func (x *Index) selects(e *entry) bool {
-	return e.matches && (len(x.query.States) == 0 || slices.Contains(x.query.States, x.state(e)))
+	return e.matches && (len(x.query.States) == 0 || slices.Contains(x.query.States, e.audit.state(e.failure)))
 }
 
 // A Group counts the selected items that share a group name.
@@ -224,13 +233,6 @@ func (x *Index) Selected() (n int) {
 	return n
 }
 
-// Has reports whether an item with the id exists, selected or not.
-func (x *Index) Has(id string) bool {
-	key, ok := parseItemID(id)
-	_, known := x.items[key]
-	return ok && known
-}
-
 // An ItemState is the state of an item and the numbers of its latest deliveries.
 type ItemState struct {
 	State    State
@@ -256,7 +258,8 @@ func (v ItemState) ReplaySkips(number, edited int) bool {
 	return false
 }
 
-func (e *entry) itemState(a *auditState) ItemState {
+func (e *entry) itemState() ItemState {
+	a := e.audit
 	v := ItemState{State: a.state(e.failure), Failed: int(e.failure), Edited: int(e.edited)}
 	if a != nil {
 		v.Resulted = int(a.resulted)
@@ -267,45 +270,14 @@ func (e *entry) itemState(a *auditState) ItemState {
 	return v
 }
 
-// A Delivery is one delivery of an event: of the source topic, or by a redrive.
-type Delivery struct {
-	Source  Source // of the source record; of an invalid redrive: of the record itself
-	Index   int    // of the event in its record; -1: the record failed whole
-	Number  int    // of the redrive; 0: the original
-	Edited  int    // the number of the redrive that edited the value; 0: the original value
-	Invalid bool   // it is an invalid redrive
-}
-
-// ReplaySkips reports whether a replay leaves out a delivery, see [ItemState.ReplaySkips].
-func (x *Index) ReplaySkips(d Delivery) bool {
-	v, ok := x.StateOf(d)
-	return ok && v.ReplaySkips(d.Number, d.Edited)
-}
-
-// StateOf looks up the item of a delivery. If no item has its index, it looks for a record that
-// failed whole. It reports false if it finds neither. An item of a record with another timestamp is
-// that of an earlier topic of the same name.
-func (x *Index) StateOf(d Delivery) (v ItemState, ok bool) {
-	for _, index := range []int{d.Index, -1} {
-		id := itemID{
-			offset: d.Source.Offset, partition: int32(d.Source.Partition), index: int32(index), redrive: d.Invalid, //nolint:gosec // from broker and mapper
-		}
-		if i, known := x.items[id]; known && x.entries[i].sourceAt == d.Source.Timestamp.UnixMilli() {
-			return x.entries[i].itemState(x.auditStates[id]), true
-		}
-	}
-	return ItemState{}, false
-}
-
 // Requested returns the redrives of the selected items that are redriving, each with the time of
 // its request.
 func (x *Index) Requested() iter.Seq2[Sent, time.Time] {
 	return func(yield func(Sent, time.Time) bool) {
 		for i := range x.entries {
 			e := &x.entries[i]
-			a := x.auditStates[e.id]
-			if x.selects(e) && a.state(e.failure) == StateRedriving &&
-				!yield(Sent{formatItemID(e.id), int(a.requested)}, fromMillis(a.requestedAt)) {
+			if x.selects(e) && e.audit.state(e.failure) == StateRedriving &&
+				!yield(Sent{e.id.String(), int(e.audit.requested)}, fromMillis(e.audit.requestedAt)) {
 				return
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // An Item is a dead letter with its state. Copies of one failure and later failures of the same
 // event are one item.
 type Item struct {
-	ID            string
+	ID            string // the full form, see the type [ID]
 	State         State
 	DeadLetter    DeadLetter // of the latest failure; with its value only if requested
 	Place         Place      // of that dead letter in the DLQ
@@ -24,10 +24,10 @@ type Item struct {
 	RequestedAt   time.Time // if it is redriving: when the redrive was requested; else zero
 }
 
-func (x *Index) item(e *entry, d DeadLetter) Item {
-	a := x.auditStates[e.id]
+func (e *entry) item(d DeadLetter) Item {
+	a := e.audit
 	i := Item{
-		ID: d.ID(), State: a.state(e.failure), DeadLetter: d, Place: e.at,
+		ID: e.id.String(), State: a.state(e.failure), DeadLetter: d, Place: e.at,
 		FirstFailedAt: fromMillis(e.firstFailed), Number: int(a.number(e.failure)), Occurrences: int(e.occurrences),
 	}
 	if i.State == StateRedriving {
@@ -49,10 +49,8 @@ func (r *Reader) Items(ctx context.Context, x *Index, limit int, values bool) it
 		b := newBuffer(r, chosen, values)
 		for _, e := range chosen {
 			d, err := b.get(ctx, e.at)
-			item := x.item(e, d)
-			if errors.Is(err, errRemoved) {
-				item.ID = formatItemID(e.id)
-			} else if err != nil {
+			item := e.item(d)
+			if err != nil && !errors.Is(err, errRemoved) {
 				item = Item{}
 			}
 			if !yield(item, err) || err != nil && item.ID == "" {
@@ -60,14 +58,6 @@ func (r *Reader) Items(ctx context.Context, x *Index, limit int, values bool) it
 			}
 		}
 	}
-}
-
-func formatItemID(id itemID) string {
-	d := DeadLetter{Source: Source{Partition: int(id.partition), Offset: id.offset}, Whole: id.index < 0, Index: int(id.index)}
-	if id.redrive {
-		return redrivePrefix + d.ID()
-	}
-	return d.ID()
 }
 
 // The limits of a buffer. When one is exceeded, the buffer drops all that it has fetched.

@@ -54,7 +54,7 @@ type Query struct {
 	Employee     string
 	Since, Until time.Time // of the latest failure: Since inclusive, Until exclusive
 	States       []State
-	IDs          []string // only these items
+	IDs          []string // only these items; in full or short form, see the type [ID]
 }
 
 // A Loss counts what a scan could not take into account.

@@ -26,7 +26,11 @@ type fixture struct {
 
 func newFixture(t *testing.T, partitions int) *fixture {
 	t.Helper()
-	b := kafkatest.Start(t)
+	return newFixtureOn(t, kafkatest.Start(t), partitions)
+}
+
+func newFixtureOn(t *testing.T, b *kafkatest.Broker, partitions int) *fixture {
+	t.Helper()
 	source := b.Topic(t, partitions, nil)
 	f := &fixture{
 		broker: b, start: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC),
@@ -64,17 +68,21 @@ func (f *fixture) write(t *testing.T, deadLetters ...dlq.DeadLetter) {
 	f.broker.Produce(t, f.topics.DLQ, messages...)
 }
 
-func (f *fixture) record(t *testing.T, id string, action dlq.Action, number int, result string) {
+// fullID completes a short id of the fixture's dead letters: all have one timestamp.
+func fullID(short string) string { return short + "@1795334400123" }
+
+// record writes an audit record about a dead letter of the fixture, by its short id.
+func (f *fixture) record(t *testing.T, shortID string, action dlq.Action, number int, result string) {
 	t.Helper()
 	err := f.audit.Write(t.Context(), dlq.AuditRecord{
-		Subject: id, Action: action, Actor: "sample@host", Result: result, Detail: dlq.Detail{Number: number},
+		Subject: fullID(shortID), Action: action, Actor: "sample@host", Result: result, Detail: dlq.Detail{Number: number},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// list returns "id state" of the items.
+// list returns "id state" of the items, with the ids as tables show them.
 func (f *fixture) list(t *testing.T, q dlq.Query, limit int) []string {
 	t.Helper()
 	x, err := f.reader.Index(t.Context(), q, nil)
@@ -86,7 +94,7 @@ func (f *fixture) list(t *testing.T, q dlq.Query, limit int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, item.ID+" "+string(item.State))
+		lines = append(lines, x.ShortID(item.ID)+" "+string(item.State))
 		if want := sample().Value; string(item.DeadLetter.Value) != string(want) {
 			t.Errorf("%s has the value %q", item.ID, item.DeadLetter.Value)
 		}
@@ -119,17 +127,19 @@ func TestItems(t *testing.T) {
 		limit int
 		want  []string
 	}{
-		"all":               {dlq.Query{}, 0, all},
-		"the latest":        {dlq.Query{}, 2, all[4:]},
-		"open":              {dlq.Query{States: open}, 0, []string{all[0], all[3], all[5]}},
-		"a reason":          {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, 0, []string{all[3], all[5]}},
-		"an earlier reason": {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonInvalidField}}, 0, []string{}},
-		"a stage":           {dlq.Query{Stage: dlq.StageMap}, 0, []string{}},
-		"a code":            {dlq.Query{Code: "100001"}, 0, all},
-		"another code":      {dlq.Query{Code: "1"}, 0, []string{}},
-		"an employee":       {dlq.Query{Employee: "E4"}, 0, all[2:3]},
-		"a time":            {dlq.Query{Since: f.start.Add(3 * time.Minute), Until: f.start.Add(5 * time.Minute)}, 0, all[1:3]},
-		"ids":               {dlq.Query{IDs: []string{"0:5:0", "0:1:0", "7:7:7"}}, 0, []string{all[0], all[4]}},
+		"all":                {dlq.Query{}, 0, all},
+		"the latest":         {dlq.Query{}, 2, all[4:]},
+		"open":               {dlq.Query{States: open}, 0, []string{all[0], all[3], all[5]}},
+		"a reason":           {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonCRMInvalid}}, 0, []string{all[3], all[5]}},
+		"an earlier reason":  {dlq.Query{Reasons: []dlq.Reason{dlq.ReasonInvalidField}}, 0, []string{}},
+		"a stage":            {dlq.Query{Stage: dlq.StageMap}, 0, []string{}},
+		"a code":             {dlq.Query{Code: "100001"}, 0, all},
+		"another code":       {dlq.Query{Code: "1"}, 0, []string{}},
+		"an employee":        {dlq.Query{Employee: "E4"}, 0, all[2:3]},
+		"a time":             {dlq.Query{Since: f.start.Add(3 * time.Minute), Until: f.start.Add(5 * time.Minute)}, 0, all[1:3]},
+		"short ids":          {dlq.Query{IDs: []string{"0:5:0", "0:1:0", "7:7:7"}}, 0, []string{all[0], all[4]}},
+		"full ids":           {dlq.Query{IDs: []string{fullID("0:5:0"), fullID("0:1:0"), "0:2:0@1"}}, 0, []string{all[0], all[4]}},
+		"an id in two forms": {dlq.Query{IDs: []string{fullID("0:5:0"), "0:5:0"}}, 0, all[4:5]},
 	} {
 		if diff := cmp.Diff(c.want, f.list(t, c.query, c.limit)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -191,7 +201,7 @@ func TestItemThatRetentionRemoves(t *testing.T) {
 	for item, err := range f.reader.Items(t.Context(), x, 0, false) {
 		got = append(got, fmt.Sprint(item.ID, " ", err))
 	}
-	want := []string{"0:0:0 dlq: retention has removed the dead letter", "0:3:0 <nil>"}
+	want := []string{fullID("0:0:0") + " dlq: retention has removed the dead letter", fullID("0:3:0") + " <nil>"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
 	}
@@ -229,7 +239,7 @@ func TestHistory(t *testing.T) {
 	if i.State != dlq.StateOpen || i.Number != 1 || i.Occurrences != 2 || !i.FirstFailedAt.Equal(f.start.Add(time.Minute)) || len(i.DeadLetter.Value) == 0 {
 		t.Errorf("the item is %+v", i)
 	}
-	for _, id := range []string{"0:5:0", "nonsense"} {
+	for _, id := range []string{"0:5:0", "0:3:0@1"} {
 		if _, err := f.reader.History(t.Context(), id); !errors.Is(err, dlq.ErrNoItem) {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -250,7 +260,7 @@ func TestFollow(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- f.reader.Follow(ctx, x, func(i dlq.Item) error {
-			seen <- i.ID + " " + string(i.DeadLetter.Reason)
+			seen <- x.ShortID(i.ID) + " " + string(i.DeadLetter.Reason)
 			return nil
 		})
 	}()

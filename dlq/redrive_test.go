@@ -78,13 +78,17 @@ func TestRedriveCheck(t *testing.T) {
 	named := sample()
 	for what, change := range map[string]func(*dlq.Redrive){
 		"source coordinates": func(r *dlq.Redrive) { r.DeadLetter.Index++ },
-		"key":                func(r *dlq.Redrive) { r.DeadLetter.Key = nil },
-		"value":              func(r *dlq.Redrive) { r.DeadLetter.Value = []byte("canary") },
-		"number":             func(r *dlq.Redrive) { r.Number = named.Redrives },
+		"source coordinates, of another time": func(r *dlq.Redrive) {
+			r.DeadLetter.Source.Timestamp = r.DeadLetter.Source.Timestamp.Add(time.Millisecond)
+		},
+		"key":    func(r *dlq.Redrive) { r.DeadLetter.Key = nil },
+		"value":  func(r *dlq.Redrive) { r.DeadLetter.Value = []byte("canary") },
+		"number": func(r *dlq.Redrive) { r.Number = named.Redrives },
 	} {
 		r := redriveOf(sample(), dlq.Place{})
 		change(&r)
 		err := r.Check(named)
+		what, _, _ = strings.Cut(what, ",")
 		if _, ok := errors.AsType[*dlq.MismatchError](err); !ok || !strings.Contains(err.Error(), "in its "+what) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -102,7 +106,7 @@ func TestDeadLetterAtAPlace(t *testing.T) {
 	f.write(t, f.deadLetter(0, dlq.ReasonCRMInvalid, 0, 0), f.deadLetter(3, dlq.ReasonCRMInvalid, 1, 0))
 	f.broker.Produce(t, f.topics.DLQ, kafka.Message{Value: []byte("not ours")})
 	d, err := f.reader.DeadLetter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
-	if err != nil || d.ID() != "0:3:0" || string(d.Value) != string(sample().Value) {
+	if err != nil || d.ID() != fullID("0:3:0") || string(d.Value) != string(sample().Value) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	for _, at := range []dlq.Place{{Partition: 0, Offset: 2}, {Partition: 0, Offset: 3}, {Partition: 9, Offset: 0}} {
@@ -127,7 +131,7 @@ func TestSentAndTail(t *testing.T) {
 		}
 	}
 	got, err := f.reader.Sent(t.Context(), time.Now().Add(-time.Minute))
-	want := map[dlq.Sent]bool{{ID: "0:1:0", Number: 1}: true, {ID: "0:2:0", Number: 1}: true}
+	want := map[dlq.Sent]bool{{ID: fullID("0:1:0"), Number: 1}: true, {ID: fullID("0:2:0"), Number: 1}: true}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
@@ -141,7 +145,7 @@ func TestSentAndTail(t *testing.T) {
 		done <- tail.Follow(ctx, func(a dlq.AuditRecord) error { received <- a.Subject + " " + a.Result; return nil })
 	}()
 	f.record(t, "0:2:0", dlq.ActionRedriveResult, 1, dlq.ResultApplied)
-	if got := <-received; got != "0:2:0 applied" {
+	if got := <-received; got != fullID("0:2:0")+" applied" {
 		t.Errorf("received %s", got)
 	}
 	stop()

@@ -84,7 +84,7 @@ func TestReplaySkips(t *testing.T) {
 		for _, r := range c.audit {
 			a.add(r)
 		}
-		v := (&entry{failure: c.failure, edited: c.edited}).itemState(&a)
+		v := (&entry{failure: c.failure, edited: c.edited, audit: &a}).itemState()
 		for want, deliveries := range map[bool][]delivery{false: c.runs, true: c.skips} {
 			for _, d := range deliveries {
 				if got := v.ReplaySkips(d.number, d.edited); got != want {
@@ -121,29 +121,14 @@ func TestStateDoesNotDependOnTheOrder(t *testing.T) {
 	})
 }
 
-func TestItemID(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"0:0", "3:1042:0", "redrive:3:1042", "2147483647:9223372036854775807:1000"} {
-		id, ok := parseItemID(text)
-		if !ok || formatItemID(id) != text {
-			t.Errorf("%q is restored as %q, %v", text, formatItemID(id), ok)
-		}
-	}
-	for _, text := range []string{"", "1", "a:1", "1:b", "-1:0", "1:-2", "1:2:3:4", "1:2:", "redrive:", "2147483648:0"} {
-		if IsID(text) {
-			t.Errorf("%q is accepted as an id", text)
-		}
-	}
-}
-
 func TestAuditStateKeepsTheTimeOfTheRequest(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1_700_000_000_000).UTC()
-	x := &Index{auditStates: map[itemID]*auditState{{}: {}}}
+	var a auditState
 	r := recordOf(ActionRedrive, 1, "")
 	r.At = at
-	x.auditStates[itemID{}].add(r)
-	if i := x.item(&entry{}, DeadLetter{}); !i.RequestedAt.Equal(at) || i.Number != 1 {
+	a.add(r)
+	if i := (&entry{audit: &a}).item(DeadLetter{}); !i.RequestedAt.Equal(at) || i.Number != 1 {
 		t.Errorf("requested at %v as number %d", i.RequestedAt, i.Number)
 	}
 }

@@ -188,7 +188,7 @@ func TestWriteFails(t *testing.T) {
 			t.Errorf("%s: error %v, want a WriteError with %v", c.response.Message, err, c.want)
 			continue
 		}
-		if failed.Topic != topic || failed.Partition != 0 || failed.ID != "3:42:1" || failed.Size == 0 {
+		if failed.Topic != topic || failed.Partition != 0 || failed.ID != sample().ID() || failed.Size == 0 {
 			t.Errorf("%s: %+v", c.response.Message, failed)
 		}
 		if got := dlq.IsUnavailable(err); got != c.unavailable {

@@ -15,7 +15,7 @@ import (
 // readRecords reads a topic from its start to its end, and tells when each record was written.
 func readRecords(ctx context.Context, b *bench, topic string) (records []oracle.Record, written []time.Time, err error) {
 	err = readAll(ctx, b, topic, func(m kafka.Message) {
-		r := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value}
+		r := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 		for _, h := range m.Headers {
 			r.Headers = append(r.Headers, oracle.Header{Key: h.Key, Value: h.Value})
 		}

@@ -136,7 +136,7 @@ func TestOnceFailsIfTheCRMIsNotAsExpected(t *testing.T) {
   no dead letter invalid_field for "poison"
 `
 	rest, found := strings.CutPrefix(verdict, wantVerdict)
-	if !found || !regexp.MustCompile(`^  dead letter \d:\d:0 \(invalid_field\) that nobody expected\n$`).MatchString(rest) {
+	if !found || !regexp.MustCompile(`^  dead letter \d:\d:0@\d{13} \(invalid_field\) that nobody expected\n$`).MatchString(rest) {
 		t.Errorf("verdict:\n%s", verdict)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -53,10 +54,10 @@ func by(instance int, c chaos.Call) chaos.Call { c.Instance = instance; return c
 func scene() chaos.Evidence {
 	return chaos.Evidence{
 		World:   oracle.World{Members: []string{member}, MaxRecordBytes: 1000},
-		Records: []oracle.Record{record(1), record(2), record(3), {Offset: 9, Value: []byte("{")}},
+		Records: []oracle.Record{record(1), record(2), record(3), {Offset: 9, Value: []byte("{"), Time: time.UnixMilli(1)}},
 		Calls:   []chaos.Call{call(1, 1, 1.1), call(2, 2, 2.1), call(3, 3, 3.1)},
 		State:   map[string]map[string]string{member: {"position": `"p3"`}},
-		Letters: []string{"0:9"},
+		Letters: []string{"0:9@1"},
 	}
 }
 
@@ -73,8 +74,8 @@ func TestVerdict(t *testing.T) {
 		"state of nobody's":     {func(e *chaos.Evidence) { e.State[member]["qq"] = `"x"` }, counted{Unexplained: 1}},
 		"offsets left":          {func(e *chaos.Evidence) { e.Unfinished = 2 }, counted{Lost: 1}},
 		"no dead letter":        {func(e *chaos.Evidence) { e.Letters = nil }, counted{Lost: 1}},
-		"a letter of the good":  {func(e *chaos.Evidence) { e.Letters = append(e.Letters, "0:2:0") }, counted{Unexplained: 1}},
-		"a letter again":        {func(e *chaos.Evidence) { e.Letters = append(e.Letters, "0:9") }, counted{Copies: 1}},
+		"a letter of the good":  {func(e *chaos.Evidence) { e.Letters = append(e.Letters, "0:2:0@1") }, counted{Unexplained: 1}},
+		"a letter again":        {func(e *chaos.Evidence) { e.Letters = append(e.Letters, "0:9@1") }, counted{Copies: 1}},
 		"a value from nowhere":  {func(e *chaos.Evidence) { e.Calls = append(e.Calls, call(8, 4, 4.1)) }, counted{Unexplained: 1}},
 		"no user":               {func(e *chaos.Evidence) { e.Calls[0].User = nil }, counted{Unexplained: 1}},
 		"repeated":              {func(e *chaos.Evidence) { e.Calls = append(e.Calls, call(3, 4, 4.1)) }, counted{Repeated: 1}},

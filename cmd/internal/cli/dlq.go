@@ -83,12 +83,12 @@ func joined[T ~string](all []T) string {
 	return strings.Join(texts, ", ")
 }
 
-// takeIDs takes the arguments for ids of dead letters, once each.
+// takeIDs takes the arguments for ids of dead letters, in full or short form, once each.
 func (in *invocation) takeIDs() []string {
 	var ids []string
 	for _, id := range in.args {
-		if !dlq.IsID(id) {
-			in.fault("", "an argument is no id of a dead letter, such as 3:1042:0")
+		if _, err := dlq.ParseID(id); err != nil {
+			in.fault("", err.Error())
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
@@ -120,7 +120,7 @@ func (in *invocation) warnOf(loss dlq.Loss) {
 
 // The json form of an item. Its names are part of the contract.
 type itemJSON struct {
-	ID            string     `json:"id"`
+	ID            string     `json:"id"` // always the full form
 	State         dlq.State  `json:"state"`
 	Reason        dlq.Reason `json:"reason"`
 	Stage         dlq.Stage  `json:"stage"`
@@ -156,9 +156,9 @@ func itemTable() table {
 	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"CODE", 9}, {"REDRIVES", 8}, {"FAILED", 20}, {"ERROR", 0}}
 }
 
-func itemRow(i dlq.Item) string {
+func itemRow(s *dlq.Index, i dlq.Item) string {
 	l := i.DeadLetter
-	return itemTable().row(i.ID, string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
+	return itemTable().row(s.ShortID(i.ID), string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
 		timestamp(l.FailedAt), l.Error)
 }
 

@@ -68,17 +68,16 @@ func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
 		return in.failed(ctx, err)
 	}
 	total := s.Selected()
-	missing := len(o.query.IDs) - total
 	if !o.dryRun {
 		in.say("to discard: " + planOf(s, time.Now()))
-		if total+max(missing, 0) == 0 {
+		if total+len(s.Missing()) == 0 {
 			return exitDone
 		}
 		if !in.goesAhead(o.order, "Discard?") {
 			return exitFailed
 		}
 	}
-	r := in.newResults(s, o.query.IDs)
+	r := in.newResults(s)
 	r.dryRun = o.dryRun
 	for item, err := range d.reader.Items(ctx, s, 0, false) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {

@@ -62,13 +62,13 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printExported(d.letterView(item, o.reveal)) != exitDone {
+			if in.printExported(s, d.letterView(item, o.reveal)) != exitDone {
 				return exitFailed
 			}
 			done++
 		}
 	}
-	if missing := len(f.query.IDs) - s.Selected(); missing > 0 {
+	if missing := len(s.Missing()); missing > 0 {
 		in.complain(plural(missing, "id") + " without a dead letter")
 		status = exitFailed
 	}
@@ -82,11 +82,11 @@ func exportTable() table {
 	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
 }
 
-func (in *invocation) printExported(v viewJSON) int {
+func (in *invocation) printExported(s *dlq.Index, v viewJSON) int {
 	if in.output == outputJSON {
 		return in.printJSON(v)
 	}
-	in.print(exportTable().row(v.ID, string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.payloadLine()))
+	in.print(exportTable().row(s.ShortID(v.ID), string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.payloadLine()))
 	return exitDone
 }
 

@@ -75,7 +75,7 @@ func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if err := in.printItem(item); err != nil {
+			if err := in.printItem(s, item); err != nil {
 				return in.failed(ctx, err)
 			}
 		}
@@ -86,14 +86,14 @@ func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
 	if !l.follow {
 		return exitDone
 	}
-	return in.failed(ctx, d.reader.Follow(ctx, s, in.printItem))
+	return in.failed(ctx, d.reader.Follow(ctx, s, func(i dlq.Item) error { return in.printItem(s, i) }))
 }
 
 var errStdout = errors.New("stdout does not take the result")
 
-func (in *invocation) printItem(i dlq.Item) error {
+func (in *invocation) printItem(s *dlq.Index, i dlq.Item) error {
 	if in.output == outputTable {
-		in.print(itemRow(i))
+		in.print(itemRow(s, i))
 		return nil
 	}
 	if in.printJSON(itemOf(i)) != exitDone {

@@ -275,7 +275,7 @@ type planCounts struct{ other, fully, partly, not, unknown, calls int }
 
 // plan is the dry run: what each would do now, and how much of it newer events have overtaken.
 func (r *redriveRun) plan(ctx context.Context) int {
-	results := r.in.newResults(r.survey, r.query.IDs)
+	results := r.in.newResults(r.survey)
 	for item, err := range r.desk.reader.Items(ctx, r.survey, 0, true) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return r.in.failed(ctx, errors.Join(err, ctx.Err()))

@@ -58,7 +58,7 @@ func dlqShowCommand() command {
 func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	ids := in.takeIDs()
 	if len(ids) == 0 && len(in.faults) == 0 {
-		in.fault("", "say which: the id of a dead letter, such as 3:1042:0")
+		in.fault("", "give the id of a dead letter, such as 3:1042:0 or 3:1042:0@1795334400123")
 	}
 	if in.refuse(nil) {
 		return exitUsage
@@ -69,7 +69,7 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	}
 	in.warnOf(h.Loss)
 	if o.reveal {
-		if err := d.recordReveal(ctx, ids[0], in.who(o.order), o.note); err != nil {
+		if err := d.recordReveal(ctx, h.Item.ID, in.who(o.order), o.note); err != nil {
 			return in.failed(ctx, err)
 		}
 	}

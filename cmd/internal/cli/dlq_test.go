@@ -60,7 +60,7 @@ func TestDLQList(t *testing.T) {
 		var ids []string
 		for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, tc.args...)...)) {
 			id, _ := one["id"].(string)
-			ids = append(ids, id)
+			ids = append(ids, strings.TrimSuffix(id, sampleTime))
 		}
 		if got := strings.Join(ids, " "); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
@@ -113,8 +113,9 @@ func TestDLQBadUsage(t *testing.T) {
 		"exported, two ways":   {"dlq export 0:1:0 --reason=malformed", "say which: ids or filters, and only one of them"},
 		"exported, with state": {"dlq export 0:1:0 --state=all", "say which: ids or filters, and only one of them"},
 		"argument":             {"dlq list 0:1:0", "1 arguments are too many"},
-		"id":                   {"dlq show x", "an argument is no id of a dead letter"},
-		"no id":                {"dlq show", "say which"},
+		"id":                   {"dlq show x", "invalid id \"x\": it does not have two or three parts"},
+		"an id's timestamp":    {"dlq redrive 3:1042:0@noon", "its timestamp is not a decimal number, or too large; want partition:offset:index@timestamp"},
+		"no id":                {"dlq show", "give the id of a dead letter"},
 		"nothing":              {"dlq discard --note=x", "say which: ids, filters or --all, and only one of them"},
 		"both":                 {"dlq discard --note=x --all 0:1:0", "say which"},
 		"no note":              {"dlq discard --all", "--note: is required"},
@@ -152,7 +153,7 @@ func TestDLQShow(t *testing.T) {
 	}
 	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
 	err = auditor.Write(t.Context(), dlq.AuditRecord{
-		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0", Note: "mended", Result: dlq.ResultRequested,
+		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0" + sampleTime, Note: "mended", Result: dlq.ResultRequested,
 		Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {
@@ -190,7 +191,7 @@ func TestDLQShowReveals(t *testing.T) {
 	}
 	got := o.audit(t)
 	slices.Sort(got)
-	want := []string{"reveal 0:4:0 done sample@host checking", "reveal 0:9 done sample@host "}
+	want := []string{"reveal 0:4:0" + sampleTime + " done sample@host checking", "reveal 0:9" + sampleTime + " done sample@host "}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -258,15 +259,16 @@ func TestDLQDiscard(t *testing.T) {
 	if status != exitDone {
 		t.Errorf("status %d", status)
 	}
-	if d := cmp.Diff([]string{"discard 0:2:0 done sample@host gone", "discard 0:3:0 done sample@host gone"}, sorted(o.audit(t))); d != "" {
+	if d := cmp.Diff([]string{"discard 0:2:0" + sampleTime + " done sample@host gone", "discard 0:3:0" + sampleTime + " done sample@host gone"}, sorted(o.audit(t))); d != "" {
 		t.Error(d)
 	}
 	if got := len(objects(t, o.must(t, "dlq", "list", "--state=discarded", "-o", "json"))); got != 2 {
 		t.Errorf("%d are discarded", got)
 	}
 	status, stdout, _ = o.do(t, "dlq", "discard", "0:2:0", "0:1:0", "5:5", "--note=x", "--yes", "-o", "json")
-	want := `{"id":"0:2:0","result":"discarded before","detail":""}` + "\n" + `{"id":"0:1:0","result":"discarded","detail":""}` + "\n" +
-		`{"id":"5:5","result":"failed","detail":"there is no such dead letter"}` + "\n"
+	want := `{"id":"0:2:0` + sampleTime + `","result":"discarded before","detail":""}` + "\n" +
+		`{"id":"0:1:0` + sampleTime + `","result":"discarded","detail":""}` + "\n" +
+		`{"id":"5:5","result":"failed","detail":"unknown dead letter"}` + "\n"
 	if d := cmp.Diff(want, stdout); d != "" || status != exitPart {
 		t.Errorf("status %d: %s", status, d)
 	}

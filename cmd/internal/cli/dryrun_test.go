@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
@@ -18,7 +19,7 @@ import (
 // dryEvents are two changes of one member, one that would die, one that is ignored, and one delivered twice.
 func dryEvents() []kafka.Message {
 	change := func(id string, sequence int, employee, more string) kafka.Message {
-		return kafka.Message{Partition: 0, Key: []byte(employee), Value: fmt.Appendf(nil,
+		return kafka.Message{Time: time.UnixMilli(1_795_334_400_000), Key: []byte(employee), Value: fmt.Appendf(nil,
 			`{"eventId":%q,"sequence":%d,"employeeId":%q,"openUserId":"FSUID_%s",%s}`, id, sequence, employee, employee, more)}
 	}
 	return []kafka.Message{
@@ -96,7 +97,7 @@ func TestDryRun(t *testing.T) {
 	out := r.rehearse(t)
 	for _, want := range []string{
 		`call         FSUID_E1  events 1  {"openUserId":"FSUID_E1","position":"***","qq":"***"}` + "\n",
-		"dead letter  0:1:0  employee E2  event bad  invalid_field: after.gender is neither M nor F (byte 90)\n",
+		"dead letter  0:1:0" + sampleTime + "  employee E2  event bad  invalid_field: after.gender is neither M nor F (byte 90)\n",
 		`call         FSUID_E4  events `,
 		"\n\nOf this nothing was done. Calls 2\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
 			"  ignored        1\n  dead_lettered  1\n    invalid_field        1\n",
@@ -134,7 +135,7 @@ func TestDryRunShowsValues(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	want := []string{
 		`{"type":"call","open_user_id":"FSUID_E1","events":1,"user":{"openUserId":"FSUID_E1","position":"canary-one","qq":"canary-qq"}}`,
-		`{"type":"dead_letter","id":"0:1:0","reason":"invalid_field","stage":"map","error":"invalid_field: after.gender is neither M nor F (byte 90)","event_id":"bad","employee_id":"E2"}`,
+		`{"type":"dead_letter","id":"0:1:0` + sampleTime + `","reason":"invalid_field","stage":"map","error":"invalid_field: after.gender is neither M nor F (byte 90)","event_id":"bad","employee_id":"E2"}`,
 	}
 	for _, line := range want {
 		if !strings.Contains(out, line+"\n") {

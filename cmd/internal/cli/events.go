@@ -41,7 +41,7 @@ func (s sighting) isAlso(o sighting) bool {
 // isOf reports whether a dead letter is this event's, or that of its whole record.
 func (s sighting) isOf(l dlq.DeadLetter) bool {
 	return l.Reason != dlq.ReasonInvalidRedrive && s.Partition == l.Source.Partition && s.Offset == l.Source.Offset &&
-		(l.Whole || s.Result.Event.Index == l.Index)
+		s.Time.UnixMilli() == l.Source.Timestamp.UnixMilli() && (l.Whole || s.Result.Event.Index == l.Index)
 }
 
 // maxSightings bounds what is kept of one employee's events: the latest.

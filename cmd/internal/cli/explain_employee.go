@@ -113,7 +113,7 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 	if in.output == outputJSON {
 		return in.printJSON(view)
 	}
-	in.print(view.text())
+	in.print(view.text(index))
 	return exitDone
 }
 
@@ -144,7 +144,7 @@ const maxExplained = 50
 func (v memberView) unread() (ids []string) {
 	for _, e := range v.events {
 		if f := e.Result.Fault; f != nil && f.Whole {
-			ids = append(ids, dlq.DeadLetter{Source: dlq.Source{Partition: e.Partition, Offset: e.Offset}, Whole: true}.ID())
+			ids = append(ids, dlq.DeadLetter{Source: dlq.Source{Partition: e.Partition, Offset: e.Offset, Timestamp: e.Time}, Whole: true}.ID())
 		}
 	}
 	return ids
@@ -229,7 +229,8 @@ func (d *desk) evidence(ctx context.Context, employee string, v memberView, lett
 	return e, err
 }
 
-func (x whyJSON) text() string {
+// text is the table form. The index is nil if there are no dead letters.
+func (x whyJSON) text(index *dlq.Index) string {
 	var b strings.Builder
 	b.WriteString(x.stateJSON.text())
 	b.WriteString("\n" + itemTable().heading())
@@ -238,10 +239,10 @@ func (x whyJSON) text() string {
 		if i.FailedAt != nil {
 			failed = *i.FailedAt
 		}
-		b.WriteString(itemTable().row(i.ID, string(i.State), string(i.Reason), i.EmployeeID, i.CRMCode, fmt.Sprint(i.Redrives), failed, i.Error))
+		b.WriteString(itemTable().row(index.ShortID(i.ID), string(i.State), string(i.Reason), i.EmployeeID, i.CRMCode, fmt.Sprint(i.Redrives), failed, i.Error))
 	}
 	for _, n := range x.Next {
-		fmt.Fprintf(&b, "\na redrive of %s: %s\n", n.ID, printable(n.What))
+		fmt.Fprintf(&b, "\na redrive of %s: %s\n", index.ShortID(n.ID), printable(n.What))
 	}
 	fmt.Fprintf(&b, "\nCAUSE  %s\n%s\n", x.Cause, x.Sentence)
 	return b.String()

@@ -141,7 +141,7 @@ func TestExplainOfARecordThatCannotBeRead(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	o.raw(t, `{"eventId":`)
 	o.served(t)
-	o.explains(t, scenario{causeDead, nil, "is dead letter 0:0 for malformed", ""})
+	o.explains(t, scenario{causeDead, nil, "is dead letter 0:0" + sampleTime + " for malformed", ""})
 }
 
 // Of two events in one record, each has its own end.

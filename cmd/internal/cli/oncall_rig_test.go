@@ -93,6 +93,9 @@ func event(offset int64, position string) string {
 		offset, offset+1, offset, offset, position)
 }
 
+// sampleTime ends the full ids of the office's letters.
+const sampleTime = "@1795334400000"
+
 // letter is the death of the event at an offset of the source topic; minute is when it was.
 func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
 	at := o.died.Add(time.Duration(minute) * time.Minute)

@@ -66,7 +66,7 @@ func TestDLQRedrive(t *testing.T) {
 	}
 	o.files["mended.json"] = event(0, "Lead")
 	status, stdout, _ = o.do(t, redriveArgs(ids[0], "--value-file=mended.json")...)
-	if want := resultTable().heading() + resultTable().row(ids[0], "applied", ""); status != exitDone || stdout != want {
+	if want := resultTable().heading() + resultTable().row("0:0:0", "applied", ""); status != exitDone || stdout != want {
 		t.Errorf("status %d: %s", status, stdout)
 	}
 	status, stdout, _ = o.do(t, redriveArgs(append(ids, "7:7:7", "-o", "json")...)...)
@@ -75,7 +75,7 @@ func TestDLQRedrive(t *testing.T) {
 		`{"id":"` + ids[0] + `","result":"failed","detail":"it is applied already"}`,
 		`{"id":"` + ids[1] + `","result":"dead_lettered","detail":"invalid_field"}`,
 		`{"id":"` + ids[2] + `","result":"dead_lettered","detail":"invalid_field"}`,
-		`{"id":"7:7:7","result":"failed","detail":"there is no such dead letter"}`,
+		`{"id":"7:7:7","result":"failed","detail":"unknown dead letter"}`,
 	}
 	if d := cmp.Diff(want, got); d != "" || status != exitFailed {
 		t.Errorf("status %d: %s", status, d)
@@ -108,12 +108,12 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		!strings.Contains(stderr, "2 redrives sent and without a result") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	if d := cmp.Diff([]string{"0:1:0", "0:2:0"}, o.ids(t, "--state=redriving")); d != "" {
+	if d := cmp.Diff([]string{"0:1:0" + sampleTime, "0:2:0" + sampleTime}, o.ids(t, "--state=redriving")); d != "" {
 		t.Error(d)
 	}
 	// Another run was killed between the record and the sending.
 	err := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
-		Action: dlq.ActionRedrive, Subject: "0:3:0", Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
+		Action: dlq.ActionRedrive, Subject: "0:3:0" + sampleTime, Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		}
 		sent[one.DeadLetter.ID()]++
 	}
-	if d := cmp.Diff(map[string]int{"0:1:0": 1, "0:2:0": 1, "0:3:0": 1}, sent); d != "" {
+	if d := cmp.Diff(map[string]int{"0:1:0" + sampleTime: 1, "0:2:0" + sampleTime: 1, "0:3:0" + sampleTime: 1}, sent); d != "" {
 		t.Errorf("sent: %s", d)
 	}
 	defer o.running(t)()

@@ -8,23 +8,18 @@ import (
 	"membersync/dlq"
 )
 
-// results prints what came of each item, and counts.
+// results prints the result of each item, and counts.
 type results struct {
-	in      *invocation
-	dryRun  bool
-	missing []string // ids that were asked for and that no dead letter has
-	good    int
-	bad     int
-	bar     progress
+	in     *invocation
+	index  *dlq.Index
+	dryRun bool
+	good   int
+	bad    int
+	bar    progress
 }
 
-func (in *invocation) newResults(s *dlq.Index, ids []string) *results {
-	r := &results{in: in, bar: in.newProgress(s.Selected())}
-	for _, id := range ids {
-		if !s.Has(id) {
-			r.missing = append(r.missing, id)
-		}
-	}
+func (in *invocation) newResults(s *dlq.Index) *results {
+	r := &results{in: in, index: s, bar: in.newProgress(s.Selected())}
 	if in.output == outputTable {
 		in.print(resultTable().heading())
 	}
@@ -34,7 +29,7 @@ func (in *invocation) newResults(s *dlq.Index, ids []string) *results {
 func resultTable() table { return table{{"ID", 14}, {"RESULT", 16}, {"DETAIL", 0}} }
 
 type resultJSON struct {
-	ID     string `json:"id"`
+	ID     string `json:"id"`     // in full form, but of an id without a dead letter
 	Result string `json:"result"` // failed: see detail
 	Detail string `json:"detail"`
 }
@@ -57,7 +52,7 @@ func (r *results) print(id, result, detail string, good bool) {
 	}
 	r.bar.clear()
 	if r.in.output == outputTable {
-		r.in.print(resultTable().row(id, result, detail))
+		r.in.print(resultTable().row(r.index.ShortID(id), result, detail))
 	} else {
 		_ = r.in.printJSON(resultJSON{id, result, detail})
 	}
@@ -66,8 +61,8 @@ func (r *results) print(id, result, detail string, good bool) {
 
 // end tells of the ids that were not met, and returns the exit status.
 func (r *results) end() int {
-	for _, id := range r.missing {
-		r.print(id, "failed", "there is no such dead letter", false)
+	for _, id := range r.index.Missing() {
+		r.print(id, "failed", "unknown dead letter", false)
 	}
 	r.bar.clear()
 	switch {

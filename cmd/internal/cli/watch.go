@@ -30,7 +30,7 @@ type watch struct {
 
 func (r *redriveRun) newWatch() *watch {
 	return &watch{
-		run: r, results: r.in.newResults(r.survey, r.query.IDs),
+		run: r, results: r.in.newResults(r.survey),
 		waiting: map[string]int{}, heard: time.Now(), done: make(chan struct{}),
 	}
 }

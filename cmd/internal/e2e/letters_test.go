@@ -174,13 +174,13 @@ func (r *rig) wantTrace(want oracle.Letter, l letter) {
 func TestReadLetter(t *testing.T) {
 	t.Parallel()
 	l := readLetter(t, kafka.Message{Headers: []kafka.Header{
-		{Key: "own"}, {Key: "orig.dlq.id"}, {Key: "orig.orig.dlq.id"}, {Key: "orig.other"}, {Key: "dlq.id", Value: []byte("1:2")},
+		{Key: "own"}, {Key: "orig.dlq.id"}, {Key: "orig.orig.dlq.id"}, {Key: "orig.other"}, {Key: "dlq.id", Value: []byte("1:2@3")},
 	}})
 	want := []kafka.Header{{Key: "own"}, {Key: "dlq.id"}, {Key: "orig.dlq.id"}, {Key: "orig.other"}}
 	if d := cmp.Diff(want, l.own); d != "" {
 		t.Error(d)
 	}
-	if l.facts["dlq.id"] != "1:2" {
+	if l.facts["dlq.id"] != "1:2@3" {
 		t.Errorf("dlq.id is %q", l.facts["dlq.id"])
 	}
 }

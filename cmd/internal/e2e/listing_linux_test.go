@@ -31,8 +31,9 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	if err := dlq.EnsureTopics(t.Context(), r.broker.Client(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	total := r.buryMany(letters)
-	r.settleMany(letters)
+	recorded := time.Now().Add(-time.Hour)
+	total := r.buryMany(letters, recorded)
+	r.settleMany(letters, recorded)
 
 	began := time.Now()
 	p := r.begin("dlq", "list", "--limit", strconv.Itoa(limit), "-o", "json")
@@ -50,19 +51,19 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	}
 }
 
-// buryMany writes dead letters of 1 KiB to 900 KiB, and returns their bytes.
-func (r *rig) buryMany(n int) (total int) {
+// buryMany writes dead letters of 1 KiB to 900 KiB, whose records are of one time, and returns
+// their bytes.
+func (r *rig) buryMany(n int, at time.Time) (total int) {
 	r.t.Helper()
-	died := time.Now().Add(-time.Hour)
 	var batch []kafka.Message
 	size := 0
 	for i := range n {
 		l := dlq.DeadLetter{
 			Key: fmt.Appendf(nil, "E%05d", i), Value: bytes.Repeat([]byte("sample "), letterBytes(i)/7),
-			Source: dlq.Source{Topic: r.topic, Partition: i % 6, Offset: int64(i), Timestamp: died},
+			Source: dlq.Source{Topic: r.topic, Partition: i % 6, Offset: int64(i), Timestamp: at},
 			Reason: dlq.Reasons()[i%len(dlq.Reasons())], Error: "what was wrong", EventID: fmt.Sprintf("ev-%d", i),
 			EmployeeID: fmt.Sprintf("E%05d", i), Count: 1, Attempts: 1, Group: r.group, Version: version,
-			FirstFailedAt: died.Add(time.Duration(i) * time.Millisecond), FailedAt: died.Add(time.Duration(i) * time.Millisecond),
+			FirstFailedAt: at.Add(time.Duration(i) * time.Millisecond), FailedAt: at.Add(time.Duration(i) * time.Millisecond),
 		}
 		m := l.Message()
 		m.Partition = i % 6
@@ -91,11 +92,11 @@ func letterBytes(i int) int {
 }
 
 // settleMany lets every fifth be redriven with a result, or discarded.
-func (r *rig) settleMany(n int) {
+func (r *rig) settleMany(n int, at time.Time) {
 	r.t.Helper()
 	var records []kafka.Message
 	for i := 0; i < n; i += 5 {
-		id := fmt.Sprintf("%d:%d:0", i%6, i)
+		id := fmt.Sprintf("%d:%d:0@%d", i%6, i, at.UnixMilli())
 		if i%len(dlq.Reasons()) == len(dlq.Reasons())-1 {
 			id = "redrive:" + id
 		}

@@ -81,7 +81,7 @@ func Expect(records []oracle.Record, known, mended map[string]int64) (Expectatio
 }
 
 func read(r oracle.Record, known, mended map[string]int64) (*event, error) {
-	ev := &event{id: fmt.Sprintf("%d:%d:0", r.Partition, r.Offset), states: map[string]string{}, at: r.Time}
+	ev := &event{id: fmt.Sprintf("%d:%d:0@%d", r.Partition, r.Offset, r.Time.UnixMilli()), states: map[string]string{}, at: r.Time}
 	if err := json.Unmarshal(r.Value, &ev.change); err != nil {
 		return nil, fmt.Errorf("record %s is no event: %w", ev.id, err)
 	}

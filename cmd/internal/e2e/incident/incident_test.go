@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +17,7 @@ func log(events ...string) []oracle.Record {
 	var all []oracle.Record
 	for i, one := range events {
 		sequence, after, _ := strings.Cut(one, " ")
-		all = append(all, oracle.Record{Offset: int64(i), Value: fmt.Appendf(nil,
+		all = append(all, oracle.Record{Offset: int64(i), Time: time.UnixMilli(1), Value: fmt.Appendf(nil,
 			`{"eventId":"ev-%s","sequence":%[1]s,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"email":"e"},"after":{%s}}`, sequence, after)})
 	}
 	return all
@@ -37,18 +38,18 @@ func TestItems(t *testing.T) {
 		events []string
 		want   map[string]string // overtaken and outcome, by id
 	}{
-		"alone":                  {[]string{`1 "dept":"new"`}, map[string]string{"0:0:0": "not applied"}},
+		"alone":                  {[]string{`1 "dept":"new"`}, map[string]string{"0:0:0@1": "not applied"}},
 		"known":                  {[]string{`1 "dept":"old"`}, map[string]string{}},
-		"newer of another field": {[]string{`1 "dept":"new"`, `2 "qq":"b"`}, map[string]string{"0:0:0": "not applied"}},
-		"newer of one field":     {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`}, map[string]string{"0:0:0": "partly applied"}},
-		"newer of all":           {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`, `3 "dept":"old"`}, map[string]string{"0:0:0": "fully superseded"}},
-		"older of all":           {[]string{`5 "dept":"new","qq":"a"`, `2 "qq":"b","dept":"old"`}, map[string]string{"0:0:0": "not applied"}},
-		"late":                   {[]string{`5 "qq":"b","dept":"old"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:1:0": "fully superseded"}},
+		"newer of another field": {[]string{`1 "dept":"new"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "not applied"}},
+		"newer of one field":     {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "partly applied"}},
+		"newer of all":           {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`, `3 "dept":"old"`}, map[string]string{"0:0:0@1": "fully superseded"}},
+		"older of all":           {[]string{`5 "dept":"new","qq":"a"`, `2 "qq":"b","dept":"old"`}, map[string]string{"0:0:0@1": "not applied"}},
+		"late":                   {[]string{`5 "qq":"b","dept":"old"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:1:0@1": "fully superseded"}},
 		"a dead one overtakes nothing": {
-			[]string{`1 "dept":"new"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:0:0": "not ", "0:1:0": "not applied"},
+			[]string{`1 "dept":"new"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:0:0@1": "not ", "0:1:0@1": "not applied"},
 		},
-		"held before": {[]string{`1 "dept":"new","email":"e"`, `2 "dept":"old"`}, map[string]string{"0:0:0": "fully superseded"}},
-		"a copy":      {[]string{`1 "dept":"new"`, `1 "dept":"new"`}, map[string]string{"0:0:0": "not ", "0:1:0": "not applied"}},
+		"held before": {[]string{`1 "dept":"new","email":"e"`, `2 "dept":"old"`}, map[string]string{"0:0:0@1": "fully superseded"}},
+		"a copy":      {[]string{`1 "dept":"new"`, `1 "dept":"new"`}, map[string]string{"0:0:0@1": "not ", "0:1:0@1": "not applied"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +92,7 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	if d := cmp.Diff(map[string]int{"0:2:0": 2}, e.Sent([]oracle.Call{a, dept, b, dept})); d != "" {
+	if d := cmp.Diff(map[string]int{"0:2:0@1": 2}, e.Sent([]oracle.Call{a, dept, b, dept})); d != "" {
 		t.Error(d)
 	}
 }

@@ -28,12 +28,13 @@ type judgement struct {
 func (w World) judge(r Record) judgement {
 	j := judgement{}
 	poison := func(reason, stage, code string, whole bool) judgement {
-		j.letter = &Letter{
-			Record: r, ID: fmt.Sprintf("%d:%d", r.Partition, r.Offset), Reason: reason, Stage: stage,
-			EventID: j.eventID, EmployeeID: j.employee, Whole: whole, Code: code,
+		index := ":0"
+		if whole {
+			index = ""
 		}
-		if !whole {
-			j.letter.ID += ":0"
+		j.letter = &Letter{
+			Record: r, ID: fmt.Sprintf("%d:%d%s@%d", r.Partition, r.Offset, index, r.Time.UnixMilli()), Reason: reason, Stage: stage,
+			EventID: j.eventID, EmployeeID: j.employee, Whole: whole, Code: code,
 		}
 		return j
 	}

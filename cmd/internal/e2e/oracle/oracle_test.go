@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -89,8 +90,8 @@ func TestPoison(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for _, l := range oracle.Expect(world(), []oracle.Record{{Partition: 3, Offset: 4, Value: []byte(tc.value)}}).Letters {
-				id := map[bool]string{true: "3:4", false: "3:4:0"}[l.Whole]
+			for _, l := range oracle.Expect(world(), []oracle.Record{{Partition: 3, Offset: 4, Value: []byte(tc.value), Time: time.UnixMilli(5)}}).Letters {
+				id := map[bool]string{true: "3:4@5", false: "3:4:0@5"}[l.Whole]
 				if l.ID != id {
 					t.Errorf("id %s, want %s", l.ID, id)
 				}

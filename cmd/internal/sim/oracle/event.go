@@ -17,7 +17,7 @@ type event struct {
 	member  string
 	order   string            // compared as text: the newest is the largest
 	states  map[string]string // by field, spelt as the CRM gets it
-	poison  string            // the reason of the letter that it must become, whatever the CRM says
+	poison  string            // the reason of the dead letter that it must become, whatever the CRM says
 	refusal string            // the reason with which the CRM refuses it
 	bad     string            // the field that it refuses; empty: all of them
 	ignored bool

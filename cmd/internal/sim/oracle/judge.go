@@ -44,9 +44,9 @@ type judge struct {
 	stating      map[slot][]*event   // one of each event, in rising order
 	dead         map[string]*death   // by event key
 	redriven     map[delivery]*event
-	results      map[delivery][]string // of redrives
-	deadLettered map[delivery]bool     // what has a dead letter
-	effects      map[slot][]effect     // in the order of effect
+	results      map[redrive][]string
+	deadLettered map[delivery]bool // what has a dead letter
+	effects      map[slot][]effect // in the order of effect
 }
 
 type place struct {

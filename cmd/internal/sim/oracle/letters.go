@@ -26,6 +26,9 @@ func (j *judge) readLetters() {
 			continue
 		}
 		j.deadLettered[delivery{e.place(), number}] = true
+		if want := itemOf(j.byPlace[e.place()]); facts["dlq.id"] != want {
+			j.fault("the dead letter of %s has the id %s, not %s", e, facts["dlq.id"], want)
+		}
 		if j.World.isRead(e.rec) && (!bytes.Equal(l.Key, e.rec.Key) || !bytes.Equal(l.Value, e.rec.Value) || (l.Value == nil) != (e.rec.Value == nil) ||
 			!slices.EqualFunc(rest, e.rec.Headers, sameHeader)) {
 			j.fault("the dead letter of %s differs from its record", e)

@@ -51,7 +51,9 @@ func good() oracle.History {
 
 // letter is the dead letter of a record.
 func letter(r oracle.Record, reason string) oracle.Record {
+	index := map[bool]string{true: "", false: ":0"}[reason == "malformed" || reason == "oversized"]
 	r.Headers = append(slices.Clone(r.Headers),
+		oracle.Header{Key: "dlq.id", Value: fmt.Appendf(nil, "%d:%d%s@%d", r.Partition, r.Offset, index, r.Time.UnixMilli())},
 		oracle.Header{Key: "dlq.reason", Value: []byte(reason)},
 		oracle.Header{Key: "dlq.redrives", Value: []byte("0")},
 		oracle.Header{Key: "dlq.source.partition", Value: fmt.Append(nil, r.Partition)},
@@ -137,8 +139,8 @@ func redriven(h *oracle.History) {
 	again.Headers = append(again.Headers,
 		oracle.Header{Key: "redrive.number", Value: []byte("1")}, oracle.Header{Key: "redrive.edited", Value: []byte("true")})
 	h.Redrives = []oracle.Record{again}
-	h.Audit = []oracle.Record{{Value: []byte(
-		`{"action":"redrive_result","subject":"0:1:0@1","result":"applied","detail":{"number":1}}`)}}
+	h.Audit = []oracle.Record{{Value: fmt.Appendf(nil,
+		`{"action":"redrive_result","subject":"0:1:0@%d","result":"applied","detail":{"number":1}}`, h.Source[1].Time.UnixMilli())}}
 	h.Calls = []oracle.Call{h.Calls[0], call(2, 40, "c")}
 	h.State[member]["qq"] = `"c"`
 }
@@ -161,10 +163,15 @@ func TestThemes(t *testing.T) {
 		change func(*oracle.History)
 		want   string // empty: no fault
 	}{
-		"a call in a pause":        {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(0), To: at(25)}} }, "while calls are paused"},
-		"no call in a pause":       {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(21), To: at(99)}} }, ""},
-		"redriven":                 {redriven, ""},
-		"redriven without result":  {func(h *oracle.History) { redriven(h); h.Audit = nil }, "has no result"},
+		"a call in a pause":       {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(0), To: at(25)}} }, "while calls are paused"},
+		"no call in a pause":      {func(h *oracle.History) { h.Pauses = []oracle.Pause{{From: at(21), To: at(99)}} }, ""},
+		"redriven":                {redriven, ""},
+		"redriven without result": {func(h *oracle.History) { redriven(h); h.Audit = nil }, "has no result"},
+		"result of another topic": {func(h *oracle.History) { redriven(h); h.Source[1].Time = at(1) }, "has no result"},
+		"id of another topic": {func(h *oracle.History) {
+			redriven(h)
+			h.Letters[0].Headers[0].Value = []byte("0:1:0@1")
+		}, "has the id 0:1:0@1, not 0:1:0@"},
 		"redriven and not applied": {func(h *oracle.History) { redriven(h); h.State[member]["qq"] = `"a"` }, "the newest that lives"},
 		"the edit is undone":       {func(h *oracle.History) { redriven(h); h.Calls = append(h.Calls, call(3, 50, "a")) }, "went back"},
 		"a dead letter is replayed": {func(h *oracle.History) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // A redrive is judged as an event of its own: it has the version of the event that it redrives,
@@ -66,22 +65,19 @@ func (j *judge) readRedrives() {
 // redriveResults: each redrive has a result in the audit topic, and only what was dead-lettered
 // again has that for its result. A duplicate was not run.
 func (j *judge) redriveResults() {
-	j.results = make(map[delivery][]string)
+	j.results = make(map[redrive][]string)
 	for _, r := range j.Audit {
 		var a struct {
 			Action, Subject, Result string
 			Detail                  struct{ Number int }
 		}
-		if json.Unmarshal(r.Value, &a) != nil || a.Action != "redrive_result" {
-			continue
-		}
-		if p, ok := placeOf(a.Subject); ok {
-			d := delivery{p, a.Detail.Number}
-			j.results[d] = append(j.results[d], a.Result)
+		if json.Unmarshal(r.Value, &a) == nil && a.Action == "redrive_result" {
+			of := redrive{a.Subject, a.Detail.Number}
+			j.results[of] = append(j.results[of], a.Result)
 		}
 	}
 	for d, e := range j.redriven {
-		results := j.results[delivery{place{0, d.partition, d.offset}, d.number}]
+		results := j.results[redrive{itemOf(j.byPlace[d.place]), d.number}]
 		switch {
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
 			j.fault("redrive %d of %s has no result", d.number, e)
@@ -93,16 +89,19 @@ func (j *judge) redriveResults() {
 	}
 }
 
-// placeOf reads the place from the id of a dead letter.
-func placeOf(id string) (place, bool) {
-	id, _, _ = strings.Cut(id, "@")
-	parts := strings.Split(id, ":")
-	if len(parts) < 2 {
-		return place{}, false
+// A redrive is named by the id of its dead letter, and its number.
+type redrive struct {
+	id     string
+	number int
+}
+
+// itemOf is the id that all dead letters of an event have. Each record holds one event.
+func itemOf(original *event) string {
+	index := ":0"
+	if original.poison == "malformed" || original.poison == "oversized" { // the record fails whole
+		index = ""
 	}
-	partition, err1 := strconv.Atoi(parts[0])
-	offset, err2 := strconv.ParseInt(parts[1], 10, 64)
-	return place{0, partition, offset}, err1 == nil && err2 == nil
+	return fmt.Sprintf("%s%s@%d", original.place(), index, original.rec.Time.UnixMilli())
 }
 
 // forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
@@ -112,16 +111,17 @@ func (j *judge) forgeries() {
 	for _, l := range j.Letters {
 		facts, _ := split(l.Headers)
 		if facts["dlq.reason"] == "invalid_redrive" {
-			refused[facts["dlq.source.partition"]+":"+facts["dlq.source.offset"]] = true
+			refused[facts["dlq.id"]] = true
 		}
 	}
 	for _, r := range j.Redrives {
 		p := place{0, r.Partition, r.Offset}.String()
 		how, forged := j.Forged[p]
+		id := fmt.Sprintf("redrive:%s@%d", p, r.Time.UnixMilli())
 		switch {
-		case forged && !refused[p]:
-			j.fault("the redrive at %s is forged (%s), and has no dead letter", p, how)
-		case !forged && refused[p]:
+		case forged && !refused[id]:
+			j.fault("the redrive at %s is forged (%s), and has no dead letter %s", p, how, id)
+		case !forged && refused[id]:
 			j.fault("the redrive at %s is dead-lettered as invalid, though the operator has sent it", p)
 		}
 	}
