@@ -1,6 +1,9 @@
 package oracle
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Replay is what an instance does that is not the live service.
 type Replay struct {
@@ -34,7 +37,7 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 			continue
 		}
 		switch d := j.dead[e.key()]; {
-		case d != nil && d.at.Before(r.Began):
+		case d != nil && d.at.Before(r.Began) && !j.hasCopy(e):
 			why = "was dead-lettered"
 		case !r.Reapply && e.number == 0 && len(j.Losses) == 0 && j.committedBy(e, r.Began):
 			why = "was done"
@@ -43,6 +46,14 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 		}
 	}
 	return why
+}
+
+// hasCopy reports whether an event has another delivery, which has no dead letter: that is known by
+// its place.
+func (j *judge) hasCopy(e *event) bool {
+	return e.number == 0 && slices.ContainsFunc(j.events[e.key()], func(other *event) bool {
+		return !j.deadLettered[delivery{other.place(), 0}]
+	})
 }
 
 // committedBy reports whether the offset of an event's record was committed.
