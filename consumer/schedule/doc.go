@@ -7,8 +7,8 @@
 // back.
 //
 // One lock, that of [Schedule], guards everything, also the events and lane states of batches that
-// do not run. The types inside (queues, slots, pauses, gathering, holder) have no lock of their own.
-// Callbacks and tickets are called without the lock.
+// do not run. The types inside (queues, slots, pauses, gathering, holder) have no lock of their
+// own. Callbacks and tickets are called without the lock.
 //
 // It must not know Kafka, Redis or the CRM, nor the other parts of the consumer.
 package schedule

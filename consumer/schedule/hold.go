@@ -34,8 +34,8 @@ type holder struct {
 	// trying are the events of the rounds that have no result yet. True: the operator has released it
 	// since then.
 	trying map[*event.Event]bool
-	// stale are those of them that had no result when tries ended the storm. What rejects them then may
-	// be older than what ended it, so they are tried once more.
+	// stale are those of them that had no result when tries ended the storm. What rejects them then
+	// may be older than what ended it, so they are tried once more.
 	stale map[*event.Event]bool
 	round round
 	// readerWaits: a record waits for its place in the buffer; isFull: and only held events could make
