@@ -138,7 +138,7 @@ func (j *judge) redrivesWait() {
 			}
 			fields, _ := userOf(c.User)
 			for field, value := range fields {
-				if j.isRedrivenOnly(slot{c.Member, field}, value, c) {
+				if j.isRedrivenOnly(slot{c.Member, field}, value, c, l) {
 					j.fault("call %d at %s redrives %s %s = %s, while the state is lost from %s to %s",
 						c.N, clock(c.Arrived), c.Member, field, value, clock(l.At), clock(l.Rebuilt))
 				}
@@ -147,13 +147,16 @@ func (j *judge) redrivesWait() {
 	}
 }
 
-// isRedrivenOnly reports whether a call can carry a value only because it was redriven.
-func (j *judge) isRedrivenOnly(s slot, value string, c *Call) (redriven bool) {
+// isRedrivenOnly reports whether a call can carry a value only because it was redriven. What was
+// dead-lettered and is not committed can be delivered again, and without the state nothing is known
+// of its dead letter.
+func (j *judge) isRedrivenOnly(s slot, value string, c *Call, l Loss) (redriven bool) {
 	for _, e := range j.stating[s] {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {
 			continue
 		}
-		if d := j.dead[e.key()]; e.number == 0 && (d == nil || !d.at.Before(c.Arrived.Add(-stopsWithin))) {
+		d := j.dead[e.key()]
+		if e.number == 0 && (d == nil || !d.at.Before(c.Arrived.Add(-stopsWithin)) || !j.committedBy(e, l.At)) {
 			return false
 		}
 		redriven = redriven || e.number > 0
