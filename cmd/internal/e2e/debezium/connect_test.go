@@ -21,6 +21,8 @@ import (
 const (
 	host = "127.0.0.1"
 	poll = 100 * time.Millisecond
+
+	jsonConverter = "org.apache.kafka.connect.json.JsonConverter"
 )
 
 // A connect is a worker of Kafka Connect with one connector, hr.
@@ -40,12 +42,11 @@ func newConnect(t *testing.T, d database, s *stand.Stand, settings map[string]st
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	json := "org.apache.kafka.connect.json.JsonConverter"
 	worker := map[string]string{
 		"bootstrap.servers": s.Kafka().Addr(), "listeners": "http://" + host + ":" + os.Getenv(connectEnv),
 		"plugin.path": os.Getenv(pluginsEnv), "plugin.discovery": "service_load", "topic.creation.enable": "false",
-		"key.converter": json, "key.converter.schemas.enable": "false",
-		"value.converter": json, "value.converter.schemas.enable": "false",
+		"key.converter": jsonConverter, "key.converter.schemas.enable": "false",
+		"value.converter": jsonConverter, "value.converter.schemas.enable": "false",
 		"offset.storage.file.filename": c.offsets(), "offset.flush.interval.ms": "1000",
 	}
 	connector := map[string]string{
@@ -171,6 +172,8 @@ func (c *connect) check(ctx context.Context) error {
 // until no incremental snapshot runs. A row in the table of signals marks the place in the log.
 func (c *connect) settle(t *testing.T) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
 	for inSnapshot := true; inSnapshot; {
 		position := query(t, c.d, c.d.position())[0]
 		c.fences++
@@ -178,7 +181,7 @@ func (c *connect) settle(t *testing.T) {
 		if _, err := execute(t.Context(), c.d, fence); err != nil {
 			t.Fatal(err)
 		}
-		err := stand.Until(t.Context(), poll, func(ctx context.Context) (bool, error) {
+		err := stand.Until(ctx, poll, func(ctx context.Context) (bool, error) {
 			offset, err := c.offset(ctx)
 			if err != nil || !c.d.reached(position, offset) {
 				return false, c.check(ctx)

@@ -37,6 +37,8 @@ type database interface {
 	topic() string
 	// list writes the IDs as a value of extra_depts.
 	list(ids ...int) string
+	// noDate is a value of hire_date that is not a day.
+	noDate() string
 	// position is a query for the end of the log, as one row.
 	position() string
 	// reached reports whether the connector's offset is at or behind that row.
@@ -100,6 +102,8 @@ func (postgres) parse(output []byte) ([][]string, error) {
 
 func (postgres) list(ids ...int) string { return "'{" + joined(ids) + "}'" }
 
+func (postgres) noDate() string { return "'infinity'" }
+
 func (postgres) position() string {
 	return "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS lsn"
 }
@@ -126,7 +130,7 @@ func (mariadb) topic() string { return "hr.hr.employees" }
 
 func (m mariadb) command(ctx context.Context) *exec.Cmd {
 	return exec.CommandContext(ctx, "mariadb", "--no-defaults", "-h", host, "-P", m.port, "-u", "root", "--batch", //nolint:gosec // of the script
-		"--default-character-set=utf8mb4", "hr")
+		"--default-character-set=utf8mb4", "--init-command=SET sql_mode = ''", "hr") // '0000-00-00' is a date
 }
 
 func (mariadb) parse(output []byte) (table [][]string, err error) {
@@ -142,6 +146,8 @@ func (mariadb) parse(output []byte) (table [][]string, err error) {
 }
 
 func (mariadb) list(ids ...int) string { return "'" + joined(ids) + "'" }
+
+func (mariadb) noDate() string { return "'0000-00-00 00:00:00'" }
 
 func (mariadb) position() string { return "SHOW MASTER STATUS" }
 
@@ -162,6 +168,7 @@ func (m mariadb) connector() map[string]string {
 		"database.ssl.mode": "disable", "database.include.list": "hr",
 		"table.include.list": "hr.employees,hr.dbz_signal", "signal.data.collection": "hr.dbz_signal",
 		"schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
+		"value.converter":         jsonConverter, "value.converter.schemas.enable": "true",
 	}
 }
 

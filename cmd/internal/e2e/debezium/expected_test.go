@@ -111,7 +111,7 @@ func member(t *testing.T, r row) map[string]string {
 // time and for one without an end.
 func millis(t *testing.T, text string) string {
 	t.Helper()
-	if text == "" || strings.HasPrefix(text, "9999-12-31") || strings.HasPrefix(text, "0000-00-00") {
+	if text == "" || text == "infinity" || strings.HasPrefix(text, "9999-12-31") || strings.HasPrefix(text, "0000-00-00") {
 		return ""
 	}
 	zone, err := time.LoadLocation("Asia/Shanghai")

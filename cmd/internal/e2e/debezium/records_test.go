@@ -111,9 +111,16 @@ func (w *watcher) count(t *testing.T, c *tally, rec *kgo.Record) {
 		c.ops["tombstone"]++
 		return
 	}
-	var change change
-	if err := json.Unmarshal(rec.Value, &change); err != nil {
+	var value struct {
+		Payload *change `json:"payload"` // with a schema
+		change
+	}
+	if err := json.Unmarshal(rec.Value, &value); err != nil {
 		t.Fatal(err)
+	}
+	change := value.change
+	if value.Payload != nil {
+		change = *value.Payload
 	}
 	c.ops[change.Op]++
 	s := change.Source

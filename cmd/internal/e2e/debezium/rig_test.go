@@ -25,13 +25,17 @@ type rig struct {
 	crm     *crmapitest.Server
 	watcher *watcher
 
-	rows  map[string]string // updated_at of each row, by emp_no
-	want  crm
-	calls int
-	dead  int64
-	table bytes.Buffer
-	lines *tabwriter.Writer
+	rows   map[string]string // updated_at of each row, by emp_no
+	want   crm
+	calls  int
+	dead   int64
+	rounds int // of during
+	table  bytes.Buffer
+	lines  *tabwriter.Writer
 }
+
+// limit bounds each wait.
+const limit = 2 * time.Minute
 
 // open starts all except the connector, whose settings add to those of every test.
 func open(t *testing.T, d database, mapping string, partitions int, settings map[string]string) *rig {
@@ -75,6 +79,9 @@ func open(t *testing.T, d database, mapping string, partitions int, settings map
 	t.Cleanup(func() {
 		_ = r.lines.Flush()
 		t.Logf("%s\n%s", d.name(), r.table.String())
+		if stats := r.crm.Stats(); stats.Overlaps > 0 || len(stats.Violations) > 0 {
+			t.Errorf("calls of a member at the same time: %d; violations: %v", stats.Overlaps, stats.Violations)
+		}
 	})
 	return r
 }
@@ -116,8 +123,10 @@ func (r *rig) step(t *testing.T, name string, change func(*testing.T)) outcome {
 	began := time.Now()
 	change(t)
 	r.connect.settle(t)
-	if err := r.job.AwaitDrained(t.Context()); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if err := r.job.AwaitDrained(ctx); err != nil {
+		t.Fatalf("waiting for membersync: %v", err)
 	}
 	before := r.want.clone()
 	o := outcome{tally: r.watcher.next(t.Context(), t), rows: r.readTable(t)}
@@ -130,6 +139,9 @@ func (r *rig) step(t *testing.T, name string, change func(*testing.T)) outcome {
 	if found := r.want.differences(r.state(t)); len(found) > 0 {
 		result = "DIFFERS"
 		t.Errorf("%s: %s", name, summary(found))
+	}
+	if o.dead > 0 {
+		t.Errorf("%s: %d dead letters", name, o.dead)
 	}
 	seconds := fmt.Sprintf("%.1f", time.Since(began).Seconds())
 	r.line(name, o.rows, o.records, o.members, o.calls, o.dead, seconds, result, o.tally)
@@ -233,16 +245,18 @@ func (r *rig) sql(statements ...string) func(*testing.T) {
 	}
 }
 
-// titleOfDuring is the title that during gives, with the number of its round, which only rises.
+// titleOfDuring is the title that during gives, with the number of the round, which only rises.
 const titleOfDuring = "Sample Title %d"
 
-// during changes rows, one after the other, until the function returns.
+// during changes rows, one after the other, until the function returns. A round is 20 rows.
 func (r *rig) during(t *testing.T, rows int, f func(*testing.T)) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		for round := 1; ; round++ {
+		for {
 			var statements []string
+			r.rounds++
+			round := r.rounds
 			for i := range 20 {
 				no := 1 + (round*20+i*7)%rows
 				statements = append(statements, update(fmt.Sprintf("title = '"+titleOfDuring+"', dept_id = %d", round, round), no, no))
@@ -273,7 +287,9 @@ func (r *rig) awaitRecords(t *testing.T, n int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = stand.Until(t.Context(), poll, func(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	err = stand.Until(ctx, poll, func(ctx context.Context) (bool, error) {
 		count, err := r.stand.Count(ctx, r.d.topic())
 		if err != nil {
 			return false, err

@@ -47,6 +47,8 @@ func (r *rig) rowChanges(t *testing.T) {
 	r.run(t, "NULL and empty become values", update("title = 'Sample Clerk', email = concat('n', emp_no, '@example.com'), "+
 		"nickname = concat('np', emp_no), gender = '"+r.gender(2)+"', birth_date = '1969-12-31', "+
 		"extra_depts = "+r.d.list(3, 4), 1, 120))
+	r.run(t, "dates at the edges", update("hire_date = "+r.d.noDate(), 1, 10), update("hire_date = '9999-12-31'", 11, 20),
+		update("birth_date = '1900-01-01'", 21, 30), update("birth_date = '1988-07-01', hire_date = '1970-01-01'", 31, 40))
 	r.run(t, "ten changes of each row, alone and in one transaction", r.tenChanges(1, 40)...)
 	r.run(t, "a transaction that is rolled back", "BEGIN", update("title = 'Sample Never'", 1, 300), "ROLLBACK").noCalls(t)
 	r.run(t, "texts in other scripts",
@@ -73,12 +75,23 @@ func (r *rig) memberChanges(t *testing.T) {
 	r.run(t, "rows get a member", update(linked, 51, 200))
 	r.run(t, "rows get another member", update("crm_open_user_id = concat('FSUID_OTHER', emp_no), "+
 		"mobile = concat('+86 111-', emp_no), nickname = concat('op', emp_no)", 121, 140))
+	r.run(t, "members move to other rows", moves(201, 209)...)
 	r.run(t, "rows lose their member, and change", update("crm_open_user_id = NULL, title = 'Sample Alone'", 141, 150))
 	r.run(t, "primary key change", update("emp_no = concat('7', substr(emp_no, 2))", 151, 200))
 	o := r.run(t, "updates before and after a primary key change, at once", r.rekey(201, 300)...)
 	if o.ops["d"] == 0 || o.ops["d"] != o.ops["c"] {
 		t.Errorf("a changed primary key should be a deletion and a creation: %v", o.tally)
 	}
+}
+
+// moves take the member from each row and give it to a row without one, in one transaction.
+func moves(from, to int) (statements []string) {
+	for i := from; i <= to; i++ {
+		other := from - from%10 + 10*(1+i-from)
+		statements = append(statements, "BEGIN", update("crm_open_user_id = NULL, title = 'Sample Left'", i, i),
+			update("crm_open_user_id = '"+memberID(i)+"', title = 'Sample Joined'", other, other), "COMMIT")
+	}
+	return statements
 }
 
 // rekey changes a row, its primary key, and the row again, in one transaction for each row.

@@ -1,7 +1,7 @@
 CREATE TYPE gender_t AS ENUM ('M', 'F', 'X');
 CREATE TABLE employees (
   emp_no           varchar(10) PRIMARY KEY,
-  crm_open_user_id varchar(40),
+  crm_open_user_id varchar(40) UNIQUE,
   full_name        varchar(80) NOT NULL,
   nickname         varchar(40),
   title            varchar(80),
