@@ -76,6 +76,7 @@ func (r *rig) memberChanges(t *testing.T) {
 	r.run(t, "rows get another member", update("crm_open_user_id = concat('FSUID_OTHER', emp_no), "+
 		"mobile = concat('+86 111-', emp_no), nickname = concat('op', emp_no)", 121, 140))
 	r.run(t, "members move to other rows", moves(201, 209)...)
+	r.run(t, "mobiles move to other members", passOn(61, 69)...)
 	r.run(t, "rows lose their member, and change", update("crm_open_user_id = NULL, title = 'Sample Alone'", 141, 150))
 	r.run(t, "primary key change", update("emp_no = concat('7', substr(emp_no, 2))", 151, 200))
 	o := r.run(t, "updates before and after a primary key change, at once", r.rekey(201, 300)...)
@@ -90,6 +91,16 @@ func moves(from, to int) (statements []string) {
 		other := from - from%10 + 10*(1+i-from)
 		statements = append(statements, "BEGIN", update("crm_open_user_id = NULL, title = 'Sample Left'", i, i),
 			update("crm_open_user_id = '"+memberID(i)+"', title = 'Sample Joined'", other, other), "COMMIT")
+	}
+	return statements
+}
+
+// passOn gives the mobile of each row to the row ten further on, in one transaction. The CRM
+// refuses it there as long as the first member has it.
+func passOn(from, to int) (statements []string) {
+	for i := from; i <= to; i++ {
+		statements = append(statements, "BEGIN", update(fmt.Sprintf("mobile = '+86 333-%06d'", i), i, i),
+			update(fmt.Sprintf("mobile = '+86 000-0000-%04d'", i), i+10, i+10), "COMMIT")
 	}
 	return statements
 }
