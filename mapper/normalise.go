@@ -207,21 +207,11 @@ func (r *fieldRule) gender(l leaf) content {
 	return wrong("is neither M nor F")
 }
 
-// isEndless recognizes PostgreSQL's infinity: as text, and as its driver and Debezium count it.
-// Other numbers beyond the year 9999 are of another unit, most likely.
-func isEndless(s string) bool {
-	switch strings.ToLower(s) {
-	case "infinity", "2147483647", "9223372036825200000", "9223372036854775807":
-		return true
-	}
-	return false
-}
-
 // date sends epoch milliseconds as a decimal text.
 func (r *fieldRule) date(l leaf) content {
 	t, noEnd, problem := r.dates.read(l)
 	switch {
-	case r.noEnd && isEndless(l.s):
+	case r.noEnd && r.dates.isEndless(l.s):
 		return content{finding: isEmpty}
 	case problem != "":
 		return wrong(problem)
