@@ -60,11 +60,11 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	if len(h.Occurrences) == 0 {
 		return h, ErrNoItem
 	}
-	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord) {
+	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord, at Place) {
 		if a.Subject == id && len(h.Audit) < maxHistory {
 			h.Audit = append(h.Audit, a)
 		}
-		x.addAudit(a)
+		x.addAudit(a, at)
 	})
 	if err != nil {
 		return h, err

@@ -86,7 +86,7 @@ func (x *Index) readDeadLetters(ctx context.Context, r *Reader) (map[int]int64, 
 	return ends, err
 }
 
-func (x *Index) addAudit(r AuditRecord) {
+func (x *Index) addAudit(r AuditRecord, at Place) {
 	switch r.Action {
 	case ActionRedrive, ActionRedriveResult, ActionDiscard:
 	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
@@ -103,7 +103,7 @@ func (x *Index) addAudit(r AuditRecord) {
 		a = &auditState{}
 		x.auditStates[id] = a
 	}
-	a.add(r)
+	a.addAt(r, at)
 }
 
 // addDeadLetter adds a dead letter to its item, and reports whether the item or the failure is new.
