@@ -40,10 +40,6 @@ func waitingFor() map[string]string {
 		"100 partitions": "such a seed takes minutes of real time, and all memory, since batches are read as streams",
 
 		rebuildAll: "what is finished and not committed runs again after a rebuild, older values first",
-
-		"forged: no request":                 "a redrive does not name its request in the audit topic",
-		"forged: edited without request":     "a redrive does not name its request in the audit topic",
-		"forged: edited to another employee": "the employee of an edited value is not compared",
 	}
 }
 

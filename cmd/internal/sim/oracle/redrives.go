@@ -68,11 +68,8 @@ func (j *judge) readRedrives() {
 func (j *judge) redriveResults() {
 	j.results = make(map[delivery][]string)
 	for _, r := range j.Audit {
-		var a struct {
-			Action, Subject, Result string
-			Detail                  struct{ Number int }
-		}
-		if json.Unmarshal(r.Value, &a) != nil || a.Action != "redrive_result" {
+		a := auditOf(r)
+		if a.Action != "redrive_result" {
 			continue
 		}
 		if p, ok := placeOf(a.Subject); ok {
@@ -88,7 +85,7 @@ func (j *judge) redriveResults() {
 		case slices.Contains(results, "dead_lettered") && !j.deadLettered[d]:
 			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "duplicate" && r != "refused" }):
-			j.dead[e.key()] = &death{"duplicate", e.from}
+			j.dead[e.key()] = &failure{"duplicate", e.from}
 		}
 	}
 }
@@ -106,7 +103,8 @@ func placeOf(id string) (place, bool) {
 }
 
 // forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
-// its own, and no other does.
+// its own, and no other does. The name that it states comes into no audit record. That no call has
+// its values follows from the calls: they are of no event.
 func (j *judge) forgeries() {
 	refused := make(map[string]bool)
 	for _, l := range j.Letters {
@@ -115,8 +113,17 @@ func (j *judge) forgeries() {
 			refused[facts["dlq.source.partition"]+":"+facts["dlq.source.offset"]] = true
 		}
 	}
+	requested, forgers := make(map[string]bool), make(map[string]bool)
+	for _, r := range j.Audit {
+		if a := auditOf(r); a.Action == "redrive" {
+			requested[a.Actor] = true
+		}
+	}
 	for _, r := range j.Redrives {
 		p := place{0, r.Partition, r.Offset}.String()
+		if facts, _ := split(r.Headers); j.isForged(r) && !requested[facts["redrive.by"]] {
+			forgers[facts["redrive.by"]] = true
+		}
 		how, forged := j.Forged[p]
 		switch {
 		case forged && !refused[p]:
@@ -125,6 +132,27 @@ func (j *judge) forgeries() {
 			j.fault("the redrive at %s is dead-lettered as invalid, though the operator has sent it", p)
 		}
 	}
+	for _, r := range j.Audit {
+		if a := auditOf(r); forgers[a.Actor] || forgers[a.Detail.By] {
+			j.fault("the audit record at %d:%d has the name that a forged redrive states", r.Partition, r.Offset)
+		}
+	}
+}
+
+// An audit is what is read of an audit record; it is empty if the record is invalid.
+type audit struct {
+	Actor, Action, Subject, Result string
+	Detail                         struct {
+		Number int
+		By     string
+	}
+}
+
+func auditOf(r Record) (a audit) {
+	if json.Unmarshal(r.Value, &a) != nil {
+		return audit{}
+	}
+	return a
 }
 
 // redrivesWait: between a loss of Redis and its rebuild no redrive is sent, or an older value could
