@@ -11,6 +11,7 @@ import (
 	"membersync/consumer/decode"
 	"membersync/consumer/deliver"
 	"membersync/consumer/intake"
+	"membersync/dlq"
 	"membersync/mapper"
 )
 
@@ -34,8 +35,6 @@ type Config struct {
 	HeldRetry      time.Duration // between the rounds in which held events are tried again; zero: 30 s
 	Version        string        // of the program, for dead letters and heartbeats
 	Host           string        // on which it runs, for heartbeats
-
-	RefuseEdits bool // a redrive with an edited value is invalid: there is no state key
 
 	CallConfig
 	ReplayConfig
@@ -81,7 +80,7 @@ type (
 	Mapper = decode.Mapper
 	// Lookups finds what records refer to outside of the mapping.
 	Lookups = decode.Lookups
-	// An Archive reads dead letters.
+	// An Archive reads dead letters, and requests of redrives.
 	Archive = decode.Archive
 	// Items says which events a replay leaves out because of their dead letters.
 	Items = decode.Items
@@ -108,14 +107,20 @@ type Parts struct {
 	DeadLetters DeadLetterWriter
 	Archive     Archive // needed for redrives
 	Audit       Auditor // likewise
-	Items       Items   // of a replay; nil: no event is skipped
-	Control     Control // nil: there is no control state, and the state in Redis is not watched
-	Limiter     Limiter // nil: no limit
+	// EditDigest is that of values that an operator has edited, under the state key. Nil: there is no
+	// state key, and a redrive with an edited value is invalid.
+	EditDigest dlq.ValueDigest
+	Items      Items   // of a replay; nil: no event is skipped
+	Control    Control // nil: there is no control state, and the state in Redis is not watched
+	Limiter    Limiter // nil: no limit
 	// EnsureTopics creates those of membersync's own topics that do not exist. It is called when one
 	// turns out to be missing, every 5 s at most; nil: they are created by hand.
 	EnsureTopics func(context.Context) error
 	// Pace lets the records of a replay through, one at a time; nil: as fast as they come.
-	Pace     func(context.Context) error
+	Pace func(context.Context) error
+	// Expired is called for each redrive that a replay leaves out, because retention has removed its
+	// dead letter or its request. It must not block, and is called concurrently; nil: for none.
+	Expired  func()
 	Observer Observer // nil: none
 	Metrics  *Metrics
 	Logger   *slog.Logger

@@ -30,6 +30,7 @@ func (g *redisGuard) worked() { g.schedule.Resume(time.Now(), event.CauseRedis) 
 type outages struct {
 	redis  *redisGuard
 	intake *intake.Intake
+	report *reporter
 }
 
 // LookupsFailed implements [decode.Outages]. Lookups are kept in Redis, as the state is.
@@ -42,6 +43,12 @@ func (o *outages) LookupsWorked(context.Context) { o.redis.worked() }
 func (o *outages) KafkaFailed(ctx context.Context, topic string, partition int, err error) {
 	o.intake.ReportFailure(ctx, topic, partition, err)
 }
+
+// EvidenceFailed implements [decode.Outages].
+func (o *outages) EvidenceFailed(ctx context.Context, err error) { o.report.evidenceFails(ctx, err) }
+
+// EvidenceRead implements [decode.Outages].
+func (o *outages) EvidenceRead(ctx context.Context) { o.report.evidenceWorks(ctx) }
 
 // backlog implements [intake.Backlog]: calls wait for the backlog, for a moment.
 type backlog struct{ schedule *schedule.Schedule }

@@ -209,7 +209,7 @@ func TestAReplayRunsNoRedrivesOfOtherEvents(t *testing.T) {
 func TestWithoutAKeyAnEditedValueIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RefuseEdits = true })
+	r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) { p.EditDigest = nil })
 	r.refuse(1, 1)
 	r.settledAfter(r.event("e1", 1, 10, fields{"position": "Bad"}))
 	calls := len(r.crm.Calls())

@@ -22,16 +22,17 @@ type reporter struct {
 	beat     func() // lets other instances know of a change at once
 
 	mu sync.Mutex
-	// failing has what cannot be written: dead letters, or results of redrives.
-	failing map[written]bool
+	// failing has the uses of membersync's own topics that fail now.
+	failing map[topicUse]bool
 }
 
-// written is what the service writes to a topic of its own.
-type written int
+// A topicUse is what the service does with the DLQ and audit topics.
+type topicUse int
 
 const (
-	writtenDeadLetters written = iota
-	writtenResults
+	writeDeadLetters topicUse = iota
+	writeResults
+	readEvidence
 )
 
 func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
@@ -197,7 +198,7 @@ func (r *reporter) released(ctx context.Context, held int, why string) {
 
 // deadLettersFail reports, once, that dead letters cannot be written.
 func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool) {
-	if r.setFailing(writtenDeadLetters, true) {
+	if r.setFailing(writeDeadLetters, true) {
 		r.log.LogAttrs(ctx, slog.LevelError, "dead letter not written; its record is not committed", errAttr(err),
 			slog.Bool("too_large", tooLarge))
 	}
@@ -205,7 +206,7 @@ func (r *reporter) deadLettersFail(ctx context.Context, err error, tooLarge bool
 
 // deadLettersWork reports, once, that they can be written again.
 func (r *reporter) deadLettersWork(ctx context.Context) {
-	if r.setFailing(writtenDeadLetters, false) {
+	if r.setFailing(writeDeadLetters, false) {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "dead letters are written again")
 	}
 }
@@ -213,7 +214,7 @@ func (r *reporter) deadLettersWork(ctx context.Context) {
 // resultsFail reports, once, that results of redrives cannot be written to the audit topic.
 func (r *reporter) resultsFail(ctx context.Context, deadLetter string, err error) {
 	level := slog.LevelDebug
-	if ctx.Err() == nil && r.setFailing(writtenResults, true) {
+	if ctx.Err() == nil && r.setFailing(writeResults, true) {
 		level = slog.LevelWarn
 	}
 	r.log.LogAttrs(ctx, level, "result of a redrive not recorded; its offset is not committed, trying again",
@@ -222,16 +223,32 @@ func (r *reporter) resultsFail(ctx context.Context, deadLetter string, err error
 
 // resultsWork reports, once, that they can be written again.
 func (r *reporter) resultsWork(ctx context.Context) {
-	if r.setFailing(writtenResults, false) {
+	if r.setFailing(writeResults, false) {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "results of redrives are recorded again")
 	}
 }
 
-func (r *reporter) setFailing(what written, isFailing bool) (changed bool) {
+// evidenceFails reports, once, that redrives wait: what they name cannot be read.
+func (r *reporter) evidenceFails(ctx context.Context, err error) {
+	level := slog.LevelDebug
+	if ctx.Err() == nil && r.setFailing(readEvidence, true) {
+		level = slog.LevelWarn
+	}
+	r.log.LogAttrs(ctx, level, "dead letter or request of a redrive cannot be read; redrives wait", errAttr(err))
+}
+
+// evidenceWorks reports, once, that none waits.
+func (r *reporter) evidenceWorks(ctx context.Context) {
+	if r.setFailing(readEvidence, false) {
+		r.log.LogAttrs(ctx, slog.LevelInfo, "redrives do not wait any more")
+	}
+}
+
+func (r *reporter) setFailing(what topicUse, isFailing bool) (changed bool) {
 	r.mu.Lock()
 	changed = r.failing[what] != isFailing
 	if r.failing == nil {
-		r.failing = make(map[written]bool)
+		r.failing = make(map[topicUse]bool)
 	}
 	if isFailing {
 		r.failing[what] = true
@@ -246,7 +263,7 @@ func (r *reporter) setFailing(what written, isFailing bool) (changed bool) {
 	return changed
 }
 
-func (r *reporter) areWritesFailing() bool {
+func (r *reporter) areTopicsFailing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.failing) > 0

@@ -62,7 +62,7 @@ func New(cfg Config, parts Parts) *Service {
 	}
 	in := newIntake(&cfg, &parts, p, topics)
 	control.restored = in.DeliverAgain
-	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in}, originals{in})
+	p.decoder = newDecoder(&cfg, &parts, &outages{redis: redis, intake: in, report: report}, originals{in})
 	s := &Service{
 		intake: in, schedule: plan, pipeline: p, control: control, beats: beats, report: report, topics: topics,
 	}
@@ -86,10 +86,10 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals decode.Originals) *decode.Decoder {
 	return decode.New(decode.Config{
 		Topic: cfg.Topic, BaseURL: cfg.BaseURL, CorpID: cfg.CorpID, Employee: cfg.Employee,
-		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
+		Covers: cfg.covers(), SkipExpired: cfg.Replay,
 	}, decode.Parts{
 		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Originals: originals, Outages: outages,
-		Decoded: parts.Observer.Decoded,
+		Decoded: parts.Observer.Decoded, Digest: parts.EditDigest, Expired: parts.Expired,
 	})
 }
 
@@ -166,7 +166,7 @@ func (s *Service) causes(status intake.Status) []string {
 	for _, c := range s.schedule.Stats(time.Now()).Causes {
 		names = append(names, c.String())
 	}
-	if s.report.areWritesFailing() {
+	if s.report.areTopicsFailing() {
 		names = append(names, causeDLQ)
 	}
 	if status.KafkaFailing {

@@ -44,12 +44,15 @@ type Detail struct {
 	// Of a redrive: the dead letter's own partition:offset in the DLQ.
 	DeadLetter string `json:"dead_letter,omitempty"`
 	// Of a redrive or its result: its number. Of a discard: the highest failure number.
-	Number  int    `json:"number,omitempty"`
-	Edited  bool   `json:"edited,omitempty"` // the value was replaced
-	Reason  string `json:"reason,omitempty"` // of the next failure, or why it was refused
-	By      string `json:"by,omitempty"`     // of a result: who requested the redrive
-	Fields  string `json:"fields,omitempty"` // names, comma-separated
-	Until   string `json:"until,omitempty"`  // of a pause, RFC 3339
+	Number int  `json:"number,omitempty"`
+	Edited bool `json:"edited,omitempty"` // the value was replaced
+	// Of a redrive with an edited value: its keyed digest, see [ValueDigest].
+	Digest string `json:"digest,omitempty"`
+	Reason string `json:"reason,omitempty"` // of the next failure, or why it was refused
+	By     string `json:"by,omitempty"`     // of a result: who requested the redrive
+	// Of a redrive: the fields that an edited value states. Names, comma-separated.
+	Fields  string `json:"fields,omitempty"`
+	Until   string `json:"until,omitempty"` // of a pause, RFC 3339
 	Removed int    `json:"removed,omitempty"`
 	// Of a reset: the group's committed offsets before and after it, by topic and partition.
 	// Of a replay: the first offset of each range and its end.
@@ -108,6 +111,13 @@ func NewAuditor(client *kafka.Client, topic string, opts ...Option) *Auditor {
 // [Writer.Write]. The record's key is the subject, so the records of one dead letter keep their
 // order.
 func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
+	_, err := a.Append(ctx, r)
+	return err
+}
+
+// Append is Write, and returns the place of the record in the audit topic. If a write was repeated,
+// the topic may hold the record twice; the place is that of the last one.
+func (a *Auditor) Append(ctx context.Context, r AuditRecord) (Place, error) {
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
@@ -115,7 +125,7 @@ func (a *Auditor) Write(ctx context.Context, r AuditRecord) error {
 	r.Actor, r.Note = errorText(r.Actor), errorText(r.Note)
 	value, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("dlq: encoding an audit record: %w", err)
+		return Place{}, fmt.Errorf("dlq: encoding an audit record: %w", err)
 	}
 	return a.to.write(ctx, kafka.Message{Key: []byte(r.Subject), Value: value}, r.Subject)
 }

@@ -78,6 +78,9 @@ func Parse(m kafka.Message) (DeadLetter, error) {
 			f.add(h)
 			continue
 		}
+		if isOfRedrive(h.Key) { // no source header: its name would be escaped
+			continue
+		}
 		d.Headers = append(d.Headers, Header{Key: unescape(h.Key), Value: h.Value})
 	}
 	d.readFacts(&f)

@@ -104,7 +104,8 @@ func TestSourceHeadersAreNotFacts(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"dlq.id": "orig.dlq.id", "dlq.": "orig.dlq.", "orig.dlq.id": "orig.orig.dlq.id", "orig.orig.dlq.x": "orig.orig.orig.dlq.x",
-		"": "", "dlq": "dlq", "DLQ.id": "DLQ.id", "orig.": "orig.", "orig.x": "orig.x", "x.dlq.id": "x.dlq.id",
+		"redrive.note": "orig.redrive.note", "redrive.": "orig.redrive.", "orig.redrive.by": "orig.orig.redrive.by",
+		"": "", "dlq": "dlq", "redrive": "redrive", "DLQ.id": "DLQ.id", "orig.": "orig.", "orig.x": "orig.x", "x.dlq.id": "x.dlq.id",
 	} {
 		d := sample()
 		d.Headers = []dlq.Header{{Key: name, Value: []byte("source")}}
@@ -320,7 +321,7 @@ func deadLetters() *rapid.Generator[dlq.DeadLetter] {
 		if d.Whole = rapid.Bool().Draw(t, "whole"); !d.Whole {
 			d.Index, d.Count = number.Draw(t, "index"), number.Draw(t, "count")
 		}
-		names := rapid.OneOf(text, rapid.StringMatching(`(orig\.){0,3}(dlq\.)?[a-z.]{0,10}`), rapid.Just("dlq.id"))
+		names := rapid.OneOf(text, rapid.StringMatching(`(orig\.){0,3}((dlq|redrive)\.)?[a-z.]{0,10}`), rapid.Just("dlq.id"))
 		for range rapid.IntRange(0, 5).Draw(t, "headers") {
 			d.Headers = append(d.Headers, dlq.Header{Key: names.Draw(t, "name"), Value: bytesOrNil().Draw(t, "header")})
 		}

@@ -38,7 +38,7 @@ const (
 
 const (
 	factPrefix = "dlq."
-	origPrefix = "orig." // marks a source header whose name would read as a fact
+	origPrefix = "orig." // marks a source header whose name would read as one of membersync's own
 
 	maxErrorBytes = 1 << 10
 	maxFactBytes  = 4 << 10 // so that all facts together stay far below topicHeadroom
@@ -55,17 +55,22 @@ func factNames() []string {
 
 func isFact(key string) bool { return strings.HasPrefix(key, factPrefix) }
 
-// escape renames a source header that could be taken for a fact. A name that looks escaped already
-// is escaped once more, so that unescape always restores the original.
+func isOfRedrive(key string) bool { return strings.HasPrefix(key, redriveHeaderPrefix) }
+
+func isReserved(key string) bool { return isFact(key) || isOfRedrive(key) }
+
+// escape renames a source header that could be taken for a fact or for a header of a redrive. A
+// name that looks escaped already is escaped once more, so that unescape always restores the
+// original.
 func escape(key string) string {
-	if isFact(withoutOrig(key)) {
+	if isReserved(withoutOrig(key)) {
 		return origPrefix + key
 	}
 	return key
 }
 
 func unescape(key string) string {
-	if isFact(withoutOrig(key)) {
+	if isReserved(withoutOrig(key)) {
 		return strings.TrimPrefix(key, origPrefix)
 	}
 	return key

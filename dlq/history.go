@@ -63,11 +63,11 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 		return h, err
 	}
 	id = h.Occurrences[0].DeadLetter.ID() // in full form
-	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord) {
+	_, err = r.audits(ctx, &h.Loss, func(a AuditRecord, at Place) {
 		if a.Subject == id && len(h.Audit) < maxHistory {
 			h.Audit = append(h.Audit, a)
 		}
-		x.addAudit(a)
+		x.addAudit(a, at)
 	})
 	if err != nil {
 		return h, err

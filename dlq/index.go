@@ -101,7 +101,7 @@ func (x *Index) readDeadLetters(ctx context.Context, r *Reader) (map[int]int64, 
 	return ends, err
 }
 
-func (x *Index) addAudit(r AuditRecord) {
+func (x *Index) addAudit(r AuditRecord, at Place) {
 	switch r.Action {
 	case ActionRedrive, ActionRedriveResult, ActionDiscard:
 	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
@@ -117,7 +117,7 @@ func (x *Index) addAudit(r AuditRecord) {
 		if e.audit == nil {
 			e.audit = &auditState{}
 		}
-		e.audit.add(r)
+		e.audit.addAt(r, at)
 	}
 }
 

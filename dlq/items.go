@@ -22,6 +22,7 @@ type Item struct {
 	Number        int       // of its latest delivery: how often it was redriven
 	Occurrences   int       // its dead letters in the DLQ, including copies and earlier failures
 	RequestedAt   time.Time // if it is redriving: when the redrive was requested; else zero
+	Request       Place     // likewise: of that request in the audit topic
 }
 
 func (e *entry) item(d DeadLetter) Item {
@@ -31,7 +32,7 @@ func (e *entry) item(d DeadLetter) Item {
 		FirstFailedAt: fromMillis(e.firstFailed), Number: int(a.number(e.failure)), Occurrences: int(e.occurrences),
 	}
 	if i.State == StateRedriving {
-		i.RequestedAt = fromMillis(a.requestedAt)
+		i.RequestedAt, i.Request = fromMillis(a.requestedAt), a.request
 	}
 	return i
 }

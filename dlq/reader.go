@@ -22,7 +22,8 @@ const (
 	scanParallelism = 8
 )
 
-// A Place is the position of a dead letter in the DLQ.
+// A Place is the position of a record in its topic: of a dead letter in the DLQ, or of an audit
+// record in the audit topic.
 type Place struct {
 	Partition int
 	Offset    int64
@@ -128,12 +129,12 @@ func parseRecord(rec *partlog.Record) (DeadLetter, error) {
 // of one subject arrive in their order. An audit topic that does not exist has no records.
 func (r *Reader) Audit(ctx context.Context, show func(AuditRecord)) error {
 	var loss Loss
-	_, err := r.audits(ctx, &loss, show)
+	_, err := r.audits(ctx, &loss, func(a AuditRecord, _ Place) { show(a) })
 	return err
 }
 
 // audits visits all audit records. A topic that does not exist has none.
-func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord)) (map[int]int64, error) {
+func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord, Place)) (map[int]int64, error) {
 	ends, gone, err := r.scanAll(ctx, r.topics.Audit, func(rec *partlog.Record) error {
 		value, err := rec.Value()
 		if err != nil {
@@ -144,7 +145,7 @@ func (r *Reader) audits(ctx context.Context, loss *Loss, visit func(AuditRecord)
 			loss.Foreign++
 			return nil //nolint:nilerr // not written by this service
 		}
-		visit(a)
+		visit(a, Place{rec.Partition, rec.Offset})
 		return nil
 	})
 	loss.Gone += gone

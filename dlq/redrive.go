@@ -1,9 +1,7 @@
 package dlq
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,21 +15,28 @@ import (
 
 // The headers that a record of the redrive topic has in addition to those of its dead letter.
 const (
+	redriveHeaderPrefix = "redrive."
+
 	headerRedriveDeadLetter = "redrive.dead_letter"
 	headerRedriveNumber     = "redrive.number"
 	headerRedriveBy         = "redrive.by"
 	headerRedriveAt         = "redrive.at"
 	headerRedriveNote       = "redrive.note"
 	headerRedriveEdited     = "redrive.edited"
+	headerRedriveAudit      = "redrive.audit"
 )
 
 // MaxRedrives is the highest number of a redrive: a version has four digits for that of an edit.
 const MaxRedrives = 9999
 
 // A Redrive is the request to process a dead letter again.
+//
+// It is requested first: [Redrive.Request] is the audit record, which [Auditor.Append] writes. Then
+// [Redriver.Write] writes the redrive, which names that record.
 type Redrive struct {
 	DeadLetter DeadLetter // with the value to process
 	Place      Place      // of the dead letter in the DLQ
+	Audit      Place      // of the request in the audit topic
 	// Number counts the event's redrives, including this one, from 1. A redrive runs only if its
 	// number is higher than that of the last delivery that was done.
 	Number int
@@ -44,7 +49,6 @@ type Redrive struct {
 // Message encodes the redrive: the dead letter as it is in the DLQ, then the redrive's own headers.
 func (r Redrive) Message() kafka.Message {
 	m := r.DeadLetter.Message()
-	// All of them always: a header of the source record with the same name must not count instead.
 	add := func(key, value string) {
 		m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(errorText(value))})
 	}
@@ -55,41 +59,63 @@ func (r Redrive) Message() kafka.Message {
 	add(headerRedriveNote, r.Note)
 	edited := ""
 	if r.Edited {
-		edited = "true"
+		edited = editedValue
 	}
 	add(headerRedriveEdited, edited)
+	add(headerRedriveAudit, r.Audit.String())
 	return m
 }
 
-// ParseRedrive decodes a record of the redrive topic. A source header can have the name of one of
-// the redrive's headers. It comes earlier, so the last header of a name counts. The error is a
-// [*FormatError]; the parts that could be decoded are returned with it.
+func redriveHeaders() []string {
+	return []string{
+		headerRedriveDeadLetter, headerRedriveNumber, headerRedriveBy, headerRedriveAt, headerRedriveNote, headerRedriveEdited,
+		headerRedriveAudit,
+	}
+}
+
+// ParseRedrive decodes a record of the redrive topic. It must have all headers of a redrive, each
+// once. The error is a [*FormatError]; the parts that could be decoded are returned with it.
 func ParseRedrive(m kafka.Message) (Redrive, error) {
 	d, deadLetterErr := Parse(m)
 	r := Redrive{DeadLetter: d}
 	f := facts{values: map[string]string{}}
 	for _, h := range m.Headers {
-		f.values[h.Key] = string(h.Value)
+		if isOfRedrive(h.Key) {
+			f.add(h)
+		}
 	}
-	f.require(headerRedriveDeadLetter)
-	f.require(headerRedriveNumber)
+	for _, key := range redriveHeaders() {
+		f.require(key)
+	}
+	r.Place, r.Audit = f.place(headerRedriveDeadLetter), f.place(headerRedriveAudit)
 	r.Number = int(f.number(headerRedriveNumber, MaxRedrives))
-	if f.err == nil && r.Number < 1 {
+	if r.Number < 1 {
 		f.fail(headerRedriveNumber, "is not a number in its range")
 	}
-	place, ok := parsePlace(f.values[headerRedriveDeadLetter])
-	if r.Place = place; f.err == nil && !ok {
-		f.fail(headerRedriveDeadLetter, "is not partition:offset of a dead letter")
-	}
 	r.By, r.Note = f.values[headerRedriveBy], f.values[headerRedriveNote]
-	if f.err == nil && f.values[headerRedriveAt] != "" {
+	if f.values[headerRedriveAt] != "" {
 		r.At = f.time(headerRedriveAt)
 	}
-	r.Edited = f.values[headerRedriveEdited] == "true"
+	edited := f.values[headerRedriveEdited]
+	if r.Edited = edited == editedValue; !r.Edited && edited != "" {
+		f.fail(headerRedriveEdited, "is neither empty nor "+editedValue)
+	}
 	if f.err != nil {
 		return r, f.err
 	}
 	return r, deadLetterErr
+}
+
+// editedValue is the header's value where the value was replaced.
+const editedValue = "true"
+
+func (f *facts) place(key string) Place {
+	place, ok := parsePlace(f.values[key])
+	if !ok {
+		f.fail(key, "is not partition:offset of a record")
+		return Place{}
+	}
+	return place
 }
 
 func parsePlace(text string) (Place, bool) {
@@ -99,17 +125,6 @@ func parsePlace(text string) (Place, bool) {
 	return Place{int(partition), offset}, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
 }
 
-// A MismatchError reports in which part a redrive differs from the dead letter that it names.
-type MismatchError struct {
-	Place Place
-	What  string
-}
-
-// Error names the dead letter and the part.
-func (e *MismatchError) Error() string {
-	return "the redrive differs from dead letter " + e.Place.String() + " in its " + e.What
-}
-
 // EditedBy is the number of the redrive that edited the value to process; 0: it is the original
 // value. Named is the dead letter that the redrive names.
 func (r Redrive) EditedBy(named DeadLetter) int {
@@ -117,23 +132,6 @@ func (r Redrive) EditedBy(named DeadLetter) int {
 		return r.Number
 	}
 	return named.Edited
-}
-
-// Check compares the redrive with the dead letter that it names. The error is a [*MismatchError].
-func (r Redrive) Check(named DeadLetter) error {
-	differs := func(what string) error { return &MismatchError{r.Place, what} }
-	own := r.DeadLetter
-	switch {
-	case own.ID() != named.ID() || own.Source.Topic != named.Source.Topic || !own.Source.Timestamp.Equal(named.Source.Timestamp):
-		return differs("source coordinates")
-	case !bytes.Equal(own.Key, named.Key):
-		return differs("key")
-	case !r.Edited && !bytes.Equal(own.Value, named.Value):
-		return differs("value, and has no header " + headerRedriveEdited)
-	case r.Number <= named.Redrives:
-		return differs("number: it is redrive " + strconv.Itoa(r.Number) + ", the dead letter is the failure of number " + strconv.Itoa(named.Redrives))
-	}
-	return nil
 }
 
 // A Redriver writes redrives, each acknowledged by all in-sync replicas. It is safe for concurrent
@@ -147,29 +145,8 @@ func NewRedriver(client *kafka.Client, topic string, opts ...Option) *Redriver {
 
 // Write writes one redrive. The errors are those of [Writer.Write].
 func (w *Redriver) Write(ctx context.Context, r Redrive) error {
-	return w.to.write(ctx, r.Message(), r.DeadLetter.ID())
-}
-
-// ErrNoDeadLetter is returned when the DLQ holds no dead letter at a place.
-var ErrNoDeadLetter = errors.New("dlq: there is no dead letter at this place: retention has removed it, or it never existed")
-
-// DeadLetter reads the dead letter at a place, with its value. It fails with [ErrNoDeadLetter], or
-// with an error that [IsUnavailable] recognizes while Kafka is unavailable.
-func (r *Reader) DeadLetter(ctx context.Context, at Place) (DeadLetter, error) {
-	ranges, err := r.ranges(ctx, r.topics.DLQ)
-	if err != nil {
-		return DeadLetter{}, err
-	}
-	if within, ok := ranges[at.Partition]; !ok || at.Offset < within.First || at.Offset >= within.End {
-		return DeadLetter{}, ErrNoDeadLetter
-	}
-	b := newBuffer(r, []*entry{{at: at}}, true)
-	d, err := b.get(ctx, at)
-	_, foreign := errors.AsType[*FormatError](err)
-	if foreign || errors.Is(err, errRemoved) {
-		return DeadLetter{}, ErrNoDeadLetter
-	}
-	return d, err
+	_, err := w.to.write(ctx, r.Message(), r.DeadLetter.ID())
+	return err
 }
 
 // A Sent identifies one redrive of an item by the item's id and the redrive's number.

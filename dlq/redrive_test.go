@@ -3,6 +3,7 @@ package dlq_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestRedriveMessage(t *testing.T) {
 	d := sample()
 	d.Headers = append(d.Headers, dlq.Header{Key: "redrive.number", Value: []byte("99")}) // the source's own
 	want := redriveOf(d, dlq.Place{Partition: 2, Offset: 7})
-	want.Edited = true
+	want.Edited, want.Audit = true, dlq.Place{Partition: 1, Offset: 5}
 	m := want.Message()
 	own := pairs(m)[len(pairs(d.Message())):]
 	headers := [][2]string{
@@ -35,6 +36,7 @@ func TestRedriveMessage(t *testing.T) {
 		{"redrive.at", "2026-11-22T09:00:00.000Z"},
 		{"redrive.note", "fixed"},
 		{"redrive.edited", "true"},
+		{"redrive.audit", "1:5"},
 	}
 	if diff := cmp.Diff(headers, own); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
@@ -43,27 +45,30 @@ func TestRedriveMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DeadLetter.Headers = got.DeadLetter.Headers[:len(d.Headers)]
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parsed (-want +got):\n%s", diff)
 	}
 }
 
+// Every header of a redrive is required, once.
 func TestParseRedriveRefuses(t *testing.T) {
 	t.Parallel()
+	const missing, twice = "", "twice"
 	for header, bad := range map[string][]string{
-		"redrive.dead_letter": {"", "7", "a:1", "1:-1"}, "redrive.number": {"0", "-1", "x"}, "redrive.at": {"noon"}, "dlq.reason": {""},
+		"redrive.dead_letter": {missing, twice, "7", "a:1", "1:-1"}, "redrive.number": {missing, twice, "0", "-1", "x"},
+		"redrive.at": {missing, twice, "noon"}, "dlq.reason": {missing}, "redrive.audit": {missing, twice, "", "7", "1:-1"},
+		"redrive.by": {missing, twice}, "redrive.note": {missing, twice}, "redrive.edited": {missing, twice, "yes"},
 	} {
 		for _, value := range bad {
 			m := redriveOf(sample(), dlq.Place{}).Message()
-			var kept []kafka.Header
-			for _, h := range m.Headers {
-				if h.Key != header {
-					kept = append(kept, h)
-				}
-			}
-			if m.Headers = kept; value != "" {
-				m.Headers = append(m.Headers, kafka.Header{Key: header, Value: []byte(value)})
+			own := slices.IndexFunc(m.Headers, func(h kafka.Header) bool { return h.Key == header })
+			switch value {
+			case missing:
+				m.Headers = slices.Delete(m.Headers, own, own+1)
+			case twice:
+				m.Headers = append(m.Headers, m.Headers[own])
+			default:
+				m.Headers[own].Value = []byte(value)
 			}
 			_, err := dlq.ParseRedrive(m)
 			if format, ok := errors.AsType[*dlq.FormatError](err); !ok || format.Header != header || value != "" && strings.Contains(err.Error(), value+" ") {
@@ -97,22 +102,6 @@ func TestRedriveCheck(t *testing.T) {
 	edited.DeadLetter.Value, edited.Edited = []byte("other"), true
 	if err := errors.Join(edited.Check(named), redriveOf(sample(), dlq.Place{}).Check(named)); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestDeadLetterAtAPlace(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, 3)
-	f.write(t, f.deadLetter(0, dlq.ReasonCRMInvalid, 0, 0), f.deadLetter(3, dlq.ReasonCRMInvalid, 1, 0))
-	f.broker.Produce(t, f.topics.DLQ, kafka.Message{Value: []byte("not ours")})
-	d, err := f.reader.DeadLetter(t.Context(), dlq.Place{Partition: 0, Offset: 1})
-	if err != nil || d.ID() != fullID("0:3:0") || string(d.Value) != string(sample().Value) {
-		t.Errorf("%+v, %v", d, err)
-	}
-	for _, at := range []dlq.Place{{Partition: 0, Offset: 2}, {Partition: 0, Offset: 3}, {Partition: 9, Offset: 0}} {
-		if _, err := f.reader.DeadLetter(t.Context(), at); !errors.Is(err, dlq.ErrNoDeadLetter) {
-			t.Errorf("%s: %v", at, err)
-		}
 	}
 }
 
@@ -154,7 +143,8 @@ func TestSentAndTail(t *testing.T) {
 	}
 }
 
-// All headers of a redrive are always there, so that no header of the source record counts instead.
+// A header of the source record never counts as one of the redrive, and is restored unchanged, also
+// when it has the name of one.
 func TestSourceHeadersAreNoHeadersOfARedrive(t *testing.T) {
 	t.Parallel()
 	d := sample()
@@ -162,6 +152,9 @@ func TestSourceHeadersAreNoHeadersOfARedrive(t *testing.T) {
 	got, err := dlq.ParseRedrive(dlq.Redrive{DeadLetter: d, Number: d.Redrives + 1}.Message())
 	if err != nil || got.Edited || got.Note != "" || !got.At.IsZero() {
 		t.Errorf("edited %v, note %q, at %v, error %v", got.Edited, got.Note, got.At, err)
+	}
+	if diff := cmp.Diff(d, got.DeadLetter); diff != "" {
+		t.Errorf("dead letter (-want +got):\n%s", diff)
 	}
 }
 

@@ -27,6 +27,20 @@ type auditState struct {
 	refused     int32 // the highest number of a refused redrive, see ResultRefused
 	discarded   int32 // the number at the latest discard, plus 1; 0: none
 	requestedAt int64 // when the highest number was requested, in ms since 1970
+	request     Place // of that request in the audit topic: the last one of several
+}
+
+// addAt is add for a record whose place in the audit topic is known.
+func (a *auditState) addAt(r AuditRecord, at Place) {
+	before := a.requested
+	a.add(r)
+	if r.Action != ActionRedrive || r.Detail.Number < int(a.requested) {
+		return
+	}
+	if a.requested > before || a.request.Partition < at.Partition ||
+		a.request.Partition == at.Partition && a.request.Offset < at.Offset {
+		a.request = at
+	}
 }
 
 // add applies one record. The order of records does not matter, because they carry numbers.

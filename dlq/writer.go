@@ -51,7 +51,8 @@ func NewWriter(client *kafka.Client, topic string, opts ...Option) *Writer {
 // have the same id. The dead letters of one employee therefore keep the order in which they were
 // written.
 func (w *Writer) Write(ctx context.Context, d DeadLetter) error {
-	return w.to.write(ctx, d.Message(), d.ID())
+	_, err := w.to.write(ctx, d.Message(), d.ID())
+	return err
 }
 
 // A producer writes records to one topic, each acknowledged by all in-sync replicas.
@@ -74,13 +75,14 @@ func newProducer(client *kafka.Client, topic string, opts []Option) *producer {
 	return p
 }
 
-// write writes one record. The id replaces a missing key and names the record in errors.
-func (p *producer) write(ctx context.Context, m kafka.Message, id string) error {
+// write writes one record and returns its place. The id replaces a missing key and names the record
+// in errors.
+func (p *producer) write(ctx context.Context, m kafka.Message, id string) (at Place, err error) {
 	if p.retryTimeout == 0 {
 		return p.writeOnce(ctx, m, id)
 	}
 	once := func() error {
-		err := p.writeOnce(ctx, m, id)
+		at, err = p.writeOnce(ctx, m, id)
 		if !IsUnavailable(err) || errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return backoff.Permanent(err)
 		}
@@ -89,24 +91,25 @@ func (p *producer) write(ctx context.Context, m kafka.Message, id string) error 
 	waits := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(p.retryTimeout),
 	)
-	return backoff.Retry(once, backoff.WithContext(waits, ctx))
+	err = backoff.Retry(once, backoff.WithContext(waits, ctx))
+	return at, err
 }
 
-func (p *producer) writeOnce(ctx context.Context, m kafka.Message, id string) error {
+func (p *producer) writeOnce(ctx context.Context, m kafka.Message, id string) (Place, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errWriteTimeout)
 	defer cancel()
 	partition, err := p.partition(ctx, m.Key, id)
 	if err == nil {
-		err = p.produce(ctx, m, partition)
-	}
-	if err == nil {
-		return nil
+		var offset int64
+		if offset, err = p.produce(ctx, m, partition); err == nil {
+			return Place{partition, offset}, nil
+		}
 	}
 	p.partitions.Store(0)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w (%w): %w", ctx.Err(), context.Cause(ctx), err)
 	}
-	return &WriteError{Topic: p.topic, Partition: partition, ID: id, Size: size(m), Err: err}
+	return Place{}, &WriteError{Topic: p.topic, Partition: partition, ID: id, Size: size(m), Err: err}
 }
 
 // partition chooses the partition by the hash that Java producers use, so that a key's partition is
@@ -142,7 +145,8 @@ func (p *producer) countPartitions(ctx context.Context) (int, error) {
 	return len(t.Partitions), nil
 }
 
-func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) error {
+// produce returns the offset that the broker has given the record.
+func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) (int64, error) {
 	req := &kafka.ProduceRequest{
 		Topic:        p.topic,
 		Partition:    partition,
@@ -156,9 +160,9 @@ func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) 
 	}
 	res, err := p.client.Produce(ctx, req)
 	if err != nil {
-		return fmt.Errorf("producing: %w", err)
+		return 0, fmt.Errorf("producing: %w", err)
 	}
-	return refusal(res)
+	return res.BaseOffset, refusal(res)
 }
 
 // refusal returns the error with which the broker refused the record, or nil if it took it.

@@ -26,11 +26,15 @@ type Lookups interface {
 	Find(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error)
 }
 
-// An Archive reads dead letters.
+// An Archive reads what a redrive names: its dead letter, and its request in the audit topic. Its
+// methods are called concurrently.
 type Archive interface {
 	// DeadLetter reads the dead letter at a place. The error is [dlq.ErrNoDeadLetter] if there is
-	// none.
+	// none, and a [*dlq.ExpiredError] if retention has removed it.
 	DeadLetter(ctx context.Context, at dlq.Place) (dlq.DeadLetter, error)
+	// AuditRecord reads the audit record at a place. The error is [dlq.ErrNoAuditRecord] if there is
+	// none, and a [*dlq.ExpiredError] if retention has removed it.
+	AuditRecord(ctx context.Context, at dlq.Place) (dlq.AuditRecord, error)
 }
 
 // Items says which events a replay leaves out because of their dead letters. Its method must not
@@ -44,8 +48,12 @@ type Outages interface {
 	// LookupsFailed and LookupsWorked: lookups are kept where the state is, so calls pause, too.
 	LookupsFailed(ctx context.Context, err error)
 	LookupsWorked(ctx context.Context)
-	// KafkaFailed: the dead letter that a record of this partition names cannot be read.
+	// KafkaFailed: the source record that a redrive of this partition is about cannot be read.
 	KafkaFailed(ctx context.Context, topic string, partition int, err error)
+	// EvidenceFailed: a redrive waits, since its dead letter or its request cannot be read.
+	EvidenceFailed(ctx context.Context, err error)
+	// EvidenceRead: it waits no more.
+	EvidenceRead(ctx context.Context)
 }
 
 // A Config is the settings of a [Decoder].
@@ -53,10 +61,12 @@ type Config struct {
 	Topic           string // the source topic; a record of any other topic is a redrive
 	BaseURL, CorpID string // the CRM that the members are of
 	Employee        string // drop the events of all other employees; empty: none
-	RefuseEdits     bool   // a redrive with an edited value is invalid
 	// Covers reports whether a replay was asked for a record of the redrive topic, whose source record
 	// is the second one; nil: for all of them.
 	Covers func(in, source mapper.Record) bool
+	// SkipExpired: a redrive whose dead letter or request has expired holds no event; otherwise it is
+	// rejected.
+	SkipExpired bool
 }
 
 // Parts is what a [Decoder] works with.
@@ -64,13 +74,17 @@ type Parts struct {
 	Mapper  Mapper
 	Lookups Lookups // nil: no mapping refers to any
 	Archive Archive // needed for redrives
-	Items   Items   // nil: no event is skipped
+	// Digest is that of edited values; nil: there is no state key, and such a redrive is invalid.
+	Digest dlq.ValueDigest
+	Items  Items // nil: no event is skipped
 	// Originals is for redrives of records that were not read; nil: they need a value.
 	Originals Originals
 	Outages   Outages
 	// Decoded is called with each record that was mapped and its results. Those of a redrive are not
 	// limited to its event yet.
 	Decoded func(mapper.Record, []mapper.Result)
+	// Expired is called for each redrive that SkipExpired leaves out; nil: for none.
+	Expired func()
 }
 
 // A Decoder is safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -14,15 +15,16 @@ import (
 	"membersync/mapper"
 )
 
-// A record of the redrive topic names a dead letter. What runs again is the event of that dead
-// letter, at its first coordinates, so that it keeps its version.
+// A record of the redrive topic names a dead letter, and the audit record of its request. Write
+// access to the redrive topic alone changes nothing in the CRM. What runs again is the event of the
+// dead letter, at its first coordinates, so that it keeps its version.
 
-// redriveWait is the pause between attempts to read the dead letter that a redrive names.
+// redriveWait is the pause between attempts to read what a redrive names.
 const redriveWait = time.Second
 
 const (
-	editWithoutKey   = "a value is edited, and without MEMBERSYNC_STATE_KEY none can be"
 	redriveOfRedrive = "the dead letter named is an invalid redrive: redrive the event's own"
+	otherEmployee    = "the edited value is of another employee than the dead letter"
 )
 
 // decodeRedrive is Decode for a record of the redrive topic. If the record is not a valid redrive
@@ -30,13 +32,17 @@ const (
 // and what it was not asked for holds no event.
 func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event.Event, error) {
 	rec, err := d.verifyUntil(ctx, in)
-	if err != nil || d.cfg.Covers != nil && !d.cfg.Covers(in, rec.Origin) {
+	if err != nil || d.cfg.Covers != nil && !d.cfg.Covers(in, SourceOf(rec)) {
 		return nil, err
+	}
+	if rec.Redrive.Expired && d.cfg.SkipExpired {
+		d.skipExpired(rec)
+		return nil, nil
 	}
 	if err := d.readOriginal(ctx, rec); err != nil {
 		return nil, err
 	}
-	results, err := ResultsOf(ctx, rec, d.mapUntil, d.parts.Decoded)
+	results, err := ResultsOf(ctx, rec, in, d.mapUntil, d.parts.Decoded)
 	if err != nil {
 		return nil, err
 	}
@@ -45,46 +51,88 @@ func (d *Decoder) decodeRedrive(ctx context.Context, in mapper.Record) ([]*event
 	return d.events(rec, OfEmployee(results, d.cfg.Employee)), nil
 }
 
-// verifyUntil asks for the dead letter until Kafka answers.
+// SourceOf returns the source record of a redrive, for the question whether a range covers it. That
+// of an expired redrive is as the redrive states it; nothing else may rely on it. An invalid
+// redrive has none: it returns the record of the redrive topic.
+func SourceOf(rec *event.Record) mapper.Record {
+	if rec.Redrive.Expired {
+		return originOf(rec.Redrive.Request.DeadLetter, nil)
+	}
+	return rec.Origin
+}
+
+// skipExpired reports an expired redrive, unless the replay is about another employee.
+func (d *Decoder) skipExpired(rec *event.Record) {
+	if d.parts.Expired != nil && (d.cfg.Employee == "" || rec.Redrive.Request.DeadLetter.EmployeeID == d.cfg.Employee) {
+		d.parts.Expired()
+	}
+}
+
+// verifyUntil asks for the evidence until Kafka answers.
 func (d *Decoder) verifyUntil(ctx context.Context, in mapper.Record) (*event.Record, error) {
-	for {
-		rec, err := Verifier{d.parts.Archive, d.cfg.RefuseEdits}.Verify(ctx, in)
-		if err == nil {
-			return rec, nil
-		}
-		d.parts.Outages.KafkaFailed(ctx, in.Topic, in.Partition, err)
+	verifier := Verifier{d.parts.Archive, d.parts.Digest}
+	rec, err := verifier.Verify(ctx, in)
+	if err == nil {
+		return rec, nil
+	}
+	defer d.parts.Outages.EvidenceRead(ctx)
+	for err != nil {
+		d.parts.Outages.EvidenceFailed(ctx, err)
 		if err := wait.For(ctx, redriveWait); err != nil {
 			return nil, err
 		}
+		rec, err = verifier.Verify(ctx, in)
 	}
+	return rec, nil
 }
 
 // A Verifier decides whether a record of the redrive topic is a valid redrive.
 type Verifier struct {
 	Archive Archive
-	// RefuseEdits: there is no state key, so an edited value could not be told from a forged one.
-	RefuseEdits bool
+	// Digest is that of edited values; nil: there is no state key, and such a redrive is invalid.
+	Digest dlq.ValueDigest
 }
 
-// Verify reads the dead letter that a record of the redrive topic names, and compares the two. If
-// they match, the returned record is that of the dead letter, with the value of the redrive;
-// otherwise Redrive.Invalid says why not. The error says that the dead letter cannot be read now.
+// Verify reads the dead letter and the audit record that a record of the redrive topic names, and
+// compares them with it. If they match, the returned record is that of the dead letter, with the
+// value of the redrive; otherwise Redrive.Invalid says why not. The error says that one of the two
+// cannot be read now.
 func (v Verifier) Verify(ctx context.Context, in mapper.Record) (*event.Record, error) {
 	rec := parse(in)
-	if rec.Redrive.Invalid == "" && v.RefuseEdits && rec.Redrive.Request.Edited {
-		rec.Redrive.Invalid = editWithoutKey
-	}
-	if rec.Redrive.Invalid != "" {
+	r := rec.Redrive
+	if r.Invalid != "" {
 		return rec, nil
 	}
-	return rec, compare(ctx, v.Archive, rec, in.Value)
+	request, err := v.Archive.AuditRecord(ctx, r.Request.Audit)
+	if err != nil {
+		return rec, refuse(r, err)
+	}
+	r.Requested = r.Request.IsRequestedBy(request)
+	if r.Invalid = textOf(r.Request.CheckRequest(request, v.Digest)); r.Invalid != "" {
+		return rec, nil
+	}
+	if r.DeadLetter, err = v.Archive.DeadLetter(ctx, r.Request.Place); err != nil {
+		return rec, refuse(r, err)
+	}
+	r.Invalid = textOf(r.Request.Check(r.DeadLetter))
+	if r.DeadLetter.Reason == dlq.ReasonInvalidRedrive {
+		r.Invalid = redriveOfRedrive
+	}
+	if r.Invalid == "" {
+		rec.Origin = originOf(r.DeadLetter, in.Value)
+		rec.Origin.Edited = r.Request.EditedBy(r.DeadLetter)
+	}
+	return rec, nil
 }
 
 // ResultsOf returns what a redrive is about: the result of one event or, for a dead letter that
-// failed whole, all results of the record; for an invalid redrive, its rejection. Decoded is called
-// with all results. The error is that of mapRecord.
+// failed whole, all results of the record; for an invalid redrive, its rejection. An edited value
+// of another employee makes the redrive invalid: the origin of rec becomes the record of the
+// redrive topic again, which is in. Decoded is called with all results. The error is that of
+// mapRecord.
 func ResultsOf(
-	ctx context.Context, rec *event.Record, mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
+	ctx context.Context, rec *event.Record, in mapper.Record,
+	mapRecord func(context.Context, mapper.Record) ([]mapper.Result, error),
 	decoded func(mapper.Record, []mapper.Result),
 ) ([]mapper.Result, error) {
 	if rejected := rejectInvalid(rec.Redrive); rejected != nil {
@@ -98,7 +146,27 @@ func ResultsOf(
 		return nil, err
 	}
 	decoded(rec.Origin, results)
-	return choose(rec.Redrive, results), nil
+	results, ok := EditedResults(rec.Redrive.DeadLetter, results)
+	if rec.Redrive.Request.Edited && !ok {
+		rec.Redrive.Invalid, rec.Origin = otherEmployee, in
+		return rejectInvalid(rec.Redrive), nil
+	}
+	return results, nil
+}
+
+// EditedResults returns what a redrive of a dead letter is about, if its value is edited: see
+// [ResultsOf]. Not ok: the value is of another employee, so that such a redrive is invalid.
+func EditedResults(named dlq.DeadLetter, results []mapper.Result) (own []mapper.Result, ok bool) {
+	own = choose(named, results)
+	return own, areOfEmployee(named, own)
+}
+
+// areOfEmployee reports whether results are of the employee that a dead letter names. A result
+// without an employee is a rejection: nothing of it reaches the CRM.
+func areOfEmployee(named dlq.DeadLetter, results []mapper.Result) bool {
+	return !slices.ContainsFunc(results, func(res mapper.Result) bool {
+		return res.Event.EmployeeID != "" && !named.IsOfEmployee(res.Event.EmployeeID)
+	})
 }
 
 func parse(in mapper.Record) *event.Record {
@@ -114,30 +182,22 @@ func parse(in mapper.Record) *event.Record {
 	return &event.Record{Origin: in, Redrive: r}
 }
 
-// compare reads the dead letter, decides whether the redrive is valid and, if so, sets the record
-// to run: that of the dead letter, with the value of the redrive.
-func compare(ctx context.Context, archive Archive, rec *event.Record, value []byte) error {
-	r := rec.Redrive
-	named, err := archive.DeadLetter(ctx, r.Request.Place)
-	switch {
-	case errors.Is(err, dlq.ErrNoDeadLetter):
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// refuse makes a redrive invalid if what it names does not exist. Any other error is returned: it
+// says nothing about the redrive.
+func refuse(r *event.Redrive, err error) error {
+	_, r.Expired = errors.AsType[*dlq.ExpiredError](err)
+	if r.Expired || errors.Is(err, dlq.ErrNoDeadLetter) || errors.Is(err, dlq.ErrNoAuditRecord) {
 		r.Invalid = err.Error()
 		return nil
-	case err != nil:
-		return err
 	}
-	r.DeadLetter = named
-	if err := r.Request.Check(named); err != nil {
-		r.Invalid = err.Error()
-	}
-	if named.Reason == dlq.ReasonInvalidRedrive {
-		r.Invalid = redriveOfRedrive
-	}
-	if r.Invalid == "" {
-		rec.Origin = originOf(named, value)
-		rec.Origin.Edited = r.Request.EditedBy(named)
-	}
-	return nil
+	return err
 }
 
 // originOf is the record of a dead letter, with the value of the redrive.
@@ -165,28 +225,28 @@ func rejectInvalid(r *event.Redrive) []mapper.Result {
 }
 
 // choose returns the result that the dead letter is about; all of a record that failed whole.
-func choose(r *event.Redrive, results []mapper.Result) []mapper.Result {
-	if r.DeadLetter.Whole {
+func choose(named dlq.DeadLetter, results []mapper.Result) []mapper.Result {
+	if named.Whole {
 		return results
 	}
 	for _, res := range results {
-		if res.Fault == nil && res.Event.Index == r.DeadLetter.Index {
+		if res.Fault == nil && res.Event.Index == named.Index {
 			return []mapper.Result{res}
 		}
-		if res.Fault != nil && (res.Fault.Whole || res.Event.Index == r.DeadLetter.Index) {
-			return []mapper.Result{atFirstPlace(r, res)}
+		if res.Fault != nil && (res.Fault.Whole || res.Event.Index == named.Index) {
+			return []mapper.Result{atFirstPlace(named, res)}
 		}
 	}
 	fault := &mapper.Fault{
-		Reason: mapper.InvalidEvent, Text: fmt.Sprintf("holds no event %d any more", r.DeadLetter.Index), Offset: -1,
+		Reason: mapper.InvalidEvent, Text: fmt.Sprintf("holds no event %d any more", named.Index), Offset: -1,
 	}
-	return []mapper.Result{atFirstPlace(r, mapper.Result{Fault: fault})}
+	return []mapper.Result{atFirstPlace(named, mapper.Result{Fault: fault})}
 }
 
 // atFirstPlace gives a rejected event the place in its record that its first dead letter has.
-func atFirstPlace(r *event.Redrive, res mapper.Result) mapper.Result {
+func atFirstPlace(named dlq.DeadLetter, res mapper.Result) mapper.Result {
 	fault := *res.Fault
 	fault.Whole = false
-	res.Fault, res.Event.Index, res.Event.Count = &fault, r.DeadLetter.Index, r.DeadLetter.Count
+	res.Fault, res.Event.Index, res.Event.Count = &fault, named.Index, named.Count
 	return res
 }

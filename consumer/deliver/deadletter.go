@@ -132,6 +132,9 @@ func keepItem(r *event.Redrive, l *dlq.DeadLetter) {
 	if !r.DeadLetter.FirstFailedAt.IsZero() {
 		l.FirstFailedAt = r.DeadLetter.FirstFailedAt
 	}
+	if l.EmployeeID == "" { // the edited value cannot be read: the next one must not be of another employee
+		l.EmployeeID = r.DeadLetter.EmployeeID
+	}
 	if r.DeadLetter.Whole && l.Count <= 1 { // its id has no index
 		l.Whole, l.Index, l.Count = true, 0, 0
 	}

@@ -21,13 +21,13 @@ func (d *Deliverer) RecordResult(ctx context.Context, f event.Finished) error {
 	return d.parts.Audit.Write(ctx, record)
 }
 
-// resultOf is the audit record. Not ok: the record in the redrive topic says too little for a
-// result, or it is about a dead letter of another source topic, which can have the id of one of
-// ours.
+// resultOf is the audit record. Not ok: the record in the redrive topic names no request of this
+// redrive, so there is nothing of which this could be the result; or it is about a dead letter of
+// another source topic, which can have the id of one of ours.
 func (d *Deliverer) resultOf(f event.Finished) (r dlq.AuditRecord, ok bool) {
 	redrive := f.Event.Record.Redrive
 	request := redrive.Request
-	if redrive.Invalid != "" && (request.Number < 1 || request.DeadLetter.Source.Topic != d.cfg.Topic ||
+	if redrive.Invalid != "" && (!redrive.Requested || request.DeadLetter.Source.Topic != d.cfg.Topic ||
 		request.DeadLetter.Reason == dlq.ReasonInvalidRedrive) {
 		return r, false
 	}
@@ -44,8 +44,8 @@ func (d *Deliverer) resultOf(f event.Finished) (r dlq.AuditRecord, ok bool) {
 	if f.Event.Rejection != nil && f.Outcome == event.DeadLettered {
 		r.Detail.Reason = string(f.Event.Rejection.Reason)
 	}
-	if redrive.Invalid != "" {
-		r.Result = dlq.ResultRefused
+	if redrive.Invalid != "" { // who and why may be forged
+		r.Result, r.Note, r.Detail.By = dlq.ResultRefused, "", ""
 	}
 	return r, true
 }

@@ -43,6 +43,11 @@ type Redrive struct {
 	DeadLetter dlq.DeadLetter // the dead letter that it names, as the DLQ holds it
 	Time       time.Time      // timestamp of the record in the redrive topic
 	Invalid    string         // not empty: why the record is not a valid redrive of that dead letter
+	// Requested: the audit topic holds a request of this redrive, valid or not. The result is that of
+	// the request.
+	Requested bool
+	// Expired: it is invalid since retention has removed the dead letter or the request.
+	Expired bool
 }
 
 // RedriveNumber is how often the event was redriven, this delivery included; 0 for the original

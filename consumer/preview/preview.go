@@ -34,6 +34,9 @@ type Redrive struct {
 	Record  mapper.Record // that the events are of: the source topic's, or the redrive's own if it is invalid
 	Number  int           // of the redrive; 0 if it is invalid
 	Results []mapper.Result
+	// Expired: it is invalid since retention has removed its dead letter or its request. Record is the
+	// source record that it states, which nothing confirms.
+	Expired bool
 }
 
 // A Verifier decides whether a record of the redrive topic is a valid redrive.
@@ -49,11 +52,18 @@ func DecodeRedrive(
 	if err != nil {
 		return Redrive{}, err
 	}
-	results, err := decode.ResultsOf(ctx, rec, mapRecord, func(mapper.Record, []mapper.Result) {})
+	results, err := decode.ResultsOf(ctx, rec, in, mapRecord, func(mapper.Record, []mapper.Result) {})
 	if err != nil {
 		return Redrive{}, err
 	}
-	return Redrive{Record: rec.Origin, Number: rec.RedriveNumber(), Results: results}, nil
+	return Redrive{Record: decode.SourceOf(rec), Number: rec.RedriveNumber(), Expired: rec.Redrive.Expired, Results: results}, nil
+}
+
+// EditedResults returns the results that a redrive of a dead letter would run, if its value were
+// edited so that the record has these results. Not ok: the value is of another employee, and such a
+// redrive is invalid.
+func EditedResults(named dlq.DeadLetter, results []mapper.Result) (own []mapper.Result, ok bool) {
+	return decode.EditedResults(named, results)
 }
 
 // Unread is the result of a record that the service does not read, because it is beyond the bounds

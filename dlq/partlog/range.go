@@ -50,6 +50,18 @@ func (l *Log) ranges(ctx context.Context, topic string) (map[int]Range, error) {
 	return ranges, nil
 }
 
+// HighWatermark returns the end of a partition for a reader that does not wait for transactions. It
+// is above the end of [Log.Ranges] while one is open.
+func (l *Log) HighWatermark(ctx context.Context, topic string, partition int) (int64, error) {
+	var end int64
+	err := retryLookup(ctx, func(ctx context.Context) error {
+		found, err := l.offsetsAt(ctx, topic, []int{partition}, kafka.LastOffset, kafka.ReadUncommitted)
+		end = found[partition]
+		return err
+	})
+	return end, err
+}
+
 // Since returns, for each partition, the offset of the first record whose timestamp is at or after
 // the given time. Partitions without such a record are absent.
 func (l *Log) Since(ctx context.Context, topic string, at time.Time) (map[int]int64, error) {
@@ -115,12 +127,18 @@ func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
 // offsets requests one kind of offset for all given partitions. A partition is absent from the
 // result if the broker returned none for it.
 func (l *Log) offsets(ctx context.Context, topic string, ids []int, at int64) (map[int]int64, error) {
+	return l.offsetsAt(ctx, topic, ids, at, kafka.ReadCommitted)
+}
+
+func (l *Log) offsetsAt(
+	ctx context.Context, topic string, ids []int, at int64, level kafka.IsolationLevel,
+) (map[int]int64, error) {
 	requests := make([]kafka.OffsetRequest, 0, len(ids))
 	for _, id := range ids {
 		requests = append(requests, kafka.OffsetRequest{Partition: id, Timestamp: at})
 	}
 	res, err := l.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: requests}, IsolationLevel: kafka.ReadCommitted,
+		Topics: map[string][]kafka.OffsetRequest{topic: requests}, IsolationLevel: level,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing offsets of %s: %w", topic, err)

@@ -15,14 +15,15 @@ import (
 	"membersync/dlq"
 )
 
-// An end is what became of a copy: refused with a dead letter of its own, or run.
+// An end is the outcome of a copy: refused with a dead letter of its own, or run.
 type end struct {
 	refused *dlq.DeadLetter
 	result  *dlq.AuditRecord
 }
 
-// copied writes records into the redrive topic, as somebody would with a tool that knows nothing of dead letters, waits until the service
-// is done with them, and returns what became of each: exactly one of the two. Those that are run have a number that no other has.
+// copied writes records into the redrive topic, as one would with a tool that knows nothing of dead
+// letters, waits until the service is done with them, and returns the outcome of each: exactly one
+// of the two. Those that are run have a number that no other has.
 func (o *office) copied(t *testing.T, copies ...kafka.Message) []end {
 	t.Helper()
 	transport := &kafka.Transport{}
@@ -42,10 +43,10 @@ func (o *office) copied(t *testing.T, copies ...kafka.Message) []end {
 	}
 	o.drained(t)
 	ends := make([]end, len(copies))
-	letters, results := o.letters(t), o.results(t)
+	deadLetters, results := o.deadLetters(t), o.results(t)
 	for i, m := range copies {
 		place := fmt.Sprintf("redrive:0:%d@", first+int64(i))
-		for _, l := range letters {
+		for _, l := range deadLetters {
 			if strings.HasPrefix(l.ID(), place) {
 				ends[i].refused = &l
 			}
@@ -71,16 +72,16 @@ func headerOf(m kafka.Message, key string) string {
 	return ""
 }
 
-func (o *office) letters(t *testing.T) (letters []dlq.DeadLetter) {
+func (o *office) deadLetters(t *testing.T) (all []dlq.DeadLetter) {
 	t.Helper()
 	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
 		l, err := dlq.Parse(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		letters = append(letters, l)
+		all = append(all, l)
 	}
-	return letters
+	return all
 }
 
 // results are the audit records of what redrives came to.
@@ -98,11 +99,41 @@ func (o *office) results(t *testing.T) (results []dlq.AuditRecord) {
 	return results
 }
 
-// ordering adds what makes a copied letter an order to run it.
+// ordering adds the headers of a redrive to a copied dead letter, as someone would by hand without a
+// request. It names the first record of the audit topic.
 func ordering(m kafka.Message, place string, number int) kafka.Message {
-	m.Headers = append(slices.Clone(m.Headers),
-		kafka.Header{Key: "redrive.dead_letter", Value: []byte(place)}, kafka.Header{Key: "redrive.number", Value: []byte(strconv.Itoa(number))})
+	m.Headers = slices.Clone(m.Headers)
+	for _, h := range [][2]string{
+		{"dead_letter", place},
+		{"number", strconv.Itoa(number)},
+		{"by", "boss@host"},
+		{"at", "2026-11-22T09:00:00.000Z"},
+		{"note", "approved"},
+		{"edited", ""},
+		{"audit", "0:0"},
+	} {
+		m.Headers = append(m.Headers, kafka.Header{Key: "redrive." + h[0], Value: []byte(h[1])})
+	}
 	return m
+}
+
+// requested is the redrive of a dead letter as it stands in the DLQ, with its request in the audit
+// topic.
+func (o *office) requested(t *testing.T, deadLetter kafka.Message, number int) dlq.Redrive {
+	t.Helper()
+	l, err := dlq.Parse(deadLetter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := dlq.Redrive{
+		DeadLetter: l, Place: dlq.Place{Partition: deadLetter.Partition, Offset: deadLetter.Offset}, Number: number,
+		By: "sample@host", At: time.Now(), Note: "by hand",
+	}
+	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
+	if one.Audit, err = auditor.Append(t.Context(), one.Request(nil)); err != nil {
+		t.Fatal(err)
+	}
+	return one
 }
 
 func without(m kafka.Message, i int) kafka.Message {
@@ -110,8 +141,9 @@ func without(m kafka.Message, i int) kafka.Message {
 	return m
 }
 
-// deadAndServed lets the service bury the event of E1, and returns its dead letter as it stands in the topic, with its place.
-func (o *office) deadAndServed(t *testing.T) (letter kafka.Message, place string) {
+// deadAndServed lets the service dead-letter the event of E1, and returns the dead letter as it is
+// in the topic, with its place.
+func (o *office) deadAndServed(t *testing.T) (deadLetter kafka.Message, place string) {
 	t.Helper()
 	o.set("DLQ_STORM_SHARE", "0")
 	o.set("CRM_RATE", "0")
@@ -121,35 +153,39 @@ func (o *office) deadAndServed(t *testing.T) (letter kafka.Message, place string
 	})
 	o.serving(t)
 	o.drained(t)
-	letter = o.broker.ReadAll(t, o.topics.DLQ)[0]
-	return letter, dlq.Place{Partition: letter.Partition, Offset: letter.Offset}.String()
+	deadLetter = o.broker.ReadAll(t, o.topics.DLQ)[0]
+	return deadLetter, dlq.Place{Partition: deadLetter.Partition, Offset: deadLetter.Offset}.String()
 }
 
-// What somebody copies into the redrive topic by hand becomes a dead letter that says what is wrong with it. The item that it was
-// copied from stays as it was, and the CRM is not called.
+// What is copied into the redrive topic by hand becomes a dead letter that says what is wrong with
+// it. The item that it was copied from stays as it was, and the CRM is not called.
 func TestACopyByHandIsRefused(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	letter, place := o.deadAndServed(t)
+	deadLetter, place := o.deadAndServed(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes") // discarded or open, it is the same
-	other, err := dlq.Parse(letter)
+	other, err := dlq.Parse(deadLetter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other.Source.Topic = "other." + other.Source.Topic
 	const missing = "invalid_redrive: the record is not run: dlq: header redrive.dead_letter: is missing"
+	requested := o.requested(t, deadLetter, 1)
+	elsewhere := requested
+	elsewhere.DeadLetter.Source.Topic = other.Source.Topic
 	cases := []struct {
 		what string
 		copy kafka.Message
 		says string
 	}{
-		{"an unchanged copy", letter, missing},
-		{"a copy without headers", kafka.Message{Key: letter.Key, Value: letter.Value}, missing},
+		{"an unchanged copy", deadLetter, missing},
+		{"a copy without headers", kafka.Message{Key: deadLetter.Key, Value: deadLetter.Value}, missing},
 		{"a copy of the source record", o.broker.ReadAll(t, o.topics.Source)[0], missing},
 		{"nothing at all", kafka.Message{}, missing},
-		{"a letter of another topic", other.Message(), missing},
-		{"a redrive of another topic", ordering(other.Message(), place, 1), "not run: the redrive differs from dead letter " + place + " in its source coordinates"},
-		{"a place where nothing is", ordering(letter, "0:999", 1), "not run: dlq: there is no dead letter at this place"},
+		{"a dead letter of another topic", other.Message(), missing},
+		{"a redrive of another topic", elsewhere.Message(), "not run: the redrive differs from dead letter " + place + " in its source coordinates"},
+		{"a redrive without a request", ordering(deadLetter, place, 1), "audit record"},
+		{"a place where nothing is", ordering(deadLetter, "0:999", 1), "audit record"},
 	}
 	copies := make([]kafka.Message, len(cases))
 	for i, c := range cases {
@@ -170,29 +206,31 @@ func TestACopyByHandIsRefused(t *testing.T) {
 			t.Errorf("%s is never run, and shown as if it could be: %s", cases[i].what, shown)
 		}
 	}
-	if got := o.ids(t, "--state=discarded"); !slices.Equal(got, []string{"0:0:0" + sampleTime}) || len(o.crm.Calls()) != 1 {
-		t.Errorf("discarded: %v; %d calls", got, len(o.crm.Calls()))
+	if got := o.ids(t, "--state=redriving"); !slices.Equal(got, []string{"0:0:0" + sampleTime}) || len(o.crm.Calls()) != 1 {
+		t.Errorf("redriving: %v; %d calls", got, len(o.crm.Calls()))
 	}
-	// Told to whoever may have given the order, if it says whose; that of another topic says so of another item.
-	answers := slices.DeleteFunc(o.audit(t), func(line string) bool { return !strings.HasPrefix(line, "redrive_result ") })
-	if len(answers) != 1 || !strings.HasPrefix(answers[0], "redrive_result 0:0:0"+sampleTime+" refused ") {
-		t.Errorf("answers: %q", answers)
+	if results := o.results(t); len(results) > 0 { // none is that of the request, which was not sent
+		t.Errorf("results: %+v", results)
 	}
 	o.must(t, "dlq", "discard", "--reason=invalid_redrive", "--note=copied by hand", "--yes")
 	if open := o.ids(t); len(open) != 0 {
 		t.Errorf("open: %v", open)
 	}
+	if text := strings.Join(o.audit(t), "\n"); strings.Contains(text, "boss@host") || strings.Contains(text, "approved") {
+		t.Errorf("a forged actor or note is in the audit topic: %s", text)
+	}
 }
 
-// A header may be lost on the way. Each by itself: the copy is refused and the header named, or it does not matter and the copy is run.
+// A header may be lost on the way. Each by itself: the copy is refused and the header named, or it
+// does not matter and the copy is run.
 func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	letter, place := o.deadAndServed(t)
-	headers := ordering(letter, place, 1).Headers
+	deadLetter, _ := o.deadAndServed(t)
+	headers := o.requested(t, deadLetter, 1).Message().Headers
 	copies := make([]kafka.Message, len(headers))
 	for i := range headers {
-		copies[i] = without(ordering(letter, place, i+1), i)
+		copies[i] = without(o.requested(t, deadLetter, i+1).Message(), i)
 	}
 	var ran []string
 	for i, end := range o.copied(t, copies...) {
@@ -214,21 +252,23 @@ func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 	if d := cmp.Diff(want, ran); d != "" {
 		t.Errorf("run without one of: %s", d)
 	}
-	for _, l := range o.letters(t) { // nothing of a copy came into the later deaths of the event
+	for _, l := range o.deadLetters(t) { // nothing of a copy came into the later failures of the event
 		if l.ID() == "0:0:0"+sampleTime && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.died)) {
-			t.Errorf("a later death: %+v", l)
+			t.Errorf("a later failure: %+v", l)
 		}
 	}
 }
 
-// A copy that names its letter and equals it is an order as any other, also of an item that was discarded; given twice it runs once.
+// A copy of a genuine redrive is that redrive, also of an item that was discarded; given twice it
+// runs once.
 func TestACopyByHandIsRun(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	letter, place := o.deadAndServed(t)
+	deadLetter, _ := o.deadAndServed(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
 	o.crm.Clear()
-	for _, end := range o.copied(t, ordering(letter, place, 1), ordering(letter, place, 1)) {
+	genuine := o.requested(t, deadLetter, 1).Message()
+	for _, end := range o.copied(t, genuine, genuine) {
 		if end.refused != nil || end.result.Result != dlq.ResultApplied || end.result.Subject != "0:0:0"+sampleTime {
 			t.Fatalf("%+v", end)
 		}

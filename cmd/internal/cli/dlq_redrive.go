@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"membersync/cmd/internal/wiring"
+	"membersync/consumer/preview"
 	"membersync/dlq"
 )
 
@@ -78,7 +80,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		if err != nil {
 			return in.failed(ctx, err)
 		}
-		run.value, run.mended = value, true
+		run.value, run.edited = value, true
 	}
 	err := d.stateRefusal(ctx)
 	if err != nil {
@@ -90,6 +92,9 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	}
 	if run.survey, err = in.survey(ctx, d, o.query, groupings()["reason"]); err == nil {
 		err = run.findUnsent(ctx)
+	}
+	if err == nil && run.edited {
+		err = run.checkValue(ctx)
 	}
 	if err != nil {
 		return in.failed(ctx, err)
@@ -104,11 +109,42 @@ type redriveRun struct {
 	desk   *desk
 	actor  string
 	value  []byte
-	mended bool
+	edited bool
+	fields []string // that the edited value states
 	survey *dlq.Index
 	tail   *dlq.Tail
 	sent   map[dlq.Sent]bool // what the redrive topic holds of those that are under way
 	counts planCounts
+}
+
+var errOtherEmployee = errors.New("refused: the value in --value-file is of another employee than the dead letter; nothing was written")
+
+// checkValue refuses a value that the service would refuse: one of another employee. It also notes
+// the names of the fields that the value states, for the audit record.
+func (r *redriveRun) checkValue(ctx context.Context) error {
+	for item, err := range r.desk.reader.Items(ctx, r.survey, 0, true) {
+		if err != nil {
+			return err
+		}
+		named := item.DeadLetter
+		item.DeadLetter.Value = r.value
+		results, err := r.desk.translate(ctx, recordOf(item.DeadLetter))
+		if err != nil {
+			return err
+		}
+		own, ok := preview.EditedResults(named, results)
+		if !ok {
+			return errOtherEmployee
+		}
+		for _, res := range own {
+			for f := range res.Event.Update.All() {
+				r.fields = append(r.fields, f.String())
+			}
+		}
+	}
+	slices.Sort(r.fields)
+	r.fields = slices.Compact(r.fields)
+	return nil
 }
 
 // findUnsent looks up which of the items under way were recorded but not sent: an earlier command was killed in between.
@@ -196,6 +232,8 @@ func (r *redriveRun) send(ctx context.Context, w *watch) error {
 // neverRun is about a letter that tells of a record in the redrive topic alone.
 const neverRun = "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
 
+var errTooOften = fmt.Errorf("it was redriven %d times, which is the most: discard it", dlq.MaxRedrives)
+
 // judge decides about an item: the number to send it with, 0 if it is under way, or why it is not sent.
 func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 	switch {
@@ -210,34 +248,75 @@ func (r *redriveRun) judge(i dlq.Item, err error) (number int, why string) {
 	case i.State == dlq.StateRedriving:
 		return 0, ""
 	case i.Number >= dlq.MaxRedrives:
-		return 0, fmt.Sprintf("it was redriven %d times, which is the most: discard it", i.Number)
+		return 0, errTooOften.Error()
 	default:
 		return i.Number + 1, ""
 	}
 }
 
-// sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and what was recorded and not
-// sent is found and sent by the next run, under the same number. Once begun, both are written, also when Ctrl-C comes meanwhile: the
-// record may be there though nobody has waited for its answer. The writes are bounded in time.
+// sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and
+// what was recorded and not sent is found and sent by the next run, under the same number. Once
+// begun, both are written, also after Ctrl-C: the record may be there although its acknowledgement
+// was not waited for. The writes are bounded in time.
 func (r *redriveRun) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
 	ctx = context.WithoutCancel(ctx)
-	one := dlq.Redrive{
-		DeadLetter: i.DeadLetter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Edited: r.mended,
+	if r.edited {
+		i.DeadLetter.Value = r.value
 	}
-	if r.mended {
-		one.DeadLetter.Value = r.value
+	var one dlq.Redrive
+	recorded := false
+	if i.State == dlq.StateRedriving {
+		var err error
+		if one, recorded, err = r.recorded(ctx, i); err != nil {
+			return err
+		}
+		number = i.Number + 1 // of a new request, if this one cannot be used
 	}
-	w.expect(i.ID, number)
-	if i.State != dlq.StateRedriving {
-		err := r.desk.audit.Write(ctx, dlq.AuditRecord{
-			At: one.At, Actor: r.actor, Action: dlq.ActionRedrive, Subject: i.ID, Note: r.note, Result: dlq.ResultRequested,
-			Detail: dlq.Detail{DeadLetter: i.Place.String(), Number: number, Edited: r.mended},
-		})
-		if err != nil {
+	if !recorded {
+		w.expect(i.ID, number)
+		var err error
+		if one, err = r.record(ctx, i, number); err != nil {
 			return err
 		}
 	}
+	w.expect(i.ID, one.Number)
 	return to.Write(ctx, one)
+}
+
+// record requests a redrive in the audit topic, and returns it.
+func (r *redriveRun) record(ctx context.Context, i dlq.Item, number int) (dlq.Redrive, error) {
+	one := dlq.Redrive{
+		DeadLetter: i.DeadLetter, Place: i.Place, Number: number, By: r.actor, At: time.Now(), Note: r.note, Edited: r.edited,
+	}
+	if number > dlq.MaxRedrives {
+		return one, errTooOften
+	}
+	request := one.Request(r.desk.parts.EditDigest)
+	request.Detail.Fields = strings.Join(r.fields, ",")
+	var err error
+	one.Audit, err = r.desk.audit.Append(ctx, request)
+	return one, err
+}
+
+// recorded returns the redrive that was requested and not sent, as it was requested: it names that
+// request. Not ok: the request has expired, or is of another value or another dead letter of the
+// event.
+func (r *redriveRun) recorded(ctx context.Context, i dlq.Item) (one dlq.Redrive, ok bool, err error) {
+	request, err := r.desk.reader.AuditRecord(ctx, i.Request)
+	_, expired := errors.AsType[*dlq.ExpiredError](err)
+	switch {
+	case expired || errors.Is(err, dlq.ErrNoAuditRecord):
+		return one, false, nil
+	case err != nil:
+		return one, false, err
+	case request.Detail.Edited && !r.edited: // the value was never written
+		return one, false, fmt.Errorf("redrive %d was recorded with an edited value and not sent: give the value again with --value-file", i.Number)
+	}
+	one = dlq.Redrive{
+		DeadLetter: i.DeadLetter, Place: i.Place, Audit: i.Request, Number: i.Number, By: request.Actor, At: request.At,
+		Note: request.Note, Edited: r.edited,
+	}
+	return one, one.CheckRequest(request, r.desk.parts.EditDigest) == nil, nil
 }
 
 // A pace lets so many through in a second.
@@ -287,7 +366,7 @@ func (r *redriveRun) plan(ctx context.Context) int {
 		case number == 0:
 			results.print(item.ID, "under way", "redrive "+strconv.Itoa(item.Number), true)
 		default:
-			if r.mended {
+			if r.edited {
 				item.DeadLetter.Value, item.DeadLetter.Edited = r.value, number
 			}
 			results.print(item.ID, "would redrive", r.foresee(ctx, item), true)

@@ -38,6 +38,8 @@ type rebuiltJSON struct {
 	Records  int64      `json:"records"`  // offsets to read
 	Restored int64      `json:"restored"` // events
 	Dead     int64      `json:"dead"`     // of these, dead letters
+	Expired  int64      `json:"expired"`  // redrives whose dead letter or request retention has removed: skipped
+	Invalid  int64      `json:"invalid"`  // records of the redrive topic that are not valid redrives: skipped
 }
 
 // A stretch is a part of a partition that is finished business.
@@ -75,8 +77,12 @@ func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	report.Restored, report.Dead = r.restored, r.dead
-	return in.printAction(report, fmt.Sprintf("rebuilt: %d events restored, %d of them dead letters", r.restored, r.dead))
+	report.Restored, report.Dead, report.Expired, report.Invalid = r.restored, r.dead, r.expired, r.invalid
+	text := fmt.Sprintf("rebuilt: %d events restored, %d of them dead letters", r.restored, r.dead)
+	if r.expired+r.invalid > 0 {
+		text += fmt.Sprintf("; skipped redrives: %d expired, %d invalid", r.expired, r.invalid)
+	}
+	return in.printAction(report, text)
 }
 
 var errKeyInUse = errors.New("refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, and instances of membersync run under it; " +
@@ -124,10 +130,11 @@ type rebuilding struct {
 	desk   *desk
 	survey *dlq.Index
 
-	mu             sync.Mutex
-	bar            progress
-	read           int
-	restored, dead int64
+	mu               sync.Mutex
+	bar              progress
+	read             int
+	restored, dead   int64
+	expired, invalid int64 // redrives that were skipped
 }
 
 // gatherEvents bounds what is gathered of a partition before it is restored.
@@ -211,11 +218,23 @@ func sourceRecord(topic string, rec *partlog.Record) (mapper.Record, error) {
 	}, err
 }
 
-// gather adds the outcomes of a record's events, and returns how many they are. An invalid redrive
-// was refused when it came.
+// skip counts a record of the redrive topic that restores nothing. An invalid redrive was refused
+// when it came. Of an expired one it is not known whether it is genuine.
+func (r *rebuilding) skip(run preview.Redrive) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if run.Expired {
+		r.expired++
+		return
+	}
+	r.invalid++
+}
+
+// gather adds the outcomes of a record's events, and returns how many they are.
 func (r *rebuilding) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, run preview.Redrive) (n int) {
 	topic := r.desk.cfg.Kafka.Topic
-	if run.Record.Topic != topic {
+	if run.Expired || run.Record.Topic != topic {
+		r.skip(run)
 		return 0
 	}
 	for _, res := range run.Results {

@@ -71,7 +71,7 @@ func TestStateRebuild(t *testing.T) {
 	}
 	for range 2 { // again does no harm
 		got := o.must(t, "state", "rebuild", "--yes", "--actor=sample@host", "-o", "json")
-		want := `{"action":"state_rebuild","result":"done","records":6,"restored":6,"dead":4}` + "\n"
+		want := `{"action":"state_rebuild","result":"done","records":6,"restored":6,"dead":4,"expired":0,"invalid":0}` + "\n"
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
 		}

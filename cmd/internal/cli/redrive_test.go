@@ -112,20 +112,16 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		t.Error(d)
 	}
 	// Another run was killed between the record and the sending.
-	err := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second)).Write(t.Context(), dlq.AuditRecord{
-		Action: dlq.ActionRedrive, Subject: "0:3:0" + sampleTime, Result: dlq.ResultRequested, Detail: dlq.Detail{Number: 1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	o.requested(t, o.broker.ReadAll(t, o.topics.DLQ)[2], 1)
 	if status, _, stderr := o.do(t, redriveArgs("--all")...); status != exitPart || !strings.Contains(stderr, "3 redrives") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	sent := map[string]int{}
 	for _, m := range o.broker.ReadAll(t, o.topics.Redrive) {
 		one, err := dlq.ParseRedrive(m)
-		if err != nil || one.Number != 1 || one.Note != "mended" {
-			t.Errorf("%+v, %v", one, err)
+		want := map[bool]string{true: "by hand", false: "mended"}[one.DeadLetter.Source.Offset == 3]
+		if err != nil || one.Number != 1 || one.Note != want {
+			t.Errorf("number %d, note %q, %v", one.Number, one.Note, err)
 		}
 		sent[one.DeadLetter.ID()]++
 	}

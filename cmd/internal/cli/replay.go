@@ -72,6 +72,7 @@ type replayedJSON struct {
 	Records  int64          `json:"records"` // offsets of all ranges
 	Done     int64          `json:"done"`    // of these, run so far
 	Outcomes map[string]int `json:"outcomes"`
+	Expired  int            `json:"expired"` // redrives whose dead letter or request retention has removed: skipped
 }
 
 func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
@@ -161,6 +162,7 @@ type replayJob struct {
 
 	mu    sync.Mutex
 	tally map[string]int
+	gone  int // expired redrives
 	at    consumer.ReplayProgress
 	bar   progress
 }
@@ -296,7 +298,7 @@ func (j *replayJob) print(result string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.in.output == outputJSON {
-		return j.in.printJSON(replayedJSON{j.id, result, j.at.Total, j.at.Done, j.tally})
+		return j.in.printJSON(replayedJSON{j.id, result, j.at.Total, j.at.Done, j.tally, j.gone})
 	}
 	j.in.print(fmt.Sprintf("replay %s %s: %d of %d offsets\n", j.id, result, j.at.Done, j.at.Total))
 	for _, o := range consumer.Outcomes() {
@@ -304,7 +306,17 @@ func (j *replayJob) print(result string) int {
 			j.in.print(fmt.Sprintf("  %-14s %d\n", o, n))
 		}
 	}
+	if j.gone > 0 {
+		j.in.print(fmt.Sprintf("  %-14s %d\n", "expired", j.gone))
+	}
 	return exitDone
+}
+
+// expired notes a redrive that was left out. It implements the field of [consumer.Parts].
+func (j *replayJob) expired() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.gone++
 }
 
 func (j *replayJob) show(at consumer.ReplayProgress) {
@@ -328,7 +340,7 @@ func (j *replayJob) consumerParts() consumer.Parts {
 	parts := consumer.Parts{
 		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
 		Archive: p.Archive, Control: p.Store, Observer: j, Metrics: consumer.NewMetrics(registry, j.desk.cfg.CRM.ErrorCodes),
-		Logger: slog.New(quiet{p.Logger.Handler()}),
+		Logger: slog.New(quiet{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: j.expired,
 	}
 	if p.Hashes != nil {
 		parts.Lookups = p.Hashes

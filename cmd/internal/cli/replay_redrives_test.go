@@ -38,7 +38,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 	planned := func(send, done, poison, redrives, calls float64) map[string]any {
 		return map[string]any{
 			"records": 6.0, "send": send, "done": done, "stale": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
-			"seconds": 0.0,
+			"seconds": 0.0, "expired": 0.0,
 		}
 	}
 	for _, c := range []struct {

@@ -40,7 +40,7 @@ func (r *running) consumerConfig() consumer.Config {
 			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
 		},
 		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
-		Host: host, RefuseEdits: !cfg.State.Key.IsSet(),
+		Host: host,
 	}
 }
 
@@ -48,7 +48,8 @@ func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
 		CRM: r.parts.CRM, DeadLetters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
-		Metrics: consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
+		EditDigest: r.parts.EditDigest,
+		Metrics:    consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
 	if r.parts.Hashes != nil {
 		p.Lookups = r.parts.Hashes

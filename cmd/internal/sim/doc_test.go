@@ -4,7 +4,7 @@
 //
 // A seed is about nothing in particular, or about one or two themes (themes_test.go): redrives,
 // replays, storms, pauses, a topic that is recreated, and others. What an operator does is in
-// operator_test.go. The rules and themes that wait for a correction are in waitingFor.
+// operator_test.go.
 //
 //	go test ./cmd/internal/sim -run TestSimulation -seeds 200
 //	go test ./cmd/internal/sim -run TestSimulation -seed 17 -v

@@ -210,7 +210,8 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
 		DeadLetters: tappedLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
 		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
-		Observer: witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
+		EditDigest: editDigest(),
+		Observer:   witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
 	if l.job != nil {

@@ -63,10 +63,14 @@ func (o *operator) close() {
 	o.host.kill()
 }
 
+func stateKey() []byte { return []byte("sim state key") }
+
+func editDigest() dlq.ValueDigest { return dlq.NewValueDigest(stateKey()) }
+
 func (w *world) newStore(cache redis.UniversalClient) *dedupe.Store {
 	store, err := dedupe.New(cache, dedupe.Options{
 		Prefix: "ms", Scope: base + " " + corp, DoneTTL: 24 * time.Hour, Lease: lease,
-		Key: []byte("sim state key"), DigestTTL: 24 * time.Hour,
+		Key: stateKey(), DigestTTL: 24 * time.Hour,
 	})
 	w.must(err)
 	return store

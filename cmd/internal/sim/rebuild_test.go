@@ -64,7 +64,7 @@ func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r orac
 	}
 	run := preview.Redrive{Record: rec}
 	if topic == redrives {
-		run, err = preview.DecodeRedrive(ctx, preview.Verifier{Archive: o.reader}, rec, mapRecord)
+		run, err = preview.DecodeRedrive(ctx, preview.Verifier{Archive: o.reader, Digest: editDigest()}, rec, mapRecord)
 	} else {
 		run.Results, err = mapRecord(ctx, rec)
 	}

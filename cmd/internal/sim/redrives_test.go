@@ -17,21 +17,15 @@ import (
 )
 
 func redriveKinds() []string {
-	return []string{"redrive", "redrive edited", "redrive sent twice", "discard"}
+	return []string{"redrive", "redrive edited", "redrive sent twice", "redrive only requested", "redrive sent later", "discard"}
 }
 
 // forgeries are what can be wrong with a record of the redrive topic.
 func forgeries() []string {
-	var all []string
-	for _, how := range []string{
-		"no dead letter", "another value", "another key", "other coordinates", "no request", "edited without request",
-		"edited to another employee",
-	} {
-		if !isWaiting("forged: " + how) {
-			all = append(all, how)
-		}
+	return []string{
+		"no dead letter", "another value", "another key", "other coordinates", "another number", "another actor",
+		"another digest", "no request", "edited without request", "edited to another employee",
 	}
-	return all
 }
 
 // planRedrives has the operator go through the open dead letters a few times.
@@ -47,9 +41,14 @@ func (w *world) planRedrives(r *rand.Rand) {
 	}
 }
 
-// items are the open dead letters, with their values.
+// items are the open dead letters, and those of which a redrive was requested and not sent, with
+// their values.
 func (o *operator) items(ctx context.Context) ([]dlq.Item, error) {
-	index, err := o.reader.Index(ctx, dlq.Query{States: []dlq.State{dlq.StateOpen}}, nil)
+	index, err := o.reader.Index(ctx, dlq.Query{States: []dlq.State{dlq.StateOpen, dlq.StateRedriving}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := o.reader.Sent(ctx, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,8 @@ func (o *operator) items(ctx context.Context) ([]dlq.Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		if item.DeadLetter.Reason != dlq.ReasonInvalidRedrive {
+		isSent := item.State == dlq.StateRedriving && sent[dlq.Sent{ID: item.ID, Number: item.Number}]
+		if item.DeadLetter.Reason != dlq.ReasonInvalidRedrive && !isSent {
 			items = append(items, item)
 		}
 	}
@@ -85,6 +85,9 @@ func (o *operator) redriveSome(ctx context.Context, r *rand.Rand) error {
 			err = o.discard(ctx, item)
 		case n < 15:
 			err = o.forge(ctx, item, pick(r, forgeries()...))
+		case n < 17:
+			o.w.fired("redrive only requested", 0)
+			_, err = o.request(ctx, redriveOf(item, pick(r, nil, o.edit(item))))
 		}
 		if err != nil {
 			return err
@@ -106,9 +109,24 @@ func (o *operator) redriveAll(ctx context.Context) error {
 	return nil
 }
 
-// redrive records and sends a redrive, as membersync dlq redrive does. Value is an edited one; nil:
-// as it is.
+// redrive requests and sends a redrive, as membersync dlq redrive does. Value is an edited one;
+// nil: as it is.
 func (o *operator) redrive(ctx context.Context, item dlq.Item, value []byte, kind string) error {
+	if item.State == dlq.StateRedriving && value == nil {
+		isSent, err := o.sendLater(ctx, item)
+		if isSent || err != nil {
+			return err
+		}
+	}
+	one, err := o.request(ctx, redriveOf(item, value))
+	if err != nil {
+		return err
+	}
+	o.w.fired(kind, 0)
+	return o.send(ctx, one)
+}
+
+func redriveOf(item dlq.Item, value []byte) dlq.Redrive {
 	one := dlq.Redrive{
 		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1, By: "operator", At: time.Now(), Note: "note",
 		Edited: value != nil,
@@ -116,16 +134,35 @@ func (o *operator) redrive(ctx context.Context, item dlq.Item, value []byte, kin
 	if one.Edited {
 		one.DeadLetter.Value = value
 	}
-	err := o.audit.Write(ctx, dlq.AuditRecord{
-		At: one.At, Actor: one.By, Action: dlq.ActionRedrive, Subject: item.ID, Note: one.Note, Result: dlq.ResultRequested,
-		Detail: dlq.Detail{DeadLetter: item.Place.String(), Number: one.Number, Edited: one.Edited},
-	})
-	if err != nil {
-		return err
+	return one
+}
+
+// sendLater sends the redrive that was requested and not sent, as it was requested; false: the
+// request is of an edited value, which is nowhere else.
+func (o *operator) sendLater(ctx context.Context, item dlq.Item) (bool, error) {
+	a, err := o.reader.AuditRecord(ctx, item.Request)
+	if err != nil || a.Detail.Edited {
+		return false, err
 	}
-	o.w.fired(kind, 0)
+	one := redriveOf(item, nil)
+	one.Number, one.By, one.At, one.Note, one.Audit = item.Number, a.Actor, a.At, a.Note, item.Request
+	if err := one.CheckRequest(a, editDigest()); err != nil {
+		return false, err
+	}
+	o.w.fired("redrive sent later", 0)
+	return true, o.send(ctx, one)
+}
+
+// request writes the request of a redrive to the audit topic.
+func (o *operator) request(ctx context.Context, one dlq.Redrive) (dlq.Redrive, error) {
+	var err error
+	one.Audit, err = o.audit.Append(ctx, one.Request(editDigest()))
+	return one, err
+}
+
+func (o *operator) send(ctx context.Context, one dlq.Redrive) error {
 	o.last = one
-	o.w.log("redrive", "id", item.ID, "number", one.Number, "edited", one.Edited, "value", string(one.DeadLetter.Value))
+	o.w.log("redrive", "id", one.DeadLetter.ID(), "number", one.Number, "edited", one.Edited, "value", string(one.DeadLetter.Value))
 	return o.redriver.Write(ctx, one)
 }
 
@@ -164,42 +201,74 @@ func isOrder(sequence any) bool {
 	return ok && n >= 0 && n < 1<<50 && n == float64(int64(n))
 }
 
-var errRefusedHere = errors.New("sim: no such forgery")
+var errRefusedHere = errors.New("sim: unknown forgery")
 
-// forge writes a record of the redrive topic that the operator has not asked for.
+// A forger is who writes to the redrive topic and has requested nothing.
+const forger = "forger"
+
+// forge writes a record of the redrive topic that the operator has not asked for. Most are made of
+// a redrive that is requested, and is sent after them: they must not stop it.
 func (o *operator) forge(ctx context.Context, item dlq.Item, how string) error {
-	one := dlq.Redrive{
-		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1, By: "somebody", At: time.Now(),
+	if how == "edited to another employee" && item.DeadLetter.EmployeeID == "" {
+		how = "edited without request" // it may be of any employee
 	}
+	one := redriveOf(item, nil)
 	o.edits++
 	another := marshal(change{
 		ID: "ev-forged", Sequence: 1 << 40, Employee: string(item.DeadLetter.Key),
 		Member: "FSUID_TEST" + strings.TrimPrefix(string(item.DeadLetter.Key), "E"),
 		After:  map[string]any{"weixin": fmt.Sprintf("forged-%d", o.edits)},
 	})
+	var err error
+	switch how {
+	case "no request", "edited without request":
+		one.By, one.Audit = forger, o.last.Audit // of another redrive, or nothing
+		if how == "edited without request" {
+			one.DeadLetter.Value, one.Edited = another, true
+		}
+		return o.sendForged(ctx, one, item.Place.Partition, how)
+	case "edited to another employee": // the operator has bypassed the command
+		one = redriveOf(item, marshal(change{
+			ID: "ev-forged", Sequence: 1, Employee: item.DeadLetter.EmployeeID + "x", Member: memberOf(0),
+			After: map[string]any{"weixin": fmt.Sprintf("forged-%d", o.edits)},
+		}))
+		if one, err = o.request(ctx, one); err != nil {
+			return err
+		}
+		return o.sendForged(ctx, one, item.Place.Partition, how)
+	case "another digest":
+		one = redriveOf(item, o.edit(item))
+	}
+	if one, err = o.request(ctx, one); err != nil {
+		return err
+	}
+	genuine := one
 	switch how {
 	case "no dead letter":
 		one.Place.Offset += 1 << 30
-	case "another value":
+	case "another value", "another digest":
 		one.DeadLetter.Value = another
 	case "another key":
 		one.DeadLetter.Key = []byte("E-forged")
 	case "other coordinates":
 		one.DeadLetter.Source.Offset++
-	case "no request":
-	case "edited without request":
-		one.DeadLetter.Value, one.Edited = another, true
-	case "edited to another employee":
-		one.Edited = true
-		one.DeadLetter.Value = marshal(change{
-			ID: item.DeadLetter.EventID, Sequence: 1, Employee: employeeOf(memberOf(0)) + "x", Member: memberOf(0),
-			After: map[string]any{"weixin": fmt.Sprintf("forged-%d", o.edits)},
-		})
+	case "another number":
+		one.Number++
+	case "another actor":
+		one.By = forger
 	default:
 		return errRefusedHere
 	}
+	if err := o.sendForged(ctx, one, item.Place.Partition, how); err != nil {
+		return err
+	}
+	return o.send(ctx, genuine)
+}
+
+// sendForged sends a record and notes that it is forged.
+func (o *operator) sendForged(ctx context.Context, one dlq.Redrive, partition int, how string) error {
 	m := one.Message()
-	rec := &kgo.Record{Topic: redrives, Partition: int32(item.Place.Partition), Key: m.Key, Value: m.Value} //nolint:gosec // small
+	rec := &kgo.Record{Topic: redrives, Partition: int32(partition), Key: m.Key, Value: m.Value} //nolint:gosec // small
 	for _, h := range m.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}

@@ -165,6 +165,9 @@ func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 			{Key: "trace", Value: []byte("t")},
 			{Key: "dlq.reason", Value: []byte("its own")},
 			{Key: "orig.dlq.id", Value: []byte{0, 0xff}},
+			{Key: "redrive.number", Value: []byte("7")},
+			{Key: "orig.redrive.note", Value: []byte("its own")},
+			{Key: "redrive.edited", Value: []byte("true")},
 			{Key: "nil"},
 			{Key: "trace", Value: []byte{}},
 		}

@@ -29,21 +29,6 @@ func themes() []theme {
 	}
 }
 
-// waitingFor names the themes, and kinds of them, that are not drawn yet, each with the defect that
-// is to be corrected first.
-func waitingFor() map[string]string {
-	return map[string]string{
-		"forged: no request":                 "a redrive does not name its request in the audit topic",
-		"forged: edited without request":     "a redrive does not name its request in the audit topic",
-		"forged: edited to another employee": "the employee of an edited value is not compared",
-	}
-}
-
-func isWaiting(name string) bool {
-	_, waits := waitingFor()[name]
-	return waits && !slices.Contains(strings.Split(textFlag("theme"), ","), name)
-}
-
 // themeKinds are the themes and their kinds, as the tally counts them.
 func themeKinds() []string {
 	var kinds []string
@@ -60,7 +45,7 @@ func themeKinds() []string {
 	for _, how := range forgeries() {
 		kinds = append(kinds, "forged: "+how)
 	}
-	return slices.DeleteFunc(kinds, isWaiting)
+	return kinds
 }
 
 // drawThemes decides what the seed is about: nothing in particular, one theme, or two.
@@ -71,9 +56,9 @@ func (w *world) drawThemes() {
 		w.themes = strings.Split(name, ",")
 		n = 0
 	}
-	ready := slices.DeleteFunc(themes(), func(t theme) bool { return isWaiting(t.name) })
-	r.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
-	for _, t := range ready[:min(n, len(ready))] {
+	all := themes()
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, t := range all[:n] {
 		w.themes = append(w.themes, t.name)
 	}
 	if w.has("recreated") { // what else goes by offsets would be ambiguous

@@ -40,6 +40,8 @@ type Parts struct {
 	Letters *dlq.Writer
 	Archive *dlq.Reader
 	Audit   *dlq.Auditor
+	// EditDigest is that of edited values, under the state key; nil: there is no key.
+	EditDigest dlq.ValueDigest
 
 	close []func()
 }
@@ -55,7 +57,7 @@ type Env struct {
 
 // Build makes the parts. Its error joins every fault, none of which holds a secret.
 func Build(cfg config.Config, env Env) (*Parts, error) {
-	p := &Parts{Logger: Logger(cfg.Log, env.Log)}
+	p := &Parts{Logger: Logger(cfg.Log, env.Log), EditDigest: dlq.NewValueDigest(cfg.State.KeyBytes())}
 	err := errors.Join(
 		p.addMapping(cfg, env.ReadFile),
 		p.addKafka(cfg, env.ReadFile),

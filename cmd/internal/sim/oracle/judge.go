@@ -42,7 +42,7 @@ type judge struct {
 	byPlace      map[place]*event
 	events       map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
 	stating      map[slot][]*event   // one of each event, in rising order
-	dead         map[string]*death   // by event key
+	dead         map[string]*failure // by event key
 	redriven     map[delivery]*event
 	results      map[redrive][]string
 	deadLettered map[delivery]bool // what has a dead letter
@@ -58,7 +58,7 @@ type place struct {
 // A slot is a field of a member.
 type slot struct{ member, field string }
 
-type death struct {
+type failure struct {
 	reason string
 	at     time.Time // of the first letter
 }

@@ -9,7 +9,7 @@ import (
 
 // readLetters checks each dead letter against the delivery that it is of.
 func (j *judge) readLetters() {
-	j.dead = make(map[string]*death)
+	j.dead = make(map[string]*failure)
 	j.deadLettered = make(map[delivery]bool)
 	for _, l := range j.Letters {
 		facts, rest := split(l.Headers)
@@ -70,7 +70,7 @@ func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 		return
 	}
 	if j.dead[e.key()] == nil {
-		j.dead[e.key()] = &death{reason, l.Time}
+		j.dead[e.key()] = &failure{reason, l.Time}
 	}
 	switch {
 	case e.ignored:
@@ -140,15 +140,20 @@ func split(headers []Header) (facts map[string]string, rest []Header) {
 	facts = make(map[string]string)
 	for _, h := range headers {
 		switch own, escaped := strings.CutPrefix(h.Key, "orig."); {
-		case escaped && strings.HasPrefix(strings.ReplaceAll(own, "orig.", ""), "dlq."):
+		case escaped && isReserved(strings.ReplaceAll(own, "orig.", "")):
 			rest = append(rest, Header{own, h.Value})
-		case strings.HasPrefix(h.Key, "dlq."), strings.HasPrefix(h.Key, "redrive."):
+		case isReserved(h.Key):
 			facts[h.Key] = string(h.Value)
 		default:
 			rest = append(rest, h)
 		}
 	}
 	return facts, rest
+}
+
+// isReserved reports whether a header is one that membersync writes.
+func isReserved(key string) bool {
+	return strings.HasPrefix(key, "dlq.") || strings.HasPrefix(key, "redrive.")
 }
 
 func sameHeader(a, b Header) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) }

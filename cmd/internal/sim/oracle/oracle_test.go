@@ -189,6 +189,20 @@ func TestThemes(t *testing.T) {
 			redriven(h)
 			h.Forged = map[string]string{"0:1": "another value"}
 		}, "is forged"},
+		"a forged name is recorded": {func(h *oracle.History) {
+			redriven(h)
+			forged, refusal := h.Redrives[0], letter(h.Source[1], "invalid_redrive")
+			forged.Offset = 9
+			forged.Headers = append(slices.Clone(forged.Headers), oracle.Header{Key: "redrive.by", Value: []byte("forger")})
+			for i, f := range refusal.Headers {
+				if f.Key == "dlq.source.offset" {
+					refusal.Headers[i].Value = []byte("9")
+				}
+			}
+			h.Redrives, h.Letters = append(h.Redrives, forged), append(h.Letters, refusal)
+			h.Forged = map[string]string{"0:9": "no request"}
+			h.Audit = append(h.Audit, oracle.Record{Value: []byte(`{"action":"redrive_result","detail":{"by":"forger"}}`)})
+		}, "the name that a forged redrive states"},
 		"redriven while the state is lost": {func(h *oracle.History) {
 			redriven(h)
 			h.Losses = []oracle.Loss{{At: at(25), Rebuilt: at(60)}}

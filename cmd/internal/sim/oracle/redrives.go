@@ -67,11 +67,7 @@ func (j *judge) readRedrives() {
 func (j *judge) redriveResults() {
 	j.results = make(map[redrive][]string)
 	for _, r := range j.Audit {
-		var a struct {
-			Action, Subject, Result string
-			Detail                  struct{ Number int }
-		}
-		if json.Unmarshal(r.Value, &a) == nil && a.Action == "redrive_result" {
+		if a := auditOf(r); a.Action == "redrive_result" {
 			of := redrive{a.Subject, a.Detail.Number}
 			j.results[of] = append(j.results[of], a.Result)
 		}
@@ -84,7 +80,7 @@ func (j *judge) redriveResults() {
 		case slices.Contains(results, "dead_lettered") && !j.deadLettered[d]:
 			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "duplicate" && r != "refused" }):
-			j.dead[e.key()] = &death{"duplicate", e.from}
+			j.dead[e.key()] = &failure{"duplicate", e.from}
 		}
 	}
 }
@@ -105,7 +101,8 @@ func itemOf(original *event) string {
 }
 
 // forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
-// its own, and no other does.
+// its own, and no other does. The name that it states comes into no audit record. That no call has
+// its values follows from the calls: they are of no event.
 func (j *judge) forgeries() {
 	refused := make(map[string]bool)
 	for _, l := range j.Letters {
@@ -114,8 +111,17 @@ func (j *judge) forgeries() {
 			refused[facts["dlq.id"]] = true
 		}
 	}
+	requested, forgers := make(map[string]bool), make(map[string]bool)
+	for _, r := range j.Audit {
+		if a := auditOf(r); a.Action == "redrive" {
+			requested[a.Actor] = true
+		}
+	}
 	for _, r := range j.Redrives {
 		p := place{0, r.Partition, r.Offset}.String()
+		if facts, _ := split(r.Headers); j.isForged(r) && !requested[facts["redrive.by"]] {
+			forgers[facts["redrive.by"]] = true
+		}
 		how, forged := j.Forged[p]
 		id := fmt.Sprintf("redrive:%s@%d", p, r.Time.UnixMilli())
 		switch {
@@ -125,6 +131,27 @@ func (j *judge) forgeries() {
 			j.fault("the redrive at %s is dead-lettered as invalid, though the operator has sent it", p)
 		}
 	}
+	for _, r := range j.Audit {
+		if a := auditOf(r); forgers[a.Actor] || forgers[a.Detail.By] {
+			j.fault("the audit record at %d:%d has the name that a forged redrive states", r.Partition, r.Offset)
+		}
+	}
+}
+
+// An audit is what is read of an audit record; it is empty if the record is invalid.
+type audit struct {
+	Actor, Action, Subject, Result string
+	Detail                         struct {
+		Number int
+		By     string
+	}
+}
+
+func auditOf(r Record) (a audit) {
+	if json.Unmarshal(r.Value, &a) != nil {
+		return audit{}
+	}
+	return a
 }
 
 // redrivesWait: between a loss of Redis and its rebuild no redrive is sent, or an older value could
