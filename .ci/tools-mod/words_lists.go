@@ -7,7 +7,7 @@ import "strings"
 func todo() Ratchet {
 	return Ratchet{
 		"CHANGELOG.md":         7,
-		"README.md":            22,
+		"README.md":            21,
 		"cmd/bench":            95,
 		"cmd/devstack":         46,
 		"cmd/internal/admin":   1,

@@ -102,6 +102,9 @@ type Event struct {
 	// read. Both are the schedule's, or the batch's in which the event runs.
 	Guard   GuardState
 	Counted uint64
+	// Storms is how many storms had ended when the event was read, or last put back into its lane. A
+	// rejection from before the end of a storm says nothing.
+	Storms int
 	// Skipped: a replay leaves the event out, since its dead letter is for a redrive to try again.
 	Skipped bool
 	// Reused: the source gave the event's id to an event with another order value too.

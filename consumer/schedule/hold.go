@@ -34,10 +34,8 @@ type holder struct {
 	// trying are the events of the rounds that have no result yet. True: the operator has released it
 	// since then.
 	trying map[*event.Event]bool
-	// stale are those of them that had no result when tries ended the storm. What rejects them then
-	// may be older than what ended it, so they are tried once more.
-	stale map[*event.Event]bool
-	round round
+	round  round
+	ended  int // storms that have ended, see [event.Event]
 	// readerWaits: a record waits for its place in the buffer; isFull: and only held events could make
 	// room.
 	readerWaits, isFull bool
@@ -55,7 +53,7 @@ type round struct {
 func newHolder(cfg Config, q *queues, p *pauses) holder {
 	return holder{
 		guard: storm.New(cfg.StormShare), queues: q, pauses: p, retryEvery: cmp.Or(cfg.HeldRetry, heldRetry),
-		held: newHeldSet(), trying: make(map[*event.Event]bool), stale: make(map[*event.Event]bool),
+		held: newHeldSet(), trying: make(map[*event.Event]bool),
 	}
 }
 
@@ -80,6 +78,7 @@ func (h *holder) notBefore(now time.Time, ev *event.Event) time.Time {
 
 // recordMapped counts a new event that was read. What is ignored proves nothing about the others.
 func (h *holder) recordMapped(ev *event.Event) {
+	ev.Storms = h.ended
 	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != "" {
 		return
 	}
@@ -110,7 +109,7 @@ func (h *holder) admit(rejected []*event.Event) (deadLetter, held []*event.Event
 }
 
 func (h *holder) recordRejection(ev *event.Event) {
-	if ev.Rejection.Counted || h.stale[ev] {
+	if ev.Rejection.Counted || ev.Storms != h.ended {
 		return
 	}
 	ev.Rejection.Counted = true
@@ -126,14 +125,16 @@ func (h *holder) recordRejection(ev *event.Event) {
 	}
 }
 
+// holds reports whether a rejected event is held. What was read, or tried, before a storm ended may
+// be rejected for what has ended since: it is tried again.
 func (h *holder) holds(ev *event.Event) bool {
-	if h.stale[ev] {
-		return true
-	}
-	if !h.guard.IsOn() || ev.Rejection.Written || h.trying[ev] {
+	switch {
+	case ev.Rejection.Written || h.trying[ev]:
+		return false
+	case ev.Guard != event.Watched && ev.Guard != event.Tried && ev.Guard != event.TriedAsNew:
 		return false
 	}
-	return ev.Guard == event.Watched || ev.Guard == event.Tried || ev.Guard == event.TriedAsNew
+	return h.guard.IsOn() || ev.Storms != h.ended
 }
 
 // hold takes in events that have left their lanes, and returns those that were taken away
@@ -141,7 +142,7 @@ func (h *holder) holds(ev *event.Event) bool {
 func (h *holder) hold(events []*event.Event) (dropped []*event.Event) {
 	for _, ev := range events {
 		released := h.trying[ev]
-		h.forget(ev)
+		delete(h.trying, ev)
 		switch {
 		case ev.Ticket.IsRevoked():
 			dropped = append(dropped, ev)
@@ -163,7 +164,7 @@ func (h *holder) hold(events []*event.Event) (dropped []*event.Event) {
 func (h *holder) recordFinished(f event.Finished) {
 	ev := f.Event
 	_, inRound := h.trying[ev]
-	h.forget(ev)
+	delete(h.trying, ev)
 	switch {
 	case ev.Guard == event.Exempt || f.Outcome == event.DeadLettered:
 	case f.Outcome == event.Duplicate:
@@ -179,9 +180,10 @@ func (h *holder) recordFinished(f event.Finished) {
 // recordMoved counts an event that could be mapped at last. From now on it is a new one.
 func (h *holder) recordMoved(ev *event.Event) {
 	if _, inRound := h.trying[ev]; inRound {
+		delete(h.trying, ev)
 		h.recordSuccessfulTry()
 	}
-	h.forget(ev)
+	ev.Storms = h.ended
 	if ev.Guard == event.Tried || ev.Guard == event.TriedAsNew {
 		ev.Guard, ev.Counted = event.Watched, h.guard.RecordMapped(false)
 	}
@@ -192,11 +194,10 @@ func (h *holder) recordSuccessfulTry() {
 	h.round.succeeded++
 }
 
-// forget removes events that have the result of their try, or that this process no longer has.
-func (h *holder) forget(events ...*event.Event) {
+// forget removes events that this process no longer has.
+func (h *holder) forget(events []*event.Event) {
 	for _, ev := range events {
 		delete(h.trying, ev)
-		delete(h.stale, ev)
 	}
 }
 
@@ -233,6 +234,7 @@ func (h *holder) retry(now time.Time) time.Time {
 // bounds it. A member's event begins again without its rejection; one without a member keeps it
 // until it has been decoded again.
 func (h *holder) putBack(ev *event.Event, as event.GuardState) {
+	ev.Storms = h.ended
 	switch ev.Guard = as; {
 	case as == event.Released:
 	case ev.Key.IsMember():
@@ -276,14 +278,12 @@ func (h *holder) endIfOver() {
 
 func (h *holder) end(as event.GuardState, held int) {
 	h.guard.End()
+	h.ended++
 	h.changes = append(h.changes, StormChange{Held: held, Last: as == event.TriedLast})
 	for _, ev := range h.held.remove(func(*event.Event) bool { return true }) {
 		h.putBack(ev, as)
 	}
 	if as == event.TriedAsNew {
-		for ev := range h.trying {
-			h.stale[ev] = true
-		}
 		clear(h.trying)
 	}
 	h.updateFull()

@@ -222,7 +222,7 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 	s.freeSlotLocked(now, b)
 	// Not before the lane has been given back: it removes those that have left it.
 	settled.Dropped = append(settled.Dropped, s.holder.hold(r.Held)...)
-	s.holder.forget(settled.Dropped...)
+	s.holder.forget(settled.Dropped)
 	s.holder.updateFull()
 	return settled
 }
@@ -260,7 +260,7 @@ func (s *Schedule) DropRevoked() []*event.Event {
 	defer s.unlock()
 	s.dispatch.gathering.stop()
 	dropped := append(s.queues.dropRevoked(), s.holder.dropRevoked()...)
-	s.holder.forget(dropped...)
+	s.holder.forget(dropped)
 	s.holder.updateFull()
 	return dropped
 }

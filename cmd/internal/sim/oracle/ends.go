@@ -36,7 +36,7 @@ func (j *judge) finalState() {
 }
 
 // settles: all offsets are committed in the end. An event can keep its offset for hours that waits
-// for the outcome of a newer one, which was lost with its topic.
+// for the outcome of a newer one, see [judge.waitsForLost].
 func (j *judge) settles() {
 	waits := false
 	for p, end := range j.Ends {
@@ -56,16 +56,23 @@ func (j *judge) settles() {
 }
 
 // waitsForLost reports whether an event may wait for a newer one of a call that went
-// unacknowledged, and that was lost when its topic was deleted.
+// unacknowledged, and that never comes to its end: it was lost when its topic was deleted, or a
+// broken mapping, which does not know the member, has rejected it when it was delivered again.
 func (j *judge) waitsForLost(e *event) bool {
 	for field := range e.states {
 		for _, newer := range j.stating[slot{e.member, field}] {
-			if newer.mayBeLost && newer.order > e.order {
+			if newer.order > e.order && (newer.mayBeLost || j.isUnmapped(newer)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// isUnmapped reports whether a broken mapping has rejected an event.
+func (j *judge) isUnmapped(e *event) bool {
+	d := j.dead[e.key()]
+	return d != nil && e.refusal == "" && d.reason == "invalid_field" && j.isOfStorm(e, d.reason, d.at)
 }
 
 // lives reports whether the effect is that of an event that was not dead-lettered.
