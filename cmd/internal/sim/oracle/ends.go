@@ -109,7 +109,7 @@ func (j *judge) unfinished(e *event, at time.Time) string {
 	case e.ignored:
 		return ""
 	case e.poison != "":
-		if !j.deadLettered[delivery{p, 0}] {
+		if j.deadLettered[delivery{p, 0}].IsZero() {
 			return "it has no dead letter"
 		}
 		return ""

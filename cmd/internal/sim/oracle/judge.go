@@ -45,8 +45,8 @@ type judge struct {
 	dead         map[string]*failure // by event key
 	redriven     map[delivery]*event
 	results      map[redrive][]string
-	deadLettered map[delivery]bool // what has a dead letter
-	effects      map[slot][]effect // in the order of effect
+	deadLettered map[delivery]time.Time // when what has a dead letter got its first
+	effects      map[slot][]effect      // in the order of effect
 }
 
 type place struct {

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // readLetters checks each dead letter against the delivery that it is of.
 func (j *judge) readLetters() {
 	j.dead = make(map[string]*failure)
-	j.deadLettered = make(map[delivery]bool)
+	j.deadLettered = make(map[delivery]time.Time)
 	for _, l := range j.Letters {
 		facts, rest := split(l.Headers)
 		if facts["dlq.reason"] == "invalid_redrive" {
@@ -25,7 +26,9 @@ func (j *judge) readLetters() {
 			j.fault("dead letter %d:%d names no source record", l.Partition, l.Offset)
 			continue
 		}
-		j.deadLettered[delivery{e.place(), number}] = true
+		if of := (delivery{e.place(), number}); j.deadLettered[of].IsZero() {
+			j.deadLettered[of] = l.Time
+		}
 		if want := itemOf(j.byPlace[e.place()]); facts["dlq.id"] != want {
 			j.fault("the dead letter of %s has the id %s, not %s", e, facts["dlq.id"], want)
 		}
@@ -121,7 +124,7 @@ func (j *judge) letterThatMustBe(d delivery, e *event) {
 	switch {
 	case e.mayBeLost:
 	case e.poison != "":
-		if !j.deadLettered[d] {
+		if j.deadLettered[d].IsZero() {
 			j.fault("%s is %s and has no dead letter", e, e.poison)
 		}
 	case e.refusal == "" || e.ignored || len(e.states) == 0 || j.dead[e.key()] != nil:

@@ -77,7 +77,7 @@ func (j *judge) redriveResults() {
 		switch {
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
 			j.fault("redrive %d of %s has no result", d.number, e)
-		case slices.Contains(results, "dead_lettered") && !j.deadLettered[d]:
+		case slices.Contains(results, "dead_lettered") && j.deadLettered[d].IsZero():
 			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
 		case !slices.ContainsFunc(results, func(r string) bool { return r != "duplicate" && r != "refused" }):
 			j.dead[e.key()] = &failure{"duplicate", e.from}

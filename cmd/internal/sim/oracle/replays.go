@@ -36,8 +36,9 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {
 			continue
 		}
+		began := r.Began.Truncate(time.Millisecond) // as the times of records are
 		switch d := j.dead[e.key()]; {
-		case d != nil && d.at.Before(r.Began) && !j.hasCopy(e):
+		case d != nil && d.at.Before(began) && !j.hasCopy(e, began):
 			why = "was dead-lettered"
 		case !r.Reapply && e.number == 0 && len(j.Losses) == 0 && j.committedBy(e, r.Began):
 			why = "was done"
@@ -48,11 +49,12 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 	return why
 }
 
-// hasCopy reports whether an event has another delivery, which has no dead letter: that is known by
-// its place.
-func (j *judge) hasCopy(e *event) bool {
+// hasCopy reports whether an event has another delivery, which had no dead letter by then: that is
+// known by its place.
+func (j *judge) hasCopy(e *event, by time.Time) bool {
 	return e.number == 0 && slices.ContainsFunc(j.events[e.key()], func(other *event) bool {
-		return !j.deadLettered[delivery{other.place(), 0}]
+		at := j.deadLettered[delivery{other.place(), 0}]
+		return at.IsZero() || !at.Before(by)
 	})
 }
 
