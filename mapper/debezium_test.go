@@ -70,6 +70,14 @@ func TestCapturedRecords(t *testing.T) {
 			`"fullName":"Sample Person 002","gender":"M","mainDepartmentId":3,"mobile":"00000000302","name":"sp2","openUserId":"FSUID_TEST0002","position":"C3"`)},
 		"time.precision.mode=isostring": {"hr", sample(`"attachingDepartmentIds":[3],"birthDate":"-28800000","email":"s9@example.com","employeeNumber":"000009",` +
 			`"fullName":"Sample Person 009","mainDepartmentId":6,"mobile":"00000000009","openUserId":"FSUID_TEST0009","position":"Sample Lead 3"`)},
+		"C2, delivery 1 (connector killed in between)": {"hr", sample(`"openUserId":"FSUID_TEST0001","position":"C2"`)},
+		"C2, delivery 2 (connector killed in between)": {"hr", sample(`"openUserId":"FSUID_TEST0001","position":"C2"`)},
+		"update, default identity, bio not touched": {"hr", sample(`"attachingDepartmentIds":[13],"birthDate":"591292800000","email":"x3@example.com","employeeNumber":"000003",` +
+			`"fullName":"Sample Person 003","gender":"F","hireDate":"1578067200000","mainDepartmentId":9,"mobile":"00000000003","name":"spx3","openUserId":"FSUID_TEST0003","position":"Sample Boss"`)},
+		"primary key change: create": {"hr", sample(`"attachingDepartmentIds":[11],"birthDate":"694972800000","email":"s6@example.com","employeeNumber":"000066",` +
+			`"fullName":"Sample Person 006","gender":"M","hireDate":"1578326400000","mainDepartmentId":8,"mobile":"00000000006","name":"sp6","openUserId":"FSUID_TEST0006","position":"Sample Clerk"`)},
+		"CloudEvents converter": {"hr-cloudevents", sample(`"attachingDepartmentIds":[3],"birthDate":"-28800000","email":"s9@example.com","employeeNumber":"000009",` +
+			`"fullName":"Sample Person 009","mainDepartmentId":6,"mobile":"00000000009","openUserId":"FSUID_TEST0009","position":"Sample Lead 3"`)},
 		"with schema": {"hr", sample(`"attachingDepartmentIds":[11],"birthDate":"522169200000","email":"s1@example.com","employeeNumber":"000001",` +
 			`"fullName":"Sample Person 001","gender":"F","hireDate":"1577894400000","mainDepartmentId":2,"mobile":"00000000001","name":"sp1","openUserId":"FSUID_TEST0001","position":"Sample Lead"`)},
 		"date infinity":       {"hr", "rejected invalid_field after.hire_date"}, // microseconds, not days
@@ -87,7 +95,7 @@ func TestCapturedRecords(t *testing.T) {
 			`"fullName":"Sample Person 003","gender":"F","hireDate":"1578067200000","mainDepartmentId":9,"mobile":"00000000003","name":"spx3","openUserId":"FSUID_TEST0003","position":"Sample Boss"`)},
 	}
 	mappings, seen := map[string]*mapper.Mapping{}, map[string]bool{}
-	for _, name := range []string{"hr", "hr-flat", "hr-mariadb", "people"} {
+	for _, name := range []string{"hr", "hr-flat", "hr-mariadb", "hr-cloudevents", "people"} {
 		m, err := mapper.Parse(name, readFile(t, "testdata/debezium/"+name+".yaml"), mapper.Options{MaxAhead: 24 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +106,7 @@ func TestCapturedRecords(t *testing.T) {
 	for _, c := range capturedRecords(t) {
 		w := want[c.What]
 		if w == nil {
+			t.Errorf("nothing is wanted of: %s", c.What)
 			continue
 		}
 		seen[c.What] = true
