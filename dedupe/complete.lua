@@ -44,7 +44,9 @@ local ended = {} -- by id: the highest redrive number
 for i = 1, events do
   local at, key = 3 + 3 * i, KEYS[2 + i]
   local order, redrive, entries = ARGV[at], tonumber(ARGV[at + 1]), {}
-  ended[event_id(key, order)] = math.max(ended[event_id(key, order)] or 0, redrive)
+  if string.sub(ARGV[at + 2], 1, 5) ~= 'held.' then -- a held event has not ended
+    ended[event_id(key, order)] = math.max(ended[event_id(key, order)] or 0, redrive)
+  end
   local mark = value[key] or marks[i]
   if mark then
     for entry, other, number in string.gmatch(mark, '((%x+):(%d+):[^;]+)') do

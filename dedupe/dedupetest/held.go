@@ -10,6 +10,7 @@ func heldTests() map[string]func(*fixture) {
 		"an outcome replaces the mark of a held event":     outcomeReplacesHeld,
 		"a redrive and a reapplication pass a held event":  redrivePassesHeld,
 		"a held event moves no version and keeps no value": heldMovesNothing,
+		"what a held event has pending stays pending":      heldStaysPending,
 		"the marks of held events are shown":               heldIsShown,
 	}
 }
@@ -84,6 +85,17 @@ func heldMovesNothing(f *fixture) {
 	f.equal("no version has moved, and nothing is pending", fieldDecisions(g), map[string]string{"title": "send"})
 	f.equal("stored version", f.client.HGet(f.Context(), f.key("fields"), "v:mobile").Val(), version(1))
 	f.equal("its digest was deleted when the value was handed out", f.client.HExists(f.Context(), f.key("fields"), "d:mobile").Val(), false)
+}
+
+// A call of the event got no response, and its repetition was rejected. The first one may still take
+// effect, so an older value has to wait until the event comes to its end.
+func heldStaysPending(f *fixture) {
+	e := event(3, "mobile", "c")
+	f.crashed(e)
+	f.hold(e)
+	f.equal("an older value waits", f.waits(event(1, "mobile", "a")), true)
+	f.apply(tried(e))
+	f.equal("it waits after the end of the event", f.waits(event(1, "mobile", "a")), false)
 }
 
 func heldIsShown(f *fixture) {

@@ -337,7 +337,7 @@ func (m *model) record(c dedupe.Completion) {
 		m.settle(c.Token)
 	}
 	for _, e := range c.Done {
-		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.event == e.ID })
+		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.event == e.ID && e.Held == nil })
 		m.marks[e.ID] = max(m.marks[e.ID], e.Redrive)
 		m.counts[e.ID] = m.counts[e.ID] || e.Outcome != "dead_lettered"
 		for _, field := range e.Fields {

@@ -29,7 +29,8 @@ import (
 // A life is one instance of the service from its start to its end, in peace or not.
 type life struct {
 	w      *world
-	n      int  // of all lives
+	n      int // of all lives
+	began  time.Time
 	slot   int  // -1: a replay
 	job    *job // of a replay
 	host   *host
@@ -107,7 +108,7 @@ func (w *world) newLife(slot int) *life {
 	defer w.mu.Unlock()
 	n := len(w.lives) + 1
 	l := &life{
-		w: w, n: n, slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
+		w: w, n: n, began: time.Now(), slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
 		seen: make(map[oracle.Delivery]*oracle.Delivery),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())

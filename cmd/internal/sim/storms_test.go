@@ -111,7 +111,7 @@ func (w *world) storms() []oracle.Storm {
 	}
 	known := oracle.Storm{
 		From: w.begun.Add(s.from), To: w.begun.Add(s.to), Reason: "crm_invalid", Members: make(map[string]bool),
-		Released: w.operator.released, Instances: w.settings.slots,
+		Released: w.operator.released, Instances: w.unawareOfStorm(),
 	}
 	if s.kind == "mapping" {
 		known.Reason = "invalid_field"
@@ -123,6 +123,16 @@ func (w *world) storms() []oracle.Storm {
 		known.Members[m] = s.strikes(w, m)
 	}
 	return []oracle.Storm{known}
+}
+
+// unawareOfStorm is how many instances have started before the first heartbeat told of the storm.
+func (w *world) unawareOfStorm() (n int) {
+	for _, l := range w.lives {
+		if l.job == nil && (len(w.storming) == 0 || !l.began.After(w.storming[0])) {
+			n++
+		}
+	}
+	return n
 }
 
 // A brokenMapping rejects most events while the storm lasts.

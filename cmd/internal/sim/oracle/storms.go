@@ -9,7 +9,7 @@ type Storm struct {
 	Reason    string // of their dead letters
 	Members   map[string]bool
 	Released  []time.Time // when the operator has let held events be dead-lettered
-	Instances int         // that run at a time
+	Instances int         // that started before the storm was known to those that start
 	// Promptly is within how long the events of other members are applied; zero: other faults strike,
 	// so it cannot be said.
 	Promptly time.Duration
