@@ -146,6 +146,19 @@ func TestMask(t *testing.T) {
 			`{"id":"1","emp":"E1","uid":"U","seq":42,"source":{"db":"hr","by":"secret"},"new":{"qq":"secret","x":[1,true,null,""]}}`,
 			`{"id":"1","emp":"E1","uid":"U","seq":42,"source":{"db":"hr","by":"***"},"new":{"qq":"***","x":["***","***",null,""]}}`,
 		},
+		{
+			"ids and an order that are no scalars", file,
+			`{"id":["secret"],"emp":{"secret":"secret"},"uid":{"secret":["secret"]},"seq":{"n":"secret"},"new":{"x":{}}}`,
+			`{"id":"***","emp":"***","uid":"***","seq":"***","new":{"x":{}}}`,
+		},
+		{
+			"an id that is public", strings.Replace(file, "$event.source]", "$event.source, $event.emp]", 1),
+			`{"id":"1","emp":{"no":"E1"},"source":{"by":{"secret":1}}}`, `{"id":"1","emp":{"no":"E1"},"source":{"by":"***"}}`,
+		},
+		{
+			"an id within what a personal path names", strings.Replace(file, "personal: [$event.source.by", "personal: [$event.emp, $event.source.by", 1),
+			`{"id":"1","emp":"secret","source":{"by":["secret"]}}`, `{"id":"1","emp":"***","source":{"by":"***"}}`,
+		},
 		{"what is no event", file, `[{"a":"secret"},7]`, `[{"a":"***"},"***"]`},
 		{
 			"a text that holds JSON", strings.Replace(file, "version: 1", "version: 1\nenvelope: {unwrap: [{path: m}, text]}", 1),

@@ -7,15 +7,17 @@ import (
 
 // A masker knows which values of a record may be shown.
 type masker struct {
-	shown, hidden map[jsontree.Value]bool
+	shown, public map[jsontree.Value]bool // only if it is a scalar; with all that is in it
+	hidden        map[jsontree.Value]bool
 	inside        map[jsontree.Value]jsontree.Value // what a text holds, by the text
 	none          bool                              // nothing is shown
 }
 
 // Mask returns the record's value as JSON in which every value is masked, but for the
 // ids, the type, the operation, the order and what the mapping file calls public; not even
-// those where it calls them personal. Texts that the mapping unwraps are shown unwrapped. It
-// is nil for a value that cannot be read.
+// those where it calls them personal. An id, type, operation or order that is an object or a
+// list is masked as one value: only a scalar can be what it should be. So is a personal one. Texts
+// that the mapping unwraps are shown unwrapped. It is nil for a value that cannot be read.
 func (m *Mapping) Mask(rec Record) []byte {
 	if m.program == nil {
 		return m.file().Mask(rec)
@@ -25,7 +27,10 @@ func (m *Mapping) Mask(rec Record) []byte {
 	}
 	w := m.work(rec)
 	defer m.done(w)
-	w.masks = &masker{shown: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{}, inside: map[jsontree.Value]jsontree.Value{}}
+	w.masks = &masker{
+		shown: map[jsontree.Value]bool{}, public: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{},
+		inside: map[jsontree.Value]jsontree.Value{},
+	}
 	if fault := w.open(); fault != nil && w.root.Absent() {
 		return nil
 	}
@@ -49,7 +54,7 @@ func (w *work) markPart(p *part) {
 			m.mark(w.masks.shown, []path.Path{*one})
 		}
 	}
-	m.mark(w.masks.shown, w.p.public)
+	m.mark(w.masks.public, w.p.public)
 	for i := range w.p.personal {
 		if one := &w.p.personal[i]; one.JQ != nil && !m.marked(w.masks.hidden, one) {
 			w.masks.none = true // it is not known what to hide
@@ -68,40 +73,44 @@ func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
 	}
 }
 
-// append appends a value; shown says whether the value around it is.
-func (k *masker) append(b []byte, v jsontree.Value, shown bool) []byte {
-	shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
+// append appends a value; public says whether the value around it is.
+func (k *masker) append(b []byte, v jsontree.Value, public bool) []byte {
+	shown, hidden := k.shown[v], k.hidden[v]
+	public = public || k.public[v]
 	if inner, ok := k.inside[v]; ok {
 		v = inner
-		shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
+		shown, hidden, public = shown || k.shown[v], hidden || k.hidden[v], public || k.public[v]
 	}
-	switch {
+	public = public && !hidden && !k.none
+	switch isTree := v.IsObject() || v.IsList(); {
+	case isTree && !public && (shown || hidden):
+		return append(b, `"***"`...)
 	case v.IsObject():
-		return k.appendObject(b, v, shown)
-	case v.IsList():
-		return k.appendList(b, v, shown)
-	case shown, v.IsNull(), string(v.Raw()) == `""`:
+		return k.appendObject(b, v, public)
+	case isTree:
+		return k.appendList(b, v, public)
+	case public, shown && !hidden && !k.none, v.IsNull(), string(v.Raw()) == `""`:
 		return append(b, v.Raw()...)
 	}
 	return append(b, `"***"`...)
 }
 
-func (k *masker) appendObject(b []byte, v jsontree.Value, shown bool) []byte {
+func (k *masker) appendObject(b []byte, v jsontree.Value, public bool) []byte {
 	b = append(b, '{')
 	separator := ""
 	for name, member := range v.Members() {
 		b = append(append(b, separator...), jsontree.OfText(name, -1).Raw()...)
-		b = k.append(append(b, ':'), member, shown)
+		b = k.append(append(b, ':'), member, public)
 		separator = ","
 	}
 	return append(b, '}')
 }
 
-func (k *masker) appendList(b []byte, v jsontree.Value, shown bool) []byte {
+func (k *masker) appendList(b []byte, v jsontree.Value, public bool) []byte {
 	b = append(b, '[')
 	separator := ""
 	for entry := range v.Entries() {
-		b = k.append(append(b, separator...), entry, shown)
+		b = k.append(append(b, separator...), entry, public)
 		separator = ","
 	}
 	return append(b, ']')
