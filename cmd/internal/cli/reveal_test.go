@@ -16,10 +16,10 @@ import (
 // reveals are the commands that show personal data.
 func reveals() [][]string {
 	return [][]string{
-		{"dlq", "show", "0:4:0", "--reveal"},
-		{"dlq", "show", "0:4:0", "--reveal", "-o", "json"},
-		{"dlq", "export", "--reveal"},
-		{"dlq", "export", "0:4:0", "--reveal"},
+		{"dlq", "show", "0:4:0", "--reveal", "--note=why"},
+		{"dlq", "show", "0:4:0", "--reveal", "--note=why", "-o", "json"},
+		{"dlq", "export", "--reveal", "--note=why"},
+		{"dlq", "export", "0:4:0", "--reveal", "--note=why"},
 	}
 }
 
