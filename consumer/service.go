@@ -89,7 +89,7 @@ func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals dec
 		RefuseEdits: cfg.RefuseEdits, Covers: cfg.covers(),
 	}, decode.Parts{
 		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Originals: originals, Outages: outages,
-		Decoded: parts.Observer.Decoded,
+		Decoded: parts.Observer.Decoded, Logger: parts.Logger,
 	})
 }
 

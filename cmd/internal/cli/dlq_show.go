@@ -80,7 +80,7 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	if err != nil {
 		in.complain("warning: what newer events have overtaken is not known: " + err.Error())
 	}
-	view := d.view(h, now, o.reveal)
+	view := d.view(ctx, h, now, o.reveal)
 	if in.output == outputJSON {
 		return in.printJSON(view)
 	}
@@ -150,8 +150,8 @@ type nowJSON struct {
 	Fields     []string                   `json:"overtaken_fields"`
 }
 
-func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
-	v := d.letterView(h.Item, reveal)
+func (d *desk) view(ctx context.Context, h dlq.History, now []standing, reveal bool) viewJSON {
+	v := d.letterView(ctx, h.Item, reveal)
 	v.Letters = len(h.Occurrences)
 	v.History = moments(h)
 	for _, s := range now {
@@ -161,7 +161,7 @@ func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
 }
 
 // letterView is a letter with its payload.
-func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
+func (d *desk) letterView(ctx context.Context, i dlq.Item, reveal bool) viewJSON {
 	l := i.DeadLetter
 	v := viewJSON{
 		itemJSON: itemOf(i), DLQ: placeJSON{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,
@@ -177,9 +177,10 @@ func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
 	for _, h := range l.Headers {
 		v.Headers = append(v.Headers, headerJSON{h.Key, text(h.Value, reveal)})
 	}
-	switch masked := d.parts.Mapping.Now().Mask(recordOf(l)); {
+	switch {
 	case !reveal:
-		v.Payload = masked
+		rec := recordOf(l)
+		_ = d.guard().Do(ctx, rec, func() { v.Payload = d.parts.Mapping.Now().Mask(rec) }) // nothing is shown then
 	case json.Valid(l.Value):
 		v.Payload = l.Value
 	default:
