@@ -98,7 +98,9 @@ func (d *desk) translate(ctx context.Context, rec mapper.Record) ([]mapper.Resul
 	})
 }
 
-func (d *desk) guard() preview.Guard { return preview.Guard{Mapper: d.parts.Mapping, Logger: d.parts.Logger} }
+func (d *desk) guard() preview.Guard {
+	return preview.Guard{Mapper: d.parts.Mapping, Logger: d.parts.Logger}
+}
 
 // lookUp compares the event's version with those of the newest events applied.
 func (d *desk) lookUp(ctx context.Context, s *standing) error {
