@@ -139,7 +139,7 @@ func TestRunExamplesTellsTheDifference(t *testing.T) {
 
 func TestMask(t *testing.T) {
 	t.Parallel()
-	file := minimal("fields: {qq: qq, name: nick}", "public: [$event.source]", "personal: [$event.source.by]")
+	file := minimal("fields: {qq: qq, name: nick}", "public: [$event.source.db, $event.source.by, $event.emp, $event.x]", "personal: [$event.source.by]")
 	tests := []struct{ name, mapping, value, want string }{
 		{
 			"ids, order and what is public", file,
@@ -152,11 +152,12 @@ func TestMask(t *testing.T) {
 			`{"id":"***","emp":"***","uid":"***","seq":"***","new":{"x":{}}}`,
 		},
 		{
-			"an id that is public", strings.Replace(file, "$event.source]", "$event.source, $event.emp]", 1),
-			`{"id":"1","emp":{"no":"E1"},"source":{"by":{"secret":1}}}`, `{"id":"1","emp":{"no":"E1"},"source":{"by":"***"}}`,
+			"what is public and no scalar", file,
+			`{"id":"1","emp":{"no":"secret"},"x":["secret"],"source":{"db":{"a":"secret"},"sql":"secret"}}`,
+			`{"id":"1","emp":"***","x":"***","source":{"db":"***","sql":"***"}}`,
 		},
 		{
-			"an id within what a personal path names", strings.Replace(file, "personal: [$event.source.by", "personal: [$event.emp, $event.source.by", 1),
+			"what is personal and public", strings.Replace(file, "personal: [$event.source.by", "personal: [$event.emp, $event.source.by", 1),
 			`{"id":"1","emp":"secret","source":{"by":["secret"]}}`, `{"id":"1","emp":"***","source":{"by":"***"}}`,
 		},
 		{"what is no event", file, `[{"a":"secret"},7]`, `[{"a":"***"},"***"]`},

@@ -7,17 +7,16 @@ import (
 
 // A masker knows which values of a record may be shown.
 type masker struct {
-	shown, public map[jsontree.Value]bool // only if it is a scalar; with all that is in it
-	hidden        map[jsontree.Value]bool
+	shown, hidden map[jsontree.Value]bool
 	inside        map[jsontree.Value]jsontree.Value // what a text holds, by the text
 	none          bool                              // nothing is shown
 }
 
 // Mask returns the record's value as JSON in which every value is masked, but for the
 // ids, the type, the operation, the order and what the mapping file calls public; not even
-// those where it calls them personal. An id, type, operation or order that is an object or a
-// list is masked as one value: only a scalar can be what it should be. So is a personal one. Texts
-// that the mapping unwraps are shown unwrapped. It is nil for a value that cannot be read.
+// those where it calls them personal. Only scalars are shown: an object or a list at such a place is
+// masked as one value, since it can hold anything. Texts that the mapping unwraps are shown
+// unwrapped. It is nil for a value that cannot be read.
 func (m *Mapping) Mask(rec Record) []byte {
 	if m.program == nil {
 		return m.file().Mask(rec)
@@ -27,17 +26,14 @@ func (m *Mapping) Mask(rec Record) []byte {
 	}
 	w := m.work(rec)
 	defer m.done(w)
-	w.masks = &masker{
-		shown: map[jsontree.Value]bool{}, public: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{},
-		inside: map[jsontree.Value]jsontree.Value{},
-	}
+	w.masks = &masker{shown: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{}, inside: map[jsontree.Value]jsontree.Value{}}
 	if fault := w.open(); fault != nil && w.root.Absent() {
 		return nil
 	}
 	for i := range w.parts {
 		w.markPart(&w.parts[i])
 	}
-	return w.masks.append(nil, w.root, false)
+	return w.masks.append(nil, w.root)
 }
 
 // markPart notes what may be shown of one employee's part.
@@ -54,7 +50,7 @@ func (w *work) markPart(p *part) {
 			m.mark(w.masks.shown, []path.Path{*one})
 		}
 	}
-	m.mark(w.masks.public, w.p.public)
+	m.mark(w.masks.shown, w.p.public)
 	for i := range w.p.personal {
 		if one := &w.p.personal[i]; one.JQ != nil && !m.marked(w.masks.hidden, one) {
 			w.masks.none = true // it is not known what to hide
@@ -73,44 +69,41 @@ func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
 	}
 }
 
-// append appends a value; public says whether the value around it is.
-func (k *masker) append(b []byte, v jsontree.Value, public bool) []byte {
+func (k *masker) append(b []byte, v jsontree.Value) []byte {
 	shown, hidden := k.shown[v], k.hidden[v]
-	public = public || k.public[v]
 	if inner, ok := k.inside[v]; ok {
 		v = inner
-		shown, hidden, public = shown || k.shown[v], hidden || k.hidden[v], public || k.public[v]
+		shown, hidden = shown || k.shown[v], hidden || k.hidden[v]
 	}
-	public = public && !hidden && !k.none
 	switch isTree := v.IsObject() || v.IsList(); {
-	case isTree && !public && (shown || hidden):
+	case isTree && (shown || hidden):
 		return append(b, `"***"`...)
 	case v.IsObject():
-		return k.appendObject(b, v, public)
+		return k.appendObject(b, v)
 	case isTree:
-		return k.appendList(b, v, public)
-	case public, shown && !hidden && !k.none, v.IsNull(), string(v.Raw()) == `""`:
+		return k.appendList(b, v)
+	case shown && !hidden && !k.none, v.IsNull(), string(v.Raw()) == `""`:
 		return append(b, v.Raw()...)
 	}
 	return append(b, `"***"`...)
 }
 
-func (k *masker) appendObject(b []byte, v jsontree.Value, public bool) []byte {
+func (k *masker) appendObject(b []byte, v jsontree.Value) []byte {
 	b = append(b, '{')
 	separator := ""
 	for name, member := range v.Members() {
 		b = append(append(b, separator...), jsontree.OfText(name, -1).Raw()...)
-		b = k.append(append(b, ':'), member, public)
+		b = k.append(append(b, ':'), member)
 		separator = ","
 	}
 	return append(b, '}')
 }
 
-func (k *masker) appendList(b []byte, v jsontree.Value, public bool) []byte {
+func (k *masker) appendList(b []byte, v jsontree.Value) []byte {
 	b = append(b, '[')
 	separator := ""
 	for entry := range v.Entries() {
-		b = k.append(append(b, separator...), entry, public)
+		b = k.append(append(b, separator...), entry)
 		separator = ","
 	}
 	return append(b, ']')

@@ -27,8 +27,11 @@ func (g Guard) Map(
 	find func(context.Context, []mapper.Reference) (map[mapper.Reference]string, error),
 ) ([]mapper.Result, error) {
 	var refs []mapper.Reference
-	if fault := g.Do(ctx, rec, func() { refs = g.Mapper.References(rec) }); fault != nil {
-		return []mapper.Result{{Fault: fault}}, nil
+	if results := g.results(ctx, rec, func() []mapper.Result {
+		refs = g.Mapper.References(rec)
+		return nil
+	}); results != nil {
+		return results, nil
 	}
 	var found map[mapper.Reference]string
 	if len(refs) > 0 {
@@ -37,11 +40,15 @@ func (g Guard) Map(
 			return nil, err
 		}
 	}
-	var results []mapper.Result
-	if fault := g.Do(ctx, rec, func() { results = g.Mapper.MapWith(rec, found) }); fault != nil {
-		return []mapper.Result{{Fault: fault}}, nil
+	return g.results(ctx, rec, func() []mapper.Result { return g.Mapper.MapWith(rec, found) }), nil
+}
+
+// results returns those of call or, if it panics, that of the fault.
+func (g Guard) results(ctx context.Context, rec mapper.Record, call func() []mapper.Result) (results []mapper.Result) {
+	if fault := g.Do(ctx, rec, func() { results = call() }); fault != nil {
+		return []mapper.Result{{Fault: fault}}
 	}
-	return results, nil
+	return results
 }
 
 // Do calls call, which works on the record. If it panics, Do logs the stack at level ERROR and

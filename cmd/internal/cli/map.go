@@ -111,7 +111,7 @@ func (in *invocation) mapMessage(ctx context.Context) int {
 	rec := mapper.Record{Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers}
 	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
 	results, _ := guard.Map(ctx, rec, func(_ context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
-		in.tellOfLookups(refs)
+		in.warnOfLookups(refs)
 		return in.message.found, nil
 	})
 	if in.message.explain {
@@ -132,12 +132,12 @@ func (in *invocation) noStdout(err error) int {
 	return exitFailed
 }
 
-// tellOfLookups names the lookups of Redis that the record needs and that nothing stands in for.
-func (in *invocation) tellOfLookups(refs []mapper.Reference) {
-	var told []string
+// warnOfLookups names the lookups of Redis that the record needs and that nothing stands in for.
+func (in *invocation) warnOfLookups(refs []mapper.Reference) {
+	var named []string
 	for _, ref := range refs {
-		if _, given := in.message.found[ref]; !given && !slices.Contains(told, ref.Lookup) {
-			told = append(told, ref.Lookup)
+		if _, given := in.message.found[ref]; !given && !slices.Contains(named, ref.Lookup) {
+			named = append(named, ref.Lookup)
 			in.complain("lookup " + ref.Lookup + " is kept in Redis, which map does not ask; --lookup " + ref.Lookup + ":KEY=VALUE stands in for an entry")
 		}
 	}

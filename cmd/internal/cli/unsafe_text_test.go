@@ -71,7 +71,7 @@ func unsafeOffice(t *testing.T, format string) (o *office, log string) {
 		unsafeEvent("poison", 1, `,"gender":"X"`), unsafeEvent("refused", 2, ""), unsafeEvent("applied", 3, ""), `{"` + unsafe,
 	} {
 		o.broker.Produce(t, o.topics.Source, kafka.Message{
-			Key: []byte("E" + unsafe), Value: []byte(value), Time: o.died.Add(time.Duration(i) * time.Second),
+			Key: []byte("E" + unsafe), Value: []byte(value), Time: time.UnixMilli(1_795_334_400_000 + int64(i)),
 			Headers: []kafka.Header{{Key: "h" + unsafe, Value: []byte(unsafe)}, {Key: "dlq.error", Value: []byte(unsafe)}},
 		})
 	}
@@ -85,11 +85,11 @@ func unsafeOffice(t *testing.T, format string) (o *office, log string) {
 	return o, o.errs.String() + o.out.String()
 }
 
-// unsafeLetter is a dead letter as something else could have written it.
-func (o *office) unsafeLetter() kafka.Message {
-	l := o.letter(7, dlq.ReasonCRMRejected, 5, 0)
-	l.EventID, l.EmployeeID, l.Key, l.Value = "ev"+unsafe, "E"+unsafe, []byte("E"+unsafe), []byte(unsafeEvent("forged", 7, ""))
-	m := l.Message()
+// unsafeDeadLetter is a dead letter as something else could have written it.
+func (o *office) unsafeDeadLetter() kafka.Message {
+	d := o.letter(7, dlq.ReasonCRMRejected, 5, 0)
+	d.EventID, d.EmployeeID, d.Key, d.Value = "ev"+unsafe, "E"+unsafe, []byte("E"+unsafe), []byte(unsafeEvent("forged", 7, ""))
+	m := d.Message()
 	for i, h := range m.Headers {
 		switch h.Key {
 		case "dlq.error", "dlq.crm.code", "dlq.crm.trace.id", "dlq.third.trace.id", "dlq.event.id", "dlq.employee.id", "dlq.group", "dlq.membersync.version":
@@ -138,8 +138,15 @@ func unsafeCommands() [][]string {
 		{"state", "rebuild", "--yes", actor, note},
 		{"offsets", "reset", "--to=earliest", "--yes", actor, note},
 		{"run"},
-		{unsafe}, {"dlq", unsafe}, {"dlq", "show", unsafe}, {"dlq", "list", "--" + unsafe}, {"dlq", "list", "--reason=" + unsafe},
-		{"map", unsafe}, {"pause", "--for=" + unsafe}, {"replay", "--from=" + unsafe}, {"explain", "--employee", unsafe, unsafe},
+		{unsafe},
+		{"dlq", unsafe},
+		{"dlq", "show", unsafe},
+		{"dlq", "list", "--" + unsafe},
+		{"dlq", "list", "--reason=" + unsafe},
+		{"map", unsafe},
+		{"pause", "--for=" + unsafe},
+		{"replay", "--from=" + unsafe},
+		{"explain", "--employee", unsafe, unsafe},
 	}
 }
 
@@ -154,7 +161,7 @@ func TestNothingUnsafeIsPrinted(t *testing.T) {
 			}
 			o.app.silence, o.app.belief = time.Millisecond, time.Millisecond
 			o.files["event.json"], o.files["broken.json"] = unsafeEvent("file", 1, ""), `{"`+unsafe
-			o.broker.Produce(t, o.topics.DLQ, o.unsafeLetter())
+			o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
 			for _, args := range unsafeCommands() {
 				o.wantSafe(t, output, args)
 			}
@@ -219,7 +226,7 @@ func TestEveryCommandIsGivenUnsafeText(t *testing.T) {
 func TestEscapesKeepTheMeaningOfJSON(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
-	o.broker.Produce(t, o.topics.DLQ, o.unsafeLetter())
+	o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
 	shown := objects(t, o.must(t, "dlq", "show", "0:7:0", "--reveal", "--note=n", "-o", "json"))[0]
 	payload, _ := shown["payload"].(map[string]any)
 	now, _ := shown["now"].([]any)
