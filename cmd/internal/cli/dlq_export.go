@@ -62,7 +62,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printExported(s, d.letterView(ctx, item, o.reveal)) != exitDone {
+			if in.printExported(s, d.itemView(ctx, item, o.reveal)) != exitDone {
 				return exitFailed
 			}
 			done++

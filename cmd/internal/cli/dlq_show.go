@@ -151,7 +151,7 @@ type nowJSON struct {
 }
 
 func (d *desk) view(ctx context.Context, h dlq.History, now []standing, reveal bool) viewJSON {
-	v := d.letterView(ctx, h.Item, reveal)
+	v := d.itemView(ctx, h.Item, reveal)
 	v.Letters = len(h.Occurrences)
 	v.History = moments(h)
 	for _, s := range now {
@@ -160,8 +160,8 @@ func (d *desk) view(ctx context.Context, h dlq.History, now []standing, reveal b
 	return v
 }
 
-// letterView is a letter with its payload.
-func (d *desk) letterView(ctx context.Context, i dlq.Item, reveal bool) viewJSON {
+// itemView is a dead letter with its payload.
+func (d *desk) itemView(ctx context.Context, i dlq.Item, reveal bool) viewJSON {
 	l := i.DeadLetter
 	v := viewJSON{
 		itemJSON: itemOf(i), DLQ: placeJSON{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,

@@ -23,7 +23,7 @@ const dryRunHelp = "Flags\n" +
 	"  --dry-run\n        do nothing but tell: each call and dead letter that there would be, and at the end a summary.\n" +
 	"        Events are read in a consumer group of its own, from where a new group begins\n" +
 	"        (--kafka-auto-offset-reset); redrives are left to the service. Nothing is written to the CRM,\n" +
-	"        Redis or topics, but for the record of --show-values; Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
+	"        Redis or topics, except the record of --show-values; Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
 	"        events would wait and fold into one call. In memory are kept the version of each field of each member,\n" +
 	"        some 150 bytes for each, and the ids of the latest 450,000 to 900,000 events, at most 40 MiB:\n" +
 	"        an event that comes again later than that counts as superseded, or as applied once more\n" +

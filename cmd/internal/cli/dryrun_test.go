@@ -191,7 +191,8 @@ func TestDryRunFaults(t *testing.T) {
 	}
 }
 
-// A dry run shows no value, and does not begin, unless the audit topic has acknowledged the record of who looks.
+// A dry run shows no value, and does not begin, unless the audit topic has acknowledged the record
+// of who looks.
 func TestDryRunShowsNoValuesUnlessThatIsRecorded(t *testing.T) {
 	t.Parallel()
 	r := newService(t) // without the topics of membersync

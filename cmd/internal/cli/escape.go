@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// An escaping writer replaces each character that a terminal could obey or that could reorder or
+// An escaping writer replaces each character that a terminal could act on or that could reorder or
 // hide text: all control characters except the newline, and whatever else is not graphic, such as
 // bidirectional and zero-width marks and the line separator. All that the program prints goes
 // through one, so text from events, Kafka, Redis and the CRM needs no care of its own.

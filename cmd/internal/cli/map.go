@@ -43,7 +43,7 @@ func mapCommand() command {
 
 var errNoValueAndFile = errors.New("--no-value and a file exclude each other")
 
-// A message is what stands in for the record beside its value.
+// A message is what stands in for the record in addition to its value.
 type message struct {
 	key     []byte
 	headers []mapper.Header

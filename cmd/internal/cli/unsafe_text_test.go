@@ -18,7 +18,7 @@ import (
 )
 
 // Whatever text comes from outside, nothing that the program prints, in whatever form, holds a
-// character that a terminal could obey or that could reorder or hide text.
+// character that a terminal could act on or that could reorder or hide text.
 
 // unsafe is such a text: escape sequences, C1 controls, DEL, bidirectional and zero-width marks,
 // separators, a tag character, markup, and a line that looks like one of a table.
@@ -159,7 +159,7 @@ func TestNothingUnsafeIsPrinted(t *testing.T) {
 			if found := unsafeCharacters(log); len(found) > 0 || !strings.Contains(log, "poison") {
 				t.Errorf("the log holds %q: %s", found, log)
 			}
-			o.app.silence, o.app.belief = time.Millisecond, time.Millisecond
+			o.app.silence = time.Millisecond
 			o.files["event.json"], o.files["broken.json"] = unsafeEvent("file", 1, ""), `{"`+unsafe
 			o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
 			for _, args := range unsafeCommands() {
