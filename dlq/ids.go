@@ -11,10 +11,11 @@ import (
 
 const escapedRune = len(`\u0000`)
 
-// escapeID makes an id, or another text from outside, safe for a header and whatever prints it: each
-// character that is not graphic, such as a control character or a bidirectional mark, becomes its \u
-// escape. So does a backslash before a u, which makes the escapes reversible. Bytes that are not
-// UTF-8 are replaced. The result has at most maxFactBytes and ends with a whole character or escape.
+// escapeID makes an id, or another text from outside, safe for a header and whatever prints it:
+// each character that is not graphic, such as a control character or a bidirectional mark, becomes
+// its \u escape. So does a backslash before a u, which makes the escapes reversible. Bytes that are
+// not UTF-8 are replaced. The result has at most maxFactBytes and ends with a whole character or
+// escape.
 func escapeID(id string) string {
 	var b []byte
 	for at, r := range id {
@@ -61,8 +62,8 @@ func unescapeID(text string) string {
 	return b.String()
 }
 
-// escapeAt returns the character of the escape that a text begins with, and its length; 0: it begins
-// with none.
+// escapeAt returns the character of the escape that a text begins with, and its length; 0: it
+// begins with none.
 func escapeAt(text string) (r rune, n int) {
 	if len(text) < escapedRune || text[:2] != `\u` {
 		return 0, 0
