@@ -2,6 +2,8 @@ module membersync
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/agnivade/levenshtein v1.2.2

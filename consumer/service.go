@@ -89,7 +89,7 @@ func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals dec
 		Covers: cfg.covers(), SkipExpired: cfg.Replay,
 	}, decode.Parts{
 		Mapper: parts.Mapper, Lookups: parts.Lookups, Archive: parts.Archive, Items: parts.Items, Originals: originals, Outages: outages,
-		Decoded: parts.Observer.Decoded, Digest: parts.EditDigest, Expired: parts.Expired,
+		Decoded: parts.Observer.Decoded, Digest: parts.EditDigest, Expired: parts.Expired, Logger: parts.Logger,
 	})
 }
 

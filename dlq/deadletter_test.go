@@ -147,6 +147,41 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
+// Ids from outside have no character in their headers that could move a cursor, reorder or hide
+// text. Reading the headers restores the ids.
+func TestIDsAreEscapedInHeaders(t *testing.T) {
+	t.Parallel()
+	cases := map[string]string{
+		"E1001":               `E1001`,
+		"员工 <b>😀":             `员工 <b>😀`,
+		`CORP\anna`:           `CORP\anna`,
+		`CORP\uma`:            `CORP\u005cuma`,
+		`\u001b`:              `\u005cu001b`,
+		"\\\a":                `\\u0007`,
+		"\x1b[2J\x7f\r\n\x00": `\u001b[2J\u007f\u000d\u000a\u0000`,
+		"\u009b2J":            `\u009b2J`,
+		"\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufeff": `\u202e\u2066\u200f\u061c\u2028\u2029\u200b\ufeff`,
+		"\U000e0041": `\udb40\udc41`,
+	}
+	for id, want := range cases {
+		d := sample()
+		d.CRMCode, d.CRMTraceID, d.ThirdTraceID, d.EventID, d.EmployeeID = id, id, id, id, id
+		n := 0
+		for _, p := range pairs(d.Message()) {
+			switch p[0] {
+			case "dlq.crm.code", "dlq.crm.trace.id", "dlq.third.trace.id", "dlq.event.id", "dlq.employee.id":
+				if n++; p[1] != want {
+					t.Errorf("%q: header %s is %q, want %q", id, p[0], p[1], want)
+				}
+			}
+		}
+		got, err := dlq.Parse(d.Message())
+		if err != nil || got.EventID != id || got.EmployeeID != id || got.CRMTraceID != id || n != 5 {
+			t.Errorf("%q: read back as %q, %v", id, got.EventID, err)
+		}
+	}
+}
+
 // The topic takes 64 KiB more than the source topic's largest record. The facts must fit into that,
 // whatever a producer or the CRM put into them.
 func TestFactsAreBounded(t *testing.T) {

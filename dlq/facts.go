@@ -90,16 +90,17 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 			headers = append(headers, kafka.Header{Key: key, Value: []byte(clip(value, maxFactBytes))})
 		}
 	}
+	id := func(key, value string) { text(key, escapeID(value)) }
 	number := func(key string, n int64) { text(key, strconv.FormatInt(n, 10)) }
 	text(headerID, d.ID())
 	text(headerReason, string(d.Reason))
 	text(headerStage, string(d.stage()))
 	text(headerError, errorText(d.Error))
-	text(headerCRMCode, d.CRMCode)
-	text(headerCRMTraceID, d.CRMTraceID)
-	text(headerThirdTraceID, d.ThirdTraceID)
-	text(headerEventID, d.EventID)
-	text(headerEmployeeID, d.EmployeeID)
+	id(headerCRMCode, d.CRMCode)
+	id(headerCRMTraceID, d.CRMTraceID)
+	id(headerThirdTraceID, d.ThirdTraceID)
+	id(headerEventID, d.EventID)
+	id(headerEmployeeID, d.EmployeeID)
 	if !d.Whole {
 		number(headerEventIndex, int64(d.Index))
 		number(headerEventCount, int64(d.Count))
@@ -114,8 +115,8 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	if d.LastOffset > 0 {
 		number(headerLastOffset, d.LastOffset)
 	}
-	text(headerGroup, d.Group)
-	text(headerVersion, d.Version)
+	id(headerGroup, d.Group)
+	id(headerVersion, d.Version)
 	number(headerRedrives, int64(d.Redrives))
 	if d.Edited > 0 {
 		number(headerEdited, int64(d.Edited))
@@ -136,8 +137,9 @@ func (d *DeadLetter) readFacts(f *facts) {
 	}
 	v := f.values
 	d.Reason, d.Stage, d.Error = Reason(v[headerReason]), Stage(v[headerStage]), v[headerError]
-	d.CRMCode, d.CRMTraceID, d.ThirdTraceID = v[headerCRMCode], v[headerCRMTraceID], v[headerThirdTraceID]
-	d.EventID, d.EmployeeID = v[headerEventID], v[headerEmployeeID]
+	d.CRMCode = unescapeID(v[headerCRMCode])
+	d.CRMTraceID, d.ThirdTraceID = unescapeID(v[headerCRMTraceID]), unescapeID(v[headerThirdTraceID])
+	d.EventID, d.EmployeeID = unescapeID(v[headerEventID]), unescapeID(v[headerEmployeeID])
 	if d.Whole = !f.has(headerEventIndex) && !f.has(headerEventCount); !d.Whole {
 		f.require(headerEventIndex)
 		f.require(headerEventCount)
@@ -152,7 +154,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 		Timestamp: f.time(headerSourceTimestamp),
 	}
 	d.LastOffset = f.number(headerLastOffset, math.MaxInt64)
-	d.Group, d.Version = v[headerGroup], v[headerVersion]
+	d.Group, d.Version = unescapeID(v[headerGroup]), unescapeID(v[headerVersion])
 }
 
 // facts decodes the headers of a dead letter and keeps the first error.

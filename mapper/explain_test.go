@@ -139,12 +139,26 @@ func TestRunExamplesTellsTheDifference(t *testing.T) {
 
 func TestMask(t *testing.T) {
 	t.Parallel()
-	file := minimal("fields: {qq: qq, name: nick}", "public: [$event.source]", "personal: [$event.source.by]")
+	file := minimal("fields: {qq: qq, name: nick}", "public: [$event.source.db, $event.source.by, $event.emp, $event.x]", "personal: [$event.source.by]")
 	tests := []struct{ name, mapping, value, want string }{
 		{
 			"ids, order and what is public", file,
 			`{"id":"1","emp":"E1","uid":"U","seq":42,"source":{"db":"hr","by":"secret"},"new":{"qq":"secret","x":[1,true,null,""]}}`,
 			`{"id":"1","emp":"E1","uid":"U","seq":42,"source":{"db":"hr","by":"***"},"new":{"qq":"***","x":["***","***",null,""]}}`,
+		},
+		{
+			"ids and an order that are no scalars", file,
+			`{"id":["secret"],"emp":{"secret":"secret"},"uid":{"secret":["secret"]},"seq":{"n":"secret"},"new":{"x":{}}}`,
+			`{"id":"***","emp":"***","uid":"***","seq":"***","new":{"x":{}}}`,
+		},
+		{
+			"what is public and no scalar", file,
+			`{"id":"1","emp":{"no":"secret"},"x":["secret"],"source":{"db":{"a":"secret"},"sql":"secret"}}`,
+			`{"id":"1","emp":"***","x":"***","source":{"db":"***","sql":"***"}}`,
+		},
+		{
+			"what is personal and public", strings.Replace(file, "personal: [$event.source.by", "personal: [$event.emp, $event.source.by", 1),
+			`{"id":"1","emp":"secret","source":{"by":["secret"]}}`, `{"id":"1","emp":"***","source":{"by":"***"}}`,
 		},
 		{"what is no event", file, `[{"a":"secret"},7]`, `[{"a":"***"},"***"]`},
 		{

@@ -14,8 +14,9 @@ type masker struct {
 
 // Mask returns the record's value as JSON in which every value is masked, but for the
 // ids, the type, the operation, the order and what the mapping file calls public; not even
-// those where it calls them personal. Texts that the mapping unwraps are shown unwrapped. It
-// is nil for a value that cannot be read.
+// those where it calls them personal. Only scalars are shown: an object or a list at such a place is
+// masked as one value, since it can hold anything. Texts that the mapping unwraps are shown
+// unwrapped. It is nil for a value that cannot be read.
 func (m *Mapping) Mask(rec Record) []byte {
 	if m.program == nil {
 		return m.file().Mask(rec)
@@ -32,7 +33,7 @@ func (m *Mapping) Mask(rec Record) []byte {
 	for i := range w.parts {
 		w.markPart(&w.parts[i])
 	}
-	return w.masks.append(nil, w.root, false)
+	return w.masks.append(nil, w.root)
 }
 
 // markPart notes what may be shown of one employee's part.
@@ -68,40 +69,41 @@ func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
 	}
 }
 
-// append appends a value; shown says whether the value around it is.
-func (k *masker) append(b []byte, v jsontree.Value, shown bool) []byte {
-	shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
+func (k *masker) append(b []byte, v jsontree.Value) []byte {
+	shown, hidden := k.shown[v], k.hidden[v]
 	if inner, ok := k.inside[v]; ok {
 		v = inner
-		shown = (shown || k.shown[v]) && !k.hidden[v] && !k.none
+		shown, hidden = shown || k.shown[v], hidden || k.hidden[v]
 	}
-	switch {
+	switch isTree := v.IsObject() || v.IsList(); {
+	case isTree && (shown || hidden):
+		return append(b, `"***"`...)
 	case v.IsObject():
-		return k.appendObject(b, v, shown)
-	case v.IsList():
-		return k.appendList(b, v, shown)
-	case shown, v.IsNull(), string(v.Raw()) == `""`:
+		return k.appendObject(b, v)
+	case isTree:
+		return k.appendList(b, v)
+	case shown && !hidden && !k.none, v.IsNull(), string(v.Raw()) == `""`:
 		return append(b, v.Raw()...)
 	}
 	return append(b, `"***"`...)
 }
 
-func (k *masker) appendObject(b []byte, v jsontree.Value, shown bool) []byte {
+func (k *masker) appendObject(b []byte, v jsontree.Value) []byte {
 	b = append(b, '{')
 	separator := ""
 	for name, member := range v.Members() {
 		b = append(append(b, separator...), jsontree.OfText(name, -1).Raw()...)
-		b = k.append(append(b, ':'), member, shown)
+		b = k.append(append(b, ':'), member)
 		separator = ","
 	}
 	return append(b, '}')
 }
 
-func (k *masker) appendList(b []byte, v jsontree.Value, shown bool) []byte {
+func (k *masker) appendList(b []byte, v jsontree.Value) []byte {
 	b = append(b, '[')
 	separator := ""
 	for entry := range v.Entries() {
-		b = k.append(append(b, separator...), entry, shown)
+		b = k.append(append(b, separator...), entry)
 		separator = ","
 	}
 	return append(b, ']')

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,21 @@ func TestBrokenDockerfileIsRefused(t *testing.T) {
 		if _, err := ParseDockerfile([]byte(text)); err == nil {
 			t.Errorf("accepted: %q", text)
 		}
+	}
+}
+
+func TestImagesAreBuiltByTheToolchainOfTheModule(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	toolchain := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindSubmatch(text)
+	if toolchain == nil {
+		t.Fatal("go.mod names no toolchain")
+	}
+	if _, image := readDockerfile(t).chain("source"); image != "golang:"+string(toolchain[1])+"-bookworm" {
+		t.Errorf("image %s, toolchain %s", image, toolchain[1])
 	}
 }
 

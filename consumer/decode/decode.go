@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"membersync/consumer/event"
@@ -85,16 +86,20 @@ type Parts struct {
 	Decoded func(mapper.Record, []mapper.Result)
 	// Expired is called for each redrive that SkipExpired leaves out; nil: for none.
 	Expired func()
+	Logger  *slog.Logger
 }
 
 // A Decoder is safe for concurrent use.
 type Decoder struct {
 	cfg   Config
 	parts Parts
+	guard Guard
 }
 
 // New returns a decoder.
-func New(cfg Config, parts Parts) *Decoder { return &Decoder{cfg: cfg, parts: parts} }
+func New(cfg Config, parts Parts) *Decoder {
+	return &Decoder{cfg: cfg, parts: parts, guard: Guard{parts.Mapper, parts.Logger}}
+}
 
 // Decode returns the events of a record. Those that must be dead-lettered have a rejection. It
 // waits until everything that the record refers to can be read; its error is the end of the
@@ -187,10 +192,10 @@ func (d *Decoder) mapUntil(ctx context.Context, in mapper.Record) ([]mapper.Resu
 }
 
 func (d *Decoder) tryMap(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {
-	refs := d.parts.Mapper.References(in)
-	if len(refs) == 0 {
-		return d.parts.Mapper.MapWith(in, nil), nil
-	}
+	return d.guard.Map(ctx, in, d.find)
+}
+
+func (d *Decoder) find(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
 	if d.parts.Lookups == nil {
 		return nil, errNoLookups
 	}
@@ -200,5 +205,5 @@ func (d *Decoder) tryMap(ctx context.Context, in mapper.Record) ([]mapper.Result
 		return nil, err
 	}
 	d.parts.Outages.LookupsWorked(ctx)
-	return d.parts.Mapper.MapWith(in, found), nil
+	return found, nil
 }

@@ -29,6 +29,9 @@ func OfEmployee(results []mapper.Result, employee string) []mapper.Result {
 	return decode.OfEmployee(results, employee)
 }
 
+// A Guard calls a mapper, and turns its panic into a malformed result.
+type Guard = decode.Guard
+
 // A Redrive is what a record of the redrive topic would run.
 type Redrive struct {
 	Record  mapper.Record // that the events are of: the source topic's, or the redrive's own if it is invalid

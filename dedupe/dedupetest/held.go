@@ -87,8 +87,8 @@ func heldMovesNothing(f *fixture) {
 	f.equal("its digest was deleted when the value was handed out", f.client.HExists(f.Context(), f.key("fields"), "d:mobile").Val(), false)
 }
 
-// A call of the event got no response, and its repetition was rejected. The first one may still take
-// effect, so an older value has to wait until the event comes to its end.
+// A call of the event got no response, and its repetition was rejected. The first one may still
+// take effect, so an older value has to wait until the event comes to its end.
 func heldStaysPending(f *fixture) {
 	e := event(3, "mobile", "c")
 	f.crashed(e)

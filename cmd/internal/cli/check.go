@@ -52,7 +52,7 @@ type finding struct {
 
 func (in *invocation) check(ctx context.Context) int {
 	if in.mappingOnly {
-		return in.checkMappingOnly()
+		return in.checkMappingOnly(ctx)
 	}
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
@@ -68,7 +68,7 @@ func (in *invocation) check(ctx context.Context) int {
 		in.skipped("mapping")
 		return exitUsage
 	}
-	status := in.checkMapping(cfg.Mapping, mapping.Now())
+	status := in.checkMapping(ctx, cfg.Mapping, mapping.Now())
 	parts, err := in.build(cfg, false)
 	if err != nil {
 		in.complain(err.Error())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,12 +11,13 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/wiring"
+	"membersync/consumer/preview"
 	"membersync/crmapi"
 	"membersync/mapper"
 )
 
 // checkMappingOnly is for whoever writes a mapping, far from any server.
-func (in *invocation) checkMappingOnly() int {
+func (in *invocation) checkMappingOnly(ctx context.Context) int {
 	cfg, ok := in.configuration(config.LoadMapping)
 	if !ok {
 		return exitUsage
@@ -25,7 +27,7 @@ func (in *invocation) checkMappingOnly() int {
 		in.badMapping(cfg.Mapping, err)
 		return exitUsage
 	}
-	return in.checkMapping(cfg.Mapping, mapping.Now())
+	return in.checkMapping(ctx, cfg.Mapping, mapping.Now())
 }
 
 // badMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as those of the
@@ -40,8 +42,13 @@ func (in *invocation) badMapping(name string, err error) {
 }
 
 // checkMapping runs the examples of the mapping, and prints a difference for each that fails.
-func (in *invocation) checkMapping(name string, mapping *mapper.Mapping) int {
-	results := mapping.RunExamples()
+func (in *invocation) checkMapping(ctx context.Context, name string, mapping *mapper.Mapping) int {
+	var results []mapper.ExampleResult
+	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
+	if fault := guard.Do(ctx, mapper.Record{}, func() { results = mapping.RunExamples() }); fault != nil {
+		in.found(finding{"mapping", "failed", name + ", its examples: " + fault.Error()})
+		return exitFailed
+	}
 	var failed []mapper.ExampleResult
 	for _, r := range results {
 		if len(r.Diffs) > 0 {
@@ -54,7 +61,7 @@ func (in *invocation) checkMapping(name string, mapping *mapper.Mapping) int {
 	}
 	if len(failed) == 0 {
 		in.found(finding{"mapping", "ok", fmt.Sprintf("%s, %s", name, passes(len(results)))})
-		return in.checkSample(mapping)
+		return in.checkSample(ctx, mapping)
 	}
 	in.found(finding{"mapping", "failed", fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
 	for _, r := range failed {
@@ -73,7 +80,7 @@ func fieldList(fields []crmapi.Field) string {
 
 // checkSample maps the records of a sample, and names the paths at which none has anything.
 // Lookups in Redis are not asked, so that their fields can be rejected here.
-func (in *invocation) checkSample(mapping *mapper.Mapping) int {
+func (in *invocation) checkSample(ctx context.Context, mapping *mapper.Mapping) int {
 	if in.sample == "" {
 		return exitDone
 	}
@@ -84,9 +91,13 @@ func (in *invocation) checkSample(mapping *mapper.Mapping) int {
 		return exitFailed
 	}
 	coverage, records := mapping.NewCoverage(), 0
+	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
 	for line := range bytes.Lines(text) {
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			coverage.Add(mapper.Record{Value: line, Time: time.Now()}, nil)
+			rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
+			if guard.Do(ctx, rec, func() { coverage.Add(rec, nil) }) != nil {
+				coverage.Employees["rejected"]++
+			}
 			records++
 		}
 	}

@@ -65,9 +65,18 @@ type app struct {
 	serve   service
 	silence time.Duration // before a command says that no service answers; 0: 20 s
 	belief  time.Duration // until no instance believes an old digest; 0: that of the service
+
+	bare io.Writer // Stderr without escapes, for the progress line alone
 }
 
+// run prints through [escaping] writers only.
 func (a *app) run(ctx context.Context, args []string) int {
+	escaped := *a
+	escaped.Stdout, escaped.Stderr, escaped.bare = escaping{a.Stdout}, escaping{a.Stderr}, a.Stderr
+	return escaped.dispatch(ctx, args)
+}
+
+func (a *app) dispatch(ctx context.Context, args []string) int {
 	if len(args) == 0 {
 		a.say(usage())
 		return exitUsage

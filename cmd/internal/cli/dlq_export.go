@@ -53,7 +53,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 	status, done := exitDone, 0
 	for item, err := range d.reader.Items(ctx, s, 0, true) {
 		if err == nil && o.reveal {
-			err = d.recordReveal(ctx, item.ID, actor, o.note)
+			err = recordReveal(ctx, d.audit, item.ID, actor, o.note)
 		}
 		switch {
 		case err != nil && item.ID != "" && ctx.Err() == nil:
@@ -62,7 +62,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printExported(s, d.letterView(item, o.reveal)) != exitDone {
+			if in.printExported(s, d.itemView(ctx, item, o.reveal)) != exitDone {
 				return exitFailed
 			}
 			done++

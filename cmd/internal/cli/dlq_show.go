@@ -22,7 +22,7 @@ type showing struct {
 }
 
 const revealHelp = "  --reveal\n        show personal data, once the audit topic has acknowledged the record of who looks at what\n" +
-	"  --note  text\n        with --reveal: why; it goes to the audit topic\n" +
+	"  --note  text\n        with --reveal, required: why; it goes to the audit topic\n" +
 	"  --actor  text\n        with --reveal: who, as recorded, unverified (default $USER@host)\n"
 
 func (o *showing) define(flags *flag.FlagSet) {
@@ -32,7 +32,10 @@ func (o *showing) define(flags *flag.FlagSet) {
 
 // check finds what only the record of a reveal would hold.
 func (o *showing) check(in *invocation) {
-	if o.note != "" && !o.reveal {
+	switch {
+	case o.reveal && strings.TrimSpace(o.note) == "":
+		in.fault("--note", "is required with --reveal: why")
+	case o.note != "" && !o.reveal:
 		in.fault("--note", "needs --reveal")
 	}
 	if o.actor != "" && !o.reveal {
@@ -69,7 +72,7 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	}
 	in.warnOf(h.Loss)
 	if o.reveal {
-		if err := d.recordReveal(ctx, h.Item.ID, in.who(o.order), o.note); err != nil {
+		if err := recordReveal(ctx, d.audit, h.Item.ID, in.who(o.order), o.note); err != nil {
 			return in.failed(ctx, err)
 		}
 	}
@@ -77,7 +80,7 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	if err != nil {
 		in.complain("warning: what newer events have overtaken is not known: " + err.Error())
 	}
-	view := d.view(h, now, o.reveal)
+	view := d.view(ctx, h, now, o.reveal)
 	if in.output == outputJSON {
 		return in.printJSON(view)
 	}
@@ -86,9 +89,9 @@ func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 }
 
 // recordReveal says who looks at what. Nothing is shown before the audit topic has acknowledged it.
-func (d *desk) recordReveal(ctx context.Context, id, actor, note string) error {
-	err := d.audit.Write(ctx, dlq.AuditRecord{
-		Actor: actor, Action: dlq.ActionReveal, Subject: id, Note: note, Result: dlq.ResultDone,
+func recordReveal(ctx context.Context, auditor *dlq.Auditor, subject, actor, note string) error {
+	err := auditor.Write(ctx, dlq.AuditRecord{
+		Actor: actor, Action: dlq.ActionReveal, Subject: subject, Note: note, Result: dlq.ResultDone,
 	})
 	if err != nil {
 		return fmt.Errorf("nothing is revealed, since the record of it is not acknowledged: %w", err)
@@ -147,8 +150,8 @@ type nowJSON struct {
 	Fields     []string                   `json:"overtaken_fields"`
 }
 
-func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
-	v := d.letterView(h.Item, reveal)
+func (d *desk) view(ctx context.Context, h dlq.History, now []standing, reveal bool) viewJSON {
+	v := d.itemView(ctx, h.Item, reveal)
 	v.Letters = len(h.Occurrences)
 	v.History = moments(h)
 	for _, s := range now {
@@ -157,8 +160,8 @@ func (d *desk) view(h dlq.History, now []standing, reveal bool) viewJSON {
 	return v
 }
 
-// letterView is a letter with its payload.
-func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
+// itemView is a dead letter with its payload.
+func (d *desk) itemView(ctx context.Context, i dlq.Item, reveal bool) viewJSON {
 	l := i.DeadLetter
 	v := viewJSON{
 		itemJSON: itemOf(i), DLQ: placeJSON{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,
@@ -174,9 +177,10 @@ func (d *desk) letterView(i dlq.Item, reveal bool) viewJSON {
 	for _, h := range l.Headers {
 		v.Headers = append(v.Headers, headerJSON{h.Key, text(h.Value, reveal)})
 	}
-	switch masked := d.parts.Mapping.Now().Mask(recordOf(l)); {
+	switch {
 	case !reveal:
-		v.Payload = masked
+		rec := recordOf(l)
+		_ = d.guard().Do(ctx, rec, func() { v.Payload = d.parts.Mapping.Now().Mask(rec) }) // nothing is shown then
 	case json.Valid(l.Value):
 		v.Payload = l.Value
 	default:

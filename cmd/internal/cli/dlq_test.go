@@ -109,6 +109,8 @@ func TestDLQBadUsage(t *testing.T) {
 		"counted, limited":     {"dlq list --group-by=reason --limit=1", "--limit: is for a list, not for --group-by"},
 		"counted, followed":    {"dlq list --group-by=reason --follow", "--follow: is for a list, not for --group-by"},
 		"shown, note":          {"dlq show 0:1:0 --note=x", "--note: needs --reveal"},
+		"revealed, no note":    {"dlq show 0:1:0 --reveal", "--note: is required with --reveal: why"},
+		"exported, no note":    {"dlq export --reveal --note= --actor=x", "--note: is required with --reveal: why"},
 		"exported, actor":      {"dlq export --actor=x", "--actor: needs --reveal"},
 		"exported, two ways":   {"dlq export 0:1:0 --reason=malformed", "say which: ids or filters, and only one of them"},
 		"exported, with state": {"dlq export 0:1:0 --state=all", "say which: ids or filters, and only one of them"},
@@ -186,12 +188,12 @@ func TestDLQShowReveals(t *testing.T) {
 			t.Errorf("lacks %s: %s", want, text)
 		}
 	}
-	if text := o.must(t, "dlq", "show", "0:9", "--reveal", "--actor=sample@host"); !strings.Contains(text, `"needle {"`) {
+	if text := o.must(t, "dlq", "show", "0:9", "--reveal", "--note=bytes", "--actor=sample@host"); !strings.Contains(text, `"needle {"`) {
 		t.Errorf("bytes are not shown: %s", text)
 	}
 	got := o.audit(t)
 	slices.Sort(got)
-	want := []string{"reveal 0:4:0" + sampleTime + " done sample@host checking", "reveal 0:9" + sampleTime + " done sample@host "}
+	want := []string{"reveal 0:4:0" + sampleTime + " done sample@host checking", "reveal 0:9" + sampleTime + " done sample@host bytes"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -202,7 +204,7 @@ func TestDLQRevealNeedsTheAuditTopic(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
 	o.set("AUDIT_TOPIC", "gone-"+o.topics.Audit)
-	for _, args := range [][]string{{"dlq", "show", "0:4:0", "--reveal"}, {"dlq", "export", "--reveal"}} {
+	for _, args := range [][]string{{"dlq", "show", "0:4:0", "--reveal", "--note=why"}, {"dlq", "export", "--reveal", "--note=why"}} {
 		status, stdout, stderr := o.do(t, args...)
 		if status != exitFailed || stdout != "" || !strings.Contains(stderr, "nothing is revealed") {
 			t.Errorf("%v: status %d: %s%s", args, status, stdout, stderr)
@@ -228,12 +230,12 @@ func TestDLQExport(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
 	golden(t, "testdata/dlq-export.txt", o.must(t, "dlq", "export", "0:4:0", "0:9"))
-	revealed := objects(t, o.must(t, "dlq", "export", "--reveal", "--reason=malformed,crm_invalid", "--actor=sample@host"))
+	revealed := objects(t, o.must(t, "dlq", "export", "--reveal", "--note=why", "--reason=malformed,crm_invalid", "--actor=sample@host"))
 	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.audit(t)) != 3 {
 		t.Errorf("revealed %v; audit %q", revealed, o.audit(t))
 	}
 	golden(t, "testdata/dlq-export-table.txt", o.must(t, "dlq", "export", "-o", "table", "0:4:0", "0:9"))
-	shown := o.must(t, "dlq", "export", "-o=table", "--reveal", "0:4:0", "0:9")
+	shown := o.must(t, "dlq", "export", "-o=table", "--reveal", "--note=why", "0:4:0", "0:9")
 	if !strings.Contains(shown, "needle-position") || !strings.Contains(shown, `"needle {"`) {
 		t.Errorf("nothing is revealed: %s", shown)
 	}

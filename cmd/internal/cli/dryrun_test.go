@@ -129,9 +129,12 @@ func TestDryRun(t *testing.T) {
 // With values, and as JSON.
 func TestDryRunShowsValues(t *testing.T) {
 	t.Parallel()
-	r := newService(t)
+	r := newOffice(t)
 	r.broker.Produce(t, r.topic(), dryEvents()...)
-	out := r.rehearse(t, "--show-values", "-o=json")
+	out := r.rehearse(t, "--show-values", "--note=first mapping", "--actor=sample@host", "-o=json")
+	if d := cmp.Diff([]string{"reveal " + r.topic() + " done sample@host first mapping"}, r.audit(t)); d != "" {
+		t.Error(d)
+	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	want := []string{
 		`{"type":"call","open_user_id":"FSUID_E1","events":1,"user":{"openUserId":"FSUID_E1","position":"canary-one","qq":"canary-qq"}}`,
@@ -174,10 +177,31 @@ func TestDryRunFaults(t *testing.T) {
 	if status := r.run(t, "run", "--show-values", "-o", "json"); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
-	r.want(t, "", "membersync run: --show-values: needs --dry-run\nmembersync run: -o: needs --dry-run\n")
+	r.want(t, "", "membersync run: --show-values: needs --dry-run\nmembersync run: -o: needs --dry-run\n"+
+		"membersync run: --note: is required with --show-values: why\n")
+	r = newService(t)
+	if status := r.run(t, "run", "--dry-run", "--note=x", "--actor=x"); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	r.want(t, "", "membersync run: --note: needs --show-values\nmembersync run: --actor: needs --show-values\n")
 	r = newService(t)
 	r.set("KAFKA_TOPIC", "gone")
 	if status := r.run(t, "run", "--dry-run"); status != exitUsage || !strings.Contains(r.errs.String(), "topic gone: there is no such topic") || r.out.String() != "" {
 		t.Errorf("status %d: %s%s", status, r.out, r.errs)
+	}
+}
+
+// A dry run shows no value, and does not begin, unless the audit topic has acknowledged the record
+// of who looks.
+func TestDryRunShowsNoValuesUnlessThatIsRecorded(t *testing.T) {
+	t.Parallel()
+	r := newService(t) // without the topics of membersync
+	r.broker.Produce(t, r.topic(), dryEvents()...)
+	status := r.run(t, "run", "--dry-run", "--show-values", "--note=why")
+	if status != exitFailed || r.out.String() != "" || !strings.Contains(r.errs.String(), "nothing is revealed") {
+		t.Errorf("status %d: %s%s", status, r.out, r.errs)
+	}
+	if groups := r.groups(t); len(groups) != 0 {
+		t.Errorf("groups %v", groups)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/wiring"
+	"membersync/consumer/preview"
 	"membersync/mapper"
 )
 
@@ -35,13 +37,13 @@ func mapCommand() command {
 			outputFlag(in, flags)
 			messageFlags(in, flags)
 		},
-		run: func(_ context.Context, in *invocation) int { return in.mapMessage() },
+		run: func(ctx context.Context, in *invocation) int { return in.mapMessage(ctx) },
 	}
 }
 
 var errNoValueAndFile = errors.New("--no-value and a file exclude each other")
 
-// A message is what stands in for the record beside its value.
+// A message is what stands in for the record in addition to its value.
 type message struct {
 	key     []byte
 	headers []mapper.Header
@@ -86,7 +88,7 @@ func messageFlags(in *invocation, flags *flag.FlagSet) {
 	})
 }
 
-func (in *invocation) mapMessage() int {
+func (in *invocation) mapMessage(ctx context.Context) int {
 	cfg, ok := in.configuration(config.LoadMapping)
 	if !ok {
 		return exitUsage
@@ -107,11 +109,18 @@ func (in *invocation) mapMessage() int {
 		return exitFailed
 	}
 	rec := mapper.Record{Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers}
-	in.tellOfLookups(mapping, rec)
+	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
+	results, _ := guard.Map(ctx, rec, func(_ context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
+		in.warnOfLookups(refs)
+		return in.message.found, nil
+	})
 	if in.message.explain {
-		return in.explain(mapping.Explain(rec, in.message.found))
+		var explanations []mapper.Explanation
+		if fault := guard.Do(ctx, rec, func() { explanations = mapping.Explain(rec, in.message.found) }); fault != nil {
+			explanations = []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}
+		}
+		return in.explain(explanations)
 	}
-	results := mapping.MapWith(rec, in.message.found)
 	if err := in.printResults(results); err != nil {
 		return in.noStdout(err)
 	}
@@ -123,16 +132,19 @@ func (in *invocation) noStdout(err error) int {
 	return exitFailed
 }
 
-// tellOfLookups names the lookups of Redis that the record needs and that nobody stands in for.
-func (in *invocation) tellOfLookups(mapping *mapper.Mapping, rec mapper.Record) {
-	var told []string
-	for _, ref := range mapping.References(rec) {
-		if _, given := in.message.found[ref]; !given && !slices.Contains(told, ref.Lookup) {
-			told = append(told, ref.Lookup)
+// warnOfLookups names the lookups of Redis that the record needs and that nothing stands in for.
+func (in *invocation) warnOfLookups(refs []mapper.Reference) {
+	var named []string
+	for _, ref := range refs {
+		if _, given := in.message.found[ref]; !given && !slices.Contains(named, ref.Lookup) {
+			named = append(named, ref.Lookup)
 			in.complain("lookup " + ref.Lookup + " is kept in Redis, which map does not ask; --lookup " + ref.Lookup + ":KEY=VALUE stands in for an entry")
 		}
 	}
 }
+
+// logger is that of a command without a configuration of the service.
+func (in *invocation) logger() *slog.Logger { return slog.New(slog.NewTextHandler(in.Stderr, nil)) }
 
 // messageValue is the record's value; nil for a tombstone.
 func (in *invocation) messageValue() ([]byte, error) {

@@ -168,7 +168,7 @@ func wasText(was *pauseJSON) string {
 	if was == nil {
 		return ""
 	}
-	text := "\npaused already since " + *was.At + " by " + was.Actor
+	text := "\npaused already since " + *was.At + " by " + printable(was.Actor)
 	if was.Until != nil {
 		text += " until " + *was.Until
 	}

@@ -85,7 +85,7 @@ func (o *office) refusesTheShortID(t *testing.T) {
 	audit := sorted(o.audit(t))
 	for _, args := range [][]string{
 		{"dlq", "show", "0:0:0"},
-		{"dlq", "show", "0:0:0", "--reveal"},
+		{"dlq", "show", "0:0:0", "--reveal", "--note=why"},
 		{"dlq", "export", "0:0:0"},
 		redriveArgs("0:0:0"),
 		redriveArgs("0:0:0", "--dry-run"),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -101,9 +102,12 @@ func (p *progress) show(done int) {
 		return
 	}
 	line := progressLine(done, p.total, now.Sub(p.began))
-	p.in.say("\r" + line + strings.Repeat(" ", max(p.width-len(line), 0)))
+	p.write(line + strings.Repeat(" ", max(p.width-len(line), 0)))
 	p.shown, p.width = now, len(line)
 }
+
+// write begins at the start of the line. The text is this program's own, so it needs no escapes.
+func (p *progress) write(text string) { _, _ = io.WriteString(p.in.bare, "\r"+text) }
 
 func progressLine(done, total int, took time.Duration) string {
 	if total <= 0 || done <= 0 {
@@ -117,7 +121,7 @@ func progressLine(done, total int, took time.Duration) string {
 // clear takes the line away, so that something else can be printed.
 func (p *progress) clear() {
 	if p.width > 0 {
-		p.in.say("\r" + strings.Repeat(" ", p.width) + "\r")
+		p.write(strings.Repeat(" ", p.width) + "\r")
 		p.width = 0
 		p.shown = time.Time{}
 	}

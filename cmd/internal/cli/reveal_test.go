@@ -4,7 +4,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,10 +18,10 @@ import (
 // reveals are the commands that show personal data.
 func reveals() [][]string {
 	return [][]string{
-		{"dlq", "show", "0:4:0", "--reveal"},
-		{"dlq", "show", "0:4:0", "--reveal", "-o", "json"},
-		{"dlq", "export", "--reveal"},
-		{"dlq", "export", "0:4:0", "--reveal"},
+		{"dlq", "show", "0:4:0", "--reveal", "--note=why"},
+		{"dlq", "show", "0:4:0", "--reveal", "--note=why", "-o", "json"},
+		{"dlq", "export", "--reveal", "--note=why"},
+		{"dlq", "export", "0:4:0", "--reveal", "--note=why"},
 	}
 }
 
@@ -86,5 +88,74 @@ func TestNothingIsRevealedBeforeTheAuditRecordIsAcknowledged(t *testing.T) {
 				t.Errorf("%d audit records", n)
 			}
 		})
+	}
+}
+
+// No command shows a value unless it is asked to reveal: not those of fields, headers, keys, or of
+// ids that are not scalars. Neither does the log of the service, the audit topic, or a header.
+func TestNoValueIsShownUnrevealed(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.set("LOG_LEVEL", "debug")
+	const values = `"after":{"gender":"needle-gender","position":"needle-position","mobile":"needle-mobile","x":{"name":"needle"}},"before":{"qq":"needle-qq"}`
+	for _, ids := range []string{
+		`"eventId":"a","employeeId":"E1","openUserId":"F1","sequence":1`,
+		`"eventId":{"needle-name":"needle"},"employeeId":"E1","openUserId":"F1","sequence":2`,
+		`"eventId":"c","employeeId":{"id":"E1","fullName":"needle"},"openUserId":"F1","sequence":3`,
+		`"eventId":"d","employeeId":"E1","openUserId":["needle"],"sequence":4`,
+		`"eventId":"e","employeeId":"E1","openUserId":"F1","sequence":{"n":"needle"}`,
+		`"eventId":"f","employeeId":true,"openUserId":"F1","sequence":"7"`,
+		`"needle`,
+	} {
+		o.broker.Produce(t, o.topics.Source, kafka.Message{
+			Key: []byte("needle-key"), Value: []byte(`{` + ids + `,` + values + `}`), Time: time.UnixMilli(1_795_334_400_000),
+			Headers: []kafka.Header{{Key: "trace", Value: []byte("needle-header")}, {Key: "dlq.error", Value: []byte("needle-error")}},
+		})
+	}
+	end, status := o.background(t)
+	o.errs.await(t, "joined the group")
+	o.drained(t)
+	end(nil)
+	<-status
+	printed := o.errs.String()
+	for _, args := range [][]string{
+		{"dlq", "list"},
+		{"dlq", "export"},
+		{"explain", "E1"},
+		{"state", "show", "E1"},
+		{"replay", "--from=earliest", "--dry-run"},
+		{"dlq", "redrive", "--all", "--dry-run"},
+		{"dlq", "discard", "0:6", "--note=n", "--yes"},
+		{"dlq", "show", "0:0:0"},
+		{"dlq", "show", "0:1:0"},
+		{"dlq", "show", "0:2:0"},
+		{"dlq", "show", "0:3:0"},
+		{"dlq", "show", "0:4:0"},
+		{"dlq", "show", "0:5:0"},
+		{"dlq", "show", "0:6"},
+	} {
+		for _, output := range []string{outputTable, outputJSON} {
+			got, stdout, stderr := o.do(t, append(args, "-o", output)...)
+			if got == exitUsage || stdout == "" {
+				t.Errorf("%v: status %d: %s%s", args, got, stdout, stderr)
+			}
+			printed += stdout + stderr
+		}
+	}
+	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
+		for _, h := range m.Headers {
+			if strings.HasPrefix(h.Key, "dlq.") {
+				printed += string(h.Value) + "\n"
+			}
+		}
+	}
+	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
+		printed += string(m.Value) + "\n"
+	}
+	for line := range strings.Lines(printed) {
+		if strings.Contains(line, "needle") {
+			t.Errorf("a value is shown: %s", line)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"membersync/consumer/preview"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/mapper"
@@ -89,15 +90,16 @@ func (d *desk) standings(ctx context.Context, l dlq.DeadLetter) ([]standing, err
 
 // translate maps a record, with what it refers to in Redis.
 func (d *desk) translate(ctx context.Context, rec mapper.Record) ([]mapper.Result, error) {
-	refs := d.parts.Mapping.References(rec)
-	if len(refs) == 0 || d.parts.Hashes == nil {
-		return d.parts.Mapping.MapWith(rec, nil), nil
-	}
-	found, err := d.parts.Hashes.Find(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
-	return d.parts.Mapping.MapWith(rec, found), nil
+	return d.guard().Map(ctx, rec, func(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
+		if d.parts.Hashes == nil {
+			return nil, nil
+		}
+		return d.parts.Hashes.Find(ctx, refs)
+	})
+}
+
+func (d *desk) guard() preview.Guard {
+	return preview.Guard{Mapper: d.parts.Mapping, Logger: d.parts.Logger}
 }
 
 // lookUp compares the event's version with those of the newest events applied.

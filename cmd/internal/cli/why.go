@@ -144,9 +144,9 @@ func (e evidence) held() string {
 	case fault != nil:
 		reason = string(fault.Reason)
 	case held.Code != "":
-		reason = held.Reason + ", errorCode " + held.Code
+		reason = printable(held.Reason) + ", errorCode " + printable(held.Code)
 	default:
-		reason = held.Reason
+		reason = printable(held.Reason)
 	}
 	return fmt.Sprintf("The latest event (%s) is rejected (%s) and held, as most events are; "+
 		"correct the cause, or run membersync resume --dead-letter-held.", e.place(), reason)

@@ -73,7 +73,7 @@ func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	service := o.start(nil)
 	service.awaitReady()
 	e, _ := o.expect()
-	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--actor=sample@host") // the audit topic is to hold something
+	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is in the audit topic
 	before, overtaken := o.see(e)
 
 	o.emptyRedis()
