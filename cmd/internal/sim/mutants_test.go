@@ -94,7 +94,7 @@ func mutants() []mutant {
 			"consumer/decode/decode.go", "ev.Skipped = d.parts.Items != nil &&", "ev.Skipped = false &&",
 		}}, "replays,redrives"},
 		{"an edited value has the version of the original", []edit{{
-			"consumer/decode/redrive.go", "rec.Origin.Edited = r.Request.EditedBy(named)", "_ = r.Request.EditedBy(named)",
+			"consumer/decode/redrive.go", "rec.Origin.Edited = r.Request.EditedBy(r.DeadLetter)", "_ = r.Request.EditedBy(r.DeadLetter)",
 		}}, "replays,redrives"},
 		{"a held event is lost at a rebalance", []edit{{
 			"consumer/pipeline.go",
