@@ -38,7 +38,7 @@ func TestSimulation(t *testing.T) { //nolint:tparallel // the group of seeds wai
 	})
 	t.Log(tally)
 	if n >= seedsOfAWholeRun {
-		tally.wantAll(t)
+		tally.wantAll(t, n)
 	}
 }
 
