@@ -45,6 +45,12 @@ type kafkaFault struct {
 	firstCall time.Duration // from the end of the fault
 }
 
+// A kafkaStrike lets one fault happen in a round.
+type kafkaStrike struct {
+	name string
+	do   func(context.Context, *kafkaRound) (kafkaFault, error)
+}
+
 func (k kafkaFaults) measure(ctx context.Context, b *bench) (*report, error) {
 	if !b.Kafka().Own() {
 		return nil, errors.New("bench: --kafka: the broker must be the bench's own, since it is restarted")
@@ -54,18 +60,12 @@ func (k kafkaFaults) measure(ctx context.Context, b *bench) (*report, error) {
 		"joins_per_s and readyz are during the fault; first_call_s is from its end to the next call.",
 	}}
 	t := table{name: "kafka", columns: []string{"fault", "joins_per_s", "not_ready", "readyz", "first_call_s"}}
-	faults := []struct {
-		name   string
-		strike func(context.Context, *kafkaRound) (kafkaFault, error)
-	}{{"source topic missing", k.sourceMissing}, {"redrive topic deleted", k.redrivesMissing}}
+	faults := []kafkaStrike{{"source topic missing", k.sourceMissing}, {"redrive topic deleted", k.redrivesMissing}}
 	for n := range k.rounds {
-		faults = append(faults, struct {
-			name   string
-			strike func(context.Context, *kafkaRound) (kafkaFault, error)
-		}{fmt.Sprintf("broker restarted, %d", n+1), k.restart})
+		faults = append(faults, kafkaStrike{fmt.Sprintf("broker restarted, %d", n+1), k.restart})
 	}
 	for _, f := range faults {
-		got, err := k.round(ctx, b, f.strike)
+		got, err := k.round(ctx, b, f.do)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
