@@ -59,15 +59,22 @@ func TestSourceHeadersAreNotTheOperators(t *testing.T) {
 	}
 }
 
+// runningWithDeadLetter starts a service that has dead-lettered one event.
+func runningWithDeadLetter(t *testing.T) (o *office, ids []string, stop func()) {
+	t.Helper()
+	o = newOffice(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	stop = o.running(t)
+	o.change(t, 1, 0, `{"gender":"X"}`)
+	o.drained(t)
+	return o, o.ids(t), stop
+}
+
 // Who may write to the redrive topic changes no member, and no state in the audit topic.
 func TestAForgedRedriveChangesNothing(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.set("DLQ_STORM_SHARE", "0")
-	defer o.running(t)()
-	o.change(t, 1, 0, `{"gender":"X"}`)
-	o.drained(t)
-	ids := o.ids(t)
+	o, ids, stop := runningWithDeadLetter(t)
+	defer stop()
 	genuine := o.broker.ReadAll(t, o.topics.DLQ)[0]
 	place := dlq.Place{Partition: genuine.Partition, Offset: genuine.Offset}.String()
 	forged := ordering(genuine, place, 9999)
@@ -99,12 +106,8 @@ func TestAForgedRedriveChangesNothing(t *testing.T) {
 // A value of another employee is refused before anything is written, in a dry run too.
 func TestAValueOfAnotherEmployeeIsRefused(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.set("DLQ_STORM_SHARE", "0")
-	defer o.running(t)()
-	o.change(t, 1, 0, `{"gender":"X"}`)
-	o.drained(t)
-	ids := o.ids(t)
+	o, ids, stop := runningWithDeadLetter(t)
+	defer stop()
 	o.files["other.json"] = `{"eventId":"x","sequence":99,"employeeId":"E888","openUserId":"FSUID_TEST888","after":{"position":"Another"}}`
 	for _, more := range []string{"--dry-run", "--yes"} {
 		status, stdout, stderr := o.do(t, redriveArgs(ids[0], "--value-file=other.json", more)...)
