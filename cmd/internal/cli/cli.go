@@ -150,6 +150,7 @@ type invocation struct {
 	output   string
 	message  message // of map
 	dryRun   dryRun  // of run
+	target   string  // what the command works on, for prompts
 
 	mappingOnly bool           // of check
 	sample      string         // of check: a file of records

@@ -218,7 +218,7 @@ func TestDLQShowWithoutRedis(t *testing.T) {
 	o := filled(t)
 	o.set("REDIS_URL", "redis://127.0.0.1:1")
 	status, stdout, stderr := o.do(t, "dlq", "show", "0:4:0")
-	if status != exitDone || !strings.Contains(stdout, "overtaken by newer events: unknown") || !strings.Contains(stderr, "is not known") {
+	if status != exitDone || !strings.Contains(stdout, "newer values: unknown") || !strings.Contains(stderr, "it is unknown which") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	if status, _, stderr := o.do(t, "dlq", "show", "0:77:0"); status != exitFailed || !strings.Contains(stderr, "unknown dead letter") {

@@ -13,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/dryrun"
+	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dlq"
@@ -80,9 +81,8 @@ func (in *invocation) rehearse(ctx context.Context, r *running) int {
 	}
 	r.dry = dryrun.NewReport(in.Stdout, dryrun.Options{JSON: in.output == outputJSON, Values: in.dryRun.values, Object: object})
 	if in.dryRun.values {
-		auditor := dlq.NewAuditor(r.parts.Kafka, r.cfg.Audit.Topic, dlq.WithRetry(writePatience))
 		// Before the start: what is not recorded is not shown, whatever happens later.
-		if err := recordReveal(ctx, auditor, r.cfg.Kafka.Topic, in.who(in.dryRun.order), in.dryRun.note); err != nil {
+		if err := ops.RecordReveal(ctx, ops.Auditor(r.cfg, r.parts), r.cfg.Kafka.Topic, in.who(in.dryRun.order)); err != nil {
 			return in.failed(ctx, err)
 		}
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "values of member fields are shown, as asked")
