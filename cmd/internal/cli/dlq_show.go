@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -19,43 +18,6 @@ const masked = "***"
 type showing struct {
 	order
 	reveal bool
-}
-
-const revealHelp = "  --reveal\n        show personal data, once the audit topic has acknowledged the record of who looks at what\n" +
-	"  --note  text\n        with --reveal, required: why; it goes to the audit topic\n" +
-	"  --actor  text\n        with --reveal: who, as recorded, unverified (default $USER@host)\n"
-
-func (o *showing) define(flags *flag.FlagSet) {
-	o.defineWho(flags)
-	flags.BoolVar(&o.reveal, "reveal", false, "")
-}
-
-// check finds what only the record of a reveal would hold.
-func (o *showing) check(in *invocation) {
-	switch {
-	case o.reveal && strings.TrimSpace(o.note) == "":
-		in.fault("--note", "is required with --reveal: why")
-	case o.note != "" && !o.reveal:
-		in.fault("--note", "needs --reveal")
-	}
-	if o.actor != "" && !o.reveal {
-		in.fault("--actor", "needs --reveal")
-	}
-}
-
-func dlqShowCommand() command {
-	var o showing
-	return onCallCommand(command{
-		name: "dlq show", args: "ID", maxArgs: 1,
-		summary: "show one dead letter whole: facts, history, payload, and what it would do now",
-		details: "Personal data is masked. Overtaken says how much of what the event states newer events have applied since: fully,\n" +
-			"partly or not; a redrive sends only the rest.\n\n" + outputHelp + revealHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-		},
-		check: o.check,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.show(ctx, d, o) })
 }
 
 func (in *invocation) show(ctx context.Context, d *desk, o showing) int {

@@ -16,14 +16,6 @@ import (
 	"membersync/dlq/partlog"
 )
 
-func offsetsShowCommand() command {
-	return onCallCommand(command{
-		name: "offsets show", summary: "show the group's offsets in the source and redrive topics, lag in records and time, its members and who owns what",
-		details: "In json the first line is the group with its members, then a line for each partition.\n\n" + outputHelp,
-		flags:   outputFlag,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showOffsets(ctx, d) })
-}
-
 // The json form of offsets show: first the group, then its partitions.
 type groupStateJSON struct {
 	Group   string       `json:"group"`

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,73 +19,6 @@ type target struct {
 	latest   bool
 	at       time.Time
 	offsets  map[int]int64 // only these partitions
-}
-
-func offsetsResetCommand() command {
-	var (
-		o  order
-		to target
-	)
-	return onCallCommand(command{
-		name: "offsets reset", summary: "set the group's offsets in the source topic, while no instance runs",
-		details: "Records that come once more do no harm: what is done is a duplicate, and the versions keep older values back. Records that\n" +
-			"are skipped are not processed at all. The old offsets go to the audit topic before, and the command that undoes it is printed.\n\n" +
-			outputHelp +
-			"  --to  earliest, latest, a time in RFC 3339 or partition:offset\n" +
-			"        a time is that of the first record to read, in all partitions; partition:offset is for that one alone, and may be repeated\n" +
-			orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-			flags.Func("to", "", func(text string) error {
-				if !to.take(text) {
-					in.fault("--to", "should be earliest, latest, a time such as 2026-11-22T08:00:00Z, or offsets such as 3:1042, and only one kind of them")
-				}
-				return nil
-			})
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resetOffsets(ctx, d, o, to) })
-}
-
-func (t *target) take(text string) bool {
-	if t.given && t.offsets == nil {
-		return false
-	}
-	if partition, offset, ok := parsePlace(text); ok {
-		if t.given && t.offsets == nil {
-			return false
-		}
-		if t.offsets == nil {
-			t.offsets = map[int]int64{}
-		}
-		_, twice := t.offsets[partition]
-		t.offsets[partition] = offset
-		t.given = true
-		return !twice
-	}
-	if t.given {
-		return false
-	}
-	t.given = true
-	switch text {
-	case "earliest":
-		t.earliest = true
-		return true
-	case "latest":
-		t.latest = true
-		return true
-	}
-	var err error
-	t.at, err = time.Parse(time.RFC3339, text)
-	return err == nil
-}
-
-// parsePlace reads partition:offset.
-func parsePlace(text string) (partition int, offset int64, ok bool) {
-	first, second, ok := strings.Cut(text, ":")
-	partition, err1 := strconv.Atoi(first)
-	offset, err2 := strconv.ParseInt(second, 10, 64)
-	return partition, offset, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
 }
 
 // An outsideError says that an offset to set is none that the log holds.

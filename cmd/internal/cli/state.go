@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -17,10 +16,6 @@ type subject struct {
 	employee, openUserID string
 }
 
-const subjectHelp = "  --open-user-id  text\n        the member of the CRM; otherwise the employee's latest event in the source topic says it\n"
-
-func (s *subject) define(flags *flag.FlagSet) { flags.StringVar(&s.openUserID, "open-user-id", "", "") }
-
 // take takes the argument.
 func (s *subject) take(in *invocation) bool {
 	if len(in.args) == 1 {
@@ -29,37 +24,6 @@ func (s *subject) take(in *invocation) bool {
 		in.fault("", "say which employee: the HR system's id")
 	}
 	return !in.refuse(nil)
-}
-
-func stateShowCommand() command {
-	var s subject
-	return onCallCommand(command{
-		name: "state show", args: "EMPLOYEE", maxArgs: 1, summary: "show what Redis holds of one employee",
-		details: "Lease, versions of the fields, and what became of the events that the source topic still holds. Redis holds no values.\n\n" +
-			outputHelp + subjectHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
-}
-
-func stateForgetCommand() command {
-	var (
-		s subject
-		o order
-	)
-	return onCallCommand(command{
-		name: "state forget", args: "EMPLOYEE", maxArgs: 1, summary: "remove what Redis holds of one employee",
-		details: "Versions, digests and the done marks of the events that the source topic still holds. Whatever event comes next is then\n" +
-			"taken for the newest, however old; a lease under way stays.\n\n" +
-			outputHelp + subjectHelp + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
 }
 
 // A memberView is what is known of one employee.
