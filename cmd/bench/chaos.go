@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/internal/chaos"
 	"membersync/cmd/internal/stand"
@@ -31,7 +32,7 @@ func chaosCommand() command {
 		name:    "chaos",
 		about:   "kills instances, Kafka and Redis and cuts connections while work waits, and judges what came of it",
 		options: chaosOptions,
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var c chaosTrial
 			f.DurationVar(&c.length, "for", tenMinutes, "how long faults strike")
 			f.Uint64Var(&c.seed, "seed", 1, "of the faults and the changes")

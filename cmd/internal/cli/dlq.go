@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,70 +17,10 @@ type filter struct {
 	stateGiven bool
 }
 
-const filterHelp = "  --reason  one or several, comma-separated\n        of the latest death\n" +
-	"  --stage  decode, map or update\n" +
-	"  --code  the CRM's errorCode\n" +
-	"  --employee  the HR system's id\n" +
-	"  --since, --until  a time in RFC 3339, or how long ago, such as 2h\n        of the latest death: from, and before\n"
-
-func stateHelp(def string) string {
-	return "  --state  open, redriving, applied, superseded, discarded or all; several comma-separated\n        (default " + def + ")\n"
-}
-
-func (f *filter) define(in *invocation, flags *flag.FlagSet) {
-	flags.Func("reason", "", func(text string) error {
-		for one := range strings.SplitSeq(text, ",") {
-			if !slices.Contains(dlq.Reasons(), dlq.Reason(one)) {
-				in.fault("--reason", "should be of "+joined(dlq.Reasons()))
-			}
-			f.query.Reasons = append(f.query.Reasons, dlq.Reason(one))
-		}
-		return nil
-	})
-	flags.Func("stage", "", func(text string) error {
-		if f.query.Stage = dlq.Stage(text); !slices.Contains([]dlq.Stage{dlq.StageDecode, dlq.StageMap, dlq.StageUpdate}, f.query.Stage) {
-			in.fault("--stage", "should be decode, map or update")
-		}
-		return nil
-	})
-	flags.StringVar(&f.query.Code, "code", "", "")
-	flags.StringVar(&f.query.Employee, "employee", "", "")
-	in.timeFlag(flags, "since", &f.query.Since)
-	in.timeFlag(flags, "until", &f.query.Until)
-}
-
-func (f *filter) defineState(in *invocation, flags *flag.FlagSet, def ...dlq.State) {
-	f.query.States = def
-	flags.Func("state", "", func(text string) error {
-		if !f.stateGiven {
-			f.query.States, f.stateGiven = nil, true
-		}
-		for one := range strings.SplitSeq(text, ",") {
-			switch {
-			case one == "all":
-				f.query.States = dlq.States()
-			case slices.Contains(dlq.States(), dlq.State(one)):
-				f.query.States = append(f.query.States, dlq.State(one))
-			default:
-				in.fault("--state", "should be of all, "+joined(dlq.States()))
-			}
-		}
-		return nil
-	})
-}
-
 // isEmpty reports whether the filter narrows nothing down.
 func (f *filter) isEmpty() bool {
 	q := f.query
 	return len(q.Reasons) == 0 && q.Stage == "" && q.Code == "" && q.Employee == "" && q.Since.IsZero() && q.Until.IsZero()
-}
-
-func joined[T ~string](all []T) string {
-	texts := make([]string, len(all))
-	for i, one := range all {
-		texts[i] = string(one)
-	}
-	return strings.Join(texts, ", ")
 }
 
 // takeIDs takes the arguments for ids of dead letters, in full or short form, once each.

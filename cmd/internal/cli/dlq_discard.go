@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -16,23 +15,6 @@ type discarding struct {
 	filter
 	order
 	all bool
-}
-
-func dlqDiscardCommand() command {
-	var o discarding
-	return onCallCommand(command{
-		name: "dlq discard", args: "ID...|filters|--all", maxArgs: maxIDs,
-		summary: "decide that dead letters need nothing done any more",
-		details: "Their state becomes discarded; the letters stay in the topic. Without ids, the filters choose among the open ones.\n" +
-			"A redrive takes a discarded letter up again.\n\n" +
-			outputHelp + filterHelp + "  --all\n        every open dead letter\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.filter.define(in, flags)
-			o.order.define(flags)
-			flags.BoolVar(&o.all, "all", false, "")
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.discard(ctx, d, o) })
 }
 
 // maxIDs bounds the ids of a command line.

@@ -2,33 +2,10 @@ package cli
 
 import (
 	"context"
-	"flag"
 
 	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
-
-func dlqExportCommand() command {
-	var (
-		f filter
-		o showing
-	)
-	return onCallCommand(command{
-		name: "dlq export", args: "[ID...|filters]", maxArgs: maxIDs,
-		summary: "print dead letters with their payloads, one JSON object a line",
-		details: "Personal data is masked. The names are those of dlq show -o json, without history and now.\n" +
-			"With --reveal, a payload that is no JSON stands as base64 in value.\n\n" +
-			"Flags\n  -o  json or table\n        form of the result; json is one object a line (default json)\n" + filterHelp + stateHelp("open") + revealHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			in.output = outputJSON
-			outputFlag(in, flags)
-			f.define(in, flags)
-			f.defineState(in, flags, dlq.StateOpen)
-			o.define(flags)
-		},
-		check: o.check,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
-}
 
 func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
 	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {

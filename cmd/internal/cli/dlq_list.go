@@ -3,11 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
@@ -20,32 +16,6 @@ type listing struct {
 	groupBy string
 	limit   int
 	follow  bool
-}
-
-func dlqListCommand() command {
-	var l listing
-	return onCallCommand(command{
-		name: "dlq list", summary: "list dead letters, the latest death last",
-		details: "A dead letter is listed once, however often it died. The redrives are those sent, the last may be under way.\n\n" +
-			outputHelp + filterHelp + stateHelp("open") +
-			"  --group-by  reason, stage, code, employee or error\n        count instead, with the age of the oldest\n" +
-			"  --limit  a whole number\n        the latest so many; 0: all (default 0)\n" +
-			"  --follow\n        go on with those that come, until Ctrl-C\n",
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			l.define(in, flags)
-			l.defineState(in, flags, dlq.StateOpen)
-			flags.Func("group-by", "", func(text string) error {
-				if l.groupBy = text; ops.Groupings()[text] == nil {
-					in.fault("--group-by", "should be of "+strings.Join(slices.Sorted(maps.Keys(ops.Groupings())), ", "))
-				}
-				return nil
-			})
-			in.countFlag(flags, "limit", &l.limit)
-			flags.BoolVar(&l.follow, "follow", false, "")
-		},
-		check: func(in *invocation) { l.check(in) },
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.list(ctx, d, l) })
 }
 
 func (l *listing) check(in *invocation) {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
 
@@ -19,37 +18,6 @@ type redriving struct {
 	rate      int // a second; 0: as fast as it goes
 	valueFile string
 	wait      time.Duration // for results; 0: until all are there
-}
-
-func dlqRedriveCommand() command {
-	var o redriving
-	return onCallCommand(command{
-		name: "dlq redrive", args: "ID...|filters|--all", maxArgs: maxIDs,
-		summary: "run dead letters again, and report what the service makes of each",
-		details: "They go to the redrive topic, never to the source topic, and keep their versions: what newer events have applied stays.\n" +
-			"Filters and --all choose among the open ones, and those that an earlier run recorded but did not send. The command may be\n" +
-			"stopped at any time: said again, it goes on with what is left and sends nothing twice. Exit status: 3 when some died again.\n\n" +
-			outputHelp + filterHelp +
-			"  --all\n        every open dead letter\n" +
-			"  --rate  a whole number\n        so many a second; 0: as fast as it goes (default 0)\n" +
-			"  --value-file  the path of a file\n        for one id: run this value instead of the letter's, which stays as it is\n" +
-			"  --wait  a duration such as 10m\n        for results at most; 0: until all are there (default 0)\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.filter.define(in, flags)
-			o.order.define(flags)
-			flags.BoolVar(&o.all, "all", false, "")
-			in.countFlag(flags, "rate", &o.rate)
-			flags.StringVar(&o.valueFile, "value-file", "", "")
-			flags.Func("wait", "", func(text string) error {
-				var err error
-				if o.wait, err = time.ParseDuration(text); err != nil || o.wait < 0 {
-					in.fault("--wait", "should be a duration such as 10m")
-				}
-				return nil
-			})
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.redrive(ctx, d, o) })
 }
 
 func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {

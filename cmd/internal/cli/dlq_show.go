@@ -35,21 +35,6 @@ func (o *showing) check(in *invocation) {
 	}
 }
 
-func dlqShowCommand() command {
-	var o showing
-	return onCallCommand(command{
-		name: "dlq show", args: "ID", maxArgs: 1,
-		summary: "show one dead letter whole: facts, history, payload, and what it would do now",
-		details: "Personal data is masked. Overtaken says how much of what the event states newer events have applied since: fully,\n" +
-			"partly or not; a redrive sends only the rest.\n\n" + outputHelp + revealHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-		},
-		check: o.check,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.show(ctx, d, o) })
-}
-
 func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
 	ids := in.takeIDs()
 	if len(ids) == 0 && len(in.faults) == 0 {

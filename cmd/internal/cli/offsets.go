@@ -9,14 +9,6 @@ import (
 	"membersync/cmd/internal/ops"
 )
 
-func offsetsShowCommand() command {
-	return onCallCommand(command{
-		name: "offsets show", summary: "show the group's offsets in the source and redrive topics, lag in records and time, its members and who owns what",
-		details: "In json the first line is the group with its members, then a line for each partition.\n\n" + outputHelp,
-		flags:   outputFlag,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showOffsets(ctx, d) })
-}
-
 func (in *invocation) showOffsets(ctx context.Context, d *desk) int {
 	group, offsets, err := d.Offsets(ctx)
 	if err != nil {

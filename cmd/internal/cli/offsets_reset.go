@@ -3,10 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
-	"time"
 
 	"membersync/cmd/internal/ops"
 	"membersync/dlq"
@@ -14,53 +12,6 @@ import (
 
 // A target is where offsets are to be set to.
 type target struct{ ops.Position }
-
-func offsetsResetCommand() command {
-	var (
-		o  order
-		to target
-	)
-	return onCallCommand(command{
-		name: "offsets reset", summary: "set the group's offsets in the source topic, while no instance runs",
-		details: "Records that come once more do no harm: what is done is a duplicate, and the versions keep older values back. Records that\n" +
-			"are skipped are not processed at all. The old offsets go to the audit topic before, and the command that undoes it is printed.\n\n" +
-			outputHelp +
-			"  --to  earliest, latest, a time in RFC 3339 or partition:offset\n" +
-			"        a time is that of the first record to read, in all partitions; partition:offset is for that one alone, and may be repeated\n" +
-			orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-			flags.Func("to", "", func(text string) error {
-				if !to.take(text) {
-					in.fault("--to", "should be earliest, latest, a time such as 2026-11-22T08:00:00Z, or offsets such as 3:1042, and only one kind of them")
-				}
-				return nil
-			})
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resetOffsets(ctx, d, o, to) })
-}
-
-// take adds a value of the flag, and returns whether it is valid and goes with those before.
-func (t *target) take(text string) bool {
-	if t.AddOffset(text) {
-		return true
-	}
-	if t.IsGiven() {
-		return false
-	}
-	switch text {
-	case "earliest":
-		t.Earliest = true
-		return true
-	case "latest":
-		t.Latest = true
-		return true
-	}
-	var err error
-	t.At, err = time.Parse(time.RFC3339, text)
-	return err == nil
-}
 
 func (in *invocation) resetOffsets(ctx context.Context, d *desk, o order, to target) int {
 	if !to.IsGiven() && len(in.faults) == 0 {

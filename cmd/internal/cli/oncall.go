@@ -23,17 +23,6 @@ func serviceHelp() string {
 	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
 }
 
-// onCallCommand is a command that works on the topics and the state of a running service.
-func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
-	c.settings, c.settingsHelp = config.Define, serviceHelp
-	c.run = func(ctx context.Context, in *invocation) int {
-		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
-		defer stop()
-		return in.atDesk(ctx, run)
-	}
-	return c
-}
-
 // A desk is what a command of the operator works with.
 type desk = ops.Session
 

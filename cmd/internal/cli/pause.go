@@ -3,53 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"time"
 
 	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
-
-func pauseCommand() command {
-	var (
-		o      order
-		length time.Duration
-	)
-	return onCallCommand(command{
-		name: "pause", summary: "stop calling the CRM, on all instances",
-		details: "They stop within 2 s, keep their partitions, and go on at resume or when the time is over.\n\n" +
-			outputHelp + "  --for  a duration such as 2h\n        how long (default until resume)\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-			flags.Func("for", "", func(text string) error {
-				var err error
-				if length, err = time.ParseDuration(text); err != nil || length < time.Second {
-					in.fault("--for", "should be a duration such as 2h, at least 1s")
-				}
-				return nil
-			})
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.pause(ctx, d, o, length) })
-}
-
-func resumeCommand() command {
-	var (
-		o       order
-		release bool
-	)
-	return onCallCommand(command{
-		name: "resume", summary: "continue calling the CRM after pause",
-		details: "With --dead-letter-held it also sends the events that the storm guard holds at that moment to the\n" +
-			"dead-letter topic, where they can be inspected and redriven. Without it they stay held.\n\n" +
-			outputHelp + "  --dead-letter-held\n        dead-letter what the storm guard holds\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			flags.BoolVar(&release, "dead-letter-held", false, "")
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o, release) })
-}
 
 // The json form of pause and resume.
 type actionJSON struct {

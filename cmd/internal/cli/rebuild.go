@@ -2,26 +2,10 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 
 	"membersync/dlq"
 )
-
-func stateRebuildCommand() command {
-	var o order
-	return onCallCommand(command{
-		name: "state rebuild", summary: "restore the state in Redis from the topics, without a call",
-		details: "Reads what the source and redrive topics still hold below the group's offsets, restores the versions of the fields and marks the\n" +
-			"events done: dead letters as dead, all others as applied. It may run alongside the service, and again; what is known since is kept.\n" +
-			"Under another MEMBERSYNC_STATE_KEY than before it only runs while no instance does.\n" +
-			"What is older than the topics' retention stays forgotten.\n\n" + outputHelp + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.rebuild(ctx, d, o) })
-}
 
 // The json form of state rebuild.
 type rebuiltJSON struct {

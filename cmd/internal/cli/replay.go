@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,40 +21,6 @@ type replaying struct {
 	reapply  bool
 	rate     int
 	resume   string
-}
-
-func replayCommand() command {
-	var o replaying
-	return onCallCommand(command{
-		name: "replay", summary: "run a stretch of the source topic again, beside the live service",
-		details: "Events that are done are skipped; the rest is processed as by the service, after its calls and under the same limit. The end is\n" +
-			"fixed at the start. It may be stopped: --resume goes on where it was. Any range covers the redrives of its events. Events whose\n" +
-			"dead letter is open or discarded are skipped: redriving is for those.\n\n" +
-			outputHelp +
-			"  --from  a time in RFC 3339, partition:offset or earliest\n        first to run; a time is for all partitions, partition:offset for that one alone, repeatable (required)\n" +
-			"  --to  likewise, or latest\n        the end, itself not run (default what the topic holds at the start)\n" +
-			"  --employee  the HR system's id\n        this one's events alone\n" +
-			"  --reapply\n        the CRM was restored from a backup: ignore what is marked done and what it is believed to hold; versions still keep older values back.\n" +
-			"        The service sends once more what it would leave out as unchanged; the replay begins, and has its end, 5 s later\n" +
-			"  --rate  a whole number\n        records a second; 0: as fast as it goes (default 0)\n" +
-			"  --resume  the id that an earlier run printed\n        go on with it, as it was asked for\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-			for name, t := range map[string]*target{"from": &o.from, "to": &o.to} {
-				flags.Func(name, "", func(text string) error {
-					if !t.take(text) {
-						in.fault("--"+name, "should be a time such as 2026-11-22T08:00:00Z, earliest, latest, or offsets such as 3:1042, and only one kind of them")
-					}
-					return nil
-				})
-			}
-			flags.StringVar(&o.employee, "employee", "", "")
-			flags.BoolVar(&o.reapply, "reapply", false, "")
-			in.countFlag(flags, "rate", &o.rate)
-			flags.StringVar(&o.resume, "resume", "", "")
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.replay(ctx, d, o) })
 }
 
 func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {

@@ -29,37 +29,6 @@ func (s *subject) take(in *invocation) bool {
 	return !in.refuse(nil)
 }
 
-func stateShowCommand() command {
-	var s subject
-	return onCallCommand(command{
-		name: "state show", args: "EMPLOYEE", maxArgs: 1, summary: "show what Redis holds of one employee",
-		details: "Lease, versions of the fields, and what became of the events that the source topic still holds. Redis holds no values.\n\n" +
-			outputHelp + subjectHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
-}
-
-func stateForgetCommand() command {
-	var (
-		s subject
-		o order
-	)
-	return onCallCommand(command{
-		name: "state forget", args: "EMPLOYEE", maxArgs: 1, summary: "remove what Redis holds of one employee",
-		details: "Versions, digests and the done marks of the events that the source topic still holds. Whatever event comes next is then\n" +
-			"taken for the newest, however old; a lease under way stays.\n\n" +
-			outputHelp + subjectHelp + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
-}
-
 func (s subject) forOps() ops.Subject {
 	return ops.Subject{Employee: s.employee, OpenUserID: s.openUserID}
 }
