@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -87,7 +87,7 @@ func (g backlog) order() []int {
 func oneByOne(order []int, partitions int) []int {
 	parts := make([][]int, partitions)
 	for _, employee := range order {
-		p := stand.Event{Employee: employee}.Record(partitions).Partition
+		p := testbed.Event{Employee: employee}.Record(partitions).Partition
 		parts[p] = append(parts[p], employee)
 	}
 	return slices.Concat(parts...)
@@ -127,10 +127,10 @@ func (g backlog) round(ctx context.Context, b *bench, order []int, buffer int) (
 }
 
 // inOrder are the events: each states a field of its employee.
-func inOrder(order []int, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+func inOrder(order []int, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n, employee := range order {
-			e := stand.Event{Employee: employee, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+			e := testbed.Event{Employee: employee, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 			if !yield(e.Record(partitions)) {
 				return
 			}
@@ -145,8 +145,8 @@ func (g backlog) newest(crm *fakeCRM, order []int) error {
 		last[employee] = n
 	}
 	for employee, n := range last {
-		if got := string(crm.State(stand.OpenUserID(employee))["position"]); got != strconv.Quote(position(n)) {
-			return fmt.Errorf("backlog: the position of %s is not the newest", stand.OpenUserID(employee))
+		if got := string(crm.State(testbed.OpenUserID(employee))["position"]); got != strconv.Quote(position(n)) {
+			return fmt.Errorf("backlog: the position of %s is not the newest", testbed.OpenUserID(employee))
 		}
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -17,7 +17,7 @@ func bodies(n int) [][]byte {
 	all := make([][]byte, n)
 	for i := range all {
 		all[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":{"openUserId":%q,"position":%q}}`,
-			stand.Token, stand.CorpID, stand.OpenUserID(i+1), position(i))
+			testbed.Token, testbed.CorpID, testbed.OpenUserID(i+1), position(i))
 	}
 	return all
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -133,7 +133,7 @@ func large(partition, n, size int) (records []kafka.Record) {
 		for j := range 100 { // what does not compress
 			text[j] = alphabet[random.IntN(len(alphabet))]
 		}
-		e := stand.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
+		e := testbed.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
 		rec := e.Record(1)
 		records = append(records, kafka.Record{Key: kafka.NewBytes(rec.Key), Value: kafka.NewBytes(rec.Value), Time: time.Now()})
 		size -= len(rec.Value)
@@ -169,7 +169,7 @@ func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) 
 	good := 0
 	event := func() kafka.Record {
 		good++
-		rec := stand.Event{Employee: good, Sequence: 1, Before: "{}", After: `{"position":"Lead"}`}.Record(1)
+		rec := testbed.Event{Employee: good, Sequence: 1, Before: "{}", After: `{"position":"Lead"}`}.Record(1)
 		return kafka.Record{Key: kafka.NewBytes(rec.Key), Value: kafka.NewBytes(rec.Value), Time: time.Now()}
 	}
 	bomb := kafka.Record{Value: kafka.NewBytes(make([]byte, 256<<20)), Time: time.Now()}
@@ -203,7 +203,7 @@ func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) 
 		return 0, fmt.Errorf("%d dead letters, want %d", n, headers+1)
 	}
 	for n := 1; n <= good; n++ {
-		if got := string(crm.State(stand.OpenUserID(n))["position"]); got != `"Lead"` {
+		if got := string(crm.State(testbed.OpenUserID(n))["position"]); got != `"Lead"` {
 			return 0, fmt.Errorf("member %d holds %s", n, got)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 )
 
 // A chaosTrial is what the command chaos was asked for.
@@ -51,7 +51,7 @@ func chaosCommand() command {
 }
 
 // chaosOptions has the servers keep their data, and the instances reach Kafka through a proxy.
-func chaosOptions(o *stand.Options) {
+func chaosOptions(o *testbed.Options) {
 	o.AppendOnly = true
 	o.KafkaVia = freeAddress()
 }

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/e2e/oracle"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -20,11 +20,11 @@ import (
 type arena struct {
 	trial    chaosTrial
 	b        *bench
-	job      *stand.Job
+	job      *testbed.Job
 	workload *chaos.Workload
 	crm      *crmapitest.Server
 	who      *callers
-	server   *stand.HTTP
+	server   *testbed.HTTP
 
 	kafka, toCRM *cuttable
 	seats        []*seat
@@ -46,7 +46,7 @@ type seat struct {
 	redis     *cuttable
 
 	mu       sync.Mutex
-	instance *stand.Instance
+	instance *testbed.Instance
 }
 
 // A cuttable is a proxy, with one cut at a time.
@@ -71,10 +71,10 @@ func (c chaosTrial) open(ctx context.Context, b *bench) (_ *arena, err error) {
 		}
 	}()
 	a.crm = crmapitest.New(crmapitest.Options{
-		CorpID: stand.CorpID, Tokens: []string{stand.Token}, Members: a.workload.World().Members, Latency: c.latency,
+		CorpID: testbed.CorpID, Tokens: []string{testbed.Token}, Members: a.workload.World().Members, Latency: c.latency,
 	})
 	a.who = newCallers(a.crm)
-	if a.server, err = stand.Serve(ctx, a.who); err != nil {
+	if a.server, err = testbed.Serve(ctx, a.who); err != nil {
 		return nil, err
 	}
 	proxies := chaos.NewProxies()
@@ -207,7 +207,7 @@ func stateOf(crm *crmapitest.Server) map[string]map[string]string {
 	for _, id := range crm.Members() {
 		state[id] = make(map[string]string)
 		for field, value := range crm.State(id) {
-			state[id][field] = oracle.Canonical(value)
+			state[id][field] = outcome.Canonical(value)
 		}
 	}
 	return state

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 )
 
 // strike produces and lets the faults happen, until the last is over.
@@ -86,7 +86,7 @@ func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
 	defer s.mu.Unlock()
 	select {
 	case <-s.instance.Done():
-		a.surprise(s, stand.ErrEnded)
+		a.surprise(s, testbed.ErrEnded)
 	default:
 	}
 	if f.Kind == chaos.Kill {
@@ -112,14 +112,14 @@ func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
 func (a *arena) awaitWork(ctx context.Context, s *seat) error {
 	const lately, every, patience = 200 * time.Millisecond, 10 * time.Millisecond, 15 * time.Second
 	limit := time.Now().Add(patience)
-	return stand.Until(ctx, every, func(context.Context) (bool, error) {
+	return testbed.Until(ctx, every, func(context.Context) (bool, error) {
 		now := time.Now()
 		return now.Sub(a.who.latest(s.number)) < lately || now.After(limit), nil
 	})
 }
 
 // bounce ends a server, hard or gently, and starts it again.
-func (a *arena) bounce(ctx context.Context, f chaos.Fault, server *stand.Server, hard bool) (chaos.Span, error) {
+func (a *arena) bounce(ctx context.Context, f chaos.Fault, server *testbed.Server, hard bool) (chaos.Span, error) {
 	span, end := chaos.Span{From: time.Now()}, server.Stop
 	if hard {
 		end = server.Kill

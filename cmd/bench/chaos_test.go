@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"membersync/cmd/internal/chaos"
+	"membersync/cmd/bench/internal/chaos"
 	"membersync/crmapi/crmapitest"
 )
 

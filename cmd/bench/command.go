@@ -8,7 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 )
 
 // The exit statuses are those of membersync.
@@ -32,7 +32,7 @@ func (e env) say(format string, args ...any) { _, _ = fmt.Fprintf(e.stderr, form
 type command struct {
 	name, about string
 	// options change what the stand starts; nil: nothing.
-	options func(*stand.Options)
+	options func(*testbed.Options)
 	// flags defines the command's flags and returns what runs once they are parsed. A method of the value that
 	// they fill has to be wrapped in a function, or it is bound to what the value was before.
 	flags func(*flag.FlagSet) measure
@@ -43,7 +43,7 @@ type measure func(context.Context, *bench) (*report, error)
 
 // A bench is what a command works with.
 type bench struct {
-	*stand.Stand
+	*testbed.Stand
 	say func(format string, args ...any) // a line of progress
 }
 
@@ -84,7 +84,7 @@ func help() string {
 func (c command) run(ctx context.Context, args []string, e env) int {
 	flags := flag.NewFlagSet("bench "+c.name, flag.ContinueOnError)
 	flags.SetOutput(e.stderr)
-	var opts stand.Options
+	var opts testbed.Options
 	opts.AddFlags(flags)
 	opts.Progress = e.stderr
 	output := flags.String("o", "table", "`table`, or json: one object a line")
@@ -110,8 +110,8 @@ func (c command) run(ctx context.Context, args []string, e env) int {
 }
 
 // measured opens the stand, takes the measurements and closes it.
-func measured(ctx context.Context, opts stand.Options, do measure, e env) (r *report, err error) {
-	s, err := stand.Open(ctx, opts)
+func measured(ctx context.Context, opts testbed.Options, do measure, e env) (r *report, err error) {
+	s, err := testbed.Open(ctx, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -8,24 +8,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
 // A fakeCRM is the strict fake, served over HTTP by this process.
 type fakeCRM struct {
 	*crmapitest.Server
-	*stand.HTTP
+	*testbed.HTTP
 	*tally
 }
 
 // startCRM starts a fake CRM that knows the stand's company and token, and every member. The tally ends with the
 // given number of answers.
 func startCRM(ctx context.Context, opts crmapitest.Options, answers int) (*fakeCRM, error) {
-	opts.CorpID, opts.Tokens, opts.AutoCreate = stand.CorpID, []string{stand.Token}, true
+	opts.CorpID, opts.Tokens, opts.AutoCreate = testbed.CorpID, []string{testbed.Token}, true
 	fake := crmapitest.New(opts)
 	t := newTally(fake, answers)
-	server, err := stand.Serve(ctx, t)
+	server, err := testbed.Serve(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func await(ctx context.Context, moment, gone <-chan struct{}) error {
 	case <-moment:
 		return nil
 	case <-gone:
-		return stand.ErrEnded
+		return testbed.ErrEnded
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -102,7 +102,7 @@ func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err err
 	}
 	defer func() { err = errors.Join(err, crm.Close()) }()
 	if hangs {
-		crm.Push(crmapitest.Fault{Member: stand.OpenUserID(hanging), Times: -1, Hang: true})
+		crm.Push(crmapitest.Fault{Member: testbed.OpenUserID(hanging), Times: -1, Hang: true})
 	}
 	job, err := b.NewJob(ctx, h.partitions, crm.URL())
 	if err != nil {
@@ -133,7 +133,7 @@ func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err err
 }
 
 // pace produces one event after the other at the rate; each tenth of a second, one is the hanging member's.
-func (h hang) pace(ctx context.Context, job *stand.Job) ([]sending, error) {
+func (h hang) pace(ctx context.Context, job *testbed.Job) ([]sending, error) {
 	p := pacer{job: job, sent: make([]sending, int(h.phase.Seconds()*float64(h.rate)))}
 	every := time.Second / time.Duration(h.rate)
 	tick := time.NewTicker(every)
@@ -159,7 +159,7 @@ func (h hang) effects(ctx context.Context, crm *fakeCRM, sent []sending) (latenc
 	const every = 200 * time.Millisecond
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errSlow)
 	defer cancel()
-	err = stand.Until(ctx, every, func(context.Context) (bool, error) {
+	err = testbed.Until(ctx, every, func(context.Context) (bool, error) {
 		var missing int
 		latencies, missing, err = latenciesOf(sent, crm.Calls(), hanging)
 		return missing == 0, err

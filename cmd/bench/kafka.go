@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -81,8 +81,8 @@ func (k kafkaFaults) measure(ctx context.Context, b *bench) (*report, error) {
 // A kafkaRound is one service under load.
 type kafkaRound struct {
 	*bench
-	job  *stand.Job
-	i    *stand.Instance
+	job  *testbed.Job
+	i    *testbed.Instance
 	crm  *fakeCRM
 	load func(context.Context) error // produces until the context ends
 }
@@ -168,7 +168,7 @@ func (r *kafkaRound) awaitCall(ctx context.Context) (took time.Duration, err err
 	producing, stop := context.WithCancelCause(ctx)
 	produced := make(chan error, 1)
 	go func() { produced <- r.load(producing) }()
-	err = stand.Until(ctx, 10*time.Millisecond, func(context.Context) (bool, error) {
+	err = testbed.Until(ctx, 10*time.Millisecond, func(context.Context) (bool, error) {
 		return len(r.crm.Calls()) > calls, nil
 	})
 	took = time.Since(began)

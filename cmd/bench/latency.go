@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -24,7 +24,7 @@ type sending struct {
 
 // A pacer produces single events without waiting for the acknowledgement of the one before.
 type pacer struct {
-	job  *stand.Job
+	job  *testbed.Job
 	sent []sending
 
 	group  sync.WaitGroup
@@ -34,7 +34,7 @@ type pacer struct {
 
 func (p *pacer) send(ctx context.Context, n, member int) {
 	p.sent[n] = sending{member: member, n: n, at: time.Now()}
-	e := stand.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+	e := testbed.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 	p.group.Go(func() {
 		if err := p.job.Produce(ctx, one(e.Record(p.job.Partitions))); err != nil {
 			p.mu.Lock()
@@ -49,7 +49,7 @@ func (p *pacer) wait() error {
 	return errors.Join(p.faults...)
 }
 
-func one(r stand.Record) iter.Seq[stand.Record] { return slices.Values([]stand.Record{r}) }
+func one(r testbed.Record) iter.Seq[testbed.Record] { return slices.Values([]testbed.Record{r}) }
 
 // An effect is a value that has got to the CRM.
 type effect struct {
@@ -68,7 +68,7 @@ func latenciesOf(sent []sending, calls []crmapitest.Seen, except int) (latencies
 		if s.member == except {
 			continue
 		}
-		at := firstFrom(effects[stand.OpenUserID(s.member)], s.n)
+		at := firstFrom(effects[testbed.OpenUserID(s.member)], s.n)
 		if at.IsZero() {
 			missing++
 			continue

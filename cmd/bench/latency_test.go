@@ -8,15 +8,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
 // call is one that ended so many milliseconds after the start.
 func call(start time.Time, member, n int, ms int, outcome crmapitest.Outcome) crmapitest.Seen {
 	return crmapitest.Seen{
-		OpenUserID: stand.OpenUserID(member), Outcome: outcome, Finished: start.Add(time.Duration(ms) * time.Millisecond),
-		User: json.RawMessage(fmt.Sprintf(`{"openUserId":%q,"position":%q}`, stand.OpenUserID(member), position(n))),
+		OpenUserID: testbed.OpenUserID(member), Outcome: outcome, Finished: start.Add(time.Duration(ms) * time.Millisecond),
+		User: json.RawMessage(fmt.Sprintf(`{"openUserId":%q,"position":%q}`, testbed.OpenUserID(member), position(n))),
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -82,7 +82,7 @@ func (l limit) trial(ctx context.Context, b *bench) (calls []crmapitest.Seen, en
 		return nil, end, err
 	}
 	variables := map[string]string{"CRM_RATE": fmt.Sprintf("%d/%v", l.calls, l.window)}
-	instances := make([]*stand.Instance, 3)
+	instances := make([]*testbed.Instance, 3)
 	for n := range 2 {
 		if instances[n], err = job.Start(ctx, variables); err != nil {
 			return nil, end, err

@@ -8,7 +8,7 @@ import (
 	"iter"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -95,7 +95,7 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 	go func() {
 		select {
 		case <-i.Done():
-			stop(stand.ErrEnded)
+			stop(testbed.ErrEnded)
 		case <-drained.Done():
 		}
 	}()
@@ -111,10 +111,10 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 }
 
 // turns are changes of one field, which go round all employees.
-func turns(events, employees, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+func turns(events, employees, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n := range events {
-			e := stand.Event{Employee: n%employees + 1, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+			e := testbed.Event{Employee: n%employees + 1, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 			if !yield(e.Record(partitions)) {
 				return
 			}
@@ -127,7 +127,7 @@ func position(n int) string { return fmt.Sprintf("Position %d", n) }
 // newest wants each member to hold the value of its last event.
 func newest(crm *fakeCRM, events, employees int) error {
 	for n := max(0, events-employees); n < events; n++ {
-		member := stand.OpenUserID(n%employees + 1)
+		member := testbed.OpenUserID(n%employees + 1)
 		if got, want := string(crm.State(member)["position"]), fmt.Sprintf("%q", position(n)); got != want {
 			return fmt.Errorf("member %s holds %s, not %s", member, got, want)
 		}

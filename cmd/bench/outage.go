@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/chaos"
+	"membersync/cmd/bench/internal/chaos"
 )
 
 // An outage is what the command outage was asked for.

@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/e2e/oracle"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -36,8 +36,8 @@ type theatre struct {
 	outage
 	mode     mode
 	crm      *crmapitest.Server
-	server   *stand.HTTP
-	job      *stand.Job
+	server   *testbed.HTTP
+	job      *testbed.Job
 	workload *chaos.Workload
 	away     atomic.Bool
 	sick     map[string]bool // the members that fail in part
@@ -79,9 +79,9 @@ func (t *theatre) open(ctx context.Context, b *bench) (err error) {
 		t.sick[id] = n%2 == 0
 	}
 	t.crm = crmapitest.New(crmapitest.Options{
-		CorpID: stand.CorpID, Tokens: []string{stand.Token}, Members: members, Latency: t.latency, Fault: t.fault,
+		CorpID: testbed.CorpID, Tokens: []string{testbed.Token}, Members: members, Latency: t.latency, Fault: t.fault,
 	})
-	if t.server, err = stand.Serve(ctx, t.crm); err != nil {
+	if t.server, err = testbed.Serve(ctx, t.crm); err != nil {
 		return err
 	}
 	t.job, err = b.NewJob(ctx, t.partitions, t.server.URL())
@@ -102,7 +102,7 @@ func (t *theatre) fault(seen crmapitest.Seen) crmapitest.Fault {
 }
 
 // play produces all the while, has the CRM go away and come back, and watches /readyz meanwhile.
-func (t *theatre) play(ctx context.Context, i *stand.Instance) (left, back time.Time, causes []string, err error) {
+func (t *theatre) play(ctx context.Context, i *testbed.Instance) (left, back time.Time, causes []string, err error) {
 	if err := i.AwaitReady(ctx); err != nil {
 		return left, back, nil, err
 	}
@@ -137,9 +137,9 @@ func (t *theatre) leave() error {
 }
 
 // watch returns all that /readyz says until a moment.
-func (t *theatre) watch(ctx context.Context, i *stand.Instance, until time.Time) (causes []string, err error) {
+func (t *theatre) watch(ctx context.Context, i *testbed.Instance, until time.Time) (causes []string, err error) {
 	const every = time.Second
-	err = stand.Until(ctx, every, func(ctx context.Context) (bool, error) {
+	err = testbed.Until(ctx, every, func(ctx context.Context) (bool, error) {
 		_, text, err := i.Ready(ctx)
 		if err == nil && !slices.Contains(causes, text) {
 			causes = append(causes, text)
@@ -219,7 +219,7 @@ func (a *absence) count(calls []chaos.Call, left, back time.Time, failed, sick m
 
 // delays are how long the records of members who are well waited for the next call of their member to take effect, before and during the
 // absence. Of a record that needed no call, that is the next one's.
-func delays(records []oracle.Record, written []time.Time, calls []chaos.Call, left, back time.Time, sick map[string]bool) (before, during []time.Duration) {
+func delays(records []outcome.Record, written []time.Time, calls []chaos.Call, left, back time.Time, sick map[string]bool) (before, during []time.Duration) {
 	effects := make(map[string][]time.Time)
 	for _, c := range calls {
 		if c.Answered {

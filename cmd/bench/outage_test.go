@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/e2e/oracle"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/oracle/outcome"
 )
 
 func moment(seconds float64) time.Time {
@@ -43,10 +43,10 @@ func TestAbsenceCounts(t *testing.T) {
 // TestDelays: the records of a do not count, since a is sick, nor does one that is not followed by a call.
 func TestDelays(t *testing.T) {
 	t.Parallel()
-	record := func(member string) oracle.Record {
-		return oracle.Record{Value: []byte(`{"openUserId":"` + member + `"}`)}
+	record := func(member string) outcome.Record {
+		return outcome.Record{Value: []byte(`{"openUserId":"` + member + `"}`)}
 	}
-	records := []oracle.Record{record("a"), record("b"), record("b"), record("b"), record("b"), {Value: []byte("{")}}
+	records := []outcome.Record{record("a"), record("b"), record("b"), record("b"), record("b"), {Value: []byte("{")}}
 	written := []time.Time{moment(1), moment(2), moment(11), moment(16), moment(21), moment(12)}
 	calls := []chaos.Call{called("a", 2, true), called("b", 2.5, true), called("b", 12, false), called("b", 14, true)}
 	before, during := delays(records, written, calls, moment(10), moment(20), map[string]bool{"a": true})

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -64,7 +64,7 @@ func (s speed) serviceRound(ctx context.Context, b *bench, latency time.Duration
 }
 
 // watch follows the instance from its start to a clean stop.
-func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *stand.Job, i *stand.Instance, m *series) error {
+func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *testbed.Job, i *testbed.Instance, m *series) error {
 	if err := await(ctx, crm.began, i.Done()); err != nil {
 		return err
 	}
@@ -102,11 +102,11 @@ func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *stand.Job
 // A cpu is the CPU time that each process has taken so far; that of a Redis that was given is not known.
 type cpu struct{ service, redis, crm time.Duration }
 
-func cpuOf(b *bench, i *stand.Instance) (cpu, error) {
+func cpuOf(b *bench, i *testbed.Instance) (cpu, error) {
 	service, err1 := i.Usage()
-	own, err2 := stand.OwnUsage()
+	own, err2 := testbed.OwnUsage()
 	redis, err3 := b.Redis().Usage()
-	if errors.Is(err3, stand.ErrForeign) {
+	if errors.Is(err3, testbed.ErrForeign) {
 		err3 = nil
 	}
 	return cpu{service.CPU, redis.CPU, own.CPU}, errors.Join(err1, err2, err3)
@@ -133,10 +133,10 @@ func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]
 }
 
 // distinct are changes of three fields each, of as many employees.
-func distinct(events, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+func distinct(events, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n := range events {
-			e := stand.Event{Employee: n + 1, Sequence: 1, Before: "{}", After: fmt.Sprintf(
+			e := testbed.Event{Employee: n + 1, Sequence: 1, Before: "{}", After: fmt.Sprintf(
 				`{"position":"Position %d","mobile":"%011d","mainDepartmentId":%d}`, n, n, 1000+n%50)}
 			if !yield(e.Record(partitions)) {
 				return
@@ -150,13 +150,13 @@ func bodiesOf(crm *fakeCRM) [][]byte {
 	calls := crm.Calls()
 	bodies := make([][]byte, len(calls))
 	for i, call := range calls {
-		bodies[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, stand.Token, stand.CorpID, call.User)
+		bodies[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, testbed.Token, testbed.CorpID, call.User)
 	}
 	return bodies
 }
 
 // noLetters wants the dead-letter topic to be empty.
-func noLetters(ctx context.Context, job *stand.Job) error {
+func noLetters(ctx context.Context, job *testbed.Job) error {
 	n, err := job.DeadLetters(ctx)
 	if err == nil && n != 0 {
 		err = fmt.Errorf("%d dead letters; there should be none", n)

@@ -9,15 +9,15 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"membersync/cmd/internal/e2e/oracle"
+	"membersync/cmd/internal/test/oracle/outcome"
 )
 
 // readRecords reads a topic from its start to its end, and tells when each record was written.
-func readRecords(ctx context.Context, b *bench, topic string) (records []oracle.Record, written []time.Time, err error) {
+func readRecords(ctx context.Context, b *bench, topic string) (records []outcome.Record, written []time.Time, err error) {
 	err = readAll(ctx, b, topic, func(m kafka.Message) {
-		r := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
+		r := outcome.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 		for _, h := range m.Headers {
-			r.Headers = append(r.Headers, oracle.Header{Key: h.Key, Value: h.Value})
+			r.Headers = append(r.Headers, outcome.Header{Key: h.Key, Value: h.Value})
 		}
 		records, written = append(records, r), append(written, m.Time)
 	})
