@@ -15,7 +15,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// batches is what the command batches was asked for.
+// batches holds the options of the command batches.
 type batches struct {
 	many, few, batchMiB int
 	pause, limit        time.Duration
@@ -34,7 +34,7 @@ func batchesCommand() command {
 			f.DurationVar(&m.limit, "limit", 5*time.Minute, "for draining the bombs")
 			f.Float64Var(&m.maxMiB, "max-mib", 128, "target: peak RSS in MiB")
 			f.Float64Var(&m.maxCores, "max-cores", 0.05, "target: cores used while paused")
-			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // once m is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // when m is filled
 		},
 	}
 }
@@ -70,7 +70,7 @@ func (m batches) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// paused starts an instance over full partitions whose calls never end.
+// paused starts an instance on full partitions. Its calls never end.
 func (m batches) paused(ctx context.Context, b *bench, partitions int) (peak, cores float64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, errSlow)
 	defer cancel()
@@ -124,13 +124,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// large are events of about the size in bytes, which zstd makes 14 times smaller.
+// large returns events of about the given size in bytes. zstd makes them 14 times smaller.
 func large(partition, n, size int) (records []kafka.Record) {
 	random := rand.New(rand.NewPCG(uint64(partition), uint64(n))) //nolint:gosec // test data
 	const alphabet = "abcdefghijklmnopqrstuvwxyz"
 	for i := 0; size > 0; i++ {
 		text := bytes.Repeat([]byte("Lead "), 380)
-		for j := range 100 { // what does not compress
+		for j := range 100 { // does not compress
 			text[j] = alphabet[random.IntN(len(alphabet))]
 		}
 		e := testbed.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
@@ -152,7 +152,7 @@ func produceCompressed(ctx context.Context, b *bench, topic string, partition in
 	return err
 }
 
-// bombs drains a topic with records that no process could hold.
+// bombs drains a topic with records that inflate to more than a process can hold.
 func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, errSlow)
 	defer cancel()

@@ -71,7 +71,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, b := range tt.bodies {
-				_ = newBare(crm.URL()+crmapitest.UpdatePath, 1).post(t.Context(), [][]byte{[]byte(b)}, 1) // the CRM is asked
+				_ = newBare(crm.URL()+crmapitest.UpdatePath, 1).post(t.Context(), [][]byte{[]byte(b)}, 1) // only the CRM is checked
 			}
 			if err := crm.Close(); err != nil {
 				t.Fatal(err)

@@ -12,7 +12,8 @@ import (
 
 var errEnough = errors.New("bench: enough was produced")
 
-// keepProducing produces the workload's records at a rate, in bursts of a tenth of a second, until the context ends; that is no error.
+// keepProducing produces the workload's records at a rate, in bursts of a tenth of a second, until
+// the context ends. The end of the context is not an error.
 func keepProducing(ctx context.Context, job *testbed.Job, workload *chaos.Workload, rate int) error {
 	const burst = 100 * time.Millisecond
 	tick := time.NewTicker(burst)
@@ -45,7 +46,7 @@ func produceAll(ctx context.Context, job *testbed.Job, records []outcome.Record)
 	})
 }
 
-// waitUntil waits for a moment.
+// waitUntil waits until the given time.
 func waitUntil(ctx context.Context, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()

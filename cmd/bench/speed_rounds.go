@@ -14,8 +14,9 @@ import (
 
 const roundLimit = 5 * time.Minute
 
-// series measures at one latency. The two take turns, and also in who comes first; only the first round is
-// the service's for certain, since the bare client sends what the CRM has seen of it.
+// series measures at one latency. The service and the bare client take turns, and the one that is
+// first changes too. The first round is always the service's, since the bare client sends the
+// requests that the CRM received from it.
 func (s speed) series(ctx context.Context, b *bench, latency time.Duration) (*series, error) {
 	m := &series{calls: s.events}
 	var bodies [][]byte
@@ -60,7 +61,7 @@ func (s speed) serviceRound(ctx context.Context, b *bench, latency time.Duration
 	if err := s.watch(ctx, b, crm, job, i, m); err != nil {
 		return nil, err
 	}
-	return bodiesOf(crm), errors.Join(crm.verify(s.events), noLetters(ctx, job), job.Drop(ctx))
+	return bodiesOf(crm), errors.Join(crm.verify(s.events), noDeadLetters(ctx, job), job.Drop(ctx))
 }
 
 // watch follows the instance from its start to a clean stop.
@@ -99,7 +100,8 @@ func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *testbed.J
 	return i.Terminate(ctx)
 }
 
-// A cpu is the CPU time that each process has taken so far; that of a Redis that was given is not known.
+// A cpu is the CPU time that each process has used so far. For a Redis that was given it is
+// unknown.
 type cpu struct{ service, redis, crm time.Duration }
 
 func cpuOf(b *bench, i *testbed.Instance) (cpu, error) {
@@ -112,7 +114,7 @@ func cpuOf(b *bench, i *testbed.Instance) (cpu, error) {
 	return cpu{service.CPU, redis.CPU, own.CPU}, errors.Join(err1, err2, err3)
 }
 
-// bareRound sends the same bodies to a fresh CRM.
+// bareRound sends the same bodies to a new CRM.
 func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]byte, m *series) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errSlow)
 	defer cancel()
@@ -132,7 +134,7 @@ func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]
 	return nil
 }
 
-// distinct are changes of three fields each, of as many employees.
+// distinct returns changes of three fields each, one for each employee.
 func distinct(events, partitions int) iter.Seq[testbed.Record] {
 	return func(yield func(testbed.Record) bool) {
 		for n := range events {
@@ -145,7 +147,7 @@ func distinct(events, partitions int) iter.Seq[testbed.Record] {
 	}
 }
 
-// bodiesOf spells the calls that the CRM has seen as they came.
+// bodiesOf returns the bodies of the calls in the order of their arrival at the CRM.
 func bodiesOf(crm *fakeCRM) [][]byte {
 	calls := crm.Calls()
 	bodies := make([][]byte, len(calls))
@@ -155,8 +157,8 @@ func bodiesOf(crm *fakeCRM) [][]byte {
 	return bodies
 }
 
-// noLetters wants the dead-letter topic to be empty.
-func noLetters(ctx context.Context, job *testbed.Job) error {
+// noDeadLetters checks that the dead-letter topic is empty.
+func noDeadLetters(ctx context.Context, job *testbed.Job) error {
 	n, err := job.DeadLetters(ctx)
 	if err == nil && n != 0 {
 		err = fmt.Errorf("%d dead letters; there should be none", n)

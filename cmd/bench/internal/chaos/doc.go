@@ -1,4 +1,5 @@
-// Package chaos holds what the long trials of the service are made of: changes to send, faults drawn from a seed, proxies that cut
-// connections, and judgements of what came of it. The judgements are pure: they see what was produced, what the CRM was asked
-// and what Kafka holds, and know nothing of the service.
+// Package chaos holds the parts of long trials of the service: a workload of changes, a plan of
+// faults drawn from a seed, proxies that cut connections, and checks of the result. The checks are
+// pure functions. Their input is what was produced, the requests that the CRM received, and what
+// Kafka holds. They know nothing of the service.
 package chaos

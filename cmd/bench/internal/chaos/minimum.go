@@ -1,14 +1,16 @@
 package chaos
 
-// A Scheduler says what an ideal service may do: how many records it can hold, and how many of one member it can fold into a call.
+// A Scheduler describes an ideal service: how many records its buffer holds, and how many of one
+// member it folds into a call.
 type Scheduler struct{ Buffer, Fold int }
 
-// Least returns the calls that an ideal service needs for a backlog, given as the members of its records in the order of the log. It
-// fills its buffer up at once, in that order, before each call, and always calls for the member of whom it holds most; of
-// several, for the one that has waited longest.
+// Least returns the calls that an ideal service needs for a backlog, given as the members of its
+// records in the order of the log. Before each call it fills its buffer in that order. It calls for
+// the member with the most records in the buffer or, of several, for the one that has waited
+// longest.
 //
-// That is no proof of the least number there can be, since a service that knew the rest of the log might choose better now
-// and then; with members drawn evenly the difference is small, and no service knows it.
+// This is not a proven minimum: a service that knew the rest of the log might sometimes choose
+// better. With members drawn evenly the difference is small, and no service knows the rest.
 func (s Scheduler) Least(backlog []int) int {
 	q := newFullest()
 	held, next, calls := 0, 0, 0
@@ -24,7 +26,8 @@ func (s Scheduler) Least(backlog []int) int {
 	return calls
 }
 
-// A fullest finds the member with most records. Members are kept by how many they have.
+// A fullest finds the member with the most records. It groups the members by their number of
+// records.
 type fullest struct {
 	count  map[int]int          // by member
 	since  map[int]int          // the member's oldest record
@@ -44,7 +47,7 @@ func (q *fullest) add(member, record int) {
 	q.most = max(q.most, q.count[member])
 }
 
-// take takes up to a fold's worth from the member that has most, and returns how many that were.
+// take removes at most fold records of the member that has most, and returns their number.
 func (q *fullest) take(fold int) int {
 	for len(q.having[q.most]) == 0 {
 		q.most--

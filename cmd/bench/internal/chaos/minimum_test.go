@@ -32,7 +32,7 @@ func TestLeast(t *testing.T) {
 	}
 }
 
-// TestLeastIsBelowOthers: serving the members in turn, with the same buffer, needs no fewer calls.
+// With the same buffer, taking the members in turn needs at least as many calls.
 func TestLeastIsBelowOthers(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 0))

@@ -28,23 +28,23 @@ func Kinds() []Kind {
 	return []Kind{Kill, Leave, BrokerStop, BrokerKill, RedisStop, RedisKill, CutKafka, CutRedis, CutCRM}
 }
 
-// A Fault is one thing that goes wrong.
+// A Fault is one fault of the plan.
 type Fault struct {
 	Kind     Kind
-	At       time.Duration // since the trial began
-	Instance int           // whom it strikes; of a cut to the CRM, all
+	At       time.Duration // since the start of the trial
+	Instance int           // the instance; a cut to the CRM affects all
 	Way      Way           // of a cut
 	Lasts    time.Duration // of a cut; of a kill or a stop, until the start
 }
 
-// perTenMinutes is how often each kind strikes.
+// perTenMinutes returns how often each kind occurs in ten minutes.
 func perTenMinutes() map[Kind]int {
 	return map[Kind]int{
 		Kill: 66, Leave: 24, BrokerStop: 4, BrokerKill: 4, RedisStop: 4, RedisKill: 4, CutKafka: 18, CutRedis: 18, CutCRM: 18,
 	}
 }
 
-// The bounds of how long a fault lasts. Half of the instances start again at once.
+// The bounds of a fault's duration. Half of the instances start again at once.
 const (
 	startLate  = 2 * time.Second
 	cutShort   = 200 * time.Millisecond
@@ -52,13 +52,15 @@ const (
 	serverDown = time.Second
 )
 
-// Kills come in bursts, so that there is time in between for the group to settle and to work: a kill of an instance that waits proves little.
+// Kills come in bursts, so that the group has time between them to settle and to call: killing an
+// instance that waits proves little.
 const (
 	burst       = 3
 	burstLength = 1500 * time.Millisecond
 )
 
-// Plan draws faults from the seed: in ten minutes as many as above, in less time fewer, but one of each kind at least.
+// Plan draws faults from the seed: the numbers above for ten minutes, proportionally fewer for less
+// time, and at least one of each kind.
 func Plan(seed uint64, length time.Duration, instances int) []Fault {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	var plan []Fault

@@ -15,8 +15,8 @@ import (
 // A Way is how connections are cut.
 type Way string
 
-// The ways: connections are closed and new ones refused; nothing comes through in either direction, on all
-// connections or on about half of them; answers do not come back; and everything takes long.
+// The ways: connections are closed and new ones refused; no data passes in either direction, on all
+// connections or on about half of them; responses are dropped; and everything is slow.
 const (
 	Refused Way = "refused"
 	Silent  Way = "silent"
@@ -28,8 +28,8 @@ const (
 // Ways lists the ways.
 func Ways() []Way { return []Way{Refused, Silent, Partly, Deaf, Slow} }
 
-// toxicsOf are the toxics that a way is made of. What a timeout swallows is gone for good, and its
-// connections are closed when it is taken off: nothing arrives long after it was sent.
+// toxicsOf returns the toxics of a way. Data that a timeout toxic receives is dropped, and its
+// connections are closed when it is removed: nothing arrives long after it was sent.
 func toxicsOf(way Way) []string {
 	silence := func(stream string, share float64) string {
 		return fmt.Sprintf(`{"type":"timeout","stream":%q,"toxicity":%v,"attributes":{"timeout":0}}`, stream, share)
@@ -49,16 +49,16 @@ func toxicsOf(way Way) []string {
 	return nil
 }
 
-// Proxies makes proxies.
+// Proxies opens proxies.
 type Proxies struct{ server *toxiproxy.ApiServer }
 
-// NewProxies returns a maker of proxies.
+// NewProxies returns a Proxies.
 func NewProxies() *Proxies {
 	toxics.Register(sessionToxic, new(session))
 	return &Proxies{toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())}
 }
 
-// A Proxy stands before a server, on loopback. It is safe for concurrent use.
+// A Proxy forwards connections to a server, on loopback. It is safe for concurrent use.
 type Proxy struct {
 	proxy *toxiproxy.Proxy
 
@@ -67,22 +67,22 @@ type Proxy struct {
 	removal []string // toxics of the cut
 }
 
-// Open opens a proxy: host:port to listen on, and host:port of the server.
+// Open opens a proxy. listen is its host:port, upstream the server's.
 func (p *Proxies) Open(listen, upstream string) (*Proxy, error) {
 	proxy := &Proxy{proxy: toxiproxy.NewProxy(p.server, listen, listen, upstream)}
 	return proxy, proxy.proxy.Start()
 }
 
-// Addr is host:port of the proxy.
+// Addr returns the host:port of the proxy.
 func (p *Proxy) Addr() string { return p.proxy.Listen }
 
-// Close closes it with all its connections.
+// Close closes the proxy with all its connections.
 func (p *Proxy) Close() { p.proxy.Stop() }
 
-// ErrCut says that the connections are cut already.
+// ErrCut means that the connections are already cut.
 var ErrCut = errors.New("chaos: this proxy is cut already")
 
-// Cut cuts the connections until Mend.
+// Cut cuts the connections until Restore.
 func (p *Proxy) Cut(way Way) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,8 +104,8 @@ func (p *Proxy) Cut(way Way) error {
 	return nil
 }
 
-// Mend ends the cut. On a proxy that is not cut it does nothing.
-func (p *Proxy) Mend(ctx context.Context) error {
+// Restore ends the cut. On a proxy without a cut it does nothing.
+func (p *Proxy) Restore(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.cut {

@@ -23,7 +23,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// echo starts a server that sends every line back, and tells each that it gets.
+// echo starts a server that sends every line back and reports each line that it gets.
 func echo(t *testing.T) (addr string, lines <-chan string) {
 	t.Helper()
 	listener := listen(t)
@@ -73,7 +73,7 @@ func dial(t *testing.T, p *chaos.Proxy) *client {
 	return &client{t: t, Conn: conn, answers: bufio.NewReader(conn)}
 }
 
-// ask sends a line and returns the answer, or an error after the limit.
+// ask sends a line and returns the response, or an error after the limit.
 func (c *client) ask(line string, limit time.Duration) (string, error) {
 	c.t.Helper()
 	if _, err := c.Write([]byte(line + "\n")); err != nil {
@@ -97,7 +97,7 @@ func (c *client) wantEcho(line string) {
 	}
 }
 
-// wantClosed wants the connection to be closed, without anything on it.
+// wantClosed checks that the connection is closed without data.
 func (c *client) wantClosed() {
 	c.t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(long)); err != nil {
@@ -125,14 +125,14 @@ func TestCuts(t *testing.T) {
 				t.Errorf("cut twice: %v", err)
 			}
 			during(t, way, p, c, lines)
-			if err := errors.Join(p.Mend(t.Context()), p.Mend(t.Context())); err != nil {
+			if err := errors.Join(p.Restore(t.Context()), p.Restore(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			if way == chaos.Silent || way == chaos.Deaf {
 				c.wantClosed()
 			}
 			dial(t, p).wantEcho("after")
-			if way == chaos.Silent { // what was swallowed never comes
+			if way == chaos.Silent { // data dropped by the cut never arrives
 				if got := <-lines; got != "after" {
 					t.Errorf("the server got %q", got)
 				}

@@ -13,8 +13,9 @@ import (
 // sessionToxic is the name of the toxic below.
 const sessionToxic = "session"
 
-// ShortenSessions makes the proxy, which must stand before a Kafka, shorten the session time-out that members of consumer groups ask for.
-// The service has no setting for it, and with its own the group would stand still for most of a trial after each kill.
+// ShortenSessions makes the proxy, whose server must be a Kafka, reduce the session timeout that
+// members of consumer groups ask for. The service has no setting for it, and with its own timeout
+// the group would do nothing for most of a trial after each kill.
 func (p *Proxy) ShortenSessions(d time.Duration) error {
 	toxic := fmt.Sprintf(`{"type":%q,"stream":"upstream","attributes":{"millis":%d}}`, sessionToxic, d.Milliseconds())
 	_, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
@@ -26,7 +27,7 @@ type session struct {
 	Millis uint32 `json:"millis"`
 }
 
-// NewState implements toxics.StatefulToxic: each connection has frames of its own.
+// NewState implements toxics.StatefulToxic. Each connection has its own frames.
 func (s *session) NewState() any { return &shortener{} }
 
 // Pipe implements toxics.Toxic.
@@ -51,7 +52,7 @@ func (s *session) Pipe(stub *toxics.ToxicStub) {
 	}
 }
 
-// A shortener passes whole requests on, changed where they ask to join a group.
+// A shortener forwards whole requests and changes those that join a group.
 type shortener struct{ rest []byte }
 
 const (
@@ -76,8 +77,9 @@ func (s *shortener) feed(data []byte, millis uint32) []byte {
 	return whole
 }
 
-// shorten changes a request in place: behind the header come the client's name and, where it asks to join, the group's
-// name and the session time-out in milliseconds (versions 0 to 5, which have fixed lengths).
+// shorten changes a request in place. After the header come the client's name and, in a JoinGroup
+// request, the group's name and the session timeout in milliseconds (versions 0 to 5, which have
+// fixed lengths).
 func shorten(request []byte, millis uint32) {
 	const flexible = 6
 	if len(request) < headerLength || binary.BigEndian.Uint16(request) != joinGroup || binary.BigEndian.Uint16(request[2:]) >= flexible {
@@ -89,7 +91,7 @@ func shorten(request []byte, millis uint32) {
 	}
 }
 
-// skipText skips a text and its length, which is -1 for none.
+// skipText skips a text and its length, which is -1 for a null text.
 func skipText(b []byte) []byte {
 	const length = 2
 	if len(b) < length {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// request makes one of Kafka's, with its size before it.
+// request returns a Kafka request with its size in front.
 func request(key, version uint16, name, group string, session uint32) []byte {
 	text := func(b []byte, s string) []byte {
 		return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...) //nolint:gosec // short
@@ -22,7 +22,7 @@ func request(key, version uint16, name, group string, session uint32) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) //nolint:gosec // short
 }
 
-// TestSessionsAreShortened sends requests in pieces of every size: only those that join, and ask for more, are changed.
+// The requests are sent in pieces of every size. Only those that join and ask for more are changed.
 func TestSessionsAreShortened(t *testing.T) {
 	t.Parallel()
 	sent, want := []byte(nil), []byte(nil)
@@ -44,7 +44,7 @@ func TestSessionsAreShortened(t *testing.T) {
 	}
 }
 
-// through sends bytes in pieces through a proxy that shortens sessions, and returns what comes out.
+// through sends bytes in pieces through a proxy that shortens sessions, and returns what arrives.
 func through(t *testing.T, sent []byte, size int) []byte {
 	t.Helper()
 	listener := listen(t)

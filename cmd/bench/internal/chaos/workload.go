@@ -8,27 +8,27 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// A Spec says what changes to make up.
+// A Spec describes the changes of a workload.
 type Spec struct {
 	Seed       uint64
 	Employees  int
 	Partitions int
-	// Shares of all changes, from 0 to 1: produced behind newer ones of the same employee, produced twice, and never
-	// to be applied.
+	// Shares of all changes, from 0 to 1: produced after newer ones of the same employee, produced
+	// twice, and poison.
 	Late, Twice, Poison float64
-	// Delay is how many records later the late and the second copies come, at most.
+	// Delay is by how many records late changes and second copies are delayed, at most.
 	Delay int
 }
 
-// A Workload makes up changes without end. Every value that it gives a field is unlike all others, so that a value tells
-// the change that it is of. The same spec makes the same changes. It is not safe for concurrent use.
+// A Workload generates changes without end. Every field value is unique, so that a value identifies
+// its change. The same spec generates the same changes. It is not safe for concurrent use.
 type Workload struct {
 	spec    Spec
 	rng     *rand.Rand
 	people  []worker
 	made    int                      // changes
 	sent    int                      // records
-	strayed int                      // late ones and copies so far
+	strayed int                      // delayed changes and copies so far
 	waiting map[int][]outcome.Record // by the number of records before them
 	due     []outcome.Record
 }
@@ -38,7 +38,7 @@ type worker struct {
 	held     map[string]any
 }
 
-// NewWorkload returns a workload at its beginning.
+// NewWorkload returns a workload at its start.
 func NewWorkload(spec Spec) *Workload {
 	w := &Workload{
 		spec: spec, rng: rand.New(rand.NewPCG(spec.Seed, 1)),
@@ -50,10 +50,10 @@ func NewWorkload(spec Spec) *Workload {
 	return w
 }
 
-// maxRecordBytes is the service's own default: no record comes near.
+// maxRecordBytes is the service's default. All records are much smaller.
 const maxRecordBytes = 1 << 20
 
-// World is what the CRM has to be set up with.
+// World returns the set-up of the CRM.
 func (w *Workload) World() outcome.World {
 	world := outcome.World{Departments: 1, MaxRecordBytes: maxRecordBytes}
 	for i := range w.people {
@@ -62,10 +62,10 @@ func (w *Workload) World() outcome.World {
 	return world
 }
 
-// Member is the openUserId of an employee.
+// Member returns the openUserId of an employee.
 func Member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
-// Next makes the next record.
+// Next returns the next record.
 func (w *Workload) Next() outcome.Record {
 	w.due = append(w.due, w.waiting[w.sent]...)
 	delete(w.waiting, w.sent)
@@ -78,7 +78,7 @@ func (w *Workload) Next() outcome.Record {
 	return r
 }
 
-// Flush returns the records that wait for their time.
+// Flush returns the records that are delayed.
 func (w *Workload) Flush() []outcome.Record {
 	var rest []outcome.Record
 	for len(w.due) > 0 || len(w.waiting) > 0 {
@@ -90,9 +90,9 @@ func (w *Workload) Flush() []outcome.Record {
 	return rest
 }
 
-// make makes a change, which is due now or later.
+// make adds a change, which is due now or later.
 func (w *Workload) make() {
-	employee := w.somebody()
+	employee := w.drawEmployee()
 	w.made++
 	switch draw := w.rng.Float64(); {
 	case draw < w.spec.Poison:
@@ -108,7 +108,8 @@ func (w *Workload) make() {
 	}
 }
 
-// later puts a record off. Every third comes on another partition, and so perhaps to another instance.
+// later delays a record. Every third one is sent to another partition, and so perhaps to another
+// instance.
 func (w *Workload) later(r outcome.Record) {
 	w.strayed++
 	if w.strayed%3 == 0 {
@@ -118,8 +119,8 @@ func (w *Workload) later(r outcome.Record) {
 	w.waiting[at] = append(w.waiting[at], r)
 }
 
-// somebody is one of a few in every fifth case: the load is skewed.
-func (w *Workload) somebody() int {
+// drawEmployee draws one of a few employees in every fifth case, so that the load is skewed.
+func (w *Workload) drawEmployee() int {
 	if w.rng.IntN(5) == 0 {
 		return w.rng.IntN(max(1, len(w.people)/20))
 	}
@@ -136,10 +137,10 @@ type change struct {
 	After      map[string]any `json:"after"`
 }
 
-// fields are those that take any text.
+// fields returns the fields that take any text.
 func fields() []string { return []string{"position", "email", "qq", "weixin", "fullName"} }
 
-// change states one to three fields. In most cases it tells what was there before.
+// change states one to three fields. In most cases it has the previous values too.
 func (w *Workload) change(employee int) outcome.Record {
 	p := &w.people[employee]
 	p.sequence++
@@ -159,7 +160,8 @@ func (w *Workload) change(employee int) outcome.Record {
 	return w.record(employee, c)
 }
 
-// poison is a change that has to be dead-lettered, of every kind in turn: at decoding, at mapping, and by the CRM.
+// poison returns a change that must be dead-lettered. It rotates over all kinds: at decoding, at
+// mapping, and by the CRM.
 func (w *Workload) poison(employee int) outcome.Record {
 	c := change{
 		EventID: fmt.Sprintf("ev-%07d", w.made), Sequence: 1, EmployeeID: fmt.Sprintf("E%04d", employee),
@@ -173,7 +175,7 @@ func (w *Workload) poison(employee int) outcome.Record {
 	case 1:
 		c.After["gender"] = "sample"
 	default:
-		c.OpenUserID = fmt.Sprintf("FSUID_TEST_NOBODY%07d", w.made)
+		c.OpenUserID = fmt.Sprintf("FSUID_TEST_UNKNOWN%07d", w.made)
 	}
 	return w.record(employee, c)
 }
@@ -181,7 +183,7 @@ func (w *Workload) poison(employee int) outcome.Record {
 func (w *Workload) record(employee int, c change) outcome.Record {
 	value, err := json.Marshal(c)
 	if err != nil {
-		panic("chaos: " + err.Error()) // only values of our own
+		panic("chaos: " + err.Error()) // cannot happen: only our own values
 	}
 	return outcome.Record{Partition: employee % w.spec.Partitions, Key: []byte(c.EmployeeID), Value: value}
 }

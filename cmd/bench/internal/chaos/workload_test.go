@@ -24,19 +24,19 @@ func take(w *chaos.Workload, n int) []outcome.Record {
 func TestWorkloadIsTheSameAgain(t *testing.T) {
 	t.Parallel()
 	first, second := take(chaos.NewWorkload(spec()), 3000), take(chaos.NewWorkload(spec()), 3000)
-	if len(first) < 3000 || !reflect.DeepEqual(first, second) { // a diff of so much takes too long
+	if len(first) < 3000 || !reflect.DeepEqual(first, second) { // a diff of this size takes too long
 		t.Errorf("%d records, then %d, and not the same", len(first), len(second))
 	}
 }
 
-// TestWorkloadHoldsWhatWasAskedFor counts late changes, copies and poison, and looks at their partitions.
-func TestWorkloadHoldsWhatWasAskedFor(t *testing.T) {
+// TestWorkloadMatchesSpec counts late changes, copies and poison, and checks their partitions.
+func TestWorkloadMatchesSpec(t *testing.T) {
 	t.Parallel()
 	w := chaos.NewWorkload(spec())
 	records := take(w, 5000)
 	e := outcome.Expect(w.World(), records)
 	kinds := make(map[string]int)
-	for _, l := range e.Letters {
+	for _, l := range e.DeadLetters {
 		kinds[l.Reason]++
 	}
 	newest, homes := make(map[string]uint64), make(map[string]map[int]bool)
@@ -62,7 +62,7 @@ func TestWorkloadHoldsWhatWasAskedFor(t *testing.T) {
 	for member := range e.States {
 		strayed += len(homes[member]) - 1
 	}
-	if len(kinds) != 3 || len(e.Letters) < 30 || len(e.Letters) > 75 {
+	if len(kinds) != 3 || len(e.DeadLetters) < 30 || len(e.DeadLetters) > 75 {
 		t.Errorf("poison %v", kinds)
 	}
 	if e.Duplicates < 200 || e.Duplicates > 300 || late < 300 || strayed < 40 {

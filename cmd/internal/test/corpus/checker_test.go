@@ -7,7 +7,8 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// The checker tells what a record states of a field from what stands elsewhere in it, and forms of it from others.
+// The checker distinguishes what a record states about a field from other values of the record, and
+// forms of the value from other values.
 func TestCheckerRefuses(t *testing.T) {
 	t.Parallel()
 	s := &source{name: "test", lookups: map[string]map[string]string{"members": {"E1": "FSUID_TEST0001", "E2": "FSUID_TEST0002"}}, mapping: []byte(`
@@ -54,7 +55,8 @@ fields:
 	}
 }
 
-// A clear is lawful only where the mapping says so, and what is masked, or no value of the field, never is.
+// A clear is allowed only where the mapping says so. Masked values and invalid ones are never
+// allowed.
 func TestCheckerOfClears(t *testing.T) {
 	t.Parallel()
 	s := &source{name: "test", mapping: []byte(`

@@ -15,15 +15,15 @@ import (
 
 const mapperDir = "../../../../mapper"
 
-// A source is one file of the corpus: a mapping, the lookups that go with it, and the records of its cases.
+// A source is one file of the corpus: a mapping, its lookups, and the records of its cases.
 type source struct {
-	name, setting string // the setting is the name of the built-in mapping or the path of a file
+	name, setting string // setting is the name of the built-in mapping or the path of a file
 	mapping       []byte
 	lookups       map[string]map[string]string
 	records       []kafka.Message
 }
 
-// A corpusFile is as the files are written.
+// A corpusFile is the content of a file.
 type corpusFile struct {
 	Builtin, File, Mapping, Template string
 	Lookups                          map[string]map[string]string

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// allowed are all values, as JSON, that a record lets be sent for a field.
+// allowed returns all values, as JSON, that may be sent for a field of a record.
 func (r *rules) allowed(s *statement, f fieldRule) (values []string) {
 	if f.constant != nil {
 		return []string{quoted(*f.constant)}
@@ -35,7 +35,7 @@ func (r *rules) allowed(s *statement, f fieldRule) (values []string) {
 	return values
 }
 
-// removals has a null for each entry that says that the field is gone.
+// removals returns a null for each entry that reports the field as removed.
 func (s *statement) removals(gone *removal) (nulls []any) {
 	for _, entry := range s.at(gone.entries) {
 		names, ops := walk(entry, gone.name.steps), walk(entry, gone.op.steps)
@@ -56,7 +56,7 @@ func (f *fieldRule) cleared() []string {
 	return []string{`""`}
 }
 
-// joined are the texts that can be put together of the parts, new ones or old ones.
+// joined returns the texts that can be composed of the parts, new or old.
 func (f *fieldRule) joined(s *statement) []string {
 	texts := []string{""}
 	for i, p := range f.paths {
@@ -87,7 +87,7 @@ func (f *fieldRule) joined(s *statement) []string {
 	return values
 }
 
-// meanings are what one stated value can mean: mostly one thing, or nothing that could be sent.
+// meanings returns the possible meanings of a stated value: mostly one, or none that could be sent.
 func (f *fieldRule) meanings(v any) []string {
 	if f.as == "ints" {
 		return f.list(v)
@@ -146,12 +146,12 @@ func (f *fieldRule) converted(v any, text string) []string {
 	return []string{quoted(text)}
 }
 
-// isEmpty reports whether a value counts as empty by the mapping.
+// isEmpty reports whether the mapping treats a value as empty.
 func (f *fieldRule) isEmpty(text string) bool {
 	return slices.ContainsFunc(f.empties, func(e string) bool { return e == text || whole(e) != "" && whole(e) == whole(text) })
 }
 
-// tidy does what the mapping says to every text.
+// tidy applies the mapping's rules for every text.
 func (f *fieldRule) tidy(text string) string {
 	switch f.form {
 	case "nfc":
@@ -165,7 +165,7 @@ func (f *fieldRule) tidy(text string) string {
 	return text
 }
 
-// plain is a value as text; a whole number in its shortest spelling.
+// plain returns a value as text, a whole number in its shortest form.
 func plain(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -181,7 +181,7 @@ func plain(v any) string {
 	return ""
 }
 
-// whole is the decimal digits of a number that is whole, empty otherwise.
+// whole returns the decimal digits of a whole number, and an empty text for others.
 func whole(text string) string {
 	if len(text) > 100 || strings.ContainsAny(text, "/_xXoOpPiI+ ") && !strings.Contains(strings.ToLower(text), "e+") {
 		return ""
@@ -285,7 +285,8 @@ func (f *fieldRule) phone(text string) []string {
 	return []string{quoted(number)}
 }
 
-// date is the instant that the value means by the mapping's unit, or any form of a text in its zone.
+// date returns the instant of the value by the mapping's unit, or by any format of a text in its
+// zone.
 func (f *fieldRule) date(v any, text string) []string {
 	var ms []int64
 	_, isNumber := v.(json.Number)
@@ -314,7 +315,7 @@ func (f *fieldRule) date(v any, text string) []string {
 	return values
 }
 
-// counted is what a number since 1970 means, in milliseconds.
+// counted returns what a number since 1970 means, in milliseconds.
 func (f *fieldRule) counted(number *big.Rat) []int64 {
 	scale := map[string]*big.Rat{"s": big.NewRat(1000, 1), "ms": big.NewRat(1, 1), "us": big.NewRat(1, 1000), "ns": big.NewRat(1, 1_000_000)}[f.unit]
 	if scale == nil { // days
@@ -324,7 +325,7 @@ func (f *fieldRule) counted(number *big.Rat) []int64 {
 		return []int64{time.Date(1970, 1, 1+int(number.Num().Int64()), 0, 0, 0, 0, f.zone).UnixMilli()}
 	}
 	r := new(big.Rat).Mul(number, scale)
-	ms := new(big.Int).Div(r.Num(), r.Denom()) // towards the past, as time does
+	ms := new(big.Int).Div(r.Num(), r.Denom()) // rounded towards the past
 	if !ms.IsInt64() {
 		return nil
 	}
@@ -335,7 +336,7 @@ func (f *fieldRule) counted(number *big.Rat) []int64 {
 	return []int64{ms.Int64()}
 }
 
-// written are the instants that a text can mean.
+// written returns the instants that a text can mean.
 func written(text string, zone *time.Location) (ms []int64) {
 	if inner, ok := strings.CutPrefix(text, "/Date("); ok {
 		number, _, _ := strings.Cut(inner, ")")
@@ -366,7 +367,7 @@ func written(text string, zone *time.Location) (ms []int64) {
 	return ms
 }
 
-// quoted is a text as JSON, without the escapes for HTML.
+// quoted returns a text as JSON without escapes for HTML.
 func quoted(text string) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
@@ -375,7 +376,7 @@ func quoted(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// members are the ids that the record can be about.
+// members returns the ids that the record can be about.
 func (r *rules) members(s *statement) (ids []string) {
 	for _, p := range r.member.paths {
 		for _, v := range s.at(p) {

@@ -37,10 +37,11 @@ func TestMain(m *testing.M) {
 const (
 	partitions = 4
 	mutants    = 10_000 // of all cases together, at least
-	patience   = 4 * time.Minute
+	waitLimit  = 4 * time.Minute
 )
 
-// TestCorpusAndMutants runs every case of the corpus and its mutants through the service, one mapping after the other.
+// TestCorpusAndMutants runs every case of the corpus and its mutants through the service, one
+// mapping at a time.
 func TestCorpusAndMutants(t *testing.T) {
 	t.Parallel()
 	broker := kafkatest.Start(t)
@@ -65,13 +66,13 @@ func TestCorpusAndMutants(t *testing.T) {
 		}
 	})
 	t.Cleanup(func() {
-		t.Logf("real Kafka %t: %d records, of them %d mutants: %d events, %d of them applied, %d ignored, %d dead letters; %d calls, %d values in events and %d in calls derived",
+		t.Logf("real Kafka %t: %d records, of them %d mutants: %d events, %d of them applied, %d ignored, %d dead deadLetters; %d calls, %d values in events and %d in calls derived",
 			broker.Real(), total.records, each*cases, total.events, total.outcomes[consumer.Applied], total.outcomes[consumer.Ignored],
 			total.outcomes[consumer.DeadLettered], total.calls, total.stated, total.sent)
 	})
 }
 
-// A tally counts what was seen.
+// A tally counts the results.
 type tally struct {
 	records, events, calls, stated, sent int
 	outcomes                             map[consumer.Outcome]int
@@ -87,7 +88,7 @@ func (n *tally) add(m tally) {
 	}
 }
 
-// A stage is where one mapping's records are played.
+// A stage runs the records of one mapping.
 type stage struct {
 	t            *testing.T
 	source       *source
@@ -96,16 +97,17 @@ type stage struct {
 	topic, group string
 	environ      []string
 	files        map[string]string
-	witness      *witness
+	recorder     *recorder
 }
 
 func newStage(t *testing.T, broker *kafkatest.Broker, s *source) *stage {
 	t.Helper()
 	st := &stage{
 		t: t, source: s, broker: broker, topic: broker.Topic(t, partitions, nil), group: broker.Group(t),
-		files:   map[string]string{s.setting: string(s.mapping)},
-		witness: &witness{outcomes: map[consumer.Outcome]int{}},
-		// An account, a name or a mobile that another member has is final here, or each would take several attempts.
+		files:    map[string]string{s.setting: string(s.mapping)},
+		recorder: &recorder{outcomes: map[consumer.Outcome]int{}},
+		// A duplicate account, name or mobile is final in this test. Otherwise each would take several
+		// attempts.
 		crm: crmapitest.New(crmapitest.Options{
 			CorpID: "CORP_TEST", Tokens: []string{"token"}, AutoCreate: true, DuplicateCode: crmapitest.CodeMissing,
 		}),
@@ -124,7 +126,7 @@ func newStage(t *testing.T, broker *kafkatest.Broker, s *source) *stage {
 	return st
 }
 
-// fillLookups puts what the corpus says of lookups where the mapping looks for it.
+// fillLookups writes the corpus' lookups to the place where the mapping reads them.
 func (st *stage) fillLookups(redis *miniredis.Miniredis) {
 	var file node
 	unmarshal(st.t, st.source.mapping, &file)
@@ -149,7 +151,8 @@ func (st *stage) fillLookups(redis *miniredis.Miniredis) {
 	}
 }
 
-// play produces the cases and so many mutants of each, waits until the group has finished all of them, and judges.
+// play produces the cases and the given number of mutants of each, waits until the group has
+// finished all of them, and checks the result.
 func (st *stage) play(seed uint64, each int) tally {
 	st.t.Helper()
 	messages := st.messages(seed, each)
@@ -168,7 +171,7 @@ func (st *stage) messages(seed uint64, each int) (all []kafka.Message) {
 			all = append(all, mutant(rng, m, st.source.records))
 		}
 	}
-	for i := range all { // each about a member of its own, or most would be duplicates of one event
+	for i := range all { // each about a different member, otherwise most would be duplicates of one event
 		all[i].Value = bytes.ReplaceAll(all[i].Value, []byte("FSUID_TEST0001"), fmt.Appendf(nil, "FSUID_M%05d", i))
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -180,14 +183,14 @@ func (st *stage) messages(seed uint64, each int) (all []kafka.Message) {
 
 var errOver = errors.New("the test is over")
 
-// start starts the service, and returns how to end it.
+// start starts the service and returns a function that stops it.
 func (st *stage) start() (end func()) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(st.t.Context()))
 	logs := &output{}
 	status := make(chan int, 1)
 	go func() {
 		status <- cli.Run(ctx, []string{"run"}, cli.Env{
-			Stdin: strings.NewReader(""), Stdout: logs, Stderr: logs, Environ: st.environ, Observer: st.witness,
+			Stdin: strings.NewReader(""), Stdout: logs, Stderr: logs, Environ: st.environ, Observer: st.recorder,
 			ReadFile: func(path string) ([]byte, error) {
 				text, ok := st.files[path]
 				if !ok {
@@ -207,33 +210,34 @@ func (st *stage) start() (end func()) {
 	return end
 }
 
-// settle waits until every record is finished: a partition that stalls never is.
+// settle waits until every record is finished. A stalled partition never finishes.
 func (st *stage) settle() {
 	st.t.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for st.broker.Lag(st.t, st.group, st.topic) > 0 {
 		select {
 		case <-tick.C:
 		case <-limit:
-			st.t.Fatalf("%d records are not finished after %v", st.broker.Lag(st.t, st.group, st.topic), patience)
+			st.t.Fatalf("%d records are not finished after %v", st.broker.Lag(st.t, st.group, st.topic), waitLimit)
 		}
 	}
 }
 
-// judge derives what every event states from the bytes of its record, and what every call sent from those of all records.
+// judge derives what every event states from the bytes of its record, and what every call may send
+// from those of all records.
 func (st *stage) judge(messages []kafka.Message) tally {
 	st.t.Helper()
 	r := readRules(st.t, st.source)
-	st.witness.mu.Lock()
-	defer st.witness.mu.Unlock()
-	n := tally{records: len(messages), outcomes: st.witness.outcomes}
-	if len(st.witness.seen) < len(messages) {
-		st.t.Errorf("%d records arrived, %d were produced", len(st.witness.seen), len(messages))
+	st.recorder.mu.Lock()
+	defer st.recorder.mu.Unlock()
+	n := tally{records: len(messages), outcomes: st.recorder.outcomes}
+	if len(st.recorder.seen) < len(messages) {
+		st.t.Errorf("%d records arrived, %d were produced", len(st.recorder.seen), len(messages))
 	}
 	lawful := map[string]map[string]map[string]bool{} // by member, field and value
-	for _, seen := range st.witness.seen {
+	for _, seen := range st.recorder.seen {
 		statement := stated(seen.message)
 		members := r.members(statement)
 		values := r.note(lawful, statement, members)
@@ -249,7 +253,7 @@ func (st *stage) judge(messages []kafka.Message) tally {
 	return n
 }
 
-// note adds what the record lets be sent to what any record does.
+// note adds the values that the record allows to those that any record allows.
 func (r *rules) note(lawful map[string]map[string]map[string]bool, s *statement, members []string) map[string][]string {
 	values := map[string][]string{}
 	for name, f := range r.fields {
@@ -299,8 +303,8 @@ func (st *stage) judgeCall(call crmapitest.Seen, lawful map[string]map[string]ma
 	return judged
 }
 
-// A witness keeps what the service made of each record.
-type witness struct {
+// A recorder records the results of each record.
+type recorder struct {
 	mu       sync.Mutex
 	seen     []seen
 	outcomes map[consumer.Outcome]int
@@ -313,7 +317,7 @@ type seen struct {
 }
 
 // Decoded implements consumer.Observer.
-func (w *witness) Decoded(rec mapper.Record, results []mapper.Result) {
+func (r *recorder) Decoded(rec mapper.Record, results []mapper.Result) {
 	s := seen{message: kafka.Message{Key: slices.Clone(rec.Key), Value: slices.Clone(rec.Value)}, events: len(results)}
 	for _, h := range rec.Headers {
 		s.message.Headers = append(s.message.Headers, kafka.Header{Key: h.Key, Value: slices.Clone(h.Value)})
@@ -327,19 +331,19 @@ func (w *witness) Decoded(rec mapper.Record, results []mapper.Result) {
 			s.updates = append(s.updates, u)
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.seen = append(w.seen, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, s)
 }
 
 // Called implements consumer.Observer.
-func (*witness) Called(consumer.CallAttempt) {}
+func (*recorder) Called(consumer.CallAttempt) {}
 
 // Finished implements consumer.Observer.
-func (w *witness) Finished(end consumer.EventResult) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.outcomes[end.Outcome]++
+func (r *recorder) Finished(end consumer.EventResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outcomes[end.Outcome]++
 }
 
 // An output can be read while it is written.

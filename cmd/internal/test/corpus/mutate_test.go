@@ -8,7 +8,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// tokens are put in the place of others, or anywhere.
+// tokens returns texts that replace others or are inserted anywhere.
 func tokens() []string {
 	return []string{
 		"null", `""`, `"  "`, "[]", "{}", "0", "-1", "1e3", "1e999999999", "10042.0", "9007199254740993", "99999999999999999999", "true",
@@ -17,7 +17,7 @@ func tokens() []string {
 	}
 }
 
-// mutant is a copy of a record in which something is wrong, or is something else.
+// mutant returns a copy of a record with changes, which are often faults.
 func mutant(rng *rand.Rand, m kafka.Message, all []kafka.Message) kafka.Message {
 	m.Value, m.Headers = slices.Clone(m.Value), slices.Clone(m.Headers)
 	for range max(1, rng.IntN(4)-1) {
@@ -36,7 +36,7 @@ func mutant(rng *rand.Rand, m kafka.Message, all []kafka.Message) kafka.Message 
 	return m
 }
 
-// mutated changes bytes, whole tokens, or the places of parts.
+// mutated changes bytes or whole tokens, or moves parts.
 func mutated(rng *rand.Rand, b, other []byte) []byte {
 	if len(b) == 0 {
 		return slices.Clone(other)
@@ -65,7 +65,7 @@ func mutated(rng *rand.Rand, b, other []byte) []byte {
 	return replaced(rng, b, at)
 }
 
-// replaced puts a token in the place of the value behind a colon, mostly so that the JSON stays right.
+// replaced replaces the value after a colon with a token, mostly so that the JSON stays valid.
 func replaced(rng *rand.Rand, b []byte, at int) []byte {
 	colon := bytes.IndexByte(b[at:], ':')
 	if colon < 0 {

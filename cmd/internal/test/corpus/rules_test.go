@@ -9,17 +9,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Rules are what a mapping file says of the values that may be sent.
+// Rules hold what a mapping file allows to be sent.
 type rules struct {
 	member  fieldRule
 	fields  map[string]fieldRule
 	lookups map[string]map[string]string
 }
 
-// A fieldRule says where a field's values come from and what may be done to them.
+// A fieldRule describes where a field's values come from and what may be done to them.
 type fieldRule struct {
 	name               string
-	paths, old         []place // in the new state, and in the old
+	paths, old         []place // in the new state and in the old one
 	concat             bool
 	separator          string
 	constant           *string
@@ -35,7 +35,7 @@ type fieldRule struct {
 	removed            *removal
 }
 
-// A removal says how pairs say that a field is gone.
+// A removal describes how pairs report that a field was removed.
 type removal struct {
 	entries, name, op place
 	field             string
@@ -44,7 +44,7 @@ type removal struct {
 
 type node = map[string]any
 
-// readRules reads a mapping file, which is right.
+// readRules reads a valid mapping file.
 func readRules(t *testing.T, s *source) rules {
 	t.Helper()
 	var file node
@@ -75,7 +75,7 @@ func readRules(t *testing.T, s *source) rules {
 	return r
 }
 
-// rooted puts what $after and $before mean before a path.
+// rooted replaces $after and $before in a path with what they mean.
 func rooted(p place, file node) place {
 	states := asNode(file["states"])
 	switch p.root {
@@ -87,7 +87,7 @@ func rooted(p place, file node) place {
 	return p
 }
 
-// stateOf is where new (after) or old (before) values stand.
+// stateOf returns the place of the new (after) or old (before) values.
 func stateOf(states node, which string, file node) place {
 	if text, ok := states[which].(string); ok {
 		return parsePlace(text)
@@ -146,7 +146,7 @@ func (r *rules) field(t *testing.T, name string, spec any, file node) fieldRule 
 	return f
 }
 
-// from finds where the values stand.
+// from finds the places of the values.
 func (f *fieldRule) from(n, file node) {
 	paths := asList(n["from"])
 	if parts, ok := n["concat"]; ok {
@@ -191,7 +191,7 @@ func (f *fieldRule) pair(file, pairs node, p place) {
 	}
 }
 
-// nullKey is what the YAML library makes of a plain null that is a key.
+// nullKey is what the YAML library returns for a plain null as a key.
 const nullKey = ""
 
 func kindOf(field string) string {

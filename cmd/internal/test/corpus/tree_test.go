@@ -11,7 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// A place is a path of the mapping file, taken apart: names, indexes, and conditions that let any entry of a list pass.
+// A place is a parsed path of the mapping file: names, indexes, and conditions that match any entry
+// of a list.
 type place struct {
 	root  string // $header, $key or empty
 	steps []string
@@ -19,7 +20,7 @@ type place struct {
 
 const anyEntry = "\x00any"
 
-// parsePlace takes a path apart. A backslash takes the meaning from the character behind it.
+// parsePlace parses a path. A backslash escapes the next character.
 func parsePlace(text string) place {
 	var p place
 	var name strings.Builder
@@ -55,9 +56,9 @@ func parsePlace(text string) place {
 	return p
 }
 
-// A statement is all that a record says.
+// A statement is everything that a record states.
 type statement struct {
-	nodes   []any // every value of the record's value, also within texts that hold JSON
+	nodes   []any // all values in the record's value, including those in texts that hold JSON
 	key     []any
 	headers map[string]string
 }
@@ -79,7 +80,7 @@ func stated(m kafka.Message) *statement {
 	return s
 }
 
-// decode reads JSON, nil if it is none.
+// decode reads JSON. It returns nil for invalid JSON.
 func decode(text []byte) any {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -90,7 +91,7 @@ func decode(text []byte) any {
 	return v
 }
 
-// within is what a text holds, the value itself if that is none.
+// within returns the JSON value in a text, or the value itself.
 func within(v any) any {
 	text, ok := v.(string)
 	if !ok {
@@ -153,14 +154,14 @@ func (s *statement) at(p place) (found []any) {
 	return found
 }
 
-// walk goes on from a value.
+// walk continues from a value.
 func walk(v any, steps []string) (found []any) {
 	if len(steps) == 0 {
 		return []any{v}
 	}
 	if strings.HasPrefix(steps[0], "\x00") {
 		list, _ := within(v).([]any)
-		if _, isObject := within(v).(map[string]any); isObject && steps[0] == anyEntry { // in the place of a list of one
+		if _, isObject := within(v).(map[string]any); isObject && steps[0] == anyEntry { // instead of a list of one
 			return walk(v, steps[1:])
 		}
 		for i, entry := range list {

@@ -13,11 +13,11 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// stem is how every canary that is a text begins, so that a part of one is found as well.
+// stem is the beginning of every canary that is a text, so that a part of one is found too.
 const stem = "zqcanary"
 
-// canaries are values of member fields and secrets that must not be found anywhere. Numbers have enough
-// digits not to be found by chance.
+// canaries are values of member fields and secrets that must not be found anywhere. Numbers have
+// enough digits not to be found by chance.
 func canaries() map[string]any {
 	all := map[string]any{
 		"mobile": "90705030101", "hireDate": int64(9070503010203), "birthDate": int64(9070503040506),
@@ -31,7 +31,7 @@ func canaries() map[string]any {
 	return all
 }
 
-// secrets are those that a service may have, each a canary.
+// secrets returns all secrets that a service may have. Each is a canary.
 func secrets() map[string]string {
 	return map[string]string{
 		"CRM_TOKEN": stem + "-token", "CRM_APP_SECRET": stem + "-app-secret", "CRM_PERMANENT_CODE": stem + "-permanent-code",
@@ -39,7 +39,7 @@ func secrets() map[string]string {
 	}
 }
 
-// canaryOptions make a CRM that echoes what it was sent in every kind of failure.
+// canaryOptions returns a CRM that echoes what it received in every kind of failure.
 func canaryOptions() crmapitest.Options {
 	opts := crmapitest.Options{
 		Tokens: []string{secrets()["CRM_TOKEN"]}, AppID: "app-of-the-test", AppSecret: secrets()["CRM_APP_SECRET"],
@@ -56,7 +56,7 @@ func canaryOptions() crmapitest.Options {
 		counts[seen.OpenUserID]++
 		fault := echo(seen)
 		if fault.Code != 201112011 && fault.Code != 10001 && counts[seen.OpenUserID] > 1 {
-			return crmapitest.Fault{Message: fault.Message} // it mends itself, and still echoes
+			return crmapitest.Fault{Message: fault.Message} // the fault ends by itself, and its response still echoes
 		}
 		return fault
 	}
@@ -65,7 +65,7 @@ func canaryOptions() crmapitest.Options {
 
 func member(i int) string { return fmt.Sprintf("FSUID_TEST%04d", i) }
 
-// echo is the fault of the first request of some members.
+// echo returns the fault of the first request of some members.
 func echo(seen crmapitest.Seen) crmapitest.Fault {
 	said := string(seen.User)
 	switch seen.OpenUserID {
@@ -78,7 +78,7 @@ func echo(seen crmapitest.Seen) crmapitest.Fault {
 	case member(4):
 		return crmapitest.Fault{Code: 10001, Message: said} // poison
 	case member(5):
-		return crmapitest.Fault{Code: 201112011, Message: said} // in no table but the one of the test
+		return crmapitest.Fault{Code: 201112011, Message: said} // only in the test's table
 	case member(6):
 		return crmapitest.Fault{Cut: true, Message: said}
 	case member(7):
@@ -86,14 +86,14 @@ func echo(seen crmapitest.Seen) crmapitest.Fault {
 	case member(8):
 		return crmapitest.Fault{Code: 20016, Message: said}
 	case member(9):
-		return crmapitest.Fault{Body: said, Type: "application/json"} // JSON, but no answer of the CRM
+		return crmapitest.Fault{Body: said, Type: "application/json"} // JSON, but not a response of the CRM
 	case member(10):
 		return crmapitest.Fault{Hang: true}
 	}
 	return crmapitest.Fault{Message: said}
 }
 
-// canaryRecords are changes of every field, good ones and poison of every kind.
+// canaryRecords returns changes of every field: good ones and poison of every kind.
 func canaryRecords() []outcome.Record {
 	var records []outcome.Record
 	add := func(i int, value string) {
@@ -102,7 +102,7 @@ func canaryRecords() []outcome.Record {
 	all := canaries()
 	for i := range 20 {
 		for n, field := range slices.Sorted(maps.Keys(all)) {
-			if field == "position" || i != 4 && i != 5 { // whose every change is refused
+			if field == "position" || i != 4 && i != 5 { // all their changes are rejected
 				add(i, canaryEvent(i, n+1, map[string]any{field: own(all[field], i)}))
 			}
 		}
@@ -127,11 +127,11 @@ func canaryRecords() []outcome.Record {
 		add(23, canaryEvent(23, n+1, map[string]any{field: text}))
 	}
 	add(24, canaryEvent(24, 1, map[string]any{"mobile": fmt.Sprint(all["mobile"], "****")}))
-	add(99, canaryEvent(99, 1, map[string]any{"email": text})) // nobody knows 99
+	add(99, canaryEvent(99, 1, map[string]any{"email": text})) // the CRM does not know 99
 	return records
 }
 
-// own makes a value that is unique in the company one of this employee.
+// own returns a variant of the value for this employee if it must be unique in the company.
 func own(value any, i int) any {
 	if text, ok := value.(string); ok {
 		return fmt.Sprintf("%s%02d", text, i)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// command is a command of the program for whoever is on call, with the settings of the service.
+// command returns an on-call command with the settings of the service.
 func (r *rig) command(args ...string) *process {
 	r.t.Helper()
 	return newProcess(r.t, r.variables, args...)
@@ -21,7 +21,7 @@ func (r *rig) begin(args ...string) *process {
 	return p
 }
 
-// do runs a command and returns its exit status.
+// do runs a command and returns its exit status and output.
 func (r *rig) do(args ...string) (status int, stdout, stderr string) {
 	r.t.Helper()
 	p := r.begin(args...)
@@ -34,13 +34,13 @@ func (p *process) status() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
-		p.t.Fatalf("%q has not ended after %v: %s", p.cmd.Args[1:], patience, p.out)
+	case <-time.After(waitLimit):
+		p.t.Fatalf("%q has not ended after %v: %s", p.cmd.Args[1:], waitLimit, p.out)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// must runs a command that has to end well, and returns the objects that it prints.
+// must runs a command that must succeed, and returns the objects that it prints.
 func (r *rig) must(args ...string) []map[string]any {
 	r.t.Helper()
 	status, stdout, stderr := r.do(append(args, "-o", "json")...)
@@ -50,7 +50,7 @@ func (r *rig) must(args ...string) []map[string]any {
 	return objects(r.t, stdout)
 }
 
-// objects parses json output.
+// objects parses JSON output.
 func objects(t *testing.T, text string) []map[string]any {
 	t.Helper()
 	var all []map[string]any
@@ -64,7 +64,7 @@ func objects(t *testing.T, text string) []map[string]any {
 	return all
 }
 
-// text is a member of an object; its numbers are written as numbers.
+// text returns a member of an object. Numbers are returned in decimal.
 func text(object map[string]any, name string) string {
 	switch value := object[name].(type) {
 	case nil:
@@ -72,7 +72,7 @@ func text(object map[string]any, name string) string {
 	case string:
 		return value
 	default:
-		raw, _ := json.Marshal(value) //nolint:errchkjson // it was parsed from JSON
+		raw, _ := json.Marshal(value) //nolint:errchkjson // parsed from JSON
 		return string(raw)
 	}
 }

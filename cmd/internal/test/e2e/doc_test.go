@@ -1,6 +1,7 @@
-// Package e2e proves the main job end to end: the real binary runs as processes beside Kafka, Redis and the fake
-// CRM, and the outcome is compared with what the oracle works out from the raw records.
+// Package e2e tests the main job end to end: the real binary runs as processes with Kafka, Redis
+// and the fake CRM, and the result is compared with that of an independent oracle (package
+// outcome).
 //
-// Kafka and Redis are the real ones named by MEMBERSYNC_TEST_KAFKA and MEMBERSYNC_TEST_REDIS, or else fakes in the
-// test's process.
+// MEMBERSYNC_TEST_KAFKA and MEMBERSYNC_TEST_REDIS name real servers. Without them the test process
+// runs fakes.
 package e2e

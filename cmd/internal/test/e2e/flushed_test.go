@@ -11,17 +11,18 @@ import (
 	"membersync/cmd/internal/test/incident"
 )
 
-// A sight is what the person on call sees of the dead letters.
-type sight struct {
+// A view is what the on-call commands show of the dead letters.
+type view struct {
 	List  []map[string]any
-	Shown map[string]map[string]any // by id, without what newer events have overtaken
+	Shown map[string]map[string]any // by id, without what is superseded
 	Audit []auditRecord
 }
 
-// see lists all, and shows one of each kind. It returns beside what newer events are said to have overtaken.
-func (o *office) see(e incident.Expectation) (s sight, overtaken map[string]string) {
+// see lists all dead letters and shows one of each kind. It also returns how much of each is
+// superseded, as the commands report it.
+func (o *scenario) see(e incident.Expectation) (s view, overtaken map[string]string) {
 	o.t.Helper()
-	s, overtaken = sight{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
+	s, overtaken = view{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
 	for _, id := range oneOfEach(e) {
 		shown := o.must("dlq", "show", id)[0]
 		now, _ := shown["now"].([]any)
@@ -37,7 +38,7 @@ func (o *office) see(e incident.Expectation) (s sight, overtaken map[string]stri
 	return s, overtaken
 }
 
-// oneOfEach is one item that is overtaken fully, one partly and one not.
+// oneOfEach returns one item that is superseded fully, one partly and one not.
 func oneOfEach(e incident.Expectation) []string {
 	byKind := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(e.Items)) {
@@ -46,12 +47,12 @@ func oneOfEach(e incident.Expectation) []string {
 	return slices.Sorted(maps.Values(byKind))
 }
 
-// emptyRedis is FLUSHALL for this test alone: a real Redis may be shared.
+// emptyRedis deletes this test's keys: a real Redis may be shared.
 func (r *rig) emptyRedis() {
 	r.t.Helper()
 	keys := r.keys(r.t.Context())
 	if len(keys) == 0 {
-		r.t.Fatal("Redis holds nothing")
+		r.t.Fatal("Redis has no keys")
 	}
 	for chunk := range slices.Chunk(keys, 500) {
 		if err := r.redis.Del(r.t.Context(), chunk...).Err(); err != nil {
@@ -60,26 +61,27 @@ func (r *rig) emptyRedis() {
 	}
 }
 
-// Redis is emptied between the incident and the redrive, beside the running service. What died and what was done about it stays known,
-// nothing is redriven until the state is there again, and then everything ends as it would have.
+// Redis is emptied between the incident and the redrive, while the service runs. The dead letters
+// and their states stay known, nothing is redriven until the state is rebuilt, and then everything
+// ends as it would have without the loss.
 func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	first := o.start(nil)
-	o.produce(incident.Story(2, smallScale().events, 6))
+	o.produce(incident.Generate(2, smallScale().events, 6))
 	o.settle()
 	first.terminate()
 	o.writeTable(true)
 	service := o.start(nil)
 	service.awaitReady()
 	e, _ := o.expect()
-	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is in the audit topic
+	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is audited
 	before, overtaken := o.see(e)
 
 	o.emptyRedis()
 	after, unknown := o.see(e)
 	if d := cmp.Diff(before, after); d != "" {
-		t.Errorf("what is seen changes with Redis: %s", d[:min(len(d), 3000)])
+		t.Errorf("the views change without Redis: %s", d[:min(len(d), 3000)])
 	}
 	for id := range overtaken {
 		if overtaken[id] != e.Items[id].Overtaken || unknown[id] != "unknown" {

@@ -15,23 +15,24 @@ import (
 	"membersync/cmd/internal/test/incident"
 )
 
-// An incident as it would be: a department is missing in the lookup table, so all that name it die, while newer events come
-// for some of the same employees. It is looked at, the cause is mended beside the running service, and everything is
-// redriven at a rate, by a person at a terminal.
+// A realistic incident. A department is missing in the lookup table, so all events that name it are
+// dead-lettered, while newer events arrive for some of the same employees. The operator inspects
+// them, fixes the cause while the service runs, and redrives everything at a limited rate from a
+// terminal.
 func TestIncident(t *testing.T) {
 	t.Parallel()
 	s := incidentScale()
 	o := newOffice(t)
 	service := o.start(nil)
 	service.awaitReady()
-	o.produce(incident.Story(1, s.events, 6))
+	o.produce(incident.Generate(1, s.events, 6))
 	o.settle()
 	e, records := o.expect()
 	o.wantEnough(s, e, len(records))
 	o.wantMembers(e.Before)
 	o.wantLook(e)
 
-	o.must("pause", "--yes", "--note=table is mended", "--actor=sample@host")
+	o.must("pause", "--yes", "--note=table is fixed", "--actor=sample@host")
 	o.writeTable(true)
 	service.await("lookup table read again")
 	o.must("resume", "--yes", "--actor=sample@host")
@@ -53,7 +54,7 @@ func TestIncident(t *testing.T) {
 	}
 }
 
-func (o *office) wantEnough(s scale, e incident.Expectation, records int) {
+func (o *scenario) wantEnough(s scale, e incident.Expectation, records int) {
 	o.t.Helper()
 	o.t.Logf("real Kafka %t; %d events, %d dead letters, overtaken: %v", o.broker.Real(), records, len(e.Items), e.Overtaken())
 	for _, how := range []string{incident.Fully, incident.Partly, incident.Not} {
@@ -63,8 +64,8 @@ func (o *office) wantEnough(s scale, e incident.Expectation, records int) {
 	}
 }
 
-// wantLook looks at the dead letters in all the ways that there are, before the cause is mended.
-func (o *office) wantLook(e incident.Expectation) {
+// wantLook checks every view of the dead letters before the cause is fixed.
+func (o *scenario) wantLook(e incident.Expectation) {
 	o.t.Helper()
 	groups := o.must("dlq", "list", "--group-by=reason")
 	if len(groups) != 1 || text(groups[0], "group") != "unresolved_reference" || text(groups[0], "count") != strconv.Itoa(len(e.Items)) {
@@ -85,13 +86,13 @@ func (o *office) wantLook(e incident.Expectation) {
 	one := slices.Sorted(maps.Keys(e.Items))[0]
 	o.must("dlq", "show", one, "--reveal", "--note=which department?", "--actor=sample@host")
 	_, _, stderr := o.do("dlq", "redrive", "--all", "--dry-run")
-	if want := fmt.Sprintf("0 fully, 0 partly, 0 not, 0 unknown; %d state nothing or would die again", len(e.Items)); !strings.Contains(stderr, want) {
-		o.t.Errorf("before the cause is mended the plan says %q, want %q", stderr, want)
+	if want := fmt.Sprintf("0 fully, 0 partly, 0 not, 0 unknown; %d state nothing or would ", len(e.Items)); !strings.Contains(stderr, want) {
+		o.t.Errorf("before the cause is fixed the plan says %q, want %q", stderr, want)
 	}
 }
 
-// wantPlan wants the dry run to say of each item what the oracle does.
-func (o *office) wantPlan(e incident.Expectation) {
+// wantPlan checks that the dry run reports of each item what the oracle does.
+func (o *scenario) wantPlan(e incident.Expectation) {
 	o.t.Helper()
 	status, stdout, stderr := o.do("dlq", "redrive", "--reason=unresolved_reference", "--dry-run", "-o", "json")
 	n := e.Overtaken()
@@ -112,8 +113,8 @@ func (o *office) wantPlan(e incident.Expectation) {
 	}
 }
 
-// redriveAtTerminal redrives everything: a person says yes, and watches.
-func (o *office) redriveAtTerminal(s scale, e incident.Expectation) {
+// redriveAtTerminal redrives everything. The operator confirms and watches.
+func (o *scenario) redriveAtTerminal(s scale, e incident.Expectation) {
 	o.t.Helper()
 	p := o.command("dlq", "redrive", "--reason=unresolved_reference", "--rate="+strconv.Itoa(s.rate), "--note=department added",
 		"--actor=sample@host", "-o", "json")
@@ -132,13 +133,13 @@ func (o *office) redriveAtTerminal(s scale, e incident.Expectation) {
 	o.t.Logf("%d redriven in %.1f s, %.0f a second", len(e.Items), took.Seconds(), float64(len(e.Items))/took.Seconds())
 }
 
-func (o *office) wantResults(e incident.Expectation, printed []map[string]any) {
+func (o *scenario) wantResults(e incident.Expectation, printed []map[string]any) {
 	o.t.Helper()
 	seen := map[string]bool{}
 	for _, one := range printed {
 		id, result := text(one, "id"), text(one, "result")
 		if want := e.Items[id].Outcome; seen[id] || result != want && (want != incident.Either || result != incident.Applied && result != incident.Superseded) {
-			o.t.Errorf("%s came to %s, want %q, and once", id, result, want)
+			o.t.Errorf("%s has the result %s, want %q, and once", id, result, want)
 		}
 		seen[id] = true
 	}
@@ -147,8 +148,8 @@ func (o *office) wantResults(e incident.Expectation, printed []map[string]any) {
 	}
 }
 
-// wantBar wants a progress bar that moves, with the time that is left.
-func (o *office) wantBar(total int, shown string) {
+// wantBar checks that a progress bar moves and shows the remaining time.
+func (o *scenario) wantBar(total int, shown string) {
 	o.t.Helper()
 	bars := regexp.MustCompile(`\[[#.]{30}\] (\d+) of (\d+), \S+ to go`).FindAllStringSubmatch(shown, -1)
 	last := 0
@@ -164,8 +165,8 @@ func (o *office) wantBar(total int, shown string) {
 	}
 }
 
-// wantAudit wants every step in the audit topic, and nothing else.
-func (o *office) wantAudit(e incident.Expectation) {
+// wantAudit checks that the audit topic holds every step and nothing else.
+func (o *scenario) wantAudit(e incident.Expectation) {
 	o.t.Helper()
 	want := map[string]int{"pause": 1, "resume": 1, "reveal": 1, "redrive requested": len(e.Items), "redrive_result": len(e.Items)}
 	got, results := map[string]int{}, o.results()

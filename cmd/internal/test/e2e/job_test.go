@@ -10,7 +10,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// TestMainJob lets two instances do the main job, with either form of an update.
+// TestMainJob runs the main job with two instances and each form of an update.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
 	for _, api := range []string{"user", "object"} {
@@ -41,7 +41,7 @@ func mainJob(t *testing.T, api string) {
 	records, times := r.records()
 	e := outcome.Expect(script.World, records)
 	r.wantStates(e)
-	r.wantLetters(e, times, false)
+	r.wantDeadLetters(e, times, false)
 	r.wantRising(e)
 	r.wantMetrics(both, e, len(records))
 	for _, p := range both {
@@ -51,10 +51,10 @@ func mainJob(t *testing.T, api string) {
 	r.report(e, took)
 }
 
-// TestInstancesComeAndGo lets a second instance join in the middle, and the first one leave before the end. What was finished and
-// not committed is delivered again then: it must cause no call. A record that could not be read leaves
-// no mark but its dead letter, so there may be copies of that.
-func TestInstancesComeAndGo(t *testing.T) {
+// A second instance joins in the middle, and the first one leaves before the end. What was finished
+// and not committed is delivered again. It must cause no call. A record that could not be read
+// leaves no mark except its dead letter, so there may be copies of that.
+func TestInstancesJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	spec := outcome.Spec{Seed: 3, Events: 1500, Employees: 200, Partitions: 6}
 	script := outcome.Generate(spec)
@@ -75,7 +75,7 @@ func TestInstancesComeAndGo(t *testing.T) {
 	records, times := r.records()
 	e := outcome.Expect(script.World, records)
 	r.wantStates(e)
-	r.wantLetters(e, times, true)
+	r.wantDeadLetters(e, times, true)
 	r.wantRising(e, first, second)
 	second.terminate()
 	r.wantNoLag()
@@ -94,8 +94,9 @@ func newJob(t *testing.T, spec outcome.Spec, script outcome.Script, api string) 
 	return r
 }
 
-// wantRising wants no field to go back, and none to be sent twice for one event. When a completion fails because Redis does
-// not answer, and the partition goes to somebody else at that moment, the call is made again.
+// wantRising checks that no field goes back and that none is sent twice for one event. When a
+// completion fails because Redis does not respond, and the partition moves to another process at
+// that time, the call is repeated.
 func (r *rig) wantRising(e outcome.Expectation, processes ...*process) {
 	r.t.Helper()
 	a := r.wantCalls(e)
@@ -111,12 +112,12 @@ func (r *rig) wantRising(e outcome.Expectation, processes ...*process) {
 	}
 }
 
-// wantMetrics wants the metrics to tell what has happened, while nothing was delivered twice by Kafka.
+// wantMetrics checks that the metrics match the result, if Kafka delivered nothing twice.
 func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records int) {
 	r.t.Helper()
 	for metric, want := range map[string]int{
 		"events_total":       records,
-		"dead_letters_total": len(e.Letters),
+		"dead_letters_total": len(e.DeadLetters),
 		"crm_calls_total":    len(r.crm.Calls()),
 	} {
 		if got := sum(processes, metric, ""); got != want {
@@ -129,7 +130,7 @@ func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records i
 		sum(processes, "events_total", `outcome="dead_lettered"`))
 }
 
-// report tells the figures.
+// report logs the figures.
 func (r *rig) report(e outcome.Expectation, took time.Duration) {
 	r.t.Helper()
 	calls, applied := r.crm.Calls(), 0
@@ -139,11 +140,11 @@ func (r *rig) report(e outcome.Expectation, took time.Duration) {
 		}
 	}
 	reasons := make(map[string]int)
-	for _, l := range e.Letters {
+	for _, l := range e.DeadLetters {
 		reasons[l.Reason+l.Code]++
 	}
 	r.t.Logf("real Kafka %t; stating events %d, stating nothing %d, duplicates %d, dead letters %d %v",
-		r.broker.Real(), e.Stating, e.Empty, e.Duplicates, len(e.Letters), reasons)
-	r.t.Logf("calls %d, of them applied %d, refused or unanswered %d; events that needed no call of their own %d; %.1f s",
+		r.broker.Real(), e.Stating, e.Empty, e.Duplicates, len(e.DeadLetters), reasons)
+	r.t.Logf("calls %d, of them applied %d, refused or unacknowledged %d; events that needed no call of their own %d; %.1f s",
 		len(calls), applied, len(calls)-applied, e.Stating-applied, took.Seconds())
 }

@@ -9,7 +9,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// atLeastOpen is how many calls have to be open when the process is killed.
+// atLeastOpen is how many calls must be open when the process is killed.
 const atLeastOpen = 20
 
 func TestKillBeforeEffect(t *testing.T) {
@@ -22,8 +22,8 @@ func TestKillAfterEffect(t *testing.T) {
 	kill(t, crmapitest.AfterEffect)
 }
 
-// kill ends a process the hard way while its calls are open at the CRM, all before or all after their effect.
-// Another one has to bring everything to the same end.
+// kill kills a process while its calls are open at the CRM, all before or all after their effect.
+// Another process must bring everything to the same result.
 func kill(t *testing.T, at crmapitest.Point) {
 	t.Helper()
 	spec := outcome.Spec{Seed: 2, Events: 800, Employees: 60, Partitions: 6}
@@ -33,11 +33,11 @@ func kill(t *testing.T, at crmapitest.Point) {
 	half := len(script.Records) / 2
 	r.produce(script.Records[:half])
 	r.crm.Block(at)
-	victim := r.startDoomed()
+	victim := r.startVictim()
 	open := r.awaitOpen(at)
 	victim.kill()
 	r.allGone(at)
-	r.bequeath()
+	r.shortenLeases()
 	r.crm.Release()
 	r.evict()
 	r.t.Logf("killed with %d calls open %s their effect; lag %d", open, at, r.broker.Lag(t, r.group, r.topic))
@@ -50,8 +50,8 @@ func kill(t *testing.T, at crmapitest.Point) {
 	records, times := r.records()
 	e := outcome.Expect(script.World, records)
 	r.wantStates(e)
-	r.wantLetters(e, times, true)
-	// After a kill this is no mistake: the versions of a call without its completion are not known.
+	r.wantDeadLetters(e, times, true)
+	// After a kill a repetition is correct: the versions of a call without its completion are unknown.
 	a := r.wantCalls(e)
 	t.Logf("%d fields were sent again, %d went back on the way", len(a.Again), len(a.Back))
 	successor.terminate()
@@ -59,7 +59,8 @@ func kill(t *testing.T, at crmapitest.Point) {
 	r.report(e, took)
 }
 
-// awaitOpen waits until the CRM's log has enough calls that are open, and after their effect where that is the point.
+// awaitOpen waits until the CRM's log has enough open calls, after their effect if that is the
+// point.
 func (r *rig) awaitOpen(at crmapitest.Point) (open int) {
 	r.t.Helper()
 	r.await("open calls", func(s crmapitest.Stats) bool {
@@ -77,7 +78,7 @@ func (r *rig) awaitOpen(at crmapitest.Point) (open int) {
 	return open
 }
 
-// allGone waits until the CRM has noticed that the callers are gone: none has got an answer.
+// allGone waits until the CRM has noticed that the callers are gone, without a response.
 func (r *rig) allGone(at crmapitest.Point) {
 	r.t.Helper()
 	r.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
@@ -90,9 +91,9 @@ func (r *rig) allGone(at crmapitest.Point) {
 
 func (r *rig) await(what string, until func(crmapitest.Stats) bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.t.Context(), waitLimit)
 	defer cancel()
 	if err := r.crm.Wait(ctx, until); err != nil {
-		r.t.Fatalf("waited %v for %s: %+v", patience, what, r.crm.Stats())
+		r.t.Fatalf("waited %v for %s: %+v", waitLimit, what, r.crm.Stats())
 	}
 }

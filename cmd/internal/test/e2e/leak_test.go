@@ -19,8 +19,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// TestNoPersonalDataLeaks sends canaries through everything that can happen to an event, and looks for them
-// everywhere but where they belong: the CRM, and keys and values of records.
+// TestNoPersonalDataLeaks sends canaries through everything that can happen to an event. It then
+// searches everything except the places where they belong: the CRM, and keys and values of records.
 func TestNoPersonalDataLeaks(t *testing.T) {
 	t.Parallel()
 	tap := &tokenTap{tokens: make(map[string]bool)}
@@ -66,7 +66,7 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	r.wantPlantedFound(needles)
 }
 
-// wantPlantedFound plants canaries where the test looks for them, to see that it would find them.
+// wantPlantedFound plants canaries in each searched place and checks that they are found.
 func (r *rig) wantPlantedFound(needles []needle) {
 	r.t.Helper()
 	ctx, value := r.t.Context(), []byte(stem)
@@ -83,11 +83,11 @@ func (r *rig) wantPlantedFound(needles []needle) {
 		want[i] += " holds a canary"
 	}
 	if d := cmp.Diff(want, slices.Sorted(slices.Values(h.search(needles, "")))); d != "" {
-		r.t.Errorf("what was planted and what was found: %s", d)
+		r.t.Errorf("planted and found: %s", d)
 	}
 }
 
-// canaryNeedles spell all that must not be found.
+// canaryNeedles returns all spellings of the canaries.
 func canaryNeedles(tokens []string) []needle {
 	needles := needlesFor("a canary", stem)
 	for field, value := range canaries() {
@@ -101,7 +101,7 @@ func canaryNeedles(tokens []string) []needle {
 	return needles
 }
 
-// A haystack is all text that the service has left behind.
+// A haystack is all text that the service has written.
 type haystack struct {
 	t     *testing.T
 	parts []part
@@ -111,7 +111,7 @@ type part struct{ where, text string }
 
 func (h *haystack) add(where, text string) { h.parts = append(h.parts, part{where, text}) }
 
-// addStores takes all keys of Redis with what they hold, and the metadata of the committed offsets.
+// addStores adds all keys of Redis with their values, and the metadata of the committed offsets.
 func (h *haystack) addStores(r *rig) {
 	h.t.Helper()
 	ctx := h.t.Context()
@@ -126,7 +126,7 @@ func (h *haystack) addStores(r *rig) {
 			}
 		case "zset":
 			texts = append(texts, r.redis.ZRange(ctx, key, 0, -1).Val()...)
-		case "none": // it has run out meanwhile
+		case "none": // expired since then
 		default:
 			h.t.Errorf("a key of type %s, which this test cannot read", kind)
 		}
@@ -147,7 +147,7 @@ func (h *haystack) addAdmin(processes []*process) {
 	}
 }
 
-// addTopics takes the headers of membersync's own topics. Key and value are the source's.
+// addTopics adds the headers of membersync's own topics. Key and value are the source's.
 func (h *haystack) addTopics(r *rig) {
 	h.t.Helper()
 	for _, topic := range []string{".dlq", ".redrive", ".audit"} {
@@ -159,7 +159,7 @@ func (h *haystack) addTopics(r *rig) {
 	}
 }
 
-// search looks for needles in all parts, or in those of one place, and tells what is where.
+// search returns the needles found in all parts, or in those of one place, with their places.
 func (h *haystack) search(needles []needle, where string) []string {
 	var finds []string
 	for _, p := range h.parts {
@@ -173,7 +173,7 @@ func (h *haystack) search(needles []needle, where string) []string {
 	return finds
 }
 
-// wantEveryPath wants the test to have come to where it might leak.
+// wantEveryPath checks that the test reached all places that might leak.
 func (r *rig) wantEveryPath(h *haystack, tokens int) {
 	r.t.Helper()
 	reasons, text := make(map[string]bool), make(map[string]string)
@@ -194,18 +194,18 @@ func (r *rig) wantEveryPath(h *haystack, tokens int) {
 	} {
 		for _, word := range holds {
 			if !strings.Contains(text[where], word) {
-				r.t.Errorf("%s lacks %s: the test looks at too little", where, word)
+				r.t.Errorf("%s lacks %s: the test checks too little", where, word)
 			}
 		}
 	}
 	logs := text["the output of instance 1"] + text["the output of instance 2"]
 	for _, class := range []string{"transient", "unacknowledged", "poison"} {
 		if !strings.Contains(logs, `"class":"`+class+`"`) {
-			r.t.Errorf("no call has failed as %s: the test looks at too little", class)
+			r.t.Errorf("no call has failed as %s: the test checks too little", class)
 		}
 	}
-	if tokens != 2 { // the fixed one and the fetched one
-		r.t.Errorf("the CRM was shown %d tokens, want 2", tokens)
+	if tokens != 2 { // the static one and the fetched one
+		r.t.Errorf("the CRM received %d tokens, want 2", tokens)
 	}
 	for field := range canaries() {
 		if len(r.crm.State(member(1))[field]) == 0 {
@@ -228,7 +228,7 @@ func TestLeakIsFound(t *testing.T) {
 	}
 }
 
-// A tokenTap notes the tokens that the CRM is shown: those that were fetched have no name of ours.
+// A tokenTap records the tokens that the CRM receives: fetched ones have no name known to the test.
 type tokenTap struct {
 	mu     sync.Mutex
 	tokens map[string]bool

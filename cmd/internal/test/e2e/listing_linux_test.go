@@ -17,13 +17,13 @@ import (
 	"membersync/dlq"
 )
 
-// A hundred thousand dead letters of all reasons and sizes, a fifth of them redriven or discarded: the list of the latest is there
-// soon, and takes little memory.
+// With a hundred thousand dead letters of all reasons and sizes, a fifth of them redriven or
+// discarded, the list of the latest ones takes little time and memory.
 func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it measures
 	if os.Getenv("MEMBERSYNC_TEST_FULL") == "" {
 		t.Skip("takes half a minute and half a gigabyte; MEMBERSYNC_TEST_FULL=1 runs it")
 	}
-	const letters, limit = 100_000, 50
+	const count, limit = 100_000, 50
 	r := newRig(t, setup{partitions: 6, crm: crmapitest.Options{Tokens: []string{token}}})
 	r.variables["CRM_TOKEN"] = token
 	topics := dlq.Topics{Source: r.topic, DLQ: r.topic + ".dlq", Redrive: r.topic + ".redrive", Audit: r.topic + ".audit"}
@@ -32,8 +32,8 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 		t.Fatal(err)
 	}
 	recorded := time.Now().Add(-time.Hour)
-	total := r.buryMany(letters, recorded)
-	r.settleMany(letters, recorded)
+	total := r.writeMany(count, recorded)
+	r.settleMany(count, recorded)
 
 	began := time.Now()
 	p := r.begin("dlq", "list", "--limit", strconv.Itoa(limit), "-o", "json")
@@ -42,7 +42,7 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	usage, _ := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	peak := usage.Maxrss << 10
 	t.Logf("real Kafka %t; %d dead letters, %d MB: dlq list --limit %d took %.2f s, peak RSS %.0f MiB",
-		r.broker.Real(), letters, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))
+		r.broker.Real(), count, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))
 	if listed := objects(t, p.results.String()); status != 0 || len(listed) != limit {
 		t.Errorf("status %d, %d listed: %s", status, len(listed), p.out)
 	}
@@ -51,15 +51,15 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	}
 }
 
-// buryMany writes dead letters of 1 KiB to 900 KiB, whose records are of one time, and returns
-// their bytes.
-func (r *rig) buryMany(n int, at time.Time) (total int) {
+// writeMany writes dead letters of 1 KiB to 900 KiB, whose records all have one time, and returns
+// their total size in bytes.
+func (r *rig) writeMany(n int, at time.Time) (total int) {
 	r.t.Helper()
 	var batch []kafka.Message
 	size := 0
 	for i := range n {
 		l := dlq.DeadLetter{
-			Key: fmt.Appendf(nil, "E%05d", i), Value: bytes.Repeat([]byte("sample "), letterBytes(i)/7),
+			Key: fmt.Appendf(nil, "E%05d", i), Value: bytes.Repeat([]byte("sample "), deadLetterBytes(i)/7),
 			Source: dlq.Source{Topic: r.topic, Partition: i % 6, Offset: int64(i), Timestamp: at},
 			Reason: dlq.Reasons()[i%len(dlq.Reasons())], Error: "what was wrong", EventID: fmt.Sprintf("ev-%d", i),
 			EmployeeID: fmt.Sprintf("E%05d", i), Count: 1, Attempts: 1, Group: r.group, Version: version,
@@ -67,7 +67,7 @@ func (r *rig) buryMany(n int, at time.Time) (total int) {
 		}
 		m := l.Message()
 		m.Partition = i % 6
-		if size += len(m.Value) + 1000; size > 960<<10 { // what one batch may have
+		if size += len(m.Value) + 1000; size > 960<<10 { // the limit of one batch
 			r.broker.Produce(r.t, r.topic+".dlq", batch...)
 			batch, size = nil, len(m.Value)+1000
 		}
@@ -78,8 +78,8 @@ func (r *rig) buryMany(n int, at time.Time) (total int) {
 	return total
 }
 
-// letterBytes spreads the sizes: most are small.
-func letterBytes(i int) int {
+// deadLetterBytes spreads the sizes: most are small.
+func deadLetterBytes(i int) int {
 	switch {
 	case i%1000 == 0:
 		return 900 << 10
@@ -91,7 +91,7 @@ func letterBytes(i int) int {
 	return 1<<10 + i%1000
 }
 
-// settleMany lets every fifth be redriven with a result, or discarded.
+// settleMany redrives every fifth with a result, or discards it.
 func (r *rig) settleMany(n int, at time.Time) {
 	r.t.Helper()
 	var records []kafka.Message

@@ -12,12 +12,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// version is what the binary is told to be.
+// version is the version of the binary.
 const version = "0.0.0-e2e"
 
-// These tests wait much of their time, so some run at once even on few processors.
+// These tests mostly wait, so some run in parallel even on few processors.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // the command line's goes before it
+	_ = flag.Set("test.parallel", "4") // a flag of the command line has precedence
 	dir, err := os.MkdirTemp("", "membersync-e2e-")
 	if err == nil {
 		err = os.Setenv(dirEnv, dir)
@@ -27,18 +27,18 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1) //nolint:forbidigo // nothing can be tested without it
+		os.Exit(1) //nolint:forbidigo // no test can run without it
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		_ = os.RemoveAll(dir) // what MkdirTemp has made, and nothing worked out from it
-		os.Exit(status)       //nolint:forbidigo // as goleak does where it is not told otherwise
+		_ = os.RemoveAll(dir) // the folder that MkdirTemp created
+		os.Exit(status)       //nolint:forbidigo // as goleak does by default
 	}))
 }
 
-// dirEnv hands the folder of the binaries from TestMain to the tests.
+// dirEnv passes the folder of the binaries from TestMain to the tests.
 const dirEnv = "E2E_BINARIES"
 
-// binary is where this test process keeps a binary.
+// binary returns the path of a binary of this test process.
 func binary(name string) string { return filepath.Join(os.Getenv(dirEnv), name) }
 
 func build() error {

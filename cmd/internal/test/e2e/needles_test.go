@@ -17,7 +17,7 @@ type needle struct {
 	text []byte
 }
 
-// needlesFor spells a value in every way in which it may slip out.
+// needlesFor returns every spelling in which a value may leak.
 func needlesFor(what, value string) []needle {
 	raw := []byte(value)
 	all := []needle{
@@ -27,7 +27,8 @@ func needlesFor(what, value string) []needle {
 		{what, []byte(url.QueryEscape(value))},
 		{what + " escaped", escaped(value)},
 	}
-	// In base64 a value looks different at each of three places, and its ends depend on what is beside it.
+	// In base64 a value has three spellings by its position, and its ends depend on the adjacent
+	// bytes.
 	for shift := range 3 {
 		for name, enc := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "URL base64": base64.RawURLEncoding} {
 			text := enc.EncodeToString(append(make([]byte, shift), raw...))
@@ -38,7 +39,7 @@ func needlesFor(what, value string) []needle {
 	return all
 }
 
-// escaped spells each character as JSON may, \u0041.
+// escaped writes each character as a JSON escape (\u0041).
 func escaped(value string) []byte {
 	var out bytes.Buffer
 	for _, r := range value {
@@ -47,7 +48,7 @@ func escaped(value string) []byte {
 	return out.Bytes()
 }
 
-// found names the needles that a text holds.
+// found returns the names of the needles in a text.
 func found(needles []needle, text []byte) []string {
 	var names []string
 	for _, n := range needles {

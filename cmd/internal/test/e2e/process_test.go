@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for something that has to come.
-const patience = 90 * time.Second
+// waitLimit bounds how long a test waits for an event.
+const waitLimit = 90 * time.Second
 
-// A process is the program while it runs: an instance of the service, or a command.
+// A process is a running program: an instance of the service, or a command.
 type process struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	out     *output // stderr, and of the service stdout too
 	results *output // stdout
 	done    chan struct{}
-	addr    string // of a service's admin server
+	addr    string // of the service's admin server
 }
 
-// start starts the service with just these variables and waits until its admin server listens.
+// start starts the service with only these variables and waits until its admin server listens.
 func start(t *testing.T, variables map[string]string) *process {
 	t.Helper()
 	p := newProcess(t, variables, "run")
@@ -37,12 +37,12 @@ func start(t *testing.T, variables map[string]string) *process {
 	return p
 }
 
-// newProcess is the binary with just these variables.
+// newProcess returns the binary with only these variables. It is not started.
 func newProcess(t *testing.T, variables map[string]string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, out: newOutput(), results: newOutput(), done: make(chan struct{})}
 	p.cmd = exec.Command(binary("membersync"), args...) //nolint:gosec,noctx // our own; it is ended by signals, which is what is tested
-	// With the race detector a process would sleep for a second before its end.
+	// By default a process with the race detector sleeps for a second before its end.
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "GORACE=atexit_sleep_ms=10"}
 	for name, value := range variables {
 		p.cmd.Env = append(p.cmd.Env, "MEMBERSYNC_"+name+"="+value)
@@ -66,13 +66,13 @@ func (p *process) launch() {
 	p.t.Cleanup(p.end)
 }
 
-// end makes sure that the process is gone, and shows what it said if the test has failed.
+// end makes sure that the process has ended, and logs its output if the test failed.
 func (p *process) end() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 	all := p.out.String()
 	if strings.Contains(all, "DATA RACE") {
-		p.t.Error("the race detector has found a race in the process")
+		p.t.Error("the race detector found a race in the process")
 	}
 	if p.t.Failed() && p.results == p.out {
 		p.t.Logf("the end of what process %d said:\n%s", p.cmd.Process.Pid, all[max(0, len(all)-4000):])
@@ -83,7 +83,7 @@ func (p *process) end() {
 func (p *process) await(pattern string) []string {
 	p.t.Helper()
 	re := regexp.MustCompile(pattern)
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	for {
 		news := p.out.news()
 		if match := re.FindStringSubmatch(p.out.String()); match != nil {
@@ -94,7 +94,7 @@ func (p *process) await(pattern string) []string {
 		case <-p.done:
 			p.t.Fatalf("the process has ended with status %d", p.cmd.ProcessState.ExitCode())
 		case <-limit:
-			p.t.Fatalf("waited %v for %s in the output", patience, pattern)
+			p.t.Fatalf("waited %v for %s in the output", waitLimit, pattern)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (p *process) awaitReady() {
 	})
 }
 
-// get asks the admin server.
+// get sends a GET request to the admin server.
 func (p *process) get(path string) (int, string) {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.addr+path, http.NoBody)
@@ -129,7 +129,7 @@ func (p *process) get(path string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// kill is kill -9.
+// kill sends SIGKILL.
 func (p *process) kill() {
 	p.t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
@@ -138,7 +138,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// terminate sends SIGTERM and wants the process to end well.
+// terminate sends SIGTERM and checks for a clean stop.
 func (p *process) terminate() {
 	p.t.Helper()
 	began := time.Now()
@@ -147,8 +147,8 @@ func (p *process) terminate() {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(patience):
-		p.t.Fatalf("the process has not ended %v after SIGTERM", patience)
+	case <-time.After(waitLimit):
+		p.t.Fatalf("the process has not ended %v after SIGTERM", waitLimit)
 	}
 	p.t.Logf("ended %.1f s after SIGTERM", time.Since(began).Seconds())
 	if status := p.cmd.ProcessState.ExitCode(); status != 0 {
@@ -156,17 +156,17 @@ func (p *process) terminate() {
 	}
 }
 
-// eventually looks again and again.
+// eventually polls until the condition holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("waited %v for %s", patience, what)
+			t.Fatalf("waited %v for %s", waitLimit, what)
 		}
 	}
 }

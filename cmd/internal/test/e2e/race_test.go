@@ -2,5 +2,5 @@
 
 package e2e
 
-// raced says that the race detector watches the test, and therefore the binary too.
+// raced reports whether the race detector checks the test, and therefore the binary too.
 const raced = true

@@ -14,20 +14,21 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// The service is killed in the midst of a redrive, twice, and the command three times. Nobody gets a wrong state, going on sends
-// nothing twice, what has its result causes no further call, and without a service the command says so within 30 s.
-func TestKilledInTheMidstOfARedrive(t *testing.T) {
+// The service is killed twice in the middle of a redrive, and the command three times. No item has
+// a wrong state, resuming sends nothing twice, an item with a result causes no further call, and
+// without a service the command reports that within 30 s.
+func TestKilledDuringARedrive(t *testing.T) {
 	t.Parallel()
 	o, s := newOffice(t), smallScale()
 	first := o.start(nil)
-	o.produce(incident.Story(3, s.events, 6))
+	o.produce(incident.Generate(3, s.events, 6))
 	o.settle()
 	first.terminate()
 	o.writeTable(true)
 	e, records := o.expect()
 	n := len(e.Items)
 
-	victim := o.startDoomed()
+	victim := o.startVictim()
 	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
 	o.crm.Block(crmapitest.AfterEffect)
@@ -43,14 +44,14 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	}
 	o.wantNoService()
 
-	var newer []int // employees of whom something newer comes while there is no service
+	var newer []int // employees with newer events while no service runs
 	for i := range n / 2 {
 		newer = append(newer, 3*i)
 	}
 	o.produce(incident.Newer(newer, 6))
 	late, _ := o.expect()
 	o.crm.Block(crmapitest.BeforeEffect)
-	victim = o.startDoomed()
+	victim = o.startVictim()
 	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	o.killWithOpenCalls(victim)
 	last := o.start(nil)
@@ -73,8 +74,8 @@ func TestKilledInTheMidstOfARedrive(t *testing.T) {
 	t.Logf("%d events, %d items; %d had their result before the first kill", len(records), n, len(sent))
 }
 
-// awaitAudit waits until the audit topic has so many redrives, and items with a result.
-func (o *office) awaitAudit(what string, ok func(requested, results int) bool) {
+// awaitAudit waits until the audit topic has enough redrives and items with a result.
+func (o *scenario) awaitAudit(what string, ok func(requested, results int) bool) {
 	o.t.Helper()
 	eventually(o.t, what, func() bool {
 		requested := 0
@@ -88,18 +89,19 @@ func (o *office) awaitAudit(what string, ok func(requested, results int) bool) {
 }
 
 // killWithOpenCalls kills the service while the CRM holds some of its calls open.
-func (o *office) killWithOpenCalls(victim *process) {
+func (o *scenario) killWithOpenCalls(victim *process) {
 	o.t.Helper()
 	o.await("calls to be held", func(s crmapitest.Stats) bool { return s.Blocked >= 3 })
 	victim.kill()
 	o.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
-	o.bequeath()
+	o.shortenLeases()
 	o.crm.Release()
 	o.evict()
 }
 
-// wantBetween wants the states that follow from the audit topic, and returns how often the items with a result were called for.
-func (o *office) wantBetween(e incident.Expectation) map[string]int {
+// wantBetween checks the states against the audit topic and returns how many calls the items with a
+// result have had.
+func (o *scenario) wantBetween(e incident.Expectation) map[string]int {
 	o.t.Helper()
 	want := map[string]string{}
 	for id := range e.Items {
@@ -120,7 +122,7 @@ func (o *office) wantBetween(e incident.Expectation) map[string]int {
 	for id, results := range byItem {
 		o.wantResult(id, results[0], e)
 		if calls, own := sent[id]; own && results[0] == incident.Applied && calls == 0 {
-			o.t.Errorf("%s is said to be applied, and no call had its value", id)
+			o.t.Errorf("%s is reported as applied, but no call had its value", id)
 		}
 	}
 	for id := range sent {
@@ -131,8 +133,8 @@ func (o *office) wantBetween(e incident.Expectation) map[string]int {
 	return sent
 }
 
-// wantResult wants one of the results that the oracle expects, before or after newer events came.
-func (o *office) wantResult(id, result string, expected ...incident.Expectation) {
+// wantResult checks for one of the results that the oracle expects before or after newer events.
+func (o *scenario) wantResult(id, result string, expected ...incident.Expectation) {
 	o.t.Helper()
 	var want []string
 	for _, e := range expected {
@@ -143,12 +145,13 @@ func (o *office) wantResult(id, result string, expected ...incident.Expectation)
 		}
 	}
 	if !slices.Contains(want, result) {
-		o.t.Errorf("%s came to %q, want one of %q", id, result, want)
+		o.t.Errorf("%s has the result %q, want one of %q", id, result, want)
 	}
 }
 
-// wantNoService wants the command to send what is left, and then to say that nobody answers.
-func (o *office) wantNoService() {
+// wantNoService checks that the command sends what is left and then reports that no instance
+// responds.
+func (o *scenario) wantNoService() {
 	o.t.Helper()
 	began := time.Now()
 	status, _, stderr := o.do("dlq", "redrive", "--all", "--yes")
@@ -159,8 +162,8 @@ func (o *office) wantNoService() {
 	o.t.Logf("without a service the command says so after %.1f s", took.Seconds())
 }
 
-// wantEnds wants each item to be in the state that its result says, whichever delivery told it.
-func (o *office) wantEnds(expected ...incident.Expectation) {
+// wantEnds checks that each item has the state of its result, whichever delivery wrote it.
+func (o *scenario) wantEnds(expected ...incident.Expectation) {
 	o.t.Helper()
 	states := o.states()
 	for id, results := range o.results() {
@@ -175,8 +178,9 @@ func (o *office) wantEnds(expected ...incident.Expectation) {
 	}
 }
 
-// wantSentOnce wants one record of each item in the redrive topic, and one order in the audit topic.
-func (o *office) wantSentOnce(items int) {
+// wantSentOnce checks for one record of each item in the redrive topic, and one request in the
+// audit topic.
+func (o *scenario) wantSentOnce(items int) {
 	o.t.Helper()
 	sent := map[string]int{}
 	for _, m := range o.broker.ReadAll(o.t, o.topic+".redrive") {

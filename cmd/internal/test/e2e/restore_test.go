@@ -14,9 +14,9 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// The CRM is set back to a backup two hours old. The service believes to know what it holds, and goes on changing the same
-// employees; events that state once more what it held before come before the replay, and while it runs. In the end each
-// field is that of the newest event.
+// The CRM is restored from a backup that is two hours old. The service trusts its digests and
+// continues to change the same employees. Events that state again what the CRM held before arrive
+// before the replay and during it. At the end each field has the value of the newest event.
 func TestCRMRestoredFromABackup(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
@@ -72,8 +72,8 @@ func TestCRMRestoredFromABackup(t *testing.T) {
 	t.Logf("real Kafka %t; replayed: %s", o.broker.Real(), strings.TrimSpace(replay.results.String()))
 }
 
-// wantReplayPlan wants the dry run to count as the oracle does.
-func (o *office) wantReplayPlan(want incident.Plan, args ...string) {
+// wantReplayPlan checks that the dry run reports the same counts as the oracle.
+func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
 	o.t.Helper()
 	got := o.must(args...)[0]
 	count := func(name string) int {
@@ -90,15 +90,15 @@ func (o *office) wantReplayPlan(want incident.Plan, args ...string) {
 	o.t.Logf("%q: %+v", args[2:], plan)
 }
 
-// awaitReplay waits until a replay has begun: its range has an end from then on.
-func (o *office) awaitReplay() {
+// awaitReplay waits until a replay has begun and the end of its range is fixed.
+func (o *scenario) awaitReplay() {
 	o.t.Helper()
 	eventually(o.t, "the replay to begin", func() bool {
 		return slices.ContainsFunc(o.audit(), func(a auditRecord) bool { return a.Action == "replay" && a.Result == "requested" })
 	})
 }
 
-// heldBy is a snapshot as the calls that could have made it.
+// heldBy returns a snapshot as calls that could have produced it.
 func heldBy(t *testing.T, snapshot map[string]map[string]json.RawMessage) []outcome.Call {
 	t.Helper()
 	var calls []outcome.Call

@@ -29,29 +29,29 @@ const redisEnv = "MEMBERSYNC_TEST_REDIS"
 
 const corp = "CORP_TEST"
 
-// A rig is what the processes work with.
+// A rig holds the servers and the settings of the processes of one test.
 type rig struct {
-	t            *testing.T
-	broker       *kafkatest.Broker
-	topic, group string
-	crm          *crmapitest.Server
-	redis        *redis.Client
-	prefix       string
-	variables    map[string]string // of each process, without MEMBERSYNC_
-	disinherit   func()            // ends what bequeath began
+	t              *testing.T
+	broker         *kafkatest.Broker
+	topic, group   string
+	crm            *crmapitest.Server
+	redis          *redis.Client
+	prefix         string
+	variables      map[string]string // of each process, without MEMBERSYNC_
+	stopShortening func()            // ends shortenLeases
 }
 
-// A setup says what a test wants.
+// A setup holds the options of a rig.
 type setup struct {
 	partitions    int
 	crm           crmapitest.Options
-	front         func(http.Handler) http.Handler // stands in front of the CRM, if it is not nil
-	redisPassword string                          // empty: the processes need none
+	front         func(http.Handler) http.Handler // wraps the CRM; may be nil
+	redisPassword string                          // empty: the processes need no password
 }
 
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{t: t, broker: kafkatest.Start(t), disinherit: func() {}}
+	r := &rig{t: t, broker: kafkatest.Start(t), stopShortening: func() {}}
 	r.topic, r.group = r.broker.Topic(t, s.partitions, nil), r.broker.Group(t)
 	r.prefix = "e2e-" + r.group
 	s.crm.CorpID = corp
@@ -62,7 +62,7 @@ func newRig(t *testing.T, s setup) *rig {
 	}
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	t.Cleanup(r.crm.Release) // or Close waits for what is held
+	t.Cleanup(r.crm.Release) // otherwise Close waits for the held calls
 	r.variables = map[string]string{
 		"KAFKA_BROKERS": strings.Join(r.broker.Addrs(), ","), "KAFKA_TOPIC": r.topic, "KAFKA_GROUP": r.group,
 		"REDIS_PREFIX": r.prefix,
@@ -82,7 +82,7 @@ func (r *rig) startRedis(password string) {
 	}
 	opts, err := redis.ParseURL(url)
 	if err != nil {
-		r.t.Fatalf("%s is no URL of a Redis", redisEnv)
+		r.t.Fatalf("%s is not a valid URL of a Redis", redisEnv)
 	}
 	r.variables["REDIS_URL"] = url
 	if password != "" {
@@ -100,7 +100,7 @@ func (r *rig) startRedis(password string) {
 	}
 }
 
-// startMini starts a fake Redis and returns its address. An empty password: it asks for none.
+// startMini starts a fake Redis and returns its address. With an empty password it needs none.
 func startMini(t *testing.T, user, password string) string {
 	t.Helper()
 	cmd := exec.Command(binary("miniredis")) //nolint:gosec,noctx // our own; it ends with its input
@@ -131,7 +131,7 @@ func startMini(t *testing.T, user, password string) string {
 	return strings.TrimSpace(addr)
 }
 
-// leaveRedis leaves nothing behind in a real Redis.
+// leaveRedis deletes the test's keys from a real Redis.
 func (r *rig) leaveRedis() {
 	ctx := context.WithoutCancel(r.t.Context())
 	for _, key := range r.keys(ctx) {
@@ -154,10 +154,10 @@ func (r *rig) keys(ctx context.Context) []string {
 	return keys
 }
 
-// isReal reports whether both Kafka and Redis are.
+// isReal reports whether both Kafka and Redis are real.
 func isReal() bool { return os.Getenv(kafkatest.Env) != "" && os.Getenv(redisEnv) != "" }
 
-// start starts one more instance; further variables replace those of the rig.
+// start starts one more instance. The variables given replace those of the rig.
 func (r *rig) start(more map[string]string) *process {
 	r.t.Helper()
 	variables := maps.Clone(r.variables)
@@ -178,7 +178,7 @@ func (r *rig) produce(records []outcome.Record) {
 	r.broker.Produce(r.t, r.topic, msgs...)
 }
 
-// records are what the source topic holds, and when each came.
+// records returns the records of the source topic, and when each was written.
 func (r *rig) records() ([]outcome.Record, map[string]time.Time) {
 	r.t.Helper()
 	var records []outcome.Record
@@ -204,24 +204,25 @@ func (r *rig) settle() {
 	eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
 }
 
-// startDoomed starts a process that is to be killed while the CRM holds its calls: none of them runs out before. It ends what bequeath began.
-func (r *rig) startDoomed() *process {
+// startVictim starts a process that will be killed while the CRM holds its calls. No call times out
+// before that. It ends what shortenLeases began.
+func (r *rig) startVictim() *process {
 	r.t.Helper()
-	r.disinherit()
+	r.stopShortening()
 	return r.start(map[string]string{"CRM_TIMEOUT": "10m"})
 }
 
-// bequeath leaves the leases of a killed process as long as they would have had with a time-out of 1 s. It goes on until there is another such
-// process: Redis may still have commands to run that the killed one had sent.
-func (r *rig) bequeath() {
+// shortenLeases shortens the leases of a killed process to those of a timeout of 1 s. It continues
+// until the next victim starts: Redis may still have commands to run that the killed process sent.
+func (r *rig) shortenLeases() {
 	r.t.Helper()
 	if r.shorten(r.t.Context()) == 0 {
-		r.t.Fatal("the killed process has left no lease")
+		r.t.Fatal("the killed process left no lease")
 	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan struct{})
-	r.disinherit = func() { cancel(); <-done }
-	r.t.Cleanup(r.disinherit)
+	r.stopShortening = func() { cancel(); <-done }
+	r.t.Cleanup(r.stopShortening)
 	go func() {
 		defer close(done)
 		for ticker := time.NewTicker(100 * time.Millisecond); ; {
@@ -236,7 +237,7 @@ func (r *rig) bequeath() {
 	}()
 }
 
-// shorten shortens the leases that only a doomed process can have taken, and returns how many there were.
+// shorten shortens the leases that only a victim can have taken, and returns how many there were.
 func (r *rig) shorten(ctx context.Context) (leases int) {
 	for _, key := range r.keys(ctx) {
 		if !strings.HasSuffix(key, ":lease") {
@@ -254,7 +255,7 @@ func (r *rig) shorten(ctx context.Context) (leases int) {
 	return leases
 }
 
-// evict removes members that were killed from the group, which Kafka itself would do when their session is over.
+// evict removes killed members from the group. Kafka would do that at the end of their session.
 func (r *rig) evict() {
 	r.t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...))
@@ -281,7 +282,7 @@ func (r *rig) evict() {
 	}
 }
 
-// sum adds up the series of a metric over processes; labels select, and may be empty.
+// sum adds up the series of a metric over all processes. Labels select series; empty: all.
 func sum(processes []*process, metric, labels string) int {
 	series := regexp.MustCompile(`(?m)^membersync_` + metric + `\{[^}]*` + regexp.QuoteMeta(labels) + `[^}]*\} (\S+)$`)
 	total := 0.0

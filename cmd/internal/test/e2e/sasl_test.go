@@ -9,8 +9,9 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// TestNoKafkaPasswordLeaks logs in at a Kafka that wants a password, once with the right one and once with a
-// wrong one of which the right one is a part, and looks for it in all that is printed, served and stored.
+// TestNoKafkaPasswordLeaks logs in to a Kafka with a password: once with the right one, and once
+// with a wrong one that contains the right one. It then searches all that is printed, served and
+// stored.
 func TestNoKafkaPasswordLeaks(t *testing.T) {
 	t.Parallel()
 	const user, password = "user-of-the-test", stem + "-kafka-password"
@@ -38,7 +39,7 @@ func TestNoKafkaPasswordLeaks(t *testing.T) {
 			wrong := maps.Clone(login)
 			wrong["KAFKA_SASL_PASSWORD"] = password + "-wrong"
 			refused := r.start(wrong)
-			refused.await("cannot start|start waits") // some brokers answer, and some just hang up
+			refused.await("cannot start|start waits") // some brokers respond, others close the connection
 			refused.kill()
 			h.add("the output when refused", refused.out.String())
 			needles := needlesFor("the password", password)

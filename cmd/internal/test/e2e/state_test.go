@@ -7,7 +7,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// wantStates compares the CRM's members with what is expected.
+// wantStates compares the CRM's members with the expectation.
 func (r *rig) wantStates(e outcome.Expectation) {
 	r.t.Helper()
 	got := make(map[string]map[string]string)
@@ -22,7 +22,7 @@ func (r *rig) wantStates(e outcome.Expectation) {
 	}
 }
 
-// wantCalls looks at each request that the CRM has seen, and returns what the oracle says of them.
+// wantCalls checks each request that the CRM received, and returns the oracle's account of them.
 func (r *rig) wantCalls(e outcome.Expectation) outcome.Account {
 	r.t.Helper()
 	var calls []outcome.Call
@@ -45,7 +45,7 @@ func (r *rig) wantCalls(e outcome.Expectation) outcome.Account {
 	return account
 }
 
-// wantNoLag wants everything to be committed.
+// wantNoLag checks that everything is committed.
 func (r *rig) wantNoLag() {
 	r.t.Helper()
 	if lag := r.broker.Lag(r.t, r.group, r.topic); lag != 0 {
@@ -53,10 +53,10 @@ func (r *rig) wantNoLag() {
 	}
 }
 
-// token is that of the tests which look for no secrets.
+// token is the token of the tests that do not search for secrets.
 const token = "token-of-the-test" //nolint:gosec // made up
 
-// options make the fake CRM out of the oracle's world.
+// options returns the fake CRM's options for the oracle's world.
 func options(w outcome.World) crmapitest.Options {
 	return crmapitest.Options{Members: w.Members, Departments: departments(w), Tokens: []string{token}}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A terminal is a pair of devices: what the program has as its terminal, and what a person sees and types on.
+// A terminal is a pair of devices: the program's terminal, and the operator's end of it.
 type terminal struct {
 	person *os.File
 	shown  *output
@@ -23,7 +23,7 @@ func (p *process) atTerminal() *terminal {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = person.WriteTo(term.shown) // until the last one has closed the device
+		_, _ = person.WriteTo(term.shown) // until the last process has closed the device
 	}()
 	p.t.Cleanup(func() {
 		_ = device.Close()
@@ -54,7 +54,7 @@ func openTerminal(t *testing.T) (person, device *os.File) {
 	return person, device
 }
 
-// types is what the person types.
+// types sends the operator's input.
 func (term *terminal) types(t *testing.T, text string) {
 	t.Helper()
 	if _, err := term.person.WriteString(text); err != nil {

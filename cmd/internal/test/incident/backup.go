@@ -6,20 +6,21 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// A Backup is what happens around a backup of the CRM that it is set back to later.
+// A Backup holds the events around a backup of the CRM, to which the CRM is restored later.
 type Backup struct {
 	At      time.Time
 	Old     []outcome.Record // before the backup
 	Recent  []outcome.Record // between it and the restore
 	Between []outcome.Record // after the restore and before the replay
-	Waiting []outcome.Record // after the replay's command, and before it has begun
+	Waiting []outcome.Record // after the replay command and before its start
 	During  []outcome.Record // while the replay runs
 }
 
-// A course is what happens to an employee around a backup.
+// A course is the series of events of an employee around a backup.
 type course struct{ old, recent, between, waiting, during []step }
 
-// courses: in between and during the replay, events state once more what the CRM held before it was set back.
+// courses returns the courses. After the restore and during the replay, events state again what the
+// CRM held before the restore.
 func courses() []course {
 	return []course{
 		{
@@ -68,42 +69,44 @@ func courses() []course {
 	}
 }
 
-// Around makes up what happens to so many employees around a backup, which is two hours old now.
+// Around generates the events of the given number of employees around a backup that is two hours
+// old.
 func Around(employees, partitions int, now time.Time) Backup {
 	const age = 2 * time.Hour
 	b := Backup{At: now.Add(-age).Truncate(time.Millisecond)}
 	for i := range employees {
 		c := courses()[i%len(courses())]
-		b.Old = append(b.Old, play(i, c.old, partitions)...)
-		b.Recent = append(b.Recent, play(i, c.recent, partitions)...)
-		b.Between = append(b.Between, play(i, c.between, partitions)...)
-		b.Waiting = append(b.Waiting, play(i, c.waiting, partitions)...)
-		b.During = append(b.During, play(i, c.during, partitions)...)
+		b.Old = append(b.Old, recordsOf(i, c.old, partitions)...)
+		b.Recent = append(b.Recent, recordsOf(i, c.recent, partitions)...)
+		b.Between = append(b.Between, recordsOf(i, c.between, partitions)...)
+		b.Waiting = append(b.Waiting, recordsOf(i, c.waiting, partitions)...)
+		b.During = append(b.During, recordsOf(i, c.during, partitions)...)
 	}
 	spread(b.Old, b.At.Add(-age), b.At)
 	spread(b.Recent, b.At, now)
 	return b
 }
 
-// spread gives records times from one moment on, and before another.
+// spread gives records times between from and to.
 func spread(records []outcome.Record, from, to time.Time) {
 	for i := range records {
 		records[i].Time = from.Add(to.Sub(from) * time.Duration(i) / time.Duration(len(records))).Truncate(time.Millisecond)
 	}
 }
 
-// A Plan is what a dry run of a replay has to count.
+// A Plan holds the counts that a dry run of a replay must report.
 type Plan struct{ Records, Send, Done, Stale, Poison, Redrives, Calls int }
 
-// Plan works out the dry run of a replay from a time on, once all events have been dealt with and all dead letters but the
-// bad ones are redriven, within the range. A redrive is run once more, like a record of the source topic.
+// Plan computes the dry run of a replay from a time on, after all events were processed and all
+// dead letters except the bad ones were redriven within the range. A redrive is replayed like a
+// record of the source topic.
 func (e *Expectation) Plan(from time.Time, reapply bool) Plan {
 	var p Plan
 	for _, events := range e.byMember {
 		applied := map[string]string{} // the newest, by field
 		for _, ev := range events {
 			for name := range ev.states {
-				if !ev.copied { // a copy counts for nothing, but its original
+				if !ev.copied { // a copy counts only for its original
 					applied[name] = ev.order
 				}
 			}
@@ -125,7 +128,7 @@ func (e *Expectation) Plan(from time.Time, reapply bool) Plan {
 	return p
 }
 
-// count takes one record of an event into the plan, and reports whether it is to be sent.
+// count adds one record of an event to the plan and reports whether it is sent.
 func (p *Plan) count(ev *event, reapply bool, applied map[string]string) bool {
 	p.Records++
 	switch {

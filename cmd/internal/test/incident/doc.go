@@ -1,6 +1,9 @@
-// Package incident makes up the events of an incident and works out what has to come of them: which are dead letters, how
-// much of each newer events have overtaken, what its redrive comes to, and what the CRM holds before and after. Like
-// package oracle it knows the raw records alone, and imports none of the service's packages.
+// Package incident generates the events of an incident and computes the required result: the dead
+// letters, how much of each is superseded by newer events, the outcome of its redrive, and the
+// CRM's state before and after.
 //
-// The incident: a department of the HR system is missing in the lookup table, so every event that names it dies.
+// The incident: the lookup table lacks a department of the HR system, so every event that names it
+// is dead-lettered.
+//
+// Like package outcome it uses only the raw records and must not import packages of the service.
 package incident

@@ -12,54 +12,56 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// How much of a dead letter newer events have overtaken.
+// How much of a dead letter is superseded by newer events.
 const (
 	Fully  = "fully"
 	Partly = "partly"
 	Not    = "not"
 )
 
-// What a redrive comes to.
+// The outcomes of a redrive.
 const (
 	Applied    = "applied"
 	Superseded = "superseded"
-	Either     = "" // it depends on what is run together
+	Either     = "" // depends on which events run together
 )
 
 // An Item is a dead letter.
 type Item struct {
 	ID, EventID, EmployeeID string
 	Overtaken               string
-	Outcome                 string // of its redrive, once the cause is mended
+	Outcome                 string // of its redrive after the fix
 }
 
-// An Expectation is what has to come of the records.
+// An Expectation is the required result of the records.
 type Expectation struct {
 	Items map[string]Item
-	// Before and After are what the CRM holds before the redrives and after all of them, by member and field.
+	// Before and After hold the CRM's state before the redrives and after all of them, by member and
+	// field.
 	Before, After map[string]map[string]string
 
 	byMember map[string][]*event // in rising order
 }
 
-// An event is what one record says.
+// An event is what one record states.
 type event struct {
 	change
 	id     string // of its dead letter
-	order  string // of two the newer is the larger text
+	order  string // compared as text: the newer is the larger
 	states map[string]string
 	at     time.Time
 	dead   bool
-	poison bool // for good
-	copied bool // of an event that lives
+	poison bool // rejected after the fix too
+	copied bool // a copy of a good event
 }
 
-// Expect reads the records. The departments are those that the table has at first, and those of the mended table.
-func Expect(records []outcome.Record, known, mended map[string]int64) (Expectation, error) {
+// Expect reads the records. known holds the departments of the table at first, fixed those of the
+// fixed table.
+func Expect(records []outcome.Record, known, fixed map[string]int64) (Expectation, error) {
 	e := Expectation{Items: map[string]Item{}, byMember: map[string][]*event{}}
 	seen := map[string]bool{}
 	for _, r := range records {
-		ev, err := read(r, known, mended)
+		ev, err := read(r, known, fixed)
 		if err != nil {
 			return e, err
 		}
@@ -80,13 +82,13 @@ func Expect(records []outcome.Record, known, mended map[string]int64) (Expectati
 	return e, nil
 }
 
-func read(r outcome.Record, known, mended map[string]int64) (*event, error) {
+func read(r outcome.Record, known, fixed map[string]int64) (*event, error) {
 	ev := &event{id: fmt.Sprintf("%d:%d:0@%d", r.Partition, r.Offset, r.Time.UnixMilli()), states: map[string]string{}, at: r.Time}
 	if err := json.Unmarshal(r.Value, &ev.change); err != nil {
-		return nil, fmt.Errorf("record %s is no event: %w", ev.id, err)
+		return nil, fmt.Errorf("record %s is not an event: %w", ev.id, err)
 	}
 	ev.order = fmt.Sprintf("%010d %020d %05d %020d", ev.Sequence, r.Time.UnixMilli(), r.Partition, r.Offset)
-	if _, has := ev.After["gender"]; has { // no good event states one
+	if _, has := ev.After["gender"]; has { // good events never state a gender
 		ev.poison = true
 		return ev, nil
 	}
@@ -98,14 +100,14 @@ func read(r outcome.Record, known, mended map[string]int64) (*event, error) {
 			ev.states[name] = strconv.Quote(value)
 			continue
 		}
-		ev.states["mainDepartmentId"] = strconv.FormatInt(mended[value], 10)
+		ev.states["mainDepartmentId"] = strconv.FormatInt(fixed[value], 10)
 		_, found := known[value]
 		ev.dead = !found
 	}
 	return ev, nil
 }
 
-// holds is the newest value of each field, of these events.
+// holds returns the newest value of each field among the counted events.
 func (e *Expectation) holds(count func(*event) bool) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for member, events := range e.byMember {
@@ -117,7 +119,8 @@ func (e *Expectation) holds(count func(*event) bool) map[string]map[string]strin
 	return all
 }
 
-// judge looks for what is newer than a dead letter, field by field. A dead letter overtakes nothing before it is redriven.
+// judge finds newer values than a dead letter's, field by field. A dead letter supersedes nothing
+// before it is redriven.
 func (e *Expectation) judge(ev *event) Item {
 	item := Item{ID: ev.id, EventID: ev.EventID, EmployeeID: ev.EmployeeID, Overtaken: Partly, Outcome: Either}
 	overtaken, own := 0, false
@@ -152,7 +155,7 @@ func (e *Expectation) newer(than *event, field string) (byLive, byDead bool) {
 	return byLive, byDead
 }
 
-// Overtaken counts the items.
+// Overtaken counts the items by how much of them is superseded.
 func (e *Expectation) Overtaken() map[string]int {
 	n := map[string]int{}
 	for _, item := range e.Items {
@@ -161,9 +164,10 @@ func (e *Expectation) Overtaken() map[string]int {
 	return n
 }
 
-// Back follows each field of each member through the calls that took effect, in their order, and tells where an older value
-// came after a newer one, or a value that no event states. Where several events state a value, the one counts that is
-// the oldest of those not older than what was there before.
+// Back follows each field of each member through the calls that took effect, in their order. It
+// returns a text for each older value after a newer one, and for each value that no event states.
+// Where several events state a value, it counts as the oldest one that is not older than the
+// previous value.
 func (e *Expectation) Back(calls []outcome.Call) (problems []string) {
 	last := map[[2]string]string{}
 	for i, c := range calls {
@@ -185,9 +189,9 @@ func (e *Expectation) Back(calls []outcome.Call) (problems []string) {
 			}
 			switch {
 			case !stated:
-				problems = append(problems, fmt.Sprintf("call %d sets %s of %s to what no event states", i, name, c.Member))
+				problems = append(problems, fmt.Sprintf("call %d sets %s of %s to a value that no event states", i, name, c.Member))
 			case order == "":
-				problems = append(problems, fmt.Sprintf("call %d sets %s of %s back", i, name, c.Member))
+				problems = append(problems, fmt.Sprintf("call %d sets %s of %s to an older value", i, name, c.Member))
 			default:
 				last[key] = order
 			}
@@ -196,8 +200,8 @@ func (e *Expectation) Back(calls []outcome.Call) (problems []string) {
 	return problems
 }
 
-// Sent counts, for each item, the calls with a value that no other event of the employee states. Items without such a
-// value are left out.
+// Sent counts, for each item, the calls with a value that no other event of the employee states.
+// Items without such a value are left out.
 func (e *Expectation) Sent(calls []outcome.Call) map[string]int {
 	own := map[[3]string]string{} // the item, by member, field and value
 	for member, events := range e.byMember {
@@ -218,7 +222,7 @@ func (e *Expectation) Sent(calls []outcome.Call) map[string]int {
 	}
 	for _, c := range calls {
 		var user map[string]json.RawMessage
-		_ = json.Unmarshal(c.User, &user) // Back tells
+		_ = json.Unmarshal(c.User, &user) // Back reports invalid ones
 		in := map[string]bool{}
 		for name, value := range user {
 			in[own[[3]string{c.Member, name, string(value)}]] = true

@@ -12,7 +12,7 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// log makes records of "sequence after", all of one employee.
+// log returns records of "sequence after", all of one employee.
 func log(events ...string) []outcome.Record {
 	var all []outcome.Record
 	for i, one := range events {
@@ -86,7 +86,7 @@ func TestCalls(t *testing.T) {
 		back  int
 	}{
 		"in order": {[]outcome.Call{a, b, a}, 0}, "again": {[]outcome.Call{b, b}, 0}, "back": {[]outcome.Call{b, a, b}, 1},
-		"of nobody": {[]outcome.Call{none}, 1}, "no object": {[]outcome.Call{call(`[]`)}, 1},
+		"no member": {[]outcome.Call{none}, 1}, "no object": {[]outcome.Call{call(`[]`)}, 1},
 	} {
 		if got := e.Back(tc.calls); len(got) != tc.back {
 			t.Errorf("%s: %q", name, got)
@@ -97,11 +97,11 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// A story has what it promises: enough of each kind of dead letter, and more events that live.
-func TestStory(t *testing.T) {
+// A story holds enough dead letters of each kind, and more good events.
+func TestGenerate(t *testing.T) {
 	t.Parallel()
 	for _, events := range []int{240, 5000} {
-		story := incident.Story(1, events, 6)
+		story := incident.Generate(1, events, 6)
 		for i := range story {
 			story[i].Offset = int64(i)
 		}
@@ -111,7 +111,7 @@ func TestStory(t *testing.T) {
 		}
 		n := e.Overtaken()
 		if least := events / 24; n[incident.Fully] < least || n[incident.Partly] < least || n[incident.Not] < least || len(e.Items) > events/3 {
-			t.Errorf("of %d events %v die", events, n)
+			t.Errorf("of %d events, dead letters by kind: %v", events, n)
 		}
 	}
 }

@@ -13,15 +13,15 @@ import (
 	"membersync/dlq"
 )
 
-func callTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func callTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"CRM_RATE": crmRate, "CRM_CONCURRENCY": crmConcurrency, "CRM_TIMEOUT": crmTimeout,
 		"CRM_RETRY_BUDGET": crmRetryBudget, "CRM_ERROR_CODES": crmErrorCodes, "CRM_QUOTA_RESET": crmQuotaReset,
 	}
 }
 
-// In no window are there more calls than the limit; without one they come all at once.
-func crmRate(s *scene) {
+// No window has more calls than the limit. Without a limit all calls come at once.
+func crmRate(s *settingTest) {
 	const n, limit, window = 5, 2, 500 * time.Millisecond
 	limited, free := s.rig(), s.rig()
 	free.crm.Block(crmapitest.BeforeEffect)
@@ -40,8 +40,8 @@ func crmRate(s *scene) {
 	free.crm.Release()
 }
 
-// So many calls are open at once, and no more.
-func crmConcurrency(s *scene) {
+// Exactly the given number of calls are open at once.
+func crmConcurrency(s *settingTest) {
 	const n = 6
 	for concurrency, want := range map[string]int{"2": 2, "64": n} {
 		r := s.rig()
@@ -58,7 +58,7 @@ func crmConcurrency(s *scene) {
 	}
 }
 
-// mostOpen returns how many calls were open at once at most.
+// mostOpen returns the largest number of calls that were open at once.
 func mostOpen(calls []crmapitest.Seen) int {
 	most := 0
 	for _, c := range calls {
@@ -73,31 +73,32 @@ func mostOpen(calls []crmapitest.Seen) int {
 	return most
 }
 
-// A slow answer is waited for, or not.
-func crmTimeout(s *scene) {
+// The client waits for a slow response, or gives up.
+func crmTimeout(s *settingTest) {
 	slow := crmapitest.Options{Latency: time.Second}
 	short, long := s.rig(slow), s.rig(slow)
 	short.produce(short.title("ev", 1))
 	long.produce(long.title("ev", 1))
 	p, q := short.start("CRM_TIMEOUT", "100ms"), long.start("CRM_TIMEOUT", "20s")
-	unanswered := func(err error) bool { // on a busy machine, a call may not even get out in this time
+	unacknowledged := func(err error) bool { // on a busy machine a call may not even be sent in this time
 		e, ok := errors.AsType[*crmapi.Error](err)
 		return ok && e.Class == crmapi.ClassUnacknowledged
 	}
-	s.eventually("an unanswered call", func() bool { return slices.ContainsFunc(p.seen.answers(), unanswered) })
+	s.eventually("a call without a response", func() bool { return slices.ContainsFunc(p.seen.answers(), unacknowledged) })
 	q.applies("ev")
 	if answers := q.seen.answers(); len(answers) != 1 {
 		s.t.Errorf("%d calls: %v", len(answers), answers)
 	}
 }
 
-// An event that fails while others succeed is dead-lettered when its budget is spent, not before.
-func crmRetryBudget(s *scene) {
-	const attempts = 5 // that the smallest budget takes
+// An event that fails while others succeed is dead-lettered when its budget is used up, and not
+// before.
+func crmRetryBudget(s *settingTest) {
+	const attempts = 5 // of the smallest budget
 	short, long := s.rig(), s.rig()
 	p, q := short.start("CRM_RETRY_BUDGET", "1s"), long.start("CRM_RETRY_BUDGET", "5m")
 	round := 0
-	others := func() { // the clock of the budget runs while the latest calls of three others succeeded
+	others := func() { // the budget's clock runs while the latest calls of three others succeeded
 		round++
 		for _, r := range []*rig{short, long} {
 			for employee := 2; employee <= 4; employee++ {
@@ -140,8 +141,8 @@ func failures(p *program) int {
 	return n
 }
 
-// A code of no table is tried again; a row for it says what it means.
-func crmErrorCodes(s *scene) {
+// An unknown code is retried. A row in the table gives it a meaning.
+func crmErrorCodes(s *settingTest) {
 	known, unknown := s.rig(), s.rig()
 	for _, r := range []*rig{known, unknown} {
 		r.crm.Push(crmapitest.Fault{Times: -1, Code: crmapitest.CodeDuplicate})
@@ -158,21 +159,22 @@ func crmErrorCodes(s *scene) {
 	}
 }
 
-// After the daily quota is used up, the next call comes when it starts again. A reset has no seconds,
-// so this takes up to a minute, and another if the machine is too busy for a call before it.
-func crmQuotaReset(s *scene) {
+// After the daily quota is used up, the next call comes at the reset. A reset has no seconds, so
+// this takes up to a minute, and another one if the machine is too busy for a call before the
+// reset.
+func crmQuotaReset(s *settingTest) {
 	for !s.quotaStartsAgain() {
 		s.t.Log("the first call came too late to be before the reset")
 	}
 }
 
-func (s *scene) quotaStartsAgain() (before bool) {
+func (s *settingTest) quotaStartsAgain() (before bool) {
 	soon, late := s.rig(), s.rig()
 	for _, r := range []*rig{soon, late} {
 		r.crm.Push(crmapitest.Fault{Code: 30002})
 		r.produce(r.title("ev", 1))
 	}
-	const margin = 8 * time.Second // for the first call to come before the reset
+	const margin = 8 * time.Second // so that the first call comes before the reset
 	reset := time.Now().UTC().Add(margin).Truncate(time.Minute).Add(time.Minute)
 	p := soon.start("CRM_QUOTA_RESET", reset.Format("15:04")+" UTC")
 	q := late.start("CRM_QUOTA_RESET", reset.Add(12*time.Hour).Format("15:04")+" UTC")

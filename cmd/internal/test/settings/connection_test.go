@@ -19,8 +19,8 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-func connectionTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func connectionTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"KAFKA_TLS": kafkaTLS, "KAFKA_TLS_CA_FILE": kafkaTLSCAFile,
 		"KAFKA_TLS_CERT_FILE": kafkaTLSCertFile, "KAFKA_TLS_KEY_FILE": kafkaTLSKeyFile,
 		"KAFKA_SASL_MECHANISM": kafkaSASLMechanism, "KAFKA_SASL_USERNAME": kafkaSASLUsername,
@@ -30,23 +30,23 @@ func connectionTests() map[string]func(*scene) {
 
 const joined = "joined the group"
 
-// A listener for TLS hears no plain client.
-func kafkaTLS(s *scene) {
+// A TLS listener does not accept a plain client.
+func kafkaTLS(s *settingTest) {
 	r := s.tlsRig(tls.NoClientCert)
 	r.start("KAFKA_TLS", "true", "KAFKA_TLS_CA_FILE", "cert").says(joined)
 	r.start("KAFKA_TLS", "false").says("start waits")
 }
 
-// The broker's certificate is checked against the file's.
-func kafkaTLSCAFile(s *scene) {
+// The broker's certificate is verified with the file's.
+func kafkaTLSCAFile(s *settingTest) {
 	r := s.tlsRig(tls.NoClientCert)
 	r.set("KAFKA_TLS", "true")
 	r.start("KAFKA_TLS_CA_FILE", "cert").says(joined)
 	r.start("KAFKA_TLS_CA_FILE", "other").refuses("certificate")
 }
 
-// A broker that asks for a certificate of the client gets one.
-func kafkaTLSCertFile(s *scene) {
+// A broker that requires a client certificate gets one.
+func kafkaTLSCertFile(s *settingTest) {
 	r := s.tlsRig(tls.RequireAndVerifyClientCert)
 	r.set("KAFKA_TLS", "true")
 	r.set("KAFKA_TLS_CA_FILE", "cert")
@@ -54,8 +54,8 @@ func kafkaTLSCertFile(s *scene) {
 	r.start().says("certificate required")
 }
 
-// The key must be the certificate's.
-func kafkaTLSKeyFile(s *scene) {
+// The key must match the certificate.
+func kafkaTLSKeyFile(s *settingTest) {
 	r := s.tlsRig(tls.RequireAndVerifyClientCert)
 	r.set("KAFKA_TLS", "true")
 	r.set("KAFKA_TLS_CA_FILE", "cert")
@@ -65,7 +65,7 @@ func kafkaTLSKeyFile(s *scene) {
 }
 
 // tlsRig has a broker with TLS, and the files cert, key, other and other-key.
-func (s *scene) tlsRig(clients tls.ClientAuthType) *rig {
+func (s *settingTest) tlsRig(clients tls.ClientAuthType) *rig {
 	s.t.Helper()
 	r := s.rig()
 	certPEM, keyPEM := s.certificate()
@@ -85,15 +85,15 @@ func (s *scene) tlsRig(clients tls.ClientAuthType) *rig {
 	return r
 }
 
-// use takes a broker of the test's own that has a topic named in.
+// use replaces the rig's broker with one of the test's own, whose topic is named in.
 func (r *rig) use(broker *kafkatest.Broker) {
 	r.set("KAFKA_BROKERS", strings.Join(broker.Addrs(), ","))
 	r.set("KAFKA_TOPIC", "in")
 	r.set("KAFKA_GROUP", "group")
 }
 
-// certificate makes a certificate for 127.0.0.1 that signs itself.
-func (s *scene) certificate() (certPEM, keyPEM []byte) {
+// certificate returns a self-signed certificate for 127.0.0.1.
+func (s *settingTest) certificate() (certPEM, keyPEM []byte) {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -116,8 +116,8 @@ func (s *scene) certificate() (certPEM, keyPEM []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
 }
 
-// saslRig has a broker that lets one user in, by one mechanism.
-func (s *scene) saslRig(mechanism string) *rig {
+// saslRig has a broker that accepts one user, by one mechanism.
+func (s *settingTest) saslRig(mechanism string) *rig {
 	s.t.Helper()
 	r := s.rig()
 	broker := kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.EnableSASL(), kfake.Superuser(mechanism, "user", "canary"))
@@ -128,8 +128,8 @@ func (s *scene) saslRig(mechanism string) *rig {
 	return r
 }
 
-// The broker knows the user by one mechanism only.
-func kafkaSASLMechanism(s *scene) {
+// The broker knows the user by only one mechanism.
+func kafkaSASLMechanism(s *settingTest) {
 	all := []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 	for i, mechanism := range all {
 		r := s.saslRig(mechanism)
@@ -138,15 +138,15 @@ func kafkaSASLMechanism(s *scene) {
 	}
 }
 
-// The broker knows one user only.
-func kafkaSASLUsername(s *scene) {
+// The broker knows only one user.
+func kafkaSASLUsername(s *settingTest) {
 	r := s.saslRig("SCRAM-SHA-512")
 	r.start().says(joined)
-	r.start("KAFKA_SASL_USERNAME", "nobody").says("start waits")
+	r.start("KAFKA_SASL_USERNAME", "unknown").says("start waits")
 }
 
-// A giver sets a secret.
-type giver func(r *rig, name, secret string)
+// A setter sets a secret.
+type setter func(r *rig, name, secret string)
 
 func byVariable(r *rig, name, secret string) { r.set(name, secret) }
 
@@ -157,24 +157,24 @@ func byFile(r *rig, name, secret string) {
 	r.set(name+"_FILE", path)
 }
 
-// A wrong password is refused for good.
-func kafkaSASLPassword(give giver) func(*scene) {
-	return func(s *scene) {
+// A wrong password is a permanent error.
+func kafkaSASLPassword(set setter) func(*settingTest) {
+	return func(s *settingTest) {
 		right, bad := s.saslRig("PLAIN"), s.rig()
-		give(right, "KAFKA_SASL_PASSWORD", "canary")
+		set(right, "KAFKA_SASL_PASSWORD", "canary")
 		right.start().says(joined)
 		broker := kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "canary"))
 		refuseLikeKafka(broker.Fake())
 		bad.use(broker)
 		bad.set("KAFKA_SASL_MECHANISM", "PLAIN")
 		bad.set("KAFKA_SASL_USERNAME", "user")
-		give(bad, "KAFKA_SASL_PASSWORD", wrong)
+		set(bad, "KAFKA_SASL_PASSWORD", wrong)
 		bad.start().refuses("SASL")
 	}
 }
 
-// refuseLikeKafka answers a wrong password with a code: the fake closes the
-// connection, which cannot be told from a broker that goes away.
+// refuseLikeKafka answers a wrong password with an error code. The fake closes the connection,
+// which looks the same as a broker that fails.
 func refuseLikeKafka(fake *kfake.Cluster) {
 	fake.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		fake.KeepControl()

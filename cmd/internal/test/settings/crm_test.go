@@ -11,8 +11,8 @@ import (
 	"membersync/dlq"
 )
 
-func crmTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func crmTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"CRM_BASE_URL": crmBaseURL, "CRM_PATH": crmPath, "CRM_CORP_ID": crmCorpID,
 		"CRM_API": crmAPI, "CRM_OBJECT_FIELDS": crmObjectFields,
 		"CRM_TOKEN": crmToken(byVariable), "CRM_TOKEN_FILE": crmToken(byFile),
@@ -21,8 +21,8 @@ func crmTests() map[string]func(*scene) {
 
 const operatorPause = `"cause":"crm_refused"`
 
-// The server named is called.
-func crmBaseURL(s *scene) {
+// The service calls the server at the URL.
+func crmBaseURL(s *settingTest) {
 	one, other := s.rig(), s.rig()
 	one.produce(one.title("ev", 1))
 	one.start().applies("ev")
@@ -40,8 +40,8 @@ func wantCalls(r *rig, want int) {
 	}
 }
 
-// The path named is called.
-func crmPath(s *scene) {
+// The service calls the path.
+func crmPath(s *settingTest) {
 	usual, old := s.rig(), s.rig(crmapitest.Options{Path: "/cgi/user/update"})
 	mux := http.NewServeMux()
 	mux.Handle(crmapitest.UpdatePath, usual.crm)
@@ -57,8 +57,8 @@ func crmPath(s *scene) {
 	wantCalls(old, 1)
 }
 
-// Updates go out in the form of one API or the other, and each of the two takes no other.
-func crmAPI(s *scene) {
+// Updates have the form of one API or the other. Each of the two accepts no other form.
+func crmAPI(s *settingTest) {
 	user, object := s.rig(), s.rig(crmapitest.Options{ObjectAPI: true})
 	object.set("CRM_OBJECT_FIELDS", crmapitest.ObjectFields)
 	for _, r := range []*rig{user, object} {
@@ -76,8 +76,9 @@ func crmAPI(s *scene) {
 	object.wantReason(dlq.ReasonCRMInvalid)
 }
 
-// A field is sent under the name that is given, and without a name for one of the mapping's fields nothing begins.
-func crmObjectFields(s *scene) {
+// A field is sent under its configured name. If one of the mapping's fields has no name, the
+// program does not start.
+func crmObjectFields(s *settingTest) {
 	r := s.rig(crmapitest.Options{ObjectAPI: true})
 	r.set("CRM_API", "object")
 	r.start().refuses("account, name, position, email, qq, weixin, attachingDepartmentIds, hireDate, birthDate, startWorkDate")
@@ -90,8 +91,8 @@ func crmObjectFields(s *scene) {
 	r.wantReason(dlq.ReasonCRMInvalid)
 }
 
-// Another company is refused, which is the operator's to mend.
-func crmCorpID(s *scene) {
+// Another company is refused. The operator must fix that.
+func crmCorpID(s *settingTest) {
 	right, bad := s.rig(), s.rig()
 	right.produce(right.title("ev", 1))
 	bad.produce(bad.title("ev", 1))
@@ -101,7 +102,7 @@ func crmCorpID(s *scene) {
 	wantCode(bad, crmapitest.CodeCorp)
 }
 
-// wantCode wants the first call to have been answered with the code.
+// wantCode checks that the response to the first call had the code.
 func wantCode(r *rig, want int) {
 	r.t.Helper()
 	if calls := r.crm.Calls(); len(calls) == 0 || calls[0].Code != want {
@@ -109,14 +110,14 @@ func wantCode(r *rig, want int) {
 	}
 }
 
-// Another token is refused, which is the operator's to mend.
-func crmToken(give giver) func(*scene) {
-	return func(s *scene) {
+// Another token is refused. The operator must fix that.
+func crmToken(set setter) func(*settingTest) {
+	return func(s *settingTest) {
 		right, bad := s.rig(), s.rig()
 		right.produce(right.title("ev", 1))
 		bad.produce(bad.title("ev", 1))
-		give(right, "CRM_TOKEN", token)
-		give(bad, "CRM_TOKEN", wrong)
+		set(right, "CRM_TOKEN", token)
+		set(bad, "CRM_TOKEN", wrong)
 		p := right.start()
 		bad.start().says(operatorPause)
 		p.applies("ev")

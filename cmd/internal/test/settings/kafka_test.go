@@ -13,16 +13,16 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-func kafkaTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func kafkaTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"CONFIG": configFile, "KAFKA_BROKERS": kafkaBrokers, "KAFKA_TOPIC": kafkaTopic, "KAFKA_GROUP": kafkaGroup,
 		"KAFKA_AUTO_OFFSET_RESET": kafkaAutoOffsetReset, "KAFKA_BUFFER_RECORDS": kafkaBufferRecords,
 		"KAFKA_BUFFER_BYTES": kafkaBufferBytes, "KAFKA_MAX_RECORD_BYTES": kafkaMaxRecordBytes,
 	}
 }
 
-// The file says which topic is read.
-func configFile(s *scene) {
+// The file names the source topic.
+func configFile(s *settingTest) {
 	r, other := s.rig(), s.rig()
 	r.unset("KAFKA_TOPIC")
 	r.files["one.yaml"] = "kafka:\n  topic: " + r.topic + "\n"
@@ -36,7 +36,7 @@ func configFile(s *scene) {
 	wantEvents(two, "other")
 }
 
-// wantEvents stops the program and wants it to have seen just these events.
+// wantEvents stops the program and checks that it received exactly these events.
 func wantEvents(p *program, want ...string) {
 	p.rig.t.Helper()
 	p.stop()
@@ -45,8 +45,8 @@ func wantEvents(p *program, want ...string) {
 	}
 }
 
-// Two clusters have a topic of the same name; what stands in the one named is done.
-func kafkaBrokers(s *scene) {
+// Two clusters have a topic of the same name. The records of the configured one are processed.
+func kafkaBrokers(s *settingTest) {
 	r := s.rig()
 	for _, id := range []string{"one", "other"} {
 		broker := kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"))
@@ -57,8 +57,8 @@ func kafkaBrokers(s *scene) {
 	}
 }
 
-// What stands in the topic named is done.
-func kafkaTopic(s *scene) {
+// The records of the configured topic are processed.
+func kafkaTopic(s *settingTest) {
 	r, other := s.rig(), s.rig()
 	r.produce(r.title("one", 1))
 	other.produce(other.title("other", 2))
@@ -70,8 +70,8 @@ func kafkaTopic(s *scene) {
 	wantEvents(p, "other")
 }
 
-// Offsets are committed for the group named, and another group begins anew.
-func kafkaGroup(s *scene) {
+// Offsets are committed for the configured group. Another group starts from the beginning.
+func kafkaGroup(s *settingTest) {
 	r, other := s.rig(), s.broker.Group(s.t)
 	committed := func(group string) map[int]int64 { return s.broker.Committed(s.t, group, r.topic) }
 	r.produce(r.title("ev", 1))
@@ -79,7 +79,7 @@ func kafkaGroup(s *scene) {
 	p.applies("ev")
 	p.stop()
 	if one, two := committed(r.group), committed(other); one[0] != 1 || len(two) != 0 {
-		s.t.Errorf("committed %v and, for a group that never was, %v", one, two)
+		s.t.Errorf("committed %v and, for an unknown group, %v", one, two)
 	}
 	p = r.start("KAFKA_GROUP", other)
 	p.ends("ev", consumer.Duplicate)
@@ -89,8 +89,8 @@ func kafkaGroup(s *scene) {
 	}
 }
 
-// A new group begins at the start or at the end of the log.
-func kafkaAutoOffsetReset(s *scene) {
+// A new group starts at the beginning or at the end of the log.
+func kafkaAutoOffsetReset(s *settingTest) {
 	r, other := s.rig(), s.broker.Group(s.t)
 	r.produce(r.title("old", 1))
 	early := r.start("KAFKA_AUTO_OFFSET_RESET", "earliest")
@@ -104,13 +104,13 @@ func kafkaAutoOffsetReset(s *scene) {
 	}
 }
 
-func kafkaBufferRecords(s *scene) { s.showBuffer("KAFKA_BUFFER_RECORDS", "1") }
+func kafkaBufferRecords(s *settingTest) { s.showBuffer("KAFKA_BUFFER_RECORDS", "1") }
 
-func kafkaBufferBytes(s *scene) { s.showBuffer("KAFKA_BUFFER_BYTES", "100B") }
+func kafkaBufferBytes(s *settingTest) { s.showBuffer("KAFKA_BUFFER_BYTES", "100B") }
 
-// showBuffer wants a small buffer to take in one record after the end of the other, and the default to
-// take in several before the first ends.
-func (s *scene) showBuffer(name, small string) {
+// showBuffer checks that a small buffer takes one record at a time, and that the default takes
+// several before the first ends.
+func (s *settingTest) showBuffer(name, small string) {
 	const n = 4
 	tight, wide := s.rig(), s.rig()
 	wide.crm.Block("before")
@@ -129,7 +129,7 @@ func (s *scene) showBuffer(name, small string) {
 }
 
 // A larger record is dead-lettered.
-func kafkaMaxRecordBytes(s *scene) {
+func kafkaMaxRecordBytes(s *settingTest) {
 	small, large := s.rig(), s.rig()
 	small.produce(small.title("ev", 1))
 	large.produce(large.title("ev", 1))

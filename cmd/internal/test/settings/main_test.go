@@ -1,6 +1,6 @@
-// Package settings_test shows that every key of the configuration does something: each
-// is changed, and the running service is seen to behave differently. The service is
-// the whole program, in this process, between a Kafka, a Redis and a fake CRM.
+// Package settings_test shows that every setting has an effect: each test changes one and observes
+// that the running service behaves differently. The service is the whole program in this process,
+// with a Kafka, a Redis and a fake CRM.
 package settings_test
 
 import (
@@ -23,25 +23,25 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The tests mostly wait, and not for the processor.
+	// The tests mostly wait, and need little CPU.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:forbidigo // as goleak does
 	}
-	dedupe.SetClientLog(slog.New(slog.DiscardHandler)) // as the program does in a process of its own
+	dedupe.SetClientLog(slog.New(slog.DiscardHandler)) // as the program does in its own process
 	goleak.VerifyTestMain(m)
 }
 
-// A scene is where the test of one key plays.
-type scene struct {
+// A settingTest is the environment of the test of one setting.
+type settingTest struct {
 	t      *testing.T
 	broker *kafkatest.Broker // shared by all tests
 }
 
-// tests has a test for each key, by the key's variable without the prefix.
-func tests() map[string]func(*scene) {
-	all := make(map[string]func(*scene))
-	for _, part := range []map[string]func(*scene){
+// tests returns the test of each setting by its variable without the prefix.
+func tests() map[string]func(*settingTest) {
+	all := make(map[string]func(*settingTest))
+	for _, part := range []map[string]func(*settingTest){
 		kafkaTests(), connectionTests(), topicTests(), redisTests(), stateTests(), crmTests(), callTests(), tokenTests(), serviceTests(),
 	} {
 		maps.Copy(all, part)
@@ -56,22 +56,22 @@ func TestKeys(t *testing.T) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
-			all[key](&scene{t, broker})
+			all[key](&settingTest{t, broker})
 		})
 	}
 }
 
-// A key that is added to the configuration needs a test here.
-func TestEveryKeyHasATest(t *testing.T) {
+// A new setting needs a test here.
+func TestEverySettingHasATest(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff(keys(), slices.Sorted(maps.Keys(tests()))); diff != "" {
-		t.Errorf("keys and those that have a test (-keys +tests):\n%s", diff)
+	if diff := cmp.Diff(variables(), slices.Sorted(maps.Keys(tests()))); diff != "" {
+		t.Errorf("settings and tests (-settings +tests):\n%s", diff)
 	}
 }
 
-// keys reads the variables off the table for the README, without their prefix. A secret is two:
-// it and the file that holds it.
-func keys() []string {
+// variables returns the variables of the README's table without their prefix. A secret has two: its
+// own and that of its file.
+func variables() []string {
 	var names []string
 	row := regexp.MustCompile("(?m)^\\| `MEMBERSYNC_([A-Z_]+)(\\(_FILE\\))?` \\|")
 	for _, match := range row.FindAllStringSubmatch(config.Markdown(), -1) {

@@ -9,7 +9,7 @@ import (
 	"membersync/dlq"
 )
 
-// another is a mapping of events of another shape.
+// another is a mapping for events of another form.
 const another = `version: 1
 identity: {event_id: $event.no, employee_id: $event.who, open_user_id: OPEN}
 order: {kind: sequence, from: $event.seq}
@@ -24,8 +24,8 @@ func anotherMapping(openUser, leader, lookups string) string {
 
 func event(text string) kafka.Message { return kafka.Message{Value: []byte(text)} }
 
-// A file says how events of another shape are read.
-func mappingFile(s *scene) {
+// A mapping file defines how events of another form are read.
+func mappingFile(s *settingTest) {
 	r := s.rig()
 	r.files["maps/hr.yaml"] = anotherMapping("$event.crm", "boss", "")
 	r.produce(event(`{"no":"ev","seq":1,"who":"E1","crm":"FSUID_TEST0001","is":{"Job Title":"Lead"}}`), r.title("canonical", 2))
@@ -39,8 +39,8 @@ func mappingFile(s *scene) {
 	}
 }
 
-// What is wrong with a mapping ends the program, and says where.
-func mappingFaults(s *scene) {
+// A fault in a mapping ends the program with an error that names its place.
+func mappingFaults(s *settingTest) {
 	r := s.rig()
 	r.files["typo.yaml"] = strings.Replace(anotherMapping("$event.crm", "boss", ""), "position:", "positio:", 1)
 	r.files["table.yaml"] = anotherMapping("$event.crm", "{from: boss, lookup: bosses}", "lookups: {bosses: {file: bosses.csv}}")
@@ -50,8 +50,9 @@ func mappingFaults(s *scene) {
 	r.start("MAPPING", "table.yaml").refuses("table.yaml:6:11: lookup bosses: open bosses.csv: file does not exist")
 }
 
-// A table is read again when its file changes. A bad new file leaves it as it is, and that is said.
-func mappingTable(s *scene) {
+// A table is read again when its file changes. An invalid new file is reported, and the table stays
+// as it was.
+func mappingTable(s *settingTest) {
 	r := s.rig()
 	r.files["maps/hr.yaml"] = anotherMapping("{from: $event.who, lookup: members}", "boss", "lookups: {members: {file: members.csv, key: hr, value: crm}}")
 	write := func(text string) {
@@ -69,7 +70,7 @@ func mappingTable(s *scene) {
 	send("known", "E1", consumer.Applied)
 	send("unknown", "Sample E2", consumer.DeadLettered)
 	r.wantReason(dlq.ReasonUnresolved)
-	if text := r.letters(r.topic + ".dlq")[0].Error; !strings.Contains(text, "lookup members") || strings.Contains(text, "Sample") {
+	if text := r.deadLetters(r.topic + ".dlq")[0].Error; !strings.Contains(text, "lookup members") || strings.Contains(text, "Sample") {
 		s.t.Errorf("the dead letter says %q", text)
 	}
 	write("hr,crm\nE1,FSUID_TEST0001\nSample E2,\n")
@@ -81,8 +82,8 @@ func mappingTable(s *scene) {
 	send("known now", "Sample E2", consumer.Applied)
 }
 
-// A hash in Redis translates. While Redis is away events wait; none dies of it.
-func mappingHash(s *scene) {
+// A hash in Redis is a lookup table. While Redis is away events wait, and none is dead-lettered.
+func mappingHash(s *settingTest) {
 	r := s.rig()
 	r.files["hr.yaml"] = anotherMapping("{from: $event.who, lookup: members}", "{from: boss, lookup: members}", "lookups: {members: {redis: crm-members}}")
 	r.redis.HSet("crm-members", "E1", "FSUID_TEST0001", "E2", "FSUID_TEST0002")
@@ -95,7 +96,7 @@ func mappingHash(s *scene) {
 	r.redis.SetError("LOADING sample outage")
 	r.produce(event(`{"no":"second","seq":2,"who":"E1","is":{"Job Title":"Lead"}}`), event(`{"no":"third","seq":2,"who":"E3","is":{"Job Title":"Lead"}}`))
 	p.says(`"cause":"redis"`)
-	if n := len(p.seen.outcomes("second")) + len(p.seen.outcomes("third")) + len(r.letters(r.topic+".dlq")); n != 0 {
+	if n := len(p.seen.outcomes("second")) + len(p.seen.outcomes("third")) + len(r.deadLetters(r.topic+".dlq")); n != 0 {
 		s.t.Errorf("%d ends while Redis is away", n)
 	}
 	r.redis.SetError("")

@@ -14,7 +14,7 @@ import (
 	"membersync/mapper"
 )
 
-// The exit statuses that the tests meet.
+// The exit statuses that the tests expect.
 const (
 	exitDone  = 0
 	exitUsage = 2
@@ -22,23 +22,23 @@ const (
 
 var errOver = errors.New("the test stops the program")
 
-// A program is membersync run, in this process.
+// A program is membersync run in this process.
 type program struct {
 	rig    *rig
 	logs   *output
-	seen   *witness
+	seen   *recorder
 	cancel context.CancelCauseFunc
 	done   chan struct{}
-	status int // to be read once done is closed
+	status int // read only after done is closed
 }
 
-// start runs the program with the rig's variables, and others in place of them, given as
-// names and values in turn.
+// start runs the program with the rig's variables. The pairs of names and values given replace
+// them.
 func (r *rig) start(pairs ...string) *program {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.t.Context()))
 	p := &program{
 		rig: r, cancel: cancel, done: make(chan struct{}),
-		logs: &output{}, seen: &witness{ended: make(map[string][]consumer.Outcome)},
+		logs: &output{}, seen: &recorder{ended: make(map[string][]consumer.Outcome)},
 	}
 	env := cli.Env{
 		Stdin: strings.NewReader(""), Stdout: p.logs, Stderr: p.logs,
@@ -72,13 +72,13 @@ func (p *program) end() int {
 	select {
 	case <-p.done:
 		return p.status
-	case <-time.After(patience):
-		p.rig.t.Errorf("the program has not ended within %v", patience)
+	case <-time.After(waitLimit):
+		p.rig.t.Errorf("the program has not ended within %v", waitLimit)
 		return -1
 	}
 }
 
-// refuses wants the program to end by itself with bad configuration, and to say why.
+// refuses checks that the program ends with invalid configuration and reports the reason.
 func (p *program) refuses(why string) {
 	p.rig.t.Helper()
 	if status := p.end(); status != exitUsage || !strings.Contains(p.logs.String(), why) {
@@ -86,7 +86,7 @@ func (p *program) refuses(why string) {
 	}
 }
 
-// says waits for a text in what the program prints.
+// says waits for a text in the program's output.
 func (p *program) says(text string) {
 	p.rig.t.Helper()
 	p.rig.eventually("the program to say "+text, func() bool { return strings.Contains(p.logs.String(), text) })
@@ -101,7 +101,7 @@ func (p *program) ends(id string, want consumer.Outcome) {
 	}
 }
 
-// applies waits until each of the events is applied.
+// applies waits until every given event is applied.
 func (p *program) applies(ids ...string) {
 	p.rig.t.Helper()
 	for _, id := range ids {
@@ -127,58 +127,58 @@ func (o *output) String() string {
 	return o.buffer.String()
 }
 
-// A witness observes the events of a program.
-type witness struct {
+// A recorder observes the events of a program.
+type recorder struct {
 	mu      sync.Mutex
-	steps   []string // arrived and ended, as they come
+	steps   []string // arrivals and outcomes in their order
 	offsets []int64  // of the records that arrived
 	ended   map[string][]consumer.Outcome
-	calls   []error // how each call went
+	calls   []error // the result of each call
 }
 
 // Decoded implements consumer.Observer.
-func (w *witness) Decoded(rec mapper.Record, _ []mapper.Result) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.steps = append(w.steps, "arrived")
-	w.offsets = append(w.offsets, rec.Offset)
+func (r *recorder) Decoded(rec mapper.Record, _ []mapper.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.steps = append(r.steps, "arrived")
+	r.offsets = append(r.offsets, rec.Offset)
 }
 
 // Called implements consumer.Observer.
-func (w *witness) Called(call consumer.CallAttempt) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls = append(w.calls, call.Err)
+func (r *recorder) Called(call consumer.CallAttempt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, call.Err)
 }
 
 // Finished implements consumer.Observer.
-func (w *witness) Finished(end consumer.EventResult) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.steps = append(w.steps, "ended")
-	w.ended[end.Event.ID] = append(w.ended[end.Event.ID], end.Outcome)
+func (r *recorder) Finished(end consumer.EventResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.steps = append(r.steps, "ended")
+	r.ended[end.Event.ID] = append(r.ended[end.Event.ID], end.Outcome)
 }
 
-func (w *witness) outcomes(id string) []consumer.Outcome {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.ended[id])
+func (r *recorder) outcomes(id string) []consumer.Outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.ended[id])
 }
 
-func (w *witness) way() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.steps)
+func (r *recorder) way() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.steps)
 }
 
-func (w *witness) arrivals() []int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.offsets)
+func (r *recorder) arrivals() []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.offsets)
 }
 
-func (w *witness) answers() []error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.calls)
+func (r *recorder) answers() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.calls)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-func redisTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func redisTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"REDIS_URL": redisURL, "REDIS_MODE": redisMode, "REDIS_USERNAME": redisUsername, "REDIS_PREFIX": redisPrefix,
 		"REDIS_PASSWORD": redisPassword(byVariable), "REDIS_PASSWORD_FILE": redisPassword(byFile),
 	}
@@ -21,8 +21,8 @@ func state(redis *miniredis.Miniredis, prefix string) int {
 	return len(slices.DeleteFunc(redis.Keys(), func(key string) bool { return !strings.HasPrefix(key, prefix+":") }))
 }
 
-// The state is kept in the server and the database named.
-func redisURL(s *scene) {
+// The state is kept in the configured server and database.
+func redisURL(s *settingTest) {
 	r := s.rig()
 	other := miniredis.RunT(s.t)
 	r.produce(r.title("ev", 1))
@@ -39,9 +39,9 @@ func redisURL(s *scene) {
 	}
 }
 
-// One address is a server, a sentinel that names one, or a node of a cluster. The fake is all
-// three, and which it is asked to be decides where the state goes.
-func redisMode(s *scene) {
+// One address is a server, a sentinel that names a server, or a node of a cluster. The fake is all
+// three, and the mode decides where the state is kept.
+func redisMode(s *settingTest) {
 	master := miniredis.RunT(s.t)
 	for _, tc := range []struct {
 		mode             string
@@ -71,7 +71,7 @@ func redisMode(s *scene) {
 	s.rig().start("REDIS_URL", "redis://127.0.0.1:1,127.0.0.1:2").refuses("several addresses")
 }
 
-// beSentinel lets a server answer as a sentinel too, and counts what it is asked.
+// beSentinel makes a server answer as a sentinel too, and counts its requests.
 func beSentinel(redis, master *miniredis.Miniredis) map[string]*atomic.Int64 {
 	asked := map[string]*atomic.Int64{"SENTINEL": new(atomic.Int64), "CLUSTER": new(atomic.Int64)}
 	redis.Server().SetPreHook(func(c *server.Peer, command string, args ...string) bool {
@@ -91,24 +91,24 @@ func beSentinel(redis, master *miniredis.Miniredis) map[string]*atomic.Int64 {
 	return asked
 }
 
-// Redis knows one user only.
-func redisUsername(s *scene) {
+// Redis knows only one user.
+func redisUsername(s *settingTest) {
 	r := s.rig()
 	r.redis.RequireUserAuth("user", "canary")
 	r.set("REDIS_PASSWORD", "canary")
 	r.start("REDIS_USERNAME", "user").says(joined)
-	r.start("REDIS_USERNAME", "nobody").refuses("WRONGPASS")
+	r.start("REDIS_USERNAME", "unknown").refuses("WRONGPASS")
 }
 
 // The password must be Redis' own.
-func redisPassword(give giver) func(*scene) {
-	return func(s *scene) {
+func redisPassword(set setter) func(*settingTest) {
+	return func(s *settingTest) {
 		right, bad := s.rig(), s.rig()
 		for _, r := range []*rig{right, bad} {
 			r.redis.RequireAuth("canary")
 		}
-		give(right, "REDIS_PASSWORD", "canary")
-		give(bad, "REDIS_PASSWORD", wrong)
+		set(right, "REDIS_PASSWORD", "canary")
+		set(bad, "REDIS_PASSWORD", wrong)
 		p := right.start()
 		bad.start().refuses("WRONGPASS")
 		p.says(joined)
@@ -116,7 +116,7 @@ func redisPassword(give giver) func(*scene) {
 }
 
 // Every key begins with the prefix.
-func redisPrefix(s *scene) {
+func redisPrefix(s *settingTest) {
 	r := s.rig()
 	r.produce(r.title("ev", 1))
 	p := r.start("REDIS_PREFIX", "other", "CRM_RATE", "100/20s")
@@ -126,7 +126,7 @@ func redisPrefix(s *scene) {
 		s.t.Errorf("%d of %d keys begin with the prefix", named, all)
 	}
 	p = r.start("KAFKA_GROUP", s.broker.Group(s.t))
-	p.applies("ev") // nothing is known of it under another prefix
+	p.applies("ev") // unknown under another prefix
 	if n := state(r.redis, "ms"); n == 0 {
 		s.t.Error("no key begins with the default prefix")
 	}

@@ -21,13 +21,13 @@ import (
 const (
 	corp  = "CORP_TEST"
 	token = "canary-token"
-	// wrong is what no password or token is.
+	// wrong is not a valid password or token.
 	wrong = "canary-wrong"
 )
 
-// A rig is a source topic, a Redis and a fake CRM for the programs of one test.
+// A rig holds a source topic, a Redis and a fake CRM for the programs of one test.
 type rig struct {
-	*scene
+	*settingTest
 	topic, group string
 	crm          *crmapitest.Server
 	redis        *miniredis.Miniredis
@@ -37,8 +37,8 @@ type rig struct {
 	sequence     int
 }
 
-// rig makes one with a configuration that works. The limit of calls is off, to be quick.
-func (s *scene) rig(options ...crmapitest.Options) *rig {
+// rig returns a rig with a valid configuration. The rate limit is off, so that tests are fast.
+func (s *settingTest) rig(options ...crmapitest.Options) *rig {
 	s.t.Helper()
 	opts := crmapitest.Options{}
 	if len(options) > 0 {
@@ -48,7 +48,7 @@ func (s *scene) rig(options ...crmapitest.Options) *rig {
 	opts.Tokens = []string{token}
 	opts.AppID, opts.AppSecret, opts.PermanentCode = "APP_TEST", "canary-secret", "canary-code"
 	r := &rig{
-		scene: s, crm: crmapitest.New(opts), redis: miniredis.RunT(s.t),
+		settingTest: s, crm: crmapitest.New(opts), redis: miniredis.RunT(s.t),
 		topic: s.broker.Topic(s.t, 1, nil), group: s.broker.Group(s.t),
 		files: make(map[string]string),
 	}
@@ -61,7 +61,8 @@ func (s *scene) rig(options ...crmapitest.Options) *rig {
 	return r
 }
 
-// letTimePass lets keys of the Redis run out as time goes by, which it does not do by itself.
+// letTimePass makes the keys of the fake Redis expire with real time. It does not do that by
+// itself.
 func (r *rig) letTimePass() {
 	const step = 100 * time.Millisecond
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -81,8 +82,8 @@ func (r *rig) letTimePass() {
 	r.t.Cleanup(func() { close(stop); <-done })
 }
 
-// serve lets a handler listen and returns its URL.
-func (s *scene) serve(handler http.Handler) string {
+// serve starts a server for a handler and returns its URL.
+func (s *settingTest) serve(handler http.Handler) string {
 	s.t.Helper()
 	server := httptest.NewServer(handler)
 	s.t.Cleanup(server.Close)
@@ -103,7 +104,7 @@ func (r *rig) readFile(path string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// environ is the rig's variables with others in place of them, given as names and values in turn.
+// environ returns the rig's variables. The pairs of names and values given replace them.
 func (r *rig) environ(pairs []string) []string {
 	variables := maps.Clone(r.variables)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -122,7 +123,8 @@ func (r *rig) produce(messages ...kafka.Message) {
 	r.broker.Produce(r.t, r.topic, messages...)
 }
 
-// change is an event of a made-up employee, newer than all before. More sets further members of it.
+// change returns an event of a made-up employee that is newer than all previous ones. more adds
+// further members of the event.
 func (r *rig) change(id string, employee int, after map[string]any, more ...map[string]any) kafka.Message {
 	r.t.Helper()
 	r.sequence++
@@ -140,12 +142,12 @@ func (r *rig) change(id string, employee int, after map[string]any, more ...map[
 	return kafka.Message{Key: fmt.Appendf(nil, "E%04d", employee), Value: body}
 }
 
-// title is a change of the position.
+// title returns a change of the position.
 func (r *rig) title(id string, employee int) kafka.Message {
 	return r.change(id, employee, map[string]any{"position": "Position " + id})
 }
 
-// titles are changes of different employees, named ev-1 and so on.
+// titles returns changes of different employees, named ev-1 and so on.
 func (r *rig) titles(n int) []kafka.Message {
 	var messages []kafka.Message
 	for i := range n {
@@ -156,36 +158,36 @@ func (r *rig) titles(n int) []kafka.Message {
 
 func member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
-// letters are the dead letters in a topic.
-func (r *rig) letters(topic string) []dlq.DeadLetter {
+// deadLetters returns the dead letters in a topic.
+func (r *rig) deadLetters(topic string) []dlq.DeadLetter {
 	r.t.Helper()
-	var letters []dlq.DeadLetter
+	var deadLetters []dlq.DeadLetter
 	for _, m := range r.broker.ReadAll(r.t, topic) {
 		l, err := dlq.Parse(m)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		letters = append(letters, l)
+		deadLetters = append(deadLetters, l)
 	}
-	return letters
+	return deadLetters
 }
 
-// wantReason wants one dead letter with the reason.
+// wantReason checks for one dead letter with the reason.
 func (r *rig) wantReason(reason dlq.Reason) {
 	r.t.Helper()
-	if letters := r.letters(r.topic + ".dlq"); len(letters) != 1 || letters[0].Reason != reason {
-		r.t.Errorf("dead letters %+v, want one of %s", letters, reason)
+	if deadLetters := r.deadLetters(r.topic + ".dlq"); len(deadLetters) != 1 || deadLetters[0].Reason != reason {
+		r.t.Errorf("dead letters %+v, want one of %s", deadLetters, reason)
 	}
 }
 
-// created waits for a topic: the brokers hear of it a moment after the controller has answered.
+// created waits for a topic: the brokers learn of it shortly after the controller's response.
 func (r *rig) created(topic string) {
 	r.t.Helper()
 	client := r.broker.Client(r.t)
 	r.eventually("topic "+topic, func() bool { there, err := r.look(client, topic); return there && err == nil })
 }
 
-// exists reports whether a topic is there.
+// exists reports whether a topic exists.
 func (r *rig) exists(topic string) (there bool) {
 	r.t.Helper()
 	client := r.broker.Client(r.t)
@@ -205,20 +207,20 @@ func (r *rig) look(client *kafka.Client, topic string) (there bool, err error) {
 	return res.Topics[0].Error == nil, nil
 }
 
-// patience is how long a test waits for something that has to come.
-const patience = 90 * time.Second
+// waitLimit bounds how long a test waits for an event.
+const waitLimit = 90 * time.Second
 
-// eventually looks again and again.
-func (s *scene) eventually(what string, ok func() bool) {
+// eventually polls until the condition holds.
+func (s *settingTest) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			s.t.Fatalf("waited %v for %s", patience, what)
+			s.t.Fatalf("waited %v for %s", waitLimit, what)
 		}
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-func serviceTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func serviceTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"SHUTDOWN_TIMEOUT": shutdownTimeout, "ADMIN_ADDR": adminAddr, "LOG_LEVEL": logLevel, "LOG_FORMAT": logFormat,
 	}
 }
 
-// A call that hangs is given up when the limit is over, and waited for before.
-func shutdownTimeout(s *scene) {
+// A hanging call is abandoned at the time limit, and not before.
+func shutdownTimeout(s *settingTest) {
 	short, long := s.rig(), s.rig()
 	start := func(r *rig, limit string) *program {
 		r.crm.Block(crmapitest.BeforeEffect)
@@ -46,8 +46,8 @@ func shutdownTimeout(s *scene) {
 	}
 }
 
-// It listens at the address named, or not at all.
-func adminAddr(s *scene) {
+// The admin server listens at the configured address, or not at all.
+func adminAddr(s *settingTest) {
 	r := s.rig()
 	p := r.start("ADMIN_ADDR", "")
 	for addr, loopback := range map[string]bool{"127.0.0.1:0": true, ":0": false} {
@@ -63,11 +63,11 @@ func adminAddr(s *scene) {
 	}
 	p.says(joined)
 	if strings.Contains(p.logs.String(), "listens") {
-		s.t.Error("it listens though no address is named")
+		s.t.Error("it listens without an address")
 	}
 }
 
-func (s *scene) get(url string) string {
+func (s *settingTest) get(url string) string {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *scene) get(url string) string {
 }
 
 // Lines of at least the level appear.
-func logLevel(s *scene) {
+func logLevel(s *settingTest) {
 	for level, want := range map[string][]string{
 		"debug": {"DEBUG", "INFO", "WARN"}, "info": {"INFO", "WARN"}, "warn": {"WARN"}, "error": nil,
 	} {
@@ -111,7 +111,7 @@ func logLevel(s *scene) {
 }
 
 // A line is JSON or text.
-func logFormat(s *scene) {
+func logFormat(s *settingTest) {
 	r := s.rig()
 	jsonLines, textLines := r.start("LOG_FORMAT", "json"), r.start("LOG_FORMAT", "text", "KAFKA_GROUP", s.broker.Group(s.t))
 	jsonLines.says(`"msg":"` + joined + `"`)
@@ -120,12 +120,12 @@ func logFormat(s *scene) {
 	textLines.stop()
 	for line := range strings.Lines(jsonLines.logs.String()) {
 		if !json.Valid([]byte(line)) {
-			s.t.Errorf("no JSON: %s", line)
+			s.t.Errorf("not JSON: %s", line)
 		}
 	}
 	for line := range strings.Lines(textLines.logs.String()) {
 		if !strings.HasPrefix(line, "time=") {
-			s.t.Errorf("no text: %s", line)
+			s.t.Errorf("not text: %s", line)
 		}
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"membersync/dlq"
 )
 
-func stateTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func stateTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"STATE_DONE_TTL": stateDoneTTL, "STATE_DIGEST_TTL": stateDigestTTL, "ORDER_MAX_AHEAD": orderMaxAhead,
 		"STATE_KEY": stateKey(byVariable), "STATE_KEY_FILE": stateKey(byFile),
 		"MAPPING": mapping, "TIMEZONE": timezone,
 	}
 }
 
-// A delivery again is a duplicate only while the event is remembered.
-func stateDoneTTL(s *scene) {
+// A redelivery is a duplicate only while the done mark exists.
+func stateDoneTTL(s *settingTest) {
 	for ttl, want := range map[string]consumer.Outcome{"1h": consumer.Applied, "336h": consumer.Duplicate} {
 		r := s.rig()
 		message := r.title("ev", 1)
@@ -32,10 +32,10 @@ func stateDoneTTL(s *scene) {
 	}
 }
 
-// With a key, a value that the CRM holds is not sent again. Under another one no call is made.
-// Without one the log warns.
-func stateKey(give giver) func(*scene) {
-	return func(s *scene) {
+// With a key, a value that the CRM holds is not sent again. With another key no call is made.
+// Without a key the log warns.
+func stateKey(set setter) func(*settingTest) {
+	return func(s *settingTest) {
 		again := func(r *rig, id string, want consumer.Outcome) (log string) {
 			r.produce(r.change(id, 1, map[string]any{"position": "Engineer"}))
 			p := r.start()
@@ -49,20 +49,20 @@ func stateKey(give giver) func(*scene) {
 		if log := again(none, "still no key", consumer.Applied); strings.Count(log, warning) != 1 {
 			s.t.Error("the log does not warn once that there is no key")
 		}
-		give(keyed, "STATE_KEY", "canary one, of at least thirty-two bytes")
+		set(keyed, "STATE_KEY", "canary one, of at least thirty-two bytes")
 		again(keyed, "first with a key", consumer.Applied)
 		if log := again(keyed, "same key", consumer.Unchanged); strings.Contains(log, warning) {
-			s.t.Error("the log warns in spite of a key")
+			s.t.Error("the log warns although there is a key")
 		}
-		give(keyed, "STATE_KEY", "canary two, of at least thirty-two bytes")
+		set(keyed, "STATE_KEY", "canary two, of at least thirty-two bytes")
 		p := keyed.start()
 		s.eventually("the pause", func() bool { return strings.Contains(p.logs.String(), `"cause":"state_key"`) })
 		p.stop()
 	}
 }
 
-// What was sent is believed for so long, on Redis' clock.
-func stateDigestTTL(s *scene) {
+// A digest is trusted for this time, on Redis' clock.
+func stateDigestTTL(s *settingTest) {
 	for ttl, want := range map[string]consumer.Outcome{"1h": consumer.Applied, "24h": consumer.Unchanged} {
 		r := s.rig()
 		r.set("STATE_KEY", "canary of at least thirty-two bytes")
@@ -77,7 +77,7 @@ func stateDigestTTL(s *scene) {
 }
 
 // An event whose time is further ahead of its record's is dead-lettered.
-func orderMaxAhead(s *scene) {
+func orderMaxAhead(s *settingTest) {
 	near, far := s.rig(), s.rig()
 	ahead := map[string]any{"occurredAt": time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)}
 	for _, r := range []*rig{near, far} {
@@ -90,7 +90,7 @@ func orderMaxAhead(s *scene) {
 	near.wantReason(dlq.ReasonInvalidEvent)
 }
 
-func mapping(s *scene) {
+func mapping(s *settingTest) {
 	mappingName(s)
 	mappingFile(s)
 	mappingFaults(s)
@@ -98,8 +98,8 @@ func mapping(s *scene) {
 	mappingHash(s)
 }
 
-// Of two events the one is newer by its sequence, the other by its time.
-func mappingName(s *scene) {
+// The sequence makes one of two events the newer one, the time makes the other one newer.
+func mappingName(s *settingTest) {
 	for mapping, want := range map[string]string{"canonical": `"by sequence"`, "canonical-time": `"by time"`} {
 		r := s.rig()
 		at := func(t string) map[string]any { return map[string]any{"occurredAt": t} }
@@ -118,8 +118,8 @@ func mappingName(s *scene) {
 	}
 }
 
-// A date without a zone is midnight there, and refused where none is configured.
-func timezone(s *scene) {
+// A date without a zone is midnight in the configured zone, and rejected if none is configured.
+func timezone(s *settingTest) {
 	for zone, want := range map[string]string{"UTC": `"1773619200000"`, "Asia/Shanghai": `"1773590400000"`, "": ""} {
 		r := s.rig()
 		r.produce(r.change("ev", 1, map[string]any{"hireDate": "2026-03-16"}))

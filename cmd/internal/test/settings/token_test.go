@@ -6,8 +6,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-func tokenTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func tokenTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"CRM_APP_ID":              tokenPart("CRM_APP_ID", "APP_TEST", "OTHER_TEST", byVariable, crmapitest.CodeSecret),
 		"CRM_APP_SECRET":          tokenPart("CRM_APP_SECRET", "canary-secret", wrong, byVariable, crmapitest.CodeSecret),
 		"CRM_APP_SECRET_FILE":     tokenPart("CRM_APP_SECRET", "canary-secret", wrong, byFile, crmapitest.CodeSecret),
@@ -16,9 +16,10 @@ func tokenTests() map[string]func(*scene) {
 	}
 }
 
-// tokenPart shows that a part of what fetches tokens brings one, and that another value is refused.
-func tokenPart(name, good, bad string, give giver, refusal int) func(*scene) {
-	return func(s *scene) {
+// tokenPart shows that the right value of a part of the token request fetches a token, and that
+// another value is refused.
+func tokenPart(name, good, bad string, set setter, refusal int) func(*settingTest) {
+	return func(s *settingTest) {
 		one, other := s.rig(), s.rig()
 		for _, r := range []*rig{one, other} {
 			r.unset("CRM_TOKEN")
@@ -27,8 +28,8 @@ func tokenPart(name, good, bad string, give giver, refusal int) func(*scene) {
 			r.set("CRM_PERMANENT_CODE", "canary-code")
 			r.produce(r.title("ev", 1))
 		}
-		give(one, name, good)
-		give(other, name, bad)
+		set(one, name, good)
+		set(other, name, bad)
 		p := one.start()
 		other.start().says(operatorPause)
 		p.applies("ev")
@@ -38,7 +39,7 @@ func tokenPart(name, good, bad string, give giver, refusal int) func(*scene) {
 	}
 }
 
-// wantFetch wants the first request for a token to have been answered with the code.
+// wantFetch checks that the response to the first token request had the code.
 func wantFetch(r *rig, want int) {
 	r.t.Helper()
 	log := r.crm.Log()

@@ -10,19 +10,19 @@ import (
 	"membersync/consumer/schedule/storm"
 )
 
-func topicTests() map[string]func(*scene) {
-	return map[string]func(*scene){
+func topicTests() map[string]func(*settingTest) {
+	return map[string]func(*settingTest){
 		"KAFKA_CREATE_TOPICS": kafkaCreateTopics, "DLQ_TOPIC": dlqTopic, "DLQ_REDRIVE_TOPIC": dlqRedriveTopic,
 		"DLQ_RETENTION": dlqRetention, "AUDIT_TOPIC": auditTopic, "DLQ_STORM_SHARE": dlqStormShare,
 	}
 }
 
-// Missing topics of its own are created, or end the program.
-func kafkaCreateTopics(s *scene) {
+// Missing topics of membersync are created, or end the program.
+func kafkaCreateTopics(s *settingTest) {
 	r := s.rig()
 	r.start("KAFKA_CREATE_TOPICS", "false").refuses(r.topic + ".dlq")
 	if r.exists(r.topic + ".dlq") {
-		s.t.Error("the topic was created all the same")
+		s.t.Error("the topic was created nevertheless")
 	}
 	r.start("KAFKA_CREATE_TOPICS", "true").says(joined)
 	for _, suffix := range []string{".dlq", ".redrive", ".audit"} {
@@ -30,8 +30,8 @@ func kafkaCreateTopics(s *scene) {
 	}
 }
 
-// Dead letters go to the topic named.
-func dlqTopic(s *scene) {
+// Dead letters are written to the configured topic.
+func dlqTopic(s *settingTest) {
 	r, other := s.rig(), s.rig()
 	p, q := r.start(), other.start("DLQ_TOPIC", other.topic+".dead")
 	for _, each := range []*rig{r, other} {
@@ -39,20 +39,20 @@ func dlqTopic(s *scene) {
 	}
 	p.ends("", consumer.DeadLettered)
 	q.ends("", consumer.DeadLettered)
-	if n := len(r.letters(r.topic + ".dlq")); n != 1 {
-		s.t.Errorf("%d letters in the default topic", n)
+	if n := len(r.deadLetters(r.topic + ".dlq")); n != 1 {
+		s.t.Errorf("%d dead letters in the default topic", n)
 	}
-	if n := len(other.letters(other.topic + ".dead")); n != 1 || other.exists(other.topic+".dlq") {
-		s.t.Errorf("%d letters in the topic named", n)
+	if n := len(other.deadLetters(other.topic + ".dead")); n != 1 || other.exists(other.topic+".dlq") {
+		s.t.Errorf("%d dead letters in the topic named", n)
 	}
 }
 
-func dlqRedriveTopic(s *scene) { s.showTopic("DLQ_REDRIVE_TOPIC", ".redrive") }
+func dlqRedriveTopic(s *settingTest) { s.showTopic("DLQ_REDRIVE_TOPIC", ".redrive") }
 
-func auditTopic(s *scene) { s.showTopic("AUDIT_TOPIC", ".audit") }
+func auditTopic(s *settingTest) { s.showTopic("AUDIT_TOPIC", ".audit") }
 
-// showTopic wants the topic named to be created, and the default one otherwise.
-func (s *scene) showTopic(name, suffix string) {
+// showTopic checks that the configured topic is created, and otherwise the default one.
+func (s *settingTest) showTopic(name, suffix string) {
 	r, other := s.rig(), s.rig()
 	p, q := r.start(), other.start(name, other.topic+".other")
 	p.says(joined)
@@ -64,8 +64,8 @@ func (s *scene) showTopic(name, suffix string) {
 	}
 }
 
-// The topics of dead letters and of the audit keep records for so long.
-func dlqRetention(s *scene) {
+// The dead-letter and the audit topic keep records for this time.
+func dlqRetention(s *settingTest) {
 	for _, retention := range []time.Duration{time.Hour, 720 * time.Hour} {
 		r := s.rig()
 		r.start("DLQ_RETENTION", retention.String()).says(joined)
@@ -78,9 +78,9 @@ func dlqRetention(s *scene) {
 	}
 }
 
-// When a larger share of the events than this would be dead-lettered, no more are: perhaps none at all, since records are read faster
-// than letters are written.
-func dlqStormShare(s *scene) {
+// When more than this share of the events would be dead-lettered, none is any more. Possibly none
+// is at all, since records are read faster than dead letters are written.
+func dlqStormShare(s *settingTest) {
 	const each = 60
 	for share, stops := range map[string]bool{"0.3": true, "0.9": false, "0": false} {
 		r := s.rig()
@@ -91,10 +91,10 @@ func dlqStormShare(s *scene) {
 		if stops {
 			p.says("most events would be dead-lettered")
 		} else {
-			s.eventually("the dead letters", func() bool { return len(r.letters(r.topic+".dlq")) == each })
+			s.eventually("the dead letters", func() bool { return len(r.deadLetters(r.topic+".dlq")) == each })
 		}
 		p.stop()
-		if n := len(r.letters(r.topic + ".dlq")); stops && n >= storm.Least {
+		if n := len(r.deadLetters(r.topic + ".dlq")); stops && n >= storm.Least {
 			s.t.Errorf("%d dead letters with a share of %s", n, share)
 		}
 	}

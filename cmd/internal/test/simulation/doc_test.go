@@ -1,10 +1,10 @@
-// Package simulation runs the whole service, several instances of it, in virtual time against kfake, miniredis and the fake
-// CRM, while faults drawn from a seed strike at every part and at every step of an event's way. An independent oracle
-// judges each run. TestPlantedBugs shows that it catches what it should.
+// Package simulation runs several instances of the whole service in virtual time on kfake,
+// miniredis and the fake CRM. Faults drawn from a seed are injected into every part and at every
+// step of an event's processing. An independent oracle (package history) checks each run.
+// TestPlantedBugs shows that the simulation catches known bugs.
 //
-// A seed is about nothing in particular, or about one or two themes (themes_test.go): redrives,
-// replays, storms, pauses, a topic that is recreated, and others. What an operator does is in
-// operator_test.go.
+// Each seed has no theme, one or two (themes_test.go): redrives, replays, storms, pauses, a
+// recreated topic, and others. operator_test.go holds the operator's actions.
 //
 //	go test ./cmd/internal/test/simulation -run TestSimulation -seeds 200
 //	go test ./cmd/internal/test/simulation -run TestSimulation -seed 17 -v

@@ -15,19 +15,19 @@ import (
 	"membersync/cmd/internal/test/oracle/history"
 )
 
-// A trap is a kind of fault of Kafka that waits for requests.
-type trap struct {
+// A kafkaFault is a fault of Kafka that matches requests.
+type kafkaFault struct {
 	name  string
 	fault kfake.Fault
 }
 
-func traps() []trap {
-	return []trap{
+func kafkaFaults() []kafkaFault {
+	return []kafkaFault{
 		{"fetch", kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: source, Err: kerr.NotLeaderForPartition}},
 		{"commit refused", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.CoordinatorLoadInProgress}},
 		{"commit lost", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.RequestTimedOut}},
-		{"letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotLeaderForPartition}},
-		{"letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotEnoughReplicasAfterAppend}},
+		{"dead letter refused", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotLeaderForPartition}},
+		{"dead letter lost", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: deadLetters, Err: kerr.NotEnoughReplicasAfterAppend}},
 		{"heartbeat", kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Group: group, TopLevel: true, Err: kerr.UnknownMemberID}},
 		{"join", kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: group, TopLevel: true, Err: kerr.CoordinatorNotAvailable}},
 		{"offsets", kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: group, Err: kerr.NotCoordinator}},
@@ -35,19 +35,19 @@ func traps() []trap {
 	}
 }
 
-func kafkaFaults() []string {
+func kafkaFaultNames() []string {
 	var names []string
-	for _, t := range traps() {
+	for _, t := range kafkaFaults() {
 		names = append(names, t.name)
 	}
 	return names
 }
 
-// setTraps lays some faults of Kafka out over time.
-func (w *world) setTraps() {
+// setKafkaFaults spreads some faults of Kafka over the time of the run.
+func (w *world) setKafkaFaults() {
 	r := w.random.roll("kafka")
 	for range r.IntN(7) {
-		t, at := pick(r, traps()...), between(r, 0, w.horizon)
+		t, at := pick(r, kafkaFaults()...), between(r, 0, w.horizon)
 		t.fault.Count = 1 + r.IntN(6)
 		w.at(at, func() {
 			h := w.cluster.Fault(t.fault)
@@ -61,7 +61,7 @@ func (w *world) setTraps() {
 	}
 }
 
-// watchCommits notes what is asked to be committed.
+// watchCommits records all commit requests.
 func (w *world) watchCommits() {
 	w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		commit, ok := req.(*kmsg.OffsetCommitRequest)
@@ -82,8 +82,8 @@ func (w *world) watchCommits() {
 	})
 }
 
-// stampBatches makes the source topic one with LogAppendTime: the client library never asks for it,
-// and kfake goes by what is in the batch.
+// stampBatches gives the source topic LogAppendTime. The client library never asks for it, and
+// kfake returns the type that is in the batch.
 func (w *world) stampBatches() {
 	w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
@@ -102,8 +102,7 @@ func (w *world) stampBatches() {
 	})
 }
 
-// stampBatch does to a record batch of format 2 what a broker does, since kfake leaves the checksum
-// as it was.
+// stampBatch changes a record batch of format 2 as a broker does, including the checksum.
 func stampBatch(batch []byte) {
 	const crc, attributes, firstTimestamp, maxTimestamp, logAppendTime = 17, 21, 27, 35, 0x08
 	batch[attributes+1] |= logAppendTime
@@ -114,15 +113,16 @@ func stampBatch(batch []byte) {
 	binary.BigEndian.PutUint32(batch[crc:], sum)
 }
 
-// A membership stands before kfake's group coordinator. kfake begins the wait for members anew with each one that
-// joins, dead ones not left out, so that a few clients that give up and come again can keep each other waiting for ever. A
-// real broker's wait has an end: newcomers that come late to a rebalance are told to come again.
+// A membership wraps kfake's group coordinator. kfake restarts the wait for members with each
+// member that joins, and crashed members count, so that a few clients that give up and rejoin can
+// keep each other waiting without end. A real broker's wait is bounded: members that join late are
+// told to join again.
 type membership struct {
 	w *world
 
 	mu    sync.Mutex
-	begun time.Time            // of the rebalance; zero: none
-	heard map[string]time.Time // when each member was last heard of
+	begun time.Time            // start of the rebalance; zero: none
+	heard map[string]time.Time // when each member last sent a request
 }
 
 const (
@@ -159,8 +159,8 @@ func (m *membership) control(req kmsg.Request) (kmsg.Response, error, bool) { //
 	return nil, nil, false
 }
 
-// expire lets members go that were not heard of for a session. kfake does that too, but not for one that died while it
-// waited to join.
+// expire removes members that sent nothing for a session. kfake does that too, but not for a member
+// that crashed while it was joining.
 func (m *membership) expire() {
 	req := kmsg.NewPtrDescribeGroupsRequest()
 	req.Groups = []string{group}
@@ -215,7 +215,7 @@ func (w *world) produce(batch []draft) {
 	w.must(w.producer.ProduceSync(context.Background(), records...).FirstErr())
 }
 
-// committed asks for the group's offsets of a topic.
+// committed returns the group's offsets of a topic.
 func (w *world) committed(name string) map[int]int64 {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group = group
@@ -232,7 +232,7 @@ func (w *world) committed(name string) map[int]int64 {
 	return offsets
 }
 
-// ends asks where a topic ends, until no fault strikes.
+// ends returns the end offsets of a topic. It retries until no fault affects it.
 func (w *world) ends(name string) map[int]int64 {
 	for {
 		ends, err := w.endsOnce(name)
@@ -279,7 +279,7 @@ func (w *world) readAll(name string) []history.Record {
 	defer cl.Close()
 	var all []history.Record
 	for int64(len(all)) < left {
-		fetches := cl.PollFetches(context.Background()) // it retries what faults strike
+		fetches := cl.PollFetches(context.Background()) // it retries after faults
 		w.must(fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
 			rec := history.Record{Partition: int(r.Partition), Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value}

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	flag.String("theme", "", "every seed has these themes, comma-separated, and no others")
 	flag.String("logs", "", "a folder for the logs of seeds that fail")
 	flag.Bool("mutants", false, "build the service with planted bugs and see them caught")
-	debug.SetGCPercent(400) // a third of the time would go into collecting little garbage
+	debug.SetGCPercent(400) // otherwise a third of the time goes into collecting little garbage
 	dedupe.SetClientLog(slog.New(slog.DiscardHandler))
 	goleak.VerifyTestMain(m)
 }

@@ -13,18 +13,18 @@ import (
 	"testing"
 )
 
-// A mutant is a bug to be planted in the service.
+// A mutant is a bug that is planted in the service.
 type mutant struct {
 	name  string
 	edits []edit
-	theme string // that catches it; empty: any seed may
+	theme string // of the seeds that catch it; empty: any seed
 }
 
-// An edit replaces the one place in a file where a text stands.
+// An edit replaces the only occurrence of a text in a file.
 type edit struct{ file, old, new string }
 
 const (
-	mostSeeds   = 200 // that a mutant has to survive to be missed
+	mostSeeds   = 200 // after which a mutant is not caught
 	seedsAtOnce = 10
 )
 
@@ -160,11 +160,12 @@ func (spent) Drop()   {}
 	}
 }
 
-// TestPlantedBugs builds the simulation with one bug at a time. Some seed has to fail of each that does not fail without.
+// TestPlantedBugs builds the simulation with one bug at a time. Some seed must fail with each bug
+// that does not fail without it.
 func TestPlantedBugs(t *testing.T) { //nolint:tparallel // as said below
 	t.Parallel()
 	if !boolFlag("mutants") {
-		t.Skip("builds the service anew for each bug; run it with -mutants")
+		t.Skip("builds the service again for each bug; run it with -mutants")
 	}
 	root, err := filepath.Abs("../../../..")
 	if err != nil {
@@ -181,7 +182,7 @@ func TestPlantedBugs(t *testing.T) { //nolint:tparallel // as said below
 	}
 }
 
-// caught returns the first seed that fails with the bug, or nothing.
+// caught returns the first seed that fails only with the bug, or an empty string.
 func caught(t *testing.T, root string, m mutant) string {
 	t.Helper()
 	program := build(t, root, m)
@@ -197,7 +198,7 @@ func caught(t *testing.T, root string, m mutant) string {
 	return ""
 }
 
-// failing runs some seeds in a program and returns those that fail, and what it printed.
+// failing runs some seeds in a program and returns those that fail, and the output.
 func failing(t *testing.T, program, theme string, from, n int) (seeds []int, out []byte) {
 	t.Helper()
 	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestSimulation$", //nolint:gosec // just built, or ourselves
@@ -216,7 +217,7 @@ func failing(t *testing.T, program, theme string, from, n int) (seeds []int, out
 	return seeds, out
 }
 
-// firstFaults are the first few lines in which the oracle speaks.
+// firstFaults returns the first lines of the oracle.
 func firstFaults(out []byte) string {
 	var lines []string
 	for line := range bytes.Lines(out) {
@@ -243,7 +244,7 @@ func build(t *testing.T, root string, m mutant) string {
 			t.Fatal(err)
 		}
 		if n := strings.Count(string(text), e.old); n != 1 {
-			t.Fatalf("%s: the text stands in %s %d times: %q", m.name, e.file, n, e.old)
+			t.Fatalf("%s: the text occurs in %s %d times, want once: %q", m.name, e.file, n, e.old)
 		}
 		overlay.Replace[file] = filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(e.file)))
 		write(t, overlay.Replace[file], []byte(strings.Replace(string(text), e.old, e.new, 1)))

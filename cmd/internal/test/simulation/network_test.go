@@ -13,7 +13,8 @@ import (
 
 var errNoRoute = errors.New("simulation: connection refused")
 
-// A host is the network of one instance: all connections that it has made. Once it is down it makes no more.
+// A host is the network of one instance: all connections that it opened. After kill it opens no
+// more.
 type host struct {
 	mu    sync.Mutex
 	conns map[*hostConn]struct{}
@@ -50,14 +51,14 @@ func (h *host) dial(ctx context.Context, to string, dial func(context.Context) (
 	return conn, nil
 }
 
-// redis returns a client of Redis whose connections are the host's.
+// redis returns a client of Redis that uses the host's connections.
 func (h *host) redis(w *world, instance int) redis.UniversalClient {
 	return redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: []string{"localhost:6379"}, ContextTimeoutEnabled: true, DialTimeout: time.Second, DialerRetries: 1,
 		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, MaxRetries: 1, PoolSize: 64,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return h.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return w.keeper.dial(ctx, instance) })
+			return h.dial(ctx, "redis", func(ctx context.Context) (net.Conn, error) { return w.redisProxy.dial(ctx, instance) })
 		},
 	})
 }
@@ -70,7 +71,7 @@ func (c *hostConn) Close() error {
 	return c.Conn.Close()
 }
 
-// cut breaks the connections to one place, or all of them.
+// cut breaks the connections to one address, or all of them.
 func (h *host) cut(to string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,7 +83,7 @@ func (h *host) cut(to string) {
 	}
 }
 
-// kill takes the host off the network for ever.
+// kill takes the host off the network for good.
 func (h *host) kill() {
 	h.mu.Lock()
 	h.down = true

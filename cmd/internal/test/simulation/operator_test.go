@@ -28,14 +28,14 @@ type operator struct {
 	audit     *dlq.Auditor
 	redriver  *dlq.Redriver
 
-	// turn is held by the operation that runs, and guards what follows. It is not a mutex: virtual
-	// time does not pass while one is waited for.
+	// turn is held by the running operation and guards the fields below. It is not a mutex, since
+	// virtual time does not advance while a goroutine waits for one.
 	turn     chan struct{}
 	pauses   []history.Pause
 	edits    int
 	released []time.Time       // when held events were released
-	last     dlq.Redrive       // that was sent
-	forged   map[string]string // by place: how
+	last     dlq.Redrive       // the latest one sent
+	forged   map[string]string // kind of forgery by place
 }
 
 func newOperator(w *world) *operator {
@@ -76,7 +76,8 @@ func (w *world) newStore(cache redis.UniversalClient) *dedupe.Store {
 	return store
 }
 
-// operate plans an operation. It is tried until it succeeds, and the run does not end before.
+// operate plans an operation. It is retried until it succeeds, and the run does not end before
+// that.
 func (w *world) operate(at time.Duration, what string, do func(context.Context, *operator) error) {
 	w.at(at, func() {
 		w.busy.Add(1)
@@ -106,11 +107,11 @@ func (w *world) planPartitions(r *rand.Rand) {
 
 func (w *world) planAppendTime(*rand.Rand) { w.settings.appendTime = true }
 
-// planPurge has the records of many employees deleted at once: that is no storm.
+// planPurge deletes the records of many employees at once. That is not a storm.
 func (w *world) planPurge(r *rand.Rand) { w.settings.purge = between(r, 5*time.Second, w.horizon/2) }
 
-// planLargeBatches has large batches produced to many partitions at once: all of them together are
-// more than an instance may request.
+// planLargeBatches produces large batches to many partitions at once: together they are more than
+// an instance may request.
 func (w *world) planLargeBatches(r *rand.Rand) {
 	w.settings.partitions = 12
 	w.settings.burst = between(r, 5*time.Second, w.horizon-10*time.Second)
@@ -120,7 +121,7 @@ func (w *world) planHeaders(r *rand.Rand) { w.settings.headers = pick(r, 0.02, 0
 
 func pauseKinds() []string { return []string{"pause", "pause for a time", "pause prolonged", "resume"} }
 
-// planPauses has the operator pause all calls, for a time or until it resumes them.
+// planPauses makes the operator pause all calls, for a time or until resume.
 func (w *world) planPauses(r *rand.Rand) {
 	for range 1 + r.IntN(2) {
 		at, wait := between(r, 5*time.Second, w.horizon-20*time.Second), between(r, 5*time.Second, 40*time.Second)
@@ -149,9 +150,9 @@ func (w *world) planPauses(r *rand.Rand) {
 	w.operate(w.horizon+time.Minute, "last resume", func(ctx context.Context, o *operator) error { return o.resume(ctx) })
 }
 
-// pause notes when calls have to stop: from when the request is surely there.
+// pause records when calls must stop: from the time the request was certainly written.
 func (o *operator) pause(ctx context.Context, until time.Time) error {
-	o.endPause(time.Now()) // should the request be lost, or the other one end
+	o.endPause(time.Now()) // in case the request is lost or the other pause ends
 	if err := o.store.Pause(ctx, until, "note", "operator"); err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (o *operator) endPause(now time.Time) {
 	}
 }
 
-// openPauses are the pauses, those without an end until now.
+// allPauses returns the pauses. Those without an end last until now.
 func (o *operator) allPauses() []history.Pause {
 	o.turn <- struct{}{}
 	defer func() { <-o.turn }()

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// A random is a seed. What it draws hangs on what it is drawn for and not on when: the order in which goroutines come
-// to it makes no difference.
+// A random is a seed. A draw depends on its labels and not on the time, so that the order in which
+// goroutines draw makes no difference.
 type random uint64
 
 func (d random) roll(what ...any) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintln(h, what...) // a hash takes all
+	_, _ = fmt.Fprintln(h, what...) // a hash returns no error
 	return rand.New(rand.NewPCG(uint64(d), h.Sum64()))
 }
 

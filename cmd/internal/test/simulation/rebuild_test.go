@@ -12,8 +12,8 @@ import (
 	"membersync/mapper"
 )
 
-// rebuild restores the state from the topics, as membersync state rebuild does: versions and done
-// marks of all that lies below the group's offsets, without a call.
+// rebuild restores the state from the topics as membersync state rebuild does: versions and done
+// marks of everything below the group's offsets, without a call.
 func (o *operator) rebuild(ctx context.Context) error {
 	attempt, err := o.store.BeginRebuild(ctx, group) // if Redis is emptied from now on, the end fails
 	if err != nil {
@@ -27,7 +27,7 @@ func (o *operator) rebuild(ctx context.Context) error {
 	for _, topic := range []string{source, redrives} {
 		committed := o.w.committed(topic)      //nolint:contextcheck // the world has no deadline
 		for _, r := range o.w.readAll(topic) { //nolint:contextcheck // likewise
-			if r.Offset >= committed[r.Partition] || !isRead(r) { // it was not read then
+			if r.Offset >= committed[r.Partition] || !isRead(r) { // not read then
 				continue
 			}
 			if err := b.take(ctx, o, topic, r); err != nil {
@@ -47,7 +47,7 @@ func isRead(r history.Record) bool {
 	return len(r.Value) <= maxFetchedBytes && len(r.Headers) <= partlog.MaxHeaders
 }
 
-// A rebuilding gathers what is known of the events of the topics.
+// A rebuilding collects what is known about the events of the topics.
 type rebuilding struct {
 	index    *dlq.Index
 	mapping  *mapper.Mapping
@@ -68,7 +68,7 @@ func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r hist
 	} else {
 		run.Results, err = mapRecord(ctx, rec)
 	}
-	if err != nil || run.Record.Topic != source { // an invalid redrive was refused when it came
+	if err != nil || run.Record.Topic != source { // an invalid redrive was refused on arrival
 		return err
 	}
 	for _, res := range run.Results {
@@ -84,15 +84,15 @@ func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r hist
 	return nil
 }
 
-// lose has Redis lose its state, and the operator rebuild it some time later.
+// lose makes Redis lose its state. The operator rebuilds it some time later.
 func (w *world) lose(at time.Duration, rebuildAfter time.Duration) {
-	w.at(at, w.keeper.lose)
+	w.at(at, w.redisProxy.lose)
 	w.operate(at+rebuildAfter, "rebuild", func(ctx context.Context, o *operator) error {
 		if err := o.rebuild(ctx); err != nil {
 			return err
 		}
 		w.fired("rebuild", 0)
-		w.keeper.rebuilt()
+		w.redisProxy.rebuilt()
 		return nil
 	})
 }

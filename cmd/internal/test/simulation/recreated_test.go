@@ -11,7 +11,7 @@ import (
 	"membersync/cmd/internal/test/oracle/history"
 )
 
-// planRecreated has the source topic deleted and created again, at once or some time later.
+// planRecreated deletes the source topic and creates it again, at once or some time later.
 func (w *world) planRecreated(r *rand.Rand) {
 	at := between(r, 15*time.Second, w.horizon-10*time.Second)
 	w.at(at, w.deleteSource)
@@ -41,7 +41,7 @@ func (w *world) createSource() {
 	}
 }
 
-// allRecords are those of the source topic, also of what it was before.
+// allRecords returns the records of the source topic, including those of deleted generations.
 func (w *world) allRecords() []history.Record {
 	all := w.past
 	for _, r := range w.readAll(source) {
@@ -51,13 +51,13 @@ func (w *world) allRecords() []history.Record {
 	return all
 }
 
-// bombKinds leave lz4 and zstd out: their pooled decoders have channels, and bubbles cannot share
-// those.
+// bombKinds leaves out lz4 and zstd: their pooled decoders have channels, which synctest bubbles
+// cannot share.
 func bombKinds() []string { return []string{"bomb: gzip", "bomb: snappy"} }
 
-// planBombs has records produced that are small on the wire and large once inflated, each in a
-// batch with two others. They are beyond what is read at all: a dead letter with such a value would
-// be compressed with zstd, see bombKinds.
+// planBombs produces records that are small on the wire and large when inflated, each in a batch
+// with two others. They are too large to be read at all: a dead letter with such a value would be
+// compressed with zstd, see bombKinds.
 func (w *world) planBombs(r *rand.Rand) {
 	codecs := []kgo.CompressionCodec{kgo.GzipCompression(), kgo.SnappyCompression()}
 	for n := range 1 + r.IntN(4) {

@@ -18,29 +18,29 @@ import (
 	"membersync/cmd/internal/test/oracle/history"
 )
 
-// A keeper is Redis, seen through a network that loses, delays and cuts. It lets Redis' keys grow older by the time
-// that has passed, before each command.
-type keeper struct {
+// A redisProxy is Redis behind a network that loses, delays and cuts. Before each command it
+// advances the age of Redis' keys by the time that has passed.
+type redisProxy struct {
 	w    *world
 	mini *miniredis.Miniredis
-	rate float64 // of faults, for each script
+	rate float64 // of faults of scripts
 
 	mu     sync.Mutex
 	last   time.Time
 	away   bool
 	losses []history.Loss
 	conns  map[net.Conn]struct{}
-	count  map[int]int // scripts, by instance
+	count  map[int]int // scripts by instance
 }
 
-func newKeeper(w *world) *keeper {
-	return &keeper{
+func newKeeper(w *world) *redisProxy {
+	return &redisProxy{
 		w: w, mini: miniredis.NewMiniRedis(), last: time.Now(),
 		conns: make(map[net.Conn]struct{}), count: make(map[int]int),
 	}
 }
 
-func (k *keeper) setAway(away bool) {
+func (k *redisProxy) setAway(away bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.away = away
@@ -52,8 +52,8 @@ func (k *keeper) setAway(away bool) {
 	}
 }
 
-// lose takes Redis away and brings it back as a new one: without keys, and without scripts.
-func (k *keeper) lose() {
+// lose replaces Redis with a new one, without keys and scripts.
+func (k *redisProxy) lose() {
 	k.setAway(true)
 	k.mini.FlushAll()
 	conn, err := k.mini.Dial()
@@ -70,8 +70,8 @@ func (k *keeper) lose() {
 	k.setAway(false)
 }
 
-// rebuilt notes that the state is there again.
-func (k *keeper) rebuilt() {
+// rebuilt records that the state is complete again.
+func (k *redisProxy) rebuilt() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range k.losses {
@@ -81,13 +81,13 @@ func (k *keeper) rebuilt() {
 	}
 }
 
-func (k *keeper) isAway() bool {
+func (k *redisProxy) isAway() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.away
 }
 
-func (k *keeper) dial(_ context.Context, instance int) (net.Conn, error) {
+func (k *redisProxy) dial(_ context.Context, instance int) (net.Conn, error) {
 	if k.isAway() {
 		return nil, errNoRoute
 	}
@@ -99,14 +99,14 @@ func (k *keeper) dial(_ context.Context, instance int) (net.Conn, error) {
 	k.mu.Lock()
 	k.conns[mine] = struct{}{}
 	k.mu.Unlock()
-	l := &link{keeper: k, instance: instance, client: mine, server: server}
+	l := &redisConn{redisProxy: k, instance: instance, client: mine, server: server}
 	k.w.running.Go(l.forward)
 	k.w.running.Go(l.answer)
 	return client, nil
 }
 
-// grow lets time pass for Redis' keys.
-func (k *keeper) grow() {
+// grow advances the age of Redis' keys.
+func (k *redisProxy) grow() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now := time.Now(); now.After(k.last) {
@@ -115,35 +115,35 @@ func (k *keeper) grow() {
 	}
 }
 
-// A link is one connection to Redis. A client of it sends one command at a time.
-type link struct {
-	keeper         *keeper
+// A redisConn is one connection to Redis. Its client sends one command at a time.
+type redisConn struct {
+	redisProxy     *redisProxy
 	instance       int
 	client, server net.Conn
 	loseReply      atomic.Bool
 }
 
-func (l *link) forward() {
+func (l *redisConn) forward() {
 	defer l.close()
 	r := bufio.NewReader(l.client)
 	for {
 		command, name, err := readCommand(r)
-		if err != nil || !l.pass(strings.ToUpper(name)) || l.keeper.isAway() {
+		if err != nil || !l.pass(strings.ToUpper(name)) || l.redisProxy.isAway() {
 			return
 		}
-		l.keeper.grow()
+		l.redisProxy.grow()
 		if _, err := l.server.Write(command); err != nil {
 			return
 		}
 	}
 }
 
-// pass lets a fault happen before a command, and reports whether the command goes through.
-func (l *link) pass(name string) bool {
-	if name != "EVALSHA" && name != "EVAL" || l.keeper.w.calm.Load() {
+// pass injects faults before a command and reports whether the command goes through.
+func (l *redisConn) pass(name string) bool {
+	if name != "EVALSHA" && name != "EVAL" || l.redisProxy.w.calm.Load() {
 		return true
 	}
-	k := l.keeper
+	k := l.redisProxy
 	k.mu.Lock()
 	k.count[l.instance]++
 	n := k.count[l.instance]
@@ -159,14 +159,14 @@ func (l *link) pass(name string) bool {
 	case "redis reply lost":
 		k.w.fired(kind, l.instance)
 		l.loseReply.Store(true)
-	default: // it may come after the client has given up
+	default: // it may arrive after the client gave up
 		k.w.fired(kind, l.instance)
 		time.Sleep(between(r, 50*time.Millisecond, 4*time.Second))
 	}
 	return true
 }
 
-func (l *link) answer() {
+func (l *redisConn) answer() {
 	defer l.close()
 	buf := make([]byte, 64<<10)
 	for {
@@ -180,14 +180,14 @@ func (l *link) answer() {
 	}
 }
 
-func (l *link) close() {
+func (l *redisConn) close() {
 	_, _ = l.client.Close(), l.server.Close()
-	l.keeper.mu.Lock()
-	defer l.keeper.mu.Unlock()
-	delete(l.keeper.conns, l.client)
+	l.redisProxy.mu.Lock()
+	defer l.redisProxy.mu.Unlock()
+	delete(l.redisProxy.conns, l.client)
 }
 
-// readCommand reads one command as the client library writes it, and returns it as it is.
+// readCommand reads one command as the client library writes it, and returns its bytes.
 func readCommand(r *bufio.Reader) (raw []byte, name string, err error) {
 	var b bytes.Buffer
 	n, err := readLength(r, &b, '*')

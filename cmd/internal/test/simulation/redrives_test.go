@@ -20,7 +20,7 @@ func redriveKinds() []string {
 	return []string{"redrive", "redrive edited", "redrive sent twice", "redrive only requested", "redrive sent later", "discard"}
 }
 
-// forgeries are what can be wrong with a record of the redrive topic.
+// forgeries returns what can be wrong with a record of the redrive topic.
 func forgeries() []string {
 	return []string{
 		"no dead letter", "another value", "another key", "other coordinates", "another number", "another actor",
@@ -28,7 +28,7 @@ func forgeries() []string {
 	}
 }
 
-// planRedrives has the operator go through the open dead letters a few times.
+// planRedrives makes the operator process the open dead letters several times.
 func (w *world) planRedrives(r *rand.Rand) {
 	for range 2 + r.IntN(4) {
 		draw := rand.New(rand.NewPCG(r.Uint64(), 0))
@@ -41,8 +41,8 @@ func (w *world) planRedrives(r *rand.Rand) {
 	}
 }
 
-// items are the open dead letters, and those of which a redrive was requested and not sent, with
-// their values.
+// items returns, with their values, the open dead letters and those whose redrive was requested but
+// not sent.
 func (o *operator) items(ctx context.Context) ([]dlq.Item, error) {
 	index, err := o.reader.Index(ctx, dlq.Query{States: []dlq.State{dlq.StateOpen, dlq.StateRedriving}}, nil)
 	if err != nil {
@@ -109,8 +109,8 @@ func (o *operator) redriveAll(ctx context.Context) error {
 	return nil
 }
 
-// redrive requests and sends a redrive, as membersync dlq redrive does. Value is an edited one;
-// nil: as it is.
+// redrive requests and sends a redrive as membersync dlq redrive does. A value replaces the
+// original; nil keeps it.
 func (o *operator) redrive(ctx context.Context, item dlq.Item, value []byte, kind string) error {
 	if item.State == dlq.StateRedriving && value == nil {
 		isSent, err := o.sendLater(ctx, item)
@@ -137,8 +137,8 @@ func redriveOf(item dlq.Item, value []byte) dlq.Redrive {
 	return one
 }
 
-// sendLater sends the redrive that was requested and not sent, as it was requested; false: the
-// request is of an edited value, which is nowhere else.
+// sendLater sends a redrive that was requested but not sent. False: the request has an edited
+// value, which is stored nowhere else.
 func (o *operator) sendLater(ctx context.Context, item dlq.Item) (bool, error) {
 	a, err := o.reader.AuditRecord(ctx, item.Request)
 	if err != nil || a.Detail.Edited {
@@ -166,7 +166,7 @@ func (o *operator) send(ctx context.Context, one dlq.Redrive) error {
 	return o.redriver.Write(ctx, one)
 }
 
-// sendAgain sends the latest redrive once more.
+// sendAgain sends the latest redrive again.
 func (o *operator) sendAgain(ctx context.Context) error {
 	o.w.fired("redrive sent twice", 0)
 	return o.redriver.Write(ctx, o.last)
@@ -180,7 +180,8 @@ func (o *operator) discard(ctx context.Context, item dlq.Item) error {
 	})
 }
 
-// edit makes a value that can be applied from that of a dead letter, if the CRM has the member.
+// edit returns a value that can be applied, built from that of a dead letter, if the CRM has the
+// member.
 func (o *operator) edit(item dlq.Item) []byte {
 	var c change
 	if json.Unmarshal(item.DeadLetter.Value, &c) != nil || c.ID == "" || c.Employee == "" || !isOrder(c.Sequence) {
@@ -195,7 +196,7 @@ func (o *operator) edit(item dlq.Item) []byte {
 	return marshal(c)
 }
 
-// isOrder reports whether a sequence is one.
+// isOrder reports whether a sequence is a valid order value.
 func isOrder(sequence any) bool {
 	n, ok := sequence.(float64)
 	return ok && n >= 0 && n < 1<<50 && n == float64(int64(n))
@@ -203,14 +204,14 @@ func isOrder(sequence any) bool {
 
 var errRefusedHere = errors.New("simulation: unknown forgery")
 
-// A forger is who writes to the redrive topic and has requested nothing.
+// forger is an actor that writes to the redrive topic without a request.
 const forger = "forger"
 
-// forge writes a record of the redrive topic that the operator has not asked for. Most are made of
-// a redrive that is requested, and is sent after them: they must not stop it.
+// forge writes a record of the redrive topic that the operator did not request. Most are built from
+// a redrive that is requested and sent after them. They must not stop it.
 func (o *operator) forge(ctx context.Context, item dlq.Item, how string) error {
 	if how == "edited to another employee" && item.DeadLetter.EmployeeID == "" {
-		how = "edited without request" // it may be of any employee
+		how = "edited without request" // may be of any employee
 	}
 	one := redriveOf(item, nil)
 	o.edits++
@@ -222,12 +223,12 @@ func (o *operator) forge(ctx context.Context, item dlq.Item, how string) error {
 	var err error
 	switch how {
 	case "no request", "edited without request":
-		one.By, one.Audit = forger, o.last.Audit // of another redrive, or nothing
+		one.By, one.Audit = forger, o.last.Audit // of another redrive, or empty
 		if how == "edited without request" {
 			one.DeadLetter.Value, one.Edited = another, true
 		}
 		return o.sendForged(ctx, one, item.Place.Partition, how)
-	case "edited to another employee": // the operator has bypassed the command
+	case "edited to another employee": // the operator bypassed the command
 		one = redriveOf(item, marshal(change{
 			ID: "ev-forged", Sequence: 1, Employee: item.DeadLetter.EmployeeID + "x", Member: memberOf(0),
 			After: map[string]any{"weixin": fmt.Sprintf("forged-%d", o.edits)},
@@ -265,7 +266,7 @@ func (o *operator) forge(ctx context.Context, item dlq.Item, how string) error {
 	return o.send(ctx, genuine)
 }
 
-// sendForged sends a record and notes that it is forged.
+// sendForged sends a record and records that it is forged.
 func (o *operator) sendForged(ctx context.Context, one dlq.Redrive, partition int, how string) error {
 	m := one.Message()
 	rec := &kgo.Record{Topic: redrives, Partition: int32(partition), Key: m.Key, Value: m.Value} //nolint:gosec // small

@@ -17,21 +17,20 @@ func replayKinds() []string {
 	return []string{"replay", "replay of a part", "reapply", "crm restored", "replay stopped", "replay resumed"}
 }
 
-// A job is a replay. It has offsets of its own, from which it continues when its process has
-// crashed or was stopped.
+// A job is a replay. It has its own offsets, from which it continues after a crash or a stop.
 type job struct {
 	n       int
 	reapply bool
 	ranges  []consumer.Range
-	index   *dlq.Index // says which events are left out
+	index   *dlq.Index // which events are left out
 	began   time.Time
-	stops   time.Duration // after so long it is stopped once, and resumed; 0: it is not
+	stops   time.Duration // after this time it is stopped once and resumed; 0: never
 	stopped atomic.Bool
 }
 
 func (j *job) group() string { return fmt.Sprintf("%s.replay.%d", group, j.n) }
 
-// planReplays has the operator replay the topics, and set the CRM back to a backup before some
+// planReplays makes the operator replay the topics, and restore the CRM from a backup before some
 // replays with --reapply.
 func (w *world) planReplays(r *rand.Rand) {
 	for n := range 1 + r.IntN(2) {
@@ -44,10 +43,10 @@ func (w *world) planReplays(r *rand.Rand) {
 		share := r.Float64()
 		if j.reapply && r.IntN(3) > 0 {
 			var backup map[string]map[string]json.RawMessage
-			w.at(between(r, 0, at-10*time.Second), func() { backup = w.front.crm.Snapshot() })
+			w.at(between(r, 0, at-10*time.Second), func() { backup = w.crmProxy.crm.Snapshot() })
 			w.at(at, func() {
 				w.fired("crm restored", 0)
-				w.front.crm.Restore(backup)
+				w.crmProxy.crm.Restore(backup)
 			})
 		}
 		w.operate(at+between(r, time.Second, 10*time.Second), "replay", func(ctx context.Context, o *operator) error {
@@ -58,7 +57,7 @@ func (w *world) planReplays(r *rand.Rand) {
 
 var errLost = errors.New("simulation: the state is lost")
 
-// replay starts a replay, as membersync replay does.
+// replay starts a replay as membersync replay does.
 func (o *operator) replay(ctx context.Context, j *job, part bool, share float64) error {
 	state, err := o.store.Control(ctx, group)
 	if err != nil {
@@ -97,7 +96,7 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 		return err
 	}
 	j.began = time.Now()
-	o.w.busy.Add(1) // until it is over
+	o.w.busy.Add(1) // until the replay has ended
 	o.w.launchReplay(j)
 	return nil
 }
@@ -108,8 +107,8 @@ func (w *world) launchReplay(j *job) {
 	w.begin(l)
 }
 
-// replay runs the job, and has another process continue it if this one does not end it.
-func (l *life) replay(service *consumer.Service) {
+// replay runs the job. Another process continues it if this one does not finish it.
+func (l *process) replay(service *consumer.Service) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	if l.job.stops > 0 && !l.job.stopped.Swap(true) {

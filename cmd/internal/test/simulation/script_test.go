@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxRecordBytes  = 4 << 10 // that the mapping takes
+	maxRecordBytes  = 4 << 10 // that the mapping accepts
 	maxFetchedBytes = 1 << 20 // that are read at all
 )
 
@@ -25,7 +25,7 @@ type script struct {
 	records     []draft
 }
 
-// A draft is a record before it is produced.
+// A draft is a record that is not produced yet.
 type draft struct {
 	at        time.Duration
 	age       time.Duration // of the producer's timestamp
@@ -36,12 +36,12 @@ type draft struct {
 	headers   []kgo.RecordHeader
 }
 
-// A writer makes up one script.
+// A writer generates one script.
 type writer struct {
 	w      *world
 	r      *rand.Rand
 	people []*person
-	n      int // events so far: each has values of its own
+	n      int // events so far: each has unique values
 	script script
 }
 
@@ -50,13 +50,13 @@ type person struct {
 	number int
 	next   uint64
 	held   map[string]any   // as of the latest change
-	past   map[string][]any // all values so far
-	last   change           // the latest
-	copied bool             // it is there twice
-	tied   bool             // it has the sequence of the one before
+	past   map[string][]any // all previous values
+	last   change           // the latest change
+	copied bool             // it was produced twice
+	tied   bool             // it has the sequence of the previous one
 }
 
-// A change is the canonical event; nil members are left out.
+// A change is the canonical event. Nil members are left out.
 type change struct {
 	ID       string         `json:"eventId,omitempty"`
 	Sequence any            `json:"sequence,omitempty"`
@@ -93,7 +93,7 @@ func newScript(w *world) script {
 	return s.script
 }
 
-// purge makes tombstones, as a topic that follows a table has them when rows are deleted.
+// purge adds tombstones, as a topic that follows a table has them when rows are deleted.
 func (s *writer) purge() {
 	at := s.w.settings.purge
 	if at == 0 {
@@ -104,8 +104,8 @@ func (s *writer) purge() {
 	}
 }
 
-// burst makes changes that are large on the wire, a batch of them for each partition. A batch fits
-// into the smallest of an instance's memories.
+// burst adds changes that are large on the wire, one batch of them for each partition. A batch fits
+// into an instance's smallest memory.
 func (s *writer) burst() {
 	at := s.w.settings.burst
 	if at == 0 {
@@ -117,7 +117,7 @@ func (s *writer) burst() {
 		d := s.draft(at, p, marshal(s.change(p)))
 		d.partition = i % s.w.settings.partitions
 		large := make([]byte, 4<<10)
-		for i := 0; i < len(large); i += 8 { // it does not compress
+		for i := 0; i < len(large); i += 8 { // does not compress
 			binary.LittleEndian.PutUint64(large[i:], s.r.Uint64())
 		}
 		d.headers = append(d.headers, kgo.RecordHeader{Key: "large", Value: large})
@@ -127,7 +127,7 @@ func (s *writer) burst() {
 
 func (s *writer) record(at time.Duration) {
 	p := s.people[s.r.IntN(len(s.people))]
-	if s.r.IntN(3) == 0 { // the load is skewed
+	if s.r.IntN(3) == 0 { // so that the load is skewed
 		p = s.people[s.r.IntN(1+len(s.people)/5)]
 	}
 	if s.r.IntN(12) == 0 {
@@ -141,7 +141,7 @@ func (s *writer) record(at time.Duration) {
 		d.at += between(s.r, 100*time.Millisecond, 20*time.Second)
 	}
 	s.add(d)
-	if p.copied = !p.tied && s.r.IntN(25) == 0; p.copied { // what is tied and there twice has no order
+	if p.copied = !p.tied && s.r.IntN(25) == 0; p.copied { // a copied change with a tied order has no defined order
 		s.w.tally.fired("duplicate")
 		d.at += between(s.r, 0, 30*time.Second)
 		d.partition = pick(s.r, d.partition, d.partition, s.r.Int32N(s.w.settings.partitions))
@@ -184,7 +184,7 @@ func (s *writer) draft(at time.Duration, p *person, value []byte) draft {
 	return d
 }
 
-// change makes a change of 1 to 3 fields.
+// change returns a change of 1 to 3 fields.
 func (s *writer) change(p *person) change {
 	c := change{
 		ID: fmt.Sprintf("ev-%d", s.n), Employee: employeeOf(memberOf(p.number)), Member: memberOf(p.number), Sequence: p.next,
@@ -194,12 +194,12 @@ func (s *writer) change(p *person) change {
 	switch s.r.IntN(40) {
 	case 0:
 		c.Sequence = fmt.Sprint(p.next)
-	case 1: // as the one before; then the place in the log decides
+	case 1: // as the previous one; then the place in the log decides
 		if p.last.ID != "" && !p.copied {
 			s.w.tally.fired("tie")
 			c.Sequence, p.tied = p.last.Sequence, true
 		}
-	case 2: // a new event all the same
+	case 2: // a new event nevertheless
 		if p.last.ID != "" {
 			s.w.tally.fired("reused id")
 			c.ID = p.last.ID
@@ -213,7 +213,7 @@ func (s *writer) change(p *person) change {
 	return c
 }
 
-// set states a field: with a value of its own, or sometimes with one that the member had before.
+// set states a field, with a new value or sometimes with an earlier one of the member.
 func (s *writer) set(p *person, c *change, name string) {
 	if _, twice := c.After[name]; twice {
 		return
@@ -252,7 +252,7 @@ func marshal(c change) []byte {
 	return b
 }
 
-// poisonKinds are the kinds of poison.
+// poisonKinds returns the kinds of poison.
 func poisonKinds() []string {
 	return []string{
 		"cut", "trailing", "twice", "tombstone", "oversized", "no employee", "gender", "department", "unknown member",
@@ -260,7 +260,7 @@ func poisonKinds() []string {
 	}
 }
 
-// poison makes a record of which something is wrong.
+// poison adds a record with a fault.
 func (s *writer) poison(at time.Duration, p *person) {
 	kind := pick(s.r, poisonKinds()...)
 	s.w.tally.fired("poison: " + kind)
@@ -296,7 +296,7 @@ func (s *writer) poison(at time.Duration, p *person) {
 	s.add(s.draft(at, p, spoil(kind, marshal(c))))
 }
 
-// spoil does to the bytes what their kind is about.
+// spoil damages the bytes as the kind says.
 func spoil(kind string, value []byte) []byte {
 	switch kind {
 	case "cut":

@@ -13,7 +13,7 @@ import (
 	"membersync/cmd/internal/test/oracle/history"
 )
 
-// seedsOfAWholeRun is from how many seeds on every kind of fault must have fired.
+// seedsOfAWholeRun is the number of seeds from which every kind of fault must occur.
 const seedsOfAWholeRun = 200
 
 func TestSimulation(t *testing.T) { //nolint:tparallel // the group of seeds waits for them
@@ -26,7 +26,7 @@ func TestSimulation(t *testing.T) { //nolint:tparallel // the group of seeds wai
 	}
 	from, n := intFlag("from"), intFlag("seeds")
 	if n == 0 {
-		t.Skip("no seeds are asked for: see the package comment")
+		t.Skip("no seeds: set -seeds or -seed (see the package comment)")
 	}
 	t.Run("seed", func(t *testing.T) {
 		for seed := from; seed < from+n; seed++ {
@@ -42,7 +42,7 @@ func TestSimulation(t *testing.T) { //nolint:tparallel // the group of seeds wai
 	}
 }
 
-// keep writes the log of a seed that failed to the folder of the flag.
+// keep writes the log of a failed seed to the folder of the flag.
 func keep(t *testing.T, seed int, log []byte) {
 	t.Helper()
 	dir := textFlag("logs")
@@ -54,10 +54,10 @@ func keep(t *testing.T, seed int, log []byte) {
 	}
 }
 
-// mostShown bounds what a seed prints: one fault leads to many.
+// mostShown bounds the faults printed for a seed: one bug leads to many.
 const mostShown = 12
 
-// simulate runs one seed and has the oracle judge it.
+// simulate runs one seed. The oracle checks it.
 func simulate(t *testing.T, seed int, tally *tally, log io.Writer) {
 	t.Helper()
 	var kept bytes.Buffer

@@ -15,18 +15,18 @@ func stormKinds() []string {
 	return []string{"storm: crm", "storm: mapping", "storm: quiet", "held released", "last held released"}
 }
 
-// A storm is a time in which most events are rejected, though nothing is wrong with them.
+// A storm is a period in which most events are rejected, though they are good.
 type storm struct {
 	kind     string // "crm", "mapping"; empty: there is none
 	from, to time.Duration
 	share    float64 // of members
-	quiet    bool    // no other fault strikes, so that what continues can be timed
+	quiet    bool    // there are no other faults, so that processing can be timed
 }
 
-// promptly is within how long an event is applied when no fault strikes.
+// promptly is the time within which an event is applied when there are no faults.
 const promptly = 30 * time.Second
 
-// planStorms lets a broken mapping or the CRM reject most events, until it is corrected.
+// planStorms makes a broken mapping or the CRM reject most events until it is corrected.
 func (w *world) planStorms(r *rand.Rand) {
 	s := &w.settings.storm
 	s.kind, s.share, s.quiet = pick(r, "crm", "mapping"), 0.6+0.4*r.Float64(), r.IntN(3) == 0
@@ -47,8 +47,8 @@ func (w *world) planStorms(r *rand.Rand) {
 	}
 }
 
-// watchHeld releases what is held in a storm that cannot end by itself: only bad events are left,
-// and no new ones come. The operator is sure of it when their number stays the same for a while.
+// watchHeld releases held events in a storm that cannot end by itself: only bad events are left,
+// and no new ones arrive. The operator knows that when their number stays the same for a while.
 func (w *world) watchHeld() {
 	const every, times = 20 * time.Second, 9
 	same, last := 0, 0
@@ -61,16 +61,16 @@ func (w *world) watchHeld() {
 		if same == times {
 			same = 0
 			w.fired("last held released", 0)
-			_ = w.operator.store.ReleaseHeld(context.Background()) // else the next time
+			_ = w.operator.store.ReleaseHeld(context.Background()) // otherwise the next time
 		}
 	}
 }
 
-// watchStorms notes when an instance is in a storm.
+// watchStorms records when an instance is in a storm.
 func (w *world) watchStorms() {
 	for !w.isOver() {
 		time.Sleep(5 * time.Second)
-		beats, _ := w.operator.store.Heartbeats(context.Background(), group) // else the next time
+		beats, _ := w.operator.store.Heartbeats(context.Background(), group) // otherwise the next time
 		for _, b := range beats {
 			if b.Storm || b.Held > 0 {
 				w.storming = append(w.storming, time.Now().Add(-b.Age))
@@ -79,7 +79,7 @@ func (w *world) watchStorms() {
 	}
 }
 
-// held is how many events the live instances hold.
+// held returns how many events the running instances hold.
 func (w *world) held() (n int) {
 	beats, err := w.operator.store.Heartbeats(context.Background(), group)
 	if err != nil {
@@ -96,14 +96,14 @@ func (w *world) held() (n int) {
 // rejects reports whether the events of a member are rejected now.
 func (s storm) rejects(w *world, kind, member string) bool {
 	now := w.elapsed()
-	return s.kind == kind && s.from <= now && now < s.to && !w.calm.Load() && s.strikes(w, member)
+	return s.kind == kind && s.from <= now && now < s.to && !w.calm.Load() && s.affects(w, member)
 }
 
-func (s storm) strikes(w *world, member string) bool {
+func (s storm) affects(w *world, member string) bool {
 	return s.kind != "" && w.random.chance(s.share, "storm", member)
 }
 
-// storms is what the oracle has to know.
+// storms returns what the oracle must know.
 func (w *world) storms() []history.Storm {
 	s := w.settings.storm
 	if s.kind == "" {
@@ -120,12 +120,13 @@ func (w *world) storms() []history.Storm {
 		known.Promptly = promptly
 	}
 	for _, m := range slices.Concat(w.script.members, []string{memberOf(9000), memberOf(9001), memberOf(9002)}) {
-		known.Members[m] = s.strikes(w, m)
+		known.Members[m] = s.affects(w, m)
 	}
 	return []history.Storm{known}
 }
 
-// unawareOfStorm is how many instances have started before the first heartbeat told of the storm.
+// unawareOfStorm returns how many instances started before the first heartbeat that reported the
+// storm.
 func (w *world) unawareOfStorm() (n int) {
 	for _, l := range w.lives {
 		if l.job == nil && (len(w.storming) == 0 || !l.began.After(w.storming[0])) {
@@ -135,7 +136,7 @@ func (w *world) unawareOfStorm() (n int) {
 	return n
 }
 
-// A brokenMapping rejects most events while the storm lasts.
+// A brokenMapping rejects most events during the storm.
 type brokenMapping struct {
 	w    *world
 	real *mapper.Mapping

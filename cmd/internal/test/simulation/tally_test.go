@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A tally counts, over all seeds, the faults that fired and the crashes at each step.
+// A tally counts, over all seeds, the faults that occurred and the crashes at each step.
 type tally struct {
 	mu      sync.Mutex
 	faults  map[string]int
@@ -40,10 +40,10 @@ func (t *tally) add(m map[string]int, key string, n int) {
 	m[key] += n
 }
 
-// crashesWanted is how often each step must have seen a crash over the seeds of a whole run.
+// crashesWanted is the required number of crashes at each step over the seeds of a whole run.
 const crashesWanted = 30
 
-// crashesWantedAt is less where few seeds come by.
+// crashesWantedAt is lower for a step that few seeds reach.
 func crashesWantedAt(step string) int {
 	if strings.HasSuffix(step, " audit") {
 		return 2
@@ -51,12 +51,11 @@ func crashesWantedAt(step string) int {
 	return crashesWanted
 }
 
-// seedsOfForgeries is from how many seeds on each kind of forgery must have been tried: there are
-// some three of each in 200 seeds, depending on what is dead-lettered when.
+// seedsOfForgeries is the number of seeds from which each kind of forgery must occur. In 200 seeds
+// each occurs about three times, depending on what is dead-lettered when.
 const seedsOfForgeries = 1000
 
-// wantAll fails the test unless every kind of fault fired and every step saw its crashes, over so
-// many seeds.
+// wantAll fails the test unless every kind of fault and the crashes at every step occurred.
 func (t *tally) wantAll(tb testing.TB, seeds int) {
 	tb.Helper()
 	for kind, n := range t.faults {

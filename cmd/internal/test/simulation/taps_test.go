@@ -19,31 +19,31 @@ import (
 	"membersync/mapper"
 )
 
-var errDead = errors.New("simulation: the instance is dead")
+var errCrashed = errors.New("simulation: the instance crashed")
 
-// steps are the points of an event's way at which an instance can die.
+// steps returns the steps of an event's processing at which an instance can crash.
 func steps() []string {
 	steps := []string{"during call"}
-	for _, op := range []string{"permit", "acquire", "call", "complete", "letter", "mark", "commit", "renew", "release", "audit"} {
+	for _, op := range []string{"permit", "acquire", "call", "complete", "dead letter", "mark", "commit", "renew", "release", "audit"} {
 		steps = append(steps, "before "+op, "after "+op)
 	}
 	return steps
 }
 
-// around lets an operation pass the points before and after it. From a death on nothing has an effect.
-func (l *life) around(op string, do func() error) error {
+// around passes the steps before and after an operation. After a crash nothing has an effect.
+func (l *process) around(op string, do func() error) error {
 	if l.reaches("before " + op) {
-		return errDead
+		return errCrashed
 	}
 	err := do()
 	if l.reaches("after " + op) {
-		return errDead
+		return errCrashed
 	}
 	return err
 }
 
 type tappedStore struct {
-	l    *life
+	l    *process
 	real *dedupe.Store
 }
 
@@ -58,7 +58,7 @@ func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g 
 				versions[i] += "," + f.Name
 			}
 		}
-		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Leased, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.keeper.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
+		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Leased, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.redisProxy.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
 	}
 	return g, err
 }
@@ -85,7 +85,7 @@ func (s tappedStore) Release(ctx context.Context, m dedupe.Member, t dedupe.Toke
 }
 
 type tappedCRM struct {
-	l    *life
+	l    *process
 	real *crmapi.Client
 }
 
@@ -93,7 +93,7 @@ type tappedCRM struct {
 func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Response, err error) {
 	err = c.l.around("call", func() error {
 		if c.l.due("during call") {
-			time.AfterFunc(between(c.l.random(), 0, 60*time.Millisecond), func() { c.l.die("during call") })
+			time.AfterFunc(between(c.l.random(), 0, 60*time.Millisecond), func() { c.l.crash("during call") })
 		}
 		a, err = c.real.Modify(ctx, call)
 		return err
@@ -101,18 +101,18 @@ func (c tappedCRM) Modify(ctx context.Context, call crmapi.Call) (a crmapi.Respo
 	return a, err
 }
 
-type tappedLetters struct {
-	l    *life
+type tappedDeadLetters struct {
+	l    *process
 	real *dlq.Writer
 }
 
-// Write implements consumer.Graveyard.
-func (g tappedLetters) Write(ctx context.Context, letter dlq.DeadLetter) error {
-	return g.l.around("letter", func() error { return g.real.Write(ctx, letter) })
+// Write implements consumer.DeadLetterWriter.
+func (g tappedDeadLetters) Write(ctx context.Context, d dlq.DeadLetter) error {
+	return g.l.around("dead letter", func() error { return g.real.Write(ctx, d) })
 }
 
 type tappedAuditor struct {
-	l    *life
+	l    *process
 	real *dlq.Auditor
 }
 
@@ -122,7 +122,7 @@ func (a tappedAuditor) Write(ctx context.Context, r dlq.AuditRecord) error {
 }
 
 type tappedLimiter struct {
-	l    *life
+	l    *process
 	real consumer.Limiter
 }
 
@@ -143,9 +143,9 @@ func (p tappedLimiter) Throttle(ctx context.Context, d time.Duration) error {
 	return p.real.Throttle(ctx, d)
 }
 
-// bytesToFetch is how many bytes a request asks for of the source topic: the service embeds
-// kafka-go's fetch request in one of its own. 0: it is no such request. One that is larger than
-// the memory for it takes all of that, so it counts as much as the smaller of the memories.
+// bytesToFetch returns how many bytes a request asks for from the source topic: the service embeds
+// kafka-go's fetch request in its own. 0: another kind of request. A request larger than its memory
+// takes all of the memory, so it counts as the smaller of the memories.
 func bytesToFetch(req kafka.Request) int64 {
 	field := reflect.Indirect(reflect.ValueOf(req)).FieldByName("Request")
 	if !field.IsValid() {
@@ -158,7 +158,7 @@ func bytesToFetch(req kafka.Request) int64 {
 	return min(int64(f.MaxBytes), lookBytes)
 }
 
-// A gauge follows a number, and keeps the largest. It is safe for concurrent use.
+// A gauge follows a number and keeps its maximum. It is safe for concurrent use.
 type gauge struct {
 	mu        sync.Mutex
 	now, most int64
@@ -171,7 +171,7 @@ func (g *gauge) add(n int64) {
 	g.most = max(g.most, g.now)
 }
 
-// peak is the largest that it was.
+// peak returns the maximum.
 func (g *gauge) peak() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -179,7 +179,7 @@ func (g *gauge) peak() int64 {
 }
 
 type tappedKafka struct {
-	l    *life
+	l    *process
 	real *kafka.Transport
 }
 
@@ -196,21 +196,21 @@ func (k tappedKafka) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 	return res, err
 }
 
-// A witness notes what an instance takes in and what comes of it.
-type witness struct{ l *life }
+// A recorder records what an instance receives and the outcomes.
+type recorder struct{ l *process }
 
 // Decoded implements consumer.Observer.
-func (o witness) Decoded(rec mapper.Record, results []mapper.Result) {
+func (o recorder) Decoded(rec mapper.Record, results []mapper.Result) {
 	for i := range results {
 		o.l.note(rec.Partition, rec.Offset, i, 1, 0)
 	}
 }
 
 // Called implements consumer.Observer.
-func (witness) Called(consumer.CallAttempt) {}
+func (recorder) Called(consumer.CallAttempt) {}
 
 // Finished implements consumer.Observer.
-func (o witness) Finished(end consumer.EventResult) {
+func (o recorder) Finished(end consumer.EventResult) {
 	o.l.w.log("ended", "instance", o.l.n, "partition", end.Partition, "offset", end.Offset, "outcome", end.Outcome, "reason", end.Reason)
 	if end.Topic == source && end.Redrive == 0 {
 		o.l.note(end.Partition, end.Offset, end.Event.Index, 0, 1)

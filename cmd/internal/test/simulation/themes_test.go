@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// A theme is what a seed is about, beyond the faults that strike in every seed. Most themes have
-// kinds, which the tally counts one by one.
+// A theme is the subject of a seed, in addition to the faults of every seed. Most themes have
+// kinds, which the tally counts separately.
 type theme struct {
 	name string
-	plan func(*world, *rand.Rand) // adds actions, or changes settings, before anything starts
+	plan func(*world, *rand.Rand) // adds actions or changes settings before the start
 }
 
 func themes() []theme {
@@ -29,7 +29,7 @@ func themes() []theme {
 	}
 }
 
-// themeKinds are the themes and their kinds, as the tally counts them.
+// themeKinds returns the themes and their kinds, as the tally counts them.
 func themeKinds() []string {
 	var kinds []string
 	for _, t := range themes() {
@@ -48,7 +48,7 @@ func themeKinds() []string {
 	return kinds
 }
 
-// drawThemes decides what the seed is about: nothing in particular, one theme, or two.
+// drawThemes draws the themes of the seed: none, one, or two.
 func (w *world) drawThemes() {
 	r := w.random.roll("themes")
 	n := pick(r, 0, 0, 1, 1, 1, 2)
@@ -61,14 +61,14 @@ func (w *world) drawThemes() {
 	for _, t := range all[:n] {
 		w.themes = append(w.themes, t.name)
 	}
-	if w.has("recreated") { // what else goes by offsets would be ambiguous
+	if w.has("recreated") { // offsets would be ambiguous for other themes
 		w.themes = []string{"recreated"}
 	}
 }
 
 func (w *world) has(theme string) bool { return slices.Contains(w.themes, theme) }
 
-// planThemes lets the themes of the seed change its settings and add their actions.
+// planThemes makes the seed's themes change its settings and add their actions.
 func (w *world) planThemes() {
 	for _, t := range themes() {
 		if w.has(t.name) {

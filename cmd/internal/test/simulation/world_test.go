@@ -18,7 +18,8 @@ import (
 	"membersync/dlq/partlog"
 )
 
-// A world is one run: all parts, all instances, and all that happens to them. Its goroutines live in one bubble.
+// A world is one run: all parts, all instances, and everything that happens to them. Its goroutines
+// are in one synctest bubble.
 type world struct {
 	t       *testing.T
 	random  random
@@ -29,52 +30,52 @@ type world struct {
 	horizon time.Duration // of events and faults
 	script  script
 
-	network  *kfake.VirtualNetwork
-	cluster  *kfake.Cluster
-	kafka    *kgo.Client
-	producer *kgo.Client // to the source topic as it is now
-	keeper   *keeper
-	front    *front
-	weather  *weather
+	network    *kfake.VirtualNetwork
+	cluster    *kfake.Cluster
+	kafka      *kgo.Client
+	producer   *kgo.Client // to the source topic as it is now
+	redisProxy *redisProxy
+	crmProxy   *crmProxy
+	faults     *faults
 
 	operator *operator
 	settings settings
 
 	running sync.WaitGroup
-	calm    atomic.Bool  // no fault strikes any more
-	busy    atomic.Int32 // operations that have to end before the run can
+	calm    atomic.Bool  // the faults are over
+	busy    atomic.Int32 // operations that must end before the run
 	actions []action
-	ending  []func() // by the world's own goroutine
+	ending  []func() // run by the world's own goroutine
 
-	// Of the action's goroutine:
+	// Used only by the goroutine that runs the actions:
 	past      []history.Record // of topics that were deleted
 	recreated []time.Time
-	missing   bool    // the source topic
-	unsent    []draft // since it is missing
+	missing   bool    // whether the source topic is
+	unsent    []draft // records that wait for the source topic
 
 	mu      sync.Mutex
 	over    bool
-	lives   []*life
-	slots   map[int]*life
+	lives   []*process
+	slots   map[int]*process
 	commits []history.Commit
 
-	storming  []time.Time // of watchStorms' goroutine, which has ended before it is read
-	unsettled bool        // not all was committed in the end; of run's goroutine
+	storming  []time.Time // written by watchStorms' goroutine, read after its end
+	unsettled bool        // not everything was committed at the end; written by run's goroutine
 }
 
-// A settings is what themes change.
+// settings holds what themes change.
 type settings struct {
 	partitions int32
 	appendTime bool    // the broker's time replaces the producer's
 	headers    float64 // share of records with very many headers
 	storm      storm
-	events     int           // 0: as many as are drawn
-	slots      int           // 0: as many as are drawn
+	events     int           // 0: a drawn number
+	slots      int           // 0: a drawn number
 	purge      time.Duration // when many tombstones come at once; 0: never
 	burst      time.Duration // when large batches come; 0: never
 }
 
-// An action is something that happens at a time.
+// An action happens at a given time.
 type action struct {
 	at time.Duration
 	do func()
@@ -84,7 +85,7 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	t.Helper()
 	w := &world{
 		t: t, random: random(seed), tally: tally, begun: time.Now(), network: new(kfake.VirtualNetwork), //nolint:gosec // any will do
-		logger: slog.New(slog.DiscardHandler), slots: make(map[int]*life),
+		logger: slog.New(slog.DiscardHandler), slots: make(map[int]*process),
 	}
 	if log != nil {
 		w.logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -103,12 +104,12 @@ func newWorld(t *testing.T, seed int, tally *tally, log io.Writer) *world {
 	w.must(err)
 	w.cluster = cluster
 	w.kafka, w.producer = w.newClient(), w.newClient()
-	w.keeper = newKeeper(w)
+	w.redisProxy = newKeeper(w)
 	if !w.settings.storm.quiet {
-		w.keeper.rate = pick(r, 0, 0.02, 0.06)
+		w.redisProxy.rate = pick(r, 0, 0.02, 0.06)
 	}
-	w.front = newFront(w, w.script.members, w.script.departments)
-	w.weather = newWeather(w, w.script.members)
+	w.crmProxy = newFront(w, w.script.members, w.script.departments)
+	w.faults = newFaults(w, w.script.members)
 	w.operator = newOperator(w)
 	return w
 }
@@ -120,10 +121,10 @@ func (w *world) must(err error) {
 }
 
 func (w *world) log(what string, args ...any) {
-	w.logger.Debug("SIM "+what, args...) //nolint:sloglint // a trace for whoever looks into a seed
+	w.logger.Debug("SIM "+what, args...) //nolint:sloglint // a trace to debug a seed
 }
 
-// fired counts a fault, and tells of it.
+// fired counts a fault and logs it.
 func (w *world) fired(kind string, instance int) {
 	w.tally.fired(kind)
 	w.log("fault", "kind", kind, "instance", instance)
@@ -133,7 +134,7 @@ func (w *world) elapsed() time.Duration { return time.Since(w.begun) }
 
 func (w *world) at(at time.Duration, do func()) { w.actions = append(w.actions, action{at, do}) }
 
-// run lets everything happen, and returns what an outsider has seen.
+// run performs all actions and returns the history for the oracle.
 func (w *world) run() history.History {
 	w.plan()
 	slices.SortStableFunc(w.actions, func(a, b action) int { return cmp.Compare(a.at, b.at) })
@@ -191,17 +192,17 @@ func (w *world) plan() {
 	}
 	for range r.IntN(3) {
 		at := between(r, 5*time.Second, w.horizon)
-		w.at(at, func() { w.keeper.setAway(true) })
-		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.keeper.setAway(false) })
+		w.at(at, func() { w.redisProxy.setAway(true) })
+		w.at(min(at+between(r, time.Second, lease-2*time.Second), w.horizon+20*time.Second), func() { w.redisProxy.setAway(false) })
 	}
 	often := 8
-	if w.has("redrives") { // they wait for the rebuild
+	if w.has("redrives") { // redrives wait for the rebuild
 		often = 3
 	}
 	if loss := w.random.roll("loss"); loss.IntN(often) == 0 && !w.has("recreated") {
 		w.lose(between(loss, 10*time.Second, w.horizon), between(loss, 2*time.Second, 40*time.Second))
 	}
-	w.setTraps()
+	w.setKafkaFaults()
 	w.planRecords()
 }
 
@@ -227,14 +228,14 @@ func batches(all []draft) [][]draft {
 func (w *world) endOfFaults() {
 	w.log("calm")
 	w.calm.Store(true)
-	w.keeper.setAway(false)
+	w.redisProxy.setAway(false)
 	for _, f := range w.ending {
 		f()
 	}
 }
 
-// current is the living instance of a slot, or nil.
-func (w *world) current(slot int) *life {
+// current returns the running instance of a slot, or nil.
+func (w *world) current(slot int) *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.slots[slot]; l != nil && !l.isDead() {
@@ -243,7 +244,7 @@ func (w *world) current(slot int) *life {
 	return nil
 }
 
-// restart stops an instance in peace and starts another one a little later.
+// restart stops an instance cleanly and starts another one a little later.
 func (w *world) restart(slot int) {
 	l := w.current(slot)
 	if l == nil {
@@ -266,8 +267,8 @@ func (w *world) cutKafka(slot int) {
 	}
 }
 
-// buried has an instance that crashed replaced a little later.
-func (w *world) buried(l *life) {
+// replaceCrashed starts a replacement of a crashed instance a little later.
+func (w *world) replaceCrashed(l *process) {
 	w.mu.Lock()
 	replace := l.job == nil && w.slots[l.slot] == l
 	delete(w.slots, l.slot)
@@ -290,10 +291,10 @@ func (w *world) isOver() bool {
 	return w.over
 }
 
-// settleTimeout is how long everything may take to settle once no fault strikes any more.
+// settleTimeout is how long everything may take to settle after the last fault.
 const settleTimeout = 20 * time.Minute
 
-// settle waits until all is committed, and a while longer: something may still be on its way.
+// settle waits until everything is committed, and then a while longer for late calls.
 func (w *world) settle() {
 	start := time.Now()
 	for !w.caughtUp() {
@@ -332,20 +333,20 @@ func (w *world) history() history.History {
 	h := history.History{
 		World: history.World{
 			Members: w.script.members, Departments: w.script.departments, MaxRecordBytes: maxRecordBytes, MaxFetched: maxFetchedBytes, MaxHeaders: partlog.MaxHeaders,
-			Refused: refused, Rejected: rejected, Sick: w.weather.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
+			Refused: refused, Rejected: rejected, Sick: w.faults.sick, Limit: rate, Window: window, Quiet: 2 * callTimeout,
 			Lease: lease, Storms: w.storms(), FetchBytes: fetchBytes,
 		},
-		Source: w.allRecords(), Recreated: w.recreated, Letters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
+		Source: w.allRecords(), Recreated: w.recreated, DeadLetters: w.readAll(deadLetters), Redrives: w.readAll(redrives),
 		Audit: w.readAll(audits), Forged: w.operator.forged, State: make(map[string]map[string]string),
 		Commits: w.commits, Committed: w.committed(source), Ends: w.ends(source),
-		Losses: w.keeper.losses, Pauses: w.operator.allPauses(), Storming: w.storming, Unsettled: w.unsettled,
+		Losses: w.redisProxy.losses, Pauses: w.operator.allPauses(), Storming: w.storming, Unsettled: w.unsettled,
 	}
-	for _, c := range w.front.calls {
+	for _, c := range w.crmProxy.calls {
 		h.Calls = append(h.Calls, *c)
 	}
-	for _, m := range w.front.crm.Members() {
+	for _, m := range w.crmProxy.crm.Members() {
 		h.State[m] = make(map[string]string)
-		for name, value := range w.front.crm.State(m) {
+		for name, value := range w.crmProxy.crm.State(m) {
 			h.State[m][name] = string(value)
 		}
 	}
@@ -360,8 +361,8 @@ func (w *world) history() history.History {
 			h.Deliveries = append(h.Deliveries, *d)
 		}
 	}
-	for _, v := range w.front.crm.Violations() {
-		w.t.Errorf("the fake CRM complains: %s", v)
+	for _, v := range w.crmProxy.crm.Violations() {
+		w.t.Errorf("the fake CRM reported a breach: %s", v)
 	}
 	w.count(h)
 	return h
@@ -370,19 +371,19 @@ func (w *world) history() history.History {
 func (w *world) count(h history.History) {
 	w.tally.total("events", len(h.Source))
 	w.tally.total("calls", len(h.Calls))
-	w.tally.total("dead letters", len(h.Letters))
+	w.tally.total("dead letters", len(h.DeadLetters))
 	w.tally.total("lives", len(w.lives))
 	w.tally.total("virtual seconds", int(w.elapsed().Seconds()))
 }
 
 func (w *world) close() {
-	time.Sleep(10 * time.Second) // for whoever looks whether it is over
+	time.Sleep(10 * time.Second) // to see whether anything still happens
 	w.kafka.Close()
 	w.producer.Close()
 	w.operator.close()
-	_ = w.front.server.Close()
-	w.keeper.setAway(true)
-	w.keeper.mini.Close()
+	_ = w.crmProxy.server.Close()
+	w.redisProxy.setAway(true)
+	w.redisProxy.mini.Close()
 	w.cluster.Close()
 	w.running.Wait()
 }

@@ -13,7 +13,7 @@ import (
 
 const adminLimit = 5 * time.Second
 
-// Get asks the admin server of the instance.
+// Get sends a GET request to the instance's admin server.
 func (i *Instance) Get(ctx context.Context, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, adminLimit, errLimit)
 	defer cancel()
@@ -31,7 +31,8 @@ func (i *Instance) Get(ctx context.Context, path string) (status int, body strin
 	return res.StatusCode, string(text), err
 }
 
-// Ready reports what /readyz says: whether it is ready, and the text, which during a pause is its cause.
+// Ready returns the result of /readyz: whether the instance is ready, and the text, which during a
+// pause is its cause.
 func (i *Instance) Ready(ctx context.Context) (ready bool, text string, err error) {
 	status, body, err := i.Get(ctx, "/readyz")
 	return status == http.StatusOK, strings.TrimSpace(body), err
@@ -41,7 +42,7 @@ func (i *Instance) Ready(ctx context.Context) (ready bool, text string, err erro
 func (i *Instance) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
-	return patiently(ctx, "an instance to be ready", func(ctx context.Context) (bool, error) {
+	return retryUntil(ctx, "an instance to be ready", func(ctx context.Context) (bool, error) {
 		ready, text, err := i.Ready(ctx)
 		if err == nil && !ready {
 			err = errors.New(text)
@@ -50,10 +51,10 @@ func (i *Instance) AwaitReady(ctx context.Context) error {
 	})
 }
 
-// Metrics are what /metrics said, by series: the name and its labels as they stand there.
+// Metrics holds the values of /metrics by series: the name and the labels as in the text.
 type Metrics map[string]float64
 
-// Metrics asks for /metrics.
+// Metrics requests /metrics.
 func (i *Instance) Metrics(ctx context.Context) (Metrics, error) {
 	_, body, err := i.Get(ctx, "/metrics")
 	if err != nil {
@@ -73,14 +74,14 @@ func ParseMetrics(text string) (Metrics, error) {
 		at := strings.LastIndexByte(line, ' ')
 		value, err := strconv.ParseFloat(line[at+1:], 64)
 		if at <= 0 || err != nil {
-			return nil, fmt.Errorf("testbed: no line of metrics: %q", line)
+			return nil, fmt.Errorf("testbed: invalid line of metrics %q", line)
 		}
 		m[line[:at]] = value
 	}
 	return m, nil
 }
 
-// Sum adds up the series of a metric that have all these labels, each written as name="value".
+// Sum adds up the series of a metric that have all these labels. A label is written name="value".
 func (m Metrics) Sum(metric string, labels ...string) (sum float64) {
 	for series, value := range m {
 		name, rest, _ := strings.Cut(series, "{")

@@ -9,20 +9,20 @@ import (
 
 // An Event is one change in canonical form. All people are made up.
 type Event struct {
-	ID       string // empty: made of the employee and the sequence
-	Employee int    // whose openUserId is that of [OpenUserID]
+	ID       string // empty: built from the employee and the sequence
+	Employee int    // its openUserId is that of [OpenUserID]
 	Sequence int64
 	Before   string // a JSON object; empty: left out
 	After    string // a JSON object
 }
 
-// OpenUserID names a made-up employee.
+// OpenUserID returns the openUserId of a made-up employee.
 func OpenUserID(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
-// EmployeeID is the HR system's name of a made-up employee.
+// EmployeeID returns the HR system's id of a made-up employee.
 func EmployeeID(employee int) string { return fmt.Sprintf("E%04d", employee) }
 
-// Record makes the event's record. All of one employee go to one partition.
+// Record returns the event's record. All records of one employee go to one partition.
 func (e Event) Record(partitions int) Record {
 	id := e.ID
 	if id == "" {

@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// An HTTP is a server on loopback, such as a fake CRM, that can be away and come back on the same port.
+// An HTTP is a server on loopback, such as a fake CRM, that can be taken down and come back on the
+// same port.
 type HTTP struct {
 	handler http.Handler
 	addr    string
 
 	mu     sync.Mutex
-	server *http.Server // nil: away
+	server *http.Server // nil: down
 	done   chan struct{}
 }
 
@@ -32,7 +33,7 @@ func Serve(ctx context.Context, handler http.Handler) (*HTTP, error) {
 	return h, nil
 }
 
-// URL is where it serves.
+// URL returns the base URL.
 func (h *HTTP) URL() string { return "http://" + h.addr }
 
 // Up serves again after Down.
@@ -56,7 +57,7 @@ func (h *HTTP) serve(l net.Listener) {
 	h.done = make(chan struct{})
 	go func(server *http.Server, done chan struct{}) {
 		defer close(done)
-		_ = server.Serve(l) // it ends by Close
+		_ = server.Serve(l) // ended by Close
 	}(h.server, h.done)
 }
 
@@ -76,5 +77,5 @@ func (h *HTTP) Down() error {
 	return err
 }
 
-// Close ends it.
+// Close stops the server.
 func (h *HTTP) Close() error { return h.Down() }

@@ -73,6 +73,6 @@ func TestDownEndsCallsUnderWay(t *testing.T) {
 	}
 	<-ended
 	if err := <-failed; err == nil {
-		t.Error("the call was answered")
+		t.Error("the call got a response")
 	}
 }

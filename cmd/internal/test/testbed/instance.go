@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// ErrEnded means that an instance has ended by itself.
+// ErrEnded means that an instance ended by itself.
 var ErrEnded = errors.New("testbed: the instance has ended")
 
-// An Instance is one process of the service. Its methods may be called from several goroutines.
+// An Instance is one process of the service. It is safe for concurrent use.
 type Instance struct {
 	cmd   *exec.Cmd
 	log   string
@@ -24,8 +24,8 @@ type Instance struct {
 	done  chan struct{} // closed when it has ended and was waited for
 }
 
-// start starts the binary with just these variables, its log going to a file.
-func (s *Stand) start(ctx context.Context, variables map[string]string) (*Instance, error) {
+// start starts the binary with only these variables. Its log goes to a file.
+func (s *Testbed) start(ctx context.Context, variables map[string]string) (*Instance, error) {
 	i, err := s.launch(variables)
 	if err != nil {
 		return nil, err
@@ -40,14 +40,14 @@ func (s *Stand) start(ctx context.Context, variables map[string]string) (*Instan
 	return i, nil
 }
 
-func (s *Stand) launch(variables map[string]string) (*Instance, error) {
+func (s *Testbed) launch(variables map[string]string) (*Instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	log, err := os.Create(filepath.Join(s.dir, "instance-"+strconv.Itoa(len(s.instances)+1)+".log"))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }() // the process has its own
+	defer func() { _ = log.Close() }() // the process has a descriptor of its own
 	i := &Instance{log: log.Name(), began: time.Now(), done: make(chan struct{})}
 	i.cmd = exec.Command(s.binary, "run") //nolint:gosec,noctx // built here; it is ended by signals, at the latest by Close
 	i.cmd.Stdout, i.cmd.Stderr = log, log
@@ -55,7 +55,7 @@ func (s *Stand) launch(variables map[string]string) (*Instance, error) {
 	for name, value := range variables {
 		i.cmd.Env = append(i.cmd.Env, "MEMBERSYNC_"+name+"="+value)
 	}
-	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this program
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches only this program
 	if err := i.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -67,25 +67,25 @@ func (s *Stand) launch(variables map[string]string) (*Instance, error) {
 	return i, nil
 }
 
-// PID is the number of the process.
+// PID returns the process id.
 func (i *Instance) PID() int { return i.cmd.Process.Pid }
 
-// Began is when the process was started.
+// Began returns when the process was started.
 func (i *Instance) Began() time.Time { return i.began }
 
-// LogFile is the path of what it has said.
+// LogFile returns the path of the log.
 func (i *Instance) LogFile() string { return i.log }
 
 // Done is closed when the process has ended.
 func (i *Instance) Done() <-chan struct{} { return i.done }
 
-// Usage is what it has used so far. It can be asked only while it runs.
+// Usage returns what the process has used so far. It works only while the process runs.
 func (i *Instance) Usage() (Usage, error) { return usageOf(i.PID()) }
 
 // Signal sends a signal, such as SIGSTOP and SIGCONT for a process that stalls.
 func (i *Instance) Signal(sig os.Signal) error { return i.cmd.Process.Signal(sig) }
 
-// Kill is kill -9, and waits for the end. To kill what has ended is no error.
+// Kill sends SIGKILL and waits for the end. It does nothing if the process has ended.
 func (i *Instance) Kill() error {
 	if err := i.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -94,7 +94,7 @@ func (i *Instance) Kill() error {
 	return nil
 }
 
-// Terminate sends SIGTERM and waits for the end, which has to be that of a clean stop: status 0.
+// Terminate sends SIGTERM and waits for a clean stop, which is exit status 0.
 func (i *Instance) Terminate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()

@@ -9,24 +9,25 @@ import (
 	"time"
 )
 
-// The company and the token that a fake CRM has to know.
+// The company and the token that a fake CRM must accept.
 const (
 	CorpID = "CORP_TEST"
 	Token  = "TOKEN_TEST"
 )
 
-// A Job is a fresh topic with a group of its own, and instances that work for it.
+// A Job is a new topic with its own group, and the instances that consume it.
 type Job struct {
-	testbed              *Stand
+	testbed              *Testbed
 	Topic, Group, Prefix string
 	Partitions           int
-	// Variables are those of each instance, without MEMBERSYNC_.
+	// Variables are the settings of each instance, without MEMBERSYNC_.
 	Variables map[string]string
 }
 
-// NewJob creates the topic. The instances will call the CRM at the URL, without a limit unless a variable says so.
-func (s *Stand) NewJob(ctx context.Context, partitions int, crmURL string) (*Job, error) {
-	name := "stand-" + strings.ToLower(rand.Text())
+// NewJob creates the topic. The instances call the CRM at the URL, without a rate limit unless a
+// variable sets one.
+func (s *Testbed) NewJob(ctx context.Context, partitions int, crmURL string) (*Job, error) {
+	name := "testbed-" + strings.ToLower(rand.Text())
 	j := &Job{testbed: s, Topic: name, Group: name, Prefix: name, Partitions: partitions}
 	brokers := s.kafka.addr
 	if s.kafka.via != "" {
@@ -44,39 +45,40 @@ func (s *Stand) NewJob(ctx context.Context, partitions int, crmURL string) (*Job
 	return j, s.CreateTopic(ctx, j.Topic, partitions, nil)
 }
 
-// Start starts one more instance and waits until its admin server listens; further variables replace those of the
-// job. [Instance.AwaitReady] waits until it has joined the group.
+// Start starts one more instance and waits until its admin server listens. The variables given
+// replace those of the job. [Instance.AwaitReady] waits until the instance has joined the group.
 func (j *Job) Start(ctx context.Context, more map[string]string) (*Instance, error) {
 	variables := maps.Clone(j.Variables)
 	maps.Copy(variables, more)
 	return j.testbed.start(ctx, variables)
 }
 
-// Produce writes records to the topic; see [Stand.Produce].
+// Produce writes records to the topic. See [Testbed.Produce].
 func (j *Job) Produce(ctx context.Context, records iter.Seq[Record]) error {
 	return j.testbed.Produce(ctx, j.Topic, records)
 }
 
-// Lag returns how many records the group has not committed.
+// Lag returns the number of records that the group has not committed.
 func (j *Job) Lag(ctx context.Context) (int64, error) { return j.testbed.Lag(ctx, j.Topic, j.Group) }
 
-// DeadLetters counts what the dead-letter topic holds.
+// DeadLetters returns the number of records in the dead-letter topic.
 func (j *Job) DeadLetters(ctx context.Context) (int64, error) {
 	return j.testbed.Count(ctx, j.Topic+".dlq")
 }
 
-// lagEvery is how often the lag is looked at: the service commits about once a second.
+// lagEvery is how often the lag is read. The service commits about once a second.
 const lagEvery = 100 * time.Millisecond
 
-// AwaitDrained waits until the lag is 0. That the broker is away for a while does not end it; the context does.
+// AwaitDrained waits until the lag is 0. It continues while the broker is away, and ends with the
+// context.
 func (j *Job) AwaitDrained(ctx context.Context) error {
 	return Until(ctx, lagEvery, func(ctx context.Context) (bool, error) {
 		lag, err := j.Lag(ctx)
-		return err == nil && lag == 0, nil // it is asked again until time is up
+		return err == nil && lag == 0, nil // asked again until the time is up
 	})
 }
 
-// Drop deletes the job's topics and its state in Redis, once its instances have ended.
+// Drop deletes the job's topics and its state in Redis. Its instances must have ended.
 func (j *Job) Drop(ctx context.Context) error {
 	if err := j.dropTopics(ctx); err != nil {
 		return err
@@ -88,7 +90,7 @@ func (j *Job) dropTopics(ctx context.Context) error {
 	return j.testbed.DeleteTopics(ctx, j.Topic, j.Topic+".dlq", j.Topic+".redrive", j.Topic+".audit")
 }
 
-// DropState deletes what Redis holds of the job.
+// DropState deletes the job's keys in Redis.
 func (j *Job) DropState(ctx context.Context) error {
 	const batch = 1000
 	var keys []string

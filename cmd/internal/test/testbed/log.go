@@ -20,8 +20,8 @@ type LogLine struct {
 	Raw   string    `json:"-"`
 }
 
-// Log calls a function with each line that the instance has logged so far, until it returns false. What is no
-// line of JSON comes with Raw alone, such as the trace of a panic.
+// Log calls a function with each line logged so far, until it returns false. A line that is not
+// JSON, such as that of a panic, has only Raw.
 func (i *Instance) Log(line func(LogLine) bool) error {
 	f, err := os.Open(i.log)
 	if err != nil {
@@ -43,7 +43,7 @@ func (i *Instance) Log(line func(LogLine) bool) error {
 	return lines.Err()
 }
 
-// FindLog returns the first line with a message.
+// FindLog returns the first line with the message.
 func (i *Instance) FindLog(msg string) (found LogLine, ok bool, err error) {
 	err = i.Log(func(l LogLine) bool {
 		if l.Msg == msg {
@@ -54,7 +54,7 @@ func (i *Instance) FindLog(msg string) (found LogLine, ok bool, err error) {
 	return found, ok, err
 }
 
-// AwaitLog waits for the first line with a message.
+// AwaitLog waits for the first line with the message.
 func (i *Instance) AwaitLog(ctx context.Context, msg string) (found LogLine, err error) {
 	err = Until(ctx, poll, func(context.Context) (bool, error) {
 		var ok bool
@@ -75,7 +75,7 @@ func (i *Instance) AwaitLog(ctx context.Context, msg string) (found LogLine, err
 	return found, nil
 }
 
-// tail is the end of the log, for an error.
+// tail returns the end of the log, for an error.
 func (i *Instance) tail() string {
 	const size = 2000
 	text, err := os.ReadFile(i.log)

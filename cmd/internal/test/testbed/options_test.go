@@ -20,7 +20,7 @@ func TestFlags(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	var said strings.Builder
-	o.progress("nobody hears")
+	o.progress("not written")
 	o.Progress = &said
 	o.progress("line %d", 1)
 	if said.String() != "line 1\n" {
@@ -28,7 +28,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// It changes the working directory, so it runs alone.
+// It changes the working directory, so it does not run in parallel.
 func TestModuleRoot(t *testing.T) {
 	root, err := moduleRoot()
 	if err != nil {

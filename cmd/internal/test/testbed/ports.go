@@ -15,24 +15,24 @@ const host = "127.0.0.1"
 
 func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
-// The ports lie below those that outgoing connections get, so that a server can come back to its
-// port. They come in blocks, each of which belongs to the process that listens at its first port.
+// The ports are below those of outgoing connections, so that a server can come back on its port.
+// They come in blocks. A block belongs to the process that listens on its first port.
 const firstPort, lastPort, blockSize = 20000, 32000, 100
 
-// A portBlock hands out the ports of blocks that this process owns, each port once. Between the
-// look whether a port is free and its use by a server, another test or another process would take
-// a port that is not owned.
+// A portBlock hands out the ports of blocks that this process owns, each port once. A port that is
+// not owned could be taken by another test or process between the check that it is free and its
+// use.
 type portBlock struct {
 	mu    sync.Mutex
 	next  int // the next port to hand out
-	end   int // the end of the block, which is not part of it
+	end   int // the end of the block, exclusive
 	owned []net.Listener
 }
 
 //nolint:gochecknoglobals // The ports of a machine are global, and so is what this process owns of them.
 var processPorts portBlock
 
-// listen listens at a port that no other caller gets.
+// listen listens on a port that no other caller gets.
 func listen(ctx context.Context) (net.Listener, error) {
 	ports, err := freePorts(ctx, 1)
 	if err != nil {
@@ -42,8 +42,8 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return config.Listen(ctx, "tcp", address(ports[0]))
 }
 
-// freePorts returns ports next to each other that are free and that no other caller gets, for a
-// process that is about to.
+// freePorts returns n consecutive free ports that no other caller gets, for a process that is about
+// to be started.
 func freePorts(ctx context.Context, n int) ([]int, error) {
 	return processPorts.take(ctx, n)
 }
@@ -70,7 +70,7 @@ func (b *portBlock) take(ctx context.Context, n int) ([]int, error) {
 	return ports, nil
 }
 
-// own takes a block that no process owns yet.
+// own takes a block that no process owns.
 func (b *portBlock) own(ctx context.Context) error {
 	var config net.ListenConfig
 	for _, i := range rand.Perm((lastPort - firstPort) / blockSize) {

@@ -29,8 +29,8 @@ func TestFreePorts(t *testing.T) {
 	}
 }
 
-// Two blocks stand for two processes: whatever one takes, the other does not get, though no server
-// listens at it yet.
+// Two blocks act as two processes. A port that one of them has handed out is not handed out by the
+// other, though no server listens on it yet.
 func TestPortsAreHandedOutOnce(t *testing.T) {
 	t.Parallel()
 	var (

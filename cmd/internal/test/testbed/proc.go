@@ -15,12 +15,12 @@ type Usage struct {
 	CPU     time.Duration // user and system, in steps of 10 ms
 }
 
-// OwnUsage is what this program has used so far: a fake CRM that it serves, among other things.
+// OwnUsage returns what this program has used so far, including a fake CRM that it serves.
 func OwnUsage() (Usage, error) { return usageOf(os.Getpid()) }
 
 var errProc = errors.New("testbed: /proc does not look as expected")
 
-// usageOf reads /proc of a process that runs.
+// usageOf reads /proc of a running process.
 func usageOf(pid int) (Usage, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	status, err := os.ReadFile(dir + "/status") //nolint:gosec // a number
@@ -53,12 +53,13 @@ func parsePeakRSS(status string) (int64, error) {
 	return 0, fmt.Errorf("%w: no VmHWM", errProc)
 }
 
-// tick is the unit of times in /proc: Linux tells programs 100 Hz on every machine.
+// tick is the unit of times in /proc: Linux reports 100 Hz to programs on every machine.
 const tick = 10 * time.Millisecond
 
-// parseCPU adds utime and stime of /proc/PID/stat. The name, in parentheses, may hold anything.
+// parseCPU adds utime and stime of /proc/PID/stat. The name, in parentheses, may hold any
+// character.
 func parseCPU(stat string) (time.Duration, error) {
-	const utime, stime = 11, 12 // counted from the state, which follows the name
+	const utime, stime = 11, 12 // counted from the state, after the name
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	if len(fields) <= stime {
 		return 0, fmt.Errorf("%w: stat", errProc)
@@ -71,7 +72,7 @@ func parseCPU(stat string) (time.Duration, error) {
 	return time.Duration(user+system) * tick, nil
 }
 
-// isGone reports whether a process has ended, be it that nobody has waited for it yet.
+// isGone reports whether a process has ended. A zombie counts as ended.
 func isGone(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

@@ -70,7 +70,7 @@ func TestIsGone(t *testing.T) {
 		t.Error("it still runs")
 	}
 	_ = in.Close()
-	// Nobody has waited for it, so it stays as a zombie: that counts as gone.
+	// No process has waited for it, so it is a zombie. A zombie counts as ended.
 	gone := func() bool { return isGone(cmd.Process.Pid) }
 	eventually(t, "the end of the process", gone)
 	if err := cmd.Wait(); err != nil {

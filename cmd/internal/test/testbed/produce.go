@@ -11,7 +11,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// A Record is one to write.
+// A Record is a record to write.
 type Record struct {
 	Partition  int
 	Key, Value []byte
@@ -25,10 +25,10 @@ const (
 	retryEvery   = 100 * time.Millisecond
 )
 
-// Produce writes records in the order given, each partition's batches one after the other, and returns when all
-// are acknowledged. While the broker is away it tries again, for a minute; an acknowledgement that was lost then
-// makes copies.
-func (s *Stand) Produce(ctx context.Context, topic string, records iter.Seq[Record]) error {
+// Produce writes records in the order given, one batch at a time for each partition, and returns
+// when all are acknowledged. While the broker is away it retries for a minute. If an
+// acknowledgement is lost, the retry writes copies.
+func (s *Testbed) Produce(ctx context.Context, topic string, records iter.Seq[Record]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p := producer{testbed: s, topic: topic, fail: cancel, partitions: make(map[int]*partition)}
@@ -41,9 +41,9 @@ func (s *Stand) Produce(ctx context.Context, topic string, records iter.Seq[Reco
 	return p.close(ctx)
 }
 
-// A producer keeps a batch and a goroutine for each partition.
+// A producer has a batch and a goroutine for each partition.
 type producer struct {
-	testbed    *Stand
+	testbed    *Testbed
 	topic      string
 	fail       context.CancelCauseFunc
 	partitions map[int]*partition
@@ -100,8 +100,8 @@ func (p *producer) close(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// produce writes one batch, again and again while the broker is away.
-func (s *Stand) produce(ctx context.Context, topic string, partition int, batch []Record) error {
+// produce writes one batch and retries while the broker is away.
+func (s *Testbed) produce(ctx context.Context, topic string, partition int, batch []Record) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	var last error
@@ -115,7 +115,7 @@ func (s *Stand) produce(ctx context.Context, topic string, partition int, batch 
 	return nil
 }
 
-// final returns an error that trying again does not mend.
+// final returns an error that a retry does not fix, or nil.
 func final(err error) error {
 	if refusal, ok := errors.AsType[kafka.Error](err); ok && !refusal.Temporary() {
 		return err
@@ -124,7 +124,7 @@ func final(err error) error {
 }
 
 // write makes one attempt.
-func (s *Stand) write(ctx context.Context, topic string, partition int, batch []Record) error {
+func (s *Testbed) write(ctx context.Context, topic string, partition int, batch []Record) error {
 	now := time.Now()
 	records := make([]kafka.Record, len(batch))
 	for i, r := range batch {

@@ -15,7 +15,7 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// The servers that other tests use; without them there is nothing to stand on.
+// The servers that other tests use. Without them these tests are skipped.
 const (
 	kafkaEnv = "MEMBERSYNC_TEST_KAFKA"
 	redisEnv = "MEMBERSYNC_TEST_REDIS"
@@ -23,8 +23,8 @@ const (
 
 const realLimit = 4 * time.Minute
 
-// open opens a stand for one test. The servers that the test starts itself are as real as those that it is given.
-func open(t *testing.T, opts Options) *Stand {
+// open opens a testbed for one test.
+func open(t *testing.T, opts Options) *Testbed {
 	t.Helper()
 	s, err := Open(t.Context(), opts)
 	if err != nil {
@@ -62,7 +62,7 @@ func fakeCRM(t *testing.T) (*crmapitest.Server, *HTTP) {
 	return crm, h
 }
 
-// changes are events of as many employees, the first of them numbered from.
+// changes returns n events, one of each employee, numbered from from.
 func changes(from, n, partitions int) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		for i := from; i < from+n; i++ {
@@ -122,7 +122,7 @@ func TestOnGivenServers(t *testing.T) {
 	wantNothingLeft(ctx, t, s, job)
 }
 
-// wantWork looks at what an instance tells of itself.
+// wantWork checks what an instance reports about itself.
 func wantWork(ctx context.Context, t *testing.T, i *Instance, events int) {
 	t.Helper()
 	m, err := i.Metrics(ctx)
@@ -139,7 +139,7 @@ func wantWork(ctx context.Context, t *testing.T, i *Instance, events int) {
 	}
 }
 
-func wantNothingLeft(ctx context.Context, t *testing.T, s *Stand, job *Job) {
+func wantNothingLeft(ctx context.Context, t *testing.T, s *Testbed, job *Job) {
 	t.Helper()
 	keys := func() int {
 		all, err := s.RedisClient().Keys(ctx, job.Prefix+":*").Result()
@@ -164,9 +164,9 @@ func wantNothingLeft(ctx context.Context, t *testing.T, s *Stand, job *Job) {
 	}
 }
 
-func TestOwnServersDieAndComeBack(t *testing.T) {
+func TestOwnServersRestart(t *testing.T) {
 	t.Parallel()
-	needServers(t) // or there may be no Kafka to start either
+	needServers(t) // without servers there may be no Kafka to start either
 	s := open(t, Options{AppendOnly: true})
 	ctx, cancel := context.WithTimeoutCause(t.Context(), realLimit, errLimit)
 	defer cancel()
@@ -201,7 +201,7 @@ func TestOwnServersDieAndComeBack(t *testing.T) {
 func TestOpenFailsCleanly(t *testing.T) {
 	t.Parallel()
 	opts := needServers(t)
-	opts.Redis = "redis://127.0.0.1:1/0" // nobody there
+	opts.Redis = "redis://127.0.0.1:1/0" // nothing listens there
 	opts.Binary = "/nowhere"
 	ctx, cancel := context.WithCancelCause(t.Context())
 	if s, err := Open(ctx, opts); err == nil {

@@ -22,7 +22,7 @@ func TestRunTellsWhatWasSaid(t *testing.T) {
 	}
 }
 
-// A script that is interrupted leaves nothing behind that it has started.
+// An interrupted script leaves no process that it started.
 func TestRunEndsWholeGroups(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "pid")
@@ -34,7 +34,7 @@ func TestRunEndsWholeGroups(t *testing.T) {
 		ended <- err
 	}()
 	eventually(t, "the script", func() bool { _, err := os.Stat(file); return err == nil })
-	text, err := os.ReadFile(file) //nolint:gosec // a file of the test
+	text, err := os.ReadFile(file) //nolint:gosec // the test's own file
 	if err != nil {
 		t.Fatal(err)
 	}

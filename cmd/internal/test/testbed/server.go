@@ -13,35 +13,36 @@ import (
 	"syscall"
 )
 
-// ErrForeign means that a server was given, so that it is not ours to stop.
-var ErrForeign = errors.New("testbed: this server was given; only one that the stand has started can be stopped")
+// ErrForeign means that the server was given to the testbed, which must not stop it.
+var ErrForeign = errors.New("testbed: this server was given; only a server that the testbed started can be stopped")
 
-// A Server is the Kafka or the Redis of a stand. Its methods may be called from several goroutines; they act one
-// after the other.
+// A Server is the Kafka or the Redis of a testbed. It is safe for concurrent use: one method runs
+// at a time.
 type Server struct {
 	addr string // host:port
-	via  string // what the instances are told instead; empty: addr
+	via  string // what the instances connect to; empty: addr
 	up   string // what a proxy at via connects to
 
 	mu    sync.Mutex
-	root  string   // of the repository; empty: the server was given
+	root  string   // of the repository; empty if the server was given
 	dir   string   // its folder
 	name  string   // of the script
-	start []string // its arguments to start
-	ready []string // and, where starting does not wait, to wait
+	start []string // arguments that start it
+	ready []string // arguments that wait until it runs; nil if start waits
 }
 
-// Addr is where it listens.
+// Addr returns the host:port.
 func (s *Server) Addr() string { return s.addr }
 
-// Upstream is what a proxy at Options.KafkaVia has to connect to; empty without one.
+// Upstream returns the host:port to which a proxy at Options.KafkaVia must connect. Empty without a
+// proxy.
 func (s *Server) Upstream() string { return s.up }
 
-// Own reports whether the stand has started it.
+// Own reports whether the testbed started the server.
 func (s *Server) Own() bool { return s.root != "" }
 
-// Start starts it again after Stop or Kill, on the same port, and waits until it answers. Kafka comes back with
-// its data, Redis only with Options.AppendOnly.
+// Start starts the server again after Stop or Kill, on the same port, and waits until it responds.
+// Kafka keeps its data; Redis does so only with Options.AppendOnly.
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +55,8 @@ func (s *Server) Start(ctx context.Context) error {
 	return s.script(ctx, s.ready...)
 }
 
-// Stop ends it gently and waits for its end. To stop what is stopped is no error.
+// Stop stops the server with SIGTERM and waits for its end. It does nothing if the server is
+// stopped.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,10 +66,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.script(ctx, "stop", s.dir)
 }
 
-// Kill is kill -9, and waits for its end.
+// Kill sends SIGKILL and waits for the end.
 func (s *Server) Kill(ctx context.Context) error { return s.signal(ctx, syscall.SIGKILL) }
 
-// Freeze stops it where it is, as a host that stalls; Thaw lets it go on.
+// Freeze suspends the process, as when its host stalls. Thaw resumes it.
 func (s *Server) Freeze(ctx context.Context) error { return s.signal(ctx, syscall.SIGSTOP) }
 
 // Thaw ends Freeze.
@@ -91,7 +93,7 @@ func (s *Server) signal(ctx context.Context, sig syscall.Signal) error {
 	return Until(ctx, poll, func(context.Context) (bool, error) { return isGone(pid), nil })
 }
 
-// Usage is what the server has used so far, while it runs.
+// Usage returns what the server has used so far. It must be running.
 func (s *Server) Usage() (Usage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,21 +115,21 @@ func (s *Server) pid() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// script runs the server's script in .ci with a process group of its own: Ctrl-C is for this program, which ends
-// what it has started in its own order.
+// script runs the server's script in .ci in its own process group, so that Ctrl-C reaches only this
+// program, which stops what it started in order.
 func (s *Server) script(ctx context.Context, args ...string) error {
 	_, err := run(ctx, s.root, filepath.Join(s.root, ".ci", s.name), args...)
 	return err
 }
 
-// run runs a command to its end and returns what it printed.
+// run runs a command to its end and returns its output.
 func run(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, errLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // a script of the repository, or go
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with its child processes
 	cmd.WaitDelay = opLimit
 	out, err := cmd.CombinedOutput()
 	if err != nil {

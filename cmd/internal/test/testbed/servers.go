@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// startKafka starts a broker, or takes the one that was given.
+// startKafka starts a broker, or uses the one that was given.
 func startKafka(ctx context.Context, o *Options, root, dir string) (*Server, error) {
 	if o.Kafka != "" {
 		return &Server{addr: o.Kafka}, nil
@@ -34,7 +34,8 @@ func startKafka(ctx context.Context, o *Options, root, dir string) (*Server, err
 	return s, s.Start(ctx)
 }
 
-// writeProperties adds to the script's own a second listener, which tells its clients to come through the proxy.
+// writeProperties adds a second listener to the script's properties. It advertises the proxy's
+// address.
 func (s *Server) writeProperties(ctx context.Context, port, controller string) error {
 	if _, _, err := net.SplitHostPort(s.via); err != nil {
 		return err
@@ -62,12 +63,12 @@ func (s *Server) writeProperties(ctx context.Context, port, controller string) e
 	return os.WriteFile(filepath.Join(s.dir, "server.properties"), []byte(b.String()), 0o600)
 }
 
-// startRedis starts a server, or takes the one that was given, and returns the URL.
+// startRedis starts a server, or uses the one that was given, and returns its URL.
 func startRedis(ctx context.Context, o *Options, root, dir string) (*Server, string, error) {
 	if o.Redis != "" {
 		opts, err := redis.ParseURL(o.Redis)
 		if err != nil {
-			return nil, "", fmt.Errorf("--redis: it should be redis://host:port/db") //nolint:perfsprint // the URL may hold a password
+			return nil, "", fmt.Errorf("invalid --redis: want redis://host:port/db") //nolint:perfsprint // the URL may hold a password
 		}
 		return &Server{addr: opts.Addr}, o.Redis, nil
 	}

@@ -13,8 +13,9 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// A Stand is the servers and the binary, and whatever was made with them. It is safe for concurrent use.
-type Stand struct {
+// A Testbed holds the servers, the binary and everything created with them. It is safe for
+// concurrent use.
+type Testbed struct {
 	opts         Options
 	root, dir    string
 	binary       string
@@ -29,31 +30,32 @@ type Stand struct {
 	jobs      []*Job
 }
 
-// Open starts what the options do not give and builds the binary. Close ends it, also after a part failed.
-func Open(ctx context.Context, opts Options) (*Stand, error) {
+// Open starts what the options do not give and builds the binary. Close must be called even after
+// an error.
+func Open(ctx context.Context, opts Options) (*Testbed, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "membersync-stand-")
+	dir, err := os.MkdirTemp("", "membersync-testbed-")
 	if err != nil {
 		return nil, err
 	}
-	s := &Stand{opts: opts, root: root, dir: dir}
+	s := &Testbed{opts: opts, root: root, dir: dir}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
 	return s, nil
 }
 
-func (s *Stand) open(ctx context.Context) (err error) {
+func (s *Testbed) open(ctx context.Context) (err error) {
 	if err := s.build(ctx); err != nil {
 		return err
 	}
 	if s.kafka, err = startKafka(ctx, &s.opts, s.root, s.dir); err != nil {
 		return err
 	}
-	s.transport = &kafka.Transport{ClientID: "stand", MetadataTTL: time.Second}
+	s.transport = &kafka.Transport{ClientID: "testbed", MetadataTTL: time.Second}
 	s.client = &kafka.Client{Addr: kafka.TCP(s.kafka.addr), Transport: s.transport, Timeout: opLimit / 4}
 	if s.redis, s.redisURL, err = startRedis(ctx, &s.opts, s.root, s.dir); err != nil {
 		return err
@@ -66,8 +68,8 @@ func (s *Stand) open(ctx context.Context) (err error) {
 	return s.rdb.Ping(ctx).Err()
 }
 
-// build compiles the service, once for all instances.
-func (s *Stand) build(ctx context.Context) error {
+// build compiles the service once for all instances.
+func (s *Testbed) build(ctx context.Context) error {
 	if s.binary = s.opts.Binary; s.binary != "" {
 		return nil
 	}
@@ -77,9 +79,9 @@ func (s *Stand) build(ctx context.Context) error {
 	return err
 }
 
-// Close ends all instances, drops what was made on servers that were given, stops those that were started, and
-// removes the temporary folder. It works after the end of the context as well, and is bounded in time.
-func (s *Stand) Close(ctx context.Context) error {
+// Close ends all instances, deletes what was created on given servers, stops the others, and
+// removes the temporary folder. It works after the context has ended too, and takes a bounded time.
+func (s *Testbed) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), closeLimit, errLimit)
 	defer cancel()
 	var faults []error
@@ -106,14 +108,15 @@ func (s *Stand) Close(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func (s *Stand) all() []*Instance {
+func (s *Testbed) all() []*Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.instances
 }
 
-// dropForeign leaves nothing behind on servers that were given. On our own that would only cost time.
-func (s *Stand) dropForeign(ctx context.Context) error {
+// dropForeign deletes topics and keys from servers that were given. On our own servers that would
+// only take time.
+func (s *Testbed) dropForeign(ctx context.Context) error {
 	s.mu.Lock()
 	jobs := s.jobs
 	s.mu.Unlock()
@@ -130,22 +133,24 @@ func (s *Stand) dropForeign(ctx context.Context) error {
 }
 
 // Kafka returns the broker.
-func (s *Stand) Kafka() *Server { return s.kafka }
+func (s *Testbed) Kafka() *Server { return s.kafka }
 
 // Redis returns the Redis server.
-func (s *Stand) Redis() *Server { return s.redis }
+func (s *Testbed) Redis() *Server { return s.redis }
 
-// RedisClient returns a client of Redis; the stand closes it.
-func (s *Stand) RedisClient() *redis.Client { return s.rdb }
+// RedisClient returns a client of Redis. The testbed closes it.
+func (s *Testbed) RedisClient() *redis.Client { return s.rdb }
 
-// KafkaClient returns a client of Kafka with the stand's transport.
-func (s *Stand) KafkaClient() *kafka.Client { return s.client }
+// KafkaClient returns a client of Kafka with the testbed's transport.
+func (s *Testbed) KafkaClient() *kafka.Client { return s.client }
 
-// Dir is the temporary folder, for whatever a program wants to keep beside the logs.
-func (s *Stand) Dir() string { return s.dir }
+// Dir returns the temporary folder. A program may keep files there next to the logs.
+func (s *Testbed) Dir() string { return s.dir }
 
-// Root is the folder of the module.
-func (s *Stand) Root() string { return s.root }
+// Root returns the folder of the module.
+func (s *Testbed) Root() string { return s.root }
 
-// String names the servers.
-func (s *Stand) String() string { return fmt.Sprintf("kafka %s, redis %s", s.kafka.addr, s.redis.addr) }
+// String returns the addresses of the servers.
+func (s *Testbed) String() string {
+	return fmt.Sprintf("kafka %s, redis %s", s.kafka.addr, s.redis.addr)
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // CreateTopic creates a topic and waits until the broker leads its partitions.
-func (s *Stand) CreateTopic(ctx context.Context, topic string, partitions int, configs map[string]string) error {
+func (s *Testbed) CreateTopic(ctx context.Context, topic string, partitions int, configs map[string]string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	config := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}
@@ -24,15 +24,15 @@ func (s *Stand) CreateTopic(ctx context.Context, topic string, partitions int, c
 	if err != nil {
 		return err
 	}
-	return patiently(ctx, "topic "+topic, func(ctx context.Context) (bool, error) {
+	return retryUntil(ctx, "topic "+topic, func(ctx context.Context) (bool, error) {
 		ends, err := s.Ends(ctx, topic)
 		return len(ends) == partitions, err
 	})
 }
 
-// DeleteTopics deletes topics and waits until the broker no longer knows them: it answers once the controller has them deleted, which
-// the broker learns a little later. One that does not exist is no error.
-func (s *Stand) DeleteTopics(ctx context.Context, topics ...string) error {
+// DeleteTopics deletes topics and waits until the broker no longer knows them: the controller
+// responds a little before the broker learns of it. An unknown topic is not an error.
+func (s *Testbed) DeleteTopics(ctx context.Context, topics ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	answer, err := s.client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: topics})
@@ -56,8 +56,8 @@ func (s *Stand) DeleteTopics(ctx context.Context, topics ...string) error {
 	return nil
 }
 
-func (s *Stand) awaitGone(ctx context.Context, topic string) error {
-	return patiently(ctx, "the end of topic "+topic, func(ctx context.Context) (bool, error) {
+func (s *Testbed) awaitGone(ctx context.Context, topic string) error {
+	return retryUntil(ctx, "the end of topic "+topic, func(ctx context.Context) (bool, error) {
 		_, err := s.Ends(ctx, topic)
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return true, nil
@@ -66,12 +66,13 @@ func (s *Stand) awaitGone(ctx context.Context, topic string) error {
 	})
 }
 
-// An Extent is what of a partition there is.
+// An Extent holds the first offset of a partition and the end.
 type Extent struct{ First, End int64 }
 
-// Ends returns the extent of each partition of a topic. That there is no such topic is kafka.UnknownTopicOrPartition,
-// as a broker that has just come back may say of any: it must not read as a topic without records.
-func (s *Stand) Ends(ctx context.Context, topic string) (map[int]Extent, error) {
+// Ends returns the extent of each partition of a topic. An unknown topic is the error
+// kafka.UnknownTopicOrPartition. A broker that has just come back may return that for any topic, so
+// it must not read as a topic without records.
+func (s *Testbed) Ends(ctx context.Context, topic string) (map[int]Extent, error) {
 	meta, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, err
@@ -96,8 +97,9 @@ func (s *Stand) Ends(ctx context.Context, topic string) (map[int]Extent, error) 
 	return ends, err
 }
 
-// offsets asks for one kind of offset of each partition: kafka-go mixes up several kinds in one request.
-func (s *Stand) offsets(ctx context.Context, topic string, of map[int]Extent, kind func(int) kafka.OffsetRequest) (map[int]int64, error) {
+// offsets requests one kind of offset of each partition: kafka-go mixes up several kinds in one
+// request.
+func (s *Testbed) offsets(ctx context.Context, topic string, of map[int]Extent, kind func(int) kafka.OffsetRequest) (map[int]int64, error) {
 	var asked []kafka.OffsetRequest
 	for p := range of {
 		asked = append(asked, kind(p))
@@ -116,8 +118,8 @@ func (s *Stand) offsets(ctx context.Context, topic string, of map[int]Extent, ki
 	return offsets, nil
 }
 
-// Count returns how many offsets a topic holds, 0 if it does not exist.
-func (s *Stand) Count(ctx context.Context, topic string) (n int64, err error) {
+// Count returns how many offsets a topic holds; 0 if it does not exist.
+func (s *Testbed) Count(ctx context.Context, topic string) (n int64, err error) {
 	ends, err := s.Ends(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return 0, nil
@@ -128,8 +130,8 @@ func (s *Stand) Count(ctx context.Context, topic string) (n int64, err error) {
 	return n, err
 }
 
-// Lag returns how many records of the topic the group has not committed.
-func (s *Stand) Lag(ctx context.Context, topic, group string) (lag int64, err error) {
+// Lag returns the number of records of the topic that the group has not committed.
+func (s *Testbed) Lag(ctx context.Context, topic, group string) (lag int64, err error) {
 	ends, err := s.Ends(ctx, topic)
 	if err != nil {
 		return 0, err

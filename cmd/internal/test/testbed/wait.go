@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	opLimit      = 60 * time.Second // of one thing that a server is asked for
+	opLimit      = 60 * time.Second // of one operation of a server
 	commandLimit = 3 * time.Minute  // of a script or a build
-	closeLimit   = time.Minute      // of all that Close does
+	closeLimit   = time.Minute      // of everything that Close does
 	poll         = 20 * time.Millisecond
 )
 
-var errLimit = errors.New("testbed: it took too long")
+var errLimit = errors.New("testbed: time limit exceeded")
 
-// Until asks again and again, until the answer is true, the context ends or asking fails for good. It waits
-// between two questions, so that asking does not disturb what is measured.
+// Until asks repeatedly until the result is true, the context ends, or asking fails. It waits
+// between two calls, so that asking does not disturb what is measured.
 func Until(ctx context.Context, every time.Duration, ask func(context.Context) (bool, error)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -34,8 +34,9 @@ func Until(ctx context.Context, every time.Duration, ask func(context.Context) (
 	}
 }
 
-// patiently is Until where an error may pass: the last one is told when time is up.
-func patiently(ctx context.Context, what string, ask func(context.Context) (bool, error)) error {
+// retryUntil is Until for a question whose errors may pass. The last error is reported when the
+// time is up.
+func retryUntil(ctx context.Context, what string, ask func(context.Context) (bool, error)) error {
 	var last error
 	err := Until(ctx, poll, func(ctx context.Context) (bool, error) {
 		done, err := ask(ctx)

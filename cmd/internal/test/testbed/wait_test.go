@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// eventually waits for something outside of this process.
+// eventually waits for a condition outside of this process.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), opLimit)
@@ -54,11 +54,11 @@ func TestPatientlyTellsTheLastError(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errLimit)
 		defer cancel()
 		away, tries := errors.New("away"), 0
-		err := patiently(ctx, "it", func(context.Context) (bool, error) { return false, away })
+		err := retryUntil(ctx, "it", func(context.Context) (bool, error) { return false, away })
 		if !errors.Is(err, errLimit) || !errors.Is(err, away) || !strings.Contains(err.Error(), "waiting for it") {
 			t.Errorf("%v", err)
 		}
-		err = patiently(t.Context(), "it", func(context.Context) (bool, error) {
+		err = retryUntil(t.Context(), "it", func(context.Context) (bool, error) {
 			tries++
 			if tries < 3 {
 				return false, away

@@ -35,8 +35,8 @@ type connect struct {
 	fences    int
 }
 
-// newConnect writes the settings that a user writes. All files are in the folder.
-func newConnect(t *testing.T, d database, s *testbed.Stand, settings map[string]string) *connect {
+// newConnect writes the settings as a user does. All files are in the folder.
+func newConnect(t *testing.T, d database, s *testbed.Testbed, settings map[string]string) *connect {
 	t.Helper()
 	c := &connect{d: d, root: s.Root(), dir: filepath.Join(s.Dir(), "connect"), client: http.Client{Timeout: 10 * time.Second}}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
@@ -52,7 +52,7 @@ func newConnect(t *testing.T, d database, s *testbed.Stand, settings map[string]
 	connector := map[string]string{
 		"name": "hr", "topic.prefix": "hr", "database.hostname": host, "snapshot.mode": "initial",
 		"decimal.handling.mode": "string", "poll.interval.ms": "100",
-		"max.batch.size": "20", "max.queue.size": "40", // so that a snapshot takes its time
+		"max.batch.size": "20", "max.queue.size": "40", // so that a snapshot takes a while
 		"incremental.snapshot.chunk.size":       "20",
 		"schema.history.internal.file.filename": filepath.Join(c.dir, "history"),
 	}
@@ -88,7 +88,7 @@ func (c *connect) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = log.Close() }()                                      // the process has its own
+	defer func() { _ = log.Close() }()                                      // the process has its own descriptor
 	cmd := exec.Command(filepath.Join(c.root, ".ci", "debezium"), "worker", //nolint:gosec,noctx // kill ends it
 		filepath.Join(c.dir, "worker.properties"), filepath.Join(c.dir, "connector.properties"))
 	cmd.Stdout, cmd.Stderr = log, log
@@ -103,7 +103,7 @@ func (c *connect) start(t *testing.T) {
 	}(c.ended)
 }
 
-// kill is kill -9. To kill what has ended is no error.
+// kill sends SIGKILL. It does nothing if the process has ended.
 func (c *connect) kill() {
 	if c.process == nil {
 		return
@@ -113,7 +113,7 @@ func (c *connect) kill() {
 	c.process = nil
 }
 
-// get asks the worker's REST API about the connector.
+// get requests the connector from the worker's REST API.
 func (c *connect) get(ctx context.Context, path string, answer any) error {
 	url := "http://" + host + ":" + os.Getenv(connectEnv) + "/connectors/hr" + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // on this host
@@ -131,7 +131,8 @@ func (c *connect) get(ctx context.Context, path string, answer any) error {
 	return json.NewDecoder(res.Body).Decode(answer)
 }
 
-// offset returns what the connector has committed, which Kafka has acknowledged; nil before that.
+// offset returns the offset that the connector has committed and Kafka has acknowledged; nil before
+// that.
 func (c *connect) offset(ctx context.Context) (map[string]json.RawMessage, error) {
 	var answer struct {
 		Offsets []struct {

@@ -17,7 +17,7 @@ import (
 // A row is a row by the names of all its columns; nil is NULL.
 type row map[string]*string
 
-// get returns the text of a column, empty for NULL and for a column that the table lacks.
+// get returns the text of a column. It is empty for NULL and for an unknown column.
 func (r row) get(column string) string {
 	if text := r[column]; text != nil {
 		return *text
@@ -27,9 +27,9 @@ func (r row) get(column string) string {
 
 // A database runs SQL through the client program of a PostgreSQL or a MariaDB.
 type database interface {
-	// name is that of the product.
+	// name is the name of the product.
 	name() string
-	// command is the client, which reads SQL and stops at the first fault.
+	// command is the client. It reads SQL and stops at the first error.
 	command(ctx context.Context) *exec.Cmd
 	// parse reads what the client prints for a query: a header line and the rows, or nothing.
 	parse(output []byte) ([][]string, error)
@@ -41,13 +41,13 @@ type database interface {
 	noDate() string
 	// position is a query for the end of the log, as one row.
 	position() string
-	// reached reports whether the connector's offset is at or behind that row.
+	// reached reports whether the connector's offset is at that row or after it.
 	reached(position row, offset map[string]json.RawMessage) bool
-	// connector is the settings that differ between the connectors.
+	// connector holds the settings that differ between the connectors.
 	connector() map[string]string
 }
 
-// execute runs statements, each in a transaction of its own unless they say otherwise.
+// execute runs statements, each in its own transaction unless they contain others.
 func execute(ctx context.Context, d database, sql string) ([]byte, error) {
 	cmd := d.command(ctx)
 	var stdout, stderr bytes.Buffer
@@ -83,7 +83,7 @@ func query(t *testing.T, d database, sql string) []row {
 	return rows
 }
 
-// null is how both clients print NULL; no value of the table is this text.
+// null is how both clients print NULL. No value of the table is this text.
 const null = "NULL"
 
 type postgres struct{ port string }
@@ -172,7 +172,7 @@ func (m mariadb) connector() map[string]string {
 	}
 }
 
-// create makes the database, by a command, and its tables.
+// create creates the database, with a command, and its tables.
 func create(t *testing.T, d database, command ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...) //nolint:gosec // fixed words

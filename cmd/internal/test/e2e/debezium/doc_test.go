@@ -3,10 +3,10 @@
 //
 // # Contents
 //
-//   - database_test.go: SQL through psql and mariadb, and the tables as they are.
+//   - database_test.go: SQL through psql and mariadb, and the tables.
 //   - connect_test.go: the worker of Kafka Connect, which can be killed, and its offsets.
 //   - records_test.go: what the connector wrote to the topic.
-//   - expected_test.go: the CRM that the rows call for, derived without package mapper.
+//   - expected_test.go: the CRM state that the rows require, derived without package mapper.
 //   - rig_test.go: one step: change, wait until all is idle, compare.
 //   - postgres_test.go, mariadb_test.go, steps_test.go: the steps.
 //

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// A crm is the fields of each member, as JSON without white space.
+// A crm holds the fields of each member, as JSON without white space.
 type crm map[string]map[string]string
 
-// apply sets what the rows call for. A value that means nothing to the CRM (a NULL in a column that
-// cannot be cleared, another gender, a date without an end) leaves the field as it was, and so does
-// a column that the table lacks.
+// apply sets what the rows require. A value without a meaning in the CRM (a NULL in a column that
+// cannot be cleared, another gender, an infinite date) leaves the field unchanged, and so does a
+// column that the table lacks.
 func (c crm) apply(t *testing.T, rows []row) {
 	t.Helper()
 	for _, r := range rows {
@@ -40,7 +40,7 @@ func (c crm) clone() crm {
 	return copied
 }
 
-// changed counts the members whose fields are not those of an earlier state.
+// changed counts the members whose fields differ from an earlier state.
 func (c crm) changed(since crm) (n int) {
 	for id, fields := range c {
 		if !maps.Equal(fields, since[id]) {
@@ -50,7 +50,7 @@ func (c crm) changed(since crm) (n int) {
 	return n
 }
 
-// differences returns the members that differ, by the name of the field.
+// differences returns the differing members by the name of the field.
 func (c crm) differences(got crm) map[string][]string {
 	found := map[string][]string{}
 	for id := range merged(c, got) {
@@ -107,8 +107,8 @@ func member(t *testing.T, r row) map[string]string {
 	return fields
 }
 
-// millis returns a day or a wall-clock time in Shanghai as epoch milliseconds, and nothing for no
-// time and for one without an end.
+// millis returns a day or a wall-clock time in Shanghai as epoch milliseconds. It returns an empty
+// text for no time and for an infinite one.
 func millis(t *testing.T, text string) string {
 	t.Helper()
 	if text == "" || text == "infinity" || strings.HasPrefix(text, "9999-12-31") || strings.HasPrefix(text, "0000-00-00") {
@@ -130,7 +130,7 @@ func quoted(text string) string {
 	return string(b)
 }
 
-// summary writes differences with a few of the members.
+// summary describes differences with a few of the members.
 func summary(differences map[string][]string) string {
 	var parts []string
 	for _, field := range slices.Sorted(maps.Keys(differences)) {

@@ -10,8 +10,8 @@ import (
 	"membersync/cmd/internal/test/testbed"
 )
 
-// What .ci/debezium sets: the ports of the databases, the port for Kafka Connect, and the folder of
-// its plugins.
+// The variables of .ci/debezium: the ports of the databases, the port for Kafka Connect, and the
+// folder of its plugins.
 const (
 	postgresEnv = "MEMBERSYNC_TEST_POSTGRES"
 	mariadbEnv  = "MEMBERSYNC_TEST_MARIADB"

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// All records are in one partition; the topic's key is the primary key, as Debezium has it.
+// All records are in one partition. The topic's key is the primary key, as is Debezium's default.
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
 	m := mariadb{port: port(t, mariadbEnv)}

@@ -25,7 +25,8 @@ func TestPostgreSQL(t *testing.T) {
 	r.run(t, "TRUNCATE", "TRUNCATE employees").noCalls(t)
 }
 
-// toast changes rows with values outside of the row: what a change does not touch is not logged.
+// toast changes rows with values stored outside of the row. The log lacks such a value unless it
+// changes.
 func (r *rig) toast(t *testing.T) {
 	t.Helper()
 	r.run(t, "TOAST: a list of 480 entries", update("extra_depts = "+r.departments(480), 1, 50))
@@ -36,7 +37,7 @@ func (r *rig) toast(t *testing.T) {
 		update("extra_depts = NULL", 1, 50), update("extra_depts = "+r.departments(470), 1, 25))
 }
 
-// departments is a list of so many IDs. PostgreSQL moves one of 470 out of the row.
+// departments returns a list of n IDs. PostgreSQL moves a list of 470 out of the row.
 func (r *rig) departments(n int) string {
 	var ids []int
 	for i := range n {
@@ -45,7 +46,7 @@ func (r *rig) departments(n int) string {
 	return r.d.list(ids...)
 }
 
-// identities repeats what depends on the old row that PostgreSQL logs.
+// identities repeats the steps that depend on the old row that PostgreSQL logs.
 func (r *rig) identities(t *testing.T) {
 	t.Helper()
 	r.sql("CREATE UNIQUE INDEX employees_identity ON employees (emp_no, full_name)")(t)
@@ -53,7 +54,7 @@ func (r *rig) identities(t *testing.T) {
 		name := "identity " + strings.Fields(identity)[0]
 		list := r.departments(480)
 		if identity != "FULL" {
-			list = r.departments(2) // a large list that stays the same cannot reach another member
+			list = r.departments(2) // a large list that does not change cannot move to another member
 		}
 		r.sql("ALTER TABLE employees REPLICA IDENTITY " + identity)(t)
 		r.run(t, name+": updates", update("title = '"+name+"', dept_id = dept_id + 1", 1, 100))

@@ -19,7 +19,7 @@ import (
 type tally struct {
 	records int
 	ops     map[string]int // c, u, d, r (of a snapshot), and "tombstone"
-	again   int            // changes that the topic already had: a connector was killed
+	again   int            // changes that were already in the topic: a connector was killed
 	during  int            // changes that were made before a snapshot's last record
 	changes []time.Time    // when they were made, by the database
 	read    time.Time      // when the last record of a snapshot was made
@@ -41,13 +41,13 @@ func (c *tally) String() string {
 
 // A watcher reads the topic from step to step.
 type watcher struct {
-	testbed *testbed.Stand
+	testbed *testbed.Testbed
 	topic   string
 	read    map[int32]int64 // the next offset of each partition
 	seen    map[string]bool // changes, by place in the log, key and operation
 }
 
-// next reads what was written since the last call.
+// next reads what was written since the previous call.
 func (w *watcher) next(ctx context.Context, t *testing.T) *tally {
 	t.Helper()
 	ends, err := w.testbed.Ends(ctx, w.topic)
@@ -89,7 +89,7 @@ func (w *watcher) next(ctx context.Context, t *testing.T) *tally {
 	return c
 }
 
-// A change is what the counts need of an enveloped record.
+// A change holds the parts of an enveloped record that are counted.
 type change struct {
 	Op     string `json:"op"`
 	Millis int64  `json:"ts_ms"` // when the connector made the record

@@ -16,16 +16,16 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A rig is a database with everything behind it, and what the steps have shown so far.
+// A rig is a database with the testbed, and the results of the steps so far.
 type rig struct {
 	d       database
 	connect *connect
-	testbed *testbed.Stand
+	testbed *testbed.Testbed
 	job     *testbed.Job
 	crm     *crmapitest.Server
 	watcher *watcher
 
-	rows   map[string]string // updated_at of each row, by emp_no
+	rows   map[string]string // updated_at of each row by emp_no
 	want   crm
 	calls  int
 	dead   int64
@@ -37,7 +37,7 @@ type rig struct {
 // limit bounds each wait.
 const limit = 2 * time.Minute
 
-// open starts all except the connector, whose settings add to those of every test.
+// open starts everything except the connector. The settings add to those of every test.
 func open(t *testing.T, d database, mapping string, partitions int, settings map[string]string) *rig {
 	t.Helper()
 	s, err := testbed.Open(t.Context(), options)
@@ -86,7 +86,7 @@ func open(t *testing.T, d database, mapping string, partitions int, settings map
 	return r
 }
 
-// topics creates what Debezium writes to: the table and the table of signals.
+// topics creates the topics that Debezium writes: for the table and for the table of signals.
 func (r *rig) topics(t *testing.T, partitions int) {
 	t.Helper()
 	signals := strings.TrimSuffix(r.d.topic(), "employees") + "dbz_signal"
@@ -107,17 +107,17 @@ func (r *rig) line(cells ...any) {
 	_, _ = fmt.Fprintln(r.lines)
 }
 
-// An outcome is what one step has shown.
+// An outcome is the result of one step.
 type outcome struct {
 	*tally
-	rows    int // inserted, deleted or updated, as the table tells
+	rows    int // inserted, deleted or updated
 	members int // whose fields changed
 	calls   int // of the CRM
 	dead    int // dead letters
 }
 
-// step runs a change, waits until the connector and membersync have nothing left to do, and
-// compares the CRM with the table.
+// step runs a change, waits until the connector and membersync are idle, and compares the CRM with
+// the table.
 func (r *rig) step(t *testing.T, name string, change func(*testing.T)) outcome {
 	t.Helper()
 	began := time.Now()
@@ -149,7 +149,7 @@ func (r *rig) step(t *testing.T, name string, change func(*testing.T)) outcome {
 	return o
 }
 
-// checkOrder checks that no call of the step brought a title of during back.
+// checkOrder checks that no call of the step restored an older title of during.
 func (r *rig) checkOrder(t *testing.T, step string) {
 	t.Helper()
 	last, back, example := map[string]int{}, 0, ""
@@ -173,7 +173,7 @@ func (r *rig) checkOrder(t *testing.T, step string) {
 	}
 }
 
-// readTable derives the expected CRM from the table, and counts the rows that are not as they were.
+// readTable derives the expected CRM from the table, and counts the rows that changed.
 func (r *rig) readTable(t *testing.T) (changed int) {
 	t.Helper()
 	rows := query(t, r.d, "SELECT * FROM employees ORDER BY emp_no;")
@@ -191,7 +191,7 @@ func (r *rig) readTable(t *testing.T) (changed int) {
 	return changed
 }
 
-// state is the CRM as it is.
+// state returns the state of the CRM.
 func (r *rig) state(t *testing.T) crm {
 	t.Helper()
 	got := crm{}
@@ -227,7 +227,7 @@ func (r *rig) run(t *testing.T, name string, statements ...string) outcome {
 	return r.step(t, name, r.sql(statements...))
 }
 
-// noCalls checks that the step, which changed no member, called no CRM.
+// noCalls checks that the step, which changed no member, did not call the CRM.
 func (o outcome) noCalls(t *testing.T) {
 	t.Helper()
 	if o.calls != 0 || o.members != 0 {
@@ -235,7 +235,7 @@ func (o outcome) noCalls(t *testing.T) {
 	}
 }
 
-// sql is a change by statements.
+// sql returns a change that runs statements.
 func (r *rig) sql(statements ...string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
@@ -245,10 +245,10 @@ func (r *rig) sql(statements ...string) func(*testing.T) {
 	}
 }
 
-// titleOfDuring is the title that during gives, with the number of the round, which only rises.
+// titleOfDuring is the title that during sets, with the number of the round, which only rises.
 const titleOfDuring = "Sample Title %d"
 
-// during changes rows, one after the other, until the function returns. A round is 20 rows.
+// during changes rows one after the other until the function returns. A round is 20 rows.
 func (r *rig) during(t *testing.T, rows int, f func(*testing.T)) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan error, 1)
@@ -280,7 +280,7 @@ func (r *rig) during(t *testing.T, rows int, f func(*testing.T)) {
 	}
 }
 
-// awaitRecords waits until the connector has written so many more records.
+// awaitRecords waits until the connector has written n more records.
 func (r *rig) awaitRecords(t *testing.T, n int64) {
 	t.Helper()
 	from, err := r.testbed.Count(t.Context(), r.d.topic())
@@ -301,12 +301,12 @@ func (r *rig) awaitRecords(t *testing.T, n int64) {
 	}
 }
 
-// number is an emp_no, member an ID of the CRM.
+// number returns an emp_no, member an ID of the CRM.
 func number(i int) string   { return fmt.Sprintf("%06d", i) }
 func memberID(i int) string { return fmt.Sprintf("FSUID_TEST%04d", i) }
 
 // insert writes rows of made-up people. Each tenth has no member in the CRM, each seventh has NULL
-// or nothing wherever that is possible.
+// or no value wherever that is possible.
 func (r *rig) insert(from, to int) string {
 	var values []string
 	for i := from; i <= to; i++ {
@@ -325,7 +325,7 @@ func (r *rig) insert(from, to int) string {
 		"dept_id, extra_depts, hire_date, birth_date, salary, bio) VALUES\n" + strings.Join(values, ",\n")
 }
 
-// gender is a value of the column: M, F, and each thirteenth another.
+// gender returns a value of the column: M, F, and each thirteenth another.
 func (r *rig) gender(i int) string {
 	names := []string{"M", "F", "X"}
 	if r.d.name() == (mariadb{}).name() {
@@ -347,12 +347,12 @@ func port(t *testing.T, env string) string {
 	return port
 }
 
-// numbers are emp_nos as a list of SQL.
+// numbers returns emp_nos as a list of SQL.
 func numbers(from, to int) string {
 	return "BETWEEN '" + number(from) + "' AND '" + number(to) + "'"
 }
 
-// update is a statement that sets columns of some rows.
+// update returns a statement that sets columns of some rows.
 func update(set string, from, to int) string {
 	return "UPDATE employees SET " + set + " WHERE emp_no " + numbers(from, to)
 }

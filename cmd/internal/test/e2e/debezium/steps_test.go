@@ -14,7 +14,7 @@ const (
 	lastGone  = 1300
 )
 
-// linked sets a member where there is none.
+// linked sets a member where the row has none.
 const linked = "crm_open_user_id = coalesce(crm_open_user_id, concat('FSUID_NEW', emp_no))"
 
 // snapshot starts the connector while rows change.
@@ -69,7 +69,7 @@ func (r *rig) tenChanges(from, to int) (statements []string) {
 	return append(statements, "COMMIT")
 }
 
-// memberChanges link rows to members, and change the primary key.
+// memberChanges links rows to members, and changes the primary key.
 func (r *rig) memberChanges(t *testing.T) {
 	t.Helper()
 	r.run(t, "rows get a member", update(linked, 51, 200))
@@ -85,7 +85,7 @@ func (r *rig) memberChanges(t *testing.T) {
 	}
 }
 
-// moves take the member from each row and give it to a row without one, in one transaction.
+// moves takes the member from each row and gives it to a row without one, in one transaction.
 func moves(from, to int) (statements []string) {
 	for i := from; i <= to; i++ {
 		other := from - from%10 + 10*(1+i-from)
@@ -95,8 +95,8 @@ func moves(from, to int) (statements []string) {
 	return statements
 }
 
-// passOn gives the mobile of each row to the row ten further on, in one transaction. The CRM
-// refuses it there as long as the first member has it.
+// passOn gives the mobile of each row to the row ten rows later, in one transaction. The CRM
+// rejects it there as long as the first member has it.
 func passOn(from, to int) (statements []string) {
 	for i := from; i <= to; i++ {
 		statements = append(statements, "BEGIN", update(fmt.Sprintf("mobile = '+86 333-%06d'", i), i, i),
@@ -116,7 +116,7 @@ func (r *rig) rekey(from, to int) (statements []string) {
 	return statements
 }
 
-// deletions delete rows, and insert them again.
+// deletions deletes rows and inserts them again.
 func (r *rig) deletions(t *testing.T) {
 	t.Helper()
 	o := r.run(t, "bulk delete of 1,000 rows", "DELETE FROM employees WHERE emp_no "+numbers(firstGone, lastGone))
@@ -131,7 +131,7 @@ func (r *rig) deletions(t *testing.T) {
 	r.run(t, "a bulk insert of the others", r.insert(firstGone+100, lastGone))
 }
 
-// incremental reads the table once more, by a signal, while rows change.
+// incremental reads the table again, by a signal, while rows change.
 func (r *rig) incremental(t *testing.T) {
 	t.Helper()
 	o := r.step(t, "incremental snapshot, changes during it", func(t *testing.T) {
@@ -147,14 +147,14 @@ func (r *rig) incremental(t *testing.T) {
 	}
 }
 
-// signal asks for an incremental snapshot of the table.
+// signal requests an incremental snapshot of the table.
 func (r *rig) signal(id string) string {
 	return fmt.Sprintf(`INSERT INTO dbz_signal VALUES ('%s', 'execute-snapshot', '{"type": "incremental", "data-collections": ["%s"]}')`,
 		id, strings.TrimPrefix(r.d.topic(), "hr."))
 }
 
-// kills kills the connector while a few rows change again and again, so that what is delivered
-// twice holds old values.
+// kills kills the connector while a few rows change repeatedly, so that what is delivered twice
+// holds old values.
 func (r *rig) kills(t *testing.T) {
 	t.Helper()
 	o := r.step(t, "the connector is killed three times, changes all the time", func(t *testing.T) {
@@ -188,7 +188,7 @@ func (r *rig) forgets(t *testing.T) {
 	}).noCalls(t)
 }
 
-// schema changes the table; wider is the statement for wider columns.
+// schema changes the table. wider is the statement for wider columns.
 func (r *rig) schema(t *testing.T, wider string) {
 	t.Helper()
 	r.run(t, "a column is added, with a default", "ALTER TABLE employees ADD COLUMN grade varchar(10) DEFAULT 'P1'",
@@ -198,7 +198,8 @@ func (r *rig) schema(t *testing.T, wider string) {
 	r.run(t, "a column is dropped", "ALTER TABLE employees DROP COLUMN salary", update("title = 'Sample Lean'", 1, 50))
 	r.run(t, "a mapped column gets another name", "ALTER TABLE employees RENAME COLUMN title TO job",
 		update("job = 'Sample Silent', dept_id = dept_id + 1", 1, 50))
-	// What changed under the other name is the same before and after from now on: it needs a snapshot.
+	// What changed under the other name is the same before and after from now on, so it needs a
+	// snapshot.
 	r.run(t, "it gets its name back, and an incremental snapshot", "ALTER TABLE employees RENAME COLUMN job TO title",
 		update("email = 'back@example.com'", 1, 50), r.signal("back"))
 	r.run(t, "a mapped column is dropped", "ALTER TABLE employees DROP COLUMN email", update("dept_id = dept_id + 1", 1, 50))

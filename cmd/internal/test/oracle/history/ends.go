@@ -2,27 +2,27 @@ package history
 
 import "time"
 
-// finalState: each field of each member ends at the value of the newest event that states it and was not
-// dead-lettered. Where the latest effect is a dead letter's own (it went unanswered until its budget was used up),
-// that is what the CRM holds.
+// finalState: each field of each member ends at the value of the newest event that states it and
+// was not dead-lettered. If the latest effect is a dead letter's own (unacknowledged until its
+// retry budget was used up), the CRM holds that value.
 func (j *judge) finalState() {
 	for s := range j.stating {
-		alive := j.alive(s)
+		accepted := j.accepted(s)
 		got, has := j.State[s.member][s.field]
 		effects := j.effects[s]
-		if len(effects) > 0 && !j.lives(s, effects[len(effects)-1]) {
+		if len(effects) > 0 && !j.isOfAccepted(s, effects[len(effects)-1]) {
 			continue
 		}
 		switch {
-		case len(alive) == 0:
+		case len(accepted) == 0:
 			if has {
-				j.fault("%s has %s = %s, which no living event states", s.member, s.field, got)
+				j.fault("%s has %s = %s, which no accepted event states", s.member, s.field, got)
 			}
-		case !has || got != alive[len(alive)-1].states[s.field]:
-			newest := alive[len(alive)-1]
-			for newest.mayBeLost && len(alive) > 1 && got != newest.states[s.field] {
-				alive = alive[:len(alive)-1]
-				newest = alive[len(alive)-1]
+		case !has || got != accepted[len(accepted)-1].states[s.field]:
+			newest := accepted[len(accepted)-1]
+			for newest.mayBeLost && len(accepted) > 1 && got != newest.states[s.field] {
+				accepted = accepted[:len(accepted)-1]
+				newest = accepted[len(accepted)-1]
 			}
 			if newest.mayBeLost || has && got == newest.states[s.field] || j.waitsForLost(newest) {
 				continue
@@ -30,13 +30,13 @@ func (j *judge) finalState() {
 			if j.setBack(s, newest.states[s.field]) {
 				continue
 			}
-			j.fault("%s ends with %s = %s, but %s, the newest that lives, states %s", s.member, s.field, got, newest, newest.states[s.field])
+			j.fault("%s ends with %s = %s, but %s, the newest accepted one, states %s", s.member, s.field, got, newest, newest.states[s.field])
 		}
 	}
 }
 
-// settles: all offsets are committed in the end. An event can keep its offset for hours that waits
-// for the outcome of a newer one, see [judge.waitsForLost].
+// settles: all offsets are committed at the end. An event that waits for the outcome of a newer one
+// can keep its offset for hours, see [judge.waitsForLost].
 func (j *judge) settles() {
 	waits := false
 	for p, end := range j.Ends {
@@ -55,9 +55,9 @@ func (j *judge) settles() {
 	}
 }
 
-// waitsForLost reports whether an event may wait for a newer one of a call that went
-// unacknowledged, and that never comes to its end: it was lost when its topic was deleted, or a
-// broken mapping, which does not know the member, has rejected it when it was delivered again.
+// waitsForLost reports whether an event may wait for a newer one that never ends: the newer one's
+// call went unacknowledged, and then its topic was deleted, or a broken mapping, which does not
+// know the member, rejected it on redelivery.
 func (j *judge) waitsForLost(e *event) bool {
 	for field := range e.states {
 		for _, newer := range j.stating[slot{e.member, field}] {
@@ -69,24 +69,24 @@ func (j *judge) waitsForLost(e *event) bool {
 	return false
 }
 
-// isUnmapped reports whether a broken mapping has rejected an event.
+// isUnmapped reports whether a broken mapping rejected an event.
 func (j *judge) isUnmapped(e *event) bool {
 	d := j.dead[e.key()]
 	return d != nil && e.refusal == "" && d.reason == "invalid_field" && j.isOfStorm(e, d.reason, d.at)
 }
 
-// lives reports whether the effect is that of an event that was not dead-lettered.
-func (j *judge) lives(s slot, ef effect) bool {
+// isOfAccepted reports whether the effect is that of an event that was not dead-lettered.
+func (j *judge) isOfAccepted(s slot, ef effect) bool {
 	lives := func(e *event) bool { return j.dead[e.key()] == nil }
 	return len(j.ordersOf(s, ef.value, ef.call.Arrived, lives)) > 0
 }
 
-// commits: when an offset is committed, whatever lies below it must have come to its end before.
+// commits: when an offset is committed, all events below it must have ended before.
 func (j *judge) commits() {
 	upTo := make(map[int]int64)
 	for _, c := range j.Commits {
 		if len(j.Recreated) > 0 && !c.At.Before(j.Recreated[0]) {
-			continue // it may be of the topic that is gone
+			continue // may be of the deleted topic
 		}
 		for offset := upTo[c.Partition]; offset < c.Offset; offset++ {
 			e := j.byPlace[place{0, c.Partition, offset}]
@@ -102,7 +102,7 @@ func (j *judge) commits() {
 	}
 }
 
-// unfinished says why an event had not come to its end at a time; empty if it had.
+// unfinished returns why an event had not ended at a time. Empty if it had.
 func (j *judge) unfinished(e *event, at time.Time) string {
 	p := e.place()
 	switch {
@@ -125,7 +125,7 @@ func (j *judge) unfinished(e *event, at time.Time) string {
 	return ""
 }
 
-// settled reports whether by then the field had been given the event's value, or a newer event's.
+// settled reports whether the field had the event's value, or a newer event's, at that time.
 func (j *judge) settled(e *event, field, value string, at time.Time) bool {
 	s := slot{e.member, field}
 	for _, ef := range j.effects[s] {

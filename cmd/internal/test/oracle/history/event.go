@@ -10,25 +10,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// An event is what one source record says by itself.
+// An event is what one source record states.
 type event struct {
 	rec     Record
 	id      string
 	member  string
 	order   string            // compared as text: the newest is the largest
-	states  map[string]string // by field, spelt as the CRM gets it
-	poison  string            // the reason of the dead letter that it must become, whatever the CRM says
-	refusal string            // the reason with which the CRM refuses it
-	bad     string            // the field that it refuses; empty: all of them
+	states  map[string]string // by field, as the CRM receives it
+	poison  string            // the reason of the dead letter that it must become without a call
+	refusal string            // the reason with which the CRM rejects it
+	bad     string            // the field that the CRM rejects; empty: all
 	ignored bool
-	from    time.Time // when it was there
-	number  int       // of the redrive; 0: the original
-	// mayBeLost: its topic was deleted before its offset was committed.
+	from    time.Time // when it was produced
+	number  int       // number of the redrive; 0: the original
+	// mayBeLost means that its topic was deleted before its offset was committed.
 	mayBeLost bool
 }
 
-// key is the event's identity: the same id with another order value is another event, and so is a
-// redrive.
+// key returns the event's identity. The same id with another order value is another event, and so
+// is a redrive.
 func (e *event) key() string {
 	key := e.id + " " + e.order[:orderWidth]
 	if e.number > 0 {
@@ -48,7 +48,7 @@ func (w World) read(r Record) *event {
 		e.poison = "oversized"
 		return e
 	}
-	if r.Value == nil { // a tombstone
+	if r.Value == nil { // tombstone
 		e.ignored = true
 		return e
 	}
@@ -65,11 +65,11 @@ func (w World) read(r Record) *event {
 		e.poison = "invalid_field"
 		return e
 	}
-	w.foresee(e)
+	w.predict(e)
 	return e
 }
 
-// isRead reports whether a record is within the bounds of what is read at all.
+// isRead reports whether a record is within the bounds of what the service reads.
 func (w World) isRead(r Record) bool {
 	return (w.MaxFetched == 0 || len(r.Key)+len(r.Value) <= w.MaxFetched) && (w.MaxHeaders == 0 || len(r.Headers) <= w.MaxHeaders)
 }
@@ -115,7 +115,8 @@ func (e *event) compare(doc map[string]jsontext.Value) bool {
 	return true
 }
 
-// normalise spells a value as the CRM gets it. Only what the simulation makes up is covered.
+// normalise returns a value as the CRM receives it. It covers only values that the simulation
+// generates.
 func normalise(name string, v jsontext.Value) (string, bool) {
 	switch name {
 	case "position", "email", "qq", "weixin":
@@ -135,8 +136,8 @@ func normalise(name string, v jsontext.Value) (string, bool) {
 	return "", false
 }
 
-// foresee says what the CRM has to make of the event.
-func (w World) foresee(e *event) {
+// predict computes how the CRM must respond to the event.
+func (w World) predict(e *event) {
 	known := false
 	for _, m := range w.Members {
 		known = known || m == e.member
@@ -170,7 +171,7 @@ func text(v jsontext.Value) string {
 	return s
 }
 
-// userOf reads the fields of an update as it was sent.
+// userOf reads the fields of an update.
 func userOf(user []byte) (map[string]string, bool) {
 	var doc map[string]jsontext.Value
 	if json.Unmarshal(user, &doc) != nil {

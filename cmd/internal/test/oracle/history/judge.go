@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Check returns every breach of the promises that it finds, in words.
+// Check returns a text for each breach of the promises.
 func Check(h History) []string {
 	j := &judge{History: h}
 	j.read()
 	j.readRedrives()
-	j.readLetters()
+	j.readDeadLetters()
 	j.redriveResults()
 	j.forgeries()
-	j.lettersThatMustBe()
+	j.requireDeadLetters()
 	j.readCalls()
 	j.nothingGoesBack()
 	j.noTwoCallsAtOnce()
@@ -40,13 +40,13 @@ type judge struct {
 	faults []string
 
 	byPlace      map[place]*event
-	events       map[string][]*event // deliveries of each event, by its key; poison that has none is not in it
-	stating      map[slot][]*event   // one of each event, in rising order
+	events       map[string][]*event // deliveries of each event by key; without poison that has no key
+	stating      map[slot][]*event   // one delivery of each event, in rising order
 	dead         map[string]*failure // by event key
 	redriven     map[delivery]*event
 	results      map[redrive][]string
-	deadLettered map[delivery]time.Time // when what has a dead letter got its first
-	effects      map[slot][]effect      // in the order of effect
+	deadLettered map[delivery]time.Time // when the first dead letter was written
+	effects      map[slot][]effect      // in the order of effects
 }
 
 type place struct {
@@ -60,7 +60,7 @@ type slot struct{ member, field string }
 
 type failure struct {
 	reason string
-	at     time.Time // of the first letter
+	at     time.Time // of the first dead letter
 }
 
 type effect struct {
@@ -99,7 +99,7 @@ func (j *judge) read() {
 	}
 }
 
-// add makes an event known that states something.
+// add records an event that states a field.
 func (j *judge) add(e *event) {
 	if e.poison != "" || e.ignored {
 		return
@@ -114,19 +114,19 @@ func (j *judge) add(e *event) {
 	j.events[e.key()] = append(j.events[e.key()], e)
 }
 
-// alive are the events that state a field and were not dead-lettered, in rising order.
-func (j *judge) alive(s slot) []*event {
+// accepted returns the events that state a field and were not dead-lettered, in rising order.
+func (j *judge) accepted(s slot) []*event {
 	return slices.DeleteFunc(slices.Clone(j.stating[s]), func(e *event) bool { return j.dead[e.key()] != nil })
 }
 
-// readCalls checks that all that was sent was stated, and sorts the effects.
+// readCalls checks that events state all values that were sent, and sorts the effects.
 func (j *judge) readCalls() {
 	j.effects = make(map[slot][]effect)
 	for i := range j.Calls {
 		c := &j.Calls[i]
 		fields, ok := userOf(c.User)
 		if !ok || len(fields) == 0 {
-			j.fault("call %d is no update", c.N)
+			j.fault("call %d is not an update", c.N)
 		}
 		for field, value := range fields {
 			s := slot{c.Member, field}
@@ -143,7 +143,8 @@ func (j *judge) readCalls() {
 	}
 }
 
-// withinTheLimit counts arrivals in every sliding window. One in which Redis forgot the calls may hold more.
+// withinTheLimit counts arrivals in every sliding window. A window in which Redis lost the sent
+// calls may hold more.
 func (j *judge) withinTheLimit() {
 	for i := j.World.Limit; i < len(j.Calls); i++ {
 		first, last := j.Calls[i-j.World.Limit].Arrived, j.Calls[i].Arrived
@@ -153,9 +154,9 @@ func (j *judge) withinTheLimit() {
 	}
 }
 
-// noTwoCallsAtOnce: a call is open from its arrival until it is answered or its client has gone. A client that
-// gave up, or died, may not keep the next one away: what it asked for may still take effect, which is what
-// quietAfterLostCalls and nothingGoesBack look after.
+// noTwoCallsAtOnce: a call is open from its arrival until it is acknowledged or its client is gone.
+// A client that gave up or crashed must not block the next call. Its update may still take effect;
+// quietAfterLostCalls and nothingGoesBack check that.
 func (j *judge) noTwoCallsAtOnce() {
 	open := make(map[string]*Call)
 	for i := range j.Calls {
@@ -170,14 +171,15 @@ func (j *judge) noTwoCallsAtOnce() {
 	}
 }
 
-// quietAfterLostCalls: until the lease of a call that went unanswered has run out, only the same update may come.
+// quietAfterLostCalls: until the lease of an unacknowledged call has expired, only the same update
+// may arrive.
 func (j *judge) quietAfterLostCalls() {
 	lost := make(map[string][]*Call)
 	for i := range j.Calls {
 		c := &j.Calls[i]
 		for _, l := range lost[c.Member] {
 			if c.Arrived.Sub(l.Arrived) < j.World.Quiet && string(c.User) != string(l.User) && !j.parted(l, c) {
-				j.fault("call %d for %s at %s is another update than call %d, which went unanswered at %s",
+				j.fault("call %d for %s at %s sends another update than call %d, which went unacknowledged at %s",
 					c.N, c.Member, clock(c.Arrived), l.N, clock(l.Left))
 			}
 		}
@@ -187,13 +189,14 @@ func (j *judge) quietAfterLostCalls() {
 	}
 }
 
-// outcomes: an event that an instance takes in ends there at most once, and each record's event ends somewhere.
+// outcomes: an event that an instance receives ends there at most once, and each record's event
+// ends somewhere.
 func (j *judge) outcomes() {
 	ended := make(map[place]bool)
 	for _, d := range j.Deliveries {
 		p := place{0, d.Partition, d.Offset} // whatever its generation
 		if d.Ended > d.Arrived {
-			j.fault("instance %d ended the event at %s %d times, and took it in %d times", d.Instance, p, d.Ended, d.Arrived)
+			j.fault("instance %d ended the event at %s %d times, but received it %d times", d.Instance, p, d.Ended, d.Arrived)
 		}
 		ended[p] = ended[p] || d.Ended > 0
 	}

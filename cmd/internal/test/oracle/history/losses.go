@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Losing Redis suspends, until its state is rebuilt, that no field goes back and that a member has
-// one call at a time. So this is exempt: a breach between two calls, one of which was granted
-// before Redis was emptied, and the other after it and before the state was rebuilt. All else
-// holds: between any other two calls, and for what is lost, committed, dead-lettered or ended.
+// A loss of Redis suspends two promises until its state is rebuilt: no field goes back, and one
+// call at a time per member. Exempt is a breach between two calls of which one was granted before
+// Redis was emptied, and the other after that and before the state was rebuilt. Everything else
+// holds: between all other calls, and for what is lost, committed, dead-lettered or ended.
 //
-// A rebuild does not know what was finished above the committed offset. That is delivered again, in
+// A rebuild does not know what was finished above the committed offset. That is delivered again in
 // the order of the log, so a field can go back on its way to the newest value.
 
-// parted reports whether a field may go back, or two calls may overlap, from a call to another: the
-// state was lost between their grants, and what the first has done was not restored when the other
+// parted reports whether a field may go back, or two calls may overlap, from one call to another:
+// the state was lost between their grants, and what the first did was not restored when the other
 // was granted.
 func (j *judge) parted(a, b *Call) bool {
 	return j.suspended(a, b, func(l Loss) bool { return j.isForgotten(a, l) })
@@ -33,7 +33,7 @@ func (j *judge) suspended(a, b *Call, exempt func(Loss) bool) bool {
 	})
 }
 
-// isForgotten reports whether a rebuild had no way to know of a call's events: their offsets were
+// isForgotten reports whether a rebuild could not know of a call's events, since their offsets were
 // not committed.
 func (j *judge) isForgotten(c *Call, l Loss) bool {
 	fields, _ := userOf(c.User)
@@ -53,8 +53,8 @@ func (j *judge) emptiedWithin(from, to time.Time) bool {
 	return slices.ContainsFunc(j.Losses, func(l Loss) bool { return l.within(from, to) })
 }
 
-// setBack reports whether the last effect on a field may have taken the place of its newest value
-// because Redis was emptied between the two.
+// setBack reports whether the last effect on a field may have replaced its newest value because
+// Redis was emptied between the two.
 func (j *judge) setBack(s slot, newest string) bool {
 	effects := j.effects[s]
 	if len(effects) == 0 {

@@ -2,15 +2,14 @@ package history
 
 import "time"
 
-// A Pause is a time for which the operator has stopped all calls.
+// A Pause is a period for which the operator stopped all calls.
 type Pause struct{ From, To time.Time }
 
-// stopsWithin is how long after the operator's request a call may still arrive: an instance reads
-// the control state every 2 s, waits 4 s for Redis at most, and has up to 5 s for the call.
+// stopsWithin is how long after the operator's request a call may still arrive. An instance reads
+// the control state every 2 s, waits at most 4 s for Redis, and has up to 5 s for the call.
 const stopsWithin = 11 * time.Second
 
-// pausesHold: while the operator has stopped all calls, none arrives. A loss of Redis loses the
-// pause, too.
+// pausesHold: no call arrives during a pause. A loss of Redis loses the pause too.
 func (j *judge) pausesHold() {
 	for _, p := range j.Pauses {
 		for i := range j.Calls {

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// A redrive is judged as an event of its own: it has the version of the event that it redrives,
-// later than that if its value was edited, and it is there from when it was sent. So an event that
-// was dead-lettered stays so, and what comes of it afterwards is that of its redrives.
+// A redrive is checked as an event of its own. It has the version of the event that it redrives, or
+// a later one if its value was edited, and it exists from the time it was sent. So a dead-lettered
+// event stays dead-lettered, and its later effects are those of its redrives.
 
-// A delivery is a record of the source topic, and which redrive of it; 0: the original.
+// A delivery is a record of the source topic with the number of its redrive. 0: the original.
 type delivery struct {
 	place
 	number int
@@ -22,7 +22,7 @@ func (j *judge) isForged(r Record) bool {
 	return forged
 }
 
-// readRedrives makes events of the redrives that the operator has sent.
+// readRedrives adds an event for each redrive that the operator sent.
 func (j *judge) readRedrives() {
 	j.redriven = make(map[delivery]*event)
 	for _, r := range j.Redrives {
@@ -38,9 +38,9 @@ func (j *judge) readRedrives() {
 		}
 		d := delivery{original.place(), number}
 		if j.redriven[d] != nil {
-			continue // it was sent twice
+			continue // sent twice
 		}
-		edit := facts["dlq.edited"] // of the dead letter, which an earlier redrive can have edited
+		edit := facts["dlq.edited"] // of the dead letter: an earlier redrive may have edited it
 		if facts["redrive.edited"] == "true" {
 			edit = facts["redrive.number"]
 		}
@@ -49,7 +49,7 @@ func (j *judge) readRedrives() {
 		switch read := j.World.isRead(rec); {
 		case read:
 			rec.Value = r.Value
-		case edited > 0: // the dead letter had nothing but its coordinates
+		case edited > 0: // the dead letter has only coordinates
 			rec.Key, rec.Value, rec.Headers = r.Key, r.Value, nil
 		}
 		e := j.World.read(rec)
@@ -62,8 +62,8 @@ func (j *judge) readRedrives() {
 	}
 }
 
-// redriveResults: each redrive has a result in the audit topic, and only what was dead-lettered
-// again has that for its result. A duplicate was not run.
+// redriveResults: each redrive has a result in the audit topic, and only those that were
+// dead-lettered again have that result. A duplicate did not run.
 func (j *judge) redriveResults() {
 	j.results = make(map[redrive][]string)
 	for _, r := range j.Audit {
@@ -75,7 +75,7 @@ func (j *judge) redriveResults() {
 	for d, e := range j.redriven {
 		results := j.results[redrive{itemOf(j.byPlace[d.place]), d.number}]
 		switch {
-		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // a forged one is refused
+		case !slices.ContainsFunc(results, func(r string) bool { return r != "refused" }): // forged ones are refused
 			j.fault("redrive %d of %s has no result", d.number, e)
 		case slices.Contains(results, "dead_lettered") && j.deadLettered[d].IsZero():
 			j.fault("redrive %d of %s has the result dead_lettered, and no dead letter", d.number, e)
@@ -85,27 +85,27 @@ func (j *judge) redriveResults() {
 	}
 }
 
-// A redrive is named by the id of its dead letter, and its number.
+// A redrive is identified by the id of its dead letter and its number.
 type redrive struct {
 	id     string
 	number int
 }
 
-// itemOf is the id that all dead letters of an event have. Each record holds one event.
+// itemOf returns the id of all dead letters of an event. Each record holds one event.
 func itemOf(original *event) string {
 	index := ":0"
-	if original.poison == "malformed" || original.poison == "oversized" { // the record fails whole
+	if original.poison == "malformed" || original.poison == "oversized" { // the whole record fails
 		index = ""
 	}
 	return fmt.Sprintf("%s%s@%d", original.place(), index, original.rec.Time.UnixMilli())
 }
 
-// forgeries: a record of the redrive topic that the operator has not sent becomes a dead letter of
-// its own, and no other does. The name that it states comes into no audit record. That no call has
-// its values follows from the calls: they are of no event.
+// forgeries: a record of the redrive topic that the operator did not send becomes a dead letter of
+// its own, and no other record does. Its stated name appears in no audit record. The calls show
+// that none has its values, since no event states them.
 func (j *judge) forgeries() {
 	refused := make(map[string]bool)
-	for _, l := range j.Letters {
+	for _, l := range j.DeadLetters {
 		facts, _ := split(l.Headers)
 		if facts["dlq.reason"] == "invalid_redrive" {
 			refused[facts["dlq.id"]] = true
@@ -138,7 +138,7 @@ func (j *judge) forgeries() {
 	}
 }
 
-// An audit is what is read of an audit record; it is empty if the record is invalid.
+// An audit holds the fields used of an audit record. It is empty if the record is invalid.
 type audit struct {
 	Actor, Action, Subject, Result string
 	Detail                         struct {
@@ -154,8 +154,8 @@ func auditOf(r Record) (a audit) {
 	return a
 }
 
-// redrivesWait: between a loss of Redis and its rebuild no redrive is sent, or an older value could
-// win.
+// redrivesWait: between a loss of Redis and its rebuild no redrive is sent. Otherwise an older
+// value could win.
 func (j *judge) redrivesWait() {
 	for i := range j.Calls {
 		c := &j.Calls[i]
@@ -174,9 +174,9 @@ func (j *judge) redrivesWait() {
 	}
 }
 
-// isRedrivenOnly reports whether a call can carry a value only because it was redriven. What was
-// dead-lettered and is not committed can be delivered again, and without the state nothing is known
-// of its dead letter.
+// isRedrivenOnly reports whether a call can carry a value only because it was redriven. An event
+// that was dead-lettered and not committed can be delivered again, and without the state its dead
+// letter is unknown.
 func (j *judge) isRedrivenOnly(s slot, value string, c *Call, l Loss) (redriven bool) {
 	for _, e := range j.stating[s] {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {

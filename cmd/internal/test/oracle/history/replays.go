@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A Replay is what an instance does that is not the live service.
+// A Replay describes an instance that is a replay.
 type Replay struct {
 	Began   time.Time // when its range was fixed
 	Reapply bool
 }
 
-// replaysLeaveOut: a replay sends nothing of an event that was dead-lettered before it began, and
-// nothing of one that was done by then unless it is to reapply.
+// replaysLeaveOut: a replay sends no value of an event that was dead-lettered before it began.
+// Unless it reapplies, it sends no value of an event that was done by then either.
 func (j *judge) replaysLeaveOut() {
 	for i := range j.Calls {
 		c := &j.Calls[i]
@@ -23,20 +23,20 @@ func (j *judge) replaysLeaveOut() {
 		fields, _ := userOf(c.User)
 		for field, value := range fields {
 			if why := j.leftOut(slot{c.Member, field}, value, c, r); why != "" {
-				j.fault("call %d of a replay sends %s %s = %s, which %s before it began at %s",
+				j.fault("call %d of a replay sends %s %s = %s, %s before the replay began at %s",
 					c.N, c.Member, field, value, why, clock(r.Began))
 			}
 		}
 	}
 }
 
-// leftOut says why no event lets a replay send a value; empty: one does.
+// leftOut returns why no event allows a replay to send a value. Empty: one does.
 func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 	for _, e := range j.stating[s] {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {
 			continue
 		}
-		began := r.Began.Truncate(time.Millisecond) // as the times of records are
+		began := r.Began.Truncate(time.Millisecond) // the precision of record timestamps
 		switch d := j.dead[e.key()]; {
 		case d != nil && d.at.Before(began) && !j.hasCopy(e, began):
 			why = "was dead-lettered"
@@ -49,8 +49,8 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 	return why
 }
 
-// hasCopy reports whether an event has another delivery, which had no dead letter by then: that is
-// known by its place.
+// hasCopy reports whether an event has another delivery, at another place in the log, that had no
+// dead letter at that time.
 func (j *judge) hasCopy(e *event, by time.Time) bool {
 	return e.number == 0 && slices.ContainsFunc(j.events[e.key()], func(other *event) bool {
 		at := j.deadLettered[delivery{other.place(), 0}]
@@ -58,7 +58,7 @@ func (j *judge) hasCopy(e *event, by time.Time) bool {
 	})
 }
 
-// committedBy reports whether the offset of an event's record was committed.
+// committedBy reports whether the offset of an event's record was committed at that time.
 func (j *judge) committedBy(e *event, at time.Time) bool {
 	if len(j.Recreated) > 0 {
 		return false

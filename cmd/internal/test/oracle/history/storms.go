@@ -2,28 +2,27 @@ package history
 
 import "time"
 
-// A Storm is a time in which the events of most members are rejected, though nothing is wrong with
-// them.
+// A Storm is a period in which the events of most members are rejected, though the events are good.
 type Storm struct {
 	From, To  time.Time
-	Reason    string // of their dead letters
+	Reason    string // the reason of their dead letters
 	Members   map[string]bool
-	Released  []time.Time // when the operator has let held events be dead-lettered
-	Instances int         // that started before the storm was known to those that start
-	// Promptly is within how long the events of other members are applied; zero: other faults strike,
-	// so it cannot be said.
+	Released  []time.Time // when the operator released held events to the dead-letter topic
+	Instances int         // that started before the heartbeats reported the storm
+	// Promptly is the time within which the events of other members are applied. Zero: other faults
+	// are active, so unbounded.
 	Promptly time.Duration
 }
 
 const (
 	// fewEnough is how many events an instance dead-letters at most before it detects a storm: more
-	// than half of the latest 200.
+	// than half of the last 200.
 	fewEnough = 101
-	// stormEcho is how long after a storm a rejection that it has caused can become a dead letter.
+	// stormEcho is how long after a storm one of its rejections can become a dead letter.
 	stormEcho = time.Minute
 )
 
-// isOfStorm reports whether a dead letter is that of a storm.
+// isOfStorm reports whether a storm caused a dead letter.
 func (j *judge) isOfStorm(e *event, reason string, at time.Time) bool {
 	for _, s := range j.World.Storms {
 		if s.Members[e.member] && reason == s.Reason && at.After(s.From) && at.Before(s.To.Add(stormEcho)) {
@@ -33,8 +32,8 @@ func (j *judge) isOfStorm(e *event, reason string, at time.Time) bool {
 	return false
 }
 
-// stormsHold: in a storm only so many events are dead-lettered as it takes to detect it, unless the
-// operator releases those held, and the events of other members are applied as ever.
+// stormsHold: during a storm only as many events are dead-lettered as it takes to detect it, unless
+// the operator releases held ones. The events of other members are applied as usual.
 func (j *judge) stormsHold() {
 	for _, s := range j.World.Storms {
 		n := 0
@@ -60,14 +59,14 @@ func (j *judge) noOtherStorms() {
 	}
 }
 
-// applied: an event that the storm does not strike is applied promptly.
+// applied: an event that the storm does not affect is applied promptly.
 func (j *judge) applied(e *event, s Storm) {
 	if s.Members[e.member] || e.refusal != "" || j.dead[e.key()] != nil {
 		return
 	}
 	for field, value := range e.states {
 		if !j.settled(e, field, value, e.from.Add(s.Promptly)) {
-			j.fault("%s is not applied %v after it came, in a storm that does not strike it", e, s.Promptly)
+			j.fault("%s is not applied within %v, in a storm that does not affect it", e, s.Promptly)
 			return
 		}
 	}

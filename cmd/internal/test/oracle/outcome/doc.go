@@ -1,4 +1,9 @@
-// Package outcome computes what the service has to bring about, from the raw records of the source topic and what
-// the CRM is set up with, and nothing else. It imports none of the service's packages, so that it cannot
-// share a mistake with them. It also makes up the records.
+// Package outcome computes the result that the service must produce from the raw records of the
+// source topic and the set-up of the CRM: the final value of each field, and the dead letters. It
+// also generates records.
+//
+// It ignores time. Package history, the oracle of the simulation, checks the order of events. The
+// two share no code, on purpose: see there.
+//
+// The package must not import packages of the service, so that it cannot share a mistake with them.
 package outcome

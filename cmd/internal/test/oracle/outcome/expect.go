@@ -5,26 +5,27 @@ import (
 	"slices"
 )
 
-// A Statement is what one event says of one field.
+// A Statement is what one event states about one field.
 type Statement struct {
-	Value  string // as the CRM gets it, spelt by Canonical
+	Value  string // as the CRM receives it, in the form of Canonical
 	Order  uint64
-	Poison bool // of an event that the CRM has to refuse
+	Poison bool // of an event that the CRM must reject
 }
 
-// An Expectation is what has to be true when all records have been dealt with.
+// An Expectation is the result after all records have been processed.
 type Expectation struct {
-	States     map[string]map[string]string // of every member, by field; spelt by Canonical
-	Letters    []Letter
-	Duplicates int // further deliveries of an event
-	Stating    int // events, without poison and duplicates, that state a field
-	Empty      int // and those that state none
+	States      map[string]map[string]string // of every member, by field; in the form of Canonical
+	DeadLetters []DeadLetter
+	Duplicates  int // further deliveries of an event
+	Stating     int // events without poison and duplicates that state a field
+	Empty       int // and those that state none
 
 	statements map[string]map[string][]Statement // by member and field, in rising order
 }
 
-// Expect works out what has to come of the records. For each field of each member the newest event that states
-// it counts. Poison contributes nothing. Which of two deliveries of an event comes first does not matter.
+// Expect computes the result of the records. For each field of each member the newest event that
+// states it counts. Poison contributes nothing. The order of two deliveries of an event does not
+// matter.
 func Expect(w World, records []Record) Expectation {
 	e := Expectation{
 		States:     make(map[string]map[string]string, len(w.Members)),
@@ -41,7 +42,7 @@ func Expect(w World, records []Record) Expectation {
 	for _, r := range records {
 		j := w.judge(r)
 		id := identity{j.eventID, j.order}
-		if j.letter == nil && seen[id] {
+		if j.deadLetter == nil && seen[id] {
 			e.Duplicates++
 			continue
 		}
@@ -52,12 +53,12 @@ func Expect(w World, records []Record) Expectation {
 	return e
 }
 
-func (e *Expectation) add(j judgement) {
+func (e *Expectation) add(j decision) {
 	switch {
-	case j.letter != nil:
-		e.Letters = append(e.Letters, *j.letter)
-		if j.letter.Code == "" {
-			return // it never comes as far as the CRM
+	case j.deadLetter != nil:
+		e.DeadLetters = append(e.DeadLetters, *j.deadLetter)
+		if j.deadLetter.Code == "" {
+			return // it never reaches the CRM
 		}
 	case len(j.changes) == 0:
 		e.Empty++
@@ -68,12 +69,12 @@ func (e *Expectation) add(j judgement) {
 		e.statements[j.member] = make(map[string][]Statement)
 	}
 	for field, value := range j.changes {
-		s := Statement{Value: value, Order: j.order, Poison: j.letter != nil}
+		s := Statement{Value: value, Order: j.order, Poison: j.deadLetter != nil}
 		e.statements[j.member][field] = append(e.statements[j.member][field], s)
 	}
 }
 
-// conclude sorts the statements and takes the newest of each field.
+// conclude sorts the statements and takes the newest one of each field.
 func (e *Expectation) conclude() {
 	for member, byField := range e.statements {
 		for field, all := range byField {

@@ -7,30 +7,30 @@ import (
 	"slices"
 )
 
-// A Spec says how many records to make up.
+// A Spec describes the records to generate.
 type Spec struct {
 	Seed       uint64
-	Events     int // records in all, duplicates and poison included
+	Events     int // all records, including duplicates and poison
 	Employees  int
 	Partitions int
 }
 
-// A Script is made-up records in the order of their production, and the world that they are for.
+// A Script holds generated records in the order of their production, and the world that they need.
 type Script struct {
 	World                         World
 	Records                       []Record
 	Duplicates, Reordered, Poison int
 }
 
-// maxRecordBytes leaves room for every record but the oversized.
+// maxRecordBytes has room for every record except the oversized ones.
 const maxRecordBytes = 16 << 10
 
-// share is how much of the records is duplicate, reordered and poison each: a hundredth.
+// share: one of this many records is a duplicate, one is reordered, and one is poison.
 const share = 100
 
-// Generate makes up changes of 1 to 3 fields: 1 % are duplicates, 1 % come behind a newer change of the same
-// employee, and 1 % are poison of every kind. Some of the duplicate and the reordered go to another partition.
-// The same spec makes the same script.
+// Generate returns changes of 1 to 3 fields. 1 % are duplicates, 1 % come after a newer change of
+// the same employee, and 1 % are poison of every kind. Some of the duplicate and reordered ones go
+// to another partition. The same spec generates the same script.
 func Generate(spec Spec) Script {
 	g := &generator{spec: spec, rng: rand.New(rand.NewPCG(spec.Seed, 0))}
 	odd := spec.Events / share
@@ -48,7 +48,7 @@ func Generate(spec Spec) Script {
 	return g.script
 }
 
-// A generator makes up one script.
+// A generator generates one script.
 type generator struct {
 	spec   Spec
 	rng    *rand.Rand
@@ -57,7 +57,7 @@ type generator struct {
 	script Script
 }
 
-// A draft is a record on its way into the script.
+// A draft is a record that is not in the script yet.
 type draft struct {
 	Record
 	employee int
@@ -65,7 +65,7 @@ type draft struct {
 	moved    bool
 }
 
-// fill makes the records, poison at random places.
+// fill adds the records, with poison at random places.
 func (g *generator) fill(n, poison int) {
 	kinds := poisons()
 	places := g.rng.Perm(n)[:poison]
@@ -77,20 +77,20 @@ func (g *generator) fill(n, poison int) {
 			g.script.Poison++
 			continue
 		}
-		p := g.somebody()
+		p := g.drawPerson()
 		g.made = append(g.made, p.draft(g, g.change(p, i)))
 	}
 }
 
-// somebody is one of a few in every fifth case: the load is skewed.
-func (g *generator) somebody() *person {
+// drawPerson draws one of a few people in every fifth case, so that the load is skewed.
+func (g *generator) drawPerson() *person {
 	if g.rng.IntN(5) == 0 {
 		return g.people[g.rng.IntN(max(1, len(g.people)/20))]
 	}
 	return g.people[g.rng.IntN(len(g.people))]
 }
 
-// reorder exchanges a change with the employee's next one.
+// reorder swaps a change with the employee's next one.
 func (g *generator) reorder(n int) {
 	for _, i := range g.rng.Perm(len(g.made)) {
 		if g.script.Reordered == n {
@@ -112,7 +112,7 @@ func (g *generator) reorder(n int) {
 	}
 }
 
-// duplicate puts copies of changes in behind them, and hands the records over.
+// duplicate inserts copies of changes after them, and adds the records to the script.
 func (g *generator) duplicate(n int) {
 	type placed struct {
 		at int
@@ -140,14 +140,14 @@ func (g *generator) duplicate(n int) {
 	}
 }
 
-// stray sends every third record to another partition.
+// stray moves every third record to another partition.
 func (g *generator) stray(r *Record, n int) {
 	if n%3 == 0 {
 		r.Partition = (r.Partition + 1) % g.spec.Partitions
 	}
 }
 
-// headers are those of the source: none, or some that are easily spoilt.
+// headers returns headers of the source: none, or some that are easily damaged.
 func (g *generator) headers(n int) []Header {
 	if n%5 != 0 {
 		return nil

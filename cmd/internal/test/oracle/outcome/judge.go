@@ -7,32 +7,32 @@ import (
 	"strconv"
 )
 
-// A Letter is a dead letter that has to be there.
-type Letter struct {
+// A DeadLetter is a dead letter that must exist.
+type DeadLetter struct {
 	Record              Record
 	ID, Reason, Stage   string
-	EventID, EmployeeID string // as far as the record tells them
-	Whole               bool   // the record failed whole: no index and no count
-	Code                string // of the CRM, if it was the CRM that refused
+	EventID, EmployeeID string // if the record states them
+	Whole               bool   // the whole record failed: no index and no count
+	Code                string // of the CRM, if the CRM rejected it
 }
 
-// A judgement is what one record says by itself.
-type judgement struct {
-	letter *Letter // nil: it is no poison
+// A decision is what one record states.
+type decision struct {
+	deadLetter *DeadLetter // nil: not poison
 
 	eventID, employee, member string
 	order                     uint64
-	changes                   map[string]string // the fields that it states, as the CRM gets them
+	changes                   map[string]string // the fields that it states, as the CRM receives them
 }
 
-func (w World) judge(r Record) judgement {
-	j := judgement{}
-	poison := func(reason, stage, code string, whole bool) judgement {
+func (w World) judge(r Record) decision {
+	j := decision{}
+	poison := func(reason, stage, code string, whole bool) decision {
 		index := ":0"
 		if whole {
 			index = ""
 		}
-		j.letter = &Letter{
+		j.deadLetter = &DeadLetter{
 			Record: r, ID: fmt.Sprintf("%d:%d%s@%d", r.Partition, r.Offset, index, r.Time.UnixMilli()), Reason: reason, Stage: stage,
 			EventID: j.eventID, EmployeeID: j.employee, Whole: whole, Code: code,
 		}
@@ -61,8 +61,8 @@ func (w World) judge(r Record) judgement {
 	return j
 }
 
-// identify reads the parts that an event must have.
-func (j *judgement) identify(event map[string]any) bool {
+// identify reads the required parts of an event.
+func (j *decision) identify(event map[string]any) bool {
 	j.eventID, _ = event["eventId"].(string)
 	j.employee, _ = event["employeeId"].(string)
 	j.member, _ = event["openUserId"].(string)
@@ -73,7 +73,7 @@ func (j *judgement) identify(event map[string]any) bool {
 }
 
 // compare finds the fields that the event states: after has them, and before lacks them or differs.
-func (j *judgement) compare(event map[string]any) bool {
+func (j *decision) compare(event map[string]any) bool {
 	before, _ := event["before"].(map[string]any)
 	after, _ := event["after"].(map[string]any)
 	j.changes = make(map[string]string)

@@ -1,7 +1,7 @@
 package outcome
 
-// Orders returns the orders of the events that give a field of a member this value, rising. The value is spelt by
-// [Canonical]; events that are poison count only if asked for.
+// Orders returns, in rising order, the orders of the events that give a field of a member this
+// value. The value has the form of [Canonical]. Poison counts only if withPoison is set.
 func (e *Expectation) Orders(member, field, value string, withPoison bool) []uint64 {
 	return e.orders([2]string{member, field}, value, withPoison)
 }

@@ -11,10 +11,10 @@ import (
 
 var errNotStrict = errors.New("not one strict JSON object")
 
-// parse reads exactly one JSON object in valid UTF-8, without a name that stands twice in its object.
+// parse reads exactly one JSON object in valid UTF-8 without duplicate names.
 func parse(text []byte) (map[string]any, error) {
 	if !utf8.Valid(text) {
-		return nil, fmt.Errorf("%w: bad UTF-8", errNotStrict)
+		return nil, fmt.Errorf("%w: invalid UTF-8", errNotStrict)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
@@ -24,7 +24,7 @@ func parse(text []byte) (map[string]any, error) {
 	}
 	object, ok := value.(map[string]any)
 	if _, err := dec.Token(); !ok || !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: no object, or something behind it", errNotStrict)
+		return nil, fmt.Errorf("%w: not exactly one object", errNotStrict)
 	}
 	return object, nil
 }
@@ -52,7 +52,7 @@ func readObject(dec *json.Decoder) (any, error) {
 		}
 		name := fmt.Sprint(token)
 		if _, twice := object[name]; twice {
-			return nil, fmt.Errorf("%w: a name stands twice", errNotStrict)
+			return nil, fmt.Errorf("%w: duplicate name", errNotStrict)
 		}
 		if object[name], err = readValue(dec); err != nil {
 			return nil, err
@@ -75,7 +75,7 @@ func readList(dec *json.Decoder) (any, error) {
 	return list, err
 }
 
-// Canonical spells a JSON value in one way, so that two can be compared as text.
+// Canonical returns a JSON value in a form that can be compared as text.
 func Canonical(text []byte) string {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()

@@ -12,7 +12,7 @@ import (
 type person struct {
 	number int
 	next   uint64         // the sequence of the next change
-	held   map[string]any // the values of the latest changes
+	held   map[string]any // the values of the latest changes, by field
 }
 
 func newPerson(number int) *person {
@@ -22,11 +22,11 @@ func newPerson(number int) *person {
 func (p *person) member() string   { return fmt.Sprintf("FSUID_TEST%04d", p.number) }
 func (p *person) employee() string { return fmt.Sprintf("E%04d", p.number) }
 
-// careful people never state attachingDepartmentIds in a good change, so that a bad one is
-// never superseded: poison that is superseded is no dead letter.
+// careful people never state attachingDepartmentIds in a good change, so that a bad one is never
+// superseded: superseded poison is not dead-lettered.
 func (p *person) careful() bool { return p.number%5 == 0 }
 
-// An event is the canonical event; nil members and empty texts are left out.
+// An event is the canonical event. Nil members and empty texts are left out.
 type event struct {
 	EventID    string         `json:"eventId,omitempty"`
 	OccurredAt string         `json:"occurredAt"`
@@ -37,7 +37,7 @@ type event struct {
 	After      map[string]any `json:"after"`
 }
 
-// change makes a change of 1 to 3 fields. The number is the change's own.
+// change returns a change of 1 to 3 fields. number is its own number.
 func (g *generator) change(p *person, number int) event {
 	e := event{
 		EventID: fmt.Sprintf("ev-%06d", number), EmployeeID: p.employee(), OpenUserID: p.member(), Sequence: p.next,
@@ -58,7 +58,7 @@ func (g *generator) change(p *person, number int) event {
 	return e
 }
 
-// set states a field. What it held before is told in most cases.
+// set states a field, in most cases with the previous value.
 func (g *generator) set(p *person, e *event, name string, value any) {
 	if old, ok := p.held[name]; ok && g.rng.IntN(4) != 0 {
 		e.Before[name] = old
@@ -66,7 +66,7 @@ func (g *generator) set(p *person, e *event, name string, value any) {
 	e.After[name], p.held[name] = value, value
 }
 
-// repeat names a field that has not changed, a date in another spelling.
+// repeat states a field that has not changed: a date in another format.
 func (g *generator) repeat(p *person, e *event, number int) {
 	if number%4 != 0 {
 		return
@@ -83,7 +83,8 @@ func (g *generator) repeat(p *person, e *event, number int) {
 	}
 }
 
-// value makes a value that nobody else has, and that this person has only once, where the field allows that.
+// value returns a value that is unique and that this person has only once, where the field allows
+// that.
 func (g *generator) value(p *person, name string, number int) any {
 	k := fields()[name]
 	switch {
@@ -117,7 +118,7 @@ func (p *person) draft(g *generator, e event) draft {
 	return p.raw(g, []byte(spell(e)), e.EventID)
 }
 
-// raw is a record of this person with any value.
+// raw returns a record of this person with the given bytes.
 func (p *person) raw(g *generator, value []byte, id string) draft {
 	number := len(g.made)
 	return draft{employee: p.number, Record: Record{

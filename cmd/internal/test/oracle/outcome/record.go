@@ -17,13 +17,13 @@ type Record struct {
 	Offset     int64
 	Key, Value []byte
 	Headers    []Header
-	Time       time.Time // zero in a record to be produced: now
+	Time       time.Time // zero in a record to be produced: the time of production
 }
 
-// A World is what the CRM and the service are set up with.
+// A World is the set-up of the CRM and the service.
 type World struct {
-	Members        []string // the openUserIds that the CRM knows, each without any field at first
-	Departments    int64    // the department ids from 1 to this exist
+	Members        []string // the openUserIds that the CRM knows, at first without fields
+	Departments    int64    // the department ids from 1 to this number exist
 	MaxRecordBytes int      // key and value of a record together
 }
 

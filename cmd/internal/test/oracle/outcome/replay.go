@@ -7,22 +7,22 @@ import (
 	"slices"
 )
 
-// A Call is one request that the CRM has seen.
+// A Call is one request that the CRM received.
 type Call struct {
 	Member  string
 	User    json.RawMessage // as it was sent
 	Applied bool            // it took effect
 }
 
-// An Account says what is wrong with the calls, in words.
+// An Account lists what is wrong with the calls.
 type Account struct {
 	Unexplained []string // fields sent that no event states
-	Back        []string // fields that took a value older than the one before
-	Again       []string // fields that took the same event's value once more
+	Back        []string // fields that took an older value than before
+	Again       []string // fields that took the same event's value again
 }
 
-// Replay follows each field of each member through the calls. A value that took effect has to be of an event
-// that is no poison, and newer than the value before.
+// Replay follows each field of each member through the calls. A value that took effect must belong
+// to an event that is not poison, and be newer than the previous value.
 func (e *Expectation) Replay(calls []Call) Account {
 	var a Account
 	last := make(map[[2]string]uint64) // by member and field
@@ -55,7 +55,7 @@ func (e *Expectation) Replay(calls []Call) Account {
 	return a
 }
 
-// orders returns the orders of the events that give the field this value, rising.
+// orders returns, in rising order, the orders of the events that give the field this value.
 func (e *Expectation) orders(key [2]string, value string, withPoison bool) []uint64 {
 	var orders []uint64
 	for _, s := range e.statements[key[0]][key[1]] {

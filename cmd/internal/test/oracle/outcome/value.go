@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// A kind is how a member field looks in the CRM.
+// A kind is the form of a member field in the CRM.
 type kind int
 
 const (
-	kindText kind = iota // not to be cleared
+	kindText kind = iota // cannot be cleared
 	kindClearableText
 	kindGender
 	kindDate
@@ -18,7 +18,7 @@ const (
 	kindInts
 )
 
-// fields are the member fields of the API, without openUserId.
+// fields returns the member fields of the API, without openUserId.
 func fields() map[string]kind {
 	return map[string]kind{
 		"account": kindText, "name": kindText, "fullName": kindText, "mobile": kindText, "employeeNumber": kindText,
@@ -28,7 +28,7 @@ func fields() map[string]kind {
 	}
 }
 
-// normalise spells a value of an event as the CRM gets it, or says that it is not valid.
+// normalise returns a value of an event as the CRM receives it, or reports that it is invalid.
 func (k kind) normalise(value any) (string, bool) {
 	if value == nil || value == "" {
 		clear := map[kind]string{kindClearableText: `""`, kindInts: `[]`}
@@ -52,7 +52,7 @@ func (k kind) normalise(value any) (string, bool) {
 	return spell(value), ok
 }
 
-// date is RFC 3339 or epoch milliseconds; the CRM gets the latter as a text.
+// date reads RFC 3339 or epoch milliseconds. The CRM receives the latter as text.
 func date(value any) (string, bool) {
 	if number, ok := value.(json.Number); ok {
 		return spell(number.String()), true

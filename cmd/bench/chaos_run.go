@@ -16,8 +16,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// An arena is where faults strike.
-type arena struct {
+// A chaosRun is one trial: the servers, proxies and instances into which faults are injected.
+type chaosRun struct {
 	trial    chaosTrial
 	b        *bench
 	job      *testbed.Job
@@ -32,14 +32,14 @@ type arena struct {
 	redis        sync.Mutex
 
 	mu        sync.Mutex
-	struck    map[chaos.Kind]int
-	deaths    []chaos.Death
+	injected  map[chaos.Kind]int
+	crashes   []chaos.Crash
 	losses    []chaos.Loss
-	surprises []string // instances that ended otherwise than they should
+	surprises []string // instances that ended in another way than expected
 	settled   time.Duration
 }
 
-// A seat is the place of one instance.
+// A seat holds one instance. A killed instance is replaced in its seat.
 type seat struct {
 	number    int
 	variables map[string]string
@@ -49,20 +49,20 @@ type seat struct {
 	instance *testbed.Instance
 }
 
-// A cuttable is a proxy, with one cut at a time.
+// A cuttable is a proxy that has at most one cut at a time.
 type cuttable struct {
 	*chaos.Proxy
 	mu sync.Mutex
 }
 
-// chaosTimeout is the service's time-out of a call, so that a lease lives 7 s.
+// chaosTimeout is the service's timeout of a call. A lease then lives 7 s.
 const (
 	chaosTimeout = time.Second
 )
 
 // open starts the CRM, the proxies and the instances.
-func (c chaosTrial) open(ctx context.Context, b *bench) (_ *arena, err error) {
-	a := &arena{trial: c, b: b, struck: make(map[chaos.Kind]int), workload: chaos.NewWorkload(chaos.Spec{
+func (c chaosTrial) open(ctx context.Context, b *bench) (_ *chaosRun, err error) {
+	a := &chaosRun{trial: c, b: b, injected: make(map[chaos.Kind]int), workload: chaos.NewWorkload(chaos.Spec{
 		Seed: c.seed, Employees: c.employees, Partitions: c.partitions, Late: 0.05, Twice: 0.05, Poison: 0.001, Delay: 2000,
 	})}
 	defer func() {
@@ -100,8 +100,9 @@ func openCuttable(proxies *chaos.Proxies, listen, upstream string) (*cuttable, e
 	return &cuttable{Proxy: p}, err
 }
 
-// openProxies opens one before Kafka for all instances, since it stands where Kafka says that it is, and one before Redis for each.
-func (a *arena) openProxies(proxies *chaos.Proxies) (err error) {
+// openProxies opens one proxy to Kafka for all instances, since Kafka advertises its address, and
+// one to Redis for each instance.
+func (a *chaosRun) openProxies(proxies *chaos.Proxies) (err error) {
 	if a.kafka, err = openCuttable(proxies, a.job.Variables["KAFKA_BROKERS"], a.b.Kafka().Upstream()); err != nil {
 		return err
 	}
@@ -122,19 +123,20 @@ func (a *arena) openProxies(proxies *chaos.Proxies) (err error) {
 	return nil
 }
 
-// start starts an instance on the seat, which the caller holds.
-func (a *arena) start(ctx context.Context, s *seat) (err error) {
+// start starts an instance in a seat that the caller has locked.
+func (a *chaosRun) start(ctx context.Context, s *seat) (err error) {
 	s.instance, err = a.job.Start(ctx, s.variables)
 	return err
 }
 
-// syncRedis has Redis write everything to the disk before it answers, so that nothing is lost with it.
-func (a *arena) syncRedis(ctx context.Context) error {
+// syncRedis makes Redis write everything to disk before it responds, so that a restart loses
+// nothing.
+func (a *chaosRun) syncRedis(ctx context.Context) error {
 	return a.b.RedisClient().ConfigSet(ctx, "appendfsync", "always").Err()
 }
 
-// close ends what the stand does not know of. The instances end with the stand.
-func (a *arena) close() error {
+// close closes what the testbed does not own. The instances end with the testbed.
+func (a *chaosRun) close() error {
 	all := []*cuttable{a.kafka, a.toCRM}
 	for _, s := range a.seats {
 		all = append(all, s.redis)
@@ -153,8 +155,9 @@ func (a *arena) close() error {
 	return a.server.Close()
 }
 
-// settle waits until all work is done, and ends the instances. It returns what is not finished when time is up.
-func (a *arena) settle(ctx context.Context) (unfinished int64, err error) {
+// settle waits until all records are finished and stops the instances. It returns the number of
+// records that are unfinished when the time is up.
+func (a *chaosRun) settle(ctx context.Context) (unfinished int64, err error) {
 	began := time.Now()
 	if err := produceAll(ctx, a.job, a.workload.Flush()); err != nil {
 		return 0, err
@@ -173,22 +176,22 @@ func (a *arena) settle(ctx context.Context) (unfinished int64, err error) {
 	return a.job.Lag(ctx)
 }
 
-// evidence gathers what the verdict goes by.
-func (a *arena) evidence(ctx context.Context, unfinished int64) (chaos.Evidence, error) {
+// evidence collects the input of [chaos.Judge].
+func (a *chaosRun) evidence(ctx context.Context, unfinished int64) (chaos.Evidence, error) {
 	e := chaos.Evidence{
 		World: a.workload.World(), Calls: callsOf(a.crm, a.who.instance), State: stateOf(a.crm), Unfinished: unfinished,
-		Deaths: a.deaths, Losses: a.losses,
+		Crashes: a.crashes, Losses: a.losses,
 	}
-	slices.SortFunc(e.Deaths, func(x, y chaos.Death) int { return x.Signal.Compare(y.Signal) })
+	slices.SortFunc(e.Crashes, func(x, y chaos.Crash) int { return x.Signal.Compare(y.Signal) })
 	var err error
 	if e.Records, _, err = readRecords(ctx, a.b, a.job.Topic); err != nil {
 		return e, err
 	}
-	e.Letters, err = readLetters(ctx, a.b, a.job.Topic+".dlq")
+	e.DeadLetters, err = readDeadLetters(ctx, a.b, a.job.Topic+".dlq")
 	return e, err
 }
 
-// callsOf are the requests of the update API, each with who sent it.
+// callsOf returns the requests of the update API, each with the instance that sent it.
 func callsOf(crm *crmapitest.Server, instance func(thirdTraceID string) int) []chaos.Call {
 	var calls []chaos.Call
 	for _, seen := range crm.Calls() {
@@ -201,7 +204,7 @@ func callsOf(crm *crmapitest.Server, instance func(thirdTraceID string) int) []c
 	return calls
 }
 
-// stateOf spells out what a CRM holds.
+// stateOf returns what a CRM holds, by member and field.
 func stateOf(crm *crmapitest.Server) map[string]map[string]string {
 	state := make(map[string]map[string]string)
 	for _, id := range crm.Members() {
@@ -213,7 +216,7 @@ func stateOf(crm *crmapitest.Server) map[string]map[string]string {
 	return state
 }
 
-// A callers notes which instance sends which request: each has a path of its own.
+// A callers records which instance sends which request. Each instance uses a path of its own.
 type callers struct {
 	next http.Handler
 
@@ -248,7 +251,7 @@ func (c *callers) instance(trace string) int {
 	return c.by[trace]
 }
 
-// latest is when an instance last called.
+// latest returns the time of the latest call of an instance.
 func (c *callers) latest(instance int) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"membersync/cmd/internal/test/testbed"
 )
 
-// strike produces and lets the faults happen, until the last is over.
-func (a *arena) strike(ctx context.Context) error {
+// injectFaults produces records and injects the faults until the last one is over.
+func (a *chaosRun) injectFaults(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	producing, stop := context.WithCancelCause(ctx)
@@ -30,7 +30,7 @@ func (a *arena) strike(ctx context.Context) error {
 			break
 		}
 		group.Go(func() {
-			if err := a.happen(ctx, f); err != nil {
+			if err := a.inject(ctx, f); err != nil {
 				cancel(fmt.Errorf("%s: %w", f.Kind, err))
 			}
 		})
@@ -42,13 +42,13 @@ func (a *arena) strike(ctx context.Context) error {
 	return errors.Join(err, context.Cause(ctx))
 }
 
-// keepProducing produces at the rate. While the broker is away, what is due waits.
-func (a *arena) keepProducing(ctx context.Context) error {
+// keepProducing produces at the rate. While the broker is away, records that are due wait.
+func (a *chaosRun) keepProducing(ctx context.Context) error {
 	return keepProducing(ctx, a.job, a.workload, a.trial.rate)
 }
 
-// happen lets one fault happen, from its beginning to its end.
-func (a *arena) happen(ctx context.Context, f chaos.Fault) error {
+// inject injects one fault, from its start to its end.
+func (a *chaosRun) inject(ctx context.Context, f chaos.Fault) error {
 	switch f.Kind {
 	case chaos.Kill, chaos.Leave:
 		return a.restart(ctx, f, a.seats[f.Instance])
@@ -72,7 +72,7 @@ func (a *arena) happen(ctx context.Context, f chaos.Fault) error {
 		return err
 	case chaos.CutCRM:
 		span, err := a.cut(ctx, f, a.toCRM)
-		if f.Way != chaos.Slow { // that cuts nothing
+		if f.Way != chaos.Slow { // slow connections are not cut
 			a.lose(chaos.Loss{Span: span, Instance: -1, CRM: true})
 		}
 		return err
@@ -80,8 +80,8 @@ func (a *arena) happen(ctx context.Context, f chaos.Fault) error {
 	return nil
 }
 
-// restart ends an instance, hard or gently, and starts it again.
-func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
+// restart kills or stops an instance and starts it again.
+func (a *chaosRun) restart(ctx context.Context, f chaos.Fault, s *seat) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -97,7 +97,7 @@ func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
 		if err := s.instance.Kill(); err != nil {
 			return err
 		}
-		a.die(chaos.Death{Instance: s.number, Signal: signal, Dead: time.Now()})
+		a.recordCrash(chaos.Crash{Instance: s.number, Signal: signal, Dead: time.Now()})
 	} else if err := s.instance.Terminate(ctx); err != nil {
 		a.surprise(s, err)
 	}
@@ -108,18 +108,19 @@ func (a *arena) restart(ctx context.Context, f chaos.Fault, s *seat) error {
 	return a.start(ctx, s)
 }
 
-// awaitWork waits until the instance calls, for a while: killing one that waits for its partitions proves little.
-func (a *arena) awaitWork(ctx context.Context, s *seat) error {
-	const lately, every, patience = 200 * time.Millisecond, 10 * time.Millisecond, 15 * time.Second
-	limit := time.Now().Add(patience)
+// awaitWork waits for a bounded time until the instance calls. Killing one that waits for its
+// partitions proves little.
+func (a *chaosRun) awaitWork(ctx context.Context, s *seat) error {
+	const lately, every, timeout = 200 * time.Millisecond, 10 * time.Millisecond, 15 * time.Second
+	limit := time.Now().Add(timeout)
 	return testbed.Until(ctx, every, func(context.Context) (bool, error) {
 		now := time.Now()
 		return now.Sub(a.who.latest(s.number)) < lately || now.After(limit), nil
 	})
 }
 
-// bounce ends a server, hard or gently, and starts it again.
-func (a *arena) bounce(ctx context.Context, f chaos.Fault, server *testbed.Server, hard bool) (chaos.Span, error) {
+// bounce kills or stops a server and starts it again.
+func (a *chaosRun) bounce(ctx context.Context, f chaos.Fault, server *testbed.Server, hard bool) (chaos.Span, error) {
 	span, end := chaos.Span{From: time.Now()}, server.Stop
 	if hard {
 		end = server.Kill
@@ -136,8 +137,8 @@ func (a *arena) bounce(ctx context.Context, f chaos.Fault, server *testbed.Serve
 	return span, err
 }
 
-// cut cuts connections for a while.
-func (a *arena) cut(ctx context.Context, f chaos.Fault, p *cuttable) (chaos.Span, error) {
+// cut cuts connections for the duration of the fault.
+func (a *chaosRun) cut(ctx context.Context, f chaos.Fault, p *cuttable) (chaos.Span, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	span := chaos.Span{From: time.Now()}
@@ -146,31 +147,31 @@ func (a *arena) cut(ctx context.Context, f chaos.Fault, p *cuttable) (chaos.Span
 	}
 	a.count(f)
 	err := waitUntil(ctx, time.Now().Add(f.Lasts))
-	err = errors.Join(err, p.Mend(ctx))
+	err = errors.Join(err, p.Restore(ctx))
 	span.To = time.Now()
 	return span, err
 }
 
-func (a *arena) count(f chaos.Fault) {
+func (a *chaosRun) count(f chaos.Fault) {
 	a.b.say("chaos: %s %s, instance %d, %s for %.1f s", time.Now().Format("15:04:05.000"), f.Kind, f.Instance, f.Way, f.Lasts.Seconds())
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.struck[f.Kind]++
+	a.injected[f.Kind]++
 }
 
-func (a *arena) die(d chaos.Death) {
+func (a *chaosRun) recordCrash(d chaos.Crash) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.deaths = append(a.deaths, d)
+	a.crashes = append(a.crashes, d)
 }
 
-func (a *arena) lose(l chaos.Loss) {
+func (a *chaosRun) lose(l chaos.Loss) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.losses = append(a.losses, l)
 }
 
-func (a *arena) surprise(s *seat, err error) {
+func (a *chaosRun) surprise(s *seat, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.surprises = append(a.surprises, fmt.Sprintf("instance %d: %v", s.number, err))

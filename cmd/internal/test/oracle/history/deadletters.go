@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// readLetters checks each dead letter against the delivery that it is of.
-func (j *judge) readLetters() {
+// readDeadLetters checks each dead letter against its delivery.
+func (j *judge) readDeadLetters() {
 	j.dead = make(map[string]*failure)
 	j.deadLettered = make(map[delivery]time.Time)
-	for _, l := range j.Letters {
+	for _, l := range j.DeadLetters {
 		facts, rest := split(l.Headers)
 		if facts["dlq.reason"] == "invalid_redrive" {
 			continue
@@ -38,14 +38,14 @@ func (j *judge) readLetters() {
 		}
 		stamp := stampOf(e.rec)
 		if got := facts["dlq.source.timestamp"]; got != stamp {
-			j.fault("the dead letter of %s says that its record is of %s, not %s", e, got, stamp)
+			j.fault("the dead letter of %s states the record time %s, not %s", e, got, stamp)
 		}
-		j.judgeDeath(e, facts, l)
+		j.judgeReason(e, facts, l)
 	}
 }
 
-// named is the event of the source record that a dead letter or a redrive names; nil: there is none.
-// A recreated topic has the same coordinates again: the timestamp tells them apart.
+// named returns the event of the source record that a dead letter or a redrive names, or nil. A
+// recreated topic uses the same coordinates again; the timestamp distinguishes them.
 func (j *judge) named(facts map[string]string) (e *event) {
 	partition, err1 := strconv.Atoi(facts["dlq.source.partition"])
 	offset, err2 := strconv.ParseInt(facts["dlq.source.offset"], 10, 64)
@@ -64,7 +64,7 @@ func (j *judge) named(facts map[string]string) (e *event) {
 
 func stampOf(r Record) string { return r.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
-func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
+func (j *judge) judgeReason(e *event, facts map[string]string, l Record) {
 	reason := facts["dlq.reason"]
 	if e.poison != "" {
 		if reason != e.poison {
@@ -77,7 +77,7 @@ func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	}
 	switch {
 	case e.ignored:
-		j.fault("%s is dead-lettered as %s, but is to be ignored", e, reason)
+		j.fault("%s is dead-lettered as %s, but must be ignored", e, reason)
 	case e.refusal != "" && reason == e.refusal:
 	case j.isOfStorm(e, reason, l.Time):
 	case e.member == j.World.Sick && (reason == "retries_exhausted" || reason == "crm_rejected"):
@@ -89,10 +89,10 @@ func (j *judge) judgeDeath(e *event, facts map[string]string, l Record) {
 	}
 }
 
-// minAttempts is what an event has before its budget can be used up.
+// minAttempts is the number of attempts before an event's retry budget can be used up.
 const minAttempts = 5
 
-// failures counts the calls that carried a value of the event and did not succeed.
+// failures counts the calls that carried a value of the event and failed.
 func (j *judge) failures(e *event) int {
 	n := 0
 	for _, c := range j.Calls {
@@ -107,20 +107,20 @@ func (j *judge) failures(e *event) int {
 	return n
 }
 
-// lettersThatMustBe: poison of its own bytes has a letter for each record, and what the CRM refuses has one for the
-// event, unless a newer event that lives overtook the field that it is refused for.
-func (j *judge) lettersThatMustBe() {
+// requireDeadLetters requires one dead letter for each record whose bytes are poison, and one for
+// each event that the CRM refuses, unless a newer event superseded the refused field.
+func (j *judge) requireDeadLetters() {
 	for p, e := range j.byPlace {
-		j.letterThatMustBe(delivery{p, 0}, e)
+		j.requireDeadLetter(delivery{p, 0}, e)
 	}
 	for at, e := range j.redriven {
 		if d := j.dead[e.key()]; d == nil || d.reason != "duplicate" {
-			j.letterThatMustBe(at, e)
+			j.requireDeadLetter(at, e)
 		}
 	}
 }
 
-func (j *judge) letterThatMustBe(d delivery, e *event) {
+func (j *judge) requireDeadLetter(d delivery, e *event) {
 	switch {
 	case e.mayBeLost:
 	case e.poison != "":
@@ -134,11 +134,11 @@ func (j *judge) letterThatMustBe(d delivery, e *event) {
 }
 
 func (j *judge) overtaken(e *event, field string) bool {
-	alive := j.alive(slot{e.member, field})
-	return len(alive) > 0 && alive[len(alive)-1].order > e.order
+	accepted := j.accepted(slot{e.member, field})
+	return len(accepted) > 0 && accepted[len(accepted)-1].order > e.order
 }
 
-// split parts the facts of a dead letter from the source's own headers.
+// split separates the facts of a dead letter from the source's own headers.
 func split(headers []Header) (facts map[string]string, rest []Header) {
 	facts = make(map[string]string)
 	for _, h := range headers {
@@ -154,7 +154,7 @@ func split(headers []Header) (facts map[string]string, rest []Header) {
 	return facts, rest
 }
 
-// isReserved reports whether a header is one that membersync writes.
+// isReserved reports whether membersync writes this header.
 func isReserved(key string) bool {
 	return strings.HasPrefix(key, "dlq.") || strings.HasPrefix(key, "redrive.")
 }

@@ -10,25 +10,26 @@ import (
 	"membersync/cmd/internal/test/oracle/history"
 )
 
-// An answer is what a CRM in trouble says.
+// An answer is the response of a failing CRM.
 type answer struct {
 	status  int
 	body    string
 	html    bool
-	unknown bool // it leaves open whether the update took effect
+	unknown bool // leaves open whether the update took effect
 }
 
 func code(n int) answer {
-	return answer{status: http.StatusOK, body: fmt.Sprintf(`{"traceId":"front","errorMessage":"failed","errorCode":%d}`, n)}
+	return answer{status: http.StatusOK, body: fmt.Sprintf(`{"traceId":"proxy","errorMessage":"failed","errorCode":%d}`, n)}
 }
 
 func page(status int, unknown bool) answer {
-	return answer{status: status, body: "<html>trouble</html>", html: true, unknown: unknown}
+	return answer{status: status, body: "<html>failed</html>", html: true, unknown: unknown}
 }
 
 func (a answer) leavesOpen() answer { a.unknown = true; return a }
 
-// answers are the answers of a CRM in trouble, by the name of the trouble; hang, close and cut are none.
+// answers returns the responses of a failing CRM by the name of the fault. hang, close and cut have
+// no response.
 func answers() map[string]answer {
 	return map[string]answer{
 		"busy": code(-1), "error": code(-2), "exception": code(50009).leavesOpen(),
@@ -39,7 +40,7 @@ func answers() map[string]answer {
 	}
 }
 
-// troubles by what they are to the service. Those of the first two can strike a request at random.
+// The faults by their effect on the service. Those of the first two lists can affect any request.
 func lostBefore() []string { return []string{"close", "hang", "busy", "error"} }
 
 func lostAfter() []string {
@@ -52,7 +53,7 @@ func throttlings() []string { return []string{"429", "14001", "30004"} }
 
 func operators() []string { return []string{"401", "403", "302", "404", "15003", "20006", "20016"} }
 
-// faultKinds are all kinds of faults, as the tally counts them.
+// faultKinds returns all kinds of faults as the tally counts them.
 func faultKinds() []string {
 	kinds := []string{
 		"redis away", "redis emptied", "rebuild", "redis cut", "redis reply lost", "redis slow", "crm slow", "crm effect without a client",
@@ -60,7 +61,7 @@ func faultKinds() []string {
 	}
 	for prefix, names := range map[string][]string{
 		"crm before: ": lostBefore(), "crm after: ": lostAfter(), "crm outage: ": outages(), "crm partial: ": outages(),
-		"crm throttled: ": throttlings(), "crm operator: ": operators(), "crm sick: ": sicknesses(), "kafka: ": kafkaFaults(),
+		"crm throttled: ": throttlings(), "crm operator: ": operators(), "crm sick: ": sicknesses(), "kafka: ": kafkaFaultNames(),
 		"poison: ": poisonKinds(),
 	} {
 		for _, name := range names {
@@ -72,18 +73,18 @@ func faultKinds() []string {
 
 func sicknesses() []string { return []string{"hang", "busy", "500", "401", "exception"} }
 
-// An incident is a stretch of trouble for all members, or for a share of them.
+// An incident is a period in which the calls of all members, or of a share of them, fail.
 type incident struct {
 	class, kind string
 	from, to    time.Duration
 	share       float64
 }
 
-// A weather is all that happens to requests of the CRM.
-type weather struct {
+// faults holds all faults of requests to the CRM.
+type faults struct {
 	w         *world
 	incidents []incident
-	rate      float64 // of faults that strike one request
+	rate      float64 // of faults of single requests
 	sick      string  // the member whose calls fail
 	sickness  incident
 }
@@ -91,24 +92,24 @@ type weather struct {
 // A plan is what happens to one request.
 type plan struct {
 	latency       time.Duration
-	before, after string // the trouble that strikes without, or after, the effect
-	orphan        bool   // the effect comes even if the client goes before it
+	before, after string // the fault before, or after, the effect
+	orphan        bool   // the effect comes even if the client goes first
 	retryAfter    string
 }
 
-// String tells of the plan.
+// String describes the plan.
 func (p plan) String() string {
 	return fmt.Sprintf("after %v, before %q, after %q, orphan %v", p.latency, p.before, p.after, p.orphan)
 }
 
-// body is the request again, for an effect without a client.
+// body returns the request again, for an effect without a client.
 func (plan) body(call *history.Call) []byte {
 	return fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, token, corp, call.User)
 }
 
-func newWeather(w *world, members []string) *weather {
-	r := w.random.roll("weather")
-	v := &weather{w: w, rate: pick(r, 0, 0.05, 0.15), sick: "-"}
+func newFaults(w *world, members []string) *faults {
+	r := w.random.roll("faults")
+	v := &faults{w: w, rate: pick(r, 0, 0.05, 0.15), sick: "-"}
 	if w.settings.storm.quiet {
 		v.rate = 0
 		return v
@@ -124,7 +125,7 @@ func newWeather(w *world, members []string) *weather {
 	return v
 }
 
-func (v *weather) incident(r *rand.Rand) incident {
+func (v *faults) incident(r *rand.Rand) incident {
 	from := between(r, 0, v.w.horizon)
 	in := incident{share: 1, from: from, to: from + between(r, 3*time.Second, 25*time.Second)}
 	switch r.IntN(7) {
@@ -142,45 +143,46 @@ func (v *weather) incident(r *rand.Rand) incident {
 	return in
 }
 
-// strikes reports whether an incident is for a member now.
-func (v *weather) strikes(in incident, member string) bool {
+// affects reports whether an incident affects a member now.
+func (v *faults) affects(in incident, member string) bool {
 	now := v.w.elapsed()
 	return !v.w.calm.Load() && in.from <= now && now < in.to &&
 		(in.share == 1 || v.w.random.chance(in.share, "partial", in.from, member))
 }
 
 // refuses reports whether connections are refused.
-func (v *weather) refuses() bool {
+func (v *faults) refuses() bool {
 	for _, in := range v.incidents {
-		if in.class == "outage" && in.kind == "refuse" && v.strikes(in, "") {
+		if in.class == "outage" && in.kind == "refuse" && v.affects(in, "") {
 			return true
 		}
 	}
 	return false
 }
 
-func (v *weather) plan(call *history.Call, n int) plan {
+func (v *faults) plan(call *history.Call, n int) plan {
 	r := v.w.random.roll("request", call.Member, n)
 	p := plan{latency: between(r, 5*time.Millisecond, 100*time.Millisecond), orphan: r.IntN(2) == 0}
 	if v.w.calm.Load() {
 		return p
 	}
-	if v.sick == call.Member && v.strikes(v.sickness, call.Member) {
-		return v.trouble(r, p, v.sickness, call.Instance)
+	if v.sick == call.Member && v.affects(v.sickness, call.Member) {
+		return v.drawIncidentFault(r, p, v.sickness, call.Instance)
 	}
 	for _, in := range v.incidents {
-		if v.strikes(in, call.Member) {
-			return v.trouble(r, p, in, call.Instance)
+		if v.affects(in, call.Member) {
+			return v.drawIncidentFault(r, p, in, call.Instance)
 		}
 	}
-	if r.Float64() < v.rate && n%4 != 0 { // never for ever
-		return v.misfortune(r, p, call.Instance)
+	if r.Float64() < v.rate && n%4 != 0 { // the fourth attempt has no fault
+		return v.drawSingleFault(r, p, call.Instance)
 	}
 	return p
 }
 
-// trouble is that of an incident. One that leaves open whether the update took effect comes before or after it.
-func (v *weather) trouble(r *rand.Rand, p plan, in incident, instance int) plan {
+// drawIncidentFault draws the fault of an incident. A fault that leaves open whether the update
+// took effect comes before or after the effect.
+func (v *faults) drawIncidentFault(r *rand.Rand, p plan, in incident, instance int) plan {
 	kind := in.kind
 	if in.class == "quota" {
 		v.w.fired("crm quota", instance)
@@ -202,8 +204,8 @@ func (v *weather) trouble(r *rand.Rand, p plan, in incident, instance int) plan 
 	return p
 }
 
-// misfortune strikes one request.
-func (v *weather) misfortune(r *rand.Rand, p plan, instance int) plan {
+// drawSingleFault draws a fault of a single request.
+func (v *faults) drawSingleFault(r *rand.Rand, p plan, instance int) plan {
 	switch r.IntN(4) {
 	case 0:
 		p.before = pick(r, lostBefore()...)
@@ -214,14 +216,14 @@ func (v *weather) misfortune(r *rand.Rand, p plan, instance int) plan {
 	case 2:
 		p.latency = between(r, 200*time.Millisecond, callTimeout-100*time.Millisecond)
 		v.w.fired("crm slow", instance)
-	default: // the client gives up, and then the effect comes
+	default: // the effect comes after the client gave up
 		p.latency, p.orphan = between(r, callTimeout+10*time.Millisecond, latestEffect), true
 		v.w.fired("crm late effect", instance)
 	}
 	return p
 }
 
-// memberOf spells the number of a member.
+// memberOf returns the openUserId of a member.
 func memberOf(n int) string { return fmt.Sprintf("FSUID_TEST%04d", n) }
 
 func employeeOf(member string) string { return "E" + strings.TrimPrefix(member, "FSUID_TEST") }

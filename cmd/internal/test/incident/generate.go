@@ -13,19 +13,19 @@ import (
 // Missing is the department that the lookup table lacks at first.
 const Missing = "new unit"
 
-// Departments are the ids of the departments by the HR system's code.
-func Departments(mended bool) map[string]int64 {
+// Departments returns the ids of the departments by the HR system's code.
+func Departments(fixed bool) map[string]int64 {
 	ids := map[string]int64{}
 	for i := range int64(9) {
 		ids[fmt.Sprintf("unit %d", i)] = 100 + i
 	}
-	if mended {
+	if fixed {
 		ids[Missing] = 190
 	}
 	return ids
 }
 
-// Table is the lookup table as a file.
+// Table returns the lookup table as a file.
 func Table(departments map[string]int64) string {
 	var text strings.Builder
 	text.WriteString("hr,crm\n")
@@ -39,16 +39,16 @@ func Table(departments map[string]int64) string {
 type step struct {
 	fields []string
 	dead   bool // it names the missing department too
-	held   bool // its fields stand in before as well, so it does not state them
-	copied bool // the event before it once more
-	order  int  // from 1; 0: as it comes
+	held   bool // its fields are in before as well, so it does not state them
+	copied bool // a copy of the previous event
+	order  int  // from 1; 0: the position
 	as     int  // its values are those of this order; 0: its own
 	bad    bool // it states a gender that the CRM does not know
 }
 
 func live(fields ...string) step { return step{fields: fields} }
 
-// like states the same values as the event of an earlier order.
+// like gives a step the values of the event with an earlier order.
 func (s step) like(order int) step {
 	s.as = order
 	return s
@@ -61,37 +61,38 @@ func (s step) at(order int) step {
 	return s
 }
 
-// casts are what can happen to an employee. A quarter of the events dies.
-func casts() [][]step {
+// courseSteps returns the possible series of events of an employee. A quarter of the events is
+// dead-lettered.
+func courseSteps() [][]step {
 	return [][]step{
 		{live("position", "qq"), dead("weixin"), live("qq"), live("email")},
 		{live("position", "qq"), dead("position"), live("position"), live("email")},
 		{live("qq"), dead("position"), live("position", "dept"), live("weixin")},
 		{live("position"), dead("weixin"), dead("qq"), live("position"), live("email"), live("email"), live("position")},
-		{live("email"), live("position").at(3), dead("position").at(2), live("qq")}, // it comes late
+		{live("email"), live("position").at(3), dead("position").at(2), live("qq")}, // late
 		{live("qq"), dead("email"), {copied: true}, live("position"), live("position", "weixin"), live("qq"), {copied: true}},
 		{live("qq"), {fields: []string{"position"}, dead: true, held: true}, live("dept"), live("email")},
 		{live("dept", "qq"), live("qq"), dead("position", "qq"), live("dept", "qq")},
 	}
 }
 
-// member is the openUserId of an employee.
+// member returns the openUserId of an employee.
 func member(employee int) string { return fmt.Sprintf("FSUID_TEST%05d", employee) }
 
-// Story makes up so many events. Those of one employee keep their order, and come between those of others. The same
-// seed makes the same story.
-func Story(seed uint64, events, partitions int) []outcome.Record {
+// Generate generates the given number of events. Those of one employee keep their order and are
+// mixed with those of others. The same seed generates the same events.
+func Generate(seed uint64, events, partitions int) []outcome.Record {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	var open [][]outcome.Record // by employee, what is left
+	var open [][]outcome.Record // by employee: the remaining records
 	total := 0
 	for i := 0; total < events; i++ {
-		all := play(i, casts()[i%len(casts())], partitions)
+		all := recordsOf(i, courseSteps()[i%len(courseSteps())], partitions)
 		all = all[:min(len(all), events-total)]
 		open, total = append(open, all), total+len(all)
 	}
 	var story []outcome.Record
 	for len(open) > 0 {
-		// One of the first twenty: what happens to somebody happens within a while.
+		// It draws one of the first twenty, so that the events of an employee are close together.
 		i := rng.IntN(min(len(open), 20))
 		story = append(story, open[i][0])
 		if open[i] = open[i][1:]; len(open[i]) == 0 {
@@ -101,8 +102,8 @@ func Story(seed uint64, events, partitions int) []outcome.Record {
 	return story
 }
 
-// play lets the steps happen to an employee.
-func play(employee int, steps []step, partitions int) []outcome.Record {
+// recordsOf returns the records of an employee's steps.
+func recordsOf(employee int, steps []step, partitions int) []outcome.Record {
 	var all []outcome.Record
 	for i, s := range steps {
 		if s.copied {
@@ -154,12 +155,12 @@ func (s step) record(employee, partitions int) outcome.Record {
 func (c change) record(partition int) outcome.Record {
 	value, err := json.Marshal(c)
 	if err != nil {
-		panic(err) // texts and a number
+		panic(err) // cannot happen: texts and a number
 	}
 	return outcome.Record{Partition: partition, Key: []byte(c.EmployeeID), Value: value}
 }
 
-// Newer makes up a change of each employee that is newer than all of a story.
+// Newer returns one change of each employee that is newer than all events of a story.
 func Newer(employees []int, partitions int) []outcome.Record {
 	var all []outcome.Record
 	for _, i := range employees {

@@ -10,51 +10,53 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// A Verdict tells which promises were broken, one text for each case; no text holds a value of a member field. A list whose name begins with
-// Excused holds cases that the README names as exceptions, by the rules of [Judge].
-type Verdict struct {
+// A Result lists the promises that were broken, with one text for each case. No text holds a value
+// of a member field. A list whose name begins with Excused holds cases that the README names as
+// exceptions, by the rules of [Judge].
+type Result struct {
 	Calls, Applied, Records, Duplicates, Poison int
 
-	Lost           []string // fields whose final value is not the newest, dead letters that are missing, offsets not committed
-	Back           []string // fields that took a value older than the one before
-	Overlap        []string // calls of one member at the same time
-	ExcusedOverlap []string
-	Unexplained    []string // fields sent that no event states, dead letters that no poison explains
-	Repeated       int      // calls of which every field had this very value already
-	LetterCopies   int      // further dead letters of one death
+	Lost             []string // fields whose final value is not the newest, missing dead letters, uncommitted offsets
+	Back             []string // fields that took a value older than the one before
+	Overlap          []string // calls of one member at the same time
+	ExcusedOverlap   []string
+	Unexplained      []string // fields sent that no event states, dead letters without poison
+	Repeated         int      // calls that change nothing
+	DeadLetterCopies int      // additional dead letters of one event
 }
 
-// Repeats is the share of the calls that were repeated.
-func (v Verdict) Repeats() float64 {
+// Repeats returns the share of the calls that were repeated.
+func (v Result) Repeats() float64 {
 	if v.Calls == 0 {
 		return 0
 	}
 	return float64(v.Repeated) / float64(v.Calls)
 }
 
-// Judge compares what came of the records with what had to come of them.
+// Judge compares the evidence with the outcome that the records require.
 //
-// Two calls at once are excused if the client of the first was gone before the second came, so that only the CRM was still at work:
-// its instance was killed or its connections were cut before that, or the CRM itself noticed. Both must be the very same update, since nothing else
-// may be sent while the lease of an unanswered call lives.
-func Judge(e Evidence) Verdict {
+// Two overlapping calls are excused if the client of the first was gone before the second arrived,
+// so that only the CRM was still working on it: its instance was killed or its connections were cut
+// before that, or the CRM itself noticed. Both must be exactly the same update, since nothing else
+// may be sent while the lease of an unacknowledged call lives.
+func Judge(e Evidence) Result {
 	expect := outcome.Expect(e.World, e.Records)
 	j := &judge{
 		evidence: &e, expect: &expect, last: make(map[key]position),
-		v: Verdict{
-			Calls: len(e.Calls), Records: len(e.Records), Duplicates: expect.Duplicates, Poison: len(expect.Letters),
+		v: Result{
+			Calls: len(e.Calls), Records: len(e.Records), Duplicates: expect.Duplicates, Poison: len(expect.DeadLetters),
 		},
 	}
 	j.follow()
 	j.overlaps()
 	j.final()
-	j.letters()
+	j.deadLetters()
 	return j.v
 }
 
 type key struct{ member, field string }
 
-// A position is where a field of a member is: the order of its value, and the latest call that carried it.
+// A position is the order of a field's current value and the latest call that carried it.
 type position struct {
 	order uint64
 	call  Call
@@ -64,10 +66,10 @@ type judge struct {
 	evidence *Evidence
 	expect   *outcome.Expectation
 	last     map[key]position
-	v        Verdict
+	v        Result
 }
 
-// follow follows each field of each member through the calls.
+// follow checks each field of each member through all calls.
 func (j *judge) follow() {
 	for _, c := range j.evidence.Calls {
 		user := make(map[string]json.RawMessage)
@@ -89,7 +91,7 @@ func (j *judge) follow() {
 	}
 }
 
-// step takes one field of a call into account, and reports whether its value is not there already.
+// step applies one field of a call and reports whether it changed the value.
 func (j *judge) step(c Call, k key, value string) (news bool) {
 	orders := j.expect.Orders(k.member, k.field, value, !c.Applied)
 	if len(orders) == 0 {
@@ -97,7 +99,7 @@ func (j *judge) step(c Call, k key, value string) (news bool) {
 		return true
 	}
 	last, order := j.last[k], orders[len(orders)-1]
-	if order == last.order { // it came again, or tried to: from now on this call's completion counts
+	if order == last.order { // sent again or tried before: from now on this call's completion counts
 		j.last[k] = position{order, c}
 		return false
 	}
@@ -113,7 +115,7 @@ func (j *judge) step(c Call, k key, value string) (news bool) {
 	return true
 }
 
-// overlaps looks for calls of one member that were open at the same time.
+// overlaps finds calls of one member that were open at the same time.
 func (j *judge) overlaps() {
 	open := make(map[string][]Call)
 	for _, c := range j.evidence.Calls {
@@ -131,13 +133,13 @@ func (j *judge) overlaps() {
 	}
 }
 
-// abandoned reports whether the client of a call was gone before another came.
+// abandoned reports whether the client of a call was gone before another arrived.
 func (j *judge) abandoned(c, next Call) bool {
 	between := Span{c.Arrived, next.Arrived}
-	return c.Gone || j.evidence.died(c.Instance, between) || j.evidence.lost(c.Instance, between, func(l Loss) bool { return l.CRM })
+	return c.Gone || j.evidence.crashed(c.Instance, between) || j.evidence.lost(c.Instance, between, func(l Loss) bool { return l.CRM })
 }
 
-// final compares the state at the end.
+// final checks the state at the end.
 func (j *judge) final() {
 	for _, member := range slices.Sorted(maps.Keys(j.expect.States)) {
 		want, got := j.expect.States[member], j.evidence.State[member]
@@ -157,20 +159,20 @@ func (j *judge) final() {
 	}
 }
 
-// letters compares the dead letters with the poison.
-func (j *judge) letters() {
+// deadLetters compares the dead letters with the poison.
+func (j *judge) deadLetters() {
 	want := make(map[string]int)
-	for _, l := range j.expect.Letters {
+	for _, l := range j.expect.DeadLetters {
 		want[l.ID] = 0
 	}
-	for _, id := range j.evidence.Letters {
+	for _, id := range j.evidence.DeadLetters {
 		n, planted := want[id]
 		if !planted {
 			j.v.Unexplained = append(j.v.Unexplained, "dead letter "+id)
 			continue
 		}
 		want[id] = n + 1
-		j.v.LetterCopies += min(n, 1)
+		j.v.DeadLetterCopies += min(n, 1)
 	}
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		if want[id] == 0 {

@@ -26,45 +26,45 @@ import (
 	"membersync/mapper"
 )
 
-// A life is one instance of the service from its start to its end, in peace or not.
-type life struct {
-	w      *world
-	n      int // of all lives
-	began  time.Time
-	slot   int  // -1: a replay
-	job    *job // of a replay
-	host   *host
-	ctx    context.Context //nolint:containedctx // on its way from launch to Run
-	cancel context.CancelFunc
-	done   chan struct{} // closed when it has ended and all is closed
-	fate   fate
-	// fetching are the bytes that its open requests ask for.
+// A process is one instance of the service from its start to its stop or crash.
+type process struct {
+	w          *world
+	n          int // number among all instances
+	began      time.Time
+	slot       int  // -1: a replay
+	job        *job // of a replay
+	host       *host
+	ctx        context.Context //nolint:containedctx // passed from launch to Run
+	cancel     context.CancelFunc
+	done       chan struct{} // closed when it has ended and everything is closed
+	crashPoint crashPoint
+	// fetching holds the bytes that the open requests ask for.
 	fetching gauge
 
 	mu     sync.Mutex
 	dead   bool
-	passed int // points of the fate's step
+	passed int // how often the step was reached
 	seen   map[history.Delivery]*history.Delivery
 }
 
-// A fate is where a life ends, if it comes to that.
-type fate struct {
-	step string // empty: nowhere
+// A crashPoint is the step at which an instance crashes, if any.
+type crashPoint struct {
+	step string // empty: it does not crash
 	nth  int
 }
 
-func (w *world) fateOf(n int) fate {
-	r := w.random.roll("fate", n)
+func (w *world) fateOf(n int) crashPoint {
+	r := w.random.roll("crash", n)
 	if r.IntN(8) == 0 || w.settings.storm.quiet {
-		return fate{}
+		return crashPoint{}
 	}
-	rare := []string{"before mark", "after mark", "before renew", "after renew"} // more often drawn than met
+	rare := []string{"before mark", "after mark", "before renew", "after renew"} // rarely reached, so drawn more often
 	if w.has("redrives") {
 		rare = append(rare, "before audit", "after audit", "before audit", "after audit")
 	}
-	f := fate{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
+	f := crashPoint{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
 	switch f.step {
-	case "before letter", "after letter", "before release", "after release", "before commit", "after commit",
+	case "before dead letter", "after dead letter", "before release", "after release", "before commit", "after commit",
 		"before audit", "after audit":
 		f.nth = 1 + r.IntN(3)
 	case "before mark", "after mark", "before renew", "after renew":
@@ -88,8 +88,8 @@ const (
 	stormShare = 0.5
 
 	bufferBytes = 1 << 20
-	// fetchBytes is what an instance may ask for at a time, of the source topic: the share of the
-	// buffer that is for responses, of records in turn and of looks at single ones.
+	// fetchBytes is the most that an instance may request at a time from the source topic: the share
+	// of the buffer for responses of records in sequence and for requests of single records.
 	fetchBytes = bufferBytes/4*2/5 + lookBytes
 	lookBytes  = bufferBytes / 16 * 2 / 5
 )
@@ -103,12 +103,12 @@ func (w *world) launch(slot int) {
 	w.begin(l)
 }
 
-func (w *world) newLife(slot int) *life {
+func (w *world) newLife(slot int) *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(w.lives) + 1
-	l := &life{
-		w: w, n: n, began: time.Now(), slot: slot, host: newHost(), fate: w.fateOf(n), done: make(chan struct{}),
+	l := &process{
+		w: w, n: n, began: time.Now(), slot: slot, host: newHost(), crashPoint: w.fateOf(n), done: make(chan struct{}),
 		seen: make(map[history.Delivery]*history.Delivery),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -116,11 +116,11 @@ func (w *world) newLife(slot int) *life {
 	return l
 }
 
-func (w *world) begin(l *life) {
-	w.log("start", "instance", l.n, "fate", l.fate, "replay", l.job != nil)
+func (w *world) begin(l *process) {
+	w.log("start", "instance", l.n, "crashPoint", l.crashPoint, "replay", l.job != nil)
 	listener, err := w.network.Listen("tcp", l.crmAddr())
 	w.must(err)
-	w.running.Go(func() { _ = w.front.server.Serve(gate{listener, l.n}) })
+	w.running.Go(func() { _ = w.crmProxy.server.Serve(gate{listener, l.n}) })
 	w.running.Go(l.live)
 }
 
@@ -130,9 +130,9 @@ func allTopics() dlq.Topics {
 	return dlq.Topics{Source: source, DLQ: deadLetters, Redrive: redrives, Audit: audits}
 }
 
-func (l *life) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
+func (l *process) crmAddr() string { return fmt.Sprintf("localhost:%d", 20000+l.n) }
 
-func (l *life) live() {
+func (l *process) live() {
 	defer close(l.done)
 	transport := &kafka.Transport{
 		ClientID: "membersync", DialTimeout: 5 * time.Second, Dial: l.dialKafka, MetadataTopics: topics(),
@@ -156,19 +156,19 @@ func (l *life) live() {
 	l.host.cut("")
 }
 
-func (l *life) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
+func (l *process) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
 	return l.host.dial(ctx, "kafka", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, addr) })
 }
 
-func (l *life) dialCRM(ctx context.Context, network, _ string) (net.Conn, error) {
-	if l.w.weather.refuses() {
+func (l *process) dialCRM(ctx context.Context, network, _ string) (net.Conn, error) {
+	if l.w.faults.refuses() {
 		l.w.fired("crm outage: refuse", l.n)
 		return nil, errNoRoute
 	}
 	return l.host.dial(ctx, "crm", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, l.crmAddr()) })
 }
 
-func (l *life) config() consumer.Config {
+func (l *process) config() consumer.Config {
 	cfg := consumer.Config{
 		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
 		BufferRecords: l.bufferRecords(), BufferBytes: bufferBytes, MaxRecordBytes: maxFetchedBytes,
@@ -188,7 +188,7 @@ func (l *life) config() consumer.Config {
 	return cfg
 }
 
-func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
+func (l *process) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
 	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
 	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
@@ -209,10 +209,10 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
 		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
-		DeadLetters: tappedLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
+		DeadLetters: tappedDeadLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
 		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		EditDigest: editDigest(),
-		Observer:   witness{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
+		Observer:   recorder{l}, Metrics: consumer.NewMetrics(prometheus.NewRegistry(), crmapi.Table{}),
 		Logger: l.w.logger.With(slog.Int("instance", l.n)),
 	}
 	if l.job != nil {
@@ -221,8 +221,8 @@ func (l *life) parts(transport *kafka.Transport, cache redis.UniversalClient, we
 	return parts
 }
 
-// bufferRecords is so many in a storm that those held leave places free.
-func (l *life) bufferRecords() int {
+// bufferRecords returns a size that leaves room next to the events held in a storm.
+func (l *process) bufferRecords() int {
 	switch {
 	case l.w.settings.storm.quiet:
 		return 2000
@@ -238,35 +238,35 @@ func (w *world) newMapping() *mapper.Mapping {
 	return mapping
 }
 
-func (l *life) random() *rand.Rand { return l.w.random.roll("life", l.n) }
+func (l *process) random() *rand.Rand { return l.w.random.roll("process", l.n) }
 
-// due counts a point of the way, and reports whether this life is to end there.
-func (l *life) due(step string) bool {
+// due counts the times that a step was reached and reports whether the instance crashes there.
+func (l *process) due(step string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dead || step != l.fate.step || l.w.calm.Load() {
+	if l.dead || step != l.crashPoint.step || l.w.calm.Load() {
 		return false
 	}
 	l.passed++
-	return l.passed == l.fate.nth
+	return l.passed == l.crashPoint.nth
 }
 
-// reaches reports whether the life is over, for instance because it ends at this very point.
-func (l *life) reaches(step string) bool {
+// reaches reports whether the instance has ended, possibly because it crashes at this step.
+func (l *process) reaches(step string) bool {
 	if l.due(step) {
-		l.die(step)
+		l.crash(step)
 	}
 	return l.isDead()
 }
 
-func (l *life) isDead() bool {
+func (l *process) isDead() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dead
 }
 
-// die ends the life: its connections break, and nothing that it does from now on has an effect.
-func (l *life) die(step string) {
+// crash ends the instance: its connections break, and nothing it does from now on has an effect.
+func (l *process) crash(step string) {
 	l.mu.Lock()
 	if l.dead || l.w.calm.Load() {
 		l.mu.Unlock()
@@ -278,18 +278,18 @@ func (l *life) die(step string) {
 	l.cancel()
 	l.w.log("crash", "instance", l.n, "step", step)
 	l.w.tally.crashed(step)
-	l.w.buried(l)
+	l.w.replaceCrashed(l)
 }
 
-// stop ends the life in peace.
-func (l *life) stop() {
+// stop stops the instance cleanly.
+func (l *process) stop() {
 	l.w.log("stop", "instance", l.n)
 	l.cancel()
 	<-l.done
 }
 
-// note counts what a living instance takes in and ends.
-func (l *life) note(partition int, offset int64, index, arrived, ended int) {
+// note counts the events that a running instance receives and ends.
+func (l *process) note(partition int, offset int64, index, arrived, ended int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dead {

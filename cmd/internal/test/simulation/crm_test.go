@@ -19,12 +19,12 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// Times of the calls, shorter than in production but in the same proportions.
+// Times of the calls: shorter than in production, in the same proportions.
 const (
 	callTimeout = 3 * time.Second
 	lease       = 2*callTimeout + 5*time.Second
-	// latestEffect is when, counted from its arrival, a request takes effect at the latest, its client gone or not: within
-	// its lease, which lives for at least 2 x callTimeout from then.
+	// latestEffect is the latest time after its arrival at which a request takes effect, even if its
+	// client is gone. It is within its lease, which lives at least 2 x callTimeout from then.
 	latestEffect = 2*callTimeout - 500*time.Millisecond
 )
 
@@ -35,9 +35,10 @@ const (
 	rejected = "reject-"
 )
 
-// A front stands before the fake CRM. It decides when a request takes effect and what its client gets to see of it,
-// and keeps the log that the oracle reads: the fake's own does not tell when an effect took place.
-type front struct {
+// A crmProxy is a proxy of the fake CRM. It decides when a request takes effect and which response
+// the client gets, and keeps the log that the oracle reads: the fake's own log lacks the time of
+// the effect.
+type crmProxy struct {
 	w      *world
 	crm    *crmapitest.Server
 	server *http.Server
@@ -48,12 +49,12 @@ type front struct {
 	turn  int            // effects so far
 }
 
-func newFront(w *world, members []string, departments int64) *front {
+func newFront(w *world, members []string, departments int64) *crmProxy {
 	ids := make([]int64, departments)
 	for i := range ids {
 		ids[i] = int64(i + 1)
 	}
-	f := &front{w: w, count: make(map[string]int), crm: crmapitest.New(crmapitest.Options{
+	f := &crmProxy{w: w, count: make(map[string]int), crm: crmapitest.New(crmapitest.Options{
 		CorpID: corp, Tokens: []string{token}, Members: members, Departments: ids,
 	})}
 	f.server = &http.Server{
@@ -70,7 +71,7 @@ func newFront(w *world, members []string, departments int64) *front {
 
 type instanceKey struct{}
 
-// An arrival is a connection that tells which instance made it.
+// An arrival is a connection that knows which instance opened it.
 type arrival struct {
 	net.Conn
 	instance int
@@ -92,17 +93,17 @@ func (g gate) Accept() (net.Conn, error) {
 }
 
 // ServeHTTP implements http.Handler.
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *crmProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	instance, _ := r.Context().Value(instanceKey{}).(int)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // a request without its body is none
+		return // a request without its body does not count
 	}
 	call, n := f.arrive(instance, body)
-	p := f.w.weather.plan(call, n)
+	p := f.w.faults.plan(call, n)
 	f.w.log("call", "n", call.N, "instance", instance, "member", call.Member, "user", string(call.User), "plan", p.String())
 	if !f.pass(r.Context(), call, p) {
-		panic(http.ErrAbortHandler) // the client has gone
+		panic(http.ErrAbortHandler) // the client is gone
 	}
 	if p.before != "" {
 		f.act(w, r, call, p.before, p)
@@ -119,7 +120,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-func (f *front) arrive(instance int, body []byte) (*history.Call, int) {
+func (f *crmProxy) arrive(instance int, body []byte) (*history.Call, int) {
 	var request struct {
 		User json.RawMessage `json:"user"`
 	}
@@ -127,7 +128,7 @@ func (f *front) arrive(instance int, body []byte) (*history.Call, int) {
 		Member string `json:"openUserId"`
 	}
 	if json.Unmarshal(body, &request) == nil {
-		_ = json.Unmarshal(request.User, &user) // the oracle complains of it
+		_ = json.Unmarshal(request.User, &user) // the oracle reports invalid ones
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,9 +138,9 @@ func (f *front) arrive(instance int, body []byte) (*history.Call, int) {
 	return call, f.count[user.Member]
 }
 
-// pass waits until the request's turn, and reports whether its client still waits. If not, the effect may come all
-// the same.
-func (f *front) pass(ctx context.Context, call *history.Call, p plan) bool {
+// pass waits until the request's turn and reports whether its client still waits. If not, the
+// effect may still come.
+func (f *crmProxy) pass(ctx context.Context, call *history.Call, p plan) bool {
 	timer := time.NewTimer(p.latency)
 	defer timer.Stop()
 	select {
@@ -162,20 +163,21 @@ func (f *front) pass(ctx context.Context, call *history.Call, p plan) bool {
 	return false
 }
 
-// effect lets the update take effect. Effects come one after the other, so that their order is that of the log.
-func (f *front) effect(ctx context.Context, r *http.Request, call *history.Call, body []byte) *httptest.ResponseRecorder {
+// effect applies the update. Effects are applied one at a time, so that their order is that of the
+// log.
+func (f *crmProxy) effect(ctx context.Context, r *http.Request, call *history.Call, body []byte) *httptest.ResponseRecorder {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	answer := httptest.NewRecorder()
 	switch user := string(call.User); {
 	case strings.Contains(user, `"`+refused):
-		answer.Body.WriteString(`{"traceId":"front","errorMessage":"refused","errorCode":10002}`)
+		answer.Body.WriteString(`{"traceId":"proxy","errorMessage":"refused","errorCode":10002}`)
 		return answer
 	case f.w.settings.storm.rejects(f.w, "crm", call.Member):
-		answer.Body.WriteString(`{"traceId":"front","errorMessage":"refused","errorCode":10002}`)
+		answer.Body.WriteString(`{"traceId":"proxy","errorMessage":"refused","errorCode":10002}`)
 		return answer
 	case strings.Contains(user, `"`+rejected):
-		answer.Body.WriteString(`{"traceId":"front","errorMessage":"taken","errorCode":201112011}`)
+		answer.Body.WriteString(`{"traceId":"proxy","errorMessage":"taken","errorCode":201112011}`)
 		return answer
 	}
 	target := crmapitest.UpdatePath + "?thirdTraceId=late-" + strconv.Itoa(call.N)
@@ -196,8 +198,8 @@ func applied(answer *httptest.ResponseRecorder) bool {
 	return answer.Code == http.StatusOK && strings.Contains(answer.Body.String(), `"errorCode":0`)
 }
 
-// leave notes that the client has its answer, or has gone, unless that is noted already.
-func (f *front) leave(call *history.Call, lost, failed bool) {
+// leave records that the client has its response or is gone, unless that is recorded already.
+func (f *crmProxy) leave(call *history.Call, lost, failed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if call.Left.IsZero() {
@@ -205,8 +207,8 @@ func (f *front) leave(call *history.Call, lost, failed bool) {
 	}
 }
 
-// act shows the client what a fault lets it see.
-func (f *front) act(w http.ResponseWriter, r *http.Request, call *history.Call, kind string, p plan) {
+// act sends the client the response that the fault allows.
+func (f *crmProxy) act(w http.ResponseWriter, r *http.Request, call *history.Call, kind string, p plan) {
 	switch kind {
 	case "hang":
 		<-r.Context().Done()
@@ -218,7 +220,7 @@ func (f *front) act(w http.ResponseWriter, r *http.Request, call *history.Call, 
 	case "cut":
 		f.leave(call, true, true)
 		w.Header().Set("Content-Length", "200")
-		_, _ = io.WriteString(w, `{"traceId":"front","error`)
+		_, _ = io.WriteString(w, `{"traceId":"proxy","error`)
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	default:

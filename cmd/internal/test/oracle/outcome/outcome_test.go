@@ -19,7 +19,7 @@ func world() outcome.World {
 	return outcome.World{Members: []string{"FSUID_TEST0001", "FSUID_TEST0002"}, Departments: 9, MaxRecordBytes: 1000}
 }
 
-// event is a change of the first member.
+// event returns a change of the first member.
 func event(id string, order int, before, after string) outcome.Record {
 	return outcome.Record{Value: fmt.Appendf(nil,
 		`{"eventId":%q,"employeeId":"E1","openUserId":"FSUID_TEST0001","sequence":%d,"before":%s,"after":%s}`, id, order, before, after)}
@@ -90,7 +90,7 @@ func TestPoison(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for _, l := range outcome.Expect(world(), []outcome.Record{{Partition: 3, Offset: 4, Value: []byte(tc.value), Time: time.UnixMilli(5)}}).Letters {
+			for _, l := range outcome.Expect(world(), []outcome.Record{{Partition: 3, Offset: 4, Value: []byte(tc.value), Time: time.UnixMilli(5)}}).DeadLetters {
 				id := map[bool]string{true: "3:4@5", false: "3:4:0@5"}[l.Whole]
 				if l.ID != id {
 					t.Errorf("id %s, want %s", l.ID, id)
@@ -166,10 +166,10 @@ func TestGenerate(t *testing.T) {
 				}
 			}
 			e := outcome.Expect(script.World, numbered(script.Records))
-			if len(e.Letters) != odd || e.Duplicates != odd || e.Stating+e.Empty != spec.Events-2*odd {
-				t.Errorf("letters %d, duplicates %d, stating %d, empty %d", len(e.Letters), e.Duplicates, e.Stating, e.Empty)
+			if len(e.DeadLetters) != odd || e.Duplicates != odd || e.Stating+e.Empty != spec.Events-2*odd {
+				t.Errorf("deadLetters %d, duplicates %d, stating %d, empty %d", len(e.DeadLetters), e.Duplicates, e.Stating, e.Empty)
 			}
-			wantKinds(t, e.Letters)
+			wantKinds(t, e.DeadLetters)
 			for member, fields := range e.States {
 				for name, value := range fields {
 					if strings.Contains(value, "sample ") {
@@ -188,10 +188,10 @@ func numbered(records []outcome.Record) []outcome.Record {
 	return records
 }
 
-func wantKinds(t *testing.T, letters []outcome.Letter) {
+func wantKinds(t *testing.T, deadLetters []outcome.DeadLetter) {
 	t.Helper()
 	kinds := make(map[string]int)
-	for _, l := range letters {
+	for _, l := range deadLetters {
 		kinds[l.Reason+l.Code]++
 	}
 	want := []string{"crm_not_found20012", "crm_not_found30007", "invalid_event", "invalid_field", "malformed", "oversized"}

@@ -16,12 +16,12 @@ import (
 
 // A scale is the size of an incident.
 type scale struct {
-	events, each int // in all, and dead letters overtaken fully, partly and not each, at least
-	rate         int // of the redrive, a second
+	events, each int // in all, and at least of dead letters superseded fully, partly and not
+	rate         int // of the redrive, per second
 }
 
-// incidentScale is small where Kafka and Redis are fakes or the race detector slows everything down, unless
-// MEMBERSYNC_TEST_FULL asks for all.
+// incidentScale is small if Kafka and Redis are fakes or the race detector slows everything down,
+// unless MEMBERSYNC_TEST_FULL asks for the full size.
 func incidentScale() scale {
 	if isReal() && !raced {
 		return fullScale()
@@ -29,7 +29,7 @@ func incidentScale() scale {
 	return smallScale()
 }
 
-// smallScale is small unless MEMBERSYNC_TEST_FULL asks for all.
+// smallScale is small unless MEMBERSYNC_TEST_FULL asks for the full size.
 func smallScale() scale {
 	if os.Getenv("MEMBERSYNC_TEST_FULL") != "" {
 		return fullScale()
@@ -39,7 +39,7 @@ func smallScale() scale {
 
 func fullScale() scale { return scale{events: 5000, each: 200, rate: 200} }
 
-// incidentMapping is the mapping of an HR system that names departments by codes of its own.
+// incidentMapping is the mapping of an HR system with its own department codes.
 const incidentMapping = `version: 1
 identity: {event_id: $event.eventId, employee_id: $event.employeeId, open_user_id: $event.openUserId}
 order: {kind: sequence, from: $event.sequence}
@@ -55,15 +55,15 @@ fields:
   mainDepartmentId: {from: dept, lookup: departments}
 `
 
-// An office is a rig for an incident: with a lookup table that lacks a department.
-type office struct {
+// A scenario is a rig for an incident. Its lookup table lacks a department.
+type scenario struct {
 	*rig
-	table string // its file
+	table string // path of its file
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T) *scenario {
 	t.Helper()
-	o := &office{rig: newRig(t, setup{partitions: 6, crm: crmapitest.Options{Tokens: []string{token}, AutoCreate: true}})}
+	o := &scenario{rig: newRig(t, setup{partitions: 6, crm: crmapitest.Options{Tokens: []string{token}, AutoCreate: true}})}
 	dir := t.TempDir()
 	o.table = filepath.Join(dir, "departments.csv")
 	o.writeTable(false)
@@ -75,15 +75,15 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-func (o *office) writeTable(mended bool) {
+func (o *scenario) writeTable(fixed bool) {
 	o.t.Helper()
-	if err := os.WriteFile(o.table, []byte(incident.Table(incident.Departments(mended))), 0o600); err != nil {
+	if err := os.WriteFile(o.table, []byte(incident.Table(incident.Departments(fixed))), 0o600); err != nil {
 		o.t.Fatal(err)
 	}
 }
 
-// expect works out what has to come of what the source topic holds.
-func (o *office) expect() (incident.Expectation, []outcome.Record) {
+// expect computes the required result of the source topic's records.
+func (o *scenario) expect() (incident.Expectation, []outcome.Record) {
 	o.t.Helper()
 	records, _ := o.records()
 	e, err := incident.Expect(records, incident.Departments(false), incident.Departments(true))
@@ -93,8 +93,8 @@ func (o *office) expect() (incident.Expectation, []outcome.Record) {
 	return e, records
 }
 
-// members is what the CRM holds.
-func (o *office) members() map[string]map[string]string {
+// members returns the state of the CRM.
+func (o *scenario) members() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for _, id := range o.crm.Members() {
 		all[id] = map[string]string{}
@@ -105,8 +105,8 @@ func (o *office) members() map[string]map[string]string {
 	return all
 }
 
-// wantMembers compares the CRM with what it should hold. A member without a field need not be there.
-func (o *office) wantMembers(want map[string]map[string]string) {
+// wantMembers compares the CRM with the required state. A member without fields may be missing.
+func (o *scenario) wantMembers(want map[string]map[string]string) {
 	o.t.Helper()
 	want = maps.Clone(want)
 	maps.DeleteFunc(want, func(_ string, fields map[string]string) bool { return len(fields) == 0 })
@@ -115,8 +115,8 @@ func (o *office) wantMembers(want map[string]map[string]string) {
 	}
 }
 
-// wantNothingBack wants no call to put an older value over a newer one.
-func (o *office) wantNothingBack(e incident.Expectation) {
+// wantNothingBack checks that no call replaced a newer value with an older one.
+func (o *scenario) wantNothingBack(e incident.Expectation) {
 	o.t.Helper()
 	for _, problem := range e.Back(o.appliedCalls()) {
 		o.t.Error(problem)
@@ -126,7 +126,7 @@ func (o *office) wantNothingBack(e incident.Expectation) {
 	}
 }
 
-func (o *office) appliedCalls() []outcome.Call {
+func (o *scenario) appliedCalls() []outcome.Call {
 	var calls []outcome.Call
 	for _, c := range o.crm.Calls() {
 		if c.Applied {
@@ -136,7 +136,7 @@ func (o *office) appliedCalls() []outcome.Call {
 	return calls
 }
 
-// An auditRecord is one of the audit topic, read by hand.
+// An auditRecord is a record of the audit topic, read without package dlq.
 type auditRecord struct {
 	Actor   string `json:"actor"`
 	Action  string `json:"action"`
@@ -149,7 +149,7 @@ type auditRecord struct {
 	} `json:"detail"`
 }
 
-func (o *office) audit() []auditRecord {
+func (o *scenario) audit() []auditRecord {
 	o.t.Helper()
 	var all []auditRecord
 	for _, m := range o.broker.ReadAll(o.t, o.topic+".audit") {
@@ -162,8 +162,8 @@ func (o *office) audit() []auditRecord {
 	return all
 }
 
-// results are those of redrives, by item.
-func (o *office) results() map[string][]string {
+// results returns the results of redrives, by item.
+func (o *scenario) results() map[string][]string {
 	o.t.Helper()
 	byItem := map[string][]string{}
 	for _, a := range o.audit() {
@@ -174,8 +174,8 @@ func (o *office) results() map[string][]string {
 	return byItem
 }
 
-// states are those of all items, as dlq list has them.
-func (o *office) states() map[string]string {
+// states returns the states of all items from dlq list.
+func (o *scenario) states() map[string]string {
 	o.t.Helper()
 	all := map[string]string{}
 	for _, one := range o.must("dlq", "list", "--state=all") {

@@ -16,23 +16,26 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// An absence is what one service made of the CRM's outage.
-type absence struct {
+// An outageResult is how one service handled the CRM's outage.
+type outageResult struct {
 	mode                       mode
-	verdict                    chaos.Verdict
-	letters                    int
+	result                     chaos.Result
+	deadLetters                int
 	unfinished                 int64
-	causes                     []string // that /readyz told
+	causes                     []string // as /readyz reported them
 	failedCalls, failedMembers int
-	first, firstFailed         time.Duration // from the return to the first call that took effect, of anybody and of a member that had failed
-	allBack                    time.Duration // and until the last of those
-	// Of the members that do not fail in part, before and during the absence: calls that took effect a second, and how long records waited for one.
+	// From the end of the outage to the first call that took effect, of any member and of one that
+	// had failed.
+	first, firstFailed time.Duration
+	allBack            time.Duration // and until the last of those
+	// The members whose calls never fail, before and during the outage: calls per second that took
+	// effect, and how long records waited for one.
 	othersBefore, othersDuring float64
 	delayBefore, delayDuring   []time.Duration
 }
 
-// A theatre is one service with its CRM.
-type theatre struct {
+// An outageTrial is one service with its CRM.
+type outageTrial struct {
 	outage
 	mode     mode
 	crm      *crmapitest.Server
@@ -40,11 +43,11 @@ type theatre struct {
 	job      *testbed.Job
 	workload *chaos.Workload
 	away     atomic.Bool
-	sick     map[string]bool // the members that fail in part
+	sick     map[string]bool // the members that fail with modeHalf
 }
 
-func (o outage) absence(ctx context.Context, b *bench, m mode) (a absence, err error) {
-	t := &theatre{outage: o, mode: m, workload: chaos.NewWorkload(chaos.Spec{
+func (o outage) trial(ctx context.Context, b *bench, m mode) (a outageResult, err error) {
+	t := &outageTrial{outage: o, mode: m, workload: chaos.NewWorkload(chaos.Spec{
 		Seed: o.seed, Employees: o.employees, Partitions: o.partitions, Late: 0.02, Twice: 0.02, Delay: 20 * o.rate,
 	})}
 	if err := t.open(ctx, b); err != nil {
@@ -72,7 +75,7 @@ func (o outage) absence(ctx context.Context, b *bench, m mode) (a absence, err e
 	return a, err
 }
 
-func (t *theatre) open(ctx context.Context, b *bench) (err error) {
+func (t *outageTrial) open(ctx context.Context, b *bench) (err error) {
 	members := t.workload.World().Members
 	t.sick = make(map[string]bool)
 	for n, id := range members {
@@ -88,8 +91,8 @@ func (t *theatre) open(ctx context.Context, b *bench) (err error) {
 	return err
 }
 
-// fault is what goes wrong with a request now.
-func (t *theatre) fault(seen crmapitest.Seen) crmapitest.Fault {
+// fault returns how the CRM fails a request now.
+func (t *outageTrial) fault(seen crmapitest.Seen) crmapitest.Fault {
 	const busy = -1
 	switch {
 	case !t.away.Load():
@@ -101,8 +104,8 @@ func (t *theatre) fault(seen crmapitest.Seen) crmapitest.Fault {
 	return crmapitest.Fault{}
 }
 
-// play produces all the while, has the CRM go away and come back, and watches /readyz meanwhile.
-func (t *theatre) play(ctx context.Context, i *testbed.Instance) (left, back time.Time, causes []string, err error) {
+// play produces all the time, starts and ends the CRM's outage, and watches /readyz during it.
+func (t *outageTrial) play(ctx context.Context, i *testbed.Instance) (left, back time.Time, causes []string, err error) {
 	if err := i.AwaitReady(ctx); err != nil {
 		return left, back, nil, err
 	}
@@ -120,7 +123,7 @@ func (t *theatre) play(ctx context.Context, i *testbed.Instance) (left, back tim
 	back = time.Now()
 	t.away.Store(false)
 	err = errors.Join(err, t.server.Up(ctx))
-	if err == nil { // under load as well
+	if err == nil { // under load too
 		err = waitUntil(ctx, back.Add(t.before))
 	}
 	stop(errEnough)
@@ -128,7 +131,7 @@ func (t *theatre) play(ctx context.Context, i *testbed.Instance) (left, back tim
 	return left, back, causes, errors.Join(err, failed, produceAll(ctx, t.job, t.workload.Flush()))
 }
 
-func (t *theatre) leave() error {
+func (t *outageTrial) leave() error {
 	t.away.Store(true)
 	if t.mode == modeRefused {
 		return t.server.Down()
@@ -136,8 +139,8 @@ func (t *theatre) leave() error {
 	return nil
 }
 
-// watch returns all that /readyz says until a moment.
-func (t *theatre) watch(ctx context.Context, i *testbed.Instance, until time.Time) (causes []string, err error) {
+// watch returns all causes that /readyz reports until the given time.
+func (t *outageTrial) watch(ctx context.Context, i *testbed.Instance, until time.Time) (causes []string, err error) {
 	const every = time.Second
 	err = testbed.Until(ctx, every, func(ctx context.Context) (bool, error) {
 		_, text, err := i.Ready(ctx)
@@ -149,9 +152,9 @@ func (t *theatre) watch(ctx context.Context, i *testbed.Instance, until time.Tim
 	return causes, err
 }
 
-// judge works out what came of it.
-func (t *theatre) judge(ctx context.Context, b *bench, left, back time.Time) (a absence, err error) {
-	a = absence{mode: t.mode}
+// judge computes the figures of the outage.
+func (t *outageTrial) judge(ctx context.Context, b *bench, left, back time.Time) (a outageResult, err error) {
+	a = outageResult{mode: t.mode}
 	if a.unfinished, err = t.job.Lag(ctx); err != nil {
 		return a, err
 	}
@@ -161,10 +164,10 @@ func (t *theatre) judge(ctx context.Context, b *bench, left, back time.Time) (a 
 	if e.Records, written, err = readRecords(ctx, b, t.job.Topic); err != nil {
 		return a, err
 	}
-	if e.Letters, err = readLetters(ctx, b, t.job.Topic+".dlq"); err != nil {
+	if e.DeadLetters, err = readDeadLetters(ctx, b, t.job.Topic+".dlq"); err != nil {
 		return a, err
 	}
-	a.letters, a.verdict = len(e.Letters), chaos.Judge(e)
+	a.deadLetters, a.result = len(e.DeadLetters), chaos.Judge(e)
 	if len(calls) == 0 {
 		return a, fmt.Errorf("%s: the CRM saw no call", t.mode)
 	}
@@ -173,10 +176,11 @@ func (t *theatre) judge(ctx context.Context, b *bench, left, back time.Time) (a 
 	return a, nil
 }
 
-// waitingAt are the members who had failed before the return: those whose calls did, or, where the CRM saw none, all.
-func (t *theatre) waitingAt(calls []chaos.Call, left, back time.Time) map[string]bool {
+// waitingAt returns the members whose calls had failed before the end of the outage. Where the CRM
+// saw no calls, it returns all members.
+func (t *outageTrial) waitingAt(calls []chaos.Call, left, back time.Time) map[string]bool {
 	failed := make(map[string]bool)
-	if t.mode == modeRefused { // nobody was let in, so nobody knows whose calls were tried
+	if t.mode == modeRefused { // connections were refused, so the CRM does not know which members were called
 		for _, id := range t.workload.World().Members {
 			failed[id] = true
 		}
@@ -191,7 +195,7 @@ func (t *theatre) waitingAt(calls []chaos.Call, left, back time.Time) map[string
 }
 
 // count takes the times from the CRM's log.
-func (a *absence) count(calls []chaos.Call, left, back time.Time, failed, sick map[string]bool) {
+func (a *outageResult) count(calls []chaos.Call, left, back time.Time, failed, sick map[string]bool) {
 	a.failedMembers = len(failed)
 	a.first, a.firstFailed = never, never
 	begin, served := calls[0].Arrived, make(map[string]bool)
@@ -217,8 +221,9 @@ func (a *absence) count(calls []chaos.Call, left, back time.Time, failed, sick m
 	a.othersDuring /= back.Sub(left).Seconds()
 }
 
-// delays are how long the records of members who are well waited for the next call of their member to take effect, before and during the
-// absence. Of a record that needed no call, that is the next one's.
+// delays returns how long the records of members whose calls never fail waited for the next call of
+// their member that took effect, before and during the outage. A record that needed no call gets
+// the time of the next call.
 func delays(records []outcome.Record, written []time.Time, calls []chaos.Call, left, back time.Time, sick map[string]bool) (before, during []time.Duration) {
 	effects := make(map[string][]time.Time)
 	for _, c := range calls {
@@ -235,7 +240,7 @@ func delays(records []outcome.Record, written []time.Time, calls []chaos.Call, l
 		}
 		next := slices.IndexFunc(effects[event.OpenUserID], func(at time.Time) bool { return at.After(written[n]) })
 		switch {
-		case next < 0: // it came late, behind the newest
+		case next < 0: // it came after the newest
 		case written[n].Before(left):
 			before = append(before, effects[event.OpenUserID][next].Sub(written[n]))
 		default:

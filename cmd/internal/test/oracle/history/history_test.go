@@ -16,13 +16,13 @@ func at(seconds float64) time.Time {
 	return time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
 }
 
-// record is an event that states one field.
+// record returns an event that states one field.
 func record(offset int64, sequence int, field, value string) history.Record {
 	return history.Record{Offset: offset, Time: at(0), Key: []byte("E"), Value: fmt.Appendf(nil,
 		`{"eventId":"ev-%d","sequence":%d,"employeeId":"E","openUserId":%q,"after":{%q:%q}}`, offset, sequence, member, field, value)}
 }
 
-// call is a call that takes effect a second after it came and is answered at once.
+// call returns a call that takes effect one second after its arrival and is acknowledged at once.
 func call(n int, arrived float64, value string) history.Call {
 	return history.Call{
 		N: n, Turn: n, Instance: 1, Member: member, User: fmt.Appendf(nil, `{"openUserId":%q,"qq":%q}`, member, value),
@@ -30,7 +30,7 @@ func call(n int, arrived float64, value string) history.Call {
 	}
 }
 
-// good is a history without fault: the value a, then the newer b.
+// good returns a history without faults: the value a, then the newer b.
 func good() history.History {
 	return history.History{
 		World: history.World{
@@ -49,8 +49,8 @@ func good() history.History {
 	}
 }
 
-// letter is the dead letter of a record.
-func letter(r history.Record, reason string) history.Record {
+// deadLetter returns the dead letter of a record.
+func deadLetter(r history.Record, reason string) history.Record {
 	index := map[bool]string{true: "", false: ":0"}[reason == "malformed" || reason == "oversized"]
 	r.Headers = append(slices.Clone(r.Headers),
 		history.Header{Key: "dlq.id", Value: fmt.Appendf(nil, "%d:%d%s@%d", r.Partition, r.Offset, index, r.Time.UnixMilli())},
@@ -62,13 +62,13 @@ func letter(r history.Record, reason string) history.Record {
 	return r
 }
 
-// older lets the older value come last.
+// older makes the older value arrive last.
 func older(h *history.History) {
 	h.Calls = append(h.Calls, call(3, 30, "a"), call(4, 40, "b"))
 	h.Calls[2].Instance = 2
 }
 
-// setBack lets the older value come last, and stay.
+// setBack makes the older value arrive last and stay.
 func setBack(h *history.History) {
 	older(h)
 	h.Calls = h.Calls[:3]
@@ -87,15 +87,15 @@ func TestFaults(t *testing.T) {
 		want   string // empty: no fault
 	}{
 		"good":                          {func(*history.History) {}, ""},
-		"not sent":                      {func(h *history.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest that lives"},
+		"not sent":                      {func(h *history.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"` }, "the newest accepted one"},
 		"went back":                     {older, "went back"},
-		"went back after a lost answer": {func(h *history.History) { older(h); h.Calls[1].Lost = true; h.World.Quiet = 0 }, "gone unanswered"},
+		"went back after a lost answer": {func(h *history.History) { older(h); h.Calls[1].Lost = true; h.World.Quiet = 0 }, "gone unacknowledged"},
 		"went back over a loss":         {func(h *history.History) { older(h); lost(h, 25) }, ""},
 		"went back before a loss":       {func(h *history.History) { older(h); lost(h, 31) }, "went back"},
 		"went back after a loss":        {func(h *history.History) { older(h); lost(h, 15) }, "went back"},
 		"ends set back over a loss":     {func(h *history.History) { setBack(h); lost(h, 25) }, ""},
-		"ends set back after a loss":    {func(h *history.History) { setBack(h); lost(h, 15) }, "the newest that lives"},
-		"never sent, with a loss":       {func(h *history.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"`; lost(h, 15) }, "the newest that lives"},
+		"ends set back after a loss":    {func(h *history.History) { setBack(h); lost(h, 15) }, "the newest accepted one"},
+		"never sent, with a loss":       {func(h *history.History) { h.Calls = h.Calls[:1]; h.State[member]["qq"] = `"a"`; lost(h, 15) }, "the newest accepted one"},
 		"overlap over a loss":           {func(h *history.History) { h.Calls[0].Left = at(20.5); lost(h, 15) }, ""},
 		"overlap after a loss":          {func(h *history.History) { h.Calls[0].Left = at(20.5); lost(h, 8) }, "overlap"},
 		"too many calls after a loss":   {func(h *history.History) { h.World.Limit, h.World.Window = 1, 11*time.Second; lost(h, 8) }, "2 calls within 10s"},
@@ -104,21 +104,21 @@ func TestFaults(t *testing.T) {
 		"another update in time":        {func(h *history.History) { h.Calls[0].Lost = true; h.World.Quiet = 10 * time.Second }, ""},
 		"too many calls":                {func(h *history.History) { h.World.Limit, h.World.Window = 1, 11*time.Second }, "2 calls within 10s"},
 		"just enough calls":             {func(h *history.History) { h.World.Limit, h.World.Window = 1, 10*time.Second }, ""},
-		"a value of nobody":             {func(h *history.History) { h.Calls[0] = call(1, 10, "x") }, "which no event states"},
+		"an unstated value":             {func(h *history.History) { h.Calls[0] = call(1, 10, "x") }, "which no event states"},
 		"committed too soon":            {func(h *history.History) { h.Commits[0].Offset = 2 }, "is committed at 03:00:12.000"},
 		"committed beyond the end":      {func(h *history.History) { h.Commits[1].Offset = 3 }, "does not exist"},
 		"not committed":                 {func(h *history.History) { h.Committed[0] = 1 }, "committed up to 1 of 2"},
 		"two outcomes":                  {func(h *history.History) { h.Deliveries[0].Ended = 2 }, "ended the event at 0:0 2 times"},
 		"no outcome":                    {func(h *history.History) { h.Deliveries = h.Deliveries[1:] }, "has no outcome"},
 		"dead for nothing": {func(h *history.History) {
-			h.Letters = []history.Record{letter(h.Source[0], "retries_exhausted")}
+			h.DeadLetters = []history.Record{deadLetter(h.Source[0], "retries_exhausted")}
 		}, "dead-lettered as retries_exhausted"},
 		"dead and sick, but not tried": {func(h *history.History) {
 			h.World.Sick = member
-			h.Letters = []history.Record{letter(h.Source[0], "retries_exhausted")}
+			h.DeadLetters = []history.Record{deadLetter(h.Source[0], "retries_exhausted")}
 		}, "after 0 failed calls"},
-		"a letter of nothing": {func(h *history.History) {
-			h.Letters = []history.Record{letter(record(7, 1, "qq", "a"), "malformed")}
+		"dead letter of no record": {func(h *history.History) {
+			h.DeadLetters = []history.Record{deadLetter(record(7, 1, "qq", "a"), "malformed")}
 		}, "names no source record"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,9 +132,9 @@ func TestFaults(t *testing.T) {
 
 // redriven dead-letters the newer value and redrives it with another one.
 func redriven(h *history.History) {
-	h.Letters = []history.Record{letter(h.Source[1], "crm_invalid")}
+	h.DeadLetters = []history.Record{deadLetter(h.Source[1], "crm_invalid")}
 	h.World.Refused = "b"
-	again := letter(h.Source[1], "crm_invalid")
+	again := deadLetter(h.Source[1], "crm_invalid")
 	again.Time, again.Value = at(30), record(1, 2, "qq", "c").Value
 	again.Headers = append(again.Headers,
 		history.Header{Key: "redrive.number", Value: []byte("1")}, history.Header{Key: "redrive.edited", Value: []byte("true")})
@@ -145,15 +145,15 @@ func redriven(h *history.History) {
 	h.State[member]["qq"] = `"c"`
 }
 
-// storm has both events dead-lettered in a storm.
+// storm dead-letters both events in a storm.
 func storm(h *history.History, s history.Storm) {
 	s.From, s.To, s.Reason, s.Members = at(0), at(100), "crm_invalid", map[string]bool{member: true}
 	h.World.Storms = []history.Storm{s}
 	h.Calls, h.State = nil, nil
 	for _, r := range h.Source {
-		l := letter(r, "crm_invalid")
+		l := deadLetter(r, "crm_invalid")
 		l.Time = at(5)
-		h.Letters = append(h.Letters, l)
+		h.DeadLetters = append(h.DeadLetters, l)
 	}
 }
 
@@ -170,28 +170,28 @@ func TestThemes(t *testing.T) {
 		"result of another topic": {func(h *history.History) { redriven(h); h.Source[1].Time = at(1) }, "has no result"},
 		"id of another topic": {func(h *history.History) {
 			redriven(h)
-			h.Letters[0].Headers[0].Value = []byte("0:1:0@1")
+			h.DeadLetters[0].Headers[0].Value = []byte("0:1:0@1")
 		}, "has the id 0:1:0@1, not 0:1:0@"},
-		"redriven and not applied": {func(h *history.History) { redriven(h); h.State[member]["qq"] = `"a"` }, "the newest that lives"},
+		"redriven and not applied": {func(h *history.History) { redriven(h); h.State[member]["qq"] = `"a"` }, "the newest accepted one"},
 		"the edit is undone":       {func(h *history.History) { redriven(h); h.Calls = append(h.Calls, call(3, 50, "a")) }, "went back"},
 		"a dead letter is replayed": {func(h *history.History) {
 			redriven(h)
 			h.Replays = map[int]history.Replay{7: {Began: at(45), Reapply: true}}
 			h.Calls = append(h.Calls, call(3, 50, "b"), call(4, 60, "c"))
 			h.Calls[2].Instance = 7
-		}, "was dead-lettered before it began"},
+		}, "was dead-lettered before the replay began"},
 		"what is done is replayed": {func(h *history.History) {
 			h.Replays = map[int]history.Replay{7: {Began: at(45)}}
 			h.Calls = append(h.Calls, call(3, 50, "b"))
 			h.Calls[2].Instance = 7
-		}, "was done before it began"},
+		}, "was done before the replay began"},
 		"a forged redrive runs": {func(h *history.History) {
 			redriven(h)
 			h.Forged = map[string]string{"0:1": "another value"}
 		}, "is forged"},
 		"a forged name is recorded": {func(h *history.History) {
 			redriven(h)
-			forged, refusal := h.Redrives[0], letter(h.Source[1], "invalid_redrive")
+			forged, refusal := h.Redrives[0], deadLetter(h.Source[1], "invalid_redrive")
 			forged.Offset = 9
 			forged.Headers = append(slices.Clone(forged.Headers), history.Header{Key: "redrive.by", Value: []byte("forger")})
 			for i, f := range refusal.Headers {
@@ -199,7 +199,7 @@ func TestThemes(t *testing.T) {
 					refusal.Headers[i].Value = []byte("9")
 				}
 			}
-			h.Redrives, h.Letters = append(h.Redrives, forged), append(h.Letters, refusal)
+			h.Redrives, h.DeadLetters = append(h.Redrives, forged), append(h.DeadLetters, refusal)
 			h.Forged = map[string]string{"0:9": "no request"}
 			h.Audit = append(h.Audit, history.Record{Value: []byte(`{"action":"redrive_result","detail":{"by":"forger"}}`)})
 		}, "the name that a forged redrive states"},
@@ -209,7 +209,7 @@ func TestThemes(t *testing.T) {
 		}, "while the state is lost"},
 		"a storm":              {func(h *history.History) { storm(h, history.Storm{Instances: 1}) }, ""},
 		"a storm is not held":  {func(h *history.History) { storm(h, history.Storm{}) }, "2 events are dead-lettered in a storm"},
-		"a storm that is over": {func(h *history.History) { storm(h, history.Storm{Instances: 1}); h.Letters[0].Time = at(500) }, "dead-lettered as crm_invalid"},
+		"a storm that is over": {func(h *history.History) { storm(h, history.Storm{Instances: 1}); h.DeadLetters[0].Time = at(500) }, "dead-lettered as crm_invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -254,11 +254,11 @@ func TestPoison(t *testing.T) {
 				h := good()
 				poison(&h, r)
 				expect(t, history.Check(h), "has no dead letter")
-				h.Letters = []history.Record{letter(r, reason)}
+				h.DeadLetters = []history.Record{deadLetter(r, reason)}
 				expect(t, history.Check(h), "")
-				h.Letters[0].Value = append([]byte("x"), h.Letters[0].Value...)
+				h.DeadLetters[0].Value = append([]byte("x"), h.DeadLetters[0].Value...)
 				expect(t, history.Check(h), "differs from its record")
-				h.Letters = []history.Record{letter(r, "routed")}
+				h.DeadLetters = []history.Record{deadLetter(r, "routed")}
 				expect(t, history.Check(h), "dead-lettered as routed")
 			})
 		}

@@ -14,8 +14,8 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// factNames are the contract's headers, read here by hand: a mistake in writing them must not
-// be made up for by the same mistake in reading.
+// factNames returns the headers of the contract. They are repeated here, so that a mistake in the
+// code that writes them is not hidden by the same mistake in the code that reads them.
 func factNames() []string {
 	return []string{
 		"dlq.id", "dlq.reason", "dlq.stage", "dlq.error", "dlq.crm.code", "dlq.crm.trace.id", "dlq.third.trace.id",
@@ -25,21 +25,21 @@ func factNames() []string {
 	}
 }
 
-// A letter is a dead letter as it was found.
-type letter struct {
+// A deadLetter is a record of the dead-letter topic.
+type deadLetter struct {
 	kafka.Message
 	facts map[string]string
-	own   []kafka.Header // those of the source, their names as they were
+	own   []kafka.Header // the source's headers under their original names
 }
 
-func readLetter(t *testing.T, m kafka.Message) letter {
+func readDeadLetter(t *testing.T, m kafka.Message) deadLetter {
 	t.Helper()
-	l := letter{Message: m, facts: make(map[string]string)}
+	l := deadLetter{Message: m, facts: make(map[string]string)}
 	for _, h := range m.Headers {
 		name, isFact := h.Key, strings.HasPrefix(h.Key, "dlq.")
 		switch _, twice := l.facts[name]; {
 		case isFact && (twice || !slices.Contains(factNames(), name)):
-			t.Errorf("header %s stands there twice, or is none of the contract", name)
+			t.Errorf("header %s occurs twice or is not in the contract", name)
 		case isFact:
 			l.facts[name] = string(h.Value)
 		default:
@@ -52,16 +52,16 @@ func readLetter(t *testing.T, m kafka.Message) letter {
 	return l
 }
 
-// wantLetters wants a dead letter for each poison and for nothing else. Copies of one are
-// another matter after a crash only.
-func (r *rig) wantLetters(e outcome.Expectation, times map[string]time.Time, copies bool) {
+// wantDeadLetters checks that there is one dead letter for each poison, and no other. Copies are
+// allowed only after a crash.
+func (r *rig) wantDeadLetters(e outcome.Expectation, times map[string]time.Time, copies bool) {
 	r.t.Helper()
-	found := make(map[string][]letter)
+	found := make(map[string][]deadLetter)
 	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
-		l := readLetter(r.t, m)
+		l := readDeadLetter(r.t, m)
 		found[l.facts["dlq.id"]] = append(found[l.facts["dlq.id"]], l)
 	}
-	for _, want := range e.Letters {
+	for _, want := range e.DeadLetters {
 		got := found[want.ID]
 		delete(found, want.ID)
 		if len(got) == 0 || len(got) > 1 && !copies {
@@ -72,14 +72,14 @@ func (r *rig) wantLetters(e outcome.Expectation, times map[string]time.Time, cop
 			r.wantFacts(want, l, times[place(want.Record.Partition, want.Record.Offset)])
 		}
 	}
-	for id, letters := range found {
-		r.t.Errorf("%d dead letters %q with reason %s, want none", len(letters), id, letters[0].facts["dlq.reason"])
+	for id, copies := range found {
+		r.t.Errorf("%d dead letters %q with reason %s, want none", len(copies), id, copies[0].facts["dlq.reason"])
 	}
 }
 
-// wantRecord wants key, value and headers of the source, byte for byte, nil and empty apart; none
-// of an oversized record, which is not read.
-func (r *rig) wantRecord(want outcome.Letter, l letter) {
+// wantRecord checks that key, value and headers equal the source's byte for byte, with nil and
+// empty distinct. An oversized record has none of them, since it was not read.
+func (r *rig) wantRecord(want outcome.DeadLetter, l deadLetter) {
 	r.t.Helper()
 	if want.Reason == "oversized" {
 		want.Record = outcome.Record{}
@@ -98,7 +98,7 @@ func (r *rig) wantRecord(want outcome.Letter, l letter) {
 	}
 }
 
-func (r *rig) wantFacts(want outcome.Letter, l letter, at time.Time) {
+func (r *rig) wantFacts(want outcome.DeadLetter, l deadLetter, at time.Time) {
 	r.t.Helper()
 	facts := map[string]string{
 		"dlq.id": want.ID, "dlq.reason": want.Reason, "dlq.stage": want.Stage, "dlq.event.id": want.EventID,
@@ -121,14 +121,14 @@ func (r *rig) wantFacts(want outcome.Letter, l letter, at time.Time) {
 	r.wantTrace(want, l)
 }
 
-// wantTimes wants the record's own time, and those of the failure in a sensible order.
-func (r *rig) wantTimes(want outcome.Letter, l letter, at time.Time) {
+// wantTimes checks the record's time, and that the times of the failure are in order.
+func (r *rig) wantTimes(want outcome.DeadLetter, l deadLetter, at time.Time) {
 	r.t.Helper()
 	var times []time.Time
 	for _, name := range []string{"dlq.source.timestamp", "dlq.first.failed.at", "dlq.failed.at"} {
 		when, err := time.Parse(time.RFC3339Nano, l.facts[name])
 		if err != nil {
-			r.t.Errorf("dead letter %s: %s is no RFC 3339", want.ID, name)
+			r.t.Errorf("dead letter %s: %s is not RFC 3339", want.ID, name)
 		}
 		times = append(times, when)
 	}
@@ -140,7 +140,7 @@ func (r *rig) wantTimes(want outcome.Letter, l letter, at time.Time) {
 	}
 }
 
-func (r *rig) wantError(want outcome.Letter, l letter) {
+func (r *rig) wantError(want outcome.DeadLetter, l deadLetter) {
 	r.t.Helper()
 	text := l.facts["dlq.error"]
 	if text == "" || strings.Contains(text, "sample") || strings.Contains(text, "Sample") {
@@ -148,9 +148,9 @@ func (r *rig) wantError(want outcome.Letter, l letter) {
 	}
 }
 
-// wantTrace wants the ids of a call that the CRM has seen and refused for this member, where one
-// was made.
-func (r *rig) wantTrace(want outcome.Letter, l letter) {
+// wantTrace checks the ids of the call that the CRM received and rejected for this member, if there
+// was one.
+func (r *rig) wantTrace(want outcome.DeadLetter, l deadLetter) {
 	r.t.Helper()
 	trace, third := l.facts["dlq.crm.trace.id"], l.facts["dlq.third.trace.id"]
 	attempts, err := strconv.Atoi(l.facts["dlq.attempts"])
@@ -171,9 +171,9 @@ func (r *rig) wantTrace(want outcome.Letter, l letter) {
 	r.t.Errorf("dead letter %s: no refused call has traceId %q and thirdTraceId %q", want.ID, trace, third)
 }
 
-func TestReadLetter(t *testing.T) {
+func TestReadDeadLetter(t *testing.T) {
 	t.Parallel()
-	l := readLetter(t, kafka.Message{Headers: []kafka.Header{
+	l := readDeadLetter(t, kafka.Message{Headers: []kafka.Header{
 		{Key: "own"}, {Key: "orig.dlq.id"}, {Key: "orig.orig.dlq.id"}, {Key: "orig.other"}, {Key: "dlq.id", Value: []byte("1:2@3")},
 	}})
 	want := []kafka.Header{{Key: "own"}, {Key: "dlq.id"}, {Key: "orig.dlq.id"}, {Key: "orig.other"}}
