@@ -23,8 +23,9 @@ import (
 	"membersync/cmd/internal/flags"
 )
 
-// The bare client is this program once more, as a process of its own beside the fake CRM, as the service is: it
-// reads bodies, a line each, and posts them from so many goroutines. It does nothing else.
+// The bare client is this program in a second process, as the service is a process next to the fake
+// CRM. It reads request bodies from stdin, one a line, and posts them from the given number of
+// goroutines. It does nothing else.
 const bareName = "bare"
 
 const bareTimeout = 10 * time.Second // of one call, as the service's
@@ -65,7 +66,7 @@ func readLines(r io.Reader) (all [][]byte, err error) {
 	return all, lines.Err()
 }
 
-// A bare is a client that keeps as many connections as there are calls in flight.
+// A bare is a client that keeps one connection for each call in flight.
 type bare struct {
 	url  string
 	http http.Client
@@ -78,7 +79,7 @@ func newBare(url string, conns int) *bare {
 	}}
 }
 
-// post sends all bodies and checks all answers.
+// post sends all bodies and checks all responses.
 func (b *bare) post(ctx context.Context, bodies [][]byte, concurrency int) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -125,7 +126,7 @@ func (b *bare) send(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// startBare runs the bare client as a process and returns the CPU time that it took.
+// startBare runs the bare client as a process and returns the CPU time that it used.
 func startBare(ctx context.Context, url string, concurrency int, bodies [][]byte) (time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 
 	"membersync/cmd/internal/commandline"
 	"membersync/cmd/internal/flags"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 )
 
-// The exit statuses are those of membersync.
+// The exit statuses are the same as membersync's.
 const (
 	exitDone        = 0
 	exitFailed      = 1 // also when a target was missed
@@ -24,22 +24,24 @@ const (
 	exitInterrupted = 130
 )
 
-// An env is what the program takes from the process around it.
+// An env holds what the program takes from its process.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// say prints to stderr, where all goes that is no result. A terminal that is gone does not stop the program.
+// say prints to stderr everything that is not a result. A closed terminal does not stop the
+// program.
 func (e env) say(format string, args ...any) { _, _ = fmt.Fprintf(e.stderr, format+"\n", args...) }
 
 // A command measures one thing.
 type command struct {
 	name, about string
-	// options change what the stand starts; nil: nothing.
-	options func(*stand.Options)
-	// flags defines the command's flags and returns what runs once they are parsed. A method of the value that
-	// they fill has to be wrapped in a function, or it is bound to what the value was before.
+	// options changes what the testbed starts. May be nil.
+	options func(*testbed.Options)
+	// flags defines the command's flags and returns what runs after they are parsed. Wrap a method of
+	// the value that the flags fill in a function: a method value is bound to what the value was
+	// before parsing.
 	flags func(*pflag.FlagSet) measure
 }
 
@@ -48,16 +50,16 @@ type measure func(context.Context, *bench) (*report, error)
 
 // A bench is what a command works with.
 type bench struct {
-	*stand.Stand
-	say func(format string, args ...any) // a line of progress
+	*testbed.Testbed
+	say func(format string, args ...any) // prints a line of progress
 }
 
-// commands are all of the program's.
+// commands returns all commands of the program.
 func commands() []command {
 	return append([]command{speedCommand(), memoryCommand(), batchesCommand(), hangCommand()}, faultCommands()...)
 }
 
-// run is the program: args are what follows its name. It returns the exit status.
+// run is the program. args are the arguments after its name. It returns the exit status.
 func run(ctx context.Context, args []string, e env) int {
 	root := &cobra.Command{
 		Use: "bench COMMAND", Short: "measure the service as a process on a real Kafka and Redis",
@@ -78,7 +80,7 @@ func (c command) addTo(t *commandline.Tree, e env) {
 		Use: c.name, Short: c.about, Long: strings.ToUpper(c.about[:1]) + c.about[1:] + ".", Example: "  bench " + c.name + " -o json",
 	}
 	t.Root().AddCommand(added)
-	opts := stand.Options{Progress: e.stderr}
+	opts := testbed.Options{Progress: e.stderr}
 	output := "table"
 	var do measure
 	define := func(set *flags.Set) {
@@ -100,17 +102,17 @@ func (c command) addTo(t *commandline.Tree, e env) {
 	})
 }
 
-// measured opens the stand, takes the measurements and closes it.
-func measured(ctx context.Context, opts stand.Options, do measure, e env) (r *report, err error) {
-	s, err := stand.Open(ctx, opts)
+// measured opens the testbed, takes the measurements and closes it.
+func measured(ctx context.Context, opts testbed.Options, do measure, e env) (r *report, err error) {
+	s, err := testbed.Open(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
-	return do(ctx, &bench{Stand: s, say: e.say})
+	return do(ctx, &bench{Testbed: s, say: e.say})
 }
 
-// conclude prints the report and works out the exit status.
+// conclude prints the report and returns the exit status.
 func conclude(ctx context.Context, r *report, err error, output string, e env) int {
 	if err != nil {
 		e.say("bench: %v", err)

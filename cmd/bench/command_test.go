@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// runHere runs the program without any servers.
+// runHere runs the program without servers.
 func runHere(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
@@ -61,8 +61,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// What a command does is bound before its flags are parsed, and has to see them nevertheless: with the defaults,
-// each of these would go for the servers.
+// The function that a command runs is bound before its flags are parsed, but must see them. With
+// the default options, each of these commands would try to start servers.
 func TestFlagsComeAsFarAsTheMeasurement(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{

@@ -126,7 +126,7 @@ func TestEmbeddedRedisNeverEvicts(t *testing.T) {
 	}
 }
 
-// The event that the guide shows is one, once the shell has filled it in.
+// The event in the guide is valid once the shell has expanded it.
 func TestTheGuidesEventIsValid(t *testing.T) {
 	t.Parallel()
 	text, err := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", "printf %s '"+ownEvent+"'").Output()
