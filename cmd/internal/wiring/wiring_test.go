@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func load(t *testing.T, more ...string) config.Config {
 	t.Helper()
-	environ := append(more, "MEMBERSYNC_CRM_BASE_URL=http://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=canary")
+	environ := append(more, "MEMBERSYNC_CRM_BASE_URL=https://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=canary")
 	c, _, err := config.Load(nil, environ, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestBuild(t *testing.T) {
 
 func TestBuildWithFetchedToken(t *testing.T) {
 	t.Parallel()
-	c := load(t, "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=redis://u:canary@a:1,b:2")
+	c := load(t, "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=rediss://u:canary@a:1,b:2")
 	c.CRM.Token, c.CRM.AppID = config.Secret{}, "A1"
 	c.CRM.AppSecret, c.CRM.PermanentCode = config.NewSecret("canary"), config.NewSecret("canary")
 	p, err := Build(c, Env{Log: &bytes.Buffer{}})
