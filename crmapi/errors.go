@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ var (
 	ErrClosed = errors.New("crmapi: token source closed")
 
 	errConnection = errors.New("crmapi: connection failed")
+	errProxy      = errors.New("crmapi: the proxy refused to connect to the CRM")
 )
 
 // What went wrong, in texts that contain nothing of the request or the response.
@@ -110,13 +112,18 @@ func networkCauses(ctx context.Context, err error) []error {
 	if ctx.Err() != nil {
 		return contextCauses(ctx)
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op != "proxyconnect" {
 		return []error{e}
+	} else if ok {
+		return proxyCauses(ctx, e.Err)
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return []error{e}
 	}
-	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, io.ErrClosedPipe, net.ErrClosed} {
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return []error{e}
+	}
+	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, io.ErrClosedPipe, net.ErrClosed, http.ErrSchemeMismatch} {
 		if errors.Is(err, known) {
 			return []error{known}
 		}
@@ -125,4 +132,14 @@ func networkCauses(ctx context.Context, err error) []error {
 		return []error{os.ErrDeadlineExceeded}
 	}
 	return []error{errConnection}
+}
+
+// proxyCauses returns the causes of a failed connection to or through a proxy. What the proxy itself
+// wrote is left out.
+func proxyCauses(ctx context.Context, err error) []error {
+	causes := networkCauses(ctx, err)
+	if len(causes) == 1 && errors.Is(causes[0], errConnection) {
+		return []error{errProxy}
+	}
+	return causes
 }

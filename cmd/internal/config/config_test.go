@@ -111,7 +111,7 @@ func examples() map[string]string {
 		"redis.sentinel_username": "u3", "redis.sentinel_password": "canary-sentinel",
 		"crm.tls_ca_file": "ca.pem", "crm.tls_cert_file": "cert.pem", "crm.tls_key_file": "key.pem", "crm.tls_server_name": "crm.test",
 		"crm.proxy": "http://proxy.test:3128", "allow.plaintext": "true",
-		 "kafka.sasl_username": "u1", "kafka.sasl_password": "canary-sasl",
+		"kafka.sasl_username": "u1", "kafka.sasl_password": "canary-sasl",
 		"kafka.auto_offset_reset": "latest", "kafka.buffer_records": "7", "kafka.buffer_bytes": "3KiB",
 		"kafka.max_record_bytes": "1234", "kafka.create_topics": "false",
 		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.storm_share": "0.25", "dlq.retention": "48h", "audit.topic": "who",
