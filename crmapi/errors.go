@@ -25,7 +25,6 @@ var (
 	ErrClosed = errors.New("crmapi: token source closed")
 
 	errConnection = errors.New("crmapi: connection failed")
-	errProxy      = errors.New("crmapi: the proxy refused to connect to the CRM")
 )
 
 // What went wrong, in texts that contain nothing of the request or the response.
@@ -112,10 +111,11 @@ func networkCauses(ctx context.Context, err error) []error {
 	if ctx.Err() != nil {
 		return contextCauses(ctx)
 	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op != "proxyconnect" {
+	if e, ok := errors.AsType[*proxyError](err); ok {
 		return []error{e}
-	} else if ok {
-		return proxyCauses(ctx, e.Err)
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return []error{e}
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return []error{e}
@@ -134,12 +134,10 @@ func networkCauses(ctx context.Context, err error) []error {
 	return []error{errConnection}
 }
 
-// proxyCauses returns the causes of a failed connection to or through a proxy. What the proxy itself
-// wrote is left out.
-func proxyCauses(ctx context.Context, err error) []error {
-	causes := networkCauses(ctx, err)
-	if len(causes) == 1 && errors.Is(causes[0], errConnection) {
-		return []error{errProxy}
-	}
-	return causes
+// A proxyError is the refusal of a proxy to connect to the CRM.
+type proxyError struct{ status int }
+
+// Error states the HTTP status.
+func (e *proxyError) Error() string {
+	return "crmapi: the proxy refuses to connect to the CRM: HTTP " + strconv.Itoa(e.status)
 }

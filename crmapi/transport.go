@@ -1,6 +1,7 @@
 package crmapi
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"net/url"
@@ -41,6 +42,7 @@ func (c connections) open(config *tls.Config) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyURL(c.proxy),
+		OnProxyConnectResponse: connectStatus,
 		TLSClientConfig:        config,
 		Protocols:              protocols,
 		MaxIdleConns:           c.idle,
@@ -50,6 +52,14 @@ func (c connections) open(config *tls.Config) *http.Transport {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		DisableCompression:     true,
 	}
+}
+
+// connectStatus keeps the text that a proxy writes with its status out of the error.
+func connectStatus(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode != http.StatusOK {
+		return &proxyError{res.StatusCode}
+	}
+	return nil
 }
 
 // A transport sends requests over connections of the current TLS configuration. When that changes,
