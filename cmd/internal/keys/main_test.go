@@ -43,6 +43,7 @@ func tests() map[string]func(*scene) {
 	all := make(map[string]func(*scene))
 	for _, part := range []map[string]func(*scene){
 		kafkaTests(), connectionTests(), topicTests(), redisTests(), stateTests(), crmTests(), callTests(), tokenTests(), serviceTests(),
+		redisTLSTests(), crmTLSTests(), bearerTests(),
 	} {
 		maps.Copy(all, part)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -119,6 +120,12 @@ func tlsFiles(prefix, ca, cert, key, serverName string) credentials.TLSFiles {
 		Key:        credentials.File{Setting: prefix + "TLS_KEY_FILE", Path: key},
 		ServerName: serverName,
 	}
+}
+
+// Advice returns what to do about an error of a TLS connection to kafka, redis or the crm, as a text
+// to append to the error's. It is empty for other errors.
+func Advice(server string, err error) string {
+	return credentials.Advice(err, "MEMBERSYNC_"+strings.ToUpper(server)+"_")
 }
 
 // redisClient returns a client whose connections have the credentials of their moment.
