@@ -74,7 +74,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 		detail, err := within(ctx, c.check)
 		f.Detail = detail
 		if err != nil {
-			f.State, f.Detail, status = "failed", err.Error(), exitFailed
+			f.State, f.Detail, status = "failed", err.Error()+wiring.Advice(c.name, err), exitFailed
 		}
 		in.found(f)
 	}

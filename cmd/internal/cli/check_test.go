@@ -154,7 +154,7 @@ func TestCheckOfBadConfiguration(t *testing.T) {
 	if status := r.run(t, "check", "--kafka-tls", "--kafka-tls-ca-file=gone.pem"); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
-	if r.errs.String() != "membersync check: kafka: open gone.pem: file does not exist\n" {
+	if r.errs.String() != "membersync check: kafka: MEMBERSYNC_KAFKA_TLS_CA_FILE: cannot read the file that it names: file does not exist\n" {
 		t.Error(r.errs)
 	}
 }

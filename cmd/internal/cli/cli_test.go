@@ -63,7 +63,7 @@ func TestBadUsage(t *testing.T) {
 		"no note":         {[]string{"dlq", "discard", "--all"}, noNote + required("dlq discard")},
 		"unknown flag":    {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required("run")},
 		"map's flags":     {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
-		"a secret":        {[]string{"check", "--crm-token", "canary", "--crm-base-url=http://c", "--crm-corp-id=c"}, secret},
+		"a secret":        {[]string{"check", "--crm-token", "canary", "--crm-base-url=https://c", "--crm-corp-id=c"}, secret},
 		"a service's":     {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: unknown flag; did you mean --crm-api?\n"},
 		"map's mapping":   {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in (canonical, canonical-time, cloudevents, debezium are), and no file that can be read: open x.yaml: file does not exist\n"},
 	} {

@@ -22,6 +22,9 @@ type setting struct {
 	boolean  bool // as a flag it needs no value
 	mapping  bool // matters to the mapping alone, without a service
 
+	// secretField is the field of a secret; nil: it is no secret.
+	secretField func(*Config) *Secret
+
 	// set stores the value in the configuration, or says that text is none.
 	set func(c *Config, text string) bool
 }
@@ -86,7 +89,7 @@ func secretRow(name string, field func(*Config) *Secret, help string) setting {
 		parse: func(text string) (Secret, bool) { return NewSecret(text), text != "" },
 		want:  "text that is not empty",
 	}, field, help)
-	s.secret, s.private = true, true
+	s.secret, s.private, s.secretField = true, true, field
 	return s
 }
 
@@ -98,7 +101,7 @@ func stateKeyRow(name string, field func(*Config) *Secret, help string) setting 
 		},
 		want: "32 random bytes or more, as hex, base64 or raw text",
 	}, field, help)
-	s.secret, s.private = true, true
+	s.secret, s.private, s.secretField = true, true, field
 	return s
 }
 
@@ -120,7 +123,7 @@ func settings() []setting {
 	var all []setting
 	for _, section := range [][]setting{
 		fileSettings(), kafkaSettings(), dlqSettings(), redisSettings(), stateSettings(),
-		crmSettings(), mappingSettings(), serviceSettings(),
+		crmSettings(), connectionSettings(), mappingSettings(), serviceSettings(),
 	} {
 		all = append(all, section...)
 	}
@@ -145,6 +148,10 @@ func optional(what string) kind[string] { return kind[string]{anyText, what} }
 func topicName() kind[string] {
 	return kind[string]{topic, "the name of a topic: at most 249 letters, digits, dots, dashes and underscores"}
 }
+
+func pemFile() kind[string] { return optional("the path of a PEM file") }
+
+func hostName() kind[string] { return kind[string]{optionalHost, "a host name"} }
 
 func byteSize() kind[int64] {
 	return kind[int64]{size, "a size above 0 such as 512KiB, 32MiB or 1GiB"}

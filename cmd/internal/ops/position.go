@@ -55,7 +55,7 @@ type OutsideError struct {
 	Partition int
 	Offset    int64
 	Range     partlog.Range // what the partition holds
-	IsMissing bool          // there is no such partition
+	IsMissing bool          // the partition does not exist
 }
 
 // Error names the partition and what it holds.
