@@ -36,7 +36,8 @@ func commands() []command {
 		runCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
-		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), explainCommand(),
+		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),
+		auditCommand(),
 		versionCommand(),
 	}
 }
