@@ -107,11 +107,11 @@ func redisSentinelUsername(s *scene) {
 	r := s.sentinelRig("user", "canary")
 	r.set("REDIS_SENTINEL_PASSWORD", "canary")
 	r.start("REDIS_SENTINEL_USERNAME", "user").says(joined)
-	r.start("REDIS_SENTINEL_USERNAME", "nobody").refuses("WRONGPASS")
+	r.start("REDIS_SENTINEL_USERNAME", "other").refuses("WRONGPASS")
 }
 
 // The password must be the sentinel's own.
-func redisSentinelPassword(give giver) func(*scene) {
+func redisSentinelPassword(give func(r *rig, name, secret string)) func(*scene) {
 	return func(s *scene) {
 		right, bad := s.sentinelRig("canary"), s.sentinelRig("canary")
 		give(right, "REDIS_SENTINEL_PASSWORD", "canary")
