@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,8 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
+	"membersync/cmd/internal/flags"
 	"membersync/crmapi"
 )
 
@@ -299,9 +300,9 @@ func TestLoadMappingNeedsNoService(t *testing.T) {
 func TestDefine(t *testing.T) {
 	t.Parallel()
 	var args []string
-	flags := flag.NewFlagSet("", flag.ContinueOnError)
-	Define(flags, &args)
-	if err := flags.Parse([]string{"-kafka-tls", "--redis-prefix", "p=q", "--crm-token-file=f"}); err != nil {
+	set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
+	Define(set, &args)
+	if err := set.Parse([]string{"--kafka-tls", "--redis-prefix", "p=q", "--crm-token-file=f"}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"--kafka-tls=true", "--redis-prefix=p=q", "--crm-token-file=f"}
@@ -310,22 +311,52 @@ func TestDefine(t *testing.T) {
 	}
 }
 
+// Completion offers the words of the settings that take nothing else.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	got := map[string][]string{}
+	for _, s := range settings() {
+		if words := s.words(); words != nil && !s.boolean {
+			got[s.name] = words
+		}
+	}
+	want := map[string][]string{
+		"kafka.sasl_mechanism":    {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"},
+		"kafka.auto_offset_reset": {"earliest", "latest"},
+		"redis.mode":              {"single", "sentinel", "cluster"},
+		"crm.api":                 {"user", "object"},
+		"log.level":               {"debug", "info", "warn", "error"},
+		"log.format":              {"json", "text"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for name, got := range map[string]string{"help.txt": Help(), "mapping_help.txt": MappingHelp(), "settings.md": Markdown()} {
-		path := filepath.Join("testdata", name)
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path) //nolint:gosec // of testdata
-		if err != nil {
+	for name, define := range map[string]func(*flags.Set, *[]string){"flags.txt": Define, "mapping_flags.txt": DefineMapping} {
+		set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
+		define(set, new([]string))
+		golden(t, name, set.FlagUsagesWrapped(100))
+	}
+	golden(t, "settings.md", Markdown())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("%s: %s", name, d)
-		}
+	}
+	want, err := os.ReadFile(path) //nolint:gosec // of testdata
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: %s", name, d)
 	}
 }
 

@@ -69,11 +69,11 @@ func TestFaults(t *testing.T) {
 			environ: minimal(),
 			yaml:    "kafka:\n  topics: x\n  tls_ca: y\ncrm.token: a\nconfig: z\nkafak:\n  topic: x\nui: {addr: x}\nmapping: {}\n",
 			want: []string{
-				"kafka.topics (membersync.yaml line 2): no such setting; did you mean kafka.topic?",
-				"kafka.tls_ca (membersync.yaml line 3): no such setting; did you mean kafka.tls?",
-				"config (membersync.yaml line 5): no such setting",
-				"kafak (membersync.yaml line 6): no such setting; did you mean kafka?",
-				"ui (membersync.yaml line 8): no such setting",
+				"kafka.topics (membersync.yaml line 2): unknown setting; did you mean kafka.topic?",
+				"kafka.tls_ca (membersync.yaml line 3): unknown setting; did you mean kafka.tls?",
+				"config (membersync.yaml line 5): unknown setting",
+				"kafak (membersync.yaml line 6): unknown setting; did you mean kafka?",
+				"ui (membersync.yaml line 8): unknown setting",
 				"mapping (membersync.yaml line 9): should be one value or a list of values",
 				"crm.token (membersync.yaml line 4): a secret comes from MEMBERSYNC_CRM_TOKEN or the file that MEMBERSYNC_CRM_TOKEN_FILE names, never from a flag or the YAML file",
 			},
@@ -93,10 +93,10 @@ func TestFaults(t *testing.T) {
 		"flags": {
 			args: []string{"--kafka-tpoic", "canary", "--kafka-topic", "--crm-token"}, environ: minimal(),
 			want: []string{
-				"--kafka-tpoic: no such flag; did you mean --kafka-topic?", "only flags are expected",
+				"--kafka-tpoic: unknown flag; did you mean --kafka-topic?", "only flags are expected",
 			},
 		},
-		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: no such flag"}},
+		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: unknown flag"}},
 		"flag without a value": {args: []string{"--kafka-topic"}, environ: minimal(), want: []string{"--kafka-topic: needs a value"}},
 		"bad flag":             {args: []string{"---=canary"}, environ: minimal(), want: []string{"an argument has the form of neither a flag nor a value"}},
 		"TLS files without TLS": {
@@ -245,9 +245,9 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Fault{
-		{"MEMBERSYNC_KAFKA_TOPICS", "no such setting; did you mean MEMBERSYNC_KAFKA_TOPIC?"},
-		{"MEMBERSYNC_KAFKA_TOPIC_FILE", "no such setting; did you mean MEMBERSYNC_KAFKA_TLS_CA_FILE?"},
-		{"MEMBERSYNC_ZZZZZZZZZZZZZZ", "no such setting"},
+		{Name: "MEMBERSYNC_KAFKA_TOPICS", Text: "unknown setting; did you mean MEMBERSYNC_KAFKA_TOPIC?"},
+		{Name: "MEMBERSYNC_KAFKA_TOPIC_FILE", Text: "unknown setting; did you mean MEMBERSYNC_KAFKA_TLS_CA_FILE?"},
+		{Name: "MEMBERSYNC_ZZZZZZZZZZZZZZ", Text: "unknown setting"},
 	}
 	if d := cmp.Diff(want, report.Warnings); d != "" {
 		t.Error(d)

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"membersync/cmd/internal/flags"
 )
 
 // A setting is one row of the table that everything derives from.
@@ -11,6 +13,8 @@ type setting struct {
 	def  string // default, as a user would write it; <topic> stands for the source topic
 	want string // what a value should be
 	help string
+
+	valueKind string // word for the kind of its values in the help of a flag
 
 	required bool // must be given
 	secret   bool // only from the environment or a file
@@ -43,7 +47,7 @@ type kind[T any] struct {
 // row makes a setting of a kind, stored in a field.
 func row[T any](name, def string, k kind[T], field func(*Config) *T, help string) setting {
 	return setting{
-		name: name, def: def, want: k.want, help: help,
+		name: name, def: def, want: k.want, help: help, valueKind: valueKind[T](k.want),
 		set: func(c *Config, text string) bool {
 			value, ok := k.parse(text)
 			if ok {
@@ -52,6 +56,32 @@ func row[T any](name, def string, k kind[T], field func(*Config) *T, help string
 			return ok
 		},
 	}
+}
+
+// valueKind is the word for values of a type in the help of a flag.
+func valueKind[T any](want string) string {
+	switch any(*new(T)).(type) {
+	case bool:
+		return "bool"
+	case int:
+		return "int"
+	case int64:
+		return "size"
+	case float64:
+		return "float"
+	case time.Duration:
+		return "duration"
+	case []string:
+		return "strings"
+	case Rate:
+		return "rate"
+	case RedisURL:
+		return "url"
+	}
+	if strings.Contains(want, "path of a") {
+		return flags.Path
+	}
+	return "string"
 }
 
 func secretRow(name string, field func(*Config) *Secret, help string) setting {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"membersync/cmd/internal/flags"
 )
 
 // A yamlFile is the walk through one file.
@@ -87,7 +89,7 @@ func (y *yamlFile) key(key string, at, value *yaml.Node) {
 	case !known && strings.ContainsAny(key, "@:/ "):
 		y.fault(y.name("", at), "a key is no setting; it is not shown, since it may hold a password")
 	case !known:
-		y.fault(y.name(key, at), "no such setting"+DidYouMean(key, y.keys()))
+		y.fault(y.name(key, at), "unknown setting"+flags.DidYouMean(key, y.keys()))
 	case twice:
 		y.fault(y.name(key, at), "is given twice")
 	default:
