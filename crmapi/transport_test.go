@@ -27,11 +27,13 @@ func TestTLSChanges(t *testing.T) {
 	server := httptest.NewUnstartedServer(fake)
 	var opened atomic.Int64
 	closed := make(chan struct{}, 10)
+	note := map[http.ConnState]func(){
+		http.StateNew:    func() { opened.Add(1) },
+		http.StateClosed: func() { closed <- struct{}{} },
+	}
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		} else if state == http.StateClosed {
-			closed <- struct{}{}
+		if f := note[state]; f != nil {
+			f()
 		}
 	}
 	server.StartTLS()
