@@ -190,8 +190,8 @@ func (l *loader) secretFile(file given) (given, bool) {
 	return given{name: file.name, text: text, path: file.text, from: file.from}, true
 }
 
-// mayHoldPassword reports whether a wrong value looks like a URL: it is not quoted, since a user and
-// a password may be in it.
+// mayHoldPassword reports whether a wrong value looks like a URL: it is not quoted, since a user
+// and a password may be in it.
 func mayHoldPassword(text string) bool {
 	return strings.Contains(text, "@") || strings.Contains(text, "://")
 }

@@ -76,8 +76,8 @@ func (s *settingTest) tlsRig(clients bool, changes ...func(*x509.Certificate)) *
 	return r
 }
 
-// tlsServer returns the configuration of a server that wants certificates of its clients, or not. It
-// makes the files ca, cert, key, other and other-key, the last two of a stranger.
+// tlsServer returns the configuration of a server that wants certificates of its clients, or not.
+// It makes the files ca, cert, key, other and other-key, the last two of a stranger.
 func (r *rig) tlsServer(clients bool, changes ...func(*x509.Certificate)) *tls.Config {
 	r.t.Helper()
 	ca, stranger := certtest.NewAuthority(r.t), certtest.NewAuthority(r.t)

@@ -107,7 +107,7 @@ func redisSentinelUsername(s *settingTest) {
 	r := s.sentinelRig("user", "canary")
 	r.set("REDIS_SENTINEL_PASSWORD", "canary")
 	r.start("REDIS_SENTINEL_USERNAME", "user").says(joined)
-	r.start("REDIS_SENTINEL_USERNAME", "nobody").refuses("WRONGPASS")
+	r.start("REDIS_SENTINEL_USERNAME", "other").refuses("WRONGPASS")
 }
 
 // The password must be the sentinel's own.
