@@ -37,7 +37,7 @@ func commands() []command {
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), explainCommand(),
-		versionCommand(),
+		configCommand(), healthcheckCommand(), versionCommand(),
 	}
 }
 

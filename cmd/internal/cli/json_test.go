@@ -62,7 +62,7 @@ func documented(t *testing.T, section string) []string {
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
-		"`check`": finding{}, "`version`": build{}, "`dlq list`": itemJSON{}, "`dlq list --group-by`": groupJSON{},
+		"`check`": finding{}, "`version`": build{}, "`config`": settingJSON{}, "`healthcheck`": healthJSON{}, "`dlq list`": itemJSON{}, "`dlq list --group-by`": groupJSON{},
 		"`dlq redrive`, `dlq discard`": resultJSON{}, "`pause`, `resume`": actionJSON{}, "`state show`": stateJSON{},
 		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": groupStateJSON{},
 		"`offsets show`, a line for each partition": offsetJSON{}, "`offsets reset`": resetJSON{}, "`replay`": replayedJSON{},
