@@ -38,7 +38,7 @@ func commands() []command {
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),
 		auditCommand(),
-		versionCommand(),
+		configCommand(), healthcheckCommand(), versionCommand(),
 	}
 }
 

@@ -66,7 +66,8 @@ func documented(t *testing.T, section string) []string {
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
-		"`check`": finding{}, "`version`": build{}, "`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
+		"`check`": finding{}, "`version`": build{}, "`config`": settingJSON{}, "`healthcheck`": healthJSON{},
+		"`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
 		"`dlq redrive`, `dlq discard`": ops.ItemResult{}, "`pause`, `resume`": actionJSON{}, "`state show`": ops.Member{},
 		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": ops.GroupState{},
 		"`offsets show`, a line for each partition": ops.Offset{}, "`offsets reset`": ops.Reset{}, "`replay`": ops.ReplayResult{},
