@@ -70,8 +70,8 @@ func (s *settingTest) tlsRig(clients tls.ClientAuthType) *rig {
 	r := s.rig()
 	certPEM, keyPEM := s.certificate()
 	otherPEM, otherKeyPEM := s.certificate()
-	r.files = map[string]string{
-		"cert": string(certPEM), "key": string(keyPEM), "other": string(otherPEM), "other-key": string(otherKeyPEM),
+	for name, text := range map[string][]byte{"cert": certPEM, "key": keyPEM, "other": otherPEM, "other-key": otherKeyPEM} {
+		r.SetFile(name, string(text))
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -153,7 +153,7 @@ func byVariable(r *rig, name, secret string) { r.set(name, secret) }
 func byFile(r *rig, name, secret string) {
 	r.unset(name)
 	path := "secret " + name
-	r.files[path] = secret + "\n"
+	r.SetFile(path, secret+"\n")
 	r.set(name+"_FILE", path)
 }
 
