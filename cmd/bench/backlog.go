@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/bench/internal/chaos"
 	"membersync/cmd/internal/test/testbed"
@@ -31,7 +32,7 @@ const mostFolded = 500
 func backlogCommand() command {
 	return command{
 		name: "backlog", about: "counts the calls that a backlog needs, and compares them with the fewest that the buffer allows",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var g backlog
 			f.IntVar(&g.events, "events", 100_000, "that wait when the service starts")
 			f.IntVar(&g.employees, "employees", 1000, "whom they are of")

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +16,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
+
+	"membersync/cmd/internal/commandline"
+	"membersync/cmd/internal/flags"
 )
 
 // The bare client is this program in a second process, as the service is a process next to the fake
@@ -28,23 +32,29 @@ const bareTimeout = 10 * time.Second // of one call, as the service's
 
 var errAnswer = errors.New("an answer that is no success")
 
-func runBare(ctx context.Context, args []string, e env) int {
-	flags := flag.NewFlagSet("bench bare", flag.ContinueOnError)
-	flags.SetOutput(e.stderr)
-	url := flags.String("url", "", "where to post to")
-	concurrency := flags.Int("concurrency", 64, "calls in flight")
-	if flags.Parse(args) != nil {
-		return exitUsage
+// addBare adds the bare client, which the help leaves out: it is for this program alone.
+func addBare(t *commandline.Tree, e env) {
+	c := &cobra.Command{Use: bareName, Short: "post the lines of stdin", Hidden: true}
+	t.Root().AddCommand(c)
+	url, concurrency := "", 64
+	define := func(set *flags.Set) {
+		set.StringVar(&url, "url", "", "where to post to")
+		set.IntVar(&concurrency, "concurrency", concurrency, "calls in flight")
 	}
-	bodies, err := readLines(e.stdin)
-	if err == nil {
-		err = newBare(*url, *concurrency).post(ctx, bodies, *concurrency)
-	}
-	if err != nil {
-		e.say("bench bare: %v", err)
-		return exitFailed
-	}
-	return exitDone
+	t.Runs(c, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if t.Refuse(c, args, 0, faults) {
+			return exitUsage
+		}
+		bodies, err := readLines(e.stdin)
+		if err == nil {
+			err = newBare(url, concurrency).post(ctx, bodies, concurrency)
+		}
+		if err != nil {
+			e.say("bench bare: %v", err)
+			return exitFailed
+		}
+		return exitDone
+	})
 }
 
 func readLines(r io.Reader) (all [][]byte, err error) {

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
@@ -25,7 +25,7 @@ type batches struct {
 func batchesCommand() command {
 	return command{
 		name: "batches", about: "peak memory and idle CPU with compressed batches, and with batches that inflate without end",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var m batches
 			f.IntVar(&m.many, "many", 100, "partitions of the first topic; 0 leaves it out")
 			f.IntVar(&m.few, "few", 12, "partitions of the second topic; 0 leaves it out")

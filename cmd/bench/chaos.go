@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/bench/internal/chaos"
 	"membersync/cmd/internal/test/testbed"
@@ -31,7 +32,7 @@ func chaosCommand() command {
 		name:    "chaos",
 		about:   "kills instances, Kafka and Redis and cuts connections under load, and checks the result",
 		options: chaosOptions,
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var c chaosTrial
 			f.DurationVar(&c.length, "for", tenMinutes, "how long faults are injected")
 			f.Uint64Var(&c.seed, "seed", 1, "of the faults and the changes")

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
@@ -21,7 +22,7 @@ type hang struct {
 func hangCommand() command {
 	return command{
 		name: "hang", about: "compares the latency of other members with and without one whose calls hang until their time-out",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var h hang
 			f.IntVar(&h.rounds, "rounds", 5, "rounds of both in turn")
 			f.IntVar(&h.members, "members", 500, "other members")

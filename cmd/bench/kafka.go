@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/bench/internal/chaos"
 	"membersync/cmd/internal/test/testbed"
@@ -24,7 +25,7 @@ type kafkaFaults struct {
 func kafkaCommand() command {
 	return command{
 		name: "kafka", about: "deletes topics and restarts the broker under load: joins, readiness, and the first call afterward",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var k kafkaFaults
 			f.DurationVar(&k.missing, "missing", time.Minute, "how long a topic is missing")
 			f.DurationVar(&k.down, "down", 5*time.Second, "how long the broker is down")

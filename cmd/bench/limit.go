@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/bench/internal/chaos"
 	"membersync/cmd/internal/test/testbed"
@@ -22,7 +23,7 @@ type limit struct {
 func limitCommand() command {
 	return command{
 		name: "limit", about: "checks how two instances, and a third that joins, keep and use the rate limit",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var l limit
 			f.IntVar(&l.calls, "calls", 100, "that the vendor allows in any window")
 			f.DurationVar(&l.window, "window", 20*time.Second, "of the limit")

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
@@ -22,7 +23,7 @@ type memory struct {
 func memoryCommand() command {
 	return command{
 		name: "memory", about: "compares the peak memory of draining a large backlog and a small one",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var m memory
 			f.IntVar(&m.large, "large", 1_000_000, "events of the large backlog")
 			f.IntVar(&m.small, "small", 50_000, "events of the small backlog")

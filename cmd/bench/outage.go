@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"membersync/cmd/bench/internal/chaos"
 )
@@ -22,7 +23,7 @@ type outage struct {
 func outageCommand() command {
 	return command{
 		name: "outage", about: "makes the CRM fail under load, in four ways at once, each with its own service",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var o outage
 			f.DurationVar(&o.length, "for", 5*time.Minute, "how long the CRM is away")
 			f.DurationVar(&o.before, "before", 20*time.Second, "of load before that")

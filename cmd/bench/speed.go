@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // A speed holds the options of the command speed.
@@ -18,7 +19,7 @@ type speed struct {
 func speedCommand() command {
 	return command{
 		name: "speed", about: "drains a prepared topic and compares the rate with that of a bare Go HTTP client that sends the same requests",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var s speed
 			f.IntVar(&s.events, "events", 6000, "events in the topic, of as many employees")
 			f.IntVar(&s.rounds, "rounds", 5, "rounds for each latency, of both in turn")

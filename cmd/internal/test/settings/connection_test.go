@@ -1,21 +1,15 @@
 package settings_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"membersync/cmd/internal/wiring/credentials/certtest"
 	"membersync/dlq/kafkatest"
 )
 
@@ -23,66 +17,82 @@ func connectionTests() map[string]func(*settingTest) {
 	return map[string]func(*settingTest){
 		"KAFKA_TLS": kafkaTLS, "KAFKA_TLS_CA_FILE": kafkaTLSCAFile,
 		"KAFKA_TLS_CERT_FILE": kafkaTLSCertFile, "KAFKA_TLS_KEY_FILE": kafkaTLSKeyFile,
-		"KAFKA_SASL_MECHANISM": kafkaSASLMechanism, "KAFKA_SASL_USERNAME": kafkaSASLUsername,
+		"KAFKA_TLS_SERVER_NAME": kafkaTLSServerName,
+		"KAFKA_SASL_MECHANISM":  kafkaSASLMechanism, "KAFKA_SASL_USERNAME": kafkaSASLUsername,
 		"KAFKA_SASL_PASSWORD": kafkaSASLPassword(byVariable), "KAFKA_SASL_PASSWORD_FILE": kafkaSASLPassword(byFile),
 	}
 }
 
 const joined = "joined the group"
 
-// A TLS listener does not accept a plain client.
+// A listener for TLS does not accept a plain client.
 func kafkaTLS(s *settingTest) {
-	r := s.tlsRig(tls.NoClientCert)
-	r.start("KAFKA_TLS", "true", "KAFKA_TLS_CA_FILE", "cert").says(joined)
+	r := s.tlsRig(false)
+	r.start("KAFKA_TLS", "true", "KAFKA_TLS_CA_FILE", "ca").says(joined)
 	r.start("KAFKA_TLS", "false").says("start waits")
 }
 
 // The broker's certificate is verified with the file's.
 func kafkaTLSCAFile(s *settingTest) {
-	r := s.tlsRig(tls.NoClientCert)
+	r := s.tlsRig(false)
 	r.set("KAFKA_TLS", "true")
-	r.start("KAFKA_TLS_CA_FILE", "cert").says(joined)
-	r.start("KAFKA_TLS_CA_FILE", "other").refuses("certificate")
+	r.start("KAFKA_TLS_CA_FILE", "ca").says(joined)
+	r.start("KAFKA_TLS_CA_FILE", "other-ca").refuses("set MEMBERSYNC_KAFKA_TLS_CA_FILE")
 }
 
 // A broker that requires a client certificate gets one.
 func kafkaTLSCertFile(s *settingTest) {
-	r := s.tlsRig(tls.RequireAndVerifyClientCert)
+	r := s.tlsRig(true)
 	r.set("KAFKA_TLS", "true")
-	r.set("KAFKA_TLS_CA_FILE", "cert")
+	r.set("KAFKA_TLS_CA_FILE", "ca")
 	r.start("KAFKA_TLS_CERT_FILE", "cert", "KAFKA_TLS_KEY_FILE", "key").says(joined)
 	r.start().says("certificate required")
 }
 
 // The key must match the certificate.
 func kafkaTLSKeyFile(s *settingTest) {
-	r := s.tlsRig(tls.RequireAndVerifyClientCert)
+	r := s.tlsRig(true)
 	r.set("KAFKA_TLS", "true")
-	r.set("KAFKA_TLS_CA_FILE", "cert")
+	r.set("KAFKA_TLS_CA_FILE", "ca")
 	r.set("KAFKA_TLS_CERT_FILE", "cert")
 	r.start("KAFKA_TLS_KEY_FILE", "key").says(joined)
-	r.start("KAFKA_TLS_KEY_FILE", "other-key").refuses("cert and other-key")
+	r.start("KAFKA_TLS_KEY_FILE", "other-key").refuses("MEMBERSYNC_KAFKA_TLS_CERT_FILE: does not go with MEMBERSYNC_KAFKA_TLS_KEY_FILE")
 }
 
-// tlsRig has a broker with TLS, and the files cert, key, other and other-key.
-func (s *settingTest) tlsRig(clients tls.ClientAuthType) *rig {
+// The name in the broker's certificate differs from its address.
+func kafkaTLSServerName(s *settingTest) {
+	r := s.tlsRig(false, certtest.Named("kafka.test"))
+	r.set("KAFKA_TLS", "true")
+	r.set("KAFKA_TLS_CA_FILE", "ca")
+	r.start("KAFKA_TLS_SERVER_NAME", "kafka.test").says(joined)
+	r.start().refuses("set MEMBERSYNC_KAFKA_TLS_SERVER_NAME")
+}
+
+// tlsRig has a broker with TLS, and the files ca, cert, key, other and other-key.
+func (s *settingTest) tlsRig(clients bool, changes ...func(*x509.Certificate)) *rig {
 	s.t.Helper()
 	r := s.rig()
-	certPEM, keyPEM := s.certificate()
-	otherPEM, otherKeyPEM := s.certificate()
-	for name, text := range map[string][]byte{"cert": certPEM, "key": keyPEM, "other": otherPEM, "other-key": otherKeyPEM} {
+	r.use(kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.TLS(r.tlsServer(clients, changes...))))
+	return r
+}
+
+// tlsServer returns the configuration of a server that requires client certificates, or not. It
+// creates the files ca, cert, key, other and other-key, the last two from another authority.
+func (r *rig) tlsServer(clients bool, changes ...func(*x509.Certificate)) *tls.Config {
+	r.t.Helper()
+	ca, unknown := certtest.NewAuthority(r.t), certtest.NewAuthority(r.t)
+	own, other := ca.Issue(r.t), unknown.Issue(r.t)
+	for name, text := range map[string][]byte{
+		"ca": ca.PEM, "cert": own.Cert, "key": own.Key,
+		"other-ca": unknown.PEM, "other": other.Cert, "other-key": other.Key,
+	} {
 		r.SetFile(name, string(text))
 	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		s.t.Fatal(err)
+	var wanted *certtest.Authority
+	if clients {
+		wanted = ca
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	r.use(kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.TLS(&tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: clients, ClientCAs: pool,
-	})))
-	return r
+	return ca.Issue(r.t, changes...).Server(r.t, wanted)
 }
 
 // use replaces the rig's broker with one of the test's own, whose topic is named in.
@@ -90,30 +100,6 @@ func (r *rig) use(broker *kafkatest.Broker) {
 	r.set("KAFKA_BROKERS", strings.Join(broker.Addrs(), ","))
 	r.set("KAFKA_TOPIC", "in")
 	r.set("KAFKA_GROUP", "group")
-}
-
-// certificate returns a self-signed certificate for 127.0.0.1.
-func (s *settingTest) certificate() (certPEM, keyPEM []byte) {
-	s.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
 }
 
 // saslRig has a broker that accepts one user, by one mechanism.
