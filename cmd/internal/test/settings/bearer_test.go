@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -116,7 +117,7 @@ func bearerToken(message []byte) string {
 }
 
 func (b *bearerBroker) listen(network, address string) (net.Listener, error) {
-	l, err := net.Listen(network, address)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), network, address)
 	return bearerListener{l, b}, err
 }
 
