@@ -18,8 +18,8 @@ import (
 	"membersync/mapper"
 )
 
-// The caller builds every client and hands it in. Run, which is not called here, joins the group and
-// returns when its context ends and the calls in flight are drained.
+// The caller builds every client and hands it in. Run, which is not called here, joins the group
+// and returns when its context ends and the calls in flight are drained.
 func ExampleNew() {
 	const callTimeout = 10 * time.Second
 	brokers := []string{"localhost:9092"}
