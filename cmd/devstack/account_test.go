@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/crmapi"
 	"membersync/mapper"
@@ -14,7 +15,7 @@ import (
 
 func TestAccount(t *testing.T) {
 	t.Parallel()
-	out := newOutput()
+	out := &servicetest.Output{}
 	a := newAccount(out, nil)
 	a.now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	update := crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Position, crmapi.Text("Sample Lead"))

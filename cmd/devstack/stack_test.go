@@ -20,7 +20,7 @@ import (
 func TestOpenRunTellsAndEnds(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--rate", "50", "--fail-every", "4")
-	p.out.await(t,
+	p.await(t,
 		"topic hris.employee.changed, 6 partitions", "Redis     127.0.0.1:", "http://127.0.0.1:",
 		"kcat -P -b 127.0.0.1:", "go run ./cmd/membersync check",
 		"[a change]", "applied     sent ", "duplicate ", "superseded ", "unchanged ", "ignored ",
@@ -42,7 +42,7 @@ func TestOpenRunTellsAndEnds(t *testing.T) {
 func TestWithoutRateNothingIsSent(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--rate", "0")
-	p.out.await(t, "What happens to each event")
+	p.await(t, "What happens to each event")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone {
 		t.Errorf("status %d, stderr %s", got, p.errs)
@@ -56,13 +56,13 @@ func TestAnotherMapping(t *testing.T) {
 	t.Parallel()
 	args := []string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--mapping"}
 	p := start(t, append(args, "debezium")...)
-	p.out.await(t, "MEMBERSYNC_MAPPING=debezium", "What happens to each event")
+	p.await(t, "MEMBERSYNC_MAPPING=debezium", "What happens to each event")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
 	}
 	p = start(t, append(args, canonical, "--crm-api", "object")...)
-	p.out.await(t, "MEMBERSYNC_CRM_API=object MEMBERSYNC_CRM_OBJECT_FIELDS=", "What happens to each event")
+	p.await(t, "MEMBERSYNC_CRM_API=object MEMBERSYNC_CRM_OBJECT_FIELDS=", "What happens to each event")
 	p.signals <- syscall.SIGTERM
 	<-p.status
 	status, _, errs := call(t, append(args, "gone.yaml")...)

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/dlq/kafkatest"
 )
 
@@ -49,7 +50,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// valid returns until when a token is valid; the zero time: it was not issued, or has expired.
+// valid returns when a token expires; the zero time: it was not issued, or has expired.
 func (i *issuer) valid(token string) time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -120,7 +121,7 @@ func (s *settingTest) bearerRig(lifetime time.Duration) (*rig, *bearerBroker) {
 	})
 	r.use(b.Broker)
 	r.set("KAFKA_SASL_MECHANISM", "OAUTHBEARER")
-	r.set("KAFKA_SASL_TOKEN_URL", s.serve(b.issuer)+"/token")
+	r.set("KAFKA_SASL_TOKEN_URL", servicetest.Serve(s.t, b.issuer)+"/token")
 	r.set("KAFKA_SASL_CLIENT_ID", "client")
 	r.set("KAFKA_SASL_CLIENT_SECRET", "canary")
 	return r, b
@@ -171,39 +172,39 @@ func (c *bearerConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// The token comes from the URL named.
+// The token comes from the configured URL.
 func saslTokenURL(s *settingTest) {
 	r, _ := s.bearerRig(time.Hour)
 	r.start().says(joined)
-	r.start("KAFKA_SASL_TOKEN_URL", r.variables["KAFKA_SASL_TOKEN_URL"]+"/elsewhere").refuses("MEMBERSYNC_KAFKA_SASL_TOKEN_URL: no access token: HTTP 404")
+	r.start("KAFKA_SASL_TOKEN_URL", r.Variables["KAFKA_SASL_TOKEN_URL"]+"/elsewhere").refuses("MEMBERSYNC_KAFKA_SASL_TOKEN_URL: no access token: HTTP 404")
 }
 
-// The endpoint knows one client only.
+// The endpoint knows only one client.
 func saslClientID(s *settingTest) {
 	r, _ := s.bearerRig(time.Hour)
 	r.start().says(joined)
-	r.start("KAFKA_SASL_CLIENT_ID", "other").refuses("HTTP 401, invalid_client")
+	r.start("KAFKA_SASL_CLIENT_ID", "unknown").refuses("HTTP 401, invalid_client")
 }
 
 // The secret must be the client's.
-func saslClientSecret(give setter) func(*settingTest) {
+func saslClientSecret(set setter) func(*settingTest) {
 	return func(s *settingTest) {
 		right, _ := s.bearerRig(time.Hour)
 		bad, _ := s.bearerRig(time.Hour)
-		give(right, "KAFKA_SASL_CLIENT_SECRET", "canary")
-		give(bad, "KAFKA_SASL_CLIENT_SECRET", wrong)
+		set(right, "KAFKA_SASL_CLIENT_SECRET", "canary")
+		set(bad, "KAFKA_SASL_CLIENT_SECRET", wrong)
 		right.start().says(joined)
 		bad.start().refuses("HTTP 401, invalid_client")
 	}
 }
 
-// A broker that refuses a token that was issued ends the start.
+// A broker that rejects a valid token ends the start.
 func TestTokenRefused(t *testing.T) {
 	t.Parallel()
 	s := &settingTest{t, kafkatest.StartFake(t)}
 	r, b := s.bearerRig(time.Hour)
 	b.issuer.lifetime = 0 // at the broker
-	r.set("KAFKA_SASL_TOKEN_URL", s.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	r.set("KAFKA_SASL_TOKEN_URL", servicetest.Serve(s.t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprint(w, `{"access_token":"canary-of-another-issuer","expires_in":3600}`)
 	}))+"/token")
@@ -230,6 +231,6 @@ func TestTokensExpire(t *testing.T) {
 		t.Errorf("%d connections were closed for their tokens, want one for each at most", n)
 	}
 	wantCalls(r, sent)
-	p.stop()
+	p.Stop()
 	t.Logf("%d events, %d tokens, %d connections closed by the broker", sent, b.issuer.issued(), b.killed.Load())
 }

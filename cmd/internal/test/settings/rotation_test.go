@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq/kafkatest"
 )
@@ -65,7 +66,7 @@ func TestSecretsChangeWhileItRuns(t *testing.T) {
 	})
 	r.use(broker)
 	var crm atomic.Pointer[crmapitest.Server]
-	r.set("CRM_BASE_URL", s.serve(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { crm.Load().ServeHTTP(w, req) })))
+	r.set("CRM_BASE_URL", servicetest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { crm.Load().ServeHTTP(w, req) })))
 	r.set("KAFKA_SASL_MECHANISM", "PLAIN")
 	r.set("KAFKA_SASL_USERNAME", "user")
 	for _, name := range []string{"KAFKA_SASL_PASSWORD", "REDIS_PASSWORD", "CRM_TOKEN"} {
@@ -74,14 +75,12 @@ func TestSecretsChangeWhileItRuns(t *testing.T) {
 	}
 	onServers := func(text string) {
 		secret.Store(text)
-		r.redis.RequireAuth(text)
-		crm.Store(crmapitest.New(crmapitest.Options{CorpID: corp, AutoCreate: true, Tokens: []string{text}}))
+		r.Redis.RequireAuth(text)
+		crm.Store(crmapitest.New(crmapitest.Options{CorpID: servicetest.CorpID, AutoCreate: true, Tokens: []string{text}}))
 	}
 	inFiles := func(text string) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		for _, name := range []string{"KAFKA_SASL_PASSWORD", "REDIS_PASSWORD", "CRM_TOKEN"} {
-			r.files[name] = text + "\n"
+			r.SetFile(name, text+"\n")
 		}
 	}
 	onServers("canary-1")
@@ -91,14 +90,14 @@ func TestSecretsChangeWhileItRuns(t *testing.T) {
 	broker.Produce(t, "in", r.title("before", 1))
 	p.applies("before")
 
-	r.redis.Close()
+	r.Redis.Close()
 	onServers("canary-2")
 	mu.Lock()
 	for _, l := range listeners {
 		l.cut()
 	}
 	mu.Unlock()
-	if err := r.redis.Restart(); err != nil {
+	if err := r.Redis.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	broker.Produce(t, "in", r.title("after", 2))
@@ -109,7 +108,7 @@ func TestSecretsChangeWhileItRuns(t *testing.T) {
 	if calls := crm.Load().Calls(); len(calls) == 0 || calls[len(calls)-1].Code != crmapitest.CodeSuccess {
 		t.Errorf("calls with the new token: %+v", calls)
 	}
-	p.stop()
+	p.Stop()
 	if dead := broker.ReadAll(t, "in.dlq"); len(dead) != 0 {
 		t.Errorf("%d dead letters", len(dead))
 	}
