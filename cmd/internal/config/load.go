@@ -190,14 +190,14 @@ func (l *loader) secretFile(file given) (given, bool) {
 	return given{name: file.name, text: text, path: file.text, from: file.from}, true
 }
 
-// mayHoldPassword reports whether a wrong value looks like a URL: it is not quoted, since a user and
-// a password may be in it.
+// mayHoldPassword reports whether a wrong value looks like a URL: it is not quoted, since a user
+// and a password may be in it.
 func mayHoldPassword(text string) bool {
 	return strings.Contains(text, "@") || strings.Contains(text, "://")
 }
 
-// reason leaves the path out of an error: somebody may have put the secret itself
-// where its file's name belongs.
+// reason leaves the path out of an error: the secret itself may stand
+// where the name of its file belongs.
 func reason(err error) string {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()

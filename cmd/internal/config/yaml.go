@@ -45,7 +45,8 @@ func (l *loader) readYAML(file given) {
 	walk.section("", document.Content[0])
 }
 
-// yamlFault says where a file is not YAML, and why, if the library's text quotes nothing of the file.
+// yamlFault says where a file is not YAML, and why, if the library's text quotes nothing of the
+// file.
 func yamlFault(err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line, rest, found := strings.Cut(text, ": ")
