@@ -46,7 +46,7 @@ func namesOf(typ reflect.Type, prefix string) (names []string) {
 // documented are the names in a section of JSON.md.
 func documented(t *testing.T, section string) []string {
 	t.Helper()
-	text, err := os.ReadFile("JSON.md")
+	text, err := os.ReadFile("../../JSON.md")
 	if err != nil {
 		t.Fatal(err)
 	}

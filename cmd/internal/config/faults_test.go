@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 				"--kafka-tpoic: unknown flag; did you mean --kafka-topic?", "only flags are expected",
 			},
 		},
-		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: unknown flag"}},
+		"a single character":   {args: []string{"-x"}, environ: minimal(), want: []string{"-x: unknown flag"}},
 		"flag without a value": {args: []string{"--kafka-topic"}, environ: minimal(), want: []string{"--kafka-topic: needs a value"}},
 		"bad flag":             {args: []string{"---=canary"}, environ: minimal(), want: []string{"an argument has the form of neither a flag nor a value"}},
 		"TLS files without TLS": {

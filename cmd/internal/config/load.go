@@ -207,8 +207,8 @@ func mayHoldPassword(text string) bool {
 	return strings.Contains(text, "@") || strings.Contains(text, "://")
 }
 
-// reason leaves the path out of an error: somebody may have put the secret itself
-// where its file's name belongs.
+// reason leaves the path out of an error: the secret itself may stand
+// where the name of its file belongs.
 func reason(err error) string {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
