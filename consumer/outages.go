@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"membersync/consumer/event"
@@ -10,18 +11,28 @@ import (
 	"membersync/consumer/schedule"
 )
 
-// A redisGuard pauses calls while Redis does not answer: without it no update is safe.
+// A redisGuard pauses calls while Redis does not answer: without it no update is safe. It is safe for
+// concurrent use.
 type redisGuard struct {
 	schedule *schedule.Schedule
 	log      *slog.Logger
+	warned   atomic.Int64 // when it last warned, in Unix nanoseconds
 }
+
+// warnEvery is the least time between two warnings: while Redis refuses only some commands, calls
+// pause and resume in turn.
+const warnEvery = 10 * time.Second
 
 func (g *redisGuard) failed(ctx context.Context, op string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	g.log.LogAttrs(ctx, slog.LevelDebug, "redis failed", slog.String("op", op), errAttr(err))
-	g.schedule.Pause(time.Now(), event.CauseRedis, 0)
+	level, now, last := slog.LevelDebug, time.Now(), g.warned.Load()
+	if now.Sub(time.Unix(0, last)) >= warnEvery && g.warned.CompareAndSwap(last, now.UnixNano()) {
+		level = slog.LevelWarn
+	}
+	g.log.LogAttrs(ctx, level, "redis failed; trying again", slog.String("op", op), errAttr(err))
+	g.schedule.Pause(now, event.CauseRedis, 0)
 }
 
 func (g *redisGuard) worked() { g.schedule.Resume(time.Now(), event.CauseRedis) }

@@ -14,6 +14,7 @@ import (
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
+	"membersync/dlq/partlog"
 )
 
 // checkTimeout bounds each of the checks.
@@ -152,7 +153,7 @@ func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (s
 		switch {
 		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
 		case t.Error != nil:
-			return "", fmt.Errorf("topic %s: %w", t.Name, t.Error)
+			return "", fmt.Errorf("topic %s: %w", t.Name, partlog.OnTopic("Describe", t.Name, t.Error))
 		default:
 			partitions[t.Name] = len(t.Partitions)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 // committed returns what the group has stored for a topic, by partition; -1: nothing.
@@ -25,7 +26,7 @@ func (d *desk) committed(ctx context.Context, topic string) (map[int]int64, erro
 		return nil, fmt.Errorf("offsets of group %s: %w", d.cfg.Kafka.Group, err)
 	}
 	if res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
-		return nil, fmt.Errorf("offsets of group %s: %w", d.cfg.Kafka.Group, res.Error)
+		return nil, fmt.Errorf("offsets of group %s: %w", d.cfg.Kafka.Group, partlog.OnGroup("Describe", d.cfg.Kafka.Group, res.Error))
 	}
 	stored := make(map[int]int64, len(ids))
 	for _, id := range ids {
@@ -33,7 +34,8 @@ func (d *desk) committed(ctx context.Context, topic string) (map[int]int64, erro
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("offset of group %s for %s/%d: %w", d.cfg.Kafka.Group, topic, p.Partition, p.Error)
+			return nil, fmt.Errorf("offset of group %s for %s/%d: %w", d.cfg.Kafka.Group, topic, p.Partition,
+				partlog.OnTopic("Describe", topic, p.Error))
 		}
 		stored[p.Partition] = p.CommittedOffset
 	}
@@ -60,8 +62,11 @@ func (d *desk) partitions(ctx context.Context, topic string) ([]int, error) {
 		return nil, fmt.Errorf("looking topic %s up: %w", topic, err)
 	}
 	for _, t := range res.Topics {
-		if t.Name != topic || t.Error != nil {
+		if t.Name != topic || errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
 			continue
+		}
+		if t.Error != nil {
+			return nil, fmt.Errorf("looking topic %s up: %w", topic, partlog.OnTopic("Describe", topic, t.Error))
 		}
 		ids := make([]int, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
@@ -77,7 +82,10 @@ func (d *desk) partitions(ctx context.Context, topic string) ([]int, error) {
 func (d *desk) dropGroup(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dropTimeout, errStartTimeout)
 	defer cancel()
-	_, err := d.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})
+	res, err := d.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})
+	if err == nil {
+		err = partlog.OnGroup("Delete", name, res.Errors[name])
+	}
 	if err != nil {
 		d.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "own consumer group not removed", slog.String("error", err.Error()))
 	}

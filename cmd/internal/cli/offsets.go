@@ -106,7 +106,7 @@ func (d *desk) group(ctx context.Context) (groupStateJSON, error) {
 			continue
 		}
 		if one.Error != nil {
-			return g, fmt.Errorf("describing group %s: %w", name, one.Error)
+			return g, fmt.Errorf("describing group %s: %w", name, partlog.OnGroup("Describe", name, one.Error))
 		}
 		g.State = one.GroupState
 		for _, m := range one.Members {

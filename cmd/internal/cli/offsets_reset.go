@@ -249,7 +249,8 @@ func (d *desk) commit(ctx context.Context, commits []kafka.OffsetCommit) error {
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return fmt.Errorf("committing for group %s, %s/%d: %w", d.cfg.Kafka.Group, topic, p.Partition, p.Error)
+			return fmt.Errorf("committing for group %s, %s/%d: %w", d.cfg.Kafka.Group, topic, p.Partition,
+				partlog.OnTopic("Read", topic, partlog.OnGroup("Read", d.cfg.Kafka.Group, p.Error)))
 		}
 	}
 	return nil
