@@ -9,7 +9,7 @@ for _, command in ipairs(ARGV) do
   if command == 'evalsha' then
     allowed = redis.acl_check_cmd(command, 'sha', '1', KEYS[1])
   else
-    allowed = redis.acl_check_cmd(command, KEYS[1], '0', '0')
+    allowed = redis.acl_check_cmd(command, KEYS[1])
   end
   if not allowed then denied[#denied + 1] = command end
 end

@@ -14,6 +14,7 @@ import (
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
+	"membersync/dlq"
 	"membersync/dlq/partlog"
 )
 
@@ -143,6 +144,10 @@ func (in *invocation) found(f finding) {
 // checkKafka looks at the topics alone: a check creates nothing.
 func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (string, error) {
 	topics := wiring.Topics(cfg)
+	spec := dlq.TopicSpec{Topics: topics, Create: cfg.Kafka.CreateTopics}
+	if err := dlq.CheckPermissions(ctx, client, spec, cfg.Kafka.Group); err != nil {
+		return "", err
+	}
 	names := []string{topics.Source, topics.DLQ, topics.Redrive, topics.Audit}
 	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
 	if err != nil {
