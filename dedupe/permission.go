@@ -94,8 +94,7 @@ func (h permissionHook) explain(ctx context.Context, cmd redis.Cmder, err error)
 // isRefusedInScript recognizes the ACL's refusal of a command within a script. Before Redis 7.2 its
 // text does not say which command, and no version gives it a code of its own.
 func isRefusedInScript(err error) bool {
-	return redis.HasErrorPrefix(err, "ERR The user executing the script") ||
-		redis.HasErrorPrefix(err, "ERR ACL failure in script")
+	return redis.HasErrorPrefix(err, "The user executing the script") || redis.HasErrorPrefix(err, "ACL failure in script")
 }
 
 // firstKey returns the first key of a command; empty: it has none.

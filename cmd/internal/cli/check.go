@@ -222,7 +222,7 @@ func describeTopics(names []string, partitions map[string]int, create bool) (str
 func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err error) {
 	switch err := parts.Store.Check(ctx); {
 	case errors.Is(err, dedupe.ErrEvictionUnknown):
-		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction"
+		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction: look there, or add +info to the ACL of its user"
 	case err != nil:
 		return "", err
 	default:
