@@ -88,7 +88,18 @@ func (h permissionHook) explain(ctx context.Context, cmd redis.Cmder, err error)
 	case strings.Contains(err.Error(), " access "):
 		return &PermissionError{Key: firstKey(cmd), Err: err}
 	}
-	return &PermissionError{Commands: []string{strings.ReplaceAll(cmd.FullName(), " ", "|")}, Err: err}
+	return &PermissionError{Commands: []string{refusedCommand(cmd, err)}, Err: err}
+}
+
+// refusedCommand returns the command that the reply of Redis names in quotes. In a cluster, it can be
+// one that the library needs before it can send the caller's.
+func refusedCommand(cmd redis.Cmder, err error) string {
+	if _, rest, ok := strings.Cut(err.Error(), "run the '"); ok {
+		if name, _, ok := strings.Cut(rest, "'"); ok {
+			return name
+		}
+	}
+	return cmd.FullName()
 }
 
 // isRefusedInScript recognizes the ACL's refusal of a command within a script. Before Redis 7.2 its

@@ -101,6 +101,59 @@ func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
 	r.settle(t)
 }
 
+// proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the end of
+// a second instance makes the first one join again. Other events do not wait.
+func (r *rig) proveJoinWithoutRedrives(t *testing.T, s *process) {
+	a := acl{"User:" + service, "topic", topic + ".redrive", "Read", false}
+	p, id := r.deadLetter(t)
+	second := r.run(t)
+	second.await(0, "joined the group")
+	from := len(s.err.String())
+	r.revoke(a)
+	defer r.settle(t)
+	defer r.awaitApplied(t, p)
+	defer r.grant(a)
+	r.redrive(t, p, id, "--wait", "1ms")
+	second.terminate()
+	s.await(from, "redrives wait for it, other events do not.*may not Describe topic "+a.name)
+	for range 2 { // of both partitions
+		r.apply(t)
+	}
+}
+
+// proveViewer runs what a principal can do that only looks.
+func (r *rig) proveViewer(t *testing.T, others []acl) {
+	for _, a := range others {
+		if a.operation != "Read" || a.prefixed {
+			continue
+		}
+		if a.principal = "User:" + viewer; a.resource == "group" {
+			a.operation = "Describe"
+		}
+		r.grant(a)
+	}
+	p, id := r.deadLetter(t)
+	for _, command := range []string{
+		"dlq list", "dlq show " + id, "dlq export", "explain " + p.employee, "offsets show", "state show " + p.employee,
+		"replay --from earliest --dry-run",
+	} {
+		r.mustAs(t, viewer, strings.Fields(command)...)
+	}
+	for command, missing := range map[string]string{
+		"dlq show " + id + " --reveal --note test": "Write topic " + topic + ".audit",
+		"dlq discard " + id + " --note test --yes": "Write topic " + topic + ".audit",
+		"dlq redrive " + id + " --yes":             "Write topic " + topic + ".audit",
+	} {
+		status, stdout, stderr := r.do(t, viewer, strings.Fields(command)...)
+		if status == 0 || strings.Contains(stdout, rejectedPosition) {
+			t.Errorf("%s: status %d: %s", command, status, stdout)
+		}
+		wantDenied(t, command, []string{"may not " + missing}, stdout+stderr)
+	}
+	r.redrive(t, p, id)
+	r.awaitApplied(t, p)
+}
+
 // proveOnCallAtKafka takes each permission away and runs a command that needs it.
 func (r *rig) proveOnCallAtKafka(t *testing.T, others []acl) {
 	p, id := r.deadLetter(t)

@@ -13,6 +13,7 @@ import (
 // The users, and what they log in with at both servers.
 const (
 	service, onCall = "membersync", "oncall"
+	viewer          = "viewer" // at Kafka alone; at Redis it is onCall
 	password        = "made-up-password-of-the-test"
 	adminPassword   = "made-up-password-of-the-admin"
 )
@@ -22,7 +23,7 @@ func (r *rig) addKafkaUsers() {
 	r.t.Helper()
 	const iterations = 4096
 	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
-	for _, name := range []string{service, onCall} {
+	for _, name := range []string{service, onCall, viewer} {
 		one := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
 		one.Name, one.Mechanism, one.Iterations, one.Salt = name, 2, iterations, []byte("salt of "+name)
 		salted, err := pbkdf2.Key(sha512.New, password, one.Salt, iterations, sha512.Size)

@@ -15,7 +15,7 @@ import (
 )
 
 // limit bounds each wait. What is waited for comes within seconds.
-const limit = 60 * time.Second
+const limit = 30 * time.Second
 
 // A process is the binary, as the service or as a command.
 type process struct {
@@ -158,7 +158,7 @@ func (o *output) String() string {
 
 // environment is that of a process: nothing of the test's own but what programs need.
 func environment(variables map[string]string) []string {
-	environ := []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=sample"}
+	environ := []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=sample", "GORACE=atexit_sleep_ms=10"}
 	for name, value := range variables {
 		environ = append(environ, name+"="+value)
 	}

@@ -21,11 +21,15 @@ func TestPermissions(t *testing.T) {
 	t.Run("start", func(t *testing.T) { r.proveStart(t, s, create) })
 	t.Run("minimum", r.proveMinimum)
 	t.Run("kafka for the service", func(t *testing.T) { r.proveServiceAtKafka(t, s, own) })
+	t.Run("a join without redrives", func(t *testing.T) { r.proveJoinWithoutRedrives(t, s) })
+	t.Run("viewer", func(t *testing.T) { r.proveViewer(t, others) })
 	t.Run("kafka on call", func(t *testing.T) { r.proveOnCallAtKafka(t, others) })
 	t.Run("redis for the service", func(t *testing.T) { r.proveServiceAtRedis(t, s) })
 	t.Run("redis on call", r.proveOnCallAtRedis)
+	t.Run("marks come after versions", r.proveMarksComeLast)
 	r.settle(t)
 	s.terminate()
+	t.Run("redis cluster", r.proveCluster)
 	if n := strings.Count(s.err.String(), "admin server listens"); n != 1 {
 		t.Errorf("the service started %d times", n)
 	}

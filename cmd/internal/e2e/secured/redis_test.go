@@ -4,6 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"membersync/dedupe"
 )
 
 // perEvent are the commands that the service runs for each event, or every few seconds. It needs the
@@ -105,4 +110,62 @@ func (r *rig) proveOnCallAtRedis(t *testing.T) {
 		wantDenied(t, "pause", []string{`may not access key "ms:`}, stderr)
 		r.setUser(onCall)
 	})
+}
+
+// proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event must not
+// be done without its version: an older one could then bring its value back.
+func (r *rig) proveMarksComeLast(t *testing.T) {
+	const user = "marks"
+	ctx := t.Context()
+	acl := func(rules ...any) {
+		t.Helper()
+		if err := r.redis.Do(ctx, append([]any{"ACL", "SETUSER", user}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acl("on", ">"+password, "~"+user+":*", "+@all")
+	options := *r.redis.Options()
+	options.Username, options.Password = user, password
+	client := redis.NewClient(&options)
+	t.Cleanup(func() { _ = client.Close() })
+	store, err := dedupe.New(client, dedupe.Options{Prefix: user, DoneTTL: time.Hour, Lease: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, id := dedupe.NewMember(r.crmURL, corp, "FSUID_TEST"), dedupe.NewEventID(topic, "ev", 0, "1")
+	token, version, field := dedupe.NewToken(), strings.Repeat("1", 64), dedupe.Field{Name: "position", Value: []byte("x")}
+	_, err = store.Acquire(ctx, dedupe.AcquireRequest{
+		Member: member, Token: token, Events: []dedupe.Event{{ID: id, Version: version, Fields: []dedupe.Field{field}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := dedupe.Completion{Member: member, Token: token, Done: []dedupe.DoneEvent{
+		{ID: id, Outcome: "applied", Version: version, Fields: []string{field.Name}},
+	}}
+	acl("-hset")
+	if _, err := store.Complete(ctx, done); err == nil {
+		t.Fatal("completed without HSET")
+	}
+	acl("+hset")
+	if err := r.redis.Del(ctx, user+":{"+store.MemberHash(member)+"}:lease").Err(); err != nil { // as if it had expired
+		t.Fatal(err)
+	}
+	late, err := store.Complete(ctx, done)
+	if err != nil || !late {
+		t.Errorf("the completion counts, although the lease has expired and no version was written: late %v, %v", late, err)
+	}
+	if marks, err := store.Done(ctx, member, []dedupe.EventID{id}); err != nil || marks[0].Done {
+		t.Errorf("the event is done without its version: %v", err)
+	}
+}
+
+// proveCluster runs the service with a Redis Cluster, where it may do as little.
+func (r *rig) proveCluster(t *testing.T) {
+	s := launch(t, r.binary, r.environ(service, map[string]string{
+		"MEMBERSYNC_REDIS_URL": r.startCluster(), "MEMBERSYNC_REDIS_MODE": "cluster",
+	}), "run")
+	r.apply(t)
+	r.settle(t)
+	s.terminate()
 }

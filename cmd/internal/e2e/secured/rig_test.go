@@ -97,12 +97,16 @@ func (r *rig) build() {
 
 // environ is the environment of a process that logs in as the user.
 func (r *rig) environ(user string, more map[string]string) []string {
+	redisUser := user
+	if user == viewer {
+		redisUser = onCall
+	}
 	variables := map[string]string{
 		"MEMBERSYNC_KAFKA_BROKERS": r.address(portKafka), "MEMBERSYNC_KAFKA_TOPIC": topic, "MEMBERSYNC_KAFKA_GROUP": group,
 		"MEMBERSYNC_KAFKA_TLS": "true", "MEMBERSYNC_KAFKA_TLS_CA_FILE": r.caFile,
 		"MEMBERSYNC_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
 		"MEMBERSYNC_KAFKA_SASL_USERNAME":  user, "MEMBERSYNC_KAFKA_SASL_PASSWORD": password,
-		"MEMBERSYNC_REDIS_URL": "rediss://" + r.address(portRedis) + "/0", "MEMBERSYNC_REDIS_USERNAME": user,
+		"MEMBERSYNC_REDIS_URL": "rediss://" + r.address(portRedis) + "/0", "MEMBERSYNC_REDIS_USERNAME": redisUser,
 		"MEMBERSYNC_REDIS_PASSWORD": password, "MEMBERSYNC_STATE_KEY": "a made-up state key of more than 32 bytes",
 		"MEMBERSYNC_CRM_BASE_URL": r.crmURL, "MEMBERSYNC_CRM_CORP_ID": corp, "MEMBERSYNC_CRM_TOKEN": token,
 		"MEMBERSYNC_CRM_RATE": "1000/10s", "MEMBERSYNC_ADMIN_ADDR": "127.0.0.1:0",
@@ -124,7 +128,9 @@ func (r *rig) do(t *testing.T, user string, args ...string) (status int, stdout,
 	began := time.Now()
 	p := launch(t, r.binary, r.environ(user, nil), args...)
 	status = p.status()
-	if took := time.Since(began); took > quickly {
+	took := time.Since(began)
+	t.Logf("%s: %q: status %d in %.1f s", user, args, status, took.Seconds())
+	if took > quickly {
 		t.Errorf("%s: %q took %v, want less than %v", user, args, took, quickly)
 	}
 	return status, p.out.String(), p.err.String()
@@ -136,9 +142,15 @@ const quickly = 20 * time.Second
 // must runs a command as the on-call user, which has to succeed.
 func (r *rig) must(t *testing.T, args ...string) string {
 	t.Helper()
-	status, stdout, stderr := r.do(t, onCall, args...)
+	return r.mustAs(t, onCall, args...)
+}
+
+// mustAs runs a command as a user, which has to succeed.
+func (r *rig) mustAs(t *testing.T, user string, args ...string) string {
+	t.Helper()
+	status, stdout, stderr := r.do(t, user, args...)
 	if status != 0 {
-		t.Errorf("%q: status %d: %s%s", args, status, stdout, stderr)
+		t.Errorf("%s: %q: status %d: %s%s", user, args, status, stdout, stderr)
 	}
 	return stdout
 }

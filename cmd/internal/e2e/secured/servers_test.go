@@ -25,6 +25,7 @@ const (
 	portController        // of Kafka
 	portKafka             // of Kafka, with TLS and SASL
 	portRedis             // with TLS alone
+	portCluster           // the first of three, without TLS
 )
 
 // address is one of the ports as host:port.
@@ -99,6 +100,32 @@ func (r *rig) startRedis() {
 	})
 	r.t.Cleanup(func() { _ = r.redis.Close() })
 	eventually(r.t, "Redis", func() bool { return r.redis.Ping(r.t.Context()).Err() == nil })
+}
+
+// startCluster starts three nodes of a Redis Cluster, and gives the service's user what the page says.
+func (r *rig) startCluster() (url string) {
+	r.t.Helper()
+	dir := filepath.Join(r.dir, "cluster")
+	var ports, nodes []string
+	for i := range 3 {
+		ports, nodes = append(ports, fmt.Sprint(r.port+portCluster+i)), append(nodes, r.address(portCluster+i))
+	}
+	r.t.Cleanup(func() { r.script("redis", "stop", dir) })
+	r.script("redis", append([]string{"cluster", dir}, ports...)...)
+	for _, node := range nodes {
+		client := redis.NewClient(&redis.Options{Addr: node})
+		args := []any{"ACL", "SETUSER", service, ">" + password, "+cluster|slots"}
+		for _, rule := range r.page.redis[service] {
+			if rule != "reset" {
+				args = append(args, rule)
+			}
+		}
+		if err := client.Do(r.t.Context(), args...).Err(); err != nil {
+			r.t.Fatal(err)
+		}
+		_ = client.Close()
+	}
+	return "redis://" + strings.Join(nodes, ",")
 }
 
 // startCRM starts the fake CRM, with TLS.
