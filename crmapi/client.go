@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,6 +39,15 @@ type Config struct {
 	// MaxConns is the number of connections kept for reuse; 0 means 64. Best is the number of calls
 	// in flight. It has no effect if HTTP is set.
 	MaxConns int
+	// TLS, if set, returns the TLS configuration for new connections. It is called for every
+	// request and must be safe for concurrent use. As long as nothing has changed, it returns the
+	// same pointer; for another one, new connections are opened. Nil means the system's
+	// certificates and no client certificate. It has no effect if HTTP is set.
+	TLS func() *tls.Config
+	// Proxy is the URL of the proxy, with a user and a password if it wants them; nil means none.
+	// The environment's HTTP_PROXY, HTTPS_PROXY and NO_PROXY are never used. It has no effect if
+	// HTTP is set.
+	Proxy *url.URL
 }
 
 func (c Config) validate() error {
@@ -92,7 +102,7 @@ func New(cfg Config) (*Client, error) {
 		object:  cfg.Object,
 		timeout: cmp.Or(cfg.Timeout, 10*time.Second),
 		token:   cfg.Token,
-		http:    httpClient(cfg.HTTP, cmp.Or(cfg.MaxConns, 64)),
+		http:    httpClient(cfg.HTTP, connections{cmp.Or(cfg.MaxConns, 64), cfg.TLS, cfg.Proxy}),
 		codes:   cfg.Codes,
 	}, nil
 }
@@ -217,33 +227,4 @@ func (c *Client) body(u Update, token string) []byte {
 	}
 	b = u.AppendJSON(append(b, `,"user":`...))
 	return append(b, '}')
-}
-
-// httpClient returns a client that follows no redirect: a redirect would carry the token to another
-// host.
-func httpClient(given *http.Client, conns int) *http.Client {
-	var c http.Client
-	if given != nil {
-		c = *given
-	} else {
-		c.Transport = newTransport(conns)
-	}
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &c
-}
-
-// newTransport returns a transport that keeps conns idle connections, one for each call in flight.
-// HTTP/2 is off: with HTTP/2, one lost connection would leave all calls in flight unacknowledged.
-func newTransport(conns int) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		Protocols:           protocols,
-		MaxIdleConns:        conns,
-		MaxIdleConnsPerHost: conns,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
-		DisableCompression:  true,
-	}
 }

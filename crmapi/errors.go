@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -110,13 +111,19 @@ func networkCauses(ctx context.Context, err error) []error {
 	if ctx.Err() != nil {
 		return contextCauses(ctx)
 	}
+	if e, ok := errors.AsType[*proxyError](err); ok {
+		return []error{e}
+	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		return []error{e}
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return []error{e}
 	}
-	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, io.ErrClosedPipe, net.ErrClosed} {
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return []error{e}
+	}
+	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, io.ErrClosedPipe, net.ErrClosed, http.ErrSchemeMismatch} {
 		if errors.Is(err, known) {
 			return []error{known}
 		}
@@ -125,4 +132,12 @@ func networkCauses(ctx context.Context, err error) []error {
 		return []error{os.ErrDeadlineExceeded}
 	}
 	return []error{errConnection}
+}
+
+// A proxyError is the refusal of a proxy to connect to the CRM.
+type proxyError struct{ status int }
+
+// Error states the HTTP status.
+func (e *proxyError) Error() string {
+	return "crmapi: the proxy refuses to connect to the CRM: HTTP " + strconv.Itoa(e.status)
 }

@@ -3,6 +3,7 @@ package crmapi
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -33,12 +34,18 @@ type TokenConfig struct {
 	BaseURL *url.URL
 	// AppID, AppSecret and PermanentCode identify the company's app. Required.
 	AppID, AppSecret, PermanentCode string
+	// Secrets, if set, returns the app secret and the permanent code before each fetch, in place of
+	// AppSecret and PermanentCode: they may change. It must be safe for concurrent use.
+	Secrets func() (appSecret, permanentCode string)
 	// CorpID, if set, is the company that the token must belong to.
 	CorpID string
 	// Timeout bounds one fetch, including the wait for Lock; 0 means 10 s.
 	Timeout time.Duration
 	// HTTP sends the requests; nil means a client of its own. Redirects are never followed.
 	HTTP *http.Client
+	// TLS and Proxy are as in [Config].
+	TLS   func() *tls.Config
+	Proxy *url.URL
 	// Codes are rows in addition to the published error table.
 	Codes Table
 	// Lock, if set, makes sure that only one instance fetches at a time.
@@ -108,7 +115,7 @@ func NewFetchedToken(cfg TokenConfig) (*FetchedToken, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
-	return &FetchedToken{fetcher: fetcher{cfg: cfg, client: httpClient(cfg.HTTP, 1)}}, nil
+	return &FetchedToken{fetcher: fetcher{cfg: cfg, client: httpClient(cfg.HTTP, connections{1, cfg.TLS, cfg.Proxy})}}, nil
 }
 
 // Token returns the current token. It fetches the first one, and a new one when the current one has

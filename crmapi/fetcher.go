@@ -49,9 +49,13 @@ func (f fetcher) request(ctx context.Context) (issuedToken, *Error) {
 }
 
 func (f fetcher) body() []byte {
+	appSecret, permanentCode := f.cfg.AppSecret, f.cfg.PermanentCode
+	if f.cfg.Secrets != nil {
+		appSecret, permanentCode = f.cfg.Secrets()
+	}
 	b := appendString([]byte(`{"appId":`), f.cfg.AppID)
-	b = appendString(append(b, `,"appSecret":`...), f.cfg.AppSecret)
-	b = appendString(append(b, `,"permanentCode":`...), f.cfg.PermanentCode)
+	b = appendString(append(b, `,"appSecret":`...), appSecret)
+	b = appendString(append(b, `,"permanentCode":`...), permanentCode)
 	return append(b, '}')
 }
 

@@ -16,7 +16,12 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := setProxies(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	corp   = "CORP_TEST"

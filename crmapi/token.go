@@ -37,6 +37,22 @@ func (FixedToken) MarshalText() ([]byte, error) { return []byte(mask), nil }
 // LogValue masks the token.
 func (FixedToken) LogValue() slog.Value { return slog.StringValue(mask) }
 
+// A ReplaceableToken is a token that is never renewed, but that the operator replaces: the function
+// returns the current one. It must be safe for concurrent use.
+type ReplaceableToken func() string
+
+// Token returns the current token.
+func (t ReplaceableToken) Token(context.Context) (string, error) { return t(), nil }
+
+// Refresh returns the current token if stale has been replaced. Otherwise it fails like that of a
+// [FixedToken].
+func (t ReplaceableToken) Refresh(ctx context.Context, stale string) (string, error) {
+	if current := t(); current != stale {
+		return current, nil
+	}
+	return FixedToken(stale).Refresh(ctx, stale)
+}
+
 const mask = "***"
 
 // noTokenError returns the error of a call for which no token was available: the update was not

@@ -34,6 +34,18 @@ type ClientConfig struct {
 	Mode     Mode
 	Username string // overrides the user of the URL; empty: that of the URL
 	Password string // overrides the password of the URL; empty: that of the URL
+	// CurrentPassword, if set, returns the password for each new connection, in place of Password: it
+	// may change. It must be safe for concurrent use.
+	CurrentPassword func() string
+	// SentinelUsername and SentinelPassword log in at the sentinels; empty: without. They have an
+	// effect in the sentinel mode only.
+	SentinelUsername, SentinelPassword string
+	// CurrentSentinelPassword is to SentinelPassword what CurrentPassword is to Password.
+	CurrentSentinelPassword func() string
+	// TLS, if set, returns the TLS configuration for each new connection; it must be safe for
+	// concurrent use. Nil: the system's certificates and no client certificate. It has an effect with
+	// rediss:// only. Without a ServerName, the host of the address is expected.
+	TLS func() *tls.Config
 	// Concurrency is the maximum number of commands that run at once: the size of the connection
 	// pool. 0 means the library's default.
 	Concurrency int
@@ -82,6 +94,15 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.TLSConfig != nil && cfg.TLS != nil {
+		opts.TLSConfig, opts.Dialer = nil, tlsDialer(opts.DialTimeout, cfg.TLS)
+	}
+	if cfg.CurrentPassword != nil {
+		user := opts.Username
+		opts.CredentialsProviderContext = func(context.Context) (username, password string, err error) {
+			return user, cfg.CurrentPassword(), nil
+		}
+	}
 	switch cfg.Mode {
 	case "", ModeSingle:
 		if len(opts.Addrs) > 1 {
@@ -92,6 +113,7 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 		if name := query.Get("master_name"); name != "" {
 			opts.MasterName = name
 		}
+		logInAtSentinels(cfg, opts)
 	case ModeCluster:
 		opts.IsClusterMode = true
 		if opts.DB != 0 {
@@ -101,6 +123,38 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 		return nil, &ConfigError{"Mode", "must be single, sentinel or cluster"}
 	}
 	return opts, nil
+}
+
+// tlsDialer returns a function that connects with the TLS configuration of that moment. Keep-alives
+// are those of the library's own dialer.
+func tlsDialer(timeout time.Duration, config func() *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialer := &tls.Dialer{Config: config(), NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
+		}}}
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return dialer.DialContext(ctx, network, addr)
+	}
+}
+
+// logInAtSentinels sets the credentials for sentinels. The library takes only constant ones. So a
+// password that may change is sent by the hook that the library calls for new connections, those to
+// the sentinels and those to the master alike: only the latter name no address.
+func logInAtSentinels(cfg ClientConfig, opts *redis.UniversalOptions) {
+	if cfg.CurrentSentinelPassword == nil {
+		opts.SentinelUsername, opts.SentinelPassword = cfg.SentinelUsername, cfg.SentinelPassword
+		return
+	}
+	opts.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if strings.HasPrefix(conn.String(), "Redis<FailoverClient ") {
+			return nil
+		}
+		if cfg.SentinelUsername == "" {
+			return conn.Auth(ctx, cfg.CurrentSentinelPassword()).Err()
+		}
+		return conn.AuthACL(ctx, cfg.SentinelUsername, cfg.CurrentSentinelPassword()).Err()
+	}
 }
 
 // parseURL parses the URL by hand: net/url rejects several hosts with ports, and its errors quote

@@ -3,13 +3,20 @@ package dedupe_test
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -161,5 +168,168 @@ func TestSetClientLog(t *testing.T) { //nolint:paralleltest // sets the shared l
 	}
 	if !strings.Contains(out.String(), `"msg":"redis client"`) {
 		t.Errorf("the log has %q, want the library's message", out.String())
+	}
+}
+
+// Each new connection logs in with the password of the moment.
+func TestOpenFollowsThePassword(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	for name, mode := range map[string]dedupe.Mode{"single": dedupe.ModeSingle, "cluster": dedupe.ModeCluster} {
+		server.RequireUserAuth("user", "old")
+		var password atomic.Value
+		password.Store("old")
+		client, err := dedupe.Open(dedupe.ClientConfig{
+			URL: "redis://user:first@" + server.Addr(), Mode: mode, CurrentPassword: func() string { s, _ := password.Load().(string); return s },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAtEnd(t, client)
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		server.Close()
+		if err := server.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		server.RequireUserAuth("user", "new")
+		if err := client.Ping(t.Context()).Err(); err == nil {
+			t.Errorf("%s: the old password is accepted", name)
+		}
+		password.Store("new")
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A sentinel names a master to those who have logged in.
+type sentinel struct {
+	*miniredis.Miniredis
+
+	master   *miniredis.Miniredis
+	mu       sync.Mutex // guards the fields below
+	login    []string   // of AUTH
+	loggedIn map[*server.Peer]bool
+}
+
+func newSentinel(t *testing.T, master *miniredis.Miniredis) *sentinel {
+	t.Helper()
+	s := &sentinel{Miniredis: miniredis.RunT(t), master: master, loggedIn: make(map[*server.Peer]bool)}
+	s.hook()
+	return s
+}
+
+// hook is set again after a restart.
+func (s *sentinel) hook() { s.Server().SetPreHook(s.command) }
+
+func (s *sentinel) command(c *server.Peer, command string, args ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if command == "HELLO" && len(args) > 2 {
+		s.loggedIn[c] = slices.Equal(args[len(args)-len(s.login):], s.login)
+	} else if command == "AUTH" {
+		s.loggedIn[c] = slices.Equal(args, s.login)
+	}
+	switch {
+	case command != "SENTINEL":
+		return false
+	case !s.loggedIn[c]:
+		c.WriteError("NOAUTH Authentication required.")
+	case len(args) == 2 && strings.EqualFold(args[0], "get-master-addr-by-name"):
+		c.WriteStrings([]string{s.master.Host(), s.master.Port()})
+	default: // no other sentinels, no replicas
+		c.WriteLen(0)
+	}
+	return true
+}
+
+func (s *sentinel) setLogin(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login = []string{password}
+	if user != "" {
+		s.login = []string{user, password}
+		s.RequireUserAuth(user, password)
+	}
+	s.RequireAuth(password)
+}
+
+// Sentinels have credentials of their own, which may change, too. The master gets its own.
+func TestOpenLogsInAtSentinels(t *testing.T) {
+	t.Parallel()
+	for _, user := range []string{"", "watcher"} {
+		master := miniredis.RunT(t)
+		master.RequireUserAuth("user", "of-master")
+		watcher := newSentinel(t, master)
+		watcher.setLogin(user, "old")
+		cfg := dedupe.ClientConfig{
+			URL: "redis://user:of-master@" + watcher.Addr(), Mode: dedupe.ModeSentinel, SentinelUsername: user, SentinelPassword: "old",
+		}
+		fixed, err := dedupe.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAtEnd(t, fixed)
+		if err := fixed.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("user %q: %v", user, err)
+		}
+		var password atomic.Value
+		password.Store("old")
+		cfg.CurrentSentinelPassword = func() string { s, _ := password.Load().(string); return s }
+		client, err := dedupe.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAtEnd(t, client)
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("user %q, changing: %v", user, err)
+		}
+		for _, s := range []*miniredis.Miniredis{master, watcher.Miniredis} {
+			s.Close()
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		watcher.hook()
+		watcher.setLogin(user, "new")
+		password.Store("new")
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("user %q, changed: %v", user, err)
+		}
+	}
+}
+
+// Each new connection has the TLS configuration of the moment.
+func TestOpenFollowsTLS(t *testing.T) {
+	t.Parallel()
+	secure := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	secure.Close()
+	redisServer, err := miniredis.RunTLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: secure.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(redisServer.Close)
+	pool := x509.NewCertPool()
+	pool.AddCert(secure.Certificate())
+	var current atomic.Pointer[tls.Config]
+	current.Store(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()})
+	for _, mode := range []dedupe.Mode{dedupe.ModeSingle, dedupe.ModeCluster} {
+		client, err := dedupe.Open(dedupe.ClientConfig{URL: "rediss://" + redisServer.Addr(), Mode: mode, TLS: current.Load})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAtEnd(t, client)
+		err = client.Ping(t.Context()).Err()
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok && mode == dedupe.ModeSingle || err == nil {
+			t.Errorf("%s: unknown authority: %v", mode, err)
+		}
+		trusting := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		old := current.Swap(trusting)
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+		current.Store(old)
 	}
 }

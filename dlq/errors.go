@@ -66,12 +66,22 @@ func IsUnavailable(err error) bool {
 	if code, ok := errors.AsType[kafka.Error](err); ok {
 		return isTemporary(code)
 	}
+	if own, ok := errors.AsType[unavailable](err); ok {
+		return own.Unavailable()
+	}
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	if certificate || isAlert(err) {
 		return false
 	}
 	_, network := errors.AsType[net.Error](err)
 	return network || isCutOff(err) || isUnrouted(err)
+}
+
+// An unavailable error says itself whether the call may succeed later without any intervention: that
+// of an access token that was not fetched, for example.
+type unavailable interface {
+	error
+	Unavailable() bool
 }
 
 // isTemporary adds to the library's classification the codes that a restarting broker returns.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -11,12 +10,14 @@ import (
 	"strconv"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// A backlog is what the command backlog was asked for.
+// A backlog holds the options of the command backlog.
 type backlog struct {
 	events, employees, partitions, buffer int
 	seed                                  uint64
@@ -30,8 +31,8 @@ const mostFolded = 500
 
 func backlogCommand() command {
 	return command{
-		name: "backlog", about: "counts the calls that a backlog costs, beside the fewest that the buffer allows",
-		flags: func(f *flag.FlagSet) measure {
+		name: "backlog", about: "counts the calls that a backlog needs, and compares them with the fewest that the buffer allows",
+		flags: func(f *pflag.FlagSet) measure {
 			var g backlog
 			f.IntVar(&g.events, "events", 100_000, "that wait when the service starts")
 			f.IntVar(&g.employees, "employees", 1000, "whom they are of")
@@ -41,7 +42,7 @@ func backlogCommand() command {
 			f.StringVar(&g.rate, "rate", "100/1s", "MEMBERSYNC_CRM_RATE")
 			f.DurationVar(&g.latency, "latency", 20*time.Millisecond, "of the fake CRM")
 			f.Float64Var(&g.maxRatio, "max-ratio", 1.05, "target: calls over the computed minimum")
-			return func(ctx context.Context, b *bench) (*report, error) { return g.measure(ctx, b) } // once g is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return g.measure(ctx, b) } // when g is filled
 		},
 	}
 }
@@ -50,9 +51,9 @@ func (g backlog) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
 		fmt.Sprintf("%d events of %d employees in random order, produced before the service starts; %s calls, API latency %v.",
 			g.events, g.employees, g.rate, g.latency),
-		"minimum = calls of an ideal service with this buffer, which is always full, in the order of producing, and which calls for the",
-		fmt.Sprintf("member of whom it holds most, at most %d events a call. one_by_one = the same, if it read one partition after the other", mostFolded),
-		"and let the others wait, which nobody wants, but some of it comes by itself. naive = one call for each employee.",
+		"minimum = calls of an ideal service with this buffer, always full, in the order of producing, that calls for the",
+		fmt.Sprintf("member with the most events in the buffer, at most %d events a call. one_by_one = the same, reading one partition after the other", mostFolded),
+		"while the others wait. naive = one call for each employee.",
 	}}
 	t := table{name: "backlog", columns: []string{"buffer_records", "calls", "minimum", "ratio", "one_by_one", "naive", "seconds", "events_per_call"}}
 	order := g.order()
@@ -72,7 +73,7 @@ func (g backlog) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// order draws the employee of each event, as many of each.
+// order draws the employee of each event. Each employee has the same number of events.
 func (g backlog) order() []int {
 	rng := rand.New(rand.NewPCG(g.seed, 3))
 	order := make([]int, g.events)
@@ -83,17 +84,17 @@ func (g backlog) order() []int {
 	return order
 }
 
-// oneByOne is the order if one partition comes after the other.
+// oneByOne returns the order when the partitions are read one after the other.
 func oneByOne(order []int, partitions int) []int {
 	parts := make([][]int, partitions)
 	for _, employee := range order {
-		p := stand.Event{Employee: employee}.Record(partitions).Partition
+		p := testbed.Event{Employee: employee}.Record(partitions).Partition
 		parts[p] = append(parts[p], employee)
 	}
 	return slices.Concat(parts...)
 }
 
-// round has a new instance work a fresh backlog off, and returns its calls and how long they took.
+// round starts an instance on a new backlog and returns the number of its calls and their duration.
 func (g backlog) round(ctx context.Context, b *bench, order []int, buffer int) (calls int, took time.Duration, err error) {
 	crm, err := startCRM(ctx, crmapitest.Options{Latency: g.latency}, 0)
 	if err != nil {
@@ -123,14 +124,14 @@ func (g backlog) round(ctx context.Context, b *bench, order []int, buffer int) (
 	if err := g.newest(crm, order); err != nil {
 		return 0, 0, err
 	}
-	return len(all), all[len(all)-1].Finished.Sub(all[0].Arrived), errors.Join(i.Terminate(ctx), noLetters(ctx, job), job.Drop(ctx))
+	return len(all), all[len(all)-1].Finished.Sub(all[0].Arrived), errors.Join(i.Terminate(ctx), noDeadLetters(ctx, job), job.Drop(ctx))
 }
 
-// inOrder are the events: each states a field of its employee.
-func inOrder(order []int, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+// inOrder returns the events in the order given. Each states one field of its employee.
+func inOrder(order []int, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n, employee := range order {
-			e := stand.Event{Employee: employee, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+			e := testbed.Event{Employee: employee, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 			if !yield(e.Record(partitions)) {
 				return
 			}
@@ -138,15 +139,15 @@ func inOrder(order []int, partitions int) iter.Seq[stand.Record] {
 	}
 }
 
-// newest wants each employee to end at the newest event.
+// newest checks that each employee ends with the value of the newest event.
 func (g backlog) newest(crm *fakeCRM, order []int) error {
 	last := make(map[int]int)
 	for n, employee := range order {
 		last[employee] = n
 	}
 	for employee, n := range last {
-		if got := string(crm.State(stand.OpenUserID(employee))["position"]); got != strconv.Quote(position(n)) {
-			return fmt.Errorf("backlog: the position of %s is not the newest", stand.OpenUserID(employee))
+		if got := string(crm.State(testbed.OpenUserID(employee))["position"]); got != strconv.Quote(position(n)) {
+			return fmt.Errorf("backlog: the position of %s is not the newest", testbed.OpenUserID(employee))
 		}
 	}
 	return nil

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 )
 
 func TestBacklogOrder(t *testing.T) {
@@ -28,7 +28,7 @@ func TestBacklogOrder(t *testing.T) {
 	parted := oneByOne(order, g.partitions)
 	var homes []int
 	for _, employee := range parted {
-		homes = append(homes, stand.Event{Employee: employee}.Record(g.partitions).Partition)
+		homes = append(homes, testbed.Event{Employee: employee}.Record(g.partitions).Partition)
 	}
 	if len(parted) != g.events || !slices.IsSorted(homes) {
 		t.Errorf("%d events, partitions %v", len(parted), homes)
@@ -39,7 +39,7 @@ func TestEventsInOrder(t *testing.T) {
 	t.Parallel()
 	n := 0
 	for r := range inOrder([]int{3, 1, 3}, 2) {
-		want := stand.Event{Employee: []int{3, 1, 3}[n], Sequence: int64(n), Before: "{}", After: `{"position":"` + position(n) + `"}`}.Record(2)
+		want := testbed.Event{Employee: []int{3, 1, 3}[n], Sequence: int64(n), Before: "{}", After: `{"position":"` + position(n) + `"}`}.Record(2)
 		if string(r.Value) != string(want.Value) || r.Partition != want.Partition {
 			t.Errorf("record %d: %s", n, r.Value)
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,33 +16,45 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
+
+	"membersync/cmd/internal/commandline"
+	"membersync/cmd/internal/flags"
 )
 
-// The bare client is this program once more, as a process of its own beside the fake CRM, as the service is: it
-// reads bodies, a line each, and posts them from so many goroutines. It does nothing else.
+// The bare client is this program in a second process, as the service is a process next to the fake
+// CRM. It reads request bodies from stdin, one a line, and posts them from the given number of
+// goroutines. It does nothing else.
 const bareName = "bare"
 
 const bareTimeout = 10 * time.Second // of one call, as the service's
 
 var errAnswer = errors.New("an answer that is no success")
 
-func runBare(ctx context.Context, args []string, e env) int {
-	flags := flag.NewFlagSet("bench bare", flag.ContinueOnError)
-	flags.SetOutput(e.stderr)
-	url := flags.String("url", "", "where to post to")
-	concurrency := flags.Int("concurrency", 64, "calls in flight")
-	if flags.Parse(args) != nil {
-		return exitUsage
+// addBare adds the bare client, which the help leaves out: it is for this program alone.
+func addBare(t *commandline.Tree, e env) {
+	c := &cobra.Command{Use: bareName, Short: "post the lines of stdin", Hidden: true}
+	t.Root().AddCommand(c)
+	url, concurrency := "", 64
+	define := func(set *flags.Set) {
+		set.StringVar(&url, "url", "", "where to post to")
+		set.IntVar(&concurrency, "concurrency", concurrency, "calls in flight")
 	}
-	bodies, err := readLines(e.stdin)
-	if err == nil {
-		err = newBare(*url, *concurrency).post(ctx, bodies, *concurrency)
-	}
-	if err != nil {
-		e.say("bench bare: %v", err)
-		return exitFailed
-	}
-	return exitDone
+	t.Runs(c, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if t.Refuse(c, args, 0, faults) {
+			return exitUsage
+		}
+		bodies, err := readLines(e.stdin)
+		if err == nil {
+			err = newBare(url, concurrency).post(ctx, bodies, concurrency)
+		}
+		if err != nil {
+			e.say("bench bare: %v", err)
+			return exitFailed
+		}
+		return exitDone
+	})
 }
 
 func readLines(r io.Reader) (all [][]byte, err error) {
@@ -55,7 +66,7 @@ func readLines(r io.Reader) (all [][]byte, err error) {
 	return all, lines.Err()
 }
 
-// A bare is a client that keeps as many connections as there are calls in flight.
+// A bare is a client that keeps one connection for each call in flight.
 type bare struct {
 	url  string
 	http http.Client
@@ -68,7 +79,7 @@ func newBare(url string, conns int) *bare {
 	}}
 }
 
-// post sends all bodies and checks all answers.
+// post sends all bodies and checks all responses.
 func (b *bare) post(ctx context.Context, bodies [][]byte, concurrency int) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -115,7 +126,7 @@ func (b *bare) send(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// startBare runs the bare client as a process and returns the CPU time that it took.
+// startBare runs the bare client as a process and returns the CPU time that it used.
 func startBare(ctx context.Context, url string, concurrency int, bodies [][]byte) (time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {

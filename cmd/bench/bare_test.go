@@ -8,16 +8,16 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// bodies are those of changes of distinct members.
+// bodies returns one request body for each of n members.
 func bodies(n int) [][]byte {
 	all := make([][]byte, n)
 	for i := range all {
 		all[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":{"openUserId":%q,"position":%q}}`,
-			stand.Token, stand.CorpID, stand.OpenUserID(i+1), position(i))
+			testbed.Token, testbed.CorpID, testbed.OpenUserID(i+1), position(i))
 	}
 	return all
 }
@@ -52,7 +52,7 @@ func TestBareProcessFails(t *testing.T) {
 		t.Fatal(closed)
 	}
 	if err == nil {
-		t.Error("the CRM refused the call, and nobody noticed")
+		t.Error("the CRM refused the call, and no error was returned")
 	}
 }
 
@@ -91,7 +91,7 @@ func TestBareKeepsItsConnections(t *testing.T) {
 	if err := newBare(server.URL, 4).post(t.Context(), bodies(200), 4); err != nil {
 		t.Fatal(err)
 	}
-	if n := conns.Load(); n > 8 { // two may be dialled for one call
+	if n := conns.Load(); n > 8 { // two connections may be dialed for one call
 		t.Errorf("%d connections for 4 calls in flight", n)
 	}
 }

@@ -4,18 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/spf13/pflag"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// batches is what the command batches was asked for.
+// batches holds the options of the command batches.
 type batches struct {
 	many, few, batchMiB int
 	pause, limit        time.Duration
@@ -25,7 +25,7 @@ type batches struct {
 func batchesCommand() command {
 	return command{
 		name: "batches", about: "peak memory and idle CPU with compressed batches, and with batches that inflate without end",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var m batches
 			f.IntVar(&m.many, "many", 100, "partitions of the first topic; 0 leaves it out")
 			f.IntVar(&m.few, "few", 12, "partitions of the second topic; 0 leaves it out")
@@ -34,7 +34,7 @@ func batchesCommand() command {
 			f.DurationVar(&m.limit, "limit", 5*time.Minute, "for draining the bombs")
 			f.Float64Var(&m.maxMiB, "max-mib", 128, "target: peak RSS in MiB")
 			f.Float64Var(&m.maxCores, "max-cores", 0.05, "target: cores used while paused")
-			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // once m is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // when m is filled
 		},
 	}
 }
@@ -70,7 +70,7 @@ func (m batches) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// paused starts an instance over full partitions whose calls never end.
+// paused starts an instance on full partitions. Its calls never end.
 func (m batches) paused(ctx context.Context, b *bench, partitions int) (peak, cores float64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, errSlow)
 	defer cancel()
@@ -124,16 +124,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// large are events of about the size in bytes, which zstd makes 14 times smaller.
+// large returns events of about the given size in bytes. zstd makes them 14 times smaller.
 func large(partition, n, size int) (records []kafka.Record) {
 	random := rand.New(rand.NewPCG(uint64(partition), uint64(n))) //nolint:gosec // test data
 	const alphabet = "abcdefghijklmnopqrstuvwxyz"
 	for i := 0; size > 0; i++ {
 		text := bytes.Repeat([]byte("Lead "), 380)
-		for j := range 100 { // what does not compress
+		for j := range 100 { // does not compress
 			text[j] = alphabet[random.IntN(len(alphabet))]
 		}
-		e := stand.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
+		e := testbed.Event{Employee: partition*100_000 + n*10_000 + i, Sequence: 1, Before: "{}", After: fmt.Sprintf(`{"position":%q}`, text)}
 		rec := e.Record(1)
 		records = append(records, kafka.Record{Key: kafka.NewBytes(rec.Key), Value: kafka.NewBytes(rec.Value), Time: time.Now()})
 		size -= len(rec.Value)
@@ -152,7 +152,7 @@ func produceCompressed(ctx context.Context, b *bench, topic string, partition in
 	return err
 }
 
-// bombs drains a topic with records that no process could hold.
+// bombs drains a topic with records that inflate to more than a process can hold.
 func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.limit, errSlow)
 	defer cancel()
@@ -169,7 +169,7 @@ func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) 
 	good := 0
 	event := func() kafka.Record {
 		good++
-		rec := stand.Event{Employee: good, Sequence: 1, Before: "{}", After: `{"position":"Lead"}`}.Record(1)
+		rec := testbed.Event{Employee: good, Sequence: 1, Before: "{}", After: `{"position":"Lead"}`}.Record(1)
 		return kafka.Record{Key: kafka.NewBytes(rec.Key), Value: kafka.NewBytes(rec.Value), Time: time.Now()}
 	}
 	bomb := kafka.Record{Value: kafka.NewBytes(make([]byte, 256<<20)), Time: time.Now()}
@@ -203,7 +203,7 @@ func (m batches) bombs(ctx context.Context, b *bench) (peak float64, err error) 
 		return 0, fmt.Errorf("%d dead letters, want %d", n, headers+1)
 	}
 	for n := 1; n <= good; n++ {
-		if got := string(crm.State(stand.OpenUserID(n))["position"]); got != `"Lead"` {
+		if got := string(crm.State(testbed.OpenUserID(n))["position"]); got != `"Lead"` {
 			return 0, fmt.Errorf("member %d holds %s", n, got)
 		}
 	}

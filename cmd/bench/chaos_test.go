@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"membersync/cmd/internal/chaos"
+	"membersync/cmd/bench/internal/chaos"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -26,19 +26,19 @@ func TestKillsInCalls(t *testing.T) {
 	call := func(instance int, from, to float64) chaos.Call {
 		return chaos.Call{Instance: instance, Arrived: moment(from), Finished: moment(to)}
 	}
-	kill := func(instance int, at float64) chaos.Death {
-		return chaos.Death{Instance: instance, Signal: moment(at), Dead: moment(at + 1)}
+	kill := func(instance int, at float64) chaos.Crash {
+		return chaos.Crash{Instance: instance, Signal: moment(at), Dead: moment(at + 1)}
 	}
 	e := chaos.Evidence{
-		Calls:  []chaos.Call{call(1, 1, 1.99), call(1, 1.9, 2.01), call(2, 5, 5.5), call(0, 8, 9.05), call(0, 9.9, 10)},
-		Deaths: []chaos.Death{kill(1, 2), kill(2, 7), kill(1, 9), kill(0, 9), kill(0, 9.5)},
+		Calls:   []chaos.Call{call(1, 1, 1.99), call(1, 1.9, 2.01), call(2, 5, 5.5), call(0, 8, 9.05), call(0, 9.9, 10)},
+		Crashes: []chaos.Crash{kill(1, 2), kill(2, 7), kill(1, 9), kill(0, 9), kill(0, 9.5)},
 	}
 	if got := killsInCalls(e); got != 2 {
 		t.Errorf("%d, want 2", got)
 	}
 }
 
-// TestCallers: the path tells the instance, and the CRM does not see it.
+// The path identifies the instance, and the CRM does not see it.
 func TestCallers(t *testing.T) {
 	t.Parallel()
 	var paths []string
@@ -57,22 +57,22 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// flawless is a report of a trial in which each kind of fault struck a hundred times.
-func flawless(v chaos.Verdict, surprises ...string) *report {
-	a := &arena{struck: make(map[chaos.Kind]int), surprises: surprises}
+// flawless is the report of a trial that injected a hundred faults of each kind.
+func flawless(v chaos.Result, surprises ...string) *report {
+	a := &chaosRun{injected: make(map[chaos.Kind]int), surprises: surprises}
 	for _, kind := range chaos.Kinds() {
-		a.struck[kind] = 100
+		a.injected[kind] = 100
 	}
 	var e chaos.Evidence
 	for n := range 30 {
 		e.Calls = append(e.Calls, chaos.Call{Arrived: moment(float64(n)), Finished: moment(float64(n) + 0.5)})
-		e.Deaths = append(e.Deaths, chaos.Death{Signal: moment(float64(n) + 0.2)})
+		e.Crashes = append(e.Crashes, chaos.Crash{Signal: moment(float64(n) + 0.2)})
 	}
 	c := chaosTrial{length: tenMinutes, min: 60, maxRepeats: 0.02}
 	return c.report(a, e, v)
 }
 
-// TestChaosTargets: each broken promise misses a target.
+// Each broken promise misses a target.
 func TestChaosTargets(t *testing.T) {
 	t.Parallel()
 	one := []string{"one"}
@@ -80,14 +80,14 @@ func TestChaosTargets(t *testing.T) {
 		report *report
 		met    bool
 	}{
-		"nothing":     {flawless(chaos.Verdict{Calls: 100, Repeated: 2}), true},
-		"excused":     {flawless(chaos.Verdict{ExcusedOverlap: one}), true},
-		"lost":        {flawless(chaos.Verdict{Lost: one}), false},
-		"back":        {flawless(chaos.Verdict{Back: one}), false},
-		"overlap":     {flawless(chaos.Verdict{Overlap: one}), false},
-		"unexplained": {flawless(chaos.Verdict{Unexplained: one}), false},
-		"repeated":    {flawless(chaos.Verdict{Calls: 100, Repeated: 3}), false},
-		"surprise":    {flawless(chaos.Verdict{}, "one"), false},
+		"nothing":     {flawless(chaos.Result{Calls: 100, Repeated: 2}), true},
+		"excused":     {flawless(chaos.Result{ExcusedOverlap: one}), true},
+		"lost":        {flawless(chaos.Result{Lost: one}), false},
+		"back":        {flawless(chaos.Result{Back: one}), false},
+		"overlap":     {flawless(chaos.Result{Overlap: one}), false},
+		"unexplained": {flawless(chaos.Result{Unexplained: one}), false},
+		"repeated":    {flawless(chaos.Result{Calls: 100, Repeated: 3}), false},
+		"surprise":    {flawless(chaos.Result{}, "one"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,8 +96,8 @@ func TestChaosTargets(t *testing.T) {
 			}
 		})
 	}
-	few := chaosTrial{length: tenMinutes, min: 60}.report(&arena{struck: map[chaos.Kind]int{}}, chaos.Evidence{}, chaos.Verdict{})
+	few := chaosTrial{length: tenMinutes, min: 60}.report(&chaosRun{injected: map[chaos.Kind]int{}}, chaos.Evidence{}, chaos.Result{})
 	if few.met() {
-		t.Error("no fault struck, and all targets are met")
+		t.Error("no fault injected, and all targets are met")
 	}
 }

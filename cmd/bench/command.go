@@ -8,10 +8,15 @@ import (
 	"io"
 	"strings"
 
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/commandline"
+	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/test/testbed"
 )
 
-// The exit statuses are those of membersync.
+// The exit statuses are the same as membersync's.
 const (
 	exitDone        = 0
 	exitFailed      = 1 // also when a target was missed
@@ -19,23 +24,25 @@ const (
 	exitInterrupted = 130
 )
 
-// An env is what the program takes from the process around it.
+// An env holds what the program takes from its process.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// say prints to stderr, where all goes that is no result. A terminal that is gone does not stop the program.
+// say prints to stderr everything that is not a result. A closed terminal does not stop the
+// program.
 func (e env) say(format string, args ...any) { _, _ = fmt.Fprintf(e.stderr, format+"\n", args...) }
 
 // A command measures one thing.
 type command struct {
 	name, about string
-	// options change what the stand starts; nil: nothing.
-	options func(*stand.Options)
-	// flags defines the command's flags and returns what runs once they are parsed. A method of the value that
-	// they fill has to be wrapped in a function, or it is bound to what the value was before.
-	flags func(*flag.FlagSet) measure
+	// options changes what the testbed starts. May be nil.
+	options func(*testbed.Options)
+	// flags defines the command's flags and returns what runs after they are parsed. Wrap a method of
+	// the value that the flags fill in a function: a method value is bound to what the value was
+	// before parsing.
+	flags func(*pflag.FlagSet) measure
 }
 
 // A measure takes the measurements and reports them.
@@ -43,83 +50,69 @@ type measure func(context.Context, *bench) (*report, error)
 
 // A bench is what a command works with.
 type bench struct {
-	*stand.Stand
-	say func(format string, args ...any) // a line of progress
+	*testbed.Testbed
+	say func(format string, args ...any) // prints a line of progress
 }
 
-// commands are all of the program's.
+// commands returns all commands of the program.
 func commands() []command {
 	return append([]command{speedCommand(), memoryCommand(), batchesCommand(), hangCommand()}, faultCommands()...)
 }
 
-// run is the program: args are what follows its name. It returns the exit status.
+// run is the program. args are the arguments after its name. It returns the exit status.
 func run(ctx context.Context, args []string, e env) int {
-	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
-		_, _ = io.WriteString(e.stdout, help())
-		return exitDone
+	root := &cobra.Command{
+		Use: "bench COMMAND", Short: "measure the service as a process on a real Kafka and Redis",
+		Long: "Measure the service as a process on a real Kafka and Redis.\n\n" +
+			"Exit status: 0 all targets met, 1 one missed or failed, 2 bad usage, 130 interrupted.",
+		Example: "  bench speed --rounds 3",
 	}
-	if args[0] == bareName {
-		return runBare(ctx, args[1:], e)
-	}
+	t := commandline.New(root, commandline.Options{Out: e.stdout, Errs: e.stderr})
 	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, args[1:], e)
+		c.addTo(t, e)
+	}
+	addBare(t, e)
+	return t.Execute(ctx, args)
+}
+
+func (c command) addTo(t *commandline.Tree, e env) {
+	added := &cobra.Command{
+		Use: c.name, Short: c.about, Long: strings.ToUpper(c.about[:1]) + c.about[1:] + ".", Example: "  bench " + c.name + " -o json",
+	}
+	t.Root().AddCommand(added)
+	opts := testbed.Options{Progress: e.stderr}
+	output := "table"
+	var do measure
+	define := func(set *flags.Set) {
+		do = c.flags(set.FlagSet)
+		set.Choice(&output, "output", "o", "form of the result: table, or json with one object per line", "table", "json")
+		servers := flag.NewFlagSet("", flag.ContinueOnError)
+		opts.AddFlags(servers)
+		set.AddGoFlagSet(servers)
+	}
+	t.Runs(added, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if t.Refuse(added, args, 0, faults) {
+			return exitUsage
 		}
-	}
-	e.say("bench: there is no command %s; see bench --help", args[0])
-	return exitUsage
+		if c.options != nil {
+			c.options(&opts)
+		}
+		r, err := measured(ctx, opts, do, e)
+		return conclude(ctx, r, err, output, e)
+	})
 }
 
-func help() string {
-	var b strings.Builder
-	b.WriteString("bench measures the service as a process on a real Kafka and Redis.\n\n")
-	b.WriteString("usage: bench COMMAND [flags]; see bench COMMAND --help\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-8s %s\n", c.name, c.about)
-	}
-	b.WriteString("\nexit status: 0 all targets met, 1 one missed or failed, 2 bad usage, 130 interrupted\n")
-	return b.String()
-}
-
-func (c command) run(ctx context.Context, args []string, e env) int {
-	flags := flag.NewFlagSet("bench "+c.name, flag.ContinueOnError)
-	flags.SetOutput(e.stderr)
-	var opts stand.Options
-	opts.AddFlags(flags)
-	opts.Progress = e.stderr
-	output := flags.String("o", "table", "`table`, or json: one object a line")
-	do := c.flags(flags)
-	flags.Usage = func() {}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		flags.SetOutput(e.stdout)
-		_, _ = fmt.Fprintf(e.stdout, "bench %s: %s\n\n", c.name, c.about)
-		flags.PrintDefaults()
-		return exitDone
-	case err != nil:
-		return exitUsage
-	case flags.NArg() > 0 || (*output != "table" && *output != "json"):
-		e.say("bench: bad arguments; see bench %s --help", c.name)
-		return exitUsage
-	}
-	if c.options != nil {
-		c.options(&opts)
-	}
-	r, err := measured(ctx, opts, do, e)
-	return conclude(ctx, r, err, *output, e)
-}
-
-// measured opens the stand, takes the measurements and closes it.
-func measured(ctx context.Context, opts stand.Options, do measure, e env) (r *report, err error) {
-	s, err := stand.Open(ctx, opts)
+// measured opens the testbed, takes the measurements and closes it.
+func measured(ctx context.Context, opts testbed.Options, do measure, e env) (r *report, err error) {
+	s, err := testbed.Open(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
-	return do(ctx, &bench{Stand: s, say: e.say})
+	return do(ctx, &bench{Testbed: s, say: e.say})
 }
 
-// conclude prints the report and works out the exit status.
+// conclude prints the report and returns the exit status.
 func conclude(ctx context.Context, r *report, err error, output string, e env) int {
 	if err != nil {
 		e.say("bench: %v", err)

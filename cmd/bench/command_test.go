@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
-// runHere runs the program without any servers.
+// runHere runs the program without servers.
 func runHere(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
@@ -19,7 +20,7 @@ func runHere(t *testing.T, args ...string) (status int, stdout, stderr string) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{nil, {"--help"}, {"-h"}, {"help"}} {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"help"}} {
 		status, out, stderr := runHere(t, args...)
 		if status != exitDone || stderr != "" {
 			t.Errorf("%v: status %d, stderr %q", args, status, stderr)
@@ -36,7 +37,7 @@ func TestHelpOfEachCommand(t *testing.T) {
 	t.Parallel()
 	for _, c := range commands() {
 		status, out, _ := runHere(t, c.name, "--help")
-		if status != exitDone || !strings.Contains(out, "-kafka") || !strings.Contains(out, "-o ") {
+		if status != exitDone || !strings.Contains(out, "--kafka host:port") || !strings.Contains(out, "-o, --output") {
 			t.Errorf("%s: status %d, %s", c.name, status, out)
 		}
 	}
@@ -45,6 +46,7 @@ func TestHelpOfEachCommand(t *testing.T) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
+		nil,
 		{"nothing"},
 		{"speed", "--nothing"},
 		{"speed", "more"},
@@ -59,8 +61,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// What a command does is bound before its flags are parsed, and has to see them nevertheless: with the defaults,
-// each of these would go for the servers.
+// The function that a command runs is bound before its flags are parsed, but must see them. With
+// the default options, each of these commands would try to start servers.
 func TestFlagsComeAsFarAsTheMeasurement(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -72,7 +74,7 @@ func TestFlagsComeAsFarAsTheMeasurement(t *testing.T) {
 			if c.name != name {
 				continue
 			}
-			flags := flag.NewFlagSet(name, flag.ContinueOnError)
+			flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 			do := c.flags(flags)
 			if err := flags.Parse(args); err != nil {
 				t.Fatal(err)

@@ -8,31 +8,32 @@ import (
 	"sync/atomic"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
 // A fakeCRM is the strict fake, served over HTTP by this process.
 type fakeCRM struct {
 	*crmapitest.Server
-	*stand.HTTP
+	*testbed.HTTP
 	*tally
 }
 
-// startCRM starts a fake CRM that knows the stand's company and token, and every member. The tally ends with the
-// given number of answers.
+// startCRM starts a fake CRM that knows the testbed's company, its token and every member. The
+// tally ends after the given number of responses.
 func startCRM(ctx context.Context, opts crmapitest.Options, answers int) (*fakeCRM, error) {
-	opts.CorpID, opts.Tokens, opts.AutoCreate = stand.CorpID, []string{stand.Token}, true
+	opts.CorpID, opts.Tokens, opts.AutoCreate = testbed.CorpID, []string{testbed.Token}, true
 	fake := crmapitest.New(opts)
 	t := newTally(fake, answers)
-	server, err := stand.Serve(ctx, t)
+	server, err := testbed.Serve(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	return &fakeCRM{Server: fake, HTTP: server, tally: t}, nil
 }
 
-// verify wants just so many calls, each answered with success, no two at once for one member.
+// verify checks that there were exactly that many calls, that each was successful, and that no two
+// calls of one member overlap.
 func (c *fakeCRM) verify(calls int) error {
 	stats := c.Stats()
 	if stats.Requests != calls || stats.Overlaps != 0 || len(stats.Violations) != 0 {
@@ -47,15 +48,15 @@ func (c *fakeCRM) verify(calls int) error {
 	return nil
 }
 
-// A tally notes when the first request came and when the last answer was given, at next to no cost.
+// A tally records the times of the first request and of the last response at very low cost.
 type tally struct {
 	next     http.Handler
 	want     int64
 	arrived  atomic.Int64
 	answered atomic.Int64
 
-	first, last  time.Time     // to be read once began and ended are closed
-	began, ended chan struct{} // closed at the first request and at the last answer
+	first, last  time.Time     // read only after began and ended are closed
+	began, ended chan struct{} // closed at the first request and at the last response
 }
 
 func newTally(next http.Handler, want int) *tally {
@@ -75,18 +76,18 @@ func (t *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// rate is answers a second, from the first request to the last answer.
+// rate returns responses per second, from the first request to the last response.
 func (t *tally) rate() float64 { return float64(t.want) / t.last.Sub(t.first).Seconds() }
 
 var errSlow = errors.New("the calls did not end in time")
 
-// await waits for a moment of the tally, while the process that calls is there.
+// await waits for an event of the tally, or until the calling process ends.
 func await(ctx context.Context, moment, gone <-chan struct{}) error {
 	select {
 	case <-moment:
 		return nil
 	case <-gone:
-		return stand.ErrEnded
+		return testbed.ErrEnded
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

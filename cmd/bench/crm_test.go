@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -61,7 +61,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 		"fine":     {[]string{good}, 1, true},
 		"too few":  {[]string{good}, 2, false},
 		"too many": {[]string{good, good}, 1, false},
-		"refused":  {[]string{strings.Replace(good, stand.Token, "TOKEN_OTHER", 1)}, 1, false},
+		"refused":  {[]string{strings.Replace(good, testbed.Token, "TOKEN_OTHER", 1)}, 1, false},
 		"breach":   {[]string{`{}{}`}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, b := range tt.bodies {
-				_ = newBare(crm.URL()+crmapitest.UpdatePath, 1).post(t.Context(), [][]byte{[]byte(b)}, 1) // the CRM is asked
+				_ = newBare(crm.URL()+crmapitest.UpdatePath, 1).post(t.Context(), [][]byte{[]byte(b)}, 1) // only the CRM is checked
 			}
 			if err := crm.Close(); err != nil {
 				t.Fatal(err)
@@ -90,7 +90,7 @@ func TestAwait(t *testing.T) {
 	if err := await(t.Context(), closed, never); err != nil {
 		t.Error(err)
 	}
-	if err := await(t.Context(), never, closed); !errors.Is(err, stand.ErrEnded) {
+	if err := await(t.Context(), never, closed); !errors.Is(err, testbed.ErrEnded) {
 		t.Errorf("the process has ended: %v", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Nanosecond, errSlow)

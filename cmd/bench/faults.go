@@ -1,6 +1,7 @@
 package main
 
-// faultCommands are those that hurt the service, or its servers, while it works, and those that look at how it spends its calls.
+// faultCommands returns the commands that inject faults into the service or its servers, and those
+// that check how it spends its calls.
 func faultCommands() []command {
 	return []command{chaosCommand(), outageCommand(), kafkaCommand(), limitCommand(), backlogCommand()}
 }

@@ -23,7 +23,7 @@ func TestBacklogShort(t *testing.T) {
 	}
 }
 
-// TestLimitShort: the limit itself has to hold on a busy machine as well.
+// The limit itself must hold on a busy machine too.
 func TestLimitShort(t *testing.T) {
 	t.Parallel()
 	rows := onServers(t, "limit", "--calls", "20", "--window", "2s", "--for", "7s", "--partitions", "3", "--latency", "20ms", "--min-share", "0")
@@ -38,7 +38,8 @@ func TestLimitShort(t *testing.T) {
 
 func TestOutageShort(t *testing.T) {
 	t.Parallel()
-	// Away for so long that calls which hang run into their time-out well before its return, on a busy machine too.
+	// The outage is so long that hanging calls reach their timeout well before it ends, on a busy
+	// machine too.
 	rows := onServers(t, "outage", "--for", "20s", "--before", "10s", "--rate", "40", "--employees", "60", "--partitions", "2",
 		"--max-return", "1e9")
 	if len(rows) != len(modes())+2 {
@@ -48,14 +49,14 @@ func TestOutageShort(t *testing.T) {
 	for n, m := range modes() {
 		row := rows[n]
 		text, _ := row["readyz"].(string)
-		if row["mode"] != string(m) || row["letters"] != 0.0 || row["lag"] != 0.0 || m != modeHalf && !strings.Contains(text, "crm_outage") {
+		if row["mode"] != string(m) || row["dead_letters"] != 0.0 || row["lag"] != 0.0 || m != modeHalf && !strings.Contains(text, "crm_outage") {
 			t.Errorf("%v", row)
 		}
 	}
 	wantNumbers(t, rows[len(modes()):], "calls_per_s", "delay_p50_s", "delay_max_s")
 }
 
-// TestChaosNeedsServersOfItsOwn: it must not restart those of others.
+// The command must not restart servers that others use.
 func TestChaosNeedsServersOfItsOwn(t *testing.T) {
 	t.Parallel()
 	kafka, redis := os.Getenv("MEMBERSYNC_TEST_KAFKA"), os.Getenv("MEMBERSYNC_TEST_REDIS")

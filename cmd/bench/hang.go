@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// A hang is what the command hang was asked for.
+// A hang holds the options of the command hang.
 type hang struct {
 	rounds, members, partitions, rate int
 	phase, latency, timeout           time.Duration
@@ -21,7 +22,7 @@ type hang struct {
 func hangCommand() command {
 	return command{
 		name: "hang", about: "compares the latency of other members with and without one whose calls hang until their time-out",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var h hang
 			f.IntVar(&h.rounds, "rounds", 5, "rounds of both in turn")
 			f.IntVar(&h.members, "members", 500, "other members")
@@ -31,7 +32,7 @@ func hangCommand() command {
 			f.DurationVar(&h.latency, "latency", 20*time.Millisecond, "of the fake CRM")
 			f.DurationVar(&h.timeout, "timeout", 2*time.Second, "MEMBERSYNC_CRM_TIMEOUT")
 			f.Float64Var(&h.maxRatio, "max-ratio", 1.10, "target: p99 with the hanging member over p99 without")
-			return func(ctx context.Context, b *bench) (*report, error) { return h.measure(ctx, b) } // once h is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return h.measure(ctx, b) } // when h is filled
 		},
 	}
 }
@@ -43,10 +44,10 @@ func (h hang) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
 		fmt.Sprintf("%d events/s for %d members and one that hangs or not, API latency %v, time-out %v; %d rounds of %v, in turn.",
 			h.rate, h.members, h.latency, h.timeout, h.rounds, h.phase),
-		"latency = from the produce request to the answer of the call that brought the value, or a newer one, to the CRM, without the hanging member's.",
+		"latency = from the produce request to the response of the call that brought the value, or a newer one, to the CRM, without the hanging member's.",
 	}}
 	t := table{name: "hang", columns: []string{"hanging", "round", "events", "hung_calls", "p50_ms", "p99_ms", "max_ms"}}
-	var p99 [2][]float64 // without and with
+	var p99 [2][]float64 // without and with the hanging member
 	for round := range h.rounds {
 		for turn := range 2 {
 			hangs := (round+turn)%2 == 1
@@ -86,13 +87,14 @@ func yesNo(b bool) string {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// A phase is what one round came to.
+// A phase is the result of one round.
 type phase struct {
 	latencies []time.Duration
 	hung      int
 }
 
-// round starts an instance on a fresh topic, produces at a steady pace, and looks when the values got to the CRM.
+// round starts an instance on a new topic, produces at a steady rate, and measures when the values
+// reach the CRM.
 func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errSlow)
 	defer cancel()
@@ -102,7 +104,7 @@ func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err err
 	}
 	defer func() { err = errors.Join(err, crm.Close()) }()
 	if hangs {
-		crm.Push(crmapitest.Fault{Member: stand.OpenUserID(hanging), Times: -1, Hang: true})
+		crm.Push(crmapitest.Fault{Member: testbed.OpenUserID(hanging), Times: -1, Hang: true})
 	}
 	job, err := b.NewJob(ctx, h.partitions, crm.URL())
 	if err != nil {
@@ -129,11 +131,12 @@ func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err err
 		}
 	}
 	crm.Clear()
-	return p, errors.Join(i.Terminate(ctx), noLetters(ctx, job), job.Drop(ctx))
+	return p, errors.Join(i.Terminate(ctx), noDeadLetters(ctx, job), job.Drop(ctx))
 }
 
-// pace produces one event after the other at the rate; each tenth of a second, one is the hanging member's.
-func (h hang) pace(ctx context.Context, job *stand.Job) ([]sending, error) {
+// pace produces single events at the rate. Each tenth of a second, one event is the hanging
+// member's.
+func (h hang) pace(ctx context.Context, job *testbed.Job) ([]sending, error) {
 	p := pacer{job: job, sent: make([]sending, int(h.phase.Seconds()*float64(h.rate)))}
 	every := time.Second / time.Duration(h.rate)
 	tick := time.NewTicker(every)
@@ -154,12 +157,12 @@ func (h hang) pace(ctx context.Context, job *stand.Job) ([]sending, error) {
 	return p.sent, p.wait()
 }
 
-// effects waits until all that was sent for the other members has come to the CRM.
+// effects waits until all values that were sent for the other members have reached the CRM.
 func (h hang) effects(ctx context.Context, crm *fakeCRM, sent []sending) (latencies []time.Duration, err error) {
 	const every = 200 * time.Millisecond
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errSlow)
 	defer cancel()
-	err = stand.Until(ctx, every, func(context.Context) (bool, error) {
+	err = testbed.Until(ctx, every, func(context.Context) (bool, error) {
 		var missing int
 		latencies, missing, err = latenciesOf(sent, crm.Calls(), hanging)
 		return missing == 0, err

@@ -3,18 +3,19 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// kafkaFaults is what the command kafka was asked for.
+// kafkaFaults holds the options of the command kafka.
 type kafkaFaults struct {
 	missing, down     time.Duration
 	rate, rounds      int
@@ -24,7 +25,7 @@ type kafkaFaults struct {
 func kafkaCommand() command {
 	return command{
 		name: "kafka", about: "deletes topics and restarts the broker under load: joins, readiness, and the first call afterward",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var k kafkaFaults
 			f.DurationVar(&k.missing, "missing", time.Minute, "how long a topic is missing")
 			f.DurationVar(&k.down, "down", 5*time.Second, "how long the broker is down")
@@ -32,21 +33,21 @@ func kafkaCommand() command {
 			f.IntVar(&k.rounds, "rounds", 3, "restarts of the broker")
 			f.Float64Var(&k.maxJoins, "max-joins", 2, "target: joins a second while a topic is missing")
 			f.Float64Var(&k.maxCall, "max-call", 15, "target: seconds until the first call")
-			return func(ctx context.Context, b *bench) (*report, error) { return k.measure(ctx, b) } // once k is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return k.measure(ctx, b) } // when k is filled
 		},
 	}
 }
 
-// A kafkaFault is what the service has made of one fault.
+// A kafkaFault is how the service handled one fault.
 type kafkaFault struct {
-	joins     float64 // a second, during the fault
-	notReady  int     // looks at /readyz that said so
+	joins     float64 // per second, during the fault
+	notReady  int     // number of /readyz responses that were not ready
 	causes    []string
-	firstCall time.Duration // from the end of the fault
+	firstCall time.Duration // time from the end of the fault
 }
 
-// A kafkaStrike lets one fault happen in a round.
-type kafkaStrike struct {
+// A kafkaInjection injects one fault in a round.
+type kafkaInjection struct {
 	name string
 	do   func(context.Context, *kafkaRound) (kafkaFault, error)
 }
@@ -60,9 +61,9 @@ func (k kafkaFaults) measure(ctx context.Context, b *bench) (*report, error) {
 		"joins_per_s and readyz are during the fault; first_call_s is from its end to the next call.",
 	}}
 	t := table{name: "kafka", columns: []string{"fault", "joins_per_s", "not_ready", "readyz", "first_call_s"}}
-	faults := []kafkaStrike{{"source topic missing", k.sourceMissing}, {"redrive topic deleted", k.redrivesMissing}}
+	faults := []kafkaInjection{{"source topic missing", k.sourceMissing}, {"redrive topic deleted", k.redrivesMissing}}
 	for n := range k.rounds {
-		faults = append(faults, kafkaStrike{fmt.Sprintf("broker restarted, %d", n+1), k.restart})
+		faults = append(faults, kafkaInjection{fmt.Sprintf("broker restarted, %d", n+1), k.restart})
 	}
 	for _, f := range faults {
 		got, err := k.round(ctx, b, f.do)
@@ -81,14 +82,14 @@ func (k kafkaFaults) measure(ctx context.Context, b *bench) (*report, error) {
 // A kafkaRound is one service under load.
 type kafkaRound struct {
 	*bench
-	job  *stand.Job
-	i    *stand.Instance
+	job  *testbed.Job
+	i    *testbed.Instance
 	crm  *fakeCRM
 	load func(context.Context) error // produces until the context ends
 }
 
 func (k kafkaFaults) round(
-	ctx context.Context, b *bench, strike func(context.Context, *kafkaRound) (kafkaFault, error),
+	ctx context.Context, b *bench, inject func(context.Context, *kafkaRound) (kafkaFault, error),
 ) (f kafkaFault, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, k.missing+roundLimit, errSlow)
 	defer cancel()
@@ -116,7 +117,7 @@ func (k kafkaFaults) round(
 	if err := round.job.AwaitDrained(ctx); err != nil {
 		return f, err
 	}
-	if f, err = strike(ctx, round); err != nil {
+	if f, err = inject(ctx, round); err != nil {
 		return f, err
 	}
 	if err := round.job.AwaitDrained(ctx); err != nil {
@@ -131,7 +132,7 @@ func (r *kafkaRound) produceFor(ctx context.Context, d time.Duration) error {
 	return r.load(ctx)
 }
 
-// during looks at the instance each half second until the time is over.
+// during checks the instance each half second until the time is over.
 func (r *kafkaRound) during(ctx context.Context, d time.Duration) (f kafkaFault, err error) {
 	const every = 500 * time.Millisecond
 	joins := func() (float64, error) {
@@ -162,13 +163,13 @@ func (r *kafkaRound) during(ctx context.Context, d time.Duration) (f kafkaFault,
 	return f, err
 }
 
-// awaitCall produces until there is one more call than there were, and returns how long that took.
+// awaitCall produces until there is one more call, and returns how long that took.
 func (r *kafkaRound) awaitCall(ctx context.Context) (took time.Duration, err error) {
 	calls, began := len(r.crm.Calls()), time.Now()
 	producing, stop := context.WithCancelCause(ctx)
 	produced := make(chan error, 1)
 	go func() { produced <- r.load(producing) }()
-	err = stand.Until(ctx, 10*time.Millisecond, func(context.Context) (bool, error) {
+	err = testbed.Until(ctx, 10*time.Millisecond, func(context.Context) (bool, error) {
 		return len(r.crm.Calls()) > calls, nil
 	})
 	took = time.Since(began)
@@ -191,7 +192,7 @@ func (k kafkaFaults) sourceMissing(ctx context.Context, r *kafkaRound) (f kafkaF
 }
 
 // redrivesMissing deletes the redrive topic, which the service creates again. Events of the source
-// topic go on.
+// topic are processed all the time.
 func (k kafkaFaults) redrivesMissing(ctx context.Context, r *kafkaRound) (f kafkaFault, err error) {
 	if err := r.DeleteTopics(ctx, r.job.Topic+".redrive"); err != nil {
 		return f, err

@@ -11,20 +11,20 @@ import (
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// A sending is one event on its way.
+// A sending is one event that was produced.
 type sending struct {
 	member int
 	n      int // its sequence, and the number in its value
 	at     time.Time
 }
 
-// A pacer produces single events without waiting for the acknowledgement of the one before.
+// A pacer produces single events without waiting for the previous acknowledgement.
 type pacer struct {
-	job  *stand.Job
+	job  *testbed.Job
 	sent []sending
 
 	group  sync.WaitGroup
@@ -34,7 +34,7 @@ type pacer struct {
 
 func (p *pacer) send(ctx context.Context, n, member int) {
 	p.sent[n] = sending{member: member, n: n, at: time.Now()}
-	e := stand.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+	e := testbed.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 	p.group.Go(func() {
 		if err := p.job.Produce(ctx, one(e.Record(p.job.Partitions))); err != nil {
 			p.mu.Lock()
@@ -49,16 +49,16 @@ func (p *pacer) wait() error {
 	return errors.Join(p.faults...)
 }
 
-func one(r stand.Record) iter.Seq[stand.Record] { return slices.Values([]stand.Record{r}) }
+func one(r testbed.Record) iter.Seq[testbed.Record] { return slices.Values([]testbed.Record{r}) }
 
-// An effect is a value that has got to the CRM.
+// An effect is a value that reached the CRM.
 type effect struct {
 	n  int
 	at time.Time
 }
 
-// latenciesOf works out how long each event took, but for those of one member, and how many are still on
-// their way. A newer value of the member counts as well: the event was folded into it.
+// latenciesOf returns how long each event took, except those of one member, and how many have not
+// reached the CRM. A newer value of the member counts as well: the event was folded into it.
 func latenciesOf(sent []sending, calls []crmapitest.Seen, except int) (latencies []time.Duration, missing int, err error) {
 	effects, err := effectsOf(calls)
 	if err != nil {
@@ -68,7 +68,7 @@ func latenciesOf(sent []sending, calls []crmapitest.Seen, except int) (latencies
 		if s.member == except {
 			continue
 		}
-		at := firstFrom(effects[stand.OpenUserID(s.member)], s.n)
+		at := firstFrom(effects[testbed.OpenUserID(s.member)], s.n)
 		if at.IsZero() {
 			missing++
 			continue
@@ -103,7 +103,7 @@ func effectsOf(calls []crmapitest.Seen) (map[string][]effect, error) {
 	return effects, nil
 }
 
-// firstFrom is when the value n or a newer one was there, zero if none is.
+// firstFrom returns when the value n or a newer one reached the CRM, or the zero time.
 func firstFrom(effects []effect, n int) time.Time {
 	i := slices.IndexFunc(effects, func(e effect) bool { return cmp.Compare(e.n, n) >= 0 })
 	if i < 0 {

@@ -8,15 +8,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// call is one that ended so many milliseconds after the start.
+// call returns a call that ended the given number of milliseconds after the start.
 func call(start time.Time, member, n int, ms int, outcome crmapitest.Outcome) crmapitest.Seen {
 	return crmapitest.Seen{
-		OpenUserID: stand.OpenUserID(member), Outcome: outcome, Finished: start.Add(time.Duration(ms) * time.Millisecond),
-		User: json.RawMessage(fmt.Sprintf(`{"openUserId":%q,"position":%q}`, stand.OpenUserID(member), position(n))),
+		OpenUserID: testbed.OpenUserID(member), Outcome: outcome, Finished: start.Add(time.Duration(ms) * time.Millisecond),
+		User: json.RawMessage(fmt.Sprintf(`{"openUserId":%q,"position":%q}`, testbed.OpenUserID(member), position(n))),
 	}
 }
 
@@ -27,7 +27,7 @@ func TestLatencies(t *testing.T) {
 	calls := []crmapitest.Seen{
 		call(start, 2, 10, 900, crmapitest.OutcomeSuccess), // out of order, as the log may be
 		call(start, 2, 1, 30, crmapitest.OutcomeSuccess),
-		call(start, 3, 2, 20, crmapitest.OutcomeGone), // without effect, as far as anyone knows
+		call(start, 3, 2, 20, crmapitest.OutcomeGone), // the client gave up: no known effect
 		call(start, 3, 2, 80, crmapitest.OutcomeSuccess),
 		call(start, 2, 5, 300, crmapitest.OutcomeSuccess),
 		call(start, 1, 3, 1, crmapitest.OutcomeSuccess),
@@ -35,11 +35,11 @@ func TestLatencies(t *testing.T) {
 	sent := []sending{
 		{member: 2, n: 1, at: at(10)},
 		{member: 3, n: 2, at: at(10)},
-		{member: 1, n: 3, at: at(0)},   // the one that does not count
+		{member: 1, n: 3, at: at(0)},   // the member that is left out
 		{member: 2, n: 4, at: at(200)}, // folded into 5
 		{member: 2, n: 5, at: at(290)},
-		{member: 4, n: 6, at: at(20)}, // still on its way
-		{member: 2, n: 11, at: at(0)}, // an older value is no effect of it
+		{member: 4, n: 6, at: at(20)}, // not at the CRM yet
+		{member: 2, n: 11, at: at(0)}, // an older value is not its effect
 	}
 	got, missing, err := latenciesOf(sent, calls, 1)
 	if err != nil {

@@ -3,16 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// A limit is what the command limit was asked for.
+// A limit holds the options of the command limit.
 type limit struct {
 	calls, partitions       int
 	window, length, latency time.Duration
@@ -21,8 +22,8 @@ type limit struct {
 
 func limitCommand() command {
 	return command{
-		name: "limit", about: "looks at how two instances, and a third that joins, keep the vendor's limit and spend it",
-		flags: func(f *flag.FlagSet) measure {
+		name: "limit", about: "checks how two instances, and a third that joins, keep and use the rate limit",
+		flags: func(f *pflag.FlagSet) measure {
 			var l limit
 			f.IntVar(&l.calls, "calls", 100, "that the vendor allows in any window")
 			f.DurationVar(&l.window, "window", 20*time.Second, "of the limit")
@@ -30,7 +31,7 @@ func limitCommand() command {
 			f.IntVar(&l.partitions, "partitions", 6, "of the topic")
 			f.DurationVar(&l.latency, "latency", 50*time.Millisecond, "of the fake CRM")
 			f.Float64Var(&l.minShare, "min-share", 0.95, "target: share of the limit that is used, over whole windows")
-			return func(ctx context.Context, b *bench) (*report, error) { return l.measure(ctx, b) } // once l is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return l.measure(ctx, b) } // when l is filled
 		},
 	}
 }
@@ -54,7 +55,7 @@ func (l limit) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
 		fmt.Sprintf("%d calls in %v for two instances, a third joining in the middle; distinct members wait all the time; API latency %v.",
 			l.calls, l.window, l.latency),
-		"most = in any window of that length, a call counted at whatever moment between its arrival and its answer makes most.",
+		"most = in any window of that length, each call counted at the worst time between its arrival and its response.",
 		"share = calls in whole windows, from the first call on, of what the limit allows in them.",
 	}}
 	t := table{name: "limit", columns: []string{"calls", "most", "windows", "calls_in_windows", "share", "failed_or_at_once"}}
@@ -66,7 +67,7 @@ func (l limit) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// trial returns all calls, and when the trial ended: from then on nothing was to be spent any more.
+// trial returns all calls, and when the trial ended. Later calls do not count.
 func (l limit) trial(ctx context.Context, b *bench) (calls []crmapitest.Seen, end time.Time, err error) {
 	crm, err := startCRM(ctx, crmapitest.Options{Latency: l.latency}, 0)
 	if err != nil {
@@ -78,11 +79,11 @@ func (l limit) trial(ctx context.Context, b *bench) (calls []crmapitest.Seen, en
 		return nil, end, err
 	}
 	windows := int(l.length/l.window) + 2
-	if err := job.Produce(ctx, distinct(2*windows*l.calls, l.partitions)); err != nil { // twice what can be called
+	if err := job.Produce(ctx, distinct(2*windows*l.calls, l.partitions)); err != nil { // twice what the limit allows
 		return nil, end, err
 	}
 	variables := map[string]string{"CRM_RATE": fmt.Sprintf("%d/%v", l.calls, l.window)}
-	instances := make([]*stand.Instance, 3)
+	instances := make([]*testbed.Instance, 3)
 	for n := range 2 {
 		if instances[n], err = job.Start(ctx, variables); err != nil {
 			return nil, end, err
@@ -91,7 +92,7 @@ func (l limit) trial(ctx context.Context, b *bench) (calls []crmapitest.Seen, en
 	if err := await(ctx, crm.began, instances[0].Done()); err != nil {
 		return nil, end, err
 	}
-	b.say("limit: the first call is there; the third instance joins in %v", l.length/2)
+	b.say("limit: the first call has arrived; the third instance joins in %v", l.length/2)
 	if err := waitUntil(ctx, crm.first.Add(l.length/2)); err != nil {
 		return nil, end, err
 	}
@@ -104,10 +105,10 @@ func (l limit) trial(ctx context.Context, b *bench) (calls []crmapitest.Seen, en
 	}
 	lag, err := job.Lag(ctx)
 	if err == nil && lag == 0 {
-		err = errors.New("limit: the work did not last")
+		err = errors.New("limit: the backlog ended before the trial")
 	}
 	for _, i := range instances {
 		err = errors.Join(err, i.Terminate(ctx))
 	}
-	return crm.Calls(), end, errors.Join(err, noLetters(ctx, job), job.Drop(ctx))
+	return crm.Calls(), end, errors.Join(err, noDeadLetters(ctx, job), job.Drop(ctx))
 }

@@ -3,16 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
-// A memory is what the command memory was asked for.
+// A memory holds the options of the command memory.
 type memory struct {
 	large, small, few, many, partitions int
 	limit                               time.Duration
@@ -22,24 +23,24 @@ type memory struct {
 func memoryCommand() command {
 	return command{
 		name: "memory", about: "compares the peak memory of draining a large backlog and a small one",
-		flags: func(f *flag.FlagSet) measure {
+		flags: func(f *pflag.FlagSet) measure {
 			var m memory
 			f.IntVar(&m.large, "large", 1_000_000, "events of the large backlog")
 			f.IntVar(&m.small, "small", 50_000, "events of the small backlog")
 			f.IntVar(&m.few, "few", 1_000, "employees: their events fold, so that the large backlog drains in reasonable time")
-			f.IntVar(&m.many, "many", 50_000, "employees of the variant in which next to nothing folds; 0 leaves it out")
+			f.IntVar(&m.many, "many", 50_000, "employees of the variant in which hardly anything folds; 0 leaves it out")
 			f.IntVar(&m.partitions, "partitions", 8, "of the topic")
 			f.DurationVar(&m.limit, "limit", 30*time.Minute, "for draining one backlog")
 			f.Float64Var(&m.maxGrowth, "max-growth", 1.10, "target: the large backlog's peak over the small one's")
 			f.Float64Var(&m.maxMiB, "max-mib", 96, "target: peak RSS in MiB")
-			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // once m is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // when m is filled
 		},
 	}
 }
 
 func (m memory) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
-		"Peak RSS (VmHWM) of one instance that drains a prepared topic of n events, which go round all employees; no rate limit, no API latency.",
+		"Peak RSS (VmHWM) of one instance that drains a prepared topic of n events, of all employees in turn; no rate limit, no API latency.",
 		"The fewer the employees, the more of what is fetched (20,000 records at most) folds into one call.",
 	}}
 	t := table{name: "memory", columns: []string{"employees", "events", "calls", "seconds", "cpu_s_per_1000", "peak_rss_mib"}}
@@ -64,7 +65,7 @@ func (m memory) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// A drain is what draining one backlog took.
+// A drain holds the figures of draining one backlog.
 type drain struct {
 	calls              int
 	seconds, cpu, peak float64
@@ -95,7 +96,7 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 	go func() {
 		select {
 		case <-i.Done():
-			stop(stand.ErrEnded)
+			stop(testbed.ErrEnded)
 		case <-drained.Done():
 		}
 	}()
@@ -107,14 +108,14 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 		return d, err
 	}
 	d = drain{crm.Stats().Requests, time.Since(i.Began()).Seconds(), per1000(usage.CPU, events), mib(usage.PeakRSS)}
-	return d, errors.Join(i.Terminate(ctx), newest(crm, events, employees), noLetters(ctx, job), job.Drop(ctx))
+	return d, errors.Join(i.Terminate(ctx), newest(crm, events, employees), noDeadLetters(ctx, job), job.Drop(ctx))
 }
 
-// turns are changes of one field, which go round all employees.
-func turns(events, employees, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+// turns returns changes of one field of all employees in turn.
+func turns(events, employees, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n := range events {
-			e := stand.Event{Employee: n%employees + 1, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
+			e := testbed.Event{Employee: n%employees + 1, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 			if !yield(e.Record(partitions)) {
 				return
 			}
@@ -124,10 +125,10 @@ func turns(events, employees, partitions int) iter.Seq[stand.Record] {
 
 func position(n int) string { return fmt.Sprintf("Position %d", n) }
 
-// newest wants each member to hold the value of its last event.
+// newest checks that each member holds the value of its last event.
 func newest(crm *fakeCRM, events, employees int) error {
 	for n := max(0, events-employees); n < events; n++ {
-		member := stand.OpenUserID(n%employees + 1)
+		member := testbed.OpenUserID(n%employees + 1)
 		if got, want := string(crm.State(member)["position"]), fmt.Sprintf("%q", position(n)); got != want {
 			return fmt.Errorf("member %s holds %s, not %s", member, got, want)
 		}

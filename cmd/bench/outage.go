@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
-	"membersync/cmd/internal/chaos"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/bench/internal/chaos"
 )
 
-// An outage is what the command outage was asked for.
+// An outage holds the options of the command outage.
 type outage struct {
 	length, before, latency, settle time.Duration
 	employees, partitions, rate     int
@@ -21,8 +22,8 @@ type outage struct {
 
 func outageCommand() command {
 	return command{
-		name: "outage", about: "has the CRM away under load, in four ways at once, each with a service of its own",
-		flags: func(f *flag.FlagSet) measure {
+		name: "outage", about: "makes the CRM fail under load, in four ways at once, each with its own service",
+		flags: func(f *pflag.FlagSet) measure {
 			var o outage
 			f.DurationVar(&o.length, "for", 5*time.Minute, "how long the CRM is away")
 			f.DurationVar(&o.before, "before", 20*time.Second, "of load before that")
@@ -33,30 +34,30 @@ func outageCommand() command {
 			f.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the fake CRM")
 			f.Uint64Var(&o.seed, "seed", 1, "of the changes")
 			f.Float64Var(&o.maxReturn, "max-return", 5, "target: seconds from the return to the first call that took effect for a member that had failed")
-			return func(ctx context.Context, b *bench) (*report, error) { return o.measure(ctx, b) } // once o is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return o.measure(ctx, b) } // when o is filled
 		},
 	}
 }
 
-// A mode is a way in which the CRM is away.
+// A mode is how the CRM fails.
 type mode string
 
 // The modes.
 const (
 	modeRefused mode = "refused" // connections are refused
-	modeHangs   mode = "hangs"   // no answer until the client gives up
+	modeHangs   mode = "hangs"   // no response until the client gives up
 	modeBusy    mode = "busy"    // HTTP 200 with errorCode -1
-	modeHalf    mode = "half"    // that, for half of the members
+	modeHalf    mode = "half"    // modeBusy for half of the members
 )
 
 func modes() []mode { return []mode{modeRefused, modeHangs, modeBusy, modeHalf} }
 
 func (o outage) measure(ctx context.Context, b *bench) (*report, error) {
-	results := make([]absence, len(modes()))
+	results := make([]outageResult, len(modes()))
 	faults := make([]error, len(modes()))
 	var group sync.WaitGroup
 	for n, m := range modes() {
-		group.Go(func() { results[n], faults[n] = o.absence(ctx, b, m) })
+		group.Go(func() { results[n], faults[n] = o.trial(ctx, b, m) })
 	}
 	group.Wait()
 	for n, err := range faults {
@@ -67,7 +68,7 @@ func (o outage) measure(ctx context.Context, b *bench) (*report, error) {
 	return o.report(b, results), nil
 }
 
-func (o outage) report(b *bench, results []absence) *report {
+func (o outage) report(b *bench, results []outageResult) *report {
 	r := &report{about: []string{
 		fmt.Sprintf("%d records a second for %d employees of each service, API latency %v; the CRM was away for %v. Four services at once.",
 			o.rate, o.employees, o.latency, o.length),
@@ -75,20 +76,20 @@ func (o outage) report(b *bench, results []absence) *report {
 		"calls_per_s, delay = of the members that do not fail in the partial outage: calls that took effect, and how long records waited for the next one.",
 	}}
 	t := table{name: "outage", columns: []string{
-		"mode", "calls", "failed_calls", "failed_members", "return_s", "return_failed_s", "all_back_s", "letters", "lag", "lost", "back", "overlap", "readyz",
+		"mode", "calls", "failed_calls", "failed_members", "return_s", "return_failed_s", "all_back_s", "dead_letters", "lag", "lost", "back", "overlap", "readyz",
 	}}
 	half := table{name: "outage, the other half of the members", columns: []string{
 		"when", "calls_per_s", "delay_p50_s", "delay_p95_s", "delay_max_s",
 	}}
 	for _, a := range results {
-		t.add(string(a.mode), a.verdict.Calls, a.failedCalls, a.failedMembers, a.first.Seconds(), a.firstFailed.Seconds(), a.allBack.Seconds(),
-			a.letters, int(a.unfinished), len(a.verdict.Lost), len(a.verdict.Back), len(a.verdict.Overlap), strings.Join(a.causes, "+"))
+		t.add(string(a.mode), a.result.Calls, a.failedCalls, a.failedMembers, a.first.Seconds(), a.firstFailed.Seconds(), a.allBack.Seconds(),
+			a.deadLetters, int(a.unfinished), len(a.result.Lost), len(a.result.Back), len(a.result.Overlap), strings.Join(a.causes, "+"))
 		name := string(a.mode) + ": "
-		r.atMost(name+"dead letters", float64(a.letters), 0)
+		r.atMost(name+"dead letters", float64(a.deadLetters), 0)
 		r.atMost(name+"seconds until a member that failed was served", a.firstFailed.Seconds(), o.maxReturn)
 		r.atMost(name+"lag at the end", float64(a.unfinished), 0)
-		r.atMost(name+"lost or gone back", float64(len(a.verdict.Lost)+len(a.verdict.Back)), 0)
-		r.atMost(name+"overlapping calls, not excused", float64(len(a.verdict.Overlap)), 0)
+		r.atMost(name+"lost or gone back", float64(len(a.result.Lost)+len(a.result.Back)), 0)
+		r.atMost(name+"overlapping calls, not excused", float64(len(a.result.Overlap)), 0)
 		r.atLeast(name+"members that failed", float64(a.failedMembers), 1)
 		if a.mode == modeHalf {
 			half.others("before", a.othersBefore, a.delayBefore)
@@ -96,7 +97,7 @@ func (o outage) report(b *bench, results []absence) *report {
 		} else {
 			r.atLeast(name+"/readyz named the outage", flagOf(strings.Contains(strings.Join(a.causes, " "), "crm_outage")), 1)
 		}
-		tell(b, a.verdict, string(a.mode))
+		printSamples(b, a.result, string(a.mode))
 	}
 	r.tables = append(r.tables, t, half)
 	return r
@@ -106,8 +107,8 @@ func (t *table) others(when string, rate float64, delays []time.Duration) {
 	t.add(when, rate, quantile(delays, 0.5).Seconds(), quantile(delays, 0.95).Seconds(), quantile(delays, 1).Seconds())
 }
 
-// tell shows some of each kind of case on stderr.
-func tell(b *bench, v chaos.Verdict, name string) {
+// printSamples prints some cases of each kind to stderr.
+func printSamples(b *bench, v chaos.Result, name string) {
 	const some = 10
 	for _, list := range [][]string{v.Lost, v.Back, v.Overlap, v.Unexplained, v.ExcusedOverlap} {
 		for _, text := range list[:min(len(list), some)] {

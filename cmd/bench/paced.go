@@ -5,15 +5,16 @@ import (
 	"errors"
 	"time"
 
-	"membersync/cmd/internal/chaos"
-	"membersync/cmd/internal/e2e/oracle"
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/bench/internal/chaos"
+	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed"
 )
 
 var errEnough = errors.New("bench: enough was produced")
 
-// keepProducing produces the workload's records at a rate, in bursts of a tenth of a second, until the context ends; that is no error.
-func keepProducing(ctx context.Context, job *stand.Job, workload *chaos.Workload, rate int) error {
+// keepProducing produces the workload's records at a rate, in bursts of a tenth of a second, until
+// the context ends. The end of the context is not an error.
+func keepProducing(ctx context.Context, job *testbed.Job, workload *chaos.Workload, rate int) error {
 	const burst = 100 * time.Millisecond
 	tick := time.NewTicker(burst)
 	defer tick.Stop()
@@ -24,7 +25,7 @@ func keepProducing(ctx context.Context, job *stand.Job, workload *chaos.Workload
 			return nil
 		case <-tick.C:
 		}
-		records := make([]oracle.Record, max(0, int(time.Since(began).Seconds()*float64(rate))-sent))
+		records := make([]outcome.Record, max(0, int(time.Since(began).Seconds()*float64(rate))-sent))
 		for i := range records {
 			records[i] = workload.Next()
 		}
@@ -35,17 +36,17 @@ func keepProducing(ctx context.Context, job *stand.Job, workload *chaos.Workload
 	}
 }
 
-func produceAll(ctx context.Context, job *stand.Job, records []oracle.Record) error {
-	return job.Produce(ctx, func(yield func(stand.Record) bool) {
+func produceAll(ctx context.Context, job *testbed.Job, records []outcome.Record) error {
+	return job.Produce(ctx, func(yield func(testbed.Record) bool) {
 		for _, r := range records {
-			if !yield(stand.Record{Partition: r.Partition, Key: r.Key, Value: r.Value}) {
+			if !yield(testbed.Record{Partition: r.Partition, Key: r.Key, Value: r.Value}) {
 				return
 			}
 		}
 	})
 }
 
-// waitUntil waits for a moment.
+// waitUntil waits until the given time.
 func waitUntil(ctx context.Context, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()

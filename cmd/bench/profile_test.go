@@ -7,8 +7,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// BenchmarkFakeCRM is what the fake CRM costs, with the bare client as a process beside it: it must not be what is
-// measured. With -cpuprofile the profile is the fake's alone.
+// BenchmarkFakeCRM measures what the fake CRM costs. The bare client is another process, so that a
+// profile (-cpuprofile) shows only the fake.
 func BenchmarkFakeCRM(b *testing.B) {
 	calls := bodies(b.N)
 	crm, err := startCRM(b.Context(), crmapitest.Options{}, b.N)

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// A report is what a command has measured.
+// A report holds what a command measured.
 type report struct {
 	about   []string // how it was measured, in lines
 	tables  []table
@@ -18,17 +18,17 @@ type report struct {
 // A table has a column for each name. Cells are strings, ints and floats.
 type table struct {
 	name    string
-	columns []string // as in JSON: small letters, with the unit at the end
+	columns []string // as in JSON: lower case, with the unit at the end
 	rows    [][]any
 }
 
 func (t *table) add(cells ...any) { t.rows = append(t.rows, cells) }
 
-// A target is a number that has to be reached, or not to be passed.
+// A target is a limit for a figure: at least or at most.
 type target struct {
 	name       string
 	got, limit float64
-	atLeast    bool // or else at most
+	atLeast    bool // otherwise at most
 }
 
 func (t target) met() bool {
@@ -38,15 +38,15 @@ func (t target) met() bool {
 	return t.got <= t.limit
 }
 
-func (t target) words() (verdict, relation string) {
-	verdict, relation = "MISSED", "at most"
+func (t target) words() (status, relation string) {
+	status, relation = "MISSED", "at most"
 	if t.met() {
-		verdict = "met"
+		status = "met"
 	}
 	if t.atLeast {
 		relation = "at least"
 	}
-	return verdict, relation
+	return status, relation
 }
 
 func (r *report) atLeast(name string, got, limit float64) {
@@ -57,7 +57,7 @@ func (r *report) atMost(name string, got, limit float64) {
 	r.targets = append(r.targets, target{name, got, limit, false})
 }
 
-// met reports whether all targets are.
+// met reports whether all targets are met.
 func (r *report) met() bool {
 	for _, t := range r.targets {
 		if !t.met() {
@@ -94,8 +94,8 @@ func (r *report) printTables(w io.Writer) error {
 	}
 	_, _ = fmt.Fprintln(t)
 	for _, g := range r.targets {
-		verdict, relation := g.words()
-		_, _ = fmt.Fprintf(t, "%s: %s is %s, wanted %s %s\n", verdict, g.name, number(g.got), relation, number(g.limit))
+		status, relation := g.words()
+		_, _ = fmt.Fprintf(t, "%s: %s is %s, wanted %s %s\n", status, g.name, number(g.got), relation, number(g.limit))
 	}
 	return t.Flush()
 }
@@ -131,7 +131,7 @@ func cell(c any) string {
 	return fmt.Sprint(c)
 }
 
-// number spells a number with about four digits that count.
+// number formats a number with about four significant digits.
 func number(f float64) string {
 	decimals := 3
 	switch {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// onServers runs the program on the servers that other tests use, and returns what it printed. The targets are
-// such that they cannot be missed: on a busy machine timings say nothing.
+// onServers runs the program on the servers that other tests use and returns what it printed. The
+// targets are such that they cannot be missed: timings mean nothing on a busy machine.
 func onServers(t *testing.T, args ...string) (rows []map[string]any) {
 	t.Helper()
 	kafka, redis := os.Getenv("MEMBERSYNC_TEST_KAFKA"), os.Getenv("MEMBERSYNC_TEST_REDIS")
@@ -34,7 +34,7 @@ func onServers(t *testing.T, args ...string) (rows []map[string]any) {
 	return rows
 }
 
-// wantNumbers wants a column to be above 0 in each row.
+// wantNumbers checks that a column is above 0 in each row.
 func wantNumbers(t *testing.T, rows []map[string]any, columns ...string) {
 	t.Helper()
 	for _, row := range rows {

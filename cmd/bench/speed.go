@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
-// A speed is what the command speed was asked for.
+// A speed holds the options of the command speed.
 type speed struct {
 	events, rounds, partitions, concurrency int
 	latencies                               string
@@ -17,8 +18,8 @@ type speed struct {
 
 func speedCommand() command {
 	return command{
-		name: "speed", about: "drains a prepared topic, beside a bare Go HTTP client that sends the same requests",
-		flags: func(f *flag.FlagSet) measure {
+		name: "speed", about: "drains a prepared topic and compares the rate with that of a bare Go HTTP client that sends the same requests",
+		flags: func(f *pflag.FlagSet) measure {
 			var s speed
 			f.IntVar(&s.events, "events", 6000, "events in the topic, of as many employees")
 			f.IntVar(&s.rounds, "rounds", 5, "rounds for each latency, of both in turn")
@@ -28,7 +29,7 @@ func speedCommand() command {
 			f.Float64Var(&s.minRatio0, "min-ratio-0", 0.35, "target: share of the bare client's rate without latency")
 			f.Float64Var(&s.minRatio, "min-ratio", 0.97, "target: share of the bare client's rate with latency")
 			f.Float64Var(&s.maxFirst, "max-first", 1, "target: seconds from the assignment to the first call")
-			return func(ctx context.Context, b *bench) (*report, error) { return s.measure(ctx, b) } // once s is filled
+			return func(ctx context.Context, b *bench) (*report, error) { return s.measure(ctx, b) } // when s is filled
 		},
 	}
 }
@@ -37,9 +38,9 @@ func (s speed) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
 		fmt.Sprintf("%d events of distinct employees, %d partitions, %d calls in flight, no rate limit; medians of %d rounds of both in turn.",
 			s.events, s.partitions, s.concurrency, s.rounds),
-		"rate = events / (last answer at the CRM - first request at the CRM). Both run as a process of their own, beside the fake CRM's.",
+		"rate = events / (last response at the CRM - first request at the CRM). Both run as processes of their own.",
 		"cpu = CPU seconds for 1,000 events: the service's, Redis' and the fake CRM's (with the rest of this program) from the first request to the",
-		"last answer of the service, the bare client's from its start to its end.",
+		"last response of the service, the bare client's from its start to its end.",
 		"first_call = from the assignment of the partitions to the first request, the worst of all rounds.",
 	}}
 	t := table{name: "speed", columns: []string{
@@ -61,7 +62,7 @@ func (s speed) measure(ctx context.Context, b *bench) (*report, error) {
 	return r, nil
 }
 
-// A series is what was measured at one latency, by round.
+// A series holds what was measured at one latency, by round.
 type series struct {
 	service, bare, cpu, redisCPU, crmCPU, bareCPU, rss, first []float64
 	calls                                                     int

@@ -8,14 +8,15 @@ import (
 	"strconv"
 	"time"
 
-	"membersync/cmd/internal/stand"
+	"membersync/cmd/internal/test/testbed"
 	"membersync/crmapi/crmapitest"
 )
 
 const roundLimit = 5 * time.Minute
 
-// series measures at one latency. The two take turns, and also in who comes first; only the first round is
-// the service's for certain, since the bare client sends what the CRM has seen of it.
+// series measures at one latency. The service and the bare client take turns, and the one that is
+// first changes too. The first round is always the service's, since the bare client sends the
+// requests that the CRM received from it.
 func (s speed) series(ctx context.Context, b *bench, latency time.Duration) (*series, error) {
 	m := &series{calls: s.events}
 	var bodies [][]byte
@@ -60,11 +61,11 @@ func (s speed) serviceRound(ctx context.Context, b *bench, latency time.Duration
 	if err := s.watch(ctx, b, crm, job, i, m); err != nil {
 		return nil, err
 	}
-	return bodiesOf(crm), errors.Join(crm.verify(s.events), noLetters(ctx, job), job.Drop(ctx))
+	return bodiesOf(crm), errors.Join(crm.verify(s.events), noDeadLetters(ctx, job), job.Drop(ctx))
 }
 
 // watch follows the instance from its start to a clean stop.
-func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *stand.Job, i *stand.Instance, m *series) error {
+func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *testbed.Job, i *testbed.Instance, m *series) error {
 	if err := await(ctx, crm.began, i.Done()); err != nil {
 		return err
 	}
@@ -99,20 +100,21 @@ func (s speed) watch(ctx context.Context, b *bench, crm *fakeCRM, job *stand.Job
 	return i.Terminate(ctx)
 }
 
-// A cpu is the CPU time that each process has taken so far; that of a Redis that was given is not known.
+// A cpu is the CPU time that each process has used so far. For a Redis that was given it is
+// unknown.
 type cpu struct{ service, redis, crm time.Duration }
 
-func cpuOf(b *bench, i *stand.Instance) (cpu, error) {
+func cpuOf(b *bench, i *testbed.Instance) (cpu, error) {
 	service, err1 := i.Usage()
-	own, err2 := stand.OwnUsage()
+	own, err2 := testbed.OwnUsage()
 	redis, err3 := b.Redis().Usage()
-	if errors.Is(err3, stand.ErrForeign) {
+	if errors.Is(err3, testbed.ErrForeign) {
 		err3 = nil
 	}
 	return cpu{service.CPU, redis.CPU, own.CPU}, errors.Join(err1, err2, err3)
 }
 
-// bareRound sends the same bodies to a fresh CRM.
+// bareRound sends the same bodies to a new CRM.
 func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]byte, m *series) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errSlow)
 	defer cancel()
@@ -132,11 +134,11 @@ func (s speed) bareRound(ctx context.Context, latency time.Duration, bodies [][]
 	return nil
 }
 
-// distinct are changes of three fields each, of as many employees.
-func distinct(events, partitions int) iter.Seq[stand.Record] {
-	return func(yield func(stand.Record) bool) {
+// distinct returns changes of three fields each, one for each employee.
+func distinct(events, partitions int) iter.Seq[testbed.Record] {
+	return func(yield func(testbed.Record) bool) {
 		for n := range events {
-			e := stand.Event{Employee: n + 1, Sequence: 1, Before: "{}", After: fmt.Sprintf(
+			e := testbed.Event{Employee: n + 1, Sequence: 1, Before: "{}", After: fmt.Sprintf(
 				`{"position":"Position %d","mobile":"%011d","mainDepartmentId":%d}`, n, n, 1000+n%50)}
 			if !yield(e.Record(partitions)) {
 				return
@@ -145,18 +147,18 @@ func distinct(events, partitions int) iter.Seq[stand.Record] {
 	}
 }
 
-// bodiesOf spells the calls that the CRM has seen as they came.
+// bodiesOf returns the bodies of the calls in the order of their arrival at the CRM.
 func bodiesOf(crm *fakeCRM) [][]byte {
 	calls := crm.Calls()
 	bodies := make([][]byte, len(calls))
 	for i, call := range calls {
-		bodies[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, stand.Token, stand.CorpID, call.User)
+		bodies[i] = fmt.Appendf(nil, `{"corpAccessToken":%q,"corpId":%q,"user":%s}`, testbed.Token, testbed.CorpID, call.User)
 	}
 	return bodies
 }
 
-// noLetters wants the dead-letter topic to be empty.
-func noLetters(ctx context.Context, job *stand.Job) error {
+// noDeadLetters checks that the dead-letter topic is empty.
+func noDeadLetters(ctx context.Context, job *testbed.Job) error {
 	n, err := job.DeadLetters(ctx)
 	if err == nil && n != 0 {
 		err = fmt.Errorf("%d dead letters; there should be none", n)

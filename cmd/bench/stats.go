@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// median of at least one value; of an even number the mean of the two in the middle.
+// median returns the median of at least one value. For an even number it is the mean of the two in
+// the middle.
 func median(values []float64) float64 {
 	v := slices.Sorted(slices.Values(values))
 	n := len(v)
@@ -16,7 +17,7 @@ func median(values []float64) float64 {
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
-// quantile is the smallest value that a share q of the values does not exceed.
+// quantile returns the smallest value that a share q of the values does not exceed.
 func quantile[T cmp.Ordered](values []T, q float64) (zero T) {
 	v := slices.Sorted(slices.Values(values))
 	if len(v) == 0 {

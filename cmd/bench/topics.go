@@ -9,23 +9,23 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"membersync/cmd/internal/e2e/oracle"
+	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// readRecords reads a topic from its start to its end, and tells when each record was written.
-func readRecords(ctx context.Context, b *bench, topic string) (records []oracle.Record, written []time.Time, err error) {
+// readRecords reads a topic from its start to its end, with the time when each record was written.
+func readRecords(ctx context.Context, b *bench, topic string) (records []outcome.Record, written []time.Time, err error) {
 	err = readAll(ctx, b, topic, func(m kafka.Message) {
-		r := oracle.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
+		r := outcome.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 		for _, h := range m.Headers {
-			r.Headers = append(r.Headers, oracle.Header{Key: h.Key, Value: h.Value})
+			r.Headers = append(r.Headers, outcome.Header{Key: h.Key, Value: h.Value})
 		}
 		records, written = append(records, r), append(written, m.Time)
 	})
 	return records, written, err
 }
 
-// readLetters returns dlq.id of each dead letter.
-func readLetters(ctx context.Context, b *bench, topic string) (ids []string, err error) {
+// readDeadLetters returns the dlq.id of each dead letter.
+func readDeadLetters(ctx context.Context, b *bench, topic string) (ids []string, err error) {
 	err = readAll(ctx, b, topic, func(m kafka.Message) {
 		id := ""
 		for _, h := range m.Headers {
@@ -38,7 +38,7 @@ func readLetters(ctx context.Context, b *bench, topic string) (ids []string, err
 	return ids, err
 }
 
-// readAll calls a function with each record of a topic that no transaction has written to.
+// readAll calls a function with each record of a topic without transactions.
 func readAll(ctx context.Context, b *bench, topic string, take func(kafka.Message)) error {
 	ends, err := b.Ends(ctx, topic)
 	if err != nil {
@@ -53,7 +53,7 @@ func readAll(ctx context.Context, b *bench, topic string, take func(kafka.Messag
 }
 
 func readPartition(ctx context.Context, b *bench, topic string, partition int, from, end int64, take func(kafka.Message)) (err error) {
-	const mostBytes, closeWait = 8 << 20, 100 * time.Millisecond // closing waits for the fetch behind the end
+	const mostBytes, closeWait = 8 << 20, 100 * time.Millisecond // closing waits for the fetch beyond the end
 	r := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: []string{b.Kafka().Addr()}, Topic: topic, Partition: partition, MinBytes: 1, MaxBytes: mostBytes, MaxWait: closeWait,
 	})

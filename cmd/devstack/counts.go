@@ -10,7 +10,7 @@ import (
 	"membersync/consumer"
 )
 
-// The counts are what the summary is made of.
+// counts are the figures of the summary.
 type counts struct {
 	outcomes      map[consumer.Outcome]int
 	reasons       map[string]int
@@ -35,7 +35,7 @@ func (c *counts) ended(end consumer.EventResult) {
 	}
 }
 
-// saved is how many events reached their end without a call of their own.
+// saved returns how many events ended without a call of their own.
 func (c *counts) saved() int {
 	done := c.outcomes[consumer.Applied] + c.outcomes[consumer.Superseded] + c.outcomes[consumer.Unchanged] + c.outcomes[consumer.Duplicate]
 	return done - (c.calls - c.failed)

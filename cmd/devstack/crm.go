@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	systemBusy   = -1 // the errorCode: nothing was done, and the call may be repeated
+	systemBusy   = -1 // the errorCode: no effect, and the call may be repeated
 	crmLatency   = 30 * time.Millisecond
 	headTimeout  = 5 * time.Second
 	stopTimeout  = 2 * time.Second
@@ -60,7 +60,7 @@ func startCRM(ctx context.Context, addr string, options crmapitest.Options, fail
 	return crm, nil
 }
 
-// company says what the fake CRM accepts.
+// company returns what the fake CRM accepts.
 func company(corp, token, api string) crmapitest.Options {
 	return crmapitest.Options{CorpID: corp, Tokens: []string{token}, ObjectAPI: api == objectAPI}
 }

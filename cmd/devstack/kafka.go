@@ -13,11 +13,11 @@ import (
 
 const (
 	batchTimeout = 5 * time.Millisecond
-	maxMessage   = 2 << 20 // bytes, so that an oversized record gets as far as the service
+	maxMessage   = 2 << 20 // bytes, so that an oversized record reaches the service
 	maxRead      = 8 << 20
 )
 
-// A kafkaClient is a client with connections of its own.
+// A kafkaClient is a client with its own connections.
 type kafkaClient struct {
 	kafka.Client
 	transport *kafka.Transport
@@ -69,7 +69,7 @@ func (s *sender) close() {
 	s.transport.CloseIdleConnections()
 }
 
-// ends returns where each partition's log ends.
+// ends returns the end of each partition's log.
 func (c *kafkaClient) ends(ctx context.Context, topic string, partitions int) (map[int]int64, error) {
 	asked := make([]kafka.OffsetRequest, partitions)
 	for p := range asked {
@@ -114,8 +114,8 @@ func (c *kafkaClient) lag(ctx context.Context, topic, group string, partitions i
 	return lag, answer.Error
 }
 
-// letters reads the whole dead-letter topic.
-func (c *kafkaClient) letters(ctx context.Context, topic string, partitions int) ([]dlq.DeadLetter, error) {
+// deadLetters reads the whole dead-letter topic.
+func (c *kafkaClient) deadLetters(ctx context.Context, topic string, partitions int) ([]dlq.DeadLetter, error) {
 	ends, err := c.ends(ctx, topic, partitions)
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (c *kafkaClient) letters(ctx context.Context, topic string, partitions int)
 	return all, nil
 }
 
-// fetch reads some letters from an offset on.
+// fetch reads some dead letters from an offset on.
 func (c *kafkaClient) fetch(ctx context.Context, topic string, partition int, offset int64) (some []dlq.DeadLetter, err error) {
 	answer, err := c.Fetch(ctx, &kafka.FetchRequest{Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: maxRead})
 	if err = errors.Join(err, errorOf(answer)); err != nil {
@@ -151,14 +151,14 @@ func (c *kafkaClient) fetch(ctx context.Context, topic string, partition int, of
 		if err != nil {
 			return nil, err
 		}
-		if record.Offset < offset { // a batch can begin before it
+		if record.Offset < offset { // a batch can begin before the offset
 			continue
 		}
-		letter, err := letterOf(record, topic, partition)
+		deadLetter, err := deadLetterOf(record, topic, partition)
 		if err != nil {
 			return nil, err
 		}
-		some = append(some, letter)
+		some = append(some, deadLetter)
 	}
 }
 
@@ -169,7 +169,7 @@ func errorOf(answer *kafka.FetchResponse) error {
 	return answer.Error
 }
 
-func letterOf(record *kafka.Record, topic string, partition int) (dlq.DeadLetter, error) {
+func deadLetterOf(record *kafka.Record, topic string, partition int) (dlq.DeadLetter, error) {
 	key, err := bytesOf(record.Key)
 	if err != nil {
 		return dlq.DeadLetter{}, err
@@ -183,7 +183,7 @@ func letterOf(record *kafka.Record, topic string, partition int) (dlq.DeadLetter
 	})
 }
 
-// bytesOf keeps nil and empty apart.
+// bytesOf keeps nil and empty distinct.
 func bytesOf(b kafka.Bytes) ([]byte, error) {
 	if b == nil {
 		return nil, nil

@@ -28,7 +28,7 @@ var (
 	errDone         = errors.New("done")
 )
 
-// runOnce plays the script and compares what came of it with what should have.
+// runOnce plays the script and compares the result with the expected one.
 func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[string]string) int {
 	a.mapping = canonical // the script's events are
 	s, err := startStack(ctx, ports{}, 0, a.crmAPI)
@@ -59,11 +59,10 @@ func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[st
 		e.complain(err.Error())
 		return exitFailed
 	}
-	return verdict(e.stdout, differences, len(want))
+	return printResult(e.stdout, differences, len(want))
 }
 
-// with runs the service while do does something. An error of do goes before the
-// service's status.
+// with runs the service while do runs. An error of do has precedence over the service's status.
 func (s *stack) with(ctx context.Context, a *arguments, e env, watch consumer.Observer, do func(context.Context) error) (status int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	result := make(chan int, 1)
@@ -77,7 +76,7 @@ func (s *stack) with(ctx context.Context, a *arguments, e env, watch consumer.Ob
 	return <-result, err
 }
 
-func verdict(w io.Writer, differences []string, members int) int {
+func printResult(w io.Writer, differences []string, members int) int {
 	if len(differences) == 0 {
 		say(w, "\nAs expected: all %d members in the CRM, and every dead letter, byte for byte.\n", members)
 		return exitDone
@@ -89,7 +88,7 @@ func verdict(w io.Writer, differences []string, members int) int {
 	return exitFailed
 }
 
-// play plays act after act, and waits until all is committed.
+// play sends one act after the other, and waits until all is committed.
 func (s *stack) play(ctx context.Context, watch *account, script []act) error {
 	out := newSender(sampleTopic, s.brokers())
 	defer out.close()
@@ -135,7 +134,7 @@ func (s *stack) perform(ctx context.Context, watch *account, out *sender, act ac
 	return watch.wait(ctx, endings, notes(act.rows))
 }
 
-// queueUp has all rows arrive while the call of the first is under way.
+// queueUp makes all rows arrive while the call of the first is open.
 func (s *stack) queueUp(ctx context.Context, watch *account, out *sender, rows []row) error {
 	if err := out.send(ctx, rows[0].message); err != nil {
 		return err
@@ -182,15 +181,15 @@ func messages(rows []row) []message {
 	return all
 }
 
-// differences lists what is not as it should be, in the CRM and in the dead-letter topic.
+// differences lists what differs from the expected state in the CRM and in the dead-letter topic.
 func (s *stack) differences(ctx context.Context, script []act, want map[string]string) ([]string, error) {
 	client := newKafka(s.brokers())
 	defer client.close()
-	letters, err := client.letters(ctx, sampleTopic+".dlq", partitions)
+	deadLetters, err := client.deadLetters(ctx, sampleTopic+".dlq", partitions)
 	if err != nil {
 		return nil, err
 	}
-	return append(s.memberDifferences(want), letterDifferences(script, letters)...), nil
+	return append(s.memberDifferences(want), deadLetterDifferences(script, deadLetters)...), nil
 }
 
 func (s *stack) memberDifferences(want map[string]string) (found []string) {
@@ -203,7 +202,7 @@ func (s *stack) memberDifferences(want map[string]string) (found []string) {
 	}
 	for _, id := range s.crm.Members() {
 		if _, ok := want[id]; !ok {
-			found = append(found, id+" is a member, which nobody expected")
+			found = append(found, id+" is an unexpected member")
 		}
 	}
 	return found
@@ -227,15 +226,15 @@ func orNothing(value json.RawMessage) string {
 	return string(value)
 }
 
-func letterDifferences(script []act, letters []dlq.DeadLetter) (found []string) {
-	left := slices.Clone(letters)
+func deadLetterDifferences(script []act, deadLetters []dlq.DeadLetter) (found []string) {
+	left := slices.Clone(deadLetters)
 	for _, act := range script {
 		for _, r := range act.rows {
 			if r.reason == "" {
 				continue
 			}
 			i := slices.IndexFunc(left, func(l dlq.DeadLetter) bool {
-				if r.reason == dlq.ReasonOversized { // the record was not read: its dead letter has the place alone
+				if r.reason == dlq.ReasonOversized { // the record was not read: its dead letter has only the place
 					return l.Reason == r.reason && l.Key == nil && l.Value == nil
 				}
 				return l.Reason == r.reason && bytes.Equal(l.Key, r.key) && bytes.Equal(l.Value, r.value) && (l.Value == nil) == (r.value == nil)
@@ -248,7 +247,7 @@ func letterDifferences(script []act, letters []dlq.DeadLetter) (found []string) 
 		}
 	}
 	for _, l := range left {
-		found = append(found, strings.TrimSpace(fmt.Sprintf("dead letter %s (%s) that nobody expected", l.ID(), l.Reason)))
+		found = append(found, strings.TrimSpace(fmt.Sprintf("unexpected dead letter %s (%s)", l.ID(), l.Reason)))
 	}
 	return found
 }

@@ -14,7 +14,7 @@ import (
 	"membersync/dlq"
 )
 
-// TestOnce plays the script at a CRM that takes the user object, and at one that takes object_data and nothing else.
+// TestOnce plays the script with each form of an update. The CRM accepts only that form.
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	for api, call := range map[string]string{
@@ -35,7 +35,7 @@ func once(t *testing.T, api, sent string) {
 		t.Fatalf("status %d, stderr %s\n%s", status, errs, out)
 	}
 	if !strings.Contains(out, "\nAs expected: all 9 members") {
-		t.Error("no verdict")
+		t.Error("no differences")
 	}
 	wanted := counted(theScript())
 	if diff := cmp.Diff(wanted, summary(t, out)); diff != "" {
@@ -44,7 +44,7 @@ func once(t *testing.T, api, sent string) {
 	told(t, out, sent)
 }
 
-// counted is what the script should come to, by outcome and by reason.
+// counted returns the expected result of the script, by outcome and by reason.
 func counted(script []act) map[string]int {
 	n := map[string]int{}
 	for _, act := range script {
@@ -78,7 +78,7 @@ func summary(t *testing.T, out string) map[string]int {
 	return n
 }
 
-// told checks that the account has each row's outcome, and the sparse calls.
+// told checks that the output has each row's outcome, and the sparse calls.
 func told(t *testing.T, out, sent string) {
 	t.Helper()
 	for _, want := range []string{
@@ -92,7 +92,7 @@ func told(t *testing.T, out, sent string) {
 		"failed: HTTP 503", "failed: no answer",
 		"DEAD LETTER malformed: sequence occurs twice",
 		"DEAD LETTER invalid_field: after.gender is neither M nor F",
-		"DEAD LETTER crm_not_found: errorCode 20012 (no such member)",
+		"DEAD LETTER crm_not_found: errorCode 20012 (unknown member)",
 		"DEAD LETTER crm_rejected: errorCode 201112011 (another member has it)",
 		"[one call for 4 events]",
 	} {
@@ -121,28 +121,28 @@ func TestOnceFailsIfTheCRMIsNotAsExpected(t *testing.T) {
 	script := []act{{title: "One", rows: []row{
 		good("a", consumer.Applied, "one", 1, 1, `"after":{"position":"Sample Lead"}`),
 		dead("b", dlq.ReasonInvalidField, "poison", 1, 2, `"after":{"gender":"M"}`),
-		good("c", consumer.Applied, "nobody expects its death", 2, 2, `"after":{"gender":"X"}`),
+		good("c", consumer.Applied, "no dead letter is expected", 2, 2, `"after":{"gender":"X"}`),
 	}}}
 	out, errs := newOutput(), newOutput()
 	status := runOnce(t.Context(), &arguments{logLevel: "error"}, env{stdout: out, stderr: errs}, script, want)
 	if status != exitFailed {
 		t.Errorf("status %d, stderr %s", status, errs)
 	}
-	_, verdict, _ := strings.Cut(out.String(), "\nNOT as expected:\n")
-	wantVerdict := `  FSUID_TEST0001.gender is "M", should be not set
+	_, differences, _ := strings.Cut(out.String(), "\nNOT as expected:\n")
+	wantDifferences := `  FSUID_TEST0001.gender is "M", should be not set
   FSUID_TEST0001.position is "Sample Lead", should be "Sample Boss"
   FSUID_TEST0001.qq is not set, should be "1"
-  FSUID_TEST0009 is a member, which nobody expected
+  FSUID_TEST0009 is an unexpected member
   no dead letter invalid_field for "poison"
 `
-	rest, found := strings.CutPrefix(verdict, wantVerdict)
-	if !found || !regexp.MustCompile(`^  dead letter \d:\d:0@\d{13} \(invalid_field\) that nobody expected\n$`).MatchString(rest) {
-		t.Errorf("verdict:\n%s", verdict)
+	rest, found := strings.CutPrefix(differences, wantDifferences)
+	if !found || !regexp.MustCompile(`^  unexpected dead letter \d:\d:0@\d{13} \(invalid_field\)\n$`).MatchString(rest) {
+		t.Errorf("differences:\n%s", differences)
 	}
 }
 
-// The expectation is worked out by hand. Here it is worked out by a loop over the
-// script's JSON, with nothing but encoding/json.
+// The expectation is written by hand. Here a loop over the script's JSON computes it with
+// encoding/json alone.
 func TestTheExpectationFollowsFromTheScript(t *testing.T) {
 	t.Parallel()
 	state := map[string]map[string]json.RawMessage{}
@@ -173,7 +173,7 @@ func TestTheExpectationFollowsFromTheScript(t *testing.T) {
 	}
 }
 
-// overlay sets what an event states, unless a newer one has stated it.
+// overlay sets the fields that an event states, unless a newer one has stated them.
 func overlay(t *testing.T, state map[string]map[string]json.RawMessage, newest map[string]int, value []byte) {
 	t.Helper()
 	var event struct {
@@ -219,11 +219,11 @@ func TestTheScriptHasEachKindOfHappening(t *testing.T) {
 	elsewhere := []dlq.Reason{
 		dlq.ReasonRetriesExhausted,                                   // takes minutes
 		dlq.ReasonUnresolved, dlq.ReasonNeedsFetch, dlq.ReasonRouted, // need a mapping file
-		dlq.ReasonInvalidRedrive, // comes of no event
+		dlq.ReasonInvalidRedrive, // not caused by an event
 	}
 	for _, r := range dlq.Reasons() {
 		if n[string(r)] == 0 && !slices.Contains(elsewhere, r) {
-			t.Errorf("nothing dies of %s", r)
+			t.Errorf("no dead letter has the reason %s", r)
 		}
 	}
 	var all []string

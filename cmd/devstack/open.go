@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// runOpen runs until it is ended, with a stream of samples.
+// runOpen runs with a stream of samples until it is ended.
 func runOpen(ctx context.Context, a *arguments, e env) int {
 	if a.rate < 0 {
 		e.complain("--rate should not be less than 0")
@@ -52,11 +52,11 @@ func (s *stack) feed(ctx context.Context, rate float64) error {
 	return err
 }
 
-// ownEvent is a shell's text of an event about the member that no sample is about.
+// ownEvent is a shell text for an event about the member that no sample changes.
 const ownEvent = `{"eventId":"me-'$(date +%H%M%S)'","sequence":'$(date +%s)',"employeeId":"E0009","openUserId":"FSUID_TEST0009",` +
 	`"before":{"qq":"1"},"after":{"qq":"1","position":"Sample Boss","email":"boss@sample.invalid"}}`
 
-// guide says where everything listens and what can be tried.
+// guide prints where everything listens and what to try.
 func (s *stack) guide(w io.Writer, mapping string) {
 	event, settings := ownEvent, s.settings()
 	if mapping != canonical {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// produce is the command of that name. Its event ids and sequences go on from those of an
-// earlier run, since both begin with the time.
+// produce is the command of that name. Its event ids and sequences continue those of an earlier
+// run, since both begin with the time.
 func produce(ctx context.Context, a *arguments, e env) int {
 	if a.rate <= 0 || a.count < 0 {
 		e.complain("--rate should be greater than 0, and --count not less")
@@ -34,8 +34,7 @@ func produce(ctx context.Context, a *arguments, e env) int {
 	return ended(ctx)
 }
 
-// pace does something so often a second, and so many times; 0 goes on until the context
-// ends or it fails.
+// pace runs a function at the rate, count times. 0: until the context ends or it fails.
 func pace(ctx context.Context, rate float64, count int, do func() error) error {
 	tick := time.NewTicker(max(time.Duration(float64(time.Second)/rate), time.Microsecond))
 	defer tick.Stop()

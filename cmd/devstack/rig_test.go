@@ -19,7 +19,7 @@ type output struct {
 	mu      sync.Mutex
 	buffer  bytes.Buffer
 	changed chan struct{}
-	ended   chan struct{} // closed when nothing more comes; nil: never
+	ended   chan struct{} // closed when the output is complete; nil: never
 }
 
 func newOutput() *output { return &output{changed: make(chan struct{}, 1)} }
@@ -58,7 +58,7 @@ func (o *output) await(t *testing.T, texts ...string) {
 	}
 }
 
-// A program is one that runs.
+// A program is one run of devstack.
 type program struct {
 	out, errs *output
 	signals   chan<- os.Signal
@@ -66,7 +66,7 @@ type program struct {
 	status    chan int
 }
 
-// start runs the program beside the test.
+// start runs the program in the background.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
 	p := &program{out: newOutput(), errs: newOutput(), exits: make(chan int, 1), status: make(chan int, 1)}

@@ -7,22 +7,22 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// What the sample company is called. All of it is made up.
+// The names of the sample company. All of it is made up.
 const (
 	sampleTopic   = "hris.employee.changed"
 	sampleCorp    = "sample-corp"
 	sampleToken   = "sample-token"
 	sampleKey     = "sample state key, 32 bytes or more"
 	samplePeople  = 9  // members of the CRM
-	streamPeople  = 8  // of them, those that samples are about; the last is left to the user
+	streamPeople  = 8  // of them, those in samples; the last is left to the user
 	departments   = 20 // that exist, from 1
 	unknownPerson = 404
-	noteHeader    = "sample" // says of a record what it is a sample of
+	noteHeader    = "sample" // the kind of sample of a record
 )
 
 // A message is one record to be sent.
 type message struct {
-	note       string // what it is a sample of
+	note       string // the kind of sample
 	key, value []byte // a nil value is a tombstone
 }
 

@@ -8,24 +8,24 @@ import (
 	"membersync/dlq"
 )
 
-// A row of the script is a message and what should become of it.
+// A row of the script is a message and its expected outcome.
 type row struct {
 	message
 	want   consumer.Outcome
 	reason dlq.Reason // of a dead letter
 }
 
-// An act is rows that are sent together.
+// An act is a group of rows that are sent together.
 type act struct {
 	title    string
 	faults   []crmapitest.Fault
-	oneByOne bool // each waits for the end of the one before
-	behind   bool // all but the first arrive while its call is under way
+	oneByOne bool // each waits until the previous one has ended
+	behind   bool // all except the first arrive while its call is open
 	goesOn   bool // the next act does not wait for it
 	rows     []row
 }
 
-// theScript has each kind of happening at least once. What it comes to is in expectation.
+// theScript has each case at least once. expectation holds its result.
 func theScript() []act {
 	return append(goodActs(), act{title: "Poison goes to the dead-letter topic, and the partition goes on", faults: []crmapitest.Fault{
 		{Member: member(3), Code: crmapitest.CodeRule},
@@ -56,7 +56,7 @@ func goodActs() []act {
 			good("clear-2", consumer.Applied, "an empty list clears", 3, 2, `"after":{"attachingDepartmentIds":[]}`),
 			good("clear-3", consumer.Applied, "an empty text clears", 7, 2, `"after":{"qq":""}`),
 		}},
-		backlog(), guilty(), stumbles(),
+		backlog(), offending(), stumbles(),
 		{title: "A deletion", rows: []row{
 			good("gone", consumer.Ignored, "the employee was deleted", 7, 3, `"before":{"qq":"70007"},"after":null`),
 		}},
@@ -71,7 +71,7 @@ func dead(id string, reason dlq.Reason, note string, person, sequence int, parts
 	return row{message: event(note, id, person, sequence, parts), want: consumer.DeadLettered, reason: reason}
 }
 
-// again delivers a row's bytes once more.
+// again delivers a row's bytes again.
 func again(r row) row {
 	return row{message: message{note: "again: " + r.note, key: r.key, value: r.value}, want: consumer.Duplicate}
 }
@@ -102,11 +102,11 @@ func backlog() act {
 	}}
 }
 
-func guilty() act {
+func offending() act {
 	return act{title: "One of three that wait has a department that does not exist: it alone is dead-lettered", behind: true, rows: []row{
 		good("group-1", consumer.Applied, "under way, again", 5, 2, `"after":{"qq":"50005"}`),
 		good("group-2", consumer.Applied, "waits: position", 5, 3, `"after":{"position":"Sample Tester"}`),
-		dead("guilty", dlq.ReasonCRMNotFound, "waits: department 999", 5, 4, `"after":{"mainDepartmentId":999}`),
+		dead("offending", dlq.ReasonCRMNotFound, "waits: department 999", 5, 4, `"after":{"mainDepartmentId":999}`),
 		good("group-4", consumer.Applied, "waits: email too", 5, 5, `"after":{"email":"five@sample.invalid"}`),
 	}}
 }
@@ -132,7 +132,7 @@ func poison() []row {
 		raw(dlq.ReasonMalformed, "an empty value", 5, []byte{}),
 		raw(dlq.ReasonOversized, noteOversized, 6, bytes.Repeat([]byte("x"), 1<<20+1)),
 		raw(dlq.ReasonInvalidEvent, "no sequence", 7, []byte(`{"eventId":"no-seq","employeeId":"E0007","openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
-		raw(dlq.ReasonInvalidEvent, "no employee", 7, []byte(`{"eventId":"nobody","sequence":5,"openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
+		raw(dlq.ReasonInvalidEvent, "no employee", 7, []byte(`{"eventId":"no-employee","sequence":5,"openUserId":"FSUID_TEST0007","after":{"qq":"1"}}`)),
 		dead("gender", dlq.ReasonInvalidField, "neither M nor F", 1, 50, `"after":{"gender":"X"}`),
 		dead("masked", dlq.ReasonInvalidField, "a masked number would destroy the real one", 2, 50, `"after":{"mobile":"000****0009"}`),
 		dead("no-name", dlq.ReasonInvalidField, "a name cannot be cleared", 3, 50, `"after":{"fullName":null}`),
@@ -144,8 +144,8 @@ func poison() []row {
 // noteOversized is the note of the one sample that is too large to be read.
 const noteOversized = "larger than 1 MiB"
 
-// expectation is every member after the script, worked out by hand: for each field the
-// value of the newest event that states it and was not dead-lettered.
+// expectation returns the state of every member after the script, written by hand: for each field
+// the value of the newest event that states it and was not dead-lettered.
 func expectation() map[string]string {
 	return map[string]string{
 		"FSUID_TEST0001": `{"fullName":"Sample Person 001","employeeNumber":"E0001","position":"Sample Lead","email":"","qq":"10001"}`,

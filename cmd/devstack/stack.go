@@ -26,19 +26,19 @@ const (
 	group      = "membersync"
 )
 
-// ports are where the parts listen; 0 is a free one.
+// ports are the ports of the parts; 0: a free one.
 type ports struct{ kafka, redis, crm, admin int }
 
-// A stack is all that the service needs.
+// A stack is everything that the service needs.
 type stack struct {
 	kafka *kfake.Cluster
 	redis *miniredis.Miniredis
 	crm   *fakeCRM
-	admin net.Listener // the service's own, open from the start: a port that is closed again is anybody's
+	admin net.Listener // the service's own, open from the start: a port that is closed again can be taken
 	api   string       // the form of updates that the CRM demands
 }
 
-// A portError says that something cannot listen.
+// A portError means that a part cannot listen.
 type portError struct {
 	what, flag string
 	port       int
@@ -56,7 +56,7 @@ func (e *portError) Error() string {
 // Unwrap returns the cause.
 func (e *portError) Unwrap() error { return e.err }
 
-// startStack starts all of it, with the source topic created.
+// startStack starts everything and creates the source topic.
 func startStack(ctx context.Context, p ports, failEvery int, api string) (s *stack, err error) {
 	s = &stack{api: api}
 	defer func() {
@@ -95,8 +95,7 @@ func (s *stack) startKafka(_ context.Context, port int) (err error) {
 	return err
 }
 
-// startRedis has keys expire by the clock, and Redis say what is true of it: it never
-// evicts a key.
+// startRedis makes keys expire by the clock, and Redis report the truth: it never evicts a key.
 func (s *stack) startRedis(_ context.Context, port int) error {
 	redis := miniredis.NewMiniRedis()
 	if err := redis.StartAddr(address(port)); err != nil {
@@ -135,7 +134,7 @@ func (s *stack) close() {
 	}
 }
 
-// settings are what membersync has to be told to find all this.
+// settings returns the settings with which membersync finds the stack.
 func (s *stack) settings() []string {
 	settings := []string{
 		"MEMBERSYNC_KAFKA_BROKERS=" + s.brokers(),
@@ -152,7 +151,7 @@ func (s *stack) settings() []string {
 	return settings
 }
 
-// object is how updates are written for the object API, nil for the user object.
+// object returns the form of updates for the object API, nil for the user object.
 func (s *stack) object() *crmapi.Object {
 	if s.api != objectAPI {
 		return nil

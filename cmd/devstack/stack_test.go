@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -17,14 +16,6 @@ import (
 	"membersync/dedupe"
 	"membersync/mapper"
 )
-
-func flagsOf(c command) map[string]string {
-	set := flag.NewFlagSet("", flag.ContinueOnError)
-	c.flags(set, &arguments{})
-	all := map[string]string{}
-	set.VisitAll(func(f *flag.Flag) { all[f.Name] = f.DefValue })
-	return all
-}
 
 func TestOpenRunTellsAndEnds(t *testing.T) {
 	t.Parallel()
@@ -135,7 +126,7 @@ func TestEmbeddedRedisNeverEvicts(t *testing.T) {
 	}
 }
 
-// The event that the guide shows is one, once the shell has filled it in.
+// The event in the guide is valid once the shell has expanded it.
 func TestTheGuidesEventIsValid(t *testing.T) {
 	t.Parallel()
 	text, err := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", "printf %s '"+ownEvent+"'").Output()

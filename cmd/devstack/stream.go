@@ -6,15 +6,15 @@ import (
 	"math/rand/v2"
 )
 
-// A stream makes up sample changes, step by step: the same ones for the same seed. A
-// round of steps has each kind of sample.
+// A stream generates sample changes, step by step: the same ones for the same seed. A round of
+// steps has each kind of sample.
 type stream struct {
 	rng      *rand.Rand
 	prefix   string // of event ids
 	sequence int    // of the latest change
 	step     int
 	latest   sample  // a plain change
-	overdue  message // what comes late
+	overdue  message // a message to be sent late
 }
 
 // A sample is the content of a change.
@@ -28,10 +28,10 @@ func newStream(prefix string, sequence int, seed uint64) *stream {
 	return &stream{rng: rand.New(rand.NewPCG(seed, seed)), prefix: prefix, sequence: sequence}
 }
 
-// round is how many steps a round has.
+// round is the number of steps of a round.
 const round = 20
 
-// next makes the messages of the next step, most often one.
+// next returns the messages of the next step, most often one.
 func (s *stream) next() []message {
 	n := s.step % round
 	s.step++
@@ -71,7 +71,7 @@ func (s *stream) next() []message {
 
 func one(m message) []message { return []message{m} }
 
-// as is the same bytes under another note.
+// as returns the same bytes with another note.
 func (m message) as(note string) message {
 	m.note = note
 	return m
@@ -79,7 +79,7 @@ func (m message) as(note string) message {
 
 func (s *stream) person() int { return 1 + s.rng.IntN(streamPeople) }
 
-// write makes an event with a number of its own.
+// write returns an event with a new number.
 func (s *stream) write(note string, person int, before, after map[string]any) message {
 	s.sequence++
 	return s.numbered(note, s.sequence, person, before, after)
@@ -114,7 +114,7 @@ func (s *stream) plain(note string) message {
 
 func (s *stream) pick(texts ...string) string { return texts[s.rng.IntN(len(texts))] }
 
-// value makes one up. A mobile begins with the person, since no two may have the same.
+// value returns a made-up value. A mobile begins with the person's number, since it must be unique.
 func (s *stream) value(field string, person int) any {
 	n := s.rng.IntN(1000)
 	switch field {
@@ -137,8 +137,8 @@ func (s *stream) value(field string, person int) any {
 	}
 }
 
-// overtaking makes an older event of some fields, which is kept for later, and a newer one of
-// the first of them, which is sent before it.
+// overtaking creates an older event of some fields, which is kept for later, and a newer one of the
+// first of them, which is sent before it.
 func (s *stream) overtaking(fields ...string) message {
 	person := s.person()
 	older := map[string]any{}
@@ -161,7 +161,7 @@ func (s *stream) clearing() message {
 	return s.write("a clear", s.person(), nil, map[string]any{field: empty})
 }
 
-// repeated states once more what the change before it did.
+// repeated states again what the previous change did.
 func (s *stream) repeated() message {
 	return s.write("the values of the change before", s.latest.person, nil, s.latest.after)
 }
@@ -179,7 +179,7 @@ func (s *stream) deletion() message {
 	return s.write("a deletion", s.person(), map[string]any{"qq": "sample-0"}, nil)
 }
 
-// burst is several changes of one member at once, which fold.
+// burst returns several changes of one member at once. They fold.
 func (s *stream) burst() []message {
 	person := s.person()
 	var all []message
@@ -203,12 +203,12 @@ func (s *stream) badValue() message {
 	return s.write("poison: a bad value", person, nil, map[string]any{field: value})
 }
 
-// unknown is about somebody or something that the CRM does not know.
+// unknown returns a change of a member, or with a department, that the CRM does not know.
 func (s *stream) unknown() message {
 	if s.rng.IntN(2) == 0 {
-		return s.write("poison: no such department", s.person(), nil, map[string]any{"mainDepartmentId": 999})
+		return s.write("poison: unknown department", s.person(), nil, map[string]any{"mainDepartmentId": 999})
 	}
-	return s.write("poison: no such member", unknownPerson, nil, map[string]any{"position": "Sample Ghost"})
+	return s.write("poison: unknown member", unknownPerson, nil, map[string]any{"position": "Sample Ghost"})
 }
 
 func (s *stream) incomplete() message {

@@ -10,7 +10,7 @@ import (
 	"membersync/mapper"
 )
 
-// steps makes the messages of some rounds.
+// steps returns the messages of some rounds.
 func steps(seed uint64, rounds int) (all []message) {
 	s := newStream("ev-", 100, seed)
 	for range rounds * round {
@@ -30,7 +30,7 @@ func TestTheStreamIsTheSameForTheSameSeed(t *testing.T) {
 	}
 }
 
-// Each sample is what its note says, as the mapper sees it.
+// The mapper sees each sample as its note says.
 func TestSamplesAreWhatTheySay(t *testing.T) {
 	t.Parallel()
 	mapping, err := mapper.Builtin("canonical", mapper.Options{})
@@ -52,14 +52,14 @@ func TestSamplesAreWhatTheySay(t *testing.T) {
 			t.Errorf("%s: %s: %v", m.note, m.value, r.Fault)
 		case m.note == "a deletion" && r.Event.Ignored == "", m.note == "only qq differs" && r.Event.Update.Len() != 1:
 			t.Errorf("%s: %s", m.note, m.value)
-		case m.note == "poison: no such member" && r.Event.OpenUserID != member(unknownPerson):
+		case m.note == "poison: unknown member" && r.Event.OpenUserID != member(unknownPerson):
 			t.Errorf("%s: %s", m.note, m.value)
 		}
 	}
 	for _, note := range []string{
 		"a change", "delivered again", "overtakes the one before it", "late: only its position is old",
 		"late: a newer event was there first", "a clear", "the values of the change before", "several at once",
-		"poison: no such department", "poison: no such member",
+		"poison: unknown department", "poison: unknown member",
 	} {
 		seen[note] = ""
 	}

@@ -33,7 +33,7 @@ func remark(note string) string {
 	return "   [" + shown(note) + "]"
 }
 
-// said is what a record says: whose change it is and to what, or its bytes if they are no event.
+// said describes a record: whose change it is and of what, or its bytes if it is not an event.
 func said(rec mapper.Record, r mapper.Result) string {
 	var event struct {
 		Sequence      json.RawMessage
@@ -52,7 +52,7 @@ func said(rec mapper.Record, r mapper.Result) string {
 	return text + " after " + excerpt(event.After)
 }
 
-// excerpt shows the beginning of a value.
+// excerpt returns the beginning of a value.
 func excerpt(value []byte) string {
 	switch {
 	case value == nil:
@@ -63,7 +63,7 @@ func excerpt(value []byte) string {
 	return shown(string(value))
 }
 
-// shown quotes a text from outside that could move the cursor of a terminal.
+// shown quotes outside text that could move the cursor of a terminal.
 func shown(text string) string {
 	for _, r := range text {
 		if !strconv.IsPrint(r) || r == '\uFFFD' {
@@ -73,7 +73,7 @@ func shown(text string) string {
 	return text
 }
 
-// answerOf is what the CRM answered, and whether a call that failed can succeed later.
+// answerOf describes the CRM's response, and whether a call that failed can succeed later.
 func answerOf(err error) (answer, state string) {
 	e, ok := errors.AsType[*crmapi.Error](err)
 	switch {
@@ -94,15 +94,15 @@ func answerOf(err error) (answer, state string) {
 	return answer, "failed: " + answer
 }
 
-// codeMeaning explains the codes that the samples bring about.
+// codeMeaning explains the codes that samples cause.
 func codeMeaning(code int) string {
 	switch code {
 	case systemBusy:
 		return " (system busy)"
 	case crmapitest.CodeNoMember:
-		return " (no such member)"
+		return " (unknown member)"
 	case crmapitest.CodeNoDepartment:
-		return " (no such department)"
+		return " (unknown department)"
 	case crmapitest.CodeRule:
 		return " (invalid parameter)"
 	case crmapitest.CodeDuplicate:
@@ -118,7 +118,7 @@ func verb(o consumer.Outcome) string {
 	return string(o)
 }
 
-// became is what was sent of an event, and what was left out and why.
+// became describes what was sent of an event, what was left out, and why.
 func became(end consumer.EventResult, why string) string {
 	switch end.Outcome {
 	case consumer.DeadLettered:

@@ -3,11 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
+	"net/http"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,12 +13,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/ops"
 	"membersync/crmapi/crmapitest"
 )
 
 // A scenario brings about one cause for employee E1 with the service, Kafka, Redis and the CRM.
 type scenario struct {
-	cause cause
+	cause ops.Cause
 	play  func(*testing.T, *office)
 	says  string // a part of the sentence
 	shows string // what the CRM then shows as the position, as JSON; empty: nothing
@@ -28,27 +27,37 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
-		{causeStateKey, theKeyIsAnother, "another MEMBERSYNC_STATE_KEY", `"needle-A"`},
-		{causeStateLost, stateIsLost, "run membersync state rebuild", `"needle-A"`},
-		{causeNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
-		{causeIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
-		{causeHeld, mostAreRejected, "is rejected (invalid_field) and held", ""},
-		{causeRedriving, nobodyTakesTheRedrive, "died of crm_not_found and is being redriven since", ""},
-		{causeDead, itDies, "then membersync dlq redrive 0:0:0" + sampleTime + ".", ""},
-		{causeDiscarded, itIsDiscarded, "nothing is to be done (dead letter 0:0:0" + sampleTime + ")", ""},
-		{causeDeadGone, theTopicForgetsTheLetter, "have the HR system send it again", ""},
-		{causeUnheard, aNewerValueWentUnheard, "A value of position may have reached the CRM", `"needle-B"`},
-		{causeInFlight, theCallHangs, "worked on right now", ""},
-		{causePaused, callingIsPaused, "because sample@host has paused calling since", ""},
-		{causeNoService, nobodyServes, "no instance of membersync run is in the group", ""},
-		{causeLagging, theLimitIsUsedUp, "has not been processed yet", ""},
-		{causeForgotten, theMarkIsRemoved, "what came of it is forgotten", `"needle-A"`},
-		{causeSuperseded, itComesLate, "came late", `"needle-B"`},
-		{causeUnchanged, itStatesNothingNew, "changes nothing", `"needle-A"`},
-		{causeEarlier, anEarlierOneIsDead, "is applied, but the earlier dead letter 0:0:0" + sampleTime + " (crm_not_found) is open", ""},
-		{causeRedriven, itsRedriveIsApplied, "was applied by redrive 1", `"needle-A"`},
-		{causeApplied, somebodyChangesTheCRM, "it was changed there afterwards", `"by hand"`},
+		{ops.CauseStateLost, stateIsLost, "run membersync state rebuild", `"needle-A"`},
+		{ops.CauseNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
+		{ops.CauseIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
+		{ops.CauseHeld, mostAreRejected, "is rejected (invalid_field) and held", ""},
+		{ops.CauseRedriving, nobodyTakesTheRedrive, "was dead-lettered (crm_not_found) and is being redriven since", ""},
+		{ops.CauseDeadLettered, itDies, "then run membersync dlq redrive 0:0:0" + sampleTime + ".", ""},
+		{ops.CauseDiscarded, itIsDiscarded, "discarded it (dead letter 0:0:0" + sampleTime + ")", ""},
+		{ops.CauseDeadLetterExpired, theTopicForgetsTheLetter, "have the HR system send it again", ""},
+		{ops.CauseUnacknowledged, aNewerValueWentUnheard, "A value of position may have reached the CRM", `"needle-B"`},
+		{ops.CauseInFlight, theCallHangs, "A call for the member is in flight", ""},
+		{ops.CauseNoInstance, nobodyServes, "no instance of membersync run is in the group", ""},
+		{ops.CauseOutage, theCRMFails, "the CRM does not respond, or fails since 2", ""},
+		{ops.CauseThrottled, theCRMThrottles, "the CRM refuses calls as too many since 2", ""},
+		{ops.CauseQuota, theQuotaIsUsedUp, "daily quota is used up since 2", ""},
+		{ops.CauseRefused, theCRMRefusesCredentials, "refuses our credentials or our address, and an operator must act since 2", ""},
+		{ops.CauseStateKey, theKeyIsAnother, "another MEMBERSYNC_STATE_KEY", `"needle-A"`},
+		{ops.CauseOperator, callingIsPaused, "because calls were paused by sample@host at", ""},
+		{ops.CauseLagging, theLimitIsUsedUp, "is not processed yet", ""},
+		{ops.CauseForgotten, theMarkIsRemoved, "its outcome is forgotten", `"needle-A"`},
+		{ops.CauseSuperseded, itComesLate, "arrived late", `"needle-B"`},
+		{ops.CauseUnchanged, itStatesNothingNew, "changes nothing", `"needle-A"`},
+		{ops.CauseEarlierDeadLetter, anEarlierOneIsDead, "is applied, but the earlier dead letter 0:0:0" + sampleTime + " (crm_not_found) is open", ""},
+		{ops.CauseRedriven, itsRedriveIsApplied, "applied by redrive 1", `"needle-A"`},
+		{ops.CauseApplied, somebodyChangesTheCRM, "it was changed there afterwards", `"by hand"`},
 	}
+}
+
+// notProduced are causes of instances during which explain cannot read what it needs, or that need
+// a buffer full of held events. Their sentences are tested without a service.
+func notProduced() []ops.Cause {
+	return []ops.Cause{ops.CauseRedis, ops.CauseKafka, ops.CauseDLQ, ops.CauseStorm, ops.CauseControl}
 }
 
 // Each cause is produced by what happens, and explained by the command as it runs.
@@ -251,6 +260,38 @@ func callingIsPaused(t *testing.T, o *office) {
 	o.serving(t)
 }
 
+// faulty has the CRM fail with every call while 20 members and then E1 change.
+func faulty(t *testing.T, o *office, fault crmapitest.Fault) {
+	t.Helper()
+	fault.Times = -1
+	o.crm.Push(fault)
+	for i := range 20 {
+		o.change(t, i+1, i+2, `{"position":"needle-B"}`)
+	}
+	o.change(t, 21, 1, `{"position":"needle-A"}`)
+	o.serving(t)
+}
+
+func theCRMFails(t *testing.T, o *office) {
+	t.Helper()
+	faulty(t, o, crmapitest.Fault{Status: http.StatusBadGateway})
+}
+
+func theCRMThrottles(t *testing.T, o *office) {
+	t.Helper()
+	faulty(t, o, crmapitest.Fault{Code: crmapitest.CodeThrottled})
+}
+
+func theQuotaIsUsedUp(t *testing.T, o *office) {
+	t.Helper()
+	faulty(t, o, crmapitest.Fault{Code: 30002})
+}
+
+func theCRMRefusesCredentials(t *testing.T, o *office) {
+	t.Helper()
+	faulty(t, o, crmapitest.Fault{Code: crmapitest.CodeCorp})
+}
+
 func nobodyServes(t *testing.T, o *office) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
@@ -308,38 +349,23 @@ func somebodyChangesTheCRM(t *testing.T, o *office) {
 	o.crm.SetMember("FSUID_TEST1", map[string]json.RawMessage{"position": json.RawMessage(`"by hand"`)})
 }
 
-// The causes in the code, those of the README in the same order, and those that a scenario produces are the same.
+// The causes in the code, those of the README in the same order, and those that a scenario produces
+// are the same.
 func TestCausesAreDocumentedAndProduced(t *testing.T) {
 	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "why.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var constants, documented, produced []cause
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || fmt.Sprint(spec.Type) != "cause" {
-			return true
-		}
-		lit, _ := spec.Values[0].(*ast.BasicLit)
-		text, err := strconv.Unquote(lit.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		constants = append(constants, cause(text))
-		return true
-	})
+	var documented, produced []ops.Cause
 	_, table, _ := strings.Cut(readme(t), "| cause | what it means |")
 	table, _, _ = strings.Cut(table, "\n\n")
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(table, -1) {
-		documented = append(documented, cause(row[1]))
+		documented = append(documented, ops.Cause(row[1]))
 	}
 	for _, s := range scenarios() {
 		produced = append(produced, s.cause)
 	}
-	for what, got := range map[string][]cause{"documented": documented, "produced": produced, "in the list": causes()} {
-		if d := cmp.Diff(constants, got); d != "" {
-			t.Errorf("%s (-constants +%[1]s): %s", what, d)
-		}
+	if d := cmp.Diff(ops.Causes(), documented); d != "" {
+		t.Errorf("documented (-in the code +documented): %s", d)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(ops.Causes())), slices.Sorted(slices.Values(append(produced, notProduced()...)))); d != "" {
+		t.Errorf("produced (-in the code +produced): %s", d)
 	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -22,28 +21,6 @@ import (
 const checkTimeout = 15 * time.Second
 
 var errCheckTimeout = errors.New("no answer in time")
-
-func checkCommand() command {
-	return command{
-		name: "check", summary: "validate configuration and mapping, reach Kafka, Redis and the CRM; nothing is modified",
-		details: outputHelp +
-			"  --mapping-only\n        validate the mapping and run its examples, and nothing else: the settings of the service need\n" +
-			"        not be given, and no server is reached\n" +
-			"  --sample  FILE\n        map the records in a file, a value on each line (- for stdin), and name the paths of the mapping\n" +
-			"        at which none of them has anything; no values are shown\n",
-		settings: config.Define, settingsHelp: config.Help,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			flags.BoolVar(&in.mappingOnly, "mapping-only", false, "")
-			flags.StringVar(&in.sample, "sample", "", "")
-		},
-		run: func(ctx context.Context, in *invocation) int {
-			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
-			defer stop()
-			return in.check(ctx)
-		},
-	}
-}
 
 // A finding is the result of one check.
 type finding struct {
@@ -99,7 +76,7 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 		detail, err := within(ctx, c.check)
 		f.Detail = detail
 		if err != nil {
-			f.State, f.Detail, status = "failed", err.Error(), exitFailed
+			f.State, f.Detail, status = "failed", err.Error()+wiring.Advice(c.name, err), exitFailed
 		}
 		in.found(f)
 	}

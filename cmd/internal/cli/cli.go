@@ -4,16 +4,13 @@ package cli
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/interrupt"
 	"membersync/consumer"
 	"membersync/crmapi"
@@ -63,77 +60,32 @@ func Run(ctx context.Context, args []string, env Env) int {
 type app struct {
 	Env
 	serve   service
-	silence time.Duration // before a command says that no service answers; 0: 20 s
-	belief  time.Duration // until no instance believes an old digest; 0: that of the service
+	silence time.Duration // until a command reports that no service answers; 0: 20 s
+	belief  time.Duration // until no instance trusts an old digest; 0: that of the service
+	noColor bool
 
-	bare io.Writer // Stderr without escapes, for the progress line alone
+	plain io.Writer // Stdout without escapes, for what the program has of its own: help and scripts
+	bare  io.Writer // Stderr without escapes, for the progress line alone
 }
 
-// run prints through [escaping] writers only.
+// run prints through [escaping] writers, except what is the program's own.
 func (a *app) run(ctx context.Context, args []string) int {
 	escaped := *a
-	escaped.Stdout, escaped.Stderr, escaped.bare = escaping{a.Stdout}, escaping{a.Stderr}, a.Stderr
-	return escaped.dispatch(ctx, args)
+	escaped.plain, escaped.bare = a.Stdout, a.Stderr
+	escaped.Stdout, escaped.Stderr = escaping{a.Stdout}, escaping{a.Stderr}
+	return escaped.tree().Execute(ctx, args)
 }
 
-func (a *app) dispatch(ctx context.Context, args []string) int {
-	if len(args) == 0 {
-		a.say(usage())
-		return exitUsage
+// begin runs a command on what was given to it.
+func (in *invocation) begin(ctx context.Context, args []string, faults []flags.Fault) int {
+	in.args, in.faults = args, faults
+	if in.command.check != nil && len(in.faults) == 0 {
+		in.command.check(in)
 	}
-	switch args[0] {
-	case "help", "--help", "-h", "-help":
-		a.print(usage())
-		return exitDone
+	if n, most := len(in.args), in.command.maxArgs; n > most && len(in.faults) == 0 {
+		in.faults = append(in.faults, flags.TooMany(n, most))
 	}
-	for _, c := range commands() {
-		if words := strings.Fields(c.name); len(args) >= len(words) && slices.Equal(words, args[:len(words)]) {
-			return a.command(ctx, c, args[len(words):])
-		}
-	}
-	if family := usageOf(args[0]); family != "" {
-		return a.family(family, args[1:])
-	}
-	a.say("membersync: there is no such command; see membersync --help\n")
-	return exitUsage
-}
-
-// family tells what commands begin with a word, where none of them was named.
-func (a *app) family(text string, rest []string) int {
-	if len(rest) > 0 && slices.Contains([]string{"help", "--help", "-h", "-help"}, rest[0]) {
-		a.print(text)
-		return exitDone
-	}
-	a.say(text)
-	return exitUsage
-}
-
-// command parses the flags of a command and runs it.
-func (a *app) command(ctx context.Context, c command, args []string) int {
-	in := &invocation{app: a, command: c, output: outputTable}
-	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	help := false
-	flags.BoolVar(&help, "help", false, "")
-	flags.BoolVar(&help, "h", false, "")
-	if c.settings != nil {
-		c.settings(flags, &in.settings)
-	}
-	if c.flags != nil {
-		c.flags(in, flags)
-	}
-	rest, faults := config.ParseFlags(flags, args)
-	in.args, in.faults = rest, append(faults, in.faults...)
-	if help {
-		a.print(c.help())
-		return exitDone
-	}
-	if c.check != nil && len(in.faults) == 0 {
-		c.check(in)
-	}
-	if len(in.args) > c.maxArgs && len(in.faults) == 0 {
-		in.faults = append(in.faults, config.Fault{Text: fmt.Sprintf("%d arguments are too many", len(in.args))})
-	}
-	return c.run(ctx, in)
+	return in.command.run(ctx, in)
 }
 
 func (a *app) print(text string) { _, _ = io.WriteString(a.Stdout, text) }
@@ -150,6 +102,7 @@ type invocation struct {
 	output   string
 	message  message // of map
 	dryRun   dryRun  // of run
+	target   string  // what the command works on, for prompts
 
 	mappingOnly bool           // of check
 	sample      string         // of check: a file of records

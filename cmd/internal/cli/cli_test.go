@@ -7,26 +7,28 @@ import (
 	"strings"
 	"testing"
 
+	"membersync/cmd/internal/commandline"
 	"membersync/cmd/internal/config"
 )
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for name, args := range map[string][]string{
-		"usage": {"--help"}, "run": {"run", "--help"}, "check": {"check", "-h", "--no-such"},
-		"map": {"map", "x", "y", "--help"}, "version": {"version", "--help"},
-		"dlq-list": {"dlq", "list", "--help"}, "dlq-show": {"dlq", "show", "--help"}, "dlq-export-help": {"dlq", "export", "--help"},
-		"dlq-discard-help": {"dlq", "discard", "--help"}, "dlq-redrive": {"dlq", "redrive", "--help"},
-		"pause": {"pause", "--help"}, "resume": {"resume", "--help"}, "state-show": {"state", "show", "--help"},
-		"state-forget": {"state", "forget", "--help"}, "state-rebuild": {"state", "rebuild", "--help"}, "replay": {"replay", "--help"}, "explain": {"explain", "--help"}, "offsets-show": {"offsets", "show", "--help"}, "offsets-reset-help": {"offsets", "reset", "--help"},
-	} {
+	all := map[string][]string{"usage": {"--help"}, "dlq": {"dlq", "--help"}, "state": {"state", "-h"}, "offsets": {"help", "offsets"}}
+	for _, c := range leaves(newRig().app.tree().Root()) {
+		words := strings.Fields(nameOf(c))
+		all[strings.Join(words, "-")] = append(words, "--help")
+	}
+	all["check"] = []string{"check", "-h", "--unknown"}
+	all["map"] = []string{"map", "x", "y", "--help", "--key"}
+	all["dlq-list"] = []string{"help", "dlq", "list"}
+	for name, args := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig()
 			if status := r.run(t, args...); status != exitDone {
 				t.Errorf("status %d", status)
 			}
-			golden(t, "testdata/"+name+".txt", r.out.String())
+			golden(t, "testdata/help/"+name+".txt", r.out.String())
 			r.want(t, r.out.String(), "")
 		})
 	}
@@ -35,28 +37,35 @@ func TestHelp(t *testing.T) {
 func TestBadUsage(t *testing.T) {
 	t.Parallel()
 	const (
-		badMap = "membersync map: --timestamp: should be a time such as 2026-11-22T08:00:00Z\n" +
+		badMap = "membersync map: --timestamp: should be a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h or 3d4h\n" +
 			"membersync map: --header: should be name=value\n" +
 			"membersync map: --timezone: \"Nowhere\" should be a zone such as Asia/Shanghai\n"
-		badRun = "membersync run: --crm-tokn: no such flag; did you mean --crm-token?\n" +
+		badRun = "membersync run: --crm-tokn: unknown flag; did you mean --crm-token?\n" +
 			"membersync run: --help: should be true or false\n"
 		secret = "membersync check: --crm-token: a secret comes from MEMBERSYNC_CRM_TOKEN or the file that " +
 			"MEMBERSYNC_CRM_TOKEN_FILE names, never from a flag or the YAML file\n"
+		noNote = "membersync dlq discard: required flag: --note TEXT (the reason, recorded in the audit topic)\n"
 	)
 	for name, tc := range map[string]struct {
 		args []string
 		want string
 	}{
-		"nothing":       {nil, usage()},
-		"no command":    {[]string{"canary"}, "membersync: there is no such command; see membersync --help\n"},
-		"arguments":     {[]string{"version", "canary"}, "membersync version: 1 arguments are too many\n"},
-		"output":        {[]string{"version", "-o", "canary"}, "membersync version: -o: should be table or json\n"},
-		"no value":      {[]string{"version", "-o"}, "membersync version: -o: needs a value\n"},
-		"unknown flag":  {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required()},
-		"map's flags":   {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
-		"a secret":      {[]string{"check", "--crm-token", "canary", "--crm-base-url=http://c", "--crm-corp-id=c"}, secret},
-		"a service's":   {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: no such flag; did you mean --crm-api?\n"},
-		"map's mapping": {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in (canonical, canonical-time, cloudevents, debezium are), and no file that can be read: open x.yaml: file does not exist\n"},
+		"nothing":         {nil, help(t)},
+		"a group alone":   {[]string{"dlq"}, help(t, "dlq")},
+		"no command":      {[]string{"lost"}, "membersync: unknown command \"lost\" for \"membersync\"; see membersync --help\n"},
+		"nearly":          {[]string{"dlq", "lst"}, "membersync: unknown command \"lst\" for \"membersync dlq\"; did you mean \"list\"?\n"},
+		"help of nothing": {[]string{"help", "state", "shw"}, "membersync: unknown command \"shw\" for \"membersync state\"; did you mean \"show\"?\n"},
+		"root's flag":     {[]string{"--versio"}, "membersync: --versio: unknown flag; did you mean --version?\n"},
+		"arguments":       {[]string{"version", "canary"}, "membersync version: 1 argument given, none allowed\n"},
+		"output":          {[]string{"version", "-o", "canary"}, "membersync version: --output: should be table or json\n"},
+		"no value":        {[]string{"version", "-o"}, "membersync version: --output: needs a value\n"},
+		"shorthand":       {[]string{"version", "-xcanary"}, "membersync version: -x: unknown flag\n"},
+		"no note":         {[]string{"dlq", "discard", "--all"}, noNote + required("dlq discard")},
+		"unknown flag":    {[]string{"run", "--crm-tokn=canary", "--help=canary"}, badRun + required("run")},
+		"map's flags":     {[]string{"map", "--timestamp=x", "--header=x", "--timezone=Nowhere"}, badMap},
+		"a secret":        {[]string{"check", "--crm-token", "canary", "--crm-base-url=https://c", "--crm-corp-id=c"}, secret},
+		"a service's":     {[]string{"map", "--crm-base-url=http://c"}, "membersync map: --crm-base-url: unknown flag; did you mean --crm-api?\n"},
+		"map's mapping":   {[]string{"map", "--mapping=x.yaml"}, "membersync map: mapping \"x.yaml\" is not built in (canonical, canonical-time, cloudevents, debezium are), and no file that can be read: open x.yaml: file does not exist\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,26 +82,36 @@ func TestBadUsage(t *testing.T) {
 	}
 }
 
-// required is what is said of a configuration without anything.
-func required() string {
-	_, _, err := config.Load(nil, nil, nil)
-	return prefixed("membersync run: ", err.Error())
+// help is the help of a command.
+func help(t *testing.T, args ...string) string {
+	t.Helper()
+	c, _, err := newRig().app.tree().Root().Find(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return commandline.Help(c)
 }
 
-// Everything is told at once: of the command line, environment and YAML.
+// required is what a command reports of a configuration without anything.
+func required(name string) string {
+	_, _, err := config.Load(nil, nil, nil)
+	return prefixed("membersync "+name+": ", err.Error())
+}
+
+// Everything is reported at once: of the command line, environment and YAML.
 func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
 	r.files["a.yaml"] = "kafka: {tls: perhaps}\n"
 	r.set("CRM_RATE", "fast")
 	r.set("KAFKA_TOPICS", "x")
-	if status := r.run(t, "run", "--config=a.yaml", "--no-such", "--crm-timeout=1"); status != exitUsage {
+	if status := r.run(t, "run", "--config=a.yaml", "--unknown", "--crm-timeout=1"); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
 	for _, want := range []string{
-		"membersync run: --no-such: no such flag", `membersync run: kafka.tls (a.yaml line 1): "perhaps" should be true or false`,
+		"membersync run: --unknown: unknown flag", `membersync run: kafka.tls (a.yaml line 1): "perhaps" should be true or false`,
 		`membersync run: MEMBERSYNC_CRM_RATE: "fast" should be`, `membersync run: --crm-timeout: "1" should be`,
-		"membersync run: warning: MEMBERSYNC_KAFKA_TOPICS: no such setting; did you mean MEMBERSYNC_KAFKA_TOPIC?",
+		"membersync run: warning: MEMBERSYNC_KAFKA_TOPICS: unknown setting; did you mean MEMBERSYNC_KAFKA_TOPIC?",
 	} {
 		if !strings.Contains(r.errs.String(), want) {
 			t.Errorf("%q lacks %q", r.errs, want)

@@ -2,27 +2,35 @@ package cli
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"membersync/cmd/internal/commandline"
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/interrupt"
 )
 
 type loadFunc func(args, environ []string, readFile func(string) ([]byte, error)) (config.Config, config.Report, error)
 
 // A command is one of the program's commands. To add one is to add it to commands.
 type command struct {
-	name, args, summary string
-	details             string // more lines of its help
-	settingsHelp        func() string
-	maxArgs             int
-	settings            func(*flag.FlagSet, *[]string) // which flags of config it has; nil: none
-	flags               func(*invocation, *flag.FlagSet)
-	check               func(*invocation) // of flags that do not go together; nil: all do
-	run                 func(context.Context, *invocation) int
+	name    string // without the program's: one word, or two for a command of a group
+	args    string // form of its arguments
+	short   string // one line, without a full stop
+	long    string // in full
+	example string // lines as a shell takes them
+	maxArgs int
+	files   bool // its arguments are files
+
+	settings func(*flags.Set, *[]string) // which flags of config it has; nil: none
+	define   func(*invocation, *flags.Set)
+	check    func(*invocation) // of flags that exclude each other; nil: none do
+	run      func(context.Context, *invocation) int
 }
 
+// commands are those that do something. Each call returns new ones: their flags are of one run.
 func commands() []command {
 	return []command{
 		runCommand(), checkCommand(), mapCommand(),
@@ -33,65 +41,89 @@ func commands() []command {
 	}
 }
 
-func usage() string {
-	var b strings.Builder
-	b.WriteString("membersync takes employee changes from a Kafka topic to the CRM.\n\nUsage: membersync COMMAND [flags]\n\nCommands\n")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
+// groups are the commands with others below them.
+func groups() []*cobra.Command {
+	return []*cobra.Command{
+		{
+			Use: "dlq COMMAND", Short: "inspect, redrive and discard dead letters",
+			Long: "Inspect, redrive and discard dead letters.",
+			Example: "  # how many there are, and how old the oldest is\n" +
+				"  membersync dlq list --group-by reason",
+		},
+		{
+			Use: "state COMMAND", Short: "show, forget and rebuild the state in Redis",
+			Long:    "Show, forget and rebuild the state in Redis.",
+			Example: "  membersync state show E1001",
+		},
+		{
+			Use: "offsets COMMAND", Short: "show and reset the offsets of the consumer group",
+			Long:    "Show and reset the offsets of the consumer group.",
+			Example: "  membersync offsets show",
+		},
 	}
-	b.WriteString("\nmembersync COMMAND --help describes a command and its flags.\n")
-	b.WriteString("Results go to stdout, all else to stderr.\n")
-	b.WriteString("Exit status: 0 done, 1 failed, 2 bad usage or configuration, 3 done in part, 130 interrupted.\n")
-	return b.String()
 }
 
-// usageOf lists the commands whose first of two words is the given one; empty: there are none.
-func usageOf(word string) string {
-	var b strings.Builder
+// tree builds all commands.
+func (a *app) tree() *commandline.Tree {
+	root := &cobra.Command{
+		Use: "membersync COMMAND", Short: "send employee changes from a Kafka topic to the CRM",
+		Long: "Send employee changes from a Kafka topic to the CRM.\n\n" +
+			"Results go to stdout, all else to stderr. Exit status: 0 done, 1 failed, 2 bad usage or\n" +
+			"configuration, 3 done in part, 130 interrupted.",
+		Example: "  # is everything in place? Then run the service\n" +
+			"  membersync check && membersync run",
+	}
+	t := commandline.New(root, commandline.Options{
+		Out: a.plain, Errs: a.Stderr, Version: buildOf(a.Version).String(), Common: a.defineCommon,
+	})
+	for _, c := range groups() {
+		root.AddCommand(c)
+		t.Group(c)
+	}
 	for _, c := range commands() {
-		if strings.HasPrefix(c.name, word+" ") {
-			fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
+		a.add(t, c)
+	}
+	return t
+}
+
+func (a *app) add(t *commandline.Tree, c command) {
+	in := &invocation{app: a, command: c, output: outputTable}
+	words := strings.Fields(c.name)
+	parent, _, _ := t.Root().Find(words[:len(words)-1]) // the root, or a group
+	added := &cobra.Command{
+		Use: strings.TrimSpace(words[len(words)-1] + " " + c.args), Short: c.short, Long: c.long, Example: c.example,
+	}
+	if c.files {
+		added.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
+	}
+	parent.AddCommand(added)
+	define := func(set *flags.Set) {
+		if c.define != nil {
+			c.define(in, set)
+		}
+		if c.settings != nil {
+			c.settings(set, &in.settings)
 		}
 	}
-	if b.Len() == 0 {
-		return ""
-	}
-	return "Usage: membersync " + word + " COMMAND [flags]\n\nCommands\n" + b.String() +
-		"\nmembersync " + word + " COMMAND --help describes a command and its flags.\n"
+	t.Runs(added, define, in.begin)
 }
 
-func (c command) help() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: membersync %s [flags]\n\n%s.\n", strings.TrimSpace(c.name+" "+c.args), capital(c.summary))
-	if c.details != "" {
-		b.WriteString("\n" + c.details)
+// onCallCommand is a command that works on the topics and the state of a running service.
+func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
+	c.settings = config.Define
+	c.run = func(ctx context.Context, in *invocation) int {
+		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
+		defer stop()
+		return in.atDesk(ctx, run)
 	}
-	if c.settingsHelp != nil {
-		b.WriteString("\n" + c.settingsHelp())
-	}
-	return b.String()
+	return c
 }
-
-func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // The forms of output.
 const (
 	outputTable = "table"
 	outputJSON  = "json"
 )
-
-const outputHelp = "Flags\n" +
-	"  -o  table or json\n        form of the result; json is one object a line (default table)\n"
-
-func outputFlag(in *invocation, flags *flag.FlagSet) {
-	flags.Func("o", "", func(text string) error {
-		if text != outputTable && text != outputJSON {
-			in.faults = append(in.faults, config.Fault{Name: "-o", Text: "should be table or json"})
-		}
-		in.output = text
-		return nil
-	})
-}
 
 // prefixed puts a prefix before each line.
 func prefixed(prefix, text string) string {

@@ -1,15 +1,18 @@
 package cli
 
 import (
-	"flag"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"membersync/cmd/internal/commandline"
 )
 
-// promised are the commands, each with the flags that scripts and runbooks of others go by, beside those of all.
+// promised are the commands, each with the flags that scripts and runbooks of others use, in addition to those of all.
 func promised() map[string]string {
 	const (
 		filters  = "reason stage code employee since until"
@@ -29,16 +32,16 @@ func promised() map[string]string {
 func TestCommandsHaveWhatIsPromised(t *testing.T) {
 	t.Parallel()
 	var names, want []string
-	for _, c := range commands() {
-		names = append(names, c.name)
-		in := &invocation{app: newRig().app, command: c}
-		flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		c.flags(in, flags)
-		help := c.help()
-		for _, name := range append(strings.Fields(promised()[c.name]), "o") {
-			spelt := map[bool]string{true: "  -o  ", false: "--" + name}[name == "o"]
-			if flags.Lookup(name) == nil || !strings.Contains(help, spelt) {
-				t.Errorf("%s: no flag %s, or nothing of it in the help", c.name, name)
+	for _, c := range leaves(newRig().app.tree().Root()) {
+		name := nameOf(c)
+		if slices.Contains([]string{"help", "completion"}, name) {
+			continue
+		}
+		names = append(names, name)
+		help := commandline.Help(c)
+		for _, flag := range append(strings.Fields(promised()[name]), "output", "no-color", "help") {
+			if c.Flags().Lookup(flag) == nil || !strings.Contains(help, "--"+flag) {
+				t.Errorf("%s: no flag %s, or nothing of it in the help", name, flag)
 			}
 		}
 	}
@@ -50,4 +53,48 @@ func TestCommandsHaveWhatIsPromised(t *testing.T) {
 	if d := cmp.Diff(want, names); d != "" {
 		t.Errorf("commands (-promised +there): %s", d)
 	}
+}
+
+// leaves are the commands that have none below them.
+func leaves(c *cobra.Command) []*cobra.Command {
+	if !c.HasSubCommands() {
+		return []*cobra.Command{c}
+	}
+	var all []*cobra.Command
+	for _, sub := range c.Commands() {
+		all = append(all, leaves(sub)...)
+	}
+	return all
+}
+
+// nameOf is the name of a command without the program's.
+func nameOf(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), "membersync ") }
+
+// Every command says what it does in one line and in full, and has an example that can be typed.
+func TestEveryCommandIsDescribed(t *testing.T) {
+	t.Parallel()
+	var check func(*cobra.Command)
+	check = func(c *cobra.Command) {
+		if c.Short == "" || c.Long == "" || c.Example == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short %q, long %q, example %q", c.CommandPath(), c.Short, c.Long, c.Example)
+		}
+		for line := range strings.Lines(commandline.Help(c)) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 && !strings.Contains(line, "[=") {
+				t.Errorf("%s: %d columns: %s", c.CommandPath(), n, line)
+			}
+		}
+		for line := range strings.Lines(c.Example) {
+			words := words(line)
+			if len(words) == 0 || words[0] != "membersync" {
+				continue
+			}
+			if fault := usageFault(words[1:]); fault != "" {
+				t.Errorf("%s: %s: %s", c.CommandPath(), line, fault)
+			}
+		}
+		for _, sub := range c.Commands() {
+			check(sub)
+		}
+	}
+	check(newRig().app.tree().Root())
 }

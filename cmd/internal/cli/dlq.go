@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -17,70 +17,10 @@ type filter struct {
 	stateGiven bool
 }
 
-const filterHelp = "  --reason  one or several, comma-separated\n        of the latest death\n" +
-	"  --stage  decode, map or update\n" +
-	"  --code  the CRM's errorCode\n" +
-	"  --employee  the HR system's id\n" +
-	"  --since, --until  a time in RFC 3339, or how long ago, such as 2h\n        of the latest death: from, and before\n"
-
-func stateHelp(def string) string {
-	return "  --state  open, redriving, applied, superseded, discarded or all; several comma-separated\n        (default " + def + ")\n"
-}
-
-func (f *filter) define(in *invocation, flags *flag.FlagSet) {
-	flags.Func("reason", "", func(text string) error {
-		for one := range strings.SplitSeq(text, ",") {
-			if !slices.Contains(dlq.Reasons(), dlq.Reason(one)) {
-				in.fault("--reason", "should be of "+joined(dlq.Reasons()))
-			}
-			f.query.Reasons = append(f.query.Reasons, dlq.Reason(one))
-		}
-		return nil
-	})
-	flags.Func("stage", "", func(text string) error {
-		if f.query.Stage = dlq.Stage(text); !slices.Contains([]dlq.Stage{dlq.StageDecode, dlq.StageMap, dlq.StageUpdate}, f.query.Stage) {
-			in.fault("--stage", "should be decode, map or update")
-		}
-		return nil
-	})
-	flags.StringVar(&f.query.Code, "code", "", "")
-	flags.StringVar(&f.query.Employee, "employee", "", "")
-	in.timeFlag(flags, "since", &f.query.Since)
-	in.timeFlag(flags, "until", &f.query.Until)
-}
-
-func (f *filter) defineState(in *invocation, flags *flag.FlagSet, def ...dlq.State) {
-	f.query.States = def
-	flags.Func("state", "", func(text string) error {
-		if !f.stateGiven {
-			f.query.States, f.stateGiven = nil, true
-		}
-		for one := range strings.SplitSeq(text, ",") {
-			switch {
-			case one == "all":
-				f.query.States = dlq.States()
-			case slices.Contains(dlq.States(), dlq.State(one)):
-				f.query.States = append(f.query.States, dlq.State(one))
-			default:
-				in.fault("--state", "should be of all, "+joined(dlq.States()))
-			}
-		}
-		return nil
-	})
-}
-
 // isEmpty reports whether the filter narrows nothing down.
 func (f *filter) isEmpty() bool {
 	q := f.query
 	return len(q.Reasons) == 0 && q.Stage == "" && q.Code == "" && q.Employee == "" && q.Since.IsZero() && q.Until.IsZero()
-}
-
-func joined[T ~string](all []T) string {
-	texts := make([]string, len(all))
-	for i, one := range all {
-		texts[i] = string(one)
-	}
-	return strings.Join(texts, ", ")
 }
 
 // takeIDs takes the arguments for ids of dead letters, in full or short form, once each.
@@ -97,58 +37,24 @@ func (in *invocation) takeIDs() []string {
 	return ids
 }
 
-// survey looks at all dead letters, and warns of what it could not make out.
-func (in *invocation) survey(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
-	s, err := d.reader.Index(ctx, q, groupBy)
+// index reads all dead letters, and warns of what could not be read.
+func (in *invocation) index(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
+	x, err := d.Index(ctx, q, groupBy)
 	if err == nil {
-		in.warnOf(s.Loss)
+		in.warnOf(x.Loss)
 	}
-	return s, err
+	return x, err
 }
 
 func (in *invocation) warnOf(loss dlq.Loss) {
 	if loss.Unreadable > 0 {
-		in.complain("warning: records of the dead-letter topic that are no dead letters: " + fmt.Sprint(loss.Unreadable))
+		in.complain("warning: records of the dead-letter topic that are not dead letters: " + fmt.Sprint(loss.Unreadable))
 	}
 	if loss.Foreign > 0 {
-		in.complain("warning: records of the audit topic that are no audit records: " + fmt.Sprint(loss.Foreign))
+		in.complain("warning: records of the audit topic that are not audit records: " + fmt.Sprint(loss.Foreign))
 	}
 	if loss.Gone > 0 {
 		in.complain("warning: offsets that retention removed while they were read: " + fmt.Sprint(loss.Gone))
-	}
-}
-
-// The json form of an item. Its names are part of the contract.
-type itemJSON struct {
-	ID            string     `json:"id"` // always the full form
-	State         dlq.State  `json:"state"`
-	Reason        dlq.Reason `json:"reason"`
-	Stage         dlq.Stage  `json:"stage"`
-	Error         string     `json:"error"`
-	EmployeeID    string     `json:"employee_id"`
-	EventID       string     `json:"event_id"`
-	CRMCode       string     `json:"crm_code"`
-	Attempts      int        `json:"attempts"`
-	Redrives      int        `json:"redrives"`
-	FirstFailedAt *string    `json:"first_failed_at"`
-	FailedAt      *string    `json:"failed_at"`
-	Source        sourceJSON `json:"source"`
-}
-
-type sourceJSON struct {
-	Topic     string  `json:"topic"`
-	Partition int     `json:"partition"`
-	Offset    int64   `json:"offset"`
-	Timestamp *string `json:"timestamp"`
-}
-
-func itemOf(i dlq.Item) itemJSON {
-	l := i.DeadLetter
-	return itemJSON{
-		ID: i.ID, State: i.State, Reason: l.Reason, Stage: l.Stage, Error: l.Error,
-		EmployeeID: l.EmployeeID, EventID: l.EventID, CRMCode: l.CRMCode, Attempts: l.Attempts, Redrives: i.Number,
-		FirstFailedAt: jsonTime(i.FirstFailedAt), FailedAt: jsonTime(l.FailedAt),
-		Source: sourceJSON{l.Source.Topic, l.Source.Partition, l.Source.Offset, jsonTime(l.Source.Timestamp)},
 	}
 }
 
@@ -156,30 +62,10 @@ func itemTable() table {
 	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"CODE", 9}, {"REDRIVES", 8}, {"FAILED", 20}, {"ERROR", 0}}
 }
 
-func itemRow(s *dlq.Index, i dlq.Item) string {
+func itemRow(x *dlq.Index, i dlq.Item) string {
 	l := i.DeadLetter
-	return itemTable().row(s.ShortID(i.ID), string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
+	return itemTable().row(x.ShortID(i.ID), string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
 		timestamp(l.FailedAt), l.Error)
-}
-
-// groupings are what --group-by takes.
-func groupings() map[string]func(dlq.DeadLetter) string {
-	return map[string]func(dlq.DeadLetter) string{
-		"reason":   func(l dlq.DeadLetter) string { return string(l.Reason) },
-		"stage":    func(l dlq.DeadLetter) string { return string(l.Stage) },
-		"code":     func(l dlq.DeadLetter) string { return l.CRMCode },
-		"employee": func(l dlq.DeadLetter) string { return l.EmployeeID },
-		"error":    func(l dlq.DeadLetter) string { return l.Error },
-	}
-}
-
-type groupJSON struct {
-	GroupBy        string  `json:"group_by"`
-	Group          string  `json:"group"`
-	Count          int     `json:"count"`
-	OldestFailedAt *string `json:"oldest_failed_at"`
-	NewestFailedAt *string `json:"newest_failed_at"`
-	OldestSeconds  int64   `json:"oldest_age_seconds"`
 }
 
 func (in *invocation) printGroups(by string, groups []dlq.Group, now time.Time) int {
@@ -192,8 +78,7 @@ func (in *invocation) printGroups(by string, groups []dlq.Group, now time.Time) 
 			in.print(t.row(g.Name, fmt.Sprint(g.Count), age(g.Oldest, now), timestamp(g.Oldest), timestamp(g.Newest)))
 			continue
 		}
-		line := groupJSON{by, g.Name, g.Count, jsonTime(g.Oldest), jsonTime(g.Newest), int64(now.Sub(g.Oldest).Seconds())}
-		if status := in.printJSON(line); status != exitDone {
+		if status := in.printJSON(ops.NewGroup(by, g, now)); status != exitDone {
 			return status
 		}
 	}

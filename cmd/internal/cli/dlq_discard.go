@@ -2,12 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -16,23 +15,6 @@ type discarding struct {
 	filter
 	order
 	all bool
-}
-
-func dlqDiscardCommand() command {
-	var o discarding
-	return onCallCommand(command{
-		name: "dlq discard", args: "ID...|filters|--all", maxArgs: maxIDs,
-		summary: "decide that dead letters need nothing done any more",
-		details: "Their state becomes discarded; the letters stay in the topic. Without ids, the filters choose among the open ones.\n" +
-			"A redrive takes a discarded letter up again.\n\n" +
-			outputHelp + filterHelp + "  --all\n        every open dead letter\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.filter.define(in, flags)
-			o.order.define(flags)
-			flags.BoolVar(&o.all, "all", false, "")
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.discard(ctx, d, o) })
 }
 
 // maxIDs bounds the ids of a command line.
@@ -63,63 +45,34 @@ func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
 	if !in.choose(&o.filter, o.all, dlq.StateOpen) {
 		return exitUsage
 	}
-	s, err := in.survey(ctx, d, o.query, groupings()["reason"])
+	x, err := in.index(ctx, d, o.query, ops.ByReason)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	total := s.Selected()
 	if !o.dryRun {
-		in.say("to discard: " + planOf(s, time.Now()))
-		if total+len(s.Missing()) == 0 {
+		in.say("to discard: " + planOf(x, time.Now()))
+		if x.Selected()+len(x.Missing()) == 0 {
 			return exitDone
 		}
 		if !in.goesAhead(o.order, "Discard?") {
 			return exitFailed
 		}
 	}
-	r := in.newResults(s)
-	r.dryRun = o.dryRun
-	for item, err := range d.reader.Items(ctx, s, 0, false) {
-		if ctx.Err() != nil || err != nil && item.ID == "" {
-			r.end()
-			return in.failed(ctx, errors.Join(err, ctx.Err()))
-		}
-		r.add(item.ID, func() (string, error) { return d.discard(ctx, item, err, in.who(o.order), o) })
+	r := in.newResults(x)
+	err = d.Discard(ctx, x, in.who(o.order), o.dryRun, r.print)
+	status := r.status()
+	if err != nil {
+		return in.failed(ctx, err)
 	}
-	return r.end()
+	return status
 }
 
 // planOf says how many items of each group are concerned.
-func planOf(s *dlq.Index, now time.Time) string {
+func planOf(x *dlq.Index, now time.Time) string {
 	var b strings.Builder
-	b.WriteString(plural(s.Selected(), "dead letter") + "\n")
-	for _, g := range s.Groups() {
+	b.WriteString(plural(x.Selected(), "dead letter") + "\n")
+	for _, g := range x.Groups() {
 		fmt.Fprintf(&b, "  %-18s %6d  oldest %s\n", printable(g.Name), g.Count, age(g.Oldest, now))
 	}
 	return b.String()
 }
-
-// discard discards one item and returns what came of it.
-func (d *desk) discard(ctx context.Context, i dlq.Item, err error, actor string, o discarding) (string, error) {
-	switch {
-	case err != nil:
-		return "", err
-	case i.State == dlq.StateDiscarded:
-		return "discarded before", nil
-	case i.State != dlq.StateOpen:
-		return "", &refusal{"it is " + string(i.State) + ", not open"}
-	case o.dryRun:
-		return "would discard", nil
-	}
-	err = d.audit.Write(ctx, dlq.AuditRecord{
-		Actor: actor, Action: dlq.ActionDiscard, Subject: i.ID, Note: o.note, Result: dlq.ResultDone,
-		Detail: dlq.Detail{Number: i.Number},
-	})
-	return "discarded", err
-}
-
-// A refusal is why nothing was done for an item.
-type refusal struct{ why string }
-
-// Error says why.
-func (r *refusal) Error() string { return r.why }

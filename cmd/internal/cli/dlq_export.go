@@ -1,36 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"flag"
-	"strconv"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
-
-func dlqExportCommand() command {
-	var (
-		f filter
-		o showing
-	)
-	return onCallCommand(command{
-		name: "dlq export", args: "[ID...|filters]", maxArgs: maxIDs,
-		summary: "print dead letters with their payloads, one JSON object a line",
-		details: "Personal data is masked. The names are those of dlq show -o json, without history and now.\n" +
-			"With --reveal, a payload that is no JSON stands as base64 in value.\n\n" +
-			"Flags\n  -o  json or table\n        form of the result; json is one object a line (default json)\n" + filterHelp + stateHelp("open") + revealHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			in.output = outputJSON
-			outputFlag(in, flags)
-			f.define(in, flags)
-			f.defineState(in, flags, dlq.StateOpen)
-			o.define(flags)
-		},
-		check: o.check,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
-}
 
 func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
 	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
@@ -42,33 +17,29 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	s, err := in.survey(ctx, d, f.query, nil)
+	x, err := in.index(ctx, d, f.query, nil)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
 	if in.output == outputTable {
 		in.print(exportTable().heading())
 	}
-	actor := in.who(o.order)
 	status, done := exitDone, 0
-	for item, err := range d.reader.Items(ctx, s, 0, true) {
-		if err == nil && o.reveal {
-			err = recordReveal(ctx, d.audit, item.ID, actor, o.note)
-		}
+	for view, err := range d.Export(ctx, x, o.reveal, in.who(o.order)) {
 		switch {
-		case err != nil && item.ID != "" && ctx.Err() == nil:
-			in.complain(item.ID + ": " + err.Error())
+		case err != nil && view.ID != "" && ctx.Err() == nil:
+			in.complain(view.ID + ": " + err.Error())
 			status = exitFailed
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printExported(s, d.itemView(ctx, item, o.reveal)) != exitDone {
+			if in.printExported(x, view) != exitDone {
 				return exitFailed
 			}
 			done++
 		}
 	}
-	if missing := len(s.Missing()); missing > 0 {
+	if missing := len(x.Missing()); missing > 0 {
 		in.complain(plural(missing, "id") + " without a dead letter")
 		status = exitFailed
 	}
@@ -82,22 +53,10 @@ func exportTable() table {
 	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
 }
 
-func (in *invocation) printExported(s *dlq.Index, v viewJSON) int {
+func (in *invocation) printExported(x *dlq.Index, v ops.DeadLetterView) int {
 	if in.output == outputJSON {
 		return in.printJSON(v)
 	}
-	in.print(exportTable().row(s.ShortID(v.ID), string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.payloadLine()))
+	in.print(exportTable().row(x.ShortID(v.ID), string(v.State), string(v.Reason), v.EmployeeID, v.EventID, v.PayloadLine()))
 	return exitDone
-}
-
-// payloadLine is the payload in one line; nothing where it is no JSON and not revealed.
-func (v viewJSON) payloadLine() string {
-	var line bytes.Buffer
-	switch {
-	case v.Payload != nil && json.Compact(&line, v.Payload) == nil:
-		return line.String()
-	case v.Value != nil:
-		return strconv.Quote(string(v.Value))
-	}
-	return ""
 }

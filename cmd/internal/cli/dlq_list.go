@@ -3,13 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -19,32 +16,6 @@ type listing struct {
 	groupBy string
 	limit   int
 	follow  bool
-}
-
-func dlqListCommand() command {
-	var l listing
-	return onCallCommand(command{
-		name: "dlq list", summary: "list dead letters, the latest death last",
-		details: "A dead letter is listed once, however often it died. The redrives are those sent, the last may be under way.\n\n" +
-			outputHelp + filterHelp + stateHelp("open") +
-			"  --group-by  reason, stage, code, employee or error\n        count instead, with the age of the oldest\n" +
-			"  --limit  a whole number\n        the latest so many; 0: all (default 0)\n" +
-			"  --follow\n        go on with those that come, until Ctrl-C\n",
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			l.define(in, flags)
-			l.defineState(in, flags, dlq.StateOpen)
-			flags.Func("group-by", "", func(text string) error {
-				if l.groupBy = text; groupings()[text] == nil {
-					in.fault("--group-by", "should be of "+strings.Join(slices.Sorted(maps.Keys(groupings())), ", "))
-				}
-				return nil
-			})
-			in.countFlag(flags, "limit", &l.limit)
-			flags.BoolVar(&l.follow, "follow", false, "")
-		},
-		check: func(in *invocation) { l.check(in) },
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.list(ctx, d, l) })
 }
 
 func (l *listing) check(in *invocation) {
@@ -58,45 +29,45 @@ func (l *listing) check(in *invocation) {
 }
 
 func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
-	s, err := in.survey(ctx, d, l.query, groupings()[l.groupBy])
+	x, err := in.index(ctx, d, l.query, ops.Groupings()[l.groupBy])
 	if err != nil {
 		return in.failed(ctx, err)
 	}
 	if l.groupBy != "" {
-		return in.printGroups(l.groupBy, s.Groups(), time.Now())
+		return in.printGroups(l.groupBy, x.Groups(), time.Now())
 	}
 	if in.output == outputTable {
 		in.print(itemTable().heading())
 	}
-	for item, err := range d.reader.Items(ctx, s, l.limit, false) {
+	for item, err := range d.Items(ctx, x, l.limit) {
 		switch {
 		case err != nil && item.ID != "":
 			in.complain(item.ID + ": " + err.Error())
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if err := in.printItem(s, item); err != nil {
+			if err := in.printItem(x, item); err != nil {
 				return in.failed(ctx, err)
 			}
 		}
 	}
-	if n := s.Selected(); l.limit > 0 && n > l.limit {
+	if n := x.Selected(); l.limit > 0 && n > l.limit {
 		in.complain(fmt.Sprintf("the latest %d of %d; --limit 0 lists all", l.limit, n))
 	}
 	if !l.follow {
 		return exitDone
 	}
-	return in.failed(ctx, d.reader.Follow(ctx, s, func(i dlq.Item) error { return in.printItem(s, i) }))
+	return in.failed(ctx, d.Follow(ctx, x, func(i dlq.Item) error { return in.printItem(x, i) }))
 }
 
 var errStdout = errors.New("stdout does not take the result")
 
-func (in *invocation) printItem(s *dlq.Index, i dlq.Item) error {
+func (in *invocation) printItem(x *dlq.Index, i dlq.Item) error {
 	if in.output == outputTable {
-		in.print(itemRow(s, i))
+		in.print(itemRow(x, i))
 		return nil
 	}
-	if in.printJSON(itemOf(i)) != exitDone {
+	if in.printJSON(ops.NewDeadLetter(i)) != exitDone {
 		return errStdout
 	}
 	return nil

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
-// text is what dlq show prints for people.
-func (v viewJSON) text(now time.Time) string {
+// deadLetterText is what dlq show prints for people.
+func deadLetterText(v ops.DeadLetterView, now time.Time) string {
 	var b strings.Builder
 	fact := func(name, value string) {
 		if value != "" {
@@ -25,54 +26,47 @@ func (v viewJSON) text(now time.Time) string {
 	fact("REASON", fmt.Sprintf("%s (%s)", v.Reason, v.Stage))
 	fact("ERROR", v.Error)
 	fact("EMPLOYEE", v.EmployeeID)
-	fact("EVENT", v.eventText())
+	fact("EVENT", eventText(v))
 	fact("CRM CODE", v.CRMCode)
 	fact("CRM TRACE", v.CRMTraceID)
 	fact("THIRD TRACE", v.ThirdTraceID)
 	fact("CRM CALLS", fmt.Sprint(v.Attempts))
 	fact("REDRIVES", fmt.Sprint(v.Redrives))
-	fact("FIRST FAILED", v.failed(v.FirstFailedAt, now))
-	fact("FAILED", v.failed(v.FailedAt, now))
+	fact("FIRST FAILED", failedText(v.FirstFailedAt, now))
+	fact("FAILED", failedText(v.FailedAt, now))
 	fact("SOURCE", fmt.Sprintf("%s %d:%d", v.Source.Topic, v.Source.Partition, v.Source.Offset))
-	fact("DEAD LETTER", fmt.Sprintf("%d:%d in the DLQ, %s in all", v.DLQ.Partition, v.DLQ.Offset, plural(v.Letters, "letter")))
+	fact("DEAD LETTER", fmt.Sprintf("%d:%d in the DLQ, %s", v.DLQ.Partition, v.DLQ.Offset, plural(v.Occurrences, "occurrence")))
 	fact("SERVICE", strings.TrimSpace(v.Group+" "+v.Version))
-	v.historyText(&b)
-	v.payloadText(&b)
-	v.nowText(&b)
+	historyText(&b, v)
+	payloadText(&b, v)
+	nowText(&b, v)
 	return b.String()
 }
 
-func (v viewJSON) eventText() string {
+func eventText(v ops.DeadLetterView) string {
 	if v.Index == nil {
 		return strings.TrimSpace(v.EventID + " (the record failed whole)")
 	}
 	return fmt.Sprintf("%s (%d of %d in its record)", v.EventID, *v.Index+1, *v.Count)
 }
 
-func (v viewJSON) failed(at *string, now time.Time) string {
-	if at == nil {
+func failedText(at ops.Time, now time.Time) string {
+	if at.IsZero() {
 		return ""
 	}
-	t, err := time.Parse(time.RFC3339, *at)
-	if err != nil {
-		return *at
-	}
-	return *at + ", " + age(t, now) + " ago"
+	return at.String() + ", " + age(at.Time, now) + " ago"
 }
 
-func (v viewJSON) historyText(b *strings.Builder) {
+func historyText(b *strings.Builder, v ops.DeadLetterView) {
 	b.WriteString("\nHISTORY\n")
-	t := table{{"", 24}, {"", 14}, {"", 6}, {"", 14}, {"", 20}, {"", 0}}
+	t := table{{"AT", 24}, {"WHAT", 14}, {"REDRIVE", 7}, {"RESULT", 14}, {"BY", 20}, {"NOTE", 0}}
+	b.WriteString("  " + t.heading())
 	for _, m := range v.History {
-		at := ""
-		if m.At != nil {
-			at = *m.At
-		}
-		b.WriteString("  " + t.row(at, m.What, fmt.Sprintf("no. %d", m.Number), m.Result, m.Actor, m.Note))
+		b.WriteString("  " + t.row(m.At.String(), m.What, redriveText(m.Number), m.Result, momentActor(m), m.Note))
 	}
 }
 
-func (v viewJSON) payloadText(b *strings.Builder) {
+func payloadText(b *strings.Builder, v ops.DeadLetterView) {
 	fmt.Fprintf(b, "\nPAYLOAD (%d bytes)\n", v.PayloadBytes)
 	for _, h := range v.Headers {
 		fmt.Fprintf(b, "  header %s: %s\n", printable(h.Key), printable(h.Value))
@@ -88,10 +82,10 @@ func (v viewJSON) payloadText(b *strings.Builder) {
 	}
 }
 
-func (v viewJSON) nowText(b *strings.Builder) {
+func nowText(b *strings.Builder, v ops.DeadLetterView) {
 	b.WriteString("\nNOW\n")
 	if v.Reason == dlq.ReasonInvalidRedrive {
-		b.WriteString("  " + neverRun + "\n")
+		b.WriteString("  " + ops.NeverRedriven + "\n")
 	}
 	for _, n := range v.Now {
 		fmt.Fprintf(b, "  event %d: %s", n.Index, n.Outcome)
@@ -104,11 +98,27 @@ func (v viewJSON) nowText(b *strings.Builder) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(n.User)) {
 			mark := ""
-			if slices.Contains(n.Fields, name) {
-				mark = "   a newer event was applied"
+			if slices.Contains(n.NewerFields, name) {
+				mark = "   has a newer value"
 			}
 			fmt.Fprintf(b, "    %-24s %s%s\n", name, printable(string(n.User[name])), mark)
 		}
-		b.WriteString("  overtaken by newer events: " + n.Overtaken + "\n")
+		b.WriteString("  fields with newer values: " + string(n.Newer) + "\n")
 	}
+}
+
+// redriveText is the number of a redrive; empty: the event's first processing.
+func redriveText(number int) string {
+	if number == 0 {
+		return ""
+	}
+	return fmt.Sprint(number)
+}
+
+// momentActor is who did it: a failure is the service's.
+func momentActor(m ops.Moment) string {
+	if m.What == ops.MomentFailed {
+		return "membersync run"
+	}
+	return m.Actor
 }

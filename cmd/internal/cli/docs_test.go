@@ -1,14 +1,16 @@
 package cli
 
 import (
-	"flag"
+	"context"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"membersync/cmd/internal/config"
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/flags"
 	"membersync/dlq"
 )
 
@@ -56,36 +58,32 @@ func TestDocumentedCommands(t *testing.T) {
 
 // usageFault is what is wrong with a command line, before it runs.
 func usageFault(args []string) string {
-	if len(args) == 0 || usageOf(args[0]) != "" && len(args) == 1 {
-		return ""
-	}
 	for _, c := range commands() {
 		name := strings.Fields(c.name)
 		if len(args) < len(name) || !slices.Equal(name, args[:len(name)]) {
 			continue
 		}
 		in := &invocation{app: newRig().app, command: c}
-		flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		flags.Bool("help", false, "")
+		set := flags.NewSet(pflag.NewFlagSet(c.name, pflag.ContinueOnError))
+		c.define(in, set)
 		if c.settings != nil {
-			c.settings(flags, &in.settings)
+			c.settings(set, &in.settings)
 		}
-		if c.flags != nil {
-			c.flags(in, flags)
-		}
-		rest, faults := config.ParseFlags(flags, args[len(name):])
-		if c.check != nil {
-			c.check(in)
-		}
-		for _, f := range append(faults, in.faults...) {
+		in.defineCommon(set)
+		set.Bool(new(bool), "help", "")
+		in.command.run = func(context.Context, *invocation) int { return exitDone }
+		rest, faults := set.Finish(set.Parse(args[len(name):]))
+		in.begin(context.Background(), rest, faults)
+		for _, f := range in.faults {
 			return f.String()
-		}
-		if len(rest) > c.maxArgs {
-			return "too many arguments"
 		}
 		return ""
 	}
-	return "no such command"
+	r := newRig() // a group, or a command without a body of its own
+	if status := r.app.run(context.Background(), args); status != exitDone && len(args) > 1 {
+		return r.errs.String()
+	}
+	return ""
 }
 
 // Each reason's section says what to type, if there is anything to run again or to discard.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/dryrun"
+	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dlq"
@@ -20,31 +20,10 @@ import (
 	"membersync/mapper"
 )
 
-const dryRunHelp = "Flags\n" +
-	"  --dry-run\n        do nothing but tell: each call and dead letter that there would be, and at the end a summary.\n" +
-	"        Events are read in a consumer group of its own, from where a new group begins\n" +
-	"        (--kafka-auto-offset-reset); redrives are left to the service. Nothing is written to the CRM,\n" +
-	"        Redis or topics, except the record of --show-values; Redis is asked only for lookups. Every call counts as answered at once: under the limit more\n" +
-	"        events would wait and fold into one call. In memory are kept the version of each field of each member,\n" +
-	"        some 150 bytes for each, and the ids of the latest 450,000 to 900,000 events, at most 40 MiB:\n" +
-	"        an event that comes again later than that counts as superseded, or as applied once more\n" +
-	"  --show-values\n        with --dry-run: show the values of member fields, which are masked otherwise, once the audit topic\n" +
-	"        has acknowledged the record of who looks at what\n" +
-	"  --note  text\n        with --show-values, required: why; it goes to the audit topic\n" +
-	"  --actor  text\n        with --show-values: who, as recorded, unverified (default $USER@host)\n" +
-	"  -o  table or json\n        with --dry-run: form of the result; json is one object a line (default table)\n"
-
 // A dryRun is what was asked for of one.
 type dryRun struct {
 	order      // who wants to see values, and why
 	on, values bool
-}
-
-func dryRunFlags(in *invocation, flags *flag.FlagSet) {
-	flags.BoolVar(&in.dryRun.on, "dry-run", false, "")
-	flags.BoolVar(&in.dryRun.values, "show-values", false, "")
-	in.dryRun.defineWho(flags)
-	outputFlag(in, flags)
 }
 
 // dryFaults are flags that mean something in a dry run alone, or only together.
@@ -81,9 +60,8 @@ func (in *invocation) rehearse(ctx context.Context, r *running) int {
 	}
 	r.dry = dryrun.NewReport(in.Stdout, dryrun.Options{JSON: in.output == outputJSON, Values: in.dryRun.values, Object: object})
 	if in.dryRun.values {
-		auditor := dlq.NewAuditor(r.parts.Kafka, r.cfg.Audit.Topic, dlq.WithRetry(writePatience))
 		// Before the start: what is not recorded is not shown, whatever happens later.
-		if err := recordReveal(ctx, auditor, r.cfg.Kafka.Topic, in.who(in.dryRun.order), in.dryRun.note); err != nil {
+		if err := ops.RecordReveal(ctx, ops.Auditor(r.cfg, r.parts), r.cfg.Kafka.Topic, in.who(in.dryRun.order)); err != nil {
 			return in.failed(ctx, err)
 		}
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "values of member fields are shown, as asked")

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/ops"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -35,7 +36,7 @@ func TestExplainForeseesAReplay(t *testing.T) {
 	if d := cmp.Diff([]string{"done", "done", "done", "ignored", "done", "send"}, replay); d != "" {
 		t.Errorf("replay: %s", d)
 	}
-	if d := cmp.Diff([]string{"send", "stale", "unchanged", "ignored", "done", "send"}, reapply); d != "" {
+	if d := cmp.Diff([]string{"send", "superseded", "unchanged", "ignored", "done", "send"}, reapply); d != "" {
 		t.Errorf("with --reapply: %s", d)
 	}
 	if d := cmp.Diff(o.planned(t), tally(replay)); d != "" {
@@ -92,7 +93,7 @@ func (o *office) planned(t *testing.T, more ...string) map[string]float64 {
 	t.Helper()
 	plan := objects(t, o.must(t, append([]string{"replay", "--from=0:0", "--employee=E1", "--dry-run", "-o", "json"}, more...)...))[0]
 	count := map[string]float64{}
-	for _, name := range []string{"send", "done", "stale", "unchanged", "ignored", "poison"} {
+	for _, name := range []string{"send", "done", "superseded", "unchanged", "ignored", "poison"} {
 		if n, _ := plan[name].(float64); n > 0 {
 			count[name] = n
 		}
@@ -123,13 +124,13 @@ func TestExplainText(t *testing.T) {
 		}
 	}
 	want := []string{
-		"2:0:0 0 - send send", "0:0:0 0 applied done send", "0:1:0 0 superseded done stale", "0:2:0 0 unchanged done unchanged",
+		"2:0:0 0 - send send", "0:0:0 0 applied done send", "0:1:0 0 superseded done superseded", "0:2:0 0 unchanged done unchanged",
 		"0:3:0 0 - ignored ignored", "0:4:0 0 dead_lettered done done", "0:5:0 0 - send send",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s in %s", d, text)
 	}
-	if !strings.Contains(rest, "a redrive of 0:4:0: rejected") || !strings.Contains(rest, "CAUSE  no_service") || strings.Contains(text, "needle") {
+	if !strings.Contains(rest, "a redrive of 0:4:0: rejected") || !strings.Contains(rest, "CAUSE  no_instance") || strings.Contains(text, "needle") {
 		t.Error(text)
 	}
 }
@@ -141,7 +142,7 @@ func TestExplainOfARecordThatCannotBeRead(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	o.raw(t, `{"eventId":`)
 	o.served(t)
-	o.explains(t, scenario{causeDead, nil, "is dead letter 0:0" + sampleTime + " for malformed", ""})
+	o.explains(t, scenario{ops.CauseDeadLettered, nil, "is dead letter 0:0" + sampleTime + " (malformed)", ""})
 }
 
 // Of two events in one record, each has its own end.
@@ -151,8 +152,8 @@ func TestExplainOfTwoEventsInARecord(t *testing.T) {
 		first, second string
 		want          scenario
 	}{
-		"the first dies":  {"X", "M", scenario{causeEarlier, nil, "the earlier dead letter 0:0:0", `"needle-2"`}},
-		"the second dies": {"M", "X", scenario{causeDead, nil, "dead letter 0:0:1", `"needle-1"`}},
+		"the first dies":  {"X", "M", scenario{ops.CauseEarlierDeadLetter, nil, "the earlier dead letter 0:0:0", `"needle-2"`}},
+		"the second dies": {"M", "X", scenario{ops.CauseDeadLettered, nil, "dead letter 0:0:1", `"needle-1"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -182,5 +183,5 @@ func TestExplainOfARedrivenEventBehindAnOpenLetter(t *testing.T) {
 	o.served(t)
 	o.serving(t)
 	o.must(t, redriveArgs("0:1:0")...)
-	o.explains(t, scenario{causeEarlier, nil, "is applied, but the earlier dead letter 0:0:0", `"needle-A"`})
+	o.explains(t, scenario{ops.CauseEarlierDeadLetter, nil, "is applied, but the earlier dead letter 0:0:0", `"needle-A"`})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -18,6 +19,9 @@ import (
 func namesOf(typ reflect.Type, prefix string) (names []string) {
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		inner, place := field.Type, prefix+name+"."
 		if inner.Kind() == reflect.Slice {
 			inner, place = inner.Elem(), prefix+name+"[]."
@@ -30,7 +34,7 @@ func namesOf(typ reflect.Type, prefix string) (names []string) {
 		switch {
 		case field.Anonymous:
 			names = append(names, namesOf(inner, prefix)...)
-		case inner.Kind() == reflect.Struct && inner.PkgPath() != "time":
+		case inner.Kind() == reflect.Struct && !inner.Implements(reflect.TypeFor[json.Marshaler]()):
 			names = append(names, namesOf(inner, place)...)
 		default:
 			names = append(names, prefix+name)
@@ -62,21 +66,21 @@ func documented(t *testing.T, section string) []string {
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
-		"`check`": finding{}, "`version`": build{}, "`dlq list`": itemJSON{}, "`dlq list --group-by`": groupJSON{},
-		"`dlq redrive`, `dlq discard`": resultJSON{}, "`pause`, `resume`": actionJSON{}, "`state show`": stateJSON{},
-		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": groupStateJSON{},
-		"`offsets show`, a line for each partition": offsetJSON{}, "`offsets reset`": resetJSON{}, "`replay`": replayedJSON{},
-		"`replay --dry-run`": replayPlanJSON{}, "Records of the audit topic": dlq.AuditRecord{},
+		"`check`": finding{}, "`version`": build{}, "`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
+		"`dlq redrive`, `dlq discard`": ops.ItemResult{}, "`pause`, `resume`": actionJSON{}, "`state show`": ops.Member{},
+		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": ops.GroupState{},
+		"`offsets show`, a line for each partition": ops.Offset{}, "`offsets reset`": ops.Reset{}, "`replay`": ops.ReplayResult{},
+		"`replay --dry-run`": ops.ReplayPlan{}, "Records of the audit topic": dlq.AuditRecord{},
 	} {
 		if d := cmp.Diff(namesOf(reflect.TypeOf(form), ""), documented(t, section)); d != "" {
 			t.Errorf("%s (-there +documented): %s", section, d)
 		}
 	}
-	items := namesOf(reflect.TypeFor[itemJSON](), "")
-	if d := cmp.Diff(namesOf(reflect.TypeFor[viewJSON](), ""), append(items, documented(t, "`dlq show`, `dlq export`")...)); d != "" {
+	items := namesOf(reflect.TypeFor[ops.DeadLetter](), "")
+	if d := cmp.Diff(namesOf(reflect.TypeFor[ops.DeadLetterView](), ""), append(items, documented(t, "`dlq show`, `dlq export`")...)); d != "" {
 		t.Errorf("dlq show (-there +documented): %s", d)
 	}
-	why := namesOf(reflect.TypeFor[whyJSON](), "")
+	why := namesOf(reflect.TypeFor[ops.Explanation](), "")
 	why = slices.DeleteFunc(why, func(name string) bool {
 		return strings.HasPrefix(name, "dead_letters[].") && name != "dead_letters[].id"
 	})

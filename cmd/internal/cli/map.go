@@ -3,13 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -18,28 +16,6 @@ import (
 	"membersync/consumer/preview"
 	"membersync/mapper"
 )
-
-func mapCommand() command {
-	return command{
-		name: "map", args: "[FILE|-]", maxArgs: 1,
-		summary: "say what a message would do, without doing it",
-		details: "The message is a record's value, from a file or from stdin. Values are shown. Nothing is read but\n" +
-			"the message, the mapping file and the tables that it names.\n" +
-			"Exit status: 1 when every employee in it is rejected, 3 when some are.\n\n" + outputHelp +
-			"  --explain\n        tell for each value where it came from and what each step did to it\n" +
-			"  --no-value\n        the record is a tombstone: it has no value, and nothing is read\n" +
-			"  --key  text\n        the record's key\n" +
-			"  --header  name=value\n        a header of the record; may be repeated\n" +
-			"  --timestamp  a time in RFC 3339\n        the record's timestamp: what is after it is in the future, and with order: {kind: none} it orders\n        the events (default none)\n" +
-			"  --lookup  name:key=value\n        an entry of a lookup that is kept in Redis, which is not asked; may be repeated\n",
-		settings: config.DefineMapping, settingsHelp: config.MappingHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			messageFlags(in, flags)
-		},
-		run: func(ctx context.Context, in *invocation) int { return in.mapMessage(ctx) },
-	}
-}
 
 var errNoValueAndFile = errors.New("--no-value and a file exclude each other")
 
@@ -51,41 +27,6 @@ type message struct {
 	found   map[mapper.Reference]string // what Redis would hold
 	explain bool
 	noValue bool
-}
-
-func messageFlags(in *invocation, flags *flag.FlagSet) {
-	flags.Func("key", "", func(text string) error {
-		in.message.key = []byte(text)
-		return nil
-	})
-	flags.Func("header", "", func(text string) error {
-		name, value, found := strings.Cut(text, "=")
-		if !found || name == "" {
-			in.faults = append(in.faults, config.Fault{Name: "--header", Text: "should be name=value"})
-		}
-		in.message.headers = append(in.message.headers, mapper.Header{Key: name, Value: []byte(value)})
-		return nil
-	})
-	flags.Func("timestamp", "", func(text string) error {
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			in.faults = append(in.faults, config.Fault{Name: "--timestamp", Text: "should be a time such as 2026-11-22T08:00:00Z"})
-		}
-		in.message.time = at
-		return nil
-	})
-	flags.BoolVar(&in.message.explain, "explain", false, "")
-	flags.BoolVar(&in.message.noValue, "no-value", false, "")
-	in.message.found = map[mapper.Reference]string{}
-	flags.Func("lookup", "", func(text string) error {
-		name, entry, found := strings.Cut(text, ":")
-		key, value, given := strings.Cut(entry, "=")
-		if !found || !given || name == "" {
-			in.faults = append(in.faults, config.Fault{Name: "--lookup", Text: "should be name:key=value"})
-		}
-		in.message.found[mapper.Reference{Lookup: name, Key: key}] = value
-		return nil
-	})
 }
 
 func (in *invocation) mapMessage(ctx context.Context) int {

@@ -14,7 +14,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
-	"membersync/cmd/internal/wiring"
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -23,41 +23,23 @@ func serviceHelp() string {
 	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
 }
 
-// onCallCommand is a command that works on the topics and the state of a running service.
-func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
-	c.settings, c.settingsHelp = config.Define, serviceHelp
-	c.run = func(ctx context.Context, in *invocation) int {
-		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
-		defer stop()
-		return in.atDesk(ctx, run)
-	}
-	return c
-}
-
-// writePatience is how long a command repeats a write while Kafka is not ready.
-const writePatience = 15 * time.Second
-
-// A desk is what the person on call works with.
-type desk struct {
-	cfg    config.Config
-	parts  *wiring.Parts
-	reader *dlq.Reader
-	audit  *dlq.Auditor
-}
+// A desk is what a command of the operator works with.
+type desk = ops.Session
 
 func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *invocation, *desk) int) int {
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		return exitUsage
 	}
-	parts, err := in.build(cfg, in.command.name == "replay") // which calls, beside the instances of the service
+	parts, err := in.build(cfg, in.command.name == "replay") // which calls, alongside the instances of the service
 	if err != nil {
 		in.complain(err.Error())
 		return exitUsage
 	}
 	defer parts.Close()
-	d := &desk{cfg: cfg, parts: parts, reader: parts.Archive, audit: dlq.NewAuditor(parts.Kafka, cfg.Audit.Topic, dlq.WithRetry(writePatience))}
-	status := run(ctx, in, d)
+	session := ops.New(cfg, parts)
+	in.target = session.Target().String()
+	status := run(ctx, in, session)
 	if interrupt.Ended(ctx) {
 		return exitInterrupted
 	}
@@ -99,11 +81,13 @@ func (o *order) defineWho(flags *flag.FlagSet) {
 	flags.StringVar(&o.actor, "actor", "", "")
 }
 
-// who is the actor to record.
-func (in *invocation) who(o order) string {
-	if o.actor != "" {
-		return o.actor
-	}
+// who returns the actor to record, and the note.
+func (in *invocation) who(o order) ops.Who {
+	return ops.Who{Actor: cmp.Or(o.actor, in.user()), Note: o.note}
+}
+
+// user returns $USER@host.
+func (in *invocation) user() string {
 	user := "unknown"
 	for _, name := range []string{"USER", "LOGNAME"} {
 		for _, v := range in.Environ {
@@ -116,13 +100,14 @@ func (in *invocation) who(o order) string {
 	return user + "@" + cmp.Or(host, map[bool]string{true: "unknown"}[err != nil], "unknown")
 }
 
-// goesAhead asks whether to carry out what was planned.
+// goesAhead names the target and asks whether to carry out what was planned.
 func (in *invocation) goesAhead(o order, question string) bool {
+	in.say("target: " + in.target + "\n")
 	switch {
 	case o.yes:
 		return true
 	case !in.Terminal:
-		in.complain("stdin is no terminal: say --yes to go ahead, or --dry-run to see the plan alone")
+		in.complain("stdin is not a terminal: give --yes to go ahead, or --dry-run to see only the plan")
 		return false
 	}
 	in.say(question + " [y/N] ")
@@ -202,15 +187,6 @@ func timestamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// jsonTime is a time with milliseconds, or null.
-func jsonTime(t time.Time) *string {
-	if t.IsZero() {
-		return nil
-	}
-	text := t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
-	return &text
 }
 
 // age is how long ago something was, in at most two units.

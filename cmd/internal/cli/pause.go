@@ -2,73 +2,24 @@ package cli
 
 import (
 	"context"
-	"flag"
-	"slices"
+	"errors"
 	"time"
 
-	"membersync/dedupe"
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
-
-func pauseCommand() command {
-	var (
-		o      order
-		length time.Duration
-	)
-	return onCallCommand(command{
-		name: "pause", summary: "stop calling the CRM, on all instances",
-		details: "They stop within 2 s, keep their partitions, and go on at resume or when the time is over.\n\n" +
-			outputHelp + "  --for  a duration such as 2h\n        how long (default until resume)\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			o.define(flags)
-			flags.Func("for", "", func(text string) error {
-				var err error
-				if length, err = time.ParseDuration(text); err != nil || length < time.Second {
-					in.fault("--for", "should be a duration such as 2h, at least 1s")
-				}
-				return nil
-			})
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.pause(ctx, d, o, length) })
-}
-
-func resumeCommand() command {
-	var (
-		o       order
-		release bool
-	)
-	return onCallCommand(command{
-		name: "resume", summary: "continue calling the CRM after pause",
-		details: "With --dead-letter-held it also sends the events that the storm guard holds at that moment to the\n" +
-			"dead-letter topic, where they can be inspected and redriven. Without it they stay held.\n\n" +
-			outputHelp + "  --dead-letter-held\n        dead-letter what the storm guard holds\n" + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			flags.BoolVar(&release, "dead-letter-held", false, "")
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o, release) })
-}
 
 // The json form of pause and resume.
 type actionJSON struct {
 	Action dlq.Action `json:"action"`
 	Result string     `json:"result"` // done, or planned in a dry run
-	Until  *string    `json:"until"`
-	Was    *pauseJSON `json:"was"`  // the pause that was in force
-	Held   *int       `json:"held"` // events that are dead-lettered; null: none were asked for
-}
-
-type pauseJSON struct {
-	At    *string `json:"at"`
-	Until *string `json:"until"`
-	Actor string  `json:"actor"`
-	Note  string  `json:"note"`
+	Until  ops.Time   `json:"until"`
+	Was    *ops.Pause `json:"was"`  // the pause that was in force
+	Held   *int       `json:"held"` // events that are dead-lettered; null: that was not requested
 }
 
 func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.Duration) int {
-	was, err := d.paused(ctx)
+	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
@@ -76,38 +27,34 @@ func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.D
 	if length > 0 {
 		until = time.Now().Add(length)
 	}
-	plan := "no instance of this scope calls the CRM any more, " + untilText(until)
+	plan := "stop all calls to " + d.Target().CRM + ", for every group on this Redis, " + untilText(until)
 	if !in.plan(o, plan+wasText(was), "Pause?") {
 		return exitFailed
 	}
-	report := actionJSON{dlq.ActionPause, dlq.ResultDone, jsonTime(until), was, nil}
+	report := actionJSON{dlq.ActionPause, dlq.ResultDone, ops.Time{Time: until}, was, nil}
 	if o.dryRun {
 		return in.reportAction(report, plan)
 	}
-	// The pause first: it must work although Kafka does not.
-	if err := d.parts.Store.Pause(ctx, until, o.note, in.who(o)); err != nil {
-		return in.failed(ctx, err)
-	}
-	return in.recordAction(ctx, d, o, report, "paused, "+untilText(until), timestamp(until))
+	return in.actionDone(ctx, d.Pause(ctx, until, in.who(o)), report, "paused, "+untilText(until))
 }
 
 func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool) int {
-	was, err := d.paused(ctx)
+	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	plan, done := "all instances call the CRM again, unless something else holds them", "resumed"
+	plan, done := "all instances call the CRM again, unless another cause pauses them", "resumed"
 	if was == nil {
-		plan += "; nobody has paused them"
+		plan += "; no pause is in force"
 	}
-	report := actionJSON{dlq.ActionResume, dlq.ResultDone, nil, was, nil}
+	report := actionJSON{Action: dlq.ActionResume, Result: dlq.ResultDone, Was: was}
 	if release {
-		held, err := d.held(ctx)
+		held, err := d.Held(ctx)
 		if err != nil {
 			return in.failed(ctx, err)
 		}
 		report.Held = &held
-		plan += "\n" + plural(held, "held event") + " to be sent to the dead-letter topic " + d.cfg.DLQ.Topic
+		plan += "\n" + plural(held, "held event") + " to be sent to the dead-letter topic " + d.Target().DLQ
 		done += ", " + plural(held, "held event") + " to be dead-lettered"
 	}
 	if !in.plan(o, plan+wasText(was), "Resume?") {
@@ -116,45 +63,21 @@ func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool
 	if o.dryRun {
 		return in.reportAction(report, plan)
 	}
-	if err := d.parts.Store.Resume(ctx); err != nil {
+	return in.actionDone(ctx, d.Resume(ctx, release, in.who(o)), report, done)
+}
+
+// actionDone prints the result of what is in force, although it may not be recorded.
+func (in *invocation) actionDone(ctx context.Context, err error, report actionJSON, text string) int {
+	_, unrecorded := errors.AsType[*ops.UnrecordedError](err)
+	if err != nil && !unrecorded {
 		return in.failed(ctx, err)
 	}
-	if release {
-		if err := d.parts.Store.ReleaseHeld(ctx); err != nil {
-			return in.failed(ctx, err)
-		}
+	status := in.printAction(report, text)
+	if unrecorded {
+		in.complain(err.Error())
+		return exitPart
 	}
-	return in.recordAction(ctx, d, o, report, done, "")
-}
-
-// held returns how many events the storm guards of the running instances hold.
-func (d *desk) held(ctx context.Context) (n int, err error) {
-	beats, err := d.heartbeats(ctx)
-	for _, b := range beats {
-		n += b.Held
-	}
-	return n, err
-}
-
-// beatAge is how old the heartbeat of a running instance is at most.
-const beatAge = 30 * time.Second
-
-// heartbeats returns those of the instances that are running.
-func (d *desk) heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
-	all, err := d.parts.Store.Heartbeats(ctx, d.cfg.Kafka.Group)
-	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
-}
-
-func (d *desk) paused(ctx context.Context) (*pauseJSON, error) {
-	p, paused, err := d.parts.Store.Paused(ctx)
-	if err != nil || !paused {
-		return nil, err
-	}
-	return pauseOf(p), nil
-}
-
-func pauseOf(p dedupe.Pause) *pauseJSON {
-	return &pauseJSON{jsonTime(p.At), jsonTime(p.Until), p.Actor, p.Note}
+	return status
 }
 
 func untilText(until time.Time) string {
@@ -164,13 +87,13 @@ func untilText(until time.Time) string {
 	return "until " + timestamp(until)
 }
 
-func wasText(was *pauseJSON) string {
+func wasText(was *ops.Pause) string {
 	if was == nil {
 		return ""
 	}
-	text := "\npaused already since " + *was.At + " by " + printable(was.Actor)
-	if was.Until != nil {
-		text += " until " + *was.Until
+	text := "\npaused already since " + was.At.String() + " by " + printable(was.Actor)
+	if !was.Until.IsZero() {
+		text += " until " + was.Until.String()
 	}
 	if was.Note != "" {
 		text += ": " + printable(was.Note)
@@ -178,7 +101,7 @@ func wasText(was *pauseJSON) string {
 	return text
 }
 
-// plan tells the plan and asks. In a dry run it does neither: there the plan is the result.
+// plan prints the plan and asks. In a dry run it does neither: there the plan is the result.
 func (in *invocation) plan(o order, plan, question string) bool {
 	if o.dryRun {
 		return true
@@ -200,36 +123,4 @@ func (in *invocation) printAction(report any, text string) int {
 	}
 	in.print(text + "\n")
 	return exitDone
-}
-
-// recordAction writes the audit record of what is in force already, and prints the result.
-func (in *invocation) recordAction(ctx context.Context, d *desk, o order, report actionJSON, text, until string) int {
-	err := d.audit.Write(ctx, dlq.AuditRecord{
-		Actor: in.who(o), Action: report.Action, Subject: d.cfg.Kafka.Group, Note: o.note, Result: dlq.ResultDone,
-		Detail: dlq.Detail{Until: until},
-	})
-	status := in.printAction(report, text)
-	if err != nil {
-		in.complain("it is in force, but the audit topic has no record of it: " + err.Error())
-		return exitPart
-	}
-	return status
-}
-
-// recorded carries out what the audit topic must know of before: a first record says what is about to be done, a
-// second what came of it.
-func (d *desk) recorded(ctx context.Context, r dlq.AuditRecord, do func() error) error {
-	r.Result = dlq.ResultRequested
-	if err := d.audit.Write(ctx, r); err != nil {
-		return err
-	}
-	err := do()
-	if r.Result = dlq.ResultDone; err != nil {
-		r.Result = dlq.ResultFailed
-	}
-	recordErr := d.audit.Write(context.WithoutCancel(ctx), r)
-	if err != nil {
-		return err
-	}
-	return recordErr
 }

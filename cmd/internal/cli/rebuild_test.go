@@ -71,7 +71,7 @@ func TestStateRebuild(t *testing.T) {
 	}
 	for range 2 { // again does no harm
 		got := o.must(t, "state", "rebuild", "--yes", "--actor=sample@host", "-o", "json")
-		want := `{"action":"state_rebuild","result":"done","records":6,"restored":6,"dead":4,"expired":0,"invalid":0}` + "\n"
+		want := `{"action":"state_rebuild","result":"done","records":6,"restored":6,"dead_lettered":4,"expired":0,"invalid":0}` + "\n"
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
 		}
@@ -108,7 +108,7 @@ func TestStateKeyChanges(t *testing.T) {
 			t.Errorf("%v: status %d: %s", args, status, stderr)
 		}
 	}
-	if status, _, stderr := o.do(t, "state", "rebuild", "--yes"); status != exitFailed || !strings.Contains(stderr, "stop them first") {
+	if status, _, stderr := o.do(t, "state", "rebuild", "--yes"); status != exitFailed || !strings.Contains(stderr, "stop them before the key changes") {
 		t.Errorf("rebuild while an instance runs: status %d: %s", status, stderr)
 	}
 	stop()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq/kafkatest"
 )
 
@@ -53,7 +54,7 @@ func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 	if got := o.must(t, "dlq", "list", "--state=all"); !strings.Contains(got, recreatedID+"  open") || !strings.Contains(got, formerID+"  discarded") {
 		t.Errorf("listed with --state=all: %s", got)
 	}
-	if got := o.must(t, "explain", "E1"); !strings.Contains(got, "is dead letter "+recreatedID+" for") {
+	if got := o.must(t, "explain", "E1"); !strings.Contains(got, "is dead letter "+recreatedID+" (") {
 		t.Errorf("explained: %s", got)
 	}
 	o.refusesTheShortID(t)
@@ -108,5 +109,5 @@ func TestExplainOfARecreatedTopic(t *testing.T) {
 	o.change(t, 2, 1, `{"position":"P"}`)
 	o.serving(t)
 	until(t, "the call", func() bool { return string(o.crm.State("FSUID_TEST1")["position"]) == `"P"` })
-	o.explains(t, scenario{causeApplied, nil, "(ev-2 at 0:0, 2026-11-22T09:00:00Z) was applied", `"P"`})
+	o.explains(t, scenario{ops.CauseApplied, nil, "(ev-2 at 0:0, 2026-11-22T09:00:00Z) was applied", `"P"`})
 }

@@ -61,7 +61,7 @@ func TestDLQRedrive(t *testing.T) {
 		t.Errorf("without --yes: status %d: %s", status, stderr)
 	}
 	status, stdout, stderr := o.do(t, "dlq", "redrive", "--all", "--dry-run")
-	if status != exitDone || strings.Count(stdout, "would redrive") != 3 || !strings.Contains(stderr, "3 state nothing or would die again") {
+	if status != exitDone || strings.Count(stdout, "would redrive") != 3 || !strings.Contains(stderr, "3 state no fields or would fail again") {
 		t.Errorf("dry run: status %d: %s%s", status, stdout, stderr)
 	}
 	o.files["mended.json"] = event(0, "Lead")
@@ -84,7 +84,7 @@ func TestDLQRedrive(t *testing.T) {
 		t.Errorf("open: %s", d)
 	}
 	show := o.must(t, "dlq", "show", ids[1])
-	for _, part := range []string{`died +no. 0`, `redrive +no. 1 +requested +sample@host +mended`, `redrive_result +no. 1 +dead_lettered`, `died +no. 1`} {
+	for _, part := range []string{`failed +- `, `redrive +1 +requested +sample@host +mended`, `redrive_result +1 +dead_lettered`, `failed +1 `} {
 		if !regexp.MustCompile(part).MatchString(show) {
 			t.Errorf("the history lacks %s: %s", part, show)
 		}
@@ -157,14 +157,14 @@ func TestDLQRedriveOfAServiceThatDied(t *testing.T) {
 	}
 	done := make(chan int)
 	go func() { done <- o.app.run(t.Context(), redriveArgs("--all")) }()
-	o.errs.await(t, "no result comes although 1 member")
+	o.errs.await(t, "no result has arrived yet; 1 instance")
 	if err := dead.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if status := <-done; status != exitPart || !strings.Contains(o.errs.String(), "no instance of the service is running") {
 		t.Errorf("status %d: %s", status, o.errs)
 	}
-	if n := strings.Count(o.errs.String(), "no result comes"); n != 1 {
+	if n := strings.Count(o.errs.String(), "no result has arrived"); n != 1 {
 		t.Errorf("it is said %d times that no result comes", n)
 	}
 }
@@ -237,7 +237,7 @@ func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
 	if status != exitFailed || !strings.Contains(stderr, "membersync state rebuild") || len(o.broker.ReadAll(t, o.topics.Redrive)) != 0 {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	if got := o.must(t, "dlq", "show", "0:1:0"); !strings.Contains(got, "newer events: unknown") {
+	if got := o.must(t, "dlq", "show", "0:1:0"); !strings.Contains(got, "newer values: unknown") {
 		t.Error(got)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +37,13 @@ func TestReplayPlansRedrives(t *testing.T) {
 		return objects(t, o.must(t, append([]string{"replay", "--from=2026-11-22T08:00:00Z", "--dry-run", "-o", "json"}, more...)...))[0]
 	}
 	planned := func(send, done, poison, redrives, calls float64) map[string]any {
+		fields := map[string]any{}
+		if calls > 0 {
+			fields = map[string]any{"position": calls} // qq has newer values
+		}
 		return map[string]any{
-			"records": 6.0, "send": send, "done": done, "stale": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
-			"seconds": 0.0, "expired": 0.0,
+			"fields": fields, "records": 6.0, "send": send, "done": done, "superseded": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
+			"seconds": math.Ceil(calls / 5), "expired": 0.0,
 		}
 	}
 	for _, c := range []struct {

@@ -114,10 +114,10 @@ func TestReplayResumes(t *testing.T) {
 	if len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) > 0 {
 		t.Error("the group of a replay that is over stays")
 	}
-	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "has come to its end") {
+	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "has ended") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "no replay of this id") {
+	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "unknown replay") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
@@ -127,7 +127,7 @@ func TestReplayRefuses(t *testing.T) {
 	o, stop := replayed(t)
 	stop()
 	for args, want := range map[string]string{
-		"": "--from: is required", "--resume=x --reapply": "--resume: goes on", "--from=never": "--from: should be", "--from=0:0 --rate=x": "--rate",
+		"": "--from: is required", "--resume=x --reapply": "--resume: takes no range", "--from=never": "--from: should be", "--from=0:0 --rate=x": "--rate",
 	} {
 		if status, _, stderr := o.do(t, append([]string{"replay"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)

@@ -6,21 +6,21 @@ import (
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
 // results prints the result of each item, and counts.
 type results struct {
-	in     *invocation
-	index  *dlq.Index
-	dryRun bool
-	good   int
-	bad    int
-	bar    progress
+	in    *invocation
+	index *dlq.Index
+	good  int
+	bad   int
+	bar   progress
 }
 
-func (in *invocation) newResults(s *dlq.Index) *results {
-	r := &results{in: in, index: s, bar: in.newProgress(s.Selected())}
+func (in *invocation) newResults(x *dlq.Index) *results {
+	r := &results{in: in, index: x, bar: in.newProgress(x.Selected())}
 	if in.output == outputTable {
 		in.print(resultTable().heading())
 	}
@@ -29,42 +29,23 @@ func (in *invocation) newResults(s *dlq.Index) *results {
 
 func resultTable() table { return table{{"ID", 14}, {"RESULT", 16}, {"DETAIL", 0}} }
 
-type resultJSON struct {
-	ID     string `json:"id"`     // in full form, but of an id without a dead letter
-	Result string `json:"result"` // failed: see detail
-	Detail string `json:"detail"`
-}
-
-// add carries out what is to be done for an item and prints the result.
-func (r *results) add(id string, do func() (string, error)) {
-	result, err := do()
-	if err != nil {
-		r.print(id, "failed", err.Error(), false)
-		return
-	}
-	r.print(id, result, "", true)
-}
-
-func (r *results) print(id, result, detail string, good bool) {
-	if good {
-		r.good++
-	} else {
+func (r *results) print(one ops.ItemResult) {
+	if one.Failed {
 		r.bad++
+	} else {
+		r.good++
 	}
 	r.bar.clear()
 	if r.in.output == outputTable {
-		r.in.print(resultTable().row(r.index.ShortID(id), result, detail))
+		r.in.print(resultTable().row(r.index.ShortID(one.ID), one.Result, one.Detail))
 	} else {
-		_ = r.in.printJSON(resultJSON{id, result, detail})
+		_ = r.in.printJSON(one)
 	}
 	r.bar.show(r.good + r.bad)
 }
 
-// end tells of the ids that were not met, and returns the exit status.
-func (r *results) end() int {
-	for _, id := range r.index.Missing() {
-		r.print(id, "failed", "unknown dead letter", false)
-	}
+// status returns the exit status for the items.
+func (r *results) status() int {
 	r.bar.clear()
 	switch {
 	case r.bad == 0:
@@ -76,7 +57,8 @@ func (r *results) end() int {
 	}
 }
 
-// A progress is a line on the terminal that says how far a long command is, and how long it takes still.
+// A progress is a line on the terminal that says how far a long command is, and how long the rest
+// takes.
 type progress struct {
 	in    *invocation
 	on    bool

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"io/fs"
 	"net/http/httptest"
@@ -21,8 +22,15 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
+// asProgram in the environment makes the test the program itself.
+const asProgram = "CLI_TEST_AS_PROGRAM"
+
 // These tests wait most of their time, so many run at once even on few processors.
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		status := Run(context.Background(), os.Args[1:], Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ReadFile: os.ReadFile})
+		os.Exit(status) //nolint:forbidigo // it stands in for main
+	}
 	_ = flag.Set("test.parallel", "8") // the command line's goes before it
 	goleak.VerifyTestMain(m)
 }

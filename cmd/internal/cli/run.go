@@ -20,21 +20,6 @@ import (
 
 var errServed = errors.New("the service has ended")
 
-func runCommand() command {
-	return command{
-		name: "run", summary: "run the service until SIGTERM",
-		details: "While Kafka, Redis or the CRM cannot be reached it stays alive and is not ready. A missing source\n" +
-			"topic and wrong credentials of Kafka or Redis end it with status 2. On SIGTERM or Ctrl-C it drains;\n" +
-			"a second signal ends it at once.\n\n" + dryRunHelp,
-		settings: config.Define, settingsHelp: config.Help, flags: dryRunFlags,
-		run: func(ctx context.Context, in *invocation) int {
-			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
-			defer stop()
-			return in.runService(ctx)
-		},
-	}
-}
-
 func (in *invocation) runService(ctx context.Context) int {
 	in.dryFaults()
 	cfg, ok := in.configuration(config.Load)

@@ -163,7 +163,7 @@ func TestRunRefuses(t *testing.T) {
 			r.set("ADMIN_ADDR", l.Addr().String())
 		}, "address already in use"},
 		"mapping": {func(_ *testing.T, r *rig) { r.set("MAPPING", "gone") }, "not built in"},
-		"TLS":     {func(_ *testing.T, r *rig) { r.set("KAFKA_TLS", "true"); r.set("KAFKA_TLS_CA_FILE", "gone") }, "open gone"},
+		"TLS":     {func(_ *testing.T, r *rig) { r.set("KAFKA_TLS", "true"); r.set("KAFKA_TLS_CA_FILE", "gone") }, "MEMBERSYNC_KAFKA_TLS_CA_FILE: cannot read the file that it names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

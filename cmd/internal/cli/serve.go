@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,30 +17,13 @@ type service func(ctx context.Context, r *running) error
 // serve hands the parts to the consumer and runs it.
 func serve(ctx context.Context, r *running) error {
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	cfg, parts := r.consumerConfig(), r.consumerParts()
+	cfg, parts := wiring.ConsumerConfig(r.cfg, r.version.Version), r.consumerParts()
 	if r.dry != nil {
 		r.doNothing(&cfg, &parts)
 	}
 	s := consumer.New(cfg, parts)
 	r.board.hand(s)
 	return s.Run(ctx)
-}
-
-func (r *running) consumerConfig() consumer.Config {
-	cfg := r.cfg
-	host, _ := os.Hostname() // empty where the system has none
-	return consumer.Config{
-		Topic: cfg.Kafka.Topic, Redrives: cfg.DLQ.RedriveTopic, Group: cfg.Kafka.Group, Brokers: cfg.Kafka.Brokers,
-		StartLatest:   cfg.Kafka.AutoOffsetReset == "latest",
-		BufferRecords: cfg.Kafka.BufferRecords, BufferBytes: cfg.Kafka.BufferBytes, MaxRecordBytes: cfg.Kafka.MaxRecordBytes,
-		CallConfig: consumer.CallConfig{
-			BaseURL: cfg.CRM.BaseURL, CorpID: cfg.CRM.CorpID,
-			Concurrency: cfg.CRM.Concurrency, CallTimeout: cfg.CRM.Timeout, Lease: wiring.Lease(cfg),
-			RetryBudget: cfg.CRM.RetryBudget, QuotaReset: cfg.CRM.QuotaReset.Next,
-		},
-		DoneTTL: cfg.State.DoneTTL, StormShare: cfg.DLQ.StormShare, DrainLimit: cfg.ShutdownTimeout, Version: r.version.Version,
-		Host: host,
-	}
 }
 
 func (r *running) consumerParts() consumer.Parts {

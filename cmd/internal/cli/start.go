@@ -66,7 +66,7 @@ func (r *running) await(ctx context.Context, what string, try func(context.Conte
 	tell := func(err error, wait time.Duration) {
 		r.board.wait(what + " is unreachable")
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "start waits", slog.String("for", what),
-			slog.String("error", err.Error()), slog.Duration("retry_in", wait))
+			slog.String("error", err.Error()+wiring.Advice(what, err)), slog.Duration("retry_in", wait))
 	}
 	waits := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(startFirstWait), backoff.WithMaxInterval(startLargeWait),
@@ -150,6 +150,6 @@ func (r *running) startKafka(ctx context.Context) error {
 	case dlq.IsUnavailable(err) || isDenied(err) || ctx.Err() != nil:
 		return fmt.Errorf("kafka: %w", err)
 	default:
-		return &refusedError{fmt.Errorf("kafka: %w", err)}
+		return &refusedError{fmt.Errorf("kafka: %w%s", err, wiring.Advice("kafka", err))}
 	}
 }

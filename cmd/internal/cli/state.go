@@ -5,11 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"strings"
-	"time"
 
-	"membersync/dedupe"
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
-	"membersync/dlq/partlog"
 )
 
 // A subject is the one employee that a command is about.
@@ -31,172 +29,26 @@ func (s *subject) take(in *invocation) bool {
 	return !in.refuse(nil)
 }
 
-func stateShowCommand() command {
-	var s subject
-	return onCallCommand(command{
-		name: "state show", args: "EMPLOYEE", maxArgs: 1, summary: "show what Redis holds of one employee",
-		details: "Lease, versions of the fields, and what became of the events that the source topic still holds. Redis holds no values.\n\n" +
-			outputHelp + subjectHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
-}
-
-func stateForgetCommand() command {
-	var (
-		s subject
-		o order
-	)
-	return onCallCommand(command{
-		name: "state forget", args: "EMPLOYEE", maxArgs: 1, summary: "remove what Redis holds of one employee",
-		details: "Versions, digests and the done marks of the events that the source topic still holds. Whatever event comes next is then\n" +
-			"taken for the newest, however old; a lease under way stays.\n\n" +
-			outputHelp + subjectHelp + orderHelp,
-		flags: func(in *invocation, flags *flag.FlagSet) {
-			outputFlag(in, flags)
-			s.define(flags)
-			o.define(flags)
-		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
-}
-
-// A memberView is what is known of one employee.
-type memberView struct {
-	member     dedupe.Member
-	hash       string // of the member, as in the keys of Redis
-	openUserID string
-	state      dedupe.MemberState
-	events     []sighting
-	ids        []dedupe.EventID
-	done       []dedupe.EventGrant
-}
-
-// lookAt reads the source topic for the employee's events, and Redis for what became of them.
-func (d *desk) lookAt(ctx context.Context, s subject) (memberView, error) {
-	spans, err := d.spans(ctx, d.cfg.Kafka.Topic)
-	if err != nil {
-		return memberView{}, err
-	}
-	return d.lookIn(ctx, s, spans)
-}
-
-// lookIn is lookAt for stretches of the topic.
-func (d *desk) lookIn(ctx context.Context, s subject, spans map[int]partlog.Range) (v memberView, err error) {
-	v.openUserID = s.openUserID
-	if v.events, err = d.eventsOf(ctx, s.employee, spans); err != nil {
-		return v, err
-	}
-	var latest time.Time
-	for _, e := range v.events {
-		if id := e.Result.Event.OpenUserID; s.openUserID == "" && id != "" && !e.Time.Before(latest) {
-			v.openUserID, latest = id, e.Time
-		}
-		v.ids = append(v.ids, d.eventID(e))
-	}
-	v.done = make([]dedupe.EventGrant, len(v.ids))
-	if v.openUserID == "" {
-		if err := d.lookUpDone(ctx, &v); err != nil {
-			return v, err
-		}
-		return v, errNoEvents
-	}
-	v.member = d.member(v.openUserID)
-	v.hash = d.parts.Store.MemberHash(v.member)
-	if v.state, err = d.parts.Store.Member(ctx, v.member, nil); err != nil {
-		return v, err
-	}
-	return v, d.lookUpDone(ctx, &v)
-}
-
-// lookUpDone looks up what became of the events. One that could not be read has its mark under a member of its own.
-func (d *desk) lookUpDone(ctx context.Context, v *memberView) error {
-	if v.openUserID != "" {
-		done, err := d.parts.Store.Done(ctx, v.member, v.ids)
-		if err != nil {
-			return err
-		}
-		copy(v.done, done)
-	}
-	for i, e := range v.events {
-		if e.Result.Fault == nil {
-			continue
-		}
-		alone, err := d.parts.Store.Done(ctx, d.memberOf(e), v.ids[i:i+1])
-		if err != nil {
-			return err
-		}
-		v.done[i] = alone[0]
-	}
-	return nil
-}
-
-// The json form of state show.
-type stateJSON struct {
-	EmployeeID string           `json:"employee_id"`
-	OpenUserID string           `json:"open_user_id"`
-	Member     string           `json:"member"` // as in the keys of Redis
-	Leased     bool             `json:"leased"`
-	Holder     string           `json:"lease_holder"`
-	LeaseLeft  int64            `json:"lease_left_ms"`
-	Fields     []fieldStateJSON `json:"fields"`
-	Events     []eventStateJSON `json:"events"`
-}
-
-type fieldStateJSON struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Digest  bool   `json:"digest"`
-}
-
-type eventStateJSON struct {
-	EventID   string  `json:"event_id"`
-	Partition int     `json:"partition"`
-	Offset    int64   `json:"offset"`
-	Timestamp *string `json:"timestamp"`
-	Index     int     `json:"index"`
-	Outcome   string  `json:"outcome"` // empty: not done, or forgotten
-	Redrive   int     `json:"redrive"`
-	Replay    fate    `json:"replay,omitempty"`  // what a replay would make of it; of explain alone
-	Reapply   fate    `json:"reapply,omitempty"` // what one with --reapply would
-}
-
-func (v memberView) view(employee string) stateJSON {
-	view := stateJSON{
-		EmployeeID: employee, OpenUserID: v.openUserID, Member: v.hash,
-		Leased: v.state.Leased, Holder: v.state.Holder, LeaseLeft: v.state.Left.Milliseconds(),
-		Fields: []fieldStateJSON{}, Events: []eventStateJSON{},
-	}
-	for _, f := range v.state.Fields {
-		view.Fields = append(view.Fields, fieldStateJSON{f.Name, f.Version, f.Digest})
-	}
-	for i, e := range v.events {
-		view.Events = append(view.Events, eventStateJSON{
-			EventID: e.Result.Event.ID, Partition: e.Partition, Offset: e.Offset, Timestamp: jsonTime(e.Time),
-			Index: e.Result.Event.Index, Outcome: v.done[i].Outcome, Redrive: v.done[i].Redrive,
-		})
-	}
-	return view
+func (s subject) forOps() ops.Subject {
+	return ops.Subject{Employee: s.employee, OpenUserID: s.openUserID}
 }
 
 func (in *invocation) showState(ctx context.Context, d *desk, s subject) int {
 	if !s.take(in) {
 		return exitUsage
 	}
-	v, err := d.lookAt(ctx, s)
+	m, err := d.Member(ctx, s.forOps())
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	view := v.view(s.employee)
 	if in.output == outputJSON {
-		return in.printJSON(view)
+		return in.printJSON(m)
 	}
-	in.print(view.text())
+	in.print(memberText(m))
 	return exitDone
 }
 
-func (v stateJSON) text() string {
+func memberText(v ops.Member) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "EMPLOYEE  %s\nMEMBER    %s, in Redis %s\n", printable(v.EmployeeID), printable(v.OpenUserID), v.Member)
 	if v.Leased {
@@ -217,22 +69,18 @@ func (v stateJSON) text() string {
 	return b.String()
 }
 
-func eventsText(events []eventStateJSON) string {
+func eventsText(events []ops.EventState) string {
 	columns := table{{"RECORD", 14}, {"TIME", 24}, {"EVENT", 24}, {"REDRIVE", 7}, {"OUTCOME", 0}}
-	foreseen := len(events) > 0 && events[0].Replay != ""
-	if foreseen {
+	previewed := len(events) > 0 && events[0].Replay != ""
+	if previewed {
 		columns[len(columns)-1].width = 13
 		columns = append(columns, column{"REPLAY", 9}, column{"REAPPLY", 0})
 	}
 	var b strings.Builder
 	b.WriteString(columns.heading())
 	for _, e := range events {
-		at := ""
-		if e.Timestamp != nil {
-			at = *e.Timestamp
-		}
-		cells := []string{fmt.Sprintf("%d:%d:%d", e.Partition, e.Offset, e.Index), at, e.EventID, fmt.Sprint(e.Redrive), e.Outcome}
-		if foreseen {
+		cells := []string{fmt.Sprintf("%d:%d:%d", e.Partition, e.Offset, e.Index), e.Timestamp.String(), e.EventID, fmt.Sprint(e.Redrive), e.Outcome}
+		if previewed {
 			cells = append(cells, string(e.Replay), string(e.Reapply))
 		}
 		b.WriteString(columns.row(cells...))
@@ -254,21 +102,13 @@ func (in *invocation) forgetState(ctx context.Context, d *desk, s subject, o ord
 	if !s.take(in) {
 		return exitUsage
 	}
-	v, err := d.lookAt(ctx, s)
+	f, err := d.PlanForget(ctx, s.forOps())
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, s.employee, v.hash, []string{}, 0}
-	for _, f := range v.state.Fields {
-		report.Fields = append(report.Fields, f.Name)
-	}
-	for _, verdict := range v.done {
-		if verdict.Done {
-			report.Events++
-		}
-	}
-	plan := fmt.Sprintf("forget of employee %s the versions of %s (%s) and the marks of %s", printable(s.employee),
-		plural(len(report.Fields), "field"), strings.Join(report.Fields, ", "), plural(report.Events, "event"))
+	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, f.Employee, f.Member, f.Fields, f.Events}
+	plan := fmt.Sprintf("forget of employee %s the versions of %s (%s) and the done marks of %s", printable(f.Employee),
+		plural(len(f.Fields), "field"), strings.Join(f.Fields, ", "), plural(f.Events, "event"))
 	if !in.plan(o, plan+"\nthe next event of each field is taken for the newest, however old", "Forget?") {
 		return exitFailed
 	}
@@ -276,12 +116,8 @@ func (in *invocation) forgetState(ctx context.Context, d *desk, s subject, o ord
 		report.Result = "planned"
 		return in.printAction(report, "would: "+plan)
 	}
-	record := dlq.AuditRecord{
-		Actor: in.who(o), Action: dlq.ActionStateForget, Subject: s.employee, Note: o.note,
-		Detail: dlq.Detail{Fields: strings.Join(report.Fields, ","), Removed: report.Events},
-	}
-	if err := d.recorded(ctx, record, func() error { return d.parts.Store.Forget(ctx, v.member, v.ids...) }); err != nil {
+	if err := f.Do(ctx, in.who(o)); err != nil {
 		return in.failed(ctx, err)
 	}
-	return in.printAction(report, "forgotten: "+plural(len(report.Fields), "field")+" and "+plural(report.Events, "event"))
+	return in.printAction(report, "forgotten: "+plural(len(f.Fields), "field")+" and "+plural(f.Events, "event"))
 }

@@ -28,7 +28,7 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		return is
 	}
-	if got := o.must(t, "pause", "--for=2h", "--dry-run"); !strings.Contains(got, "would: no instance") || paused() {
+	if got := o.must(t, "pause", "--for=2h", "--dry-run"); !strings.Contains(got, "would: stop all calls to http") || paused() {
 		t.Errorf("dry run: %s", got)
 	}
 	status, _, stderr := o.do(t, "pause")
@@ -98,7 +98,7 @@ func TestState(t *testing.T) {
 	member := regexp.MustCompile(`[0-9a-f]{32}`)
 	golden(t, "testdata/state-show-table.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1"), "HASH"))
 	golden(t, "testdata/state-show-json.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1", "-o", "json"), "HASH"))
-	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "2 fields (position, qq) and the marks of 1 event") {
+	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "2 fields (position, qq) and the done marks of 1 event") {
 		t.Error(got)
 	}
 	if got := objects(t, o.must(t, "state", "show", "E1", "-o", "json")); len(got[0]["fields"].([]any)) != 2 { //nolint:errcheck,forcetypeassert // a test
@@ -174,7 +174,7 @@ func TestOffsets(t *testing.T) {
 		t.Errorf("live: %v", live)
 	}
 	status, _, stderr := o.do(t, "offsets", "reset", "--to=earliest", "--yes")
-	if status != exitFailed || !strings.Contains(stderr, "has 1 live member") {
+	if status != exitFailed || !strings.Contains(stderr, "has live members (1)") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	stop()
@@ -190,7 +190,7 @@ func TestOffsets(t *testing.T) {
 		t.Errorf("%d records, %+v, %v", len(records), a, err)
 	}
 	for bad, want := range map[string]string{
-		"--to=0:3": "offset 3 is outside partition 0, which holds 0 to 2", "--to=7:0": "there is no partition 7",
+		"--to=0:3": "offset 3 is outside partition 0 of topic TOPIC, which holds 0 to 2", "--to=7:0": "unknown partition 7",
 	} {
 		if status, _, stderr := o.do(t, "offsets", "reset", bad, "--yes"); status != exitFailed || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d: %s", bad, status, stderr)

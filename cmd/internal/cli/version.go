@@ -1,36 +1,22 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 )
 
-func versionCommand() command {
-	return command{
-		name: "version", summary: "print version, revision and Go version",
-		details: outputHelp, flags: outputFlag,
-		run: func(_ context.Context, in *invocation) int {
-			if in.refuse(nil) {
-				return exitUsage
-			}
-			b := buildOf(in.Version)
-			if in.output == outputJSON {
-				return in.printJSON(b)
-			}
-			in.print(fmt.Sprintf("membersync %s, revision %s, %s\n", b.Version, b.Revision, b.Go))
-			return exitDone
-		},
-	}
-}
-
 // A build is what is known of the binary.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision"`
 	Go       string `json:"go"`
+}
+
+// String is the build in one line.
+func (b build) String() string {
+	return fmt.Sprintf("membersync %s, revision %s, %s", b.Version, b.Revision, b.Go)
 }
 
 // buildOf completes the version given at build time by what the toolchain recorded.

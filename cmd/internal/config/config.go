@@ -8,6 +8,7 @@ package config
 
 import (
 	"log/slog"
+	"net/url"
 	"time"
 
 	"membersync/crmapi"
@@ -32,6 +33,10 @@ type Config struct {
 	// Timezone is the zone of dates that name none. Default nil: such a date is
 	// refused as invalid_field.
 	Timezone *time.Location
+
+	// AllowPlaintext permits passwords and tokens without TLS to hosts other than loopback.
+	// Default false.
+	AllowPlaintext bool
 
 	// ShutdownTimeout bounds the drain after SIGTERM. Default 25s; never zero.
 	ShutdownTimeout time.Duration
@@ -60,15 +65,24 @@ type Kafka struct {
 	// Default empty: none. Both or neither.
 	TLSCertFile, TLSKeyFile string
 
-	// SASLMechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. Default empty: no
-	// authentication; else SASLUsername and SASLPassword are set too.
+	// TLSServerName is the name that the brokers' certificates must have. Default empty: the host
+	// of the address that is connected to.
+	TLSServerName string
+
+	// SASLMechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER. Default empty: no
+	// authentication.
 	SASLMechanism string
 
-	// SASLUsername is the user of SASL. Default empty: no SASL.
+	// SASLUsername and SASLPassword are the user and password of PLAIN and SCRAM. Both are set with
+	// these mechanisms, and neither otherwise.
 	SASLUsername string
-
-	// SASLPassword is the password of SASL. Default unset: no SASL.
 	SASLPassword Secret
+
+	// SASLTokenURL, SASLClientID and SASLClientSecret fetch the token of OAUTHBEARER, by client
+	// credentials (RFC 6749, section 4.4). All are set with this mechanism, and none otherwise.
+	SASLTokenURL     string
+	SASLClientID     string
+	SASLClientSecret Secret
 
 	// AutoOffsetReset is where a group without any offset starts: earliest or
 	// latest. Default earliest.
@@ -130,6 +144,15 @@ type Redis struct {
 	// Password is the password. Default unset: none is sent.
 	Password Secret
 
+	// TLSCAFile, TLSCertFile, TLSKeyFile and TLSServerName are as in Kafka. They are set only if
+	// URL.TLS is.
+	TLSCAFile, TLSCertFile, TLSKeyFile, TLSServerName string
+
+	// SentinelUsername and SentinelPassword log in at the sentinels. Default empty: without. They
+	// are set only in mode sentinel.
+	SentinelUsername string
+	SentinelPassword Secret
+
 	// Prefix begins every key. Default ms; never empty.
 	Prefix string
 }
@@ -169,6 +192,14 @@ type CRM struct {
 	// with API object.
 	Object crmapi.Object
 
+	// TLSCAFile, TLSCertFile, TLSKeyFile and TLSServerName are as in Kafka. They are set only if
+	// BaseURL is https.
+	TLSCAFile, TLSCertFile, TLSKeyFile, TLSServerName string
+
+	// Proxy is the URL of the proxy for CRM calls and token fetches; it may hold a password.
+	// Default unset: none, whatever the environment says. See ProxyURL.
+	Proxy Secret
+
 	// CorpID is the company on the CRM's open platform. Required.
 	CorpID string
 
@@ -204,6 +235,15 @@ type CRM struct {
 
 	// ErrorCodes are more rows for the error table. Default nil: none.
 	ErrorCodes crmapi.Table
+}
+
+// ProxyURL returns the URL of the proxy; nil: there is none.
+func (c CRM) ProxyURL() *url.URL {
+	u, err := url.Parse(c.Proxy.Reveal())
+	if !c.Proxy.IsSet() || err != nil {
+		return nil
+	}
+	return u
 }
 
 // Admin is the listener for health and metrics.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,8 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
+	"membersync/cmd/internal/flags"
 	"membersync/crmapi"
 )
 
@@ -33,7 +34,7 @@ func files(all map[string]string) func(string) ([]byte, error) {
 
 // minimal is the environment without which nothing runs.
 func minimal(more ...string) []string {
-	return append(more, "MEMBERSYNC_CRM_BASE_URL=http://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=T1")
+	return append(more, "MEMBERSYNC_CRM_BASE_URL=https://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=T1")
 }
 
 func mustLoad(t *testing.T, args, environ []string, all map[string]string) Config {
@@ -89,7 +90,7 @@ func TestDefaults(t *testing.T) {
 		State: State{DoneTTL: 336 * time.Hour, DigestTTL: 24 * time.Hour},
 		Order: Order{MaxAhead: 24 * time.Hour},
 		CRM: CRM{
-			BaseURL: "http://crm.test", Path: "/cgi/crm/v2/data/update", API: "user", Object: published, CorpID: "C1", Token: NewSecret("T1"),
+			BaseURL: "https://crm.test", Path: "/cgi/crm/v2/data/update", API: "user", Object: published, CorpID: "C1", Token: NewSecret("T1"),
 			Rate: Rate{100, 20 * time.Second}, QuotaReset: ClockTime{0, 0, shanghai}, Concurrency: 64, Timeout: 10 * time.Second, RetryBudget: 5 * time.Minute,
 		},
 		Admin: Admin{Addr: "127.0.0.1:8080"}, Log: Log{Format: "json"},
@@ -105,7 +106,13 @@ func examples() map[string]string {
 	return map[string]string{
 		"kafka.brokers": "k1:9092,k2:9093", "kafka.topic": "changes", "kafka.group": "g2", "kafka.tls": "true",
 		"kafka.tls_ca_file": "ca.pem", "kafka.tls_cert_file": "cert.pem", "kafka.tls_key_file": "key.pem",
-		"kafka.sasl_mechanism": "SCRAM-SHA-256", "kafka.sasl_username": "u1", "kafka.sasl_password": "canary-sasl",
+		"kafka.tls_server_name": "kafka.test", "kafka.sasl_mechanism": "SCRAM-SHA-256",
+		"kafka.sasl_token_url": "https://id.test/token", "kafka.sasl_client_id": "c1", "kafka.sasl_client_secret": "canary-client",
+		"redis.tls_ca_file": "ca.pem", "redis.tls_cert_file": "cert.pem", "redis.tls_key_file": "key.pem", "redis.tls_server_name": "redis.test",
+		"redis.sentinel_username": "u3", "redis.sentinel_password": "canary-sentinel",
+		"crm.tls_ca_file": "ca.pem", "crm.tls_cert_file": "cert.pem", "crm.tls_key_file": "key.pem", "crm.tls_server_name": "crm.test",
+		"crm.proxy": "http://proxy.test:3128", "allow.plaintext": "true",
+		"kafka.sasl_username": "u1", "kafka.sasl_password": "canary-sasl",
 		"kafka.auto_offset_reset": "latest", "kafka.buffer_records": "7", "kafka.buffer_bytes": "3KiB",
 		"kafka.max_record_bytes": "1234", "kafka.create_topics": "false",
 		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.storm_share": "0.25", "dlq.retention": "48h", "audit.topic": "who",
@@ -293,9 +300,9 @@ func TestLoadMappingNeedsNoService(t *testing.T) {
 func TestDefine(t *testing.T) {
 	t.Parallel()
 	var args []string
-	flags := flag.NewFlagSet("", flag.ContinueOnError)
-	Define(flags, &args)
-	if err := flags.Parse([]string{"-kafka-tls", "--redis-prefix", "p=q", "--crm-token-file=f"}); err != nil {
+	set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
+	Define(set, &args)
+	if err := set.Parse([]string{"--kafka-tls", "--redis-prefix", "p=q", "--crm-token-file=f"}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"--kafka-tls=true", "--redis-prefix=p=q", "--crm-token-file=f"}
@@ -304,22 +311,52 @@ func TestDefine(t *testing.T) {
 	}
 }
 
+// Completion offers the words of the settings that take nothing else.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	got := map[string][]string{}
+	for _, s := range settings() {
+		if words := s.words(); words != nil && !s.boolean {
+			got[s.name] = words
+		}
+	}
+	want := map[string][]string{
+		"kafka.sasl_mechanism":    {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"},
+		"kafka.auto_offset_reset": {"earliest", "latest"},
+		"redis.mode":              {"single", "sentinel", "cluster"},
+		"crm.api":                 {"user", "object"},
+		"log.level":               {"debug", "info", "warn", "error"},
+		"log.format":              {"json", "text"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for name, got := range map[string]string{"help.txt": Help(), "mapping_help.txt": MappingHelp(), "settings.md": Markdown()} {
-		path := filepath.Join("testdata", name)
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path) //nolint:gosec // of testdata
-		if err != nil {
+	for name, define := range map[string]func(*flags.Set, *[]string){"flags.txt": Define, "mapping_flags.txt": DefineMapping} {
+		set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
+		define(set, new([]string))
+		golden(t, name, set.FlagUsagesWrapped(100))
+	}
+	golden(t, "settings.md", Markdown())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("%s: %s", name, d)
-		}
+	}
+	want, err := os.ReadFile(path) //nolint:gosec // of testdata
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: %s", name, d)
 	}
 }
 

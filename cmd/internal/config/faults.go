@@ -1,20 +1,14 @@
 package config
 
-import "strings"
+import (
+	"strings"
 
-// A Fault is one thing wrong with the configuration.
-type Fault struct {
-	Name string // of the setting, as the user wrote it: flag, variable or YAML key with its line
-	Text string // what it should be; never the value of a secret
-}
+	"membersync/cmd/internal/flags"
+)
 
-// String returns name and text.
-func (f Fault) String() string {
-	if f.Name == "" {
-		return f.Text
-	}
-	return f.Name + ": " + f.Text
-}
+// A Fault is one thing wrong with the configuration. Its name is that of the setting as the user
+// wrote it: a flag, a variable, or a YAML key with its line.
+type Fault = flags.Fault
 
 // A FaultsError is all that is wrong with a configuration.
 type FaultsError struct{ Faults []Fault }
@@ -28,7 +22,7 @@ func (e *FaultsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// A Report is what is to be told of a configuration beside its faults.
+// A Report is what is to be told of a configuration in addition to its faults.
 type Report struct {
 	Warnings []Fault // what was ignored
 }

@@ -35,7 +35,7 @@ func TestFaults(t *testing.T) {
 			},
 		},
 		"half of what fetches tokens": {
-			environ: []string{"MEMBERSYNC_CRM_BASE_URL=http://c", "MEMBERSYNC_CRM_CORP_ID=C", "MEMBERSYNC_CRM_APP_SECRET=s"},
+			environ: []string{"MEMBERSYNC_CRM_BASE_URL=https://c", "MEMBERSYNC_CRM_CORP_ID=C", "MEMBERSYNC_CRM_APP_SECRET=s"},
 			want: []string{
 				"MEMBERSYNC_CRM_APP_ID (or --crm-app-id, crm.app_id): is required to fetch tokens",
 				"MEMBERSYNC_CRM_PERMANENT_CODE or MEMBERSYNC_CRM_PERMANENT_CODE_FILE: is required to fetch tokens",
@@ -69,11 +69,11 @@ func TestFaults(t *testing.T) {
 			environ: minimal(),
 			yaml:    "kafka:\n  topics: x\n  tls_ca: y\ncrm.token: a\nconfig: z\nkafak:\n  topic: x\nui: {addr: x}\nmapping: {}\n",
 			want: []string{
-				"kafka.topics (membersync.yaml line 2): no such setting; did you mean kafka.topic?",
-				"kafka.tls_ca (membersync.yaml line 3): no such setting; did you mean kafka.tls?",
-				"config (membersync.yaml line 5): no such setting",
-				"kafak (membersync.yaml line 6): no such setting; did you mean kafka?",
-				"ui (membersync.yaml line 8): no such setting",
+				"kafka.topics (membersync.yaml line 2): unknown setting; did you mean kafka.topic?",
+				"kafka.tls_ca (membersync.yaml line 3): unknown setting; did you mean kafka.tls?",
+				"config (membersync.yaml line 5): unknown setting",
+				"kafak (membersync.yaml line 6): unknown setting; did you mean kafka?",
+				"ui (membersync.yaml line 8): unknown setting",
 				"mapping (membersync.yaml line 9): should be one value or a list of values",
 				"crm.token (membersync.yaml line 4): a secret comes from MEMBERSYNC_CRM_TOKEN or the file that MEMBERSYNC_CRM_TOKEN_FILE names, never from a flag or the YAML file",
 			},
@@ -93,10 +93,10 @@ func TestFaults(t *testing.T) {
 		"flags": {
 			args: []string{"--kafka-tpoic", "canary", "--kafka-topic", "--crm-token"}, environ: minimal(),
 			want: []string{
-				"--kafka-tpoic: no such flag; did you mean --kafka-topic?", "only flags are expected",
+				"--kafka-tpoic: unknown flag; did you mean --kafka-topic?", "only flags are expected",
 			},
 		},
-		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: no such flag"}},
+		"a letter":             {args: []string{"-x"}, environ: minimal(), want: []string{"-x: unknown flag"}},
 		"flag without a value": {args: []string{"--kafka-topic"}, environ: minimal(), want: []string{"--kafka-topic: needs a value"}},
 		"bad flag":             {args: []string{"---=canary"}, environ: minimal(), want: []string{"an argument has the form of neither a flag nor a value"}},
 		"TLS files without TLS": {
@@ -107,6 +107,57 @@ func TestFaults(t *testing.T) {
 				"MEMBERSYNC_KAFKA_TLS_KEY_FILE: needs MEMBERSYNC_KAFKA_TLS_CERT_FILE (or --kafka-tls-cert-file, kafka.tls_cert_file) too",
 			},
 		},
+		"TLS settings of Redis and the CRM without TLS": {
+			environ: append(minimal("MEMBERSYNC_REDIS_TLS_SERVER_NAME=r", "MEMBERSYNC_CRM_TLS_CERT_FILE=c"), "MEMBERSYNC_CRM_BASE_URL=https://c"),
+			want: []string{
+				"MEMBERSYNC_REDIS_TLS_SERVER_NAME: needs MEMBERSYNC_REDIS_URL (or --redis-url, redis.url) to begin with rediss://",
+				"MEMBERSYNC_CRM_TLS_CERT_FILE: needs MEMBERSYNC_CRM_TLS_KEY_FILE (or --crm-tls-key-file, crm.tls_key_file) too",
+			},
+		},
+		"TLS settings of an http CRM": {
+			environ: []string{
+				"MEMBERSYNC_CRM_BASE_URL=http://localhost:1", "MEMBERSYNC_CRM_CORP_ID=C", "MEMBERSYNC_CRM_TOKEN=s", "MEMBERSYNC_CRM_TLS_CA_FILE=c",
+			},
+			want: []string{"MEMBERSYNC_CRM_TLS_CA_FILE: needs MEMBERSYNC_CRM_BASE_URL to begin with https://"},
+		},
+		"sentinel credentials elsewhere": {
+			environ: minimal("MEMBERSYNC_REDIS_SENTINEL_USERNAME=u"),
+			want: []string{
+				"MEMBERSYNC_REDIS_SENTINEL_USERNAME: is for MEMBERSYNC_REDIS_MODE (or --redis-mode, redis.mode) sentinel",
+				"MEMBERSYNC_REDIS_SENTINEL_USERNAME: needs MEMBERSYNC_REDIS_SENTINEL_PASSWORD or MEMBERSYNC_REDIS_SENTINEL_PASSWORD_FILE too",
+			},
+		},
+		"a proxy with a password from a flag": {
+			args: []string{"--crm-proxy=https://u:canary@proxy.test"}, environ: minimal("MEMBERSYNC_CRM_TLS_SERVER_NAME=crm.test"),
+			want: []string{
+				"--crm-proxy: a password in it is taken only from MEMBERSYNC_CRM_PROXY",
+				"MEMBERSYNC_CRM_TLS_SERVER_NAME: would be expected of the proxy too; use an http:// or socks5:// proxy, or leave it out",
+			},
+		},
+		"OAUTHBEARER in part, with a password": {
+			environ: minimal("MEMBERSYNC_KAFKA_TLS=true", "MEMBERSYNC_KAFKA_SASL_MECHANISM=OAUTHBEARER", "MEMBERSYNC_KAFKA_SASL_CLIENT_ID=c",
+				"MEMBERSYNC_KAFKA_SASL_TOKEN_URL=https://id.test", "MEMBERSYNC_KAFKA_SASL_PASSWORD=canary"),
+			want: []string{
+				"MEMBERSYNC_KAFKA_SASL_MECHANISM: needs MEMBERSYNC_KAFKA_SASL_CLIENT_SECRET or MEMBERSYNC_KAFKA_SASL_CLIENT_SECRET_FILE too",
+				"MEMBERSYNC_KAFKA_SASL_PASSWORD: is for PLAIN and SCRAM, and MEMBERSYNC_KAFKA_SASL_MECHANISM is OAUTHBEARER",
+			},
+		},
+		"what may hold a password is not quoted": {
+			environ: minimal("MEMBERSYNC_KAFKA_BROKERS=SASL_SSL://u:canary@k:9092", "MEMBERSYNC_CRM_PATH=https://u:canary@h/p",
+				"MEMBERSYNC_KAFKA_SASL_TOKEN_URL=https://u:canary@id", "MEMBERSYNC_CRM_PROXY=u:canary@proxy", "MEMBERSYNC_KAFKA_TOPIC=u:canary@h"),
+			yaml: "redis:\n  'rediss://u:canary@h': x\n",
+			want: []string{
+				"(membersync.yaml line 2): a key is no setting; it is not shown, since it may hold a password",
+				"MEMBERSYNC_KAFKA_BROKERS: should be host:port, or several, comma-separated",
+				"MEMBERSYNC_KAFKA_TOPIC: should be the name of a topic: at most 249 letters, digits, dots, dashes and underscores",
+				"MEMBERSYNC_KAFKA_SASL_TOKEN_URL: should be an http or https URL without user and fragment",
+				"MEMBERSYNC_CRM_PATH: should be a path that begins with /",
+				"MEMBERSYNC_CRM_PROXY: should be http://host:port, https://host:port or socks5://host:port, with user:password@ if needed",
+				"MEMBERSYNC_KAFKA_SASL_TOKEN_URL: needs MEMBERSYNC_KAFKA_SASL_MECHANISM (or --kafka-sasl-mechanism, kafka.sasl_mechanism) too",
+			},
+		},
+		"YAML that quotes": {environ: minimal(), yaml: "a: *canary", want: []string{"--config: membersync.yaml is not YAML"}},
+		"YAML that lacks":  {environ: minimal(), yaml: "log: x\nkafka\nredis: y", want: []string{"--config: membersync.yaml is not YAML: line 2: could not find expected ':'"}},
 		"SASL in part": {
 			environ: minimal("MEMBERSYNC_KAFKA_SASL_MECHANISM=PLAIN", "MEMBERSYNC_KAFKA_SASL_USERNAME=u"),
 			want: []string{
@@ -122,15 +173,15 @@ func TestFaults(t *testing.T) {
 			want:    []string{"MEMBERSYNC_DLQ_TOPIC: is the topic of MEMBERSYNC_KAFKA_TOPIC too; the four differ"},
 		},
 		"password in a URL from YAML": {
-			environ: minimal(), yaml: "redis: {url: 'redis://u:" + "canary@h'}",
+			environ: minimal(), yaml: "redis: {url: 'rediss://u:" + "canary@h'}",
 			want: []string{"redis.url (membersync.yaml line 1): a password in it is taken only from MEMBERSYNC_REDIS_URL"},
 		},
 		"password in a URL from a flag": {
-			args: []string{"--redis-url=redis://:canary@h"}, environ: minimal(),
+			args: []string{"--redis-url=rediss://:canary@h"}, environ: minimal(),
 			want: []string{"--redis-url: a password in it is taken only from MEMBERSYNC_REDIS_URL"},
 		},
 		"two passwords": {
-			environ: minimal("MEMBERSYNC_REDIS_URL=redis://u:canary@h", "MEMBERSYNC_REDIS_PASSWORD=canary", "MEMBERSYNC_REDIS_USERNAME=u"),
+			environ: minimal("MEMBERSYNC_REDIS_URL=rediss://u:canary@h", "MEMBERSYNC_REDIS_PASSWORD=canary", "MEMBERSYNC_REDIS_USERNAME=u"),
 			want: []string{
 				"MEMBERSYNC_REDIS_PASSWORD: is set, and MEMBERSYNC_REDIS_URL holds a password: one of them too many",
 				"MEMBERSYNC_REDIS_USERNAME: is set, and MEMBERSYNC_REDIS_URL holds a user: one of them too many",
@@ -194,9 +245,9 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Fault{
-		{"MEMBERSYNC_KAFKA_TOPICS", "no such setting; did you mean MEMBERSYNC_KAFKA_TOPIC?"},
-		{"MEMBERSYNC_KAFKA_TOPIC_FILE", "no such setting; did you mean MEMBERSYNC_KAFKA_TLS_CA_FILE?"},
-		{"MEMBERSYNC_ZZZZZZZZZZZZZZ", "no such setting"},
+		{Name: "MEMBERSYNC_KAFKA_TOPICS", Text: "unknown setting; did you mean MEMBERSYNC_KAFKA_TOPIC?"},
+		{Name: "MEMBERSYNC_KAFKA_TOPIC_FILE", Text: "unknown setting; did you mean MEMBERSYNC_KAFKA_TLS_CA_FILE?"},
+		{Name: "MEMBERSYNC_ZZZZZZZZZZZZZZ", Text: "unknown setting"},
 	}
 	if d := cmp.Diff(want, report.Warnings); d != "" {
 		t.Error(d)

@@ -3,38 +3,41 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"membersync/cmd/internal/flags"
 )
 
-// Help describes every setting for a command's --help.
-func Help() string { return help(settings()) }
-
-// MappingHelp describes the settings that LoadMapping reads.
-func MappingHelp() string { return help(mappingOnly(settings())) }
-
-func help(all []setting) string {
-	var b strings.Builder
-	b.WriteString("Settings. Each is a flag, a variable (--kafka-topic: MEMBERSYNC_KAFKA_TOPIC) or a key of the\n" +
-		"YAML file (kafka.topic), the strongest first. A secret comes only from its variable, or from the\n" +
-		"file that the same name with _FILE (flag -file, key _file) names.\n")
-	for _, s := range all {
-		spelling := s.flag()
-		if s.secret {
-			spelling = s.env() + "(_FILE)"
+// words returns the words that a setting takes, where it takes nothing else: those that it wants,
+// if each of them is a valid value.
+func (s setting) words() []string {
+	listed := strings.NewReplacer(" or ", ",", ", ", ",").Replace(s.want)
+	words := strings.Split(listed, ",")
+	for _, word := range words {
+		if len(words) < 2 || strings.Contains(word, " ") || !s.set(&Config{}, word) {
+			return nil
 		}
-		fmt.Fprintf(&b, "  %s  %s\n        %s%s\n", spelling, s.want, s.help, s.defaultNote())
 	}
-	return b.String()
+	return words
 }
 
-func (s setting) defaultNote() string {
-	switch {
-	case s.required:
-		return " (required)"
-	case s.def != "":
-		return " (default " + s.def + ")"
-	default:
-		return ""
+// note adds to the help of a flag what its kind and default do not say.
+func (s setting) note() string {
+	note := ""
+	if words := s.words(); words != nil && !s.boolean {
+		note = " (" + flags.Alternatives(words) + ")"
 	}
+	if s.required {
+		note += " (required)"
+	}
+	return note
+}
+
+// defaultText is the default as the help of a flag shows it.
+func (s setting) defaultText() string {
+	if s.valueKind == "strings" {
+		return "[" + s.def + "]"
+	}
+	return s.def
 }
 
 // Markdown is the table of settings for the README.

@@ -22,6 +22,7 @@ const (
 type given struct {
 	name string // as the user wrote it
 	text string
+	path string // of the file that held the text; empty: none
 	from origin
 }
 
@@ -135,12 +136,15 @@ func (l *loader) apply(c *Config, s setting) {
 
 func (l *loader) store(c *Config, s setting, g given) {
 	if s.set(c, g.text) {
+		if s.secretField != nil {
+			s.secretField(c).path = g.path
+		}
 		return
 	}
 	switch {
 	case g.text == "":
 		l.fault(g.name, "is empty; should be "+s.want)
-	case s.private:
+	case s.private || mayHoldPassword(g.text):
 		l.fault(g.name, "should be "+s.want)
 	default:
 		l.fault(g.name, strconv.Quote(g.text)+" should be "+s.want)
@@ -178,12 +182,18 @@ func (l *loader) secretFile(file given) (given, bool) {
 		l.fault(file.name, "cannot read the file that it names: "+reason(err))
 		return given{}, false
 	}
-	text := strings.TrimRight(string(data), "\r\n")
-	if text == "" {
+	text, ok := SecretText(data)
+	if !ok {
 		l.fault(file.name, "the file is empty")
 		return given{}, false
 	}
-	return given{name: file.name, text: text, from: file.from}, true
+	return given{name: file.name, text: text, path: file.text, from: file.from}, true
+}
+
+// mayHoldPassword reports whether a wrong value looks like a URL: it is not quoted, since a user and
+// a password may be in it.
+func mayHoldPassword(text string) bool {
+	return strings.Contains(text, "@") || strings.Contains(text, "://")
 }
 
 // reason leaves the path out of an error: somebody may have put the secret itself

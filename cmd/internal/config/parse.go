@@ -143,6 +143,31 @@ func baseURL(text string) (string, bool) {
 	return strings.TrimRight(text, "/"), plain
 }
 
+// tokenURL reads an http or https URL, or nothing.
+func tokenURL(text string) (string, bool) {
+	u, err := url.Parse(text)
+	if text == "" || err != nil {
+		return "", text == ""
+	}
+	return text, (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && !strings.Contains(text, "#")
+}
+
+// proxyURL reads the URL of a proxy, or nothing.
+func proxyURL(text string) (Secret, bool) {
+	u, err := url.Parse(text)
+	if text == "" || err != nil {
+		return Secret{}, text == ""
+	}
+	scheme := u.Scheme == "http" || u.Scheme == "https" || u.Scheme == "socks5"
+	plain := strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && !u.ForceQuery && !strings.Contains(text, "#")
+	return NewSecret(text), scheme && u.Hostname() != "" && plain
+}
+
+// optionalHost reads the name or the address of a host, or nothing.
+func optionalHost(text string) (string, bool) {
+	return text, !strings.ContainsAny(text, ":/@ ,") || net.ParseIP(text) != nil
+}
+
 func urlPath(text string) (string, bool) {
 	u, err := url.Parse(text)
 	return text, err == nil && strings.HasPrefix(text, "/") && u.Host == "" && u.Path == text

@@ -1,32 +1,71 @@
 package config
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // checkTogether applies the rules between settings and moves the URL's user and
 // password to their fields.
 func (l *loader) checkTogether(c *Config) {
-	l.checkTLS(c)
-	l.checkSASL()
+	l.checkTLS("kafka", c.Kafka.TLS, l.nameOf("kafka.tls")+" to be true")
+	l.checkTLS("redis", c.Redis.URL.TLS || len(c.Redis.URL.Addrs) == 0, l.nameOf("redis.url")+" to begin with rediss://")
+	l.checkTLS("crm", !strings.HasPrefix(c.CRM.BaseURL, "http:"), l.nameOf("crm.base_url")+" to begin with https://")
+	l.checkSASL(c.Kafka.SASLMechanism)
 	l.checkTopics(c)
 	l.checkRedis(c)
 	l.checkToken()
+	l.checkProxy(c)
+	l.checkPlaintext(c)
 }
 
-func (l *loader) checkTLS(c *Config) {
-	files := []string{"kafka.tls_ca_file", "kafka.tls_cert_file", "kafka.tls_key_file"}
-	for _, name := range files {
-		if l.isSet(name) && !c.Kafka.TLS {
-			l.fault(l.nameOf(name), "needs "+l.nameOf("kafka.tls")+" to be true")
+// checkTLS wants the settings of a section's TLS only where there is TLS.
+func (l *loader) checkTLS(section string, on bool, needs string) {
+	cert, key := section+".tls_cert_file", section+".tls_key_file"
+	for _, name := range []string{section + ".tls_ca_file", cert, key, section + ".tls_server_name"} {
+		if l.isSet(name) && !on {
+			l.fault(l.nameOf(name), "needs "+needs)
 		}
 	}
-	l.together("kafka.tls_cert_file", "kafka.tls_key_file")
-	l.together("kafka.tls_key_file", "kafka.tls_cert_file")
+	l.together(cert, key)
+	l.together(key, cert)
 }
 
-func (l *loader) checkSASL() {
-	l.together("kafka.sasl_mechanism", "kafka.sasl_username", "kafka.sasl_password")
-	l.together("kafka.sasl_username", "kafka.sasl_mechanism")
-	l.together("kafka.sasl_password", "kafka.sasl_mechanism")
+const oauthBearer = "OAUTHBEARER"
+
+// checkSASL wants what the mechanism needs, and nothing else.
+func (l *loader) checkSASL(mechanism string) {
+	password := []string{"kafka.sasl_username", "kafka.sasl_password"}
+	token := []string{"kafka.sasl_token_url", "kafka.sasl_client_id", "kafka.sasl_client_secret"}
+	needed, others, whose := password, token, oauthBearer
+	if mechanism == oauthBearer {
+		needed, others, whose = token, password, "PLAIN and SCRAM"
+	}
+	l.together("kafka.sasl_mechanism", needed...)
+	for _, name := range append(password, token...) {
+		l.together(name, "kafka.sasl_mechanism")
+	}
+	for _, name := range others {
+		if mechanism != "" && l.isSet(name) {
+			l.fault(l.nameOf(name), "is for "+whose+", and "+l.nameOf("kafka.sasl_mechanism")+" is "+mechanism)
+		}
+	}
+}
+
+// checkProxy wants a password from the environment only, and no server name that would be the
+// proxy's too.
+func (l *loader) checkProxy(c *Config) {
+	u, name := c.CRM.ProxyURL(), l.nameOf("crm.proxy")
+	if u == nil {
+		return
+	}
+	_, hasPassword := u.User.Password()
+	if g, ok := l.find("crm.proxy"); ok && g.from != fromEnvironment && hasPassword {
+		l.fault(name, "a password in it is taken only from MEMBERSYNC_CRM_PROXY")
+	}
+	if u.Scheme == "https" && c.CRM.TLSServerName != "" {
+		l.fault(l.nameOf("crm.tls_server_name"), "would be expected of the proxy too; use an http:// or socks5:// proxy, or leave it out")
+	}
 }
 
 // together reports the others that are missing beside a setting.
@@ -73,6 +112,12 @@ func (l *loader) checkRedis(c *Config) {
 		c.Redis.Username = u.username
 	}
 	u.username, u.password = "", Secret{}
+	for _, setting := range []string{"redis.sentinel_username", "redis.sentinel_password"} {
+		if l.isSet(setting) && c.Redis.Mode != "sentinel" {
+			l.fault(l.nameOf(setting), "is for "+l.nameOf("redis.mode")+" sentinel")
+		}
+	}
+	l.together("redis.sentinel_username", "redis.sentinel_password")
 	if c.Redis.Username != "" && !c.Redis.Password.IsSet() && !l.isSet("redis.password") {
 		l.fault(l.nameOf("redis.username"), "needs "+l.nameOf("redis.password")+" too")
 	}

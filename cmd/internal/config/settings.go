@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"membersync/cmd/internal/flags"
 )
 
 // A setting is one row of the table that everything derives from.
@@ -12,11 +14,16 @@ type setting struct {
 	want string // what a value should be
 	help string
 
+	valueKind string // word for the kind of its values in the help of a flag
+
 	required bool // must be given
 	secret   bool // only from the environment or a file
 	private  bool // a wrong value is not quoted: it may hold a password
 	boolean  bool // as a flag it needs no value
 	mapping  bool // matters to the mapping alone, without a service
+
+	// secretField is the field of a secret; nil: it is no secret.
+	secretField func(*Config) *Secret
 
 	// set stores the value in the configuration, or says that text is none.
 	set func(c *Config, text string) bool
@@ -40,7 +47,7 @@ type kind[T any] struct {
 // row makes a setting of a kind, stored in a field.
 func row[T any](name, def string, k kind[T], field func(*Config) *T, help string) setting {
 	return setting{
-		name: name, def: def, want: k.want, help: help,
+		name: name, def: def, want: k.want, help: help, valueKind: valueKind[T](k.want),
 		set: func(c *Config, text string) bool {
 			value, ok := k.parse(text)
 			if ok {
@@ -51,12 +58,38 @@ func row[T any](name, def string, k kind[T], field func(*Config) *T, help string
 	}
 }
 
+// valueKind is the word for values of a type in the help of a flag.
+func valueKind[T any](want string) string {
+	switch any(*new(T)).(type) {
+	case bool:
+		return "bool"
+	case int:
+		return "int"
+	case int64:
+		return "size"
+	case float64:
+		return "float"
+	case time.Duration:
+		return "duration"
+	case []string:
+		return "strings"
+	case Rate:
+		return "rate"
+	case RedisURL:
+		return "url"
+	}
+	if strings.Contains(want, "path of a") {
+		return flags.Path
+	}
+	return "string"
+}
+
 func secretRow(name string, field func(*Config) *Secret, help string) setting {
 	s := row(name, "", kind[Secret]{
 		parse: func(text string) (Secret, bool) { return NewSecret(text), text != "" },
 		want:  "text that is not empty",
 	}, field, help)
-	s.secret, s.private = true, true
+	s.secret, s.private, s.secretField = true, true, field
 	return s
 }
 
@@ -68,7 +101,7 @@ func stateKeyRow(name string, field func(*Config) *Secret, help string) setting 
 		},
 		want: "32 random bytes or more, as hex, base64 or raw text",
 	}, field, help)
-	s.secret, s.private = true, true
+	s.secret, s.private, s.secretField = true, true, field
 	return s
 }
 
@@ -90,7 +123,7 @@ func settings() []setting {
 	var all []setting
 	for _, section := range [][]setting{
 		fileSettings(), kafkaSettings(), dlqSettings(), redisSettings(), stateSettings(),
-		crmSettings(), mappingSettings(), serviceSettings(),
+		crmSettings(), connectionSettings(), mappingSettings(), serviceSettings(),
 	} {
 		all = append(all, section...)
 	}
@@ -115,6 +148,10 @@ func optional(what string) kind[string] { return kind[string]{anyText, what} }
 func topicName() kind[string] {
 	return kind[string]{topic, "the name of a topic: at most 249 letters, digits, dots, dashes and underscores"}
 }
+
+func pemFile() kind[string] { return optional("the path of a PEM file") }
+
+func hostName() kind[string] { return kind[string]{optionalHost, "a host name"} }
 
 func byteSize() kind[int64] {
 	return kind[int64]{size, "a size above 0 such as 512KiB, 32MiB or 1GiB"}

@@ -1,109 +1,56 @@
 package config
 
 import (
-	"flag"
-	"io"
-	"iter"
 	"maps"
 	"regexp"
 	"strings"
+
+	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/flags"
 )
 
 const envPrefix = "MEMBERSYNC_"
 
-// Define defines a flag for each setting. What is given for them is appended to
-// args, in the form that Load takes.
-func Define(flags *flag.FlagSet, args *[]string) { define(flags, settings(), args) }
+// group is the group of the settings in the help of a command.
+const group = "Settings (a flag, else a variable such as MEMBERSYNC_KAFKA_TOPIC, else the YAML file's kafka.topic)"
+
+// Define defines a flag for each setting. What is given for them is appended to args, in the form
+// that Load takes.
+func Define(set *flags.Set, args *[]string) { define(set, settings(), args) }
 
 // DefineMapping defines a flag for each setting that LoadMapping reads.
-func DefineMapping(flags *flag.FlagSet, args *[]string) { define(flags, mappingOnly(settings()), args) }
+func DefineMapping(set *flags.Set, args *[]string) { define(set, mappingOnly(settings()), args) }
 
-func define(flags *flag.FlagSet, all []setting, args *[]string) {
+func define(set *flags.Set, all []setting, args *[]string) {
 	for _, s := range all {
 		name := strings.TrimPrefix(s.flag(), "--")
-		record := func(name string) func(string) error {
-			return func(text string) error {
+		record := func(name string) func(string) string {
+			return func(text string) string {
 				*args = append(*args, "--"+name+"="+text)
-				return nil
+				return ""
 			}
 		}
-		if s.boolean {
-			flags.BoolFunc(name, s.help, record(name))
-			continue
+		flag := set.FuncP(name, "", s.valueKind, s.defaultText(), s.help+s.note(), record(name))
+		flags.SetGroup(flag, group)
+		flags.SetWords(flag, s.words()...)
+		switch {
+		case s.boolean:
+			flag.NoOptDefVal = "true"
+		case s.secret: // the flag is there to be refused with the reason
+			flag.Hidden = true
+			file := set.FuncP(name+"-file", "", flags.Path, "", s.help+" (file, or "+s.env()+")", record(name+"-file"))
+			flags.SetGroup(file, group)
 		}
-		flags.Func(name, s.help, record(name))
-		if s.secret {
-			flags.Func(name+"-file", "file of "+s.name, record(name+"-file"))
-		}
 	}
-}
-
-// ParseFlags parses flags wherever they stand, returns what is left over, and goes
-// on after a fault, which the flag package does not by itself. A fault never holds
-// a value: it could be a secret.
-func ParseFlags(flags *flag.FlagSet, args []string) (rest []string, faults []Fault) {
-	flags.SetOutput(io.Discard)
-	flags.Usage = func() {}
-	for len(args) > 0 {
-		err := flags.Parse(args)
-		left := flags.Args()
-		switch parsed := len(args) - len(left); {
-		case err != nil:
-			faults = append(faults, flagFault(flags, err))
-			if parsed == 0 { // it stays before an argument of a wrong form
-				left = left[1:]
-			}
-		case parsed > 0 && args[parsed-1] == "--":
-			return append(rest, left...), faults
-		case len(left) > 0:
-			rest, left = append(rest, left[0]), left[1:]
-		}
-		args = left
-	}
-	return rest, faults
-}
-
-// flagFault has the flag in the form that the help shows.
-func flagFault(flags *flag.FlagSet, err error) Fault {
-	text := err.Error()
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		if len(name) == 1 { // near to each other letter, and so to none
-			return Fault{spelling(name), "no such flag"}
-		}
-		return Fault{spelling(name), "no such flag" + DidYouMean(spelling(name), spellings(flags))}
-	}
-	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-		return Fault{spelling(name), "needs a value"}
-	}
-	if name, ok := strings.CutPrefix(text, "invalid boolean value "); ok {
-		_, name, _ = strings.Cut(name, "for -")
-		name, _, _ = strings.Cut(name, ":")
-		return Fault{spelling(name), "should be true or false"}
-	}
-	return Fault{"", "an argument has the form of neither a flag nor a value"}
-}
-
-func spellings(flags *flag.FlagSet) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		more := true
-		flags.VisitAll(func(f *flag.Flag) { more = more && yield(spelling(f.Name)) })
-	}
-}
-
-// spelling is a flag as one writes it: -o, --output.
-func spelling(name string) string {
-	if len(name) == 1 {
-		return "-" + name
-	}
-	return "--" + name
 }
 
 // readFlags gathers the flags.
 func (l *loader) readFlags(args []string) {
 	var texts []string
-	flags := flag.NewFlagSet("", flag.ContinueOnError)
-	define(flags, l.all, &texts)
-	rest, faults := ParseFlags(flags, args)
+	set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
+	define(set, l.all, &texts)
+	rest, faults := set.Finish(set.Parse(args))
 	l.faults = append(l.faults, faults...)
 	if len(rest) > 0 {
 		l.fault("", "only flags are expected")
@@ -143,7 +90,7 @@ func (l *loader) readEnvironment(environ []string) {
 		case known && !twice:
 			l.given[fromEnvironment][name] = given{name: key, text: text, from: fromEnvironment}
 		case !known && !injected.MatchString(key):
-			l.warn(key, "no such setting"+DidYouMean(key, maps.Keys(names)))
+			l.warn(key, "unknown setting"+flags.DidYouMean(key, maps.Keys(names)))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type Secret struct {
 	// A pointer, since fmt prints fields of unexported structs without asking
 	// their methods: this way it prints an address.
 	text *string
+	path string // of the file that it was read from
 }
 
 // NewSecret makes a secret of text. An empty text is not set.
@@ -26,13 +28,17 @@ func NewSecret(text string) Secret {
 	return Secret{text: &text}
 }
 
-// Reveal returns the secret itself.
+// Reveal returns the secret itself, as it was at the start.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
 	}
 	return *s.text
 }
+
+// Path returns the path of the file that the secret was read from. It is empty if the secret came
+// from the environment.
+func (s Secret) Path() string { return s.path }
 
 // IsSet reports whether there is a secret.
 func (s Secret) IsSet() bool { return s.text != nil }
@@ -59,6 +65,13 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText writes what String returns.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// SecretText returns the secret in the content of a file, without the line end that editors add, and
+// whether there is one.
+func SecretText(content []byte) (text string, ok bool) {
+	text = strings.TrimRight(string(content), "\r\n")
+	return text, text != ""
+}
 
 // A Rate is a number of calls in any window of a length. The zero value is no limit.
 type Rate struct {

@@ -20,6 +20,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		"MEMBERSYNC_CRM_APP_SECRET=canary", "MEMBERSYNC_CRM_PERMANENT_CODE=canary", "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes",
 		"MEMBERSYNC_REDIS_URL=redis://user:canary@h", "MEMBERSYNC_KAFKA_SASL_MECHANISM=PLAIN",
 		"MEMBERSYNC_KAFKA_SASL_USERNAME=u", "MEMBERSYNC_KAFKA_SASL_PASSWORD=canary",
+		"MEMBERSYNC_ALLOW_PLAINTEXT=true", "MEMBERSYNC_CRM_PROXY=http://user:canary@proxy.test:3128",
 	}, nil)
 	var out bytes.Buffer
 	inside := struct{ c Config }{c}

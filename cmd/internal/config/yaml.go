@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"membersync/cmd/internal/flags"
 )
 
 // A yamlFile is the walk through one file.
@@ -31,7 +33,7 @@ func (l *loader) readYAML(file given) {
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {
 		if !errors.Is(err, io.EOF) { // an empty file says nothing
-			l.fault(file.name, file.text+" is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
+			l.fault(file.name, file.text+" is not YAML"+yamlFault(err))
 		}
 		return
 	}
@@ -41,6 +43,25 @@ func (l *loader) readYAML(file given) {
 	walk := yamlFile{loader: l, path: file.text, names: l.names(func(s setting) string { return s.name }, "_file")}
 	delete(walk.names, "config") // a file does not name itself
 	walk.section("", document.Content[0])
+}
+
+// yamlFault says where a file is not YAML, and why, if the library's text quotes nothing of the file.
+func yamlFault(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line, rest, found := strings.Cut(text, ": ")
+	if !found || !strings.HasPrefix(line, "line ") {
+		line, rest = "", text
+	}
+	if strings.ContainsAny(strings.ReplaceAll(rest, "':'", ""), "'`\"") {
+		rest = ""
+	}
+	var said strings.Builder
+	for _, part := range []string{line, rest} {
+		if part != "" {
+			said.WriteString(": " + part)
+		}
+	}
+	return said.String()
 }
 
 // section gathers the keys of the root, or of a section below it.
@@ -64,8 +85,10 @@ func (y *yamlFile) key(key string, at, value *yaml.Node) {
 	switch {
 	case !strings.Contains(key, ".") && y.isSection(key):
 		y.section(key+".", value)
+	case !known && strings.ContainsAny(key, "@:/ "):
+		y.fault(y.name("", at), "a key is no setting; it is not shown, since it may hold a password")
 	case !known:
-		y.fault(y.name(key, at), "no such setting"+DidYouMean(key, y.keys()))
+		y.fault(y.name(key, at), "unknown setting"+flags.DidYouMean(key, y.keys()))
 	case twice:
 		y.fault(y.name(key, at), "is given twice")
 	default:

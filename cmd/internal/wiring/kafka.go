@@ -1,24 +1,24 @@
 package wiring
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring/credentials"
 	"membersync/dlq"
 )
 
 const (
-	clientID    = "membersync"
-	dialTimeout = 5 * time.Second
+	clientID       = "membersync"
+	dialTimeout    = 5 * time.Second // of a connection with TLS and SASL
+	connectTimeout = 3 * time.Second // of TCP: leaves time for another broker
+	kafkaPrefix    = "MEMBERSYNC_KAFKA_"
 )
 
 // Topics names the source topic and membersync's own.
@@ -26,81 +26,49 @@ func Topics(cfg config.Config) dlq.Topics {
 	return dlq.Topics{Source: cfg.Kafka.Topic, DLQ: cfg.DLQ.Topic, Redrive: cfg.DLQ.RedriveTopic, Audit: cfg.Audit.Topic}
 }
 
-// addKafka sets TLS and SASL twice, since the group's connections are made by the
-// dialer and all others by the transport.
-func (p *Parts) addKafka(cfg config.Config, readFile func(string) ([]byte, error)) error {
-	encryption, err := tlsConfig(cfg.Kafka, readFile)
-	if err != nil {
-		return fmt.Errorf("kafka: %w", err)
-	}
-	mechanism, err := saslMechanism(cfg.Kafka)
-	if err != nil {
-		return errors.New("kafka: the SASL user or password has a character that SCRAM does not allow")
-	}
+// addKafka sets TLS and SASL twice, since the group's connections are made by the dialer and all
+// others by the transport. Both make the TLS handshake in the dial function, so that each connection
+// has the certificates of its moment.
+//
+// A broker closes a connection whose access token has expired (KIP-368), and kafka-go cannot log in
+// again on an open one. So the transport's connections are closed when the token is due for renewal,
+// after the requests in flight; the next requests open new ones. The group's connection is closed by
+// the broker: the member then joins again, under its own id.
+func (p *Parts) addKafka(cfg config.Config) error {
 	topics := Topics(cfg)
 	transport := &kafka.Transport{
 		ClientID:       clientID,
 		DialTimeout:    dialTimeout,
-		TLS:            encryption,
-		SASL:           mechanism,
 		MetadataTopics: []string{topics.Source, topics.DLQ, topics.Redrive, topics.Audit},
 	}
 	p.close = append(p.close, transport.CloseIdleConnections)
+	var err error
+	if transport.Dial, err = p.kafkaDial(cfg.Kafka); err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
+	if transport.SASL, err = p.saslMechanism(cfg.Kafka, transport.CloseIdleConnections); err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
 	p.Kafka = &kafka.Client{Addr: kafka.TCP(cfg.Kafka.Brokers...), Transport: transport}
-	p.Dialer = &kafka.Dialer{ClientID: clientID, Timeout: dialTimeout, TLS: encryption, SASLMechanism: mechanism}
+	p.Dialer = &kafka.Dialer{ClientID: clientID, Timeout: dialTimeout, DialFunc: transport.Dial, SASLMechanism: transport.SASL}
 	p.Letters, p.Archive, p.Audit = dlq.NewWriter(p.Kafka, topics.DLQ), dlq.NewReader(p.Kafka, topics), dlq.NewAuditor(p.Kafka, topics.Audit)
 	return nil
 }
 
-func tlsConfig(cfg config.Kafka, readFile func(string) ([]byte, error)) (*tls.Config, error) {
+// A dialFunc opens a connection to a broker.
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// kafkaDial returns nil without TLS: the library's own function.
+func (p *Parts) kafkaDial(cfg config.Kafka) (dialFunc, error) {
 	if !cfg.TLS {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.TLSCAFile != "" {
-		pem, err := readFile(cfg.TLSCAFile)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", cfg.TLSCAFile)
-		}
-	}
-	if cfg.TLSCertFile == "" {
-		return c, nil
-	}
-	pair, err := keyPair(cfg, readFile)
-	c.Certificates = []tls.Certificate{pair}
-	return c, err
-}
-
-func keyPair(cfg config.Kafka, readFile func(string) ([]byte, error)) (tls.Certificate, error) {
-	cert, err := readFile(cfg.TLSCertFile)
+	encryption, err := credentials.TLS(p.files, tlsFiles(kafkaPrefix, cfg.TLSCAFile, cfg.TLSCertFile, cfg.TLSKeyFile, cfg.TLSServerName))
 	if err != nil {
-		return tls.Certificate{}, err
+		return nil, err
 	}
-	key, err := readFile(cfg.TLSKeyFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s and %s: %w", cfg.TLSCertFile, cfg.TLSKeyFile, err)
-	}
-	return pair, nil
-}
-
-func saslMechanism(cfg config.Kafka) (sasl.Mechanism, error) {
-	user, password := cfg.SASLUsername, cfg.SASLPassword.Reveal()
-	switch cfg.SASLMechanism {
-	case "PLAIN":
-		return plain.Mechanism{Username: user, Password: password}, nil
-	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, user, password)
-	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, user, password)
-	default:
-		return nil, nil
-	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: connectTimeout}, Config: encryption()}
+		return dialer.DialContext(ctx, network, addr)
+	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/flags"
 	"membersync/mapper"
 )
 
@@ -62,7 +63,7 @@ func parseMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*ma
 	if err != nil {
 		hint := ""
 		if !strings.ContainsAny(cfg.Mapping, `/\.`) {
-			hint = config.DidYouMean(cfg.Mapping, slices.Values(mapper.Builtins()))
+			hint = flags.DidYouMean(cfg.Mapping, slices.Values(mapper.Builtins()))
 		}
 		return nil, fmt.Errorf("mapping %q is not built in (%s are), and no file that can be read: %w%s",
 			cfg.Mapping, strings.Join(mapper.Builtins(), ", "), err, hint)

@@ -7,21 +7,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring/credentials"
 	"membersync/crmapi"
 	"membersync/dedupe"
 	"membersync/dlq"
 )
-
-// tokenFetches is how often all instances together fetch an access token in a minute, failed
-// fetches included. The vendor allows ten, and `check` fetches one of its own.
-const tokenFetches = 9
 
 // leaseMargin is what a lease lives beyond twice the time of a call.
 const leaseMargin = 5 * time.Second
@@ -43,6 +40,7 @@ type Parts struct {
 	// EditDigest is that of edited values, under the state key; nil: there is no key.
 	EditDigest dlq.ValueDigest
 
+	files credentials.Files // those that are read again while the program runs
 	close []func()
 }
 
@@ -58,9 +56,10 @@ type Env struct {
 // Build makes the parts. Its error joins every fault, none of which holds a secret.
 func Build(cfg config.Config, env Env) (*Parts, error) {
 	p := &Parts{Logger: Logger(cfg.Log, env.Log), EditDigest: dlq.NewValueDigest(cfg.State.KeyBytes())}
+	p.files = credentials.Files{Read: env.ReadFile, Log: p.Logger}
 	err := errors.Join(
 		p.addMapping(cfg, env.ReadFile),
-		p.addKafka(cfg, env.ReadFile),
+		p.addKafka(cfg),
 		p.addRedis(cfg),
 		p.addCRM(cfg, env.Service),
 	)
@@ -104,14 +103,65 @@ func (p *Parts) addMapping(cfg config.Config, readFile func(string) ([]byte, err
 // Lease is how long a member stays acquired from each send.
 func Lease(cfg config.Config) time.Duration { return 2*cfg.CRM.Timeout + leaseMargin }
 
+// secret returns a function that returns the current secret: that of its file, if it has one. The
+// setting is that of the file.
+func (p *Parts) secret(setting string, s config.Secret) (func() string, error) {
+	if s.Path() == "" {
+		return s.Reveal, nil
+	}
+	return credentials.Secret(p.files, credentials.File{Setting: setting, Path: s.Path()}, config.SecretText)
+}
+
+// tlsFiles names the files of the settings that begin with prefix.
+func tlsFiles(prefix, ca, cert, key, serverName string) credentials.TLSFiles {
+	return credentials.TLSFiles{
+		CA:         credentials.File{Setting: prefix + "TLS_CA_FILE", Path: ca},
+		Cert:       credentials.File{Setting: prefix + "TLS_CERT_FILE", Path: cert},
+		Key:        credentials.File{Setting: prefix + "TLS_KEY_FILE", Path: key},
+		ServerName: serverName,
+	}
+}
+
+// Advice returns what to do about an error of a TLS connection to kafka, redis or the crm, as a text
+// to append to the error's. It is empty for other errors.
+func Advice(server string, err error) string {
+	return credentials.Advice(err, "MEMBERSYNC_"+strings.ToUpper(server)+"_")
+}
+
+// redisClient returns a client whose connections have the credentials of their moment.
+func (p *Parts) redisClient(cfg config.Config) (redis.UniversalClient, error) {
+	const prefix = "MEMBERSYNC_REDIS_"
+	r := cfg.Redis
+	client := dedupe.ClientConfig{
+		URL:              r.URL.String(),
+		Mode:             dedupe.Mode(r.Mode),
+		Username:         r.Username,
+		Password:         r.Password.Reveal(),
+		SentinelUsername: r.SentinelUsername,
+		SentinelPassword: r.SentinelPassword.Reveal(),
+		Concurrency:      cfg.CRM.Concurrency,
+	}
+	var err error
+	if r.URL.TLS {
+		if client.TLS, err = credentials.TLS(p.files, tlsFiles(prefix, r.TLSCAFile, r.TLSCertFile, r.TLSKeyFile, r.TLSServerName)); err != nil {
+			return nil, err
+		}
+	}
+	if r.Password.Path() != "" {
+		if client.CurrentPassword, err = p.secret(prefix+"PASSWORD_FILE", r.Password); err != nil {
+			return nil, err
+		}
+	}
+	if r.SentinelPassword.Path() != "" {
+		if client.CurrentSentinelPassword, err = p.secret(prefix+"SENTINEL_PASSWORD_FILE", r.SentinelPassword); err != nil {
+			return nil, err
+		}
+	}
+	return dedupe.Open(client)
+}
+
 func (p *Parts) addRedis(cfg config.Config) error {
-	client, err := dedupe.Open(dedupe.ClientConfig{
-		URL:         cfg.Redis.URL.String(),
-		Mode:        dedupe.Mode(cfg.Redis.Mode),
-		Username:    cfg.Redis.Username,
-		Password:    cfg.Redis.Password.Reveal(),
-		Concurrency: cfg.CRM.Concurrency,
-	})
+	client, err := p.redisClient(cfg)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -133,60 +183,4 @@ func (p *Parts) addRedis(cfg config.Config) error {
 	}
 	p.Store, err = dedupe.New(client, options)
 	return err
-}
-
-func (p *Parts) addCRM(cfg config.Config, service bool) error {
-	base, err := url.Parse(cfg.CRM.BaseURL)
-	if err != nil {
-		return errors.New("crm: the base URL is none")
-	}
-	if err := p.addToken(cfg.CRM, base, service); err != nil {
-		return err
-	}
-	object, err := Object(cfg.CRM, p.Mapping)
-	if err != nil {
-		return err
-	}
-	p.CRM, err = crmapi.New(crmapi.Config{
-		BaseURL:  base,
-		Path:     cfg.CRM.Path,
-		Object:   object,
-		CorpID:   cfg.CRM.CorpID,
-		Timeout:  cfg.CRM.Timeout,
-		Token:    p.Token,
-		Codes:    cfg.CRM.ErrorCodes,
-		MaxConns: cfg.CRM.Concurrency,
-	})
-	if err == nil {
-		p.close = append(p.close, p.CRM.Close)
-	}
-	return err
-}
-
-func (p *Parts) addToken(cfg config.CRM, base *url.URL, service bool) error {
-	if cfg.Token.IsSet() {
-		p.Token = crmapi.FixedToken(cfg.Token.Reveal())
-		return nil
-	}
-	var lock crmapi.Locker
-	if service && p.Store != nil {
-		lock = p.Store.NewLock("token").WithLimit(tokenFetches, time.Minute)
-	}
-	fetched, err := crmapi.NewFetchedToken(crmapi.TokenConfig{
-		BaseURL:       base,
-		AppID:         cfg.AppID,
-		AppSecret:     cfg.AppSecret.Reveal(),
-		PermanentCode: cfg.PermanentCode.Reveal(),
-		CorpID:        cfg.CorpID,
-		Timeout:       cfg.Timeout,
-		Codes:         cfg.ErrorCodes,
-		Log:           p.Logger,
-		Lock:          lock,
-	})
-	if err != nil {
-		return err
-	}
-	p.Token = fetched
-	p.close = append(p.close, fetched.Close)
-	return nil
 }

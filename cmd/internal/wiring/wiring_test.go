@@ -2,17 +2,9 @@ package wiring
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/big"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -22,16 +14,26 @@ import (
 	"go.uber.org/goleak"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/wiring/credentials/certtest"
 	"membersync/crmapi"
+	"membersync/dedupe"
 	"membersync/dlq"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	dedupe.SetClientLog(slog.New(slog.DiscardHandler)) // as the program does
+	goleak.VerifyTestMain(m)
+}
 
 func load(t *testing.T, more ...string) config.Config {
 	t.Helper()
-	environ := append(more, "MEMBERSYNC_CRM_BASE_URL=http://crm.test", "MEMBERSYNC_CRM_CORP_ID=C1", "MEMBERSYNC_CRM_TOKEN=canary")
-	c, _, err := config.Load(nil, environ, nil)
+	return loadWith(t, nil, append(more, "MEMBERSYNC_CRM_BASE_URL=https://crm.test", "MEMBERSYNC_CRM_TOKEN=canary")...)
+}
+
+// loadWith reads files, and sets nothing of the CRM but the company.
+func loadWith(t *testing.T, readFile func(string) ([]byte, error), more ...string) config.Config {
+	t.Helper()
+	c, _, err := config.Load(nil, append(more, "MEMBERSYNC_CRM_CORP_ID=C1"), readFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestBuild(t *testing.T) {
 
 func TestBuildWithFetchedToken(t *testing.T) {
 	t.Parallel()
-	c := load(t, "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=redis://u:canary@a:1,b:2")
+	c := load(t, "MEMBERSYNC_STATE_KEY=canary-of-at-least-thirty-two-bytes", "MEMBERSYNC_REDIS_MODE=cluster", "MEMBERSYNC_REDIS_URL=rediss://u:canary@a:1,b:2")
 	c.CRM.Token, c.CRM.AppID = config.Secret{}, "A1"
 	c.CRM.AppSecret, c.CRM.PermanentCode = config.NewSecret("canary"), config.NewSecret("canary")
 	p, err := Build(c, Env{Log: &bytes.Buffer{}})
@@ -87,7 +89,7 @@ func TestBuildFaults(t *testing.T) {
 	t.Parallel()
 	c := load(t, "MEMBERSYNC_MAPPING=gone", "MEMBERSYNC_KAFKA_TLS=true", "MEMBERSYNC_KAFKA_TLS_CA_FILE=gone.pem")
 	_, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(nil)})
-	if err == nil || !strings.Contains(err.Error(), `mapping "gone"`) || !strings.Contains(err.Error(), "open gone.pem") {
+	if err == nil || !strings.Contains(err.Error(), `mapping "gone"`) || !strings.Contains(err.Error(), "MEMBERSYNC_KAFKA_TLS_CA_FILE: cannot read the file that it names: file does not exist") {
 		t.Error(err)
 	}
 }
@@ -112,41 +114,13 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// certificate makes a certificate for 127.0.0.1 that signs itself.
-func certificate(t *testing.T) (certPEM, keyPEM []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-}
-
 // Transport and dialer both speak TLS, show the client's certificate and log in.
 func TestKafkaTLSAndSASL(t *testing.T) {
 	t.Parallel()
-	certPEM, keyPEM := certificate(t)
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
+	ca := certtest.NewAuthority(t)
+	own := ca.Issue(t)
 	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in"), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "u", "canary"),
-		kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}))
+		kfake.TLS(ca.Issue(t).Server(t, ca)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +128,7 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 	c := load(t, "MEMBERSYNC_KAFKA_BROKERS="+fake.ListenAddrs()[0], "MEMBERSYNC_KAFKA_TOPIC=in", "MEMBERSYNC_KAFKA_TLS=true",
 		"MEMBERSYNC_KAFKA_TLS_CA_FILE=ca", "MEMBERSYNC_KAFKA_TLS_CERT_FILE=cert", "MEMBERSYNC_KAFKA_TLS_KEY_FILE=key",
 		"MEMBERSYNC_KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "MEMBERSYNC_KAFKA_SASL_USERNAME=u", "MEMBERSYNC_KAFKA_SASL_PASSWORD=canary")
-	p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": certPEM, "cert": certPEM, "key": keyPEM})})
+	p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": ca.PEM, "cert": own.Cert, "key": own.Key})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,39 +149,12 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 	}
 }
 
-func TestTLSFiles(t *testing.T) {
-	t.Parallel()
-	certPEM, keyPEM := certificate(t)
-	otherPEM, _ := certificate(t)
-	read := files(map[string][]byte{"cert": certPEM, "key": keyPEM, "other": otherPEM, "text": []byte("canary")})
-	for _, tc := range []struct{ ca, cert, key, want string }{
-		{"text", "", "", "text holds no certificate in PEM"},
-		{"gone", "", "", "open gone"},
-		{"", "gone", "key", "open gone"},
-		{"", "cert", "gone", "open gone"},
-		{"", "cert", "text", "cert and text: "},
-		{"", "other", "key", "other and key: "},
-	} {
-		_, err := tlsConfig(config.Kafka{TLS: true, TLSCAFile: tc.ca, TLSCertFile: tc.cert, TLSKeyFile: tc.key}, read)
-		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%+v: %v", tc, err)
-		}
-	}
-	if c, err := tlsConfig(config.Kafka{}, read); c != nil || err != nil {
-		t.Errorf("TLS without being asked: %v, %v", c, err)
-	}
-}
-
 // A broker that refuses our certificate is not waited for: nobody mends that by waiting.
 func TestKafkaRefusesTheCertificate(t *testing.T) {
 	t.Parallel()
-	certPEM, keyPEM := certificate(t)
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"),
-		kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}))
+	ca := certtest.NewAuthority(t)
+	own := ca.Issue(t)
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"), kfake.TLS(ca.Issue(t).Server(t, certtest.NewAuthority(t))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +166,7 @@ func TestKafkaRefusesTheCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := load(t, append(more, "MEMBERSYNC_KAFKA_BROKERS="+fake.ListenAddrs()[0], "MEMBERSYNC_KAFKA_TLS=true", "MEMBERSYNC_KAFKA_TLS_CA_FILE=ca")...)
-			p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": certPEM, "cert": certPEM, "key": keyPEM})})
+			p, err := Build(c, Env{Log: &bytes.Buffer{}, ReadFile: files(map[string][]byte{"ca": ca.PEM, "cert": own.Cert, "key": own.Key})})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,43 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"membersync/dlq"
+)
+
+// Discard closes the selected dead letters, and reports a result for each. With dryRun it changes
+// nothing. An error means that not all were looked at.
+func (s *Session) Discard(ctx context.Context, x *dlq.Index, who Who, dryRun bool, report func(ItemResult)) error {
+	defer missing(x, report)
+	for item, err := range s.reader.Items(ctx, x, 0, false) {
+		if ctx.Err() != nil || err != nil && item.ID == "" {
+			return errors.Join(err, ctx.Err())
+		}
+		report(s.discard(ctx, item, err, who, dryRun))
+	}
+	return nil
+}
+
+func (s *Session) discard(ctx context.Context, i dlq.Item, err error, who Who, dryRun bool) ItemResult {
+	switch {
+	case err != nil:
+		return failedItem(i.ID, err.Error())
+	case i.State == dlq.StateDiscarded:
+		return ItemResult{ID: i.ID, Result: "discarded before"}
+	case i.State != dlq.StateOpen:
+		return failedItem(i.ID, fmt.Sprintf("its state is %s, not open", i.State))
+	case dryRun:
+		return ItemResult{ID: i.ID, Result: "would discard"}
+	}
+	err = s.audit.Write(ctx, dlq.AuditRecord{
+		Actor: who.Actor, Action: dlq.ActionDiscard, Subject: i.ID, Note: who.Note, Result: dlq.ResultDone,
+		Detail: dlq.Detail{Number: i.Number},
+	})
+	if err != nil {
+		return failedItem(i.ID, err.Error())
+	}
+	return ItemResult{ID: i.ID, Result: "discarded"}
+}

@@ -1,0 +1,111 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+// A Pause is a pause by an operator, as JSON shows it.
+type Pause struct {
+	At    Time   `json:"at"`
+	Until Time   `json:"until"`
+	Actor string `json:"actor"`
+	Note  string `json:"note"`
+}
+
+// Paused returns the operator's pause that is in force; nil: none is.
+func (s *Session) Paused(ctx context.Context) (*Pause, error) {
+	p, paused, err := s.parts.Store.Paused(ctx)
+	if err != nil || !paused {
+		return nil, err
+	}
+	return &Pause{Time{p.At}, Time{p.Until}, p.Actor, p.Note}, nil
+}
+
+// An UnrecordedError is returned by an action that is in force although the audit topic has no
+// record of it.
+type UnrecordedError struct{ Err error }
+
+// Error returns a text with the cause.
+func (e *UnrecordedError) Error() string {
+	return "it is in force, but the audit topic has no record of it: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *UnrecordedError) Unwrap() error { return e.Err }
+
+// Pause stops the calls of all instances until a time; the zero time: until they are resumed. It
+// comes before its audit record: it must work without Kafka.
+func (s *Session) Pause(ctx context.Context, until time.Time, who Who) error {
+	if err := s.parts.Store.Pause(ctx, until, who.Note, who.Actor); err != nil {
+		return err
+	}
+	text := ""
+	if !until.IsZero() {
+		text = until.UTC().Format(time.RFC3339)
+	}
+	return s.recordInForce(ctx, dlq.ActionPause, who, dlq.Detail{Until: text})
+}
+
+// Resume ends an operator's pause. With release, the events that the storm guard holds at this
+// moment are dead-lettered.
+func (s *Session) Resume(ctx context.Context, release bool, who Who) error {
+	if err := s.parts.Store.Resume(ctx); err != nil {
+		return err
+	}
+	if release {
+		if err := s.parts.Store.ReleaseHeld(ctx); err != nil {
+			return err
+		}
+	}
+	return s.recordInForce(ctx, dlq.ActionResume, who, dlq.Detail{})
+}
+
+func (s *Session) recordInForce(ctx context.Context, action dlq.Action, who Who, detail dlq.Detail) error {
+	err := s.audit.Write(ctx, dlq.AuditRecord{
+		Actor: who.Actor, Action: action, Subject: s.cfg.Kafka.Group, Note: who.Note, Result: dlq.ResultDone, Detail: detail,
+	})
+	if err != nil {
+		return &UnrecordedError{err}
+	}
+	return nil
+}
+
+// beatAge is the age up to which a heartbeat is that of a running instance.
+const beatAge = 30 * time.Second
+
+// Heartbeats returns those of the instances that are running.
+func (s *Session) Heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
+	all, err := s.parts.Store.Heartbeats(ctx, s.cfg.Kafka.Group)
+	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
+}
+
+// Held returns the number of events that the storm guards of the running instances hold.
+func (s *Session) Held(ctx context.Context) (n int, err error) {
+	beats, err := s.Heartbeats(ctx)
+	for _, b := range beats {
+		n += b.Held
+	}
+	return n, err
+}
+
+// Causes returns why the running instances do not call the CRM, the oldest of each cause, by name.
+func (s *Session) Causes(ctx context.Context) ([]dedupe.PauseCause, error) {
+	beats, err := s.Heartbeats(ctx)
+	return causesOf(beats), err
+}
+
+func causesOf(beats []dedupe.Heartbeat) (causes []dedupe.PauseCause) {
+	for _, b := range beats {
+		causes = append(causes, b.Causes...)
+	}
+	slices.SortFunc(causes, func(a, b dedupe.PauseCause) int {
+		return cmp.Or(cmp.Compare(a.Cause, b.Cause), a.Since.Compare(b.Since))
+	})
+	return slices.CompactFunc(causes, func(a, b dedupe.PauseCause) bool { return a.Cause == b.Cause })
+}

@@ -1,0 +1,106 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"membersync/dlq/partlog"
+)
+
+// A Position is where a range of a topic begins or ends, or where offsets are set to. The zero
+// value is not given.
+type Position struct {
+	Earliest bool
+	Latest   bool
+	At       time.Time     // of the first record, in all partitions
+	Offsets  map[int]int64 // only these partitions
+}
+
+// IsGiven reports whether the position names something.
+func (p Position) IsGiven() bool {
+	return p.Earliest || p.Latest || !p.At.IsZero() || p.Offsets != nil
+}
+
+// AddOffset adds a partition:offset. It returns false if the text is not of that form, the
+// partition is given already, or another kind of position is.
+func (p *Position) AddOffset(text string) bool {
+	partition, offset, ok := parsePlace(text)
+	if !ok || p.IsGiven() && p.Offsets == nil {
+		return false
+	}
+	if _, twice := p.Offsets[partition]; twice {
+		return false
+	}
+	if p.Offsets == nil {
+		p.Offsets = map[int]int64{}
+	}
+	p.Offsets[partition] = offset
+	return true
+}
+
+// parsePlace reads partition:offset.
+func parsePlace(text string) (partition int, offset int64, ok bool) {
+	first, second, ok := strings.Cut(text, ":")
+	partition, err1 := strconv.Atoi(first)
+	offset, err2 := strconv.ParseInt(second, 10, 64)
+	return partition, offset, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
+}
+
+// An OutsideError is returned for an offset that the log does not hold.
+type OutsideError struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	Range     partlog.Range // what the partition holds
+	IsMissing bool          // the partition does not exist
+}
+
+// Error names the partition and what it holds.
+func (e *OutsideError) Error() string {
+	if e.IsMissing {
+		return fmt.Sprintf("unknown partition %d: topic %s does not have it", e.Partition, e.Topic)
+	}
+	return fmt.Sprintf("offset %d is outside partition %d of topic %s, which holds %d to %d",
+		e.Offset, e.Partition, e.Topic, e.Range.First, e.Range.End)
+}
+
+// resolve returns the offset of a position for each partition that it is about, and what the topic
+// holds. A time after the last record is the end.
+func (s *Session) resolve(ctx context.Context, topic string, to Position) (map[int]int64, map[int]partlog.Range, error) {
+	ranges, err := s.ranges(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	offsets := make(map[int]int64, len(ranges))
+	for p, offset := range to.Offsets {
+		r, ok := ranges[p]
+		if !ok || offset < r.First || offset > r.End {
+			return nil, nil, &OutsideError{topic, p, offset, r, !ok}
+		}
+		offsets[p] = offset
+	}
+	if to.Offsets != nil {
+		return offsets, ranges, nil
+	}
+	var since map[int]int64
+	if !to.At.IsZero() {
+		if since, err = s.log().Since(ctx, topic, to.At); err != nil {
+			return nil, nil, err
+		}
+	}
+	for p, r := range ranges {
+		offset, found := since[p]
+		switch {
+		case to.Earliest:
+			offsets[p] = r.First
+		case found:
+			offsets[p] = min(max(offset, r.First), r.End)
+		default: // latest, or no record is that young
+			offsets[p] = r.End
+		}
+	}
+	return offsets, ranges, nil
+}

@@ -1,0 +1,375 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer/preview"
+	"membersync/dlq"
+)
+
+// A RedriveRequest says what is to be redriven, and how.
+type RedriveRequest struct {
+	Query   dlq.Query
+	Rate    int           // redrives a second; 0: no limit of its own
+	Value   []byte        // for one dead letter: processed instead of its value, if Edited
+	Edited  bool          // Value is given
+	Timeout time.Duration // for results after the last was sent; 0: until all have arrived
+	Who     Who
+
+	// Quiet is the time without a result after which the reason is looked up. 0: 20 s.
+	Quiet time.Duration
+}
+
+// A Redrive is one run of the redrive command. Create it with [Session.NewRedrive], then call
+// Preview or Run, once.
+type Redrive struct {
+	RedriveRequest
+	session *Session
+	index   *dlq.Index
+	tail    *dlq.Tail
+	fields  []string          // that an edited value states
+	sent    map[dlq.Sent]bool // what the redrive topic holds of those that are under way
+}
+
+// Errors about an edited value.
+var (
+	ErrNoStateKey = &RefusedError{"MEMBERSYNC_STATE_KEY is required for an edited value: " +
+		"without it an edited value cannot be told from a forged one"}
+	ErrOtherEmployee = &RefusedError{"refused: the edited value names another employee than the dead letter; nothing was written"}
+)
+
+var errTooOften = fmt.Errorf("redriven %d times already, which is the maximum: discard it", dlq.MaxRedrives)
+
+// NewRedrive selects the dead letters of a request. Nothing is written yet. An edited value is
+// checked as the service will check it: it must be of the same employee.
+func (s *Session) NewRedrive(ctx context.Context, request RedriveRequest) (*Redrive, error) {
+	r := &Redrive{RedriveRequest: request, session: s}
+	if r.Edited && !s.cfg.State.Key.IsSet() {
+		return nil, ErrNoStateKey
+	}
+	if err := s.stateRefusal(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	// Before the items are read: no result may arrive in between.
+	if r.tail, err = s.reader.Tail(ctx); err != nil {
+		return nil, err
+	}
+	if r.index, err = s.Index(ctx, r.Query, ByReason); err != nil {
+		return nil, err
+	}
+	if err = r.findUnsent(ctx); err == nil && r.Edited {
+		err = r.checkValue(ctx)
+	}
+	return r, err
+}
+
+// Index returns the selection.
+func (r *Redrive) Index() *dlq.Index { return r.index }
+
+// checkValue refuses a value that the service would refuse: one of another employee. It also notes
+// the names of the fields that the value states, for the audit record.
+func (r *Redrive) checkValue(ctx context.Context) error {
+	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+		if err != nil {
+			return err
+		}
+		named := item.DeadLetter
+		item.DeadLetter.Value = r.Value
+		results, err := r.session.mapRecord(ctx, recordOf(item.DeadLetter))
+		if err != nil {
+			return err
+		}
+		own, ok := preview.EditedResults(named, results)
+		if !ok {
+			return ErrOtherEmployee
+		}
+		for _, res := range own {
+			for f := range res.Event.Update.All() {
+				r.fields = append(r.fields, f.String())
+			}
+		}
+	}
+	slices.Sort(r.fields)
+	r.fields = slices.Compact(r.fields)
+	return nil
+}
+
+// clockMargin is how far the clocks of command and broker may differ.
+const clockMargin = 10 * time.Minute
+
+// findUnsent looks up which of the items under way were recorded but not sent, because an earlier
+// command was killed in between.
+func (r *Redrive) findUnsent(ctx context.Context) error {
+	oldest := time.Time{}
+	for _, at := range r.index.Requested() {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	if oldest.IsZero() {
+		return nil
+	}
+	var err error
+	r.sent, err = r.session.reader.Sent(ctx, oldest.Add(-clockMargin))
+	return err
+}
+
+// Run sends the selected dead letters and waits for their results, and reports each. It returns the
+// number of those that were sent and have no result yet. No one is sent twice: a run after one that
+// was stopped sends the rest, and waits for what is under way. Notice is called when no result
+// arrives for some time, once per reason. Both functions are called by one goroutine at a time.
+func (r *Redrive) Run(ctx context.Context, report func(ItemResult), notice func(NoResults)) (outstanding int, err error) {
+	w := newWatch(r, report, notice)
+	stop := w.start(ctx)
+	err = r.send(ctx, w)
+	if err == nil {
+		err = w.await(ctx, r.Timeout)
+	}
+	stop()
+	missing(r.index, report)
+	return w.outstanding(), err
+}
+
+// send sends what is selected, one after the other at the rate.
+func (r *Redrive) send(ctx context.Context, w *watch) error {
+	redriver := dlq.NewRedriver(r.session.parts.Kafka, wiring.Topics(r.session.cfg).Redrive, dlq.WithRetry(writeTimeout))
+	pace := newPace(r.Rate)
+	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+		if ctx.Err() != nil || err != nil && item.ID == "" {
+			return errors.Join(err, ctx.Err())
+		}
+		number, reason := r.decide(item, err)
+		if reason != "" {
+			w.report(failedItem(item.ID, reason))
+			continue
+		}
+		if number == 0 {
+			w.expect(item.ID, item.Number) // under way already: only its result is missing
+			continue
+		}
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		if err := w.check(ctx); err != nil {
+			return err
+		}
+		if err := r.sendOne(ctx, redriver, w, item, number); err != nil {
+			w.forget(item.ID)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			w.report(failedItem(item.ID, err.Error()))
+		}
+	}
+	return nil
+}
+
+// NeverRedriven is why a dead letter of a record in the redrive topic is not redriven.
+const NeverRedriven = "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
+
+// decide returns the number to send an item with, 0 if it is under way, or why it is not sent.
+func (r *Redrive) decide(i dlq.Item, err error) (number int, reason string) {
+	switch {
+	case err != nil:
+		return 0, err.Error()
+	case i.DeadLetter.Reason == dlq.ReasonInvalidRedrive:
+		return 0, NeverRedriven
+	case i.State == dlq.StateApplied || i.State == dlq.StateSuperseded:
+		return 0, "it is " + string(i.State) + " already"
+	case i.State == dlq.StateRedriving && !r.sent[dlq.Sent{ID: i.ID, Number: i.Number}]:
+		return i.Number, ""
+	case i.State == dlq.StateRedriving:
+		return 0, ""
+	case i.Number >= dlq.MaxRedrives:
+		return 0, errTooOften.Error()
+	default:
+		return i.Number + 1, ""
+	}
+}
+
+// sendOne records a redrive and sends it. The record comes first: what is sent was recorded, and
+// what was recorded and not sent is found and sent by the next run, under the same number. Once
+// begun, both are written, also after the context has ended: the record may exist although its
+// acknowledgment was not waited for. The writes are bounded in time.
+func (r *Redrive) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq.Item, number int) error {
+	ctx = context.WithoutCancel(ctx)
+	if r.Edited {
+		i.DeadLetter.Value = r.Value
+	}
+	var one dlq.Redrive
+	recorded := false
+	if i.State == dlq.StateRedriving {
+		var err error
+		if one, recorded, err = r.recorded(ctx, i); err != nil {
+			return err
+		}
+		number = i.Number + 1 // of a new request, if this one cannot be used
+	}
+	if !recorded {
+		w.expect(i.ID, number)
+		var err error
+		if one, err = r.record(ctx, i, number); err != nil {
+			return err
+		}
+	}
+	w.expect(i.ID, one.Number)
+	return to.Write(ctx, one)
+}
+
+// record requests a redrive in the audit topic, and returns it.
+func (r *Redrive) record(ctx context.Context, i dlq.Item, number int) (dlq.Redrive, error) {
+	one := dlq.Redrive{
+		DeadLetter: i.DeadLetter, Place: i.Place, Number: number, By: r.Who.Actor, At: time.Now(), Note: r.Who.Note, Edited: r.Edited,
+	}
+	if number > dlq.MaxRedrives {
+		return one, errTooOften
+	}
+	request := one.Request(r.session.parts.EditDigest)
+	request.Detail.Fields = strings.Join(r.fields, ",")
+	var err error
+	one.Audit, err = r.session.audit.Append(ctx, request)
+	return one, err
+}
+
+// recorded returns the redrive that was requested and not sent, as it was requested: it names that
+// request. Not ok: the request has expired, or is of another value or another dead letter of the
+// event.
+func (r *Redrive) recorded(ctx context.Context, i dlq.Item) (one dlq.Redrive, ok bool, err error) {
+	request, err := r.session.reader.AuditRecord(ctx, i.Request)
+	_, expired := errors.AsType[*dlq.ExpiredError](err)
+	switch {
+	case expired || errors.Is(err, dlq.ErrNoAuditRecord):
+		return one, false, nil
+	case err != nil:
+		return one, false, err
+	case request.Detail.Edited && !r.Edited: // the value was never written
+		return one, false, fmt.Errorf("redrive %d was recorded with an edited value and not sent: give the value again with --value-file", i.Number)
+	}
+	one = dlq.Redrive{
+		DeadLetter: i.DeadLetter, Place: i.Place, Audit: i.Request, Number: i.Number, By: request.Actor, At: request.At,
+		Note: request.Note, Edited: r.Edited,
+	}
+	return one, one.CheckRequest(request, r.session.parts.EditDigest) == nil, nil
+}
+
+// A RedrivePlan is the sum of a preview.
+type RedrivePlan struct {
+	NewerAll, NewerSome, NewerNone, NewerUnknown int
+	Other                                        int // states no fields, or would fail again
+	Calls                                        int // at most
+	Duration                                     time.Duration
+}
+
+// Preview reports what each selected dead letter would do now, and returns the sum.
+func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (RedrivePlan, error) {
+	var plan RedrivePlan
+	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+		if ctx.Err() != nil || err != nil && item.ID == "" {
+			return plan, errors.Join(err, ctx.Err())
+		}
+		number, reason := r.decide(item, err)
+		switch {
+		case reason != "":
+			report(failedItem(item.ID, reason))
+		case number == 0:
+			report(ItemResult{ID: item.ID, Result: "under way", Detail: fmt.Sprintf("redrive %d", item.Number)})
+		default:
+			if r.Edited {
+				item.DeadLetter.Value, item.DeadLetter.Edited = r.Value, number
+			}
+			all, err := r.session.preview(ctx, item.DeadLetter)
+			for _, p := range all {
+				plan.count(p.newer)
+			}
+			report(ItemResult{ID: item.ID, Result: "would redrive", Detail: describe(all, err)})
+		}
+	}
+	missing(r.index, report)
+	plan.Duration = r.session.UnderLimit(plan.Calls)
+	return plan, nil
+}
+
+// describe says what the events of a dead letter would do.
+func describe(all []previewed, err error) string {
+	details := make([]string, 0, len(all)+1)
+	for _, p := range all {
+		detail, reason := p.outcome()
+		if reason != "" {
+			detail += ": " + reason
+		}
+		if p.newer != "" {
+			detail += ", newer values: " + string(p.newer)
+		}
+		details = append(details, detail)
+	}
+	if err != nil {
+		details = append(details, err.Error())
+	}
+	return strings.Join(details, "; ")
+}
+
+func (p *RedrivePlan) count(n Newer) {
+	switch n {
+	case NewerAll:
+		p.NewerAll++
+		return
+	case NewerSome:
+		p.NewerSome++
+	case NewerNone:
+		p.NewerNone++
+	case NewerUnknown:
+		p.NewerUnknown++
+	default:
+		p.Other++
+		return
+	}
+	p.Calls++
+}
+
+// UnderLimit returns the least time that so many calls take under the limit on calls, rounded up to
+// a second; 0 without a limit.
+func (s *Session) UnderLimit(calls int) time.Duration {
+	limit := s.cfg.CRM.Rate
+	if limit.Calls <= 0 {
+		return 0
+	}
+	took := time.Duration(calls) * limit.Window / time.Duration(limit.Calls)
+	return (took + time.Second - 1).Truncate(time.Second)
+}
+
+// A pace lets so many through in a second.
+type pace struct {
+	every time.Duration
+	next  time.Time
+}
+
+func newPace(rate int) *pace {
+	if rate == 0 {
+		return &pace{}
+	}
+	return &pace{every: time.Second / time.Duration(rate)}
+}
+
+func (p *pace) wait(ctx context.Context) error {
+	now := time.Now()
+	if p.every == 0 || !p.next.After(now) {
+		p.next = now.Add(p.every)
+		return nil
+	}
+	timer := time.NewTimer(p.next.Sub(now))
+	defer timer.Stop()
+	p.next = p.next.Add(p.every)
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,361 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"membersync/cmd/internal/wiring"
+	"membersync/consumer"
+	"membersync/dlq"
+	"membersync/mapper"
+)
+
+// A ReplayRequest says what is to be replayed, and how.
+type ReplayRequest struct {
+	From, To Position // To not given: what the topic holds now
+	Employee string   // only this one's events; empty: all
+	Reapply  bool     // run what is marked done, too
+	Rate     int      // records a second; 0: no limit of its own
+	Who      Who
+	Version  string // of the program, for the headers of dead letters
+
+	// DigestWait is how long a reapply waits until no instance leaves a value out that the CRM held
+	// before. 0: [consumer.DigestTrust].
+	DigestWait time.Duration
+}
+
+// A Replay is one replay. Create it with [Session.NewReplay] or [Session.ResumeReplay], then call
+// Preview or Run, once. It watches the events as the service's observer.
+type Replay struct {
+	ReplayRequest
+	ID      string
+	session *Session
+	ranges  []consumer.Range // that were requested
+	reads   []consumer.Range // that are read: the redrive topic as a whole, for the redrives of the ranges' events
+	index   *dlq.Index       // nil: there is no dead-letter topic
+	known   bool             // its record is in the audit topic already
+
+	mu       sync.Mutex
+	result   ReplayResult
+	progress func(done, total int64)
+}
+
+// A ReplayResult is the result of a replay as JSON shows it.
+type ReplayResult struct {
+	ID       string         `json:"id"`
+	Result   string         `json:"result"`  // done, or stopped
+	Records  int64          `json:"records"` // offsets of all ranges
+	Done     int64          `json:"done"`    // of these, processed so far
+	Outcomes map[string]int `json:"outcomes"`
+	Expired  int            `json:"expired"` // redrives whose dead letter or request retention has removed: skipped
+}
+
+// The results of a replay.
+const resultStopped = "stopped"
+
+// Errors of a replay to resume.
+var (
+	ErrNoReplay   = &RefusedError{"unknown replay: the audit topic has none of this id"}
+	ErrReplayOver = &RefusedError{"this replay has ended"}
+)
+
+// NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet.
+func (s *Session) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
+	r := newReplay(s, request, strings.ToLower(rand.Text()[:10]))
+	if err := s.stateRefusal(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.ranges, err = s.replayRanges(ctx, request); err != nil {
+		return nil, err
+	}
+	return r, r.prepare(ctx)
+}
+
+// ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
+// count; the rest is what was requested then.
+func (s *Session) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
+	r := newReplay(s, request, id)
+	if err := s.stateRefusal(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.recall(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.prepare(ctx)
+}
+
+func newReplay(s *Session, request ReplayRequest, id string) *Replay {
+	return &Replay{
+		ReplayRequest: request, ID: id, session: s, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
+		progress: func(int64, int64) {},
+	}
+}
+
+// replayRanges returns the requested ranges. A range by time is of the redrive topic too.
+func (s *Session) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer.Range, error) {
+	topics := []string{s.cfg.Kafka.Topic}
+	if o.From.Offsets == nil && o.To.Offsets == nil {
+		topics = append(topics, wiring.Topics(s.cfg).Redrive)
+	}
+	if !o.To.IsGiven() {
+		o.To.Latest = true
+	}
+	var all []consumer.Range
+	for _, topic := range topics {
+		first, held, err := s.resolve(ctx, topic, o.From)
+		if err != nil {
+			return nil, err
+		}
+		end, _, err := s.resolve(ctx, topic, o.To)
+		if err != nil {
+			return nil, err
+		}
+		for p := range len(held) {
+			from, ok := first[p]
+			to, bounded := end[p]
+			if !bounded {
+				to = held[p].End
+			}
+			if ok && from < to {
+				all = append(all, consumer.Range{Topic: topic, Partition: p, First: from, End: to})
+			}
+		}
+	}
+	return all, nil
+}
+
+func (r *Replay) group() string { return r.session.cfg.Kafka.Group + ".replay." + r.ID }
+
+// prepare finds out what is to be read, and which events have dead letters. It comes after the ends
+// of the ranges are fixed.
+func (r *Replay) prepare(ctx context.Context) error {
+	redrives := wiring.Topics(r.session.cfg).Redrive
+	r.reads = slices.DeleteFunc(slices.Clone(r.ranges), func(r consumer.Range) bool { return r.Topic == redrives })
+	held, err := r.session.ranges(ctx, redrives)
+	if err != nil && !isMissingTopic(err) {
+		return err
+	}
+	for p := range len(held) {
+		if h := held[p]; h.First < h.End {
+			r.reads = append(r.reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
+		}
+	}
+	r.index, err = r.session.Index(ctx, dlq.Query{}, nil)
+	if isMissingTopic(err) {
+		return nil
+	}
+	return err
+}
+
+// Loss returns what could not be read of dead letters and audit records.
+func (r *Replay) Loss() dlq.Loss {
+	if r.index == nil {
+		return dlq.Loss{}
+	}
+	return r.index.Loss
+}
+
+// Partitions returns the number of partitions that were requested.
+func (r *Replay) Partitions() int { return len(r.ranges) }
+
+// Total returns the number of offsets that are read.
+func (r *Replay) Total() (n int64) {
+	for _, one := range r.reads {
+		n += one.End - one.First
+	}
+	return n
+}
+
+// recall finds in the audit topic what a replay was requested with.
+func (r *Replay) recall(ctx context.Context) error {
+	over := false
+	err := r.session.reader.Audit(ctx, func(a dlq.AuditRecord) {
+		if a.Action != dlq.ActionReplay || a.Subject != r.group() {
+			return
+		}
+		over = over || a.Result == dlq.ResultDone
+		if a.Result != dlq.ResultRequested || r.known {
+			return
+		}
+		r.known, r.Employee, r.Reapply = true, a.Detail.Employee, a.Detail.Reapply
+		for _, o := range a.Detail.Offsets {
+			r.ranges = append(r.ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case over:
+		return ErrReplayOver
+	case !r.known:
+		return ErrNoReplay
+	}
+	return nil
+}
+
+func (r *Replay) record(result string) dlq.AuditRecord {
+	a := dlq.AuditRecord{
+		Actor: r.Who.Actor, Action: dlq.ActionReplay, Subject: r.group(), Note: r.Who.Note, Result: result,
+		Detail: dlq.Detail{Employee: r.Employee, Reapply: r.Reapply, Records: r.Total()},
+	}
+	for _, one := range r.ranges {
+		a.Detail.Offsets = append(a.Detail.Offsets, dlq.OffsetChange{Topic: one.Topic, Partition: one.Partition, From: one.First, To: one.End})
+	}
+	return a
+}
+
+// Run carries out the replay until its end or that of the context, and reports its progress in
+// offsets. A replay that was stopped can be resumed. The result counts also with an error; that of
+// the audit record of the end is an [*UnrecordedError].
+func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (ReplayResult, error) {
+	r.progress = progress
+	// A group that has not begun may have no marker yet, and the replay relies on one.
+	if err := r.session.parts.Store.MarkInitialized(ctx, r.session.cfg.Kafka.Group); err != nil {
+		return r.result, err
+	}
+	if err := r.begin(ctx); err != nil {
+		return r.result, err
+	}
+	err := consumer.New(r.config(), r.consumerParts()).Replay(ctx, r.reads, r.follow)
+	result := dlq.ResultDone
+	if err != nil {
+		result = resultStopped
+	}
+	recordErr := r.session.audit.Write(context.WithoutCancel(ctx), r.record(result))
+	r.mu.Lock()
+	r.result.Result = result
+	r.mu.Unlock()
+	switch {
+	case err != nil:
+		return r.result, err
+	case recordErr != nil:
+		return r.result, &UnrecordedError{recordErr}
+	}
+	r.session.dropGroup(ctx, r.group()) // nothing will continue from its offsets
+	return r.result, nil
+}
+
+// begin records a replay that is new.
+func (r *Replay) begin(ctx context.Context) error {
+	if r.known {
+		return nil
+	}
+	if r.Reapply {
+		if err := r.invalidateDigests(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.prepare(ctx); err != nil { // again: it may be long since the plan was shown
+		return err
+	}
+	return r.session.audit.Write(ctx, r.record(dlq.ResultRequested))
+}
+
+// DigestDelay returns how long Run waits before a reapply begins; 0: it does not.
+func (r *Replay) DigestDelay() time.Duration {
+	if !r.Reapply || r.known {
+		return 0
+	}
+	return cmp.Or(r.DigestWait, consumer.DigestTrust)
+}
+
+// invalidateDigests sees to it that no event is left out for what the CRM held before it was
+// restored. What was left out before the instances know of the new generation of digests is in the
+// range, since that ends only now; what comes later, they send.
+func (r *Replay) invalidateDigests(ctx context.Context) error {
+	if err := r.session.parts.Store.InvalidateDigests(ctx); err != nil {
+		return err
+	}
+	timer := time.NewTimer(r.DigestDelay())
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+	}
+	var err error
+	r.ranges, err = r.session.replayRanges(ctx, r.ReplayRequest)
+	return err
+}
+
+func (r *Replay) config() consumer.Config {
+	cfg := wiring.ConsumerConfig(r.session.cfg, r.Version)
+	cfg.Group, cfg.Replay, cfg.Reapply, cfg.Employee, cfg.StormShare = r.group(), true, r.Reapply, r.Employee, 0
+	cfg.LiveGroup = r.session.cfg.Kafka.Group
+	cfg.Covers = append([]consumer.Range{}, r.ranges...) // never nil: of an empty range, nothing is run
+	return cfg
+}
+
+func (r *Replay) consumerParts() consumer.Parts {
+	p := r.session.parts
+	parts := consumer.Parts{
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
+		Archive: p.Archive, Control: p.Store, Observer: r,
+		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.session.cfg.CRM.ErrorCodes),
+		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.skipExpired,
+	}
+	if p.Hashes != nil {
+		parts.Lookups = p.Hashes
+	}
+	if r.index != nil {
+		parts.Items = r.index
+	}
+	if limiter, ok := wiring.NewLimiter(r.session.cfg, p.Store); ok {
+		parts.Limiter = limiter.ForReplay()
+	}
+	if r.Rate > 0 {
+		var mu sync.Mutex
+		pace := newPace(r.Rate)
+		parts.Pace = func(ctx context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return pace.wait(ctx)
+		}
+	}
+	return parts
+}
+
+// follow takes the progress of the consumer.
+func (r *Replay) follow(at consumer.ReplayProgress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Records, r.result.Done = at.Total, at.Done
+	r.progress(at.Done, at.Total)
+}
+
+// skipExpired counts a redrive that was left out. It implements the field of [consumer.Parts].
+func (r *Replay) skipExpired() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Expired++
+}
+
+// Decoded implements [consumer.Observer].
+func (*Replay) Decoded(mapper.Record, []mapper.Result) {}
+
+// Called implements [consumer.Observer].
+func (*Replay) Called(consumer.CallAttempt) {}
+
+// Finished implements [consumer.Observer].
+func (r *Replay) Finished(result consumer.EventResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Outcomes[string(result.Outcome)]++
+}
+
+// warnings lets only warnings through: the progress says the rest.
+type warnings struct{ slog.Handler }
+
+// Enabled implements [slog.Handler].
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}

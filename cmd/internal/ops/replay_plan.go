@@ -1,0 +1,253 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"membersync/consumer"
+	"membersync/consumer/preview"
+	"membersync/dedupe"
+	"membersync/dlq/partlog"
+	"membersync/dlq/partlog/batch"
+	"membersync/mapper"
+)
+
+// A ReplayPlan is the preview of a replay as JSON shows it.
+type ReplayPlan struct {
+	Records    int64 `json:"records"`    // offsets of all ranges
+	Send       int64 `json:"send"`       // events of which something would be sent
+	Done       int64 `json:"done"`       // marked done, or with a dead letter that is for a redrive: skipped
+	Superseded int64 `json:"superseded"` // newer events have applied all their fields
+	Unchanged  int64 `json:"unchanged"`
+	Ignored    int64 `json:"ignored"`
+	Poison     int64 `json:"poison"`   // would be dead-lettered
+	Redrives   int64 `json:"redrives"` // of all these, events of the redrive topic
+	Expired    int64 `json:"expired"`  // redrives whose dead letter or request retention has removed: skipped
+	Calls      int64 `json:"calls"`    // at least: all of one member folded into one
+	Seconds    int64 `json:"seconds"`  // that so many calls take under the rate limit, rounded up
+
+	// Fields counts, by field, the members for which a value of it would be sent.
+	Fields map[string]int64 `json:"fields"`
+}
+
+// An Outcome is what a replay would do with an event.
+type Outcome string
+
+// The outcomes of a preview, with the names of a [ReplayPlan].
+const (
+	OutcomeSend       Outcome = "send"
+	OutcomeDone       Outcome = "done"
+	OutcomeSuperseded Outcome = "superseded"
+	OutcomeUnchanged  Outcome = "unchanged"
+	OutcomeIgnored    Outcome = "ignored"
+	OutcomePoison     Outcome = "poison"
+	OutcomeRefused    Outcome = "refused" // the state was lost; only explain has it
+)
+
+// A planned event is one of a preview.
+type planned struct {
+	id      dedupe.EventID
+	redrive int
+	version string // empty: it is poison, unless it is done
+	fields  []string
+}
+
+func newPlanned(id dedupe.EventID, res mapper.Result) planned {
+	p := planned{id: id, version: string(res.Event.Version)}
+	for field := range res.Event.Update.All() {
+		p.fields = append(p.fields, field.String())
+	}
+	if res.Fault != nil {
+		p.version = ""
+	}
+	return p
+}
+
+// outcome returns it for an event with or without a done mark, from the versions of the member's
+// fields.
+func (p planned) outcome(done bool, versions map[string]string) Outcome {
+	switch {
+	case done:
+		return OutcomeDone
+	case p.version == "":
+		return OutcomePoison
+	case len(p.fields) == 0:
+		return OutcomeUnchanged
+	case len(p.sent(versions)) == 0:
+		return OutcomeSuperseded
+	}
+	return OutcomeSend
+}
+
+// sent returns the fields without a newer value.
+func (p planned) sent(versions map[string]string) []string {
+	return slices.DeleteFunc(slices.Clone(p.fields), func(name string) bool { return p.version < versions[name] })
+}
+
+func versionsOf(state dedupe.MemberState) map[string]string {
+	versions := make(map[string]string, len(state.Fields))
+	for _, f := range state.Fields {
+		versions[f.Name] = f.Version
+	}
+	return versions
+}
+
+// A replayPreview counts. Its ranges are read concurrently.
+type replayPreview struct {
+	replay *Replay
+
+	mu      sync.Mutex
+	sum     ReplayPlan
+	members map[dedupe.Member]map[string]bool // the fields of which something would be sent
+}
+
+// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
+func (r *Replay) Preview(ctx context.Context) (ReplayPlan, error) {
+	p := &replayPreview{replay: r, members: map[dedupe.Member]map[string]bool{}}
+	p.sum.Records = r.Total()
+	var all sync.WaitGroup
+	faults := make([]error, len(r.reads))
+	for i, one := range r.reads {
+		all.Go(func() { faults[i] = p.read(ctx, one) })
+	}
+	all.Wait()
+	p.sum.Calls = int64(len(p.members))
+	p.sum.Seconds = int64(r.session.UnderLimit(len(p.members)).Seconds())
+	p.sum.Fields = map[string]int64{}
+	for _, fields := range p.members {
+		for name := range fields {
+			p.sum.Fields[name]++
+		}
+	}
+	return p.sum, errors.Join(faults...)
+}
+
+// gatherEvents bounds what is gathered of a partition before Redis is asked.
+const gatherEvents = 2000
+
+func (p *replayPreview) read(ctx context.Context, r consumer.Range) error {
+	s := p.replay.session
+	byMember, n := map[dedupe.Member][]planned{}, 0
+	_, err := s.log().Read(ctx, r.Topic, r.Partition, partlog.Range{First: r.First, End: r.End}, func(rec *partlog.Record) error {
+		in, err := sourceRecord(r.Topic, rec)
+		if err != nil {
+			return err
+		}
+		run, err := s.decode(ctx, in, rec.Rejection)
+		if err != nil || !consumer.Covers(p.replay.ranges, in) && !consumer.Covers(p.replay.ranges, run.Record) {
+			return err
+		}
+		if run.Expired {
+			p.countExpired()
+			return nil
+		}
+		for _, res := range preview.OfEmployee(run.Results, p.replay.Employee) {
+			n += p.take(byMember, run, res)
+		}
+		if n < gatherEvents {
+			return nil
+		}
+		n = 0
+		return p.look(ctx, byMember)
+	})
+	if err != nil {
+		return err
+	}
+	return p.look(ctx, byMember)
+}
+
+// countExpired counts a redrive without evidence. Whose it is, is not known.
+func (p *replayPreview) countExpired() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sum.Expired++
+}
+
+// decode returns what a record of either topic would run. A rejection is why it was not read.
+func (s *Session) decode(ctx context.Context, rec mapper.Record, rejection *batch.Rejection) (run preview.Redrive, err error) {
+	if rec.Topic != s.cfg.Kafka.Topic {
+		verifier := preview.Verifier{Archive: s.reader, Digest: s.parts.EditDigest}
+		return preview.DecodeRedrive(ctx, verifier, rec, s.mapRecord)
+	}
+	run.Record = rec
+	if rejection != nil {
+		run.Results = preview.Unread(rejection.IsMalformed, rejection.Text)
+		return run, nil
+	}
+	run.Results, err = s.mapRecord(ctx, rec)
+	return run, err
+}
+
+// take counts what needs no look at Redis, and gathers the rest.
+func (p *replayPreview) take(byMember map[dedupe.Member][]planned, run preview.Redrive, res mapper.Result) int {
+	cfg := p.replay.session.cfg
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if run.Number > 0 || run.Record.Topic != cfg.Kafka.Topic {
+		p.sum.Redrives++
+	}
+	if res.Event.Ignored != "" {
+		p.sum.Ignored++
+		return 0
+	}
+	if x := p.replay.index; x != nil && x.ReplaySkips(preview.DeliveryOf(cfg.Kafka.Topic, run, res)) {
+		p.sum.Done++
+		return 0
+	}
+	member, id := preview.Identify(cfg.CRM.BaseURL, cfg.CRM.CorpID, run.Record, res)
+	one := newPlanned(id, res)
+	one.redrive = run.Number
+	byMember[member] = append(byMember[member], one)
+	return 1
+}
+
+// look asks Redis about what is gathered.
+func (p *replayPreview) look(ctx context.Context, byMember map[dedupe.Member][]planned) error {
+	defer clear(byMember)
+	store := p.replay.session.parts.Store
+	for member, events := range byMember {
+		ids := make([]dedupe.EventID, len(events))
+		for i, one := range events {
+			ids[i] = one.id
+		}
+		done, err := store.Done(ctx, member, ids)
+		if err != nil {
+			return err
+		}
+		state, err := store.Member(ctx, member, nil)
+		if err != nil {
+			return err
+		}
+		p.count(member, events, done, versionsOf(state))
+	}
+	return nil
+}
+
+func (p *replayPreview) count(member dedupe.Member, events []planned, done []dedupe.EventGrant, versions map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, one := range events {
+		isDone := done[i].Done && done[i].Redrive >= one.redrive && (!p.replay.Reapply || done[i].Outcome == string(consumer.DeadLettered))
+		switch one.outcome(isDone, versions) {
+		case OutcomeDone:
+			p.sum.Done++
+		case OutcomePoison:
+			p.sum.Poison++
+		case OutcomeUnchanged:
+			p.sum.Unchanged++
+		case OutcomeSuperseded:
+			p.sum.Superseded++
+		case OutcomeIgnored, OutcomeRefused: // the one is counted when it is read
+		case OutcomeSend:
+			p.sum.Send++
+			if p.members[member] == nil {
+				p.members[member] = map[string]bool{}
+			}
+			for _, name := range one.sent(versions) {
+				p.members[member][name] = true
+			}
+		}
+	}
+}

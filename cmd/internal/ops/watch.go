@@ -1,0 +1,212 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"membersync/dedupe"
+	"membersync/dlq"
+)
+
+// quietPeriod is the time without a result after which the reason is looked up. What is found must
+// be reported within 30 s, on a slow machine too.
+const quietPeriod = 20 * time.Second
+
+// looksIn is how often the reason is looked up in a quiet period after the first time.
+const looksIn = 5
+
+// ErrNoInstance is returned when results are outstanding and no instance of the service runs.
+var ErrNoInstance = errors.New("no instance of the service is running")
+
+// NoResults says what is known while no result of a redrive arrives.
+type NoResults struct {
+	Instances int                 // in the group; one that was killed stays in it for up to a minute
+	Causes    []dedupe.PauseCause // why they do not call, the oldest of each cause
+	Err       error               // why the above is not known
+}
+
+// A watch waits for the results of redrives, as the service reports them in the audit topic. It is
+// safe for concurrent use.
+type watch struct {
+	run    *Redrive
+	notice func(NoResults)
+
+	mu       sync.Mutex
+	onResult func(ItemResult)
+	waiting  map[string]int // number by id
+	sent     bool           // all are sent
+	latest   time.Time      // when the latest result arrived
+	done     chan struct{}  // closed when all are sent and have results
+	failure  error          // of the reader
+	looked   time.Time      // when the reason was last looked up
+	noticed  string         // the last notice
+}
+
+func newWatch(r *Redrive, report func(ItemResult), notice func(NoResults)) *watch {
+	return &watch{
+		run: r, onResult: report, notice: notice,
+		waiting: map[string]int{}, latest: time.Now(), done: make(chan struct{}),
+	}
+}
+
+// start reads the audit topic until stop, which waits for the reader's end.
+func (w *watch) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		err := w.run.tail.Follow(ctx, w.take)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if ctx.Err() == nil {
+			w.failure = err
+			w.finishLocked()
+		}
+	})
+	return func() {
+		cancel(context.Canceled)
+		reader.Wait()
+	}
+}
+
+// expect notes that a redrive is under way.
+func (w *watch) expect(id string, number int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.waiting) == 0 { // no result was due until now
+		w.latest = time.Now()
+	}
+	w.waiting[id] = number
+}
+
+// forget notes that a redrive was not sent.
+func (w *watch) forget(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.waiting, id)
+}
+
+func (w *watch) report(r ItemResult) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onResult(r)
+}
+
+// take handles an audit record.
+func (w *watch) take(a dlq.AuditRecord) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	number, mine := w.waiting[a.Subject]
+	if a.Action != dlq.ActionRedriveResult || !mine || a.Detail.Number != number {
+		return nil
+	}
+	delete(w.waiting, a.Subject)
+	w.latest, w.noticed = time.Now(), ""
+	failed := a.Result == dlq.ResultDeadLettered || a.Result == dlq.ResultRefused
+	w.onResult(ItemResult{ID: a.Subject, Result: a.Result, Detail: a.Detail.Reason, Failed: failed})
+	if w.sent && len(w.waiting) == 0 {
+		w.finishLocked()
+	}
+	return nil
+}
+
+// finishLocked ends the wait.
+func (w *watch) finishLocked() {
+	select {
+	case <-w.done:
+	default:
+		close(w.done)
+	}
+}
+
+func (w *watch) outstanding() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)
+}
+
+// await waits until all results have arrived, the timeout (0: none) is over, or no result arrives
+// and no instance runs.
+func (w *watch) await(ctx context.Context, timeout time.Duration) error {
+	w.mu.Lock()
+	w.sent = true
+	if len(w.waiting) == 0 {
+		w.finishLocked()
+	}
+	w.mu.Unlock()
+	var over <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		over = timer.C
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.done:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.failure
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-over:
+			return nil
+		case <-tick.C:
+		}
+		if err := w.check(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// check looks up why no result arrives: first after the quiet period, then every few seconds, since
+// an instance that was killed stays a member of its group for up to a minute. An error means that no
+// result can arrive.
+func (w *watch) check(ctx context.Context) error {
+	if !w.isDue(time.Now()) {
+		return nil
+	}
+	group, err := w.run.session.group(ctx)
+	if err == nil && len(group.Members) == 0 {
+		return ErrNoInstance
+	}
+	found := NoResults{Instances: len(group.Members), Err: err}
+	if err == nil {
+		found.Causes, found.Err = w.run.session.Causes(ctx)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if key := found.key(); key != w.noticed {
+		w.noticed = key
+		w.notice(found)
+	}
+	return nil
+}
+
+func (w *watch) isDue(now time.Time) bool {
+	quiet := w.run.Quiet
+	if quiet == 0 {
+		quiet = quietPeriod
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due := len(w.waiting) > 0 && now.Sub(w.latest) >= quiet && now.Sub(w.looked) >= quiet/looksIn
+	if due {
+		w.looked = now
+	}
+	return due
+}
+
+// key is the same for findings that need no second notice.
+func (n NoResults) key() string {
+	if n.Err != nil {
+		return "error"
+	}
+	key := "causes"
+	for _, c := range n.Causes {
+		key += " " + c.Cause
+	}
+	return key
+}

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/cmd/internal/test/incident"
+)
+
+// A view is what the on-call commands show of the dead letters.
+type view struct {
+	List  []map[string]any
+	Shown map[string]map[string]any // by id, without what is superseded
+	Audit []auditRecord
+}
+
+// see lists all dead letters and shows one of each kind. It also returns how much of each is
+// superseded, as the commands report it.
+func (o *scenario) see(e incident.Expectation) (s view, overtaken map[string]string) {
+	o.t.Helper()
+	s, overtaken = view{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
+	for _, id := range oneOfEach(e) {
+		shown := o.must("dlq", "show", id)[0]
+		now, _ := shown["now"].([]any)
+		for _, one := range now {
+			event, _ := one.(map[string]any)
+			overtaken[id] = text(event, "overtaken")
+			delete(event, "overtaken")
+			delete(event, "overtaken_fields")
+		}
+		s.Shown[id] = shown
+	}
+	s.Audit = o.audit()
+	return s, overtaken
+}
+
+// oneOfEach returns one item that is superseded fully, one partly and one not.
+func oneOfEach(e incident.Expectation) []string {
+	byKind := map[string]string{}
+	for _, id := range slices.Sorted(maps.Keys(e.Items)) {
+		byKind[e.Items[id].Overtaken] = id
+	}
+	return slices.Sorted(maps.Values(byKind))
+}
+
+// emptyRedis deletes this test's keys: a real Redis may be shared.
+func (r *rig) emptyRedis() {
+	r.t.Helper()
+	keys := r.keys(r.t.Context())
+	if len(keys) == 0 {
+		r.t.Fatal("Redis has no keys")
+	}
+	for chunk := range slices.Chunk(keys, 500) {
+		if err := r.redis.Del(r.t.Context(), chunk...).Err(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// Redis is emptied between the incident and the redrive, while the service runs. The dead letters
+// and their states stay known, nothing is redriven until the state is rebuilt, and then everything
+// ends as it would have without the loss.
+func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	first := o.start(nil)
+	o.produce(incident.Generate(2, smallScale().events, 6))
+	o.settle()
+	first.terminate()
+	o.writeTable(true)
+	service := o.start(nil)
+	service.awaitReady()
+	e, _ := o.expect()
+	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is audited
+	before, overtaken := o.see(e)
+
+	o.emptyRedis()
+	after, unknown := o.see(e)
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("the views change without Redis: %s", d[:min(len(d), 3000)])
+	}
+	for id := range overtaken {
+		if overtaken[id] != e.Items[id].Overtaken || unknown[id] != "unknown" {
+			t.Errorf("%s is overtaken %s, and then %s; want %s, and then unknown", id, overtaken[id], unknown[id], e.Items[id].Overtaken)
+		}
+	}
+	if status, _, stderr := o.do("dlq", "redrive", "--all", "--yes"); status != 1 || !strings.Contains(stderr, "membersync state rebuild") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if n := len(o.broker.ReadAll(t, o.topic+".redrive")); n > 0 {
+		t.Errorf("%d redrives were sent without the state", n)
+	}
+
+	o.must("state", "rebuild", "--yes", "--actor=sample@host")
+	if _, again := o.see(e); cmp.Diff(overtaken, again) != "" {
+		t.Errorf("after the rebuild: overtaken %v, want %v", again, overtaken)
+	}
+	status, stdout, stderr := o.do("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
+	if status != 0 {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	o.wantResults(e, objects(t, stdout))
+	service.terminate()
+	o.wantMembers(e.After)
+	o.wantNothingBack(e)
+}

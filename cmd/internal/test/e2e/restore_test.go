@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"membersync/cmd/internal/test/incident"
+	"membersync/cmd/internal/test/oracle/outcome"
+)
+
+// The CRM is restored from a backup that is two hours old. The service trusts its digests and
+// continues to change the same employees. Events that state again what the CRM held before arrive
+// before the replay and during it. At the end each field has the value of the newest event.
+func TestCRMRestoredFromABackup(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.variables["STATE_KEY"] = "key-of-the-test-with-enough-bytes"
+	story := incident.Around(99, 6, time.Now())
+	first := o.start(nil)
+	o.produce(story.Old)
+	o.settle()
+	backup := o.crm.Snapshot()
+	first.terminate()
+	o.writeTable(true)
+	service := o.start(nil)
+	o.produce(story.Recent)
+	o.settle()
+	redriven := o.must("dlq", "redrive", "--reason=unresolved_reference", "--yes")
+	e, _ := o.expect()
+	o.wantMembers(e.After)
+	if n := e.Plan(story.At, false).Redrives; len(redriven) != n {
+		t.Fatalf("%d redriven, want %d", len(redriven), n)
+	}
+
+	o.crm.Restore(backup)
+	calls := len(o.appliedCalls())
+	o.produce(story.Between)
+	o.settle()
+	e, _ = o.expect()
+	from := story.At.Format(time.RFC3339Nano)
+	for _, reapply := range []bool{false, true} {
+		o.wantReplayPlan(e.Plan(story.At, reapply), "replay", "--from="+from, "--dry-run", "--reapply="+strconv.FormatBool(reapply))
+	}
+	replay := o.begin("replay", "--from="+from, "--reapply", "--rate=20", "--yes", "--actor=sample@host", "-o", "json")
+	replay.await("until no instance leaves out")
+	o.produce(story.Waiting)
+	o.awaitReplay()
+	o.produce(story.During)
+	o.settle()
+	select {
+	case <-replay.done:
+		t.Errorf("the replay was over before the live events were: %s", replay.out)
+	default:
+	}
+	if status := replay.status(); status != 0 {
+		t.Errorf("status %d: %s", status, replay.out)
+	}
+	service.terminate()
+
+	e, _ = o.expect()
+	o.wantMembers(e.After)
+	held := slices.Concat(heldBy(t, backup), o.appliedCalls()[calls:])
+	for _, problem := range e.Back(held) {
+		t.Error(problem)
+	}
+	t.Logf("real Kafka %t; replayed: %s", o.broker.Real(), strings.TrimSpace(replay.results.String()))
+}
+
+// wantReplayPlan checks that the dry run reports the same counts as the oracle.
+func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
+	o.t.Helper()
+	got := o.must(args...)[0]
+	count := func(name string) int {
+		n, _ := strconv.Atoi(text(got, name))
+		return n
+	}
+	plan := incident.Plan{
+		Records: count("records"), Send: count("send"), Done: count("done"), Stale: count("stale"), Poison: count("poison"),
+		Redrives: count("redrives"), Calls: count("calls"),
+	}
+	if d := cmp.Diff(want, plan); d != "" || count("unchanged")+count("ignored") > 0 {
+		o.t.Errorf("the plan of %q: %s; in all: %v", args, d, got)
+	}
+	o.t.Logf("%q: %+v", args[2:], plan)
+}
+
+// awaitReplay waits until a replay has begun and the end of its range is fixed.
+func (o *scenario) awaitReplay() {
+	o.t.Helper()
+	eventually(o.t, "the replay to begin", func() bool {
+		return slices.ContainsFunc(o.audit(), func(a auditRecord) bool { return a.Action == "replay" && a.Result == "requested" })
+	})
+}
+
+// heldBy returns a snapshot as calls that could have produced it.
+func heldBy(t *testing.T, snapshot map[string]map[string]json.RawMessage) []outcome.Call {
+	t.Helper()
+	var calls []outcome.Call
+	for member, fields := range snapshot {
+		user, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, outcome.Call{Member: member, User: user, Applied: true})
+	}
+	return calls
+}

@@ -1,0 +1,297 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq/kafkatest"
+)
+
+// redisEnv names the URL of a real Redis, as in the tests of dedupe.
+const redisEnv = "MEMBERSYNC_TEST_REDIS"
+
+const corp = "CORP_TEST"
+
+// A rig holds the servers and the settings of the processes of one test.
+type rig struct {
+	t              *testing.T
+	broker         *kafkatest.Broker
+	topic, group   string
+	crm            *crmapitest.Server
+	redis          *redis.Client
+	prefix         string
+	variables      map[string]string // of each process, without MEMBERSYNC_
+	stopShortening func()            // ends shortenLeases
+}
+
+// A setup holds the options of a rig.
+type setup struct {
+	partitions    int
+	crm           crmapitest.Options
+	front         func(http.Handler) http.Handler // wraps the CRM; may be nil
+	redisPassword string                          // empty: the processes need no password
+}
+
+func newRig(t *testing.T, s setup) *rig {
+	t.Helper()
+	r := &rig{t: t, broker: kafkatest.Start(t), stopShortening: func() {}}
+	r.topic, r.group = r.broker.Topic(t, s.partitions, nil), r.broker.Group(t)
+	r.prefix = "e2e-" + r.group
+	s.crm.CorpID = corp
+	r.crm = crmapitest.New(s.crm)
+	handler := http.Handler(r.crm)
+	if s.front != nil {
+		handler = s.front(handler)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	t.Cleanup(r.crm.Release) // otherwise Close waits for the held calls
+	r.variables = map[string]string{
+		"KAFKA_BROKERS": strings.Join(r.broker.Addrs(), ","), "KAFKA_TOPIC": r.topic, "KAFKA_GROUP": r.group,
+		"REDIS_PREFIX": r.prefix,
+		"CRM_BASE_URL": server.URL, "CRM_CORP_ID": corp, "CRM_RATE": "0",
+		"ADMIN_ADDR": "127.0.0.1:0", "LOG_FORMAT": "json",
+	}
+	r.startRedis(s.redisPassword)
+	return r
+}
+
+func (r *rig) startRedis(password string) {
+	r.t.Helper()
+	url := os.Getenv(redisEnv)
+	isReal := url != ""
+	if !isReal {
+		url = "redis://" + startMini(r.t, r.prefix, password)
+	}
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		r.t.Fatalf("%s is not a valid URL of a Redis", redisEnv)
+	}
+	r.variables["REDIS_URL"] = url
+	if password != "" {
+		r.variables["REDIS_USERNAME"], r.variables["REDIS_PASSWORD"] = r.prefix, password
+	}
+	if password != "" && !isReal {
+		opts.Username, opts.Password = r.prefix, password
+	}
+	r.redis = redis.NewClient(opts)
+	r.t.Cleanup(r.leaveRedis)
+	if password != "" && isReal {
+		if err := r.redis.Do(r.t.Context(), "ACL", "SETUSER", r.prefix, "on", ">"+password, "~"+r.prefix+"*", "&*", "+@all").Err(); err != nil {
+			r.t.Fatalf("making a user in Redis: %v", err)
+		}
+	}
+}
+
+// startMini starts a fake Redis and returns its address. With an empty password it needs none.
+func startMini(t *testing.T, user, password string) string {
+	t.Helper()
+	cmd := exec.Command(binary("miniredis")) //nolint:gosec,noctx // our own; it ends with its input
+	if password != "" {
+		cmd.Args = append(cmd.Args, user, password)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the fake Redis: %v", err)
+		}
+	})
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(addr)
+}
+
+// leaveRedis deletes the test's keys from a real Redis.
+func (r *rig) leaveRedis() {
+	ctx := context.WithoutCancel(r.t.Context())
+	for _, key := range r.keys(ctx) {
+		r.redis.Del(ctx, key)
+	}
+	r.redis.Do(ctx, "ACL", "DELUSER", r.prefix)
+	_ = r.redis.Close()
+}
+
+func (r *rig) keys(ctx context.Context) []string {
+	r.t.Helper()
+	var keys []string
+	scan := r.redis.Scan(ctx, 0, r.prefix+"*", 1000).Iterator()
+	for scan.Next(ctx) {
+		keys = append(keys, scan.Val())
+	}
+	if err := scan.Err(); err != nil {
+		r.t.Error(err)
+	}
+	return keys
+}
+
+// isReal reports whether both Kafka and Redis are real.
+func isReal() bool { return os.Getenv(kafkatest.Env) != "" && os.Getenv(redisEnv) != "" }
+
+// start starts one more instance. The variables given replace those of the rig.
+func (r *rig) start(more map[string]string) *process {
+	r.t.Helper()
+	variables := maps.Clone(r.variables)
+	maps.Copy(variables, more)
+	return start(r.t, variables)
+}
+
+// produce writes records to the source topic.
+func (r *rig) produce(records []outcome.Record) {
+	r.t.Helper()
+	msgs := make([]kafka.Message, len(records))
+	for i, rec := range records {
+		msgs[i] = kafka.Message{Partition: rec.Partition, Key: rec.Key, Value: rec.Value, Time: rec.Time}
+		for _, h := range rec.Headers {
+			msgs[i].Headers = append(msgs[i].Headers, kafka.Header{Key: h.Key, Value: h.Value})
+		}
+	}
+	r.broker.Produce(r.t, r.topic, msgs...)
+}
+
+// records returns the records of the source topic, and when each was written.
+func (r *rig) records() ([]outcome.Record, map[string]time.Time) {
+	r.t.Helper()
+	var records []outcome.Record
+	times := make(map[string]time.Time)
+	for _, m := range r.broker.ReadAll(r.t, r.topic) {
+		rec := outcome.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
+		for _, h := range m.Headers {
+			rec.Headers = append(rec.Headers, outcome.Header{Key: h.Key, Value: h.Value})
+		}
+		records = append(records, rec)
+		times[place(m.Partition, m.Offset)] = m.Time
+	}
+	return records, times
+}
+
+func place(partition int, offset int64) string {
+	return strconv.Itoa(partition) + ":" + strconv.FormatInt(offset, 10)
+}
+
+// settle waits until the group has committed everything.
+func (r *rig) settle() {
+	r.t.Helper()
+	eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
+}
+
+// startVictim starts a process that will be killed while the CRM holds its calls. No call times out
+// before that. It ends what shortenLeases began.
+func (r *rig) startVictim() *process {
+	r.t.Helper()
+	r.stopShortening()
+	return r.start(map[string]string{"CRM_TIMEOUT": "10m"})
+}
+
+// shortenLeases shortens the leases of a killed process to those of a timeout of 1 s. It continues
+// until the next victim starts: Redis may still have commands to run that the killed process sent.
+func (r *rig) shortenLeases() {
+	r.t.Helper()
+	if r.shorten(r.t.Context()) == 0 {
+		r.t.Fatal("the killed process left no lease")
+	}
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan struct{})
+	r.stopShortening = func() { cancel(); <-done }
+	r.t.Cleanup(r.stopShortening)
+	go func() {
+		defer close(done)
+		for ticker := time.NewTicker(100 * time.Millisecond); ; {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return
+			case <-ticker.C:
+				r.shorten(context.WithoutCancel(ctx))
+			}
+		}
+	}()
+}
+
+// shorten shortens the leases that only a victim can have taken, and returns how many there were.
+func (r *rig) shorten(ctx context.Context) (leases int) {
+	for _, key := range r.keys(ctx) {
+		if !strings.HasSuffix(key, ":lease") {
+			continue
+		}
+		left, err := r.redis.PTTL(ctx, key).Result()
+		if err == nil && left > time.Minute {
+			leases++
+			err = r.redis.PExpire(ctx, key, 7*time.Second).Err()
+		}
+		if err != nil {
+			r.t.Error(err)
+		}
+	}
+	return leases
+}
+
+// evict removes killed members from the group. Kafka would do that at the end of their session.
+func (r *rig) evict() {
+	r.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer cl.Close()
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{r.group}
+	groups, err := describe.RequestWith(r.t.Context(), cl)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = r.group
+	for _, m := range groups.Groups[0].Members {
+		member := kmsg.NewLeaveGroupRequestMember()
+		member.MemberID = m.MemberID
+		leave.Members = append(leave.Members, member)
+	}
+	left, err := leave.RequestWith(r.t.Context(), cl)
+	if err != nil || left.ErrorCode != 0 || len(left.Members) == 0 {
+		r.t.Fatalf("removing the killed member from its group: %v %+v", err, left)
+	}
+}
+
+// sum adds up the series of a metric over all processes. Labels select series; empty: all.
+func sum(processes []*process, metric, labels string) int {
+	series := regexp.MustCompile(`(?m)^membersync_` + metric + `\{[^}]*` + regexp.QuoteMeta(labels) + `[^}]*\} (\S+)$`)
+	total := 0.0
+	for _, p := range processes {
+		_, body := p.get("/metrics")
+		for _, match := range series.FindAllStringSubmatch(body, -1) {
+			value, _ := strconv.ParseFloat(match[1], 64)
+			total += value
+		}
+	}
+	return int(total)
+}
