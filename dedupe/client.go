@@ -67,14 +67,16 @@ func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " 
 const replyTimeout = 2 * time.Second
 
 // Open returns a client with short time-outs, so that an unavailable Redis is noticed quickly. The
-// client respects the deadline of a context. Open does not connect yet. The caller must close the
-// client.
+// client respects the deadline of a context. A refusal by Redis' ACL is a [*PermissionError]. Open
+// does not connect yet. The caller must close the client.
 func Open(cfg ClientConfig) (redis.UniversalClient, error) {
 	opts, err := clientOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return redis.NewUniversalClient(opts), nil
+	client := redis.NewUniversalClient(opts)
+	client.AddHook(permissionHook{client})
+	return client, nil
 }
 
 func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
