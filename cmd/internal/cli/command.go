@@ -33,7 +33,7 @@ type command struct {
 // commands are those that do something. Each call returns new ones: their flags are of one run.
 func commands() []command {
 	return []command{
-		runCommand(), checkCommand(), mapCommand(),
+		runCommand(), statusCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -150,3 +151,23 @@ func (s *GroupOffsets) timeOf(ctx context.Context, topic string, partition int, 
 	}
 	return at, err
 }
+
+// retention returns how long the source topic keeps a record; 0: it keeps all, or that is unknown.
+func (s *GroupOffsets) retention(ctx context.Context) (time.Duration, error) {
+	res, err := s.parts.Kafka.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: s.cfg.Kafka.Topic, ConfigNames: []string{retentionConfig}},
+	}})
+	if err != nil {
+		return 0, fmt.Errorf("reading the retention of topic %s: %w", s.cfg.Kafka.Topic, err)
+	}
+	for _, r := range res.Resources {
+		for _, e := range r.ConfigEntries {
+			if ms, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == retentionConfig && err == nil && ms > 0 {
+				return time.Duration(ms) * time.Millisecond, nil
+			}
+		}
+	}
+	return 0, nil // an error of the resource: the credentials may not read it
+}
+
+const retentionConfig = "retention.ms"
