@@ -148,8 +148,8 @@ func (t *Tokens) Token(ctx context.Context) (string, error) {
 	return "", t.failed
 }
 
-// Invalidate makes sure that a token is not returned again: a server has refused it. The next one is
-// fetched at once, but not within a second of the last, so that an issuer whose tokens are all
+// Invalidate makes sure that a token is not returned again: a server has refused it. The next one
+// is fetched at once, but not within a second of the last, so that an issuer whose tokens are all
 // refused is not flooded.
 func (t *Tokens) Invalidate(ctx context.Context, refused string) {
 	if t.acquire(ctx) != nil {
