@@ -39,6 +39,31 @@ func BenchmarkAcquireComplete(b *testing.B) {
 	}
 }
 
+// BenchmarkMemory measures what a real server, which no other program uses, keeps for a member with
+// three fields and for an event of it: see DESIGN.md.
+func BenchmarkMemory(b *testing.B) {
+	if os.Getenv("MEMBERSYNC_TEST_REDIS") == "" {
+		b.Skip("miniredis does not report its memory")
+	}
+	client, prefix := openBench(b), "bench-"+string(dedupe.NewToken())
+	deletePrefix(b, client, prefix)
+	s := newStore(b, client, func(o *dedupe.Options) { o.Prefix = prefix })
+	const members, more = 4096, 10
+	for b.Loop() {
+		empty := infoOf(b, client, "memory", "used_memory")
+		for round := range members {
+			fold(b, s, round, 1)
+		}
+		first := infoOf(b, client, "memory", "used_memory")
+		for round := range members {
+			fold(b, s, members+round, more)
+		}
+		event := (infoOf(b, client, "memory", "used_memory") - first) / (members * more)
+		b.ReportMetric(event, "B/event")
+		b.ReportMetric((first-empty)/members-event, "B/member")
+	}
+}
+
 func measureFolds(b *testing.B, client redis.UniversalClient, stores chan *dedupe.Store, events int) {
 	b.Helper()
 	var round atomic.Int64
@@ -86,18 +111,25 @@ func ownCPU(b *testing.B) time.Duration {
 // serverCPU is the processor time that a real server has used.
 func serverCPU(b *testing.B, client redis.UniversalClient) time.Duration {
 	b.Helper()
-	var seconds float64
-	for line := range strings.Lines(client.Info(b.Context(), "cpu").Val()) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name == "used_cpu_user" || name == "used_cpu_sys" {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			seconds += n
-		}
-	}
+	seconds := infoOf(b, client, "cpu", "used_cpu_user") + infoOf(b, client, "cpu", "used_cpu_sys")
 	return time.Duration(seconds * float64(time.Second))
+}
+
+// infoOf is a number that a real server reports of itself; 0 if it does not.
+func infoOf(b *testing.B, client redis.UniversalClient, section, name string) float64 {
+	b.Helper()
+	for line := range strings.Lines(client.Info(b.Context(), section).Val()) {
+		text, found := strings.CutPrefix(strings.TrimSpace(line), name+":")
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	return 0
 }
 
 // fold runs acquire and complete for events of three fields, on a member that no concurrent fold
@@ -109,7 +141,7 @@ func fold(b *testing.B, s *dedupe.Store, round, events int) {
 	c := dedupe.Completion{Member: member, Token: req.Token}
 	names := []string{"mobile", "position", "mainDepartmentId"}
 	for i := range events {
-		version := fmt.Sprintf("%040d", round*events+i)
+		version := fmt.Sprintf("%064d", round*events+i)
 		e := dedupe.Event{ID: dedupe.NewEventID("topic", version, 0, version), Version: version}
 		for _, name := range names {
 			e.Fields = append(e.Fields, dedupe.Field{Name: name, Value: fmt.Append(nil, round/4096%2)})

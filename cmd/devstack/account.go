@@ -21,15 +21,18 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%d:%d", p.partition, p.offset) }
 
-// An account is the service's observer. It prints a line for each event and counts the outcomes.
+// An account is the service's observer. It prints one line for each event and counts the outcomes.
+// When it is verbose, it also prints a line for each record that arrives and for each call.
 type account struct {
 	mu      sync.Mutex
 	out     io.Writer
 	now     func() time.Time
+	verbose bool
 	count   counts
-	open    map[place]arrival // arrived and not ended
-	refused map[string]string // by member, the response to its latest call
-	arrived map[string]bool   // notes of the samples
+	printed int                  // events in the latest summary
+	open    map[place]arrival    // arrived and not ended
+	calls   map[string]callState // by member, the latest calls
+	arrived map[string]bool      // notes of the samples
 	ended   map[string]bool
 	object  *crmapi.Object // the form of updates; nil: the user object
 	news    chan struct{}  // closed when something has happened
@@ -41,14 +44,23 @@ type arrival struct {
 	fault string // why its event is rejected
 }
 
-func newAccount(out io.Writer, object *crmapi.Object) *account {
+// A callState is a call for a member, with its repetitions.
+type callState struct {
+	events  int    // in the call
+	failed  string // the response to the latest attempt that failed
+	refused string // the final response, if it is a refusal
+	isOver  bool
+}
+
+func newAccount(out io.Writer, object *crmapi.Object, verbose bool) *account {
 	return &account{
-		out: out, object: object, now: time.Now, count: newCounts(), open: map[place]arrival{}, refused: map[string]string{},
+		out: out, object: object, verbose: verbose, now: time.Now, count: newCounts(),
+		open: map[place]arrival{}, calls: map[string]callState{},
 		arrived: map[string]bool{}, ended: map[string]bool{}, news: make(chan struct{}),
 	}
 }
 
-// Decoded prints the events of a record.
+// Decoded notes the events of a record.
 func (a *account) Decoded(rec mapper.Record, results []mapper.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,22 +76,39 @@ func (a *account) Decoded(rec mapper.Record, results []mapper.Result) {
 	}
 	a.open[at] = in
 	a.arrived[in.note] = true
-	a.line(at.String(), results[0].Event.ID, "arrived", said(rec, results[0])+remark(in.note))
+	if a.verbose {
+		a.line(at.String(), results[0].Event.EmployeeID, "arrived", content(rec, results[0])+remark(in.note))
+	}
 	a.changed()
 }
 
-// Called prints what was sent and the response.
+// Called notes what was sent and the response.
 func (a *account) Called(call consumer.CallAttempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	answer, state := answerOf(call.Err)
-	a.refused[call.Update.OpenUserID] = answer
-	a.count.called(call)
-	together := ""
-	if call.Events > 1 {
-		together = fmt.Sprintf("   [one call for %d events]", call.Events)
+	id := call.Update.OpenUserID
+	latest := a.calls[id]
+	if latest.isOver {
+		latest = callState{}
 	}
-	a.line("", "", "  call", a.sent(call.Update)+" -> "+state+together)
+	latest.events = call.Events
+	answer, isFinal := answerOf(call.Err)
+	state := "ok"
+	switch {
+	case call.Err == nil:
+		latest.isOver = true
+	case isFinal:
+		latest.isOver, latest.refused = true, answer
+		state = "refused: " + answer
+	default:
+		latest.failed = answer
+		state = "failed: " + answer
+	}
+	a.calls[id] = latest
+	a.count.called(call)
+	if a.verbose {
+		a.line("", "", "  call", a.sent(call.Update)+" -> "+state)
+	}
 }
 
 // sent returns the fields of an update as they are sent.
@@ -99,12 +128,19 @@ func (a *account) Finished(end consumer.EventResult) {
 	delete(a.open, at)
 	a.ended[in.note] = true
 	a.count.ended(end)
-	why := in.fault
-	if why == "" {
-		why = a.refused[end.Event.OpenUserID]
-	}
-	a.line(at.String(), end.Event.ID, verb(end.Outcome), became(end, why))
+	details := details(end, in.fault, a.calls[end.Event.OpenUserID])
+	a.line(at.String(), end.Event.EmployeeID, words(string(end.Outcome)), details+remark(in.note))
 	a.changed()
+}
+
+// summary prints the counts, unless nothing has ended since the latest summary.
+func (a *account) summary() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.printed == 0 || a.count.events() != a.printed {
+		a.count.print(a.out)
+		a.printed = a.count.events()
+	}
 }
 
 // title starts a new section.
@@ -114,13 +150,25 @@ func (a *account) title(text string) {
 	say(a.out, "\n%s\n", text)
 }
 
-func (a *account) line(at, id, what, text string) {
-	say(a.out, "%s  %-6s %-9s %-11s %s\n", a.now().Format(time.TimeOnly), at, shown(id), what, text)
+func (a *account) line(at, employee, what, text string) {
+	say(a.out, lineForm, a.now().Format(time.TimeOnly), at, shown(employee), what, text)
 }
 
 func (a *account) changed() {
 	close(a.news)
 	a.news = make(chan struct{})
+}
+
+// The columns of a line: time, record, employee, outcome, details.
+const lineForm = "%-8s  %-6s  %-8s  %-13s  %s\n"
+
+// legend explains the lines. Each outcome is explained once.
+func legend(out io.Writer) {
+	say(out, "One line for each event, with its outcome:\n\n")
+	for _, o := range consumer.Outcomes() {
+		say(out, "  %-13s  %s\n", words(string(o)), meaning(o))
+	}
+	say(out, "\n"+lineForm, "time", "record", "employee", "outcome", "what was sent, or why not   [what the sample is]")
 }
 
 // wait waits until all these samples have arrived, or have ended.

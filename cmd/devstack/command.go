@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ const (
 
 // An env is what the program takes from the process around it.
 type env struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	// notify has SIGTERM and SIGINT sent to a channel, and exit ends the process at
@@ -40,6 +42,7 @@ func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format
 // The arguments of all commands. Each defines its own flags.
 type arguments struct {
 	once     bool
+	verbose  bool
 	ports    ports
 	logLevel string
 	mapping  string
@@ -49,6 +52,7 @@ type arguments struct {
 	failEvery         int
 
 	brokers, topic string
+	file           string
 	rate           float64
 	count          int
 }
@@ -59,6 +63,15 @@ type command struct {
 
 	flags func(*flags.Set, *arguments)
 	run   func(context.Context, *arguments, env) int
+	file  bool // it takes one argument, the path of a file
+}
+
+// arguments is how many it takes at most.
+func (c *command) arguments() int {
+	if c.file {
+		return 1
+	}
+	return 0
 }
 
 // commands are the whole stack, which is the program itself, and its parts.
@@ -67,17 +80,27 @@ func commands() (stack *command, parts []*command) {
 		Use: "devstack", Short: "run membersync with everything that it needs in one process",
 		Long: `Run membersync with everything that it needs in this one process: a broker that speaks Kafka's
 protocol, Redis and a fake CRM, all on loopback ports and in memory. A stream of made-up changes
-runs through it, with duplicates, late ones and poison among them, and stdout shows what happens to
-each event. Ctrl-C ends it.
+runs through it, with duplicates, late ones and poison among them, and stdout has a line with the
+outcome of each event. Then it waits, and shows what to try from another terminal. Ctrl-C ends it.
 
 With --once it plays a fixed script instead, compares every member in the CRM with the expected
 result of the script, and exits 0 only if they are equal.
 
 Exit status: 0 done, 1 failed or not as expected, 2 bad usage or a port that is taken, 130 on Ctrl-C.`,
-		Example: `  devstack --rate 10
+		Example: `  devstack --count 100 --rate 10
   devstack --once`,
-	}, stackFlags, runStack}
+	}, stackFlags, runStack, false}
 	parts = []*command{{cobra.Command{
+		Use: "env", Short: "print the settings with which membersync finds the stack",
+		Long: `Print the settings with which membersync finds a stack that runs in another terminal, as commands
+of a shell.`,
+		Example: `  eval "$(devstack env)"`,
+	}, envFlags, printEnv, false}, {cobra.Command{
+		Use: "send FILE|-", Short: "send the content of a file as one record",
+		Long: `Send the content of a file, or of stdin, to the source topic as the value of one record. The
+employee id of an event becomes the key of the record.`,
+		Example: "  devstack send event.json",
+	}, sendFlags, sendFile, true}, {cobra.Command{
 		Use: "fakecrm", Short: "run the fake CRM alone",
 		Long: `Run the fake CRM alone, as strict as the vendor's page. It knows the sample members FSUID_TEST0001
 to FSUID_TEST0009 and the departments 1 to 20.
@@ -85,15 +108,15 @@ to FSUID_TEST0009 and the departments 1 to 20.
   GET  /_fake/log      every request and its result
   POST /_fake/fault    make the next call fail, for example {"status":503,"times":3}`,
 		Example: "  devstack fakecrm --addr 127.0.0.1:8090",
-	}, crmFlags, serveCRM}, {cobra.Command{
+	}, crmFlags, serveCRM, false}, {cobra.Command{
 		Use: "produce", Short: "send the stream of made-up changes alone, to any Kafka",
 		Long:    "Send the stream of made-up changes to a Kafka topic that exists, until Ctrl-C.",
 		Example: "  devstack produce --brokers localhost:9094 --count 100",
-	}, produceFlags, produce}, {cobra.Command{
+	}, produceFlags, produce, false}, {cobra.Command{
 		Use: "probe", Short: "exit 0 if a fake CRM answers",
 		Long:    "Exit 0 if a fake CRM answers, else 1.",
 		Example: "  devstack probe --addr 127.0.0.1:8090",
-	}, probeFlags, probe}}
+	}, probeFlags, probe, false}}
 	return stack, parts
 }
 
@@ -107,9 +130,14 @@ func run(ctx context.Context, args []string, e env) int {
 	for _, c := range append(parts, stack) {
 		var a arguments
 		t.Runs(&c.Command, func(set *flags.Set) { c.flags(set, &a) }, func(ctx context.Context, args []string, faults []flags.Fault) int {
-			if t.Refuse(&c.Command, args, 0, faults) {
+			if c.file && len(args) == 0 && len(faults) == 0 {
+				e.complain(c.Name() + ": give the path of a file, or - for stdin")
 				return exitUsage
 			}
+			if t.Refuse(&c.Command, args, c.arguments(), faults) {
+				return exitUsage
+			}
+			a.file = strings.Join(args, "")
 			ctx, stop := interrupt.Context(ctx, e.notify, e.exit)
 			defer stop()
 			return c.run(ctx, &a, e)
@@ -120,19 +148,38 @@ func run(ctx context.Context, args []string, e env) int {
 
 func stackFlags(f *flags.Set, a *arguments) {
 	f.Bool(&a.once, "once", "play the script; its ports are free ones")
-	port := func(into *int, name string, def int, of string) {
-		f.IntVar(into, name, def, "port of "+of+"; 0 takes a free one")
-	}
-	port(&a.ports.kafka, "kafka-port", 19092, "the broker")
-	port(&a.ports.redis, "redis-port", 16379, "Redis")
-	port(&a.ports.crm, "crm-port", 18090, "the fake CRM")
-	port(&a.ports.admin, "admin-port", 18080, "the service's admin server")
-	f.Float64Var(&a.rate, "rate", 2, "made-up changes per second; 0 sends none")
+	f.Bool(&a.verbose, "verbose", "also print a line for each record that arrives and for each call")
+	defaults := defaultPorts()
+	portFlags(f, a, "; 0 takes a free one")
+	f.IntVar(&a.ports.admin, "admin-port", defaults.admin, "port of the service's admin server; 0 takes a free one")
+	f.Float64Var(&a.rate, "rate", 2, "steps of the stream per second, most of them one change; 0 sends none")
+	f.IntVar(&a.count, "count", round, "wait after so many steps; 0: never")
 	failEveryFlag(f, a)
 	f.StringVar(&a.mapping, "mapping", canonical, "how the service reads events: a mapping file, or a built-in mapping. The samples are "+
 		"canonical events, so with another one none are sent")
 	crmAPIFlag(f, a, "form of an update that the fake CRM requires and the service sends: user or object")
 	f.StringVar(&a.logLevel, "log-level", "error", "of the service's own log, on stderr: debug, info, warn or error")
+}
+
+// defaultPorts are those of a stack without flags.
+func defaultPorts() ports { return ports{kafka: 19092, redis: 16379, crm: 18090, admin: 18080} }
+
+func portFlags(f *flags.Set, a *arguments, more string) {
+	defaults := defaultPorts()
+	f.IntVar(&a.ports.kafka, "kafka-port", defaults.kafka, "port of the broker"+more)
+	f.IntVar(&a.ports.redis, "redis-port", defaults.redis, "port of Redis"+more)
+	f.IntVar(&a.ports.crm, "crm-port", defaults.crm, "port of the fake CRM"+more)
+}
+
+func envFlags(f *flags.Set, a *arguments) {
+	portFlags(f, a, "")
+	f.StringVar(&a.mapping, "mapping", canonical, "the mapping of the stack")
+	crmAPIFlag(f, a, "form of an update that the stack takes: user or object")
+}
+
+func sendFlags(f *flags.Set, a *arguments) {
+	f.StringVar(&a.brokers, "brokers", address(defaultPorts().kafka), "addresses to bootstrap from, host:port, comma-separated")
+	f.StringVar(&a.topic, "topic", sampleTopic, "where the record goes")
 }
 
 func failEveryFlag(f *flags.Set, a *arguments) {

@@ -11,6 +11,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"devstack": {"--help"}, "fakecrm": {"fakecrm", "--help"}, "produce": {"produce", "-h"}, "probe": {"probe", "--help"},
+		"env": {"env", "--help"}, "send": {"send", "--help"},
 	} {
 		status, out, errs := call(t, args...)
 		if status != exitDone || errs != "" {
@@ -31,6 +32,9 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"--port", "1"}, "--port: unknown flag"},
 		{[]string{"--rate", "x"}, "--rate: should be a number"},
 		{[]string{"--rate", "-1"}, "--rate"},
+		{[]string{"--count", "-1"}, "--count"},
+		{[]string{"send"}, "give the path of a file"},
+		{[]string{"send", "a", "b"}, "2 arguments given"},
 		{[]string{"produce", "--rate", "0"}, "--rate"},
 		{[]string{"produce", "--count", "-1"}, "--count"},
 		{[]string{"fakecrm", "--addr", "nowhere"}, "nowhere"},

@@ -41,17 +41,21 @@ func (c *counts) saved() int {
 	return done - (c.calls - c.failed)
 }
 
-func (c *counts) print(w io.Writer) {
-	total := 0
+// events returns how many have ended.
+func (c *counts) events() (total int) {
 	for _, n := range c.outcomes {
 		total += n
 	}
-	say(w, "\nSummary\n  events          %4d\n", total)
+	return total
+}
+
+func (c *counts) print(w io.Writer) {
+	say(w, "\nSummary\n  events          %4d\n", c.events())
 	for _, o := range consumer.Outcomes() {
-		say(w, "    %-14s%4d   %s\n", words(string(o)), c.outcomes[o], meaning(o))
+		say(w, "    %-14s%4d\n", words(string(o)), c.outcomes[o])
 	}
 	say(w, "  calls           %4d   %d succeeded, %d failed or were refused\n", c.calls, c.calls-c.failed, c.failed)
-	say(w, "  calls saved     %4d   events that were done without a call of their own\n", c.saved())
+	say(w, "  calls saved     %4d   events that needed no call of their own\n", c.saved())
 	say(w, "  dead letters    %4d   %s\n", c.outcomes[consumer.DeadLettered], byReason(c.reasons))
 }
 
@@ -70,15 +74,15 @@ func meaning(o consumer.Outcome) string {
 	case consumer.Applied:
 		return "at least one field was sent"
 	case consumer.Superseded:
-		return "newer events had stated its fields"
+		return "newer events had stated all its fields"
 	case consumer.Unchanged:
-		return "the CRM held it already"
+		return "the CRM held its values already"
 	case consumer.Duplicate:
-		return "delivered again"
+		return "delivered again: it was done already"
 	case consumer.Ignored:
-		return "by a rule"
+		return "by a rule of the mapping"
 	case consumer.DeadLettered:
-		return "can never succeed"
+		return "it can never succeed"
 	}
 	return ""
 }

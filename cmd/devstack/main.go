@@ -12,6 +12,7 @@ import (
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], env{
+		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		notify: func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },

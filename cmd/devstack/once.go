@@ -37,10 +37,11 @@ func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[st
 		return exitUsage
 	}
 	defer s.close()
-	say(e.stdout, "membersync with everything that it needs in this process. All people are made up.\n")
+	say(e.stdout, "membersync, Kafka, Redis and a fake CRM in this process. All people are made up.\n\n")
+	legend(e.stdout)
 	limited, cancel := context.WithTimeoutCause(ctx, scriptLimit, errScriptLimit)
 	defer cancel()
-	watch := newAccount(e.stdout, s.object())
+	watch := newAccount(e.stdout, s.object(), a.verbose)
 	var differences []string
 	status, err := s.with(limited, a, e, watch, func(ctx context.Context) error {
 		if err := s.play(ctx, watch, script); err != nil {
@@ -49,7 +50,7 @@ func runOnce(ctx context.Context, a *arguments, e env, script []act, want map[st
 		differences, err = s.differences(ctx, script, want)
 		return err
 	})
-	watch.count.print(e.stdout)
+	watch.summary()
 	switch {
 	case status != exitDone:
 		return status
@@ -79,6 +80,7 @@ func (s *stack) with(ctx context.Context, a *arguments, e env, watch consumer.Ob
 func printResult(w io.Writer, differences []string, members int) int {
 	if len(differences) == 0 {
 		say(w, "\nAs expected: all %d members in the CRM, and every dead letter, byte for byte.\n", members)
+		say(w, "\nTo try it by hand: go run ./cmd/devstack\n")
 		return exitDone
 	}
 	say(w, "\nNOT as expected:\n")
@@ -196,7 +198,7 @@ func (s *stack) memberDifferences(want map[string]string) (found []string) {
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(want[id]), &fields); err != nil {
-			return append(found, id+": the expectation is no JSON: "+err.Error())
+			return append(found, id+": the expectation is not JSON: "+err.Error())
 		}
 		found = append(found, fieldDifferences(id, fields, s.crm.State(id))...)
 	}

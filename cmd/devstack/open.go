@@ -3,14 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"strings"
 )
 
 // runOpen runs with a stream of samples until it is ended.
 func runOpen(ctx context.Context, a *arguments, e env) int {
-	if a.rate < 0 {
-		e.complain("--rate should not be less than 0")
+	if a.rate < 0 || a.count < 0 {
+		e.complain("--rate and --count should not be less than 0")
 		return exitUsage
 	}
 	s, err := startStack(ctx, a.ports, a.failEvery, a.crmAPI)
@@ -19,13 +21,14 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		return exitUsage
 	}
 	defer s.close()
-	s.guide(e.stdout, a.mapping)
+	s.places(e.stdout)
+	legend(e.stdout)
 	if a.mapping != canonical {
 		a.rate = 0
 	}
-	watch := newAccount(e.stdout, s.object())
-	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error { return s.feed(ctx, a.rate) })
-	watch.count.print(e.stdout)
+	watch := newAccount(e.stdout, s.object(), a.verbose)
+	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error { return s.feed(ctx, a, e.stdout, watch) })
+	watch.summary()
 	switch {
 	case err != nil && !errors.Is(context.Cause(ctx), err):
 		e.complain(err.Error())
@@ -36,50 +39,116 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 	return ended(ctx)
 }
 
-// feed sends the samples until the context ends.
-func (s *stack) feed(ctx context.Context, rate float64) error {
-	if rate == 0 {
-		<-ctx.Done()
-		return nil
+// feed sends the samples, prints what to try next, and waits until the context ends.
+func (s *stack) feed(ctx context.Context, a *arguments, stdout io.Writer, watch *account) error {
+	if a.rate > 0 {
+		out := newSender(sampleTopic, s.brokers())
+		defer out.close()
+		samples := newStream("ev-", 0, 1)
+		err := pace(ctx, a.rate, a.count, func() error { return out.send(ctx, samples.next()...) })
+		if err == nil && ctx.Err() == nil {
+			err = s.settle(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		watch.summary()
 	}
-	out := newSender(sampleTopic, s.brokers())
-	defer out.close()
-	samples := newStream("ev-", 0, 1)
-	err := pace(ctx, rate, 0, func() error { return out.send(ctx, samples.next()...) })
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	s.next(stdout, a)
+	<-ctx.Done()
+	return nil
 }
 
-// ownEvent is a shell text for an event about the member that no sample changes.
-const ownEvent = `{"eventId":"me-'$(date +%H%M%S)'","sequence":'$(date +%s)',"employeeId":"E0009","openUserId":"FSUID_TEST0009",` +
-	`"before":{"qq":"1"},"after":{"qq":"1","position":"Sample Boss","email":"boss@sample.invalid"}}`
+// places prints where everything listens.
+func (s *stack) places(w io.Writer) {
+	say(w, `membersync, Kafka, Redis and a fake CRM in this process. All people are made up. Ctrl-C ends it.
 
-// guide prints where everything listens and what to try.
-func (s *stack) guide(w io.Writer, mapping string) {
-	event, settings := ownEvent, s.settings()
-	if mapping != canonical {
-		event, settings = "…", append(settings, "MEMBERSYNC_MAPPING="+mapping)
+  Kafka     %s, topic %s
+  Redis     %s
+  fake CRM  http://%[4]s, its members: http://%[4]s/_fake/members
+  health    http://%[5]s/readyz, and /livez, /metrics
+
+`, s.brokers(), sampleTopic, s.redis.Addr(), s.crm.addr, s.admin.Addr())
+}
+
+// ownEvent is an event about the member that no sample changes.
+const ownEvent = `{"eventId":"mine-1","sequence":1,"employeeId":"E0009",
+    "openUserId":"FSUID_TEST0009","after":{"position":"Lead"}}`
+
+// next prints what to try, as commands of a shell in the folder of the repository.
+func (s *stack) next(w io.Writer, a *arguments) {
+	say(w, "\nWhat to try next, from another terminal:\n\n")
+	say(w, "  eval \"$(go run ./cmd/devstack env%s)\"\n", s.flags(a))
+	say(w, "  go run ./cmd/membersync check\n")
+	if a.mapping != canonical {
+		say(w, `
+Events are read by the mapping %s. Send one, and its line appears here:
+
+  go run ./cmd/membersync map --explain event.json
+  go run ./cmd/devstack send%s event.json
+`, shown(a.mapping), s.brokersFlag())
+		return
 	}
-	say(w, `membersync with everything that it needs in this process. All people are made up. Ctrl-C ends it.
+	say(w, `  go run ./cmd/membersync explain E0001
+  go run ./cmd/membersync dlq list
 
-  Kafka     %-22[1]s  topic %[2]s, %[3]d partitions; dead letters in %[2]s.dlq
-  Redis     %-22[4]s  in memory
-  fake CRM  http://%-15[5]s  its members now: http://%[5]s/_fake/members
-  admin     http://%-15[6]s  /readyz, /livez, /metrics
+Send an event of your own, and its line appears here. The CRM refuses it once:
 
-Send an event of your own (of %[7]s, whom no sample is about; departments 1 to %[8]d exist):
-  echo '%[9]s|%[10]s' | kcat -P -b %[1]s -t %[2]s -K '|'
-Look at the dead letters:
-  kcat -C -e -q -b %[1]s -t %[2]s.dlq -f '%%p:%%o  %%h\n  %%s\n'
-Ask membersync, in another terminal:
-  export %[11]s
-  go run ./cmd/membersync check
-  echo '%[10]s' | go run ./cmd/membersync map -
+  echo '%[1]s' > event.json
+  curl -d '{"member":"FSUID_TEST0009","code":20012}' http://%[2]s/_fake/fault
+  go run ./cmd/devstack send%[3]s event.json
+  go run ./cmd/membersync explain E0009
 
-What happens to each event (a record is named partition:offset):
-time      record event     what        details
-`, s.brokers(), sampleTopic, partitions, s.redis.Addr(), s.crm.addr, s.admin.Addr(), member(samplePeople), departments,
-		employee(samplePeople), event, strings.Join(settings, " "))
+Process that dead letter again, now that the CRM accepts it:
+
+  go run ./cmd/membersync dlq redrive --employee E0009 --note "created in the CRM"
+`, ownEvent, s.crm.addr, s.brokersFlag())
+}
+
+// flags are those of devstack env for this stack: what differs from the defaults.
+func (s *stack) flags(a *arguments) string {
+	var b strings.Builder
+	defaults := defaultPorts()
+	for _, part := range []struct {
+		flag, addr string
+		usual      int
+	}{
+		{"kafka-port", s.brokers(), defaults.kafka}, {"redis-port", s.redis.Addr(), defaults.redis}, {"crm-port", s.crm.addr, defaults.crm},
+	} {
+		if part.addr != address(part.usual) {
+			_, port, _ := net.SplitHostPort(part.addr)
+			fmt.Fprintf(&b, " --%s %s", part.flag, port)
+		}
+	}
+	if a.mapping != canonical {
+		b.WriteString(" --mapping " + a.mapping)
+	}
+	if s.api == objectAPI {
+		b.WriteString(" --crm-api " + objectAPI)
+	}
+	return b.String()
+}
+
+// brokersFlag is that of devstack send, if it is needed.
+func (s *stack) brokersFlag() string {
+	if s.brokers() == address(defaultPorts().kafka) {
+		return ""
+	}
+	return " --brokers " + s.brokers()
+}
+
+// printEnv is the command env.
+func printEnv(_ context.Context, a *arguments, e env) int {
+	settings := settingsOf(address(a.ports.kafka), address(a.ports.redis), address(a.ports.crm), a.crmAPI)
+	if a.mapping != canonical {
+		settings = append(settings, "MEMBERSYNC_MAPPING="+a.mapping)
+	}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		say(e.stdout, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	}
+	return exitDone
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 )
@@ -32,6 +35,33 @@ func produce(ctx context.Context, a *arguments, e env) int {
 		return exitFailed
 	}
 	return ended(ctx)
+}
+
+// sendFile is the command send: the content of a file is the value of one record, whatever it is. An
+// event's employee id becomes the key.
+func sendFile(ctx context.Context, a *arguments, e env) int {
+	value, err := os.ReadFile(a.file)
+	if a.file == "-" {
+		value, err = io.ReadAll(e.stdin)
+	}
+	if err != nil {
+		e.complain(err.Error())
+		return exitFailed
+	}
+	var event struct{ EmployeeID string }
+	_ = json.Unmarshal(value, &event) // of another form: no key
+	m := message{note: "yours", value: value}
+	if event.EmployeeID != "" {
+		m.key = []byte(event.EmployeeID)
+	}
+	out := newSender(a.topic, strings.Split(a.brokers, ",")...)
+	defer out.close()
+	if err := out.send(ctx, m); err != nil {
+		e.complain("topic " + a.topic + " at " + a.brokers + ": " + err.Error())
+		return exitFailed
+	}
+	say(e.stdout, "sent %d bytes to %s\n", len(value), a.topic)
+	return exitDone
 }
 
 // pace runs a function at the rate, count times. 0: until the context ends or it fails.

@@ -12,7 +12,7 @@ const (
 	sampleTopic   = "hris.employee.changed"
 	sampleCorp    = "sample-corp"
 	sampleToken   = "sample-token"
-	sampleKey     = "sample state key, 32 bytes or more"
+	sampleKey     = "sample-state-key-of-32-bytes-or-more"
 	samplePeople  = 9  // members of the CRM
 	streamPeople  = 8  // of them, those in samples; the last is left to the user
 	departments   = 20 // that exist, from 1

@@ -27,7 +27,7 @@ type act struct {
 
 // theScript has each case at least once. expectation holds its result.
 func theScript() []act {
-	return append(goodActs(), act{title: "Poison goes to the dead-letter topic, and the partition goes on", faults: []crmapitest.Fault{
+	return append(goodActs(), act{title: "Poison goes to the dead-letter topic, and the partition continues", faults: []crmapitest.Fault{
 		{Member: member(3), Code: crmapitest.CodeRule},
 	}, rows: poison()})
 }
@@ -37,7 +37,7 @@ func goodActs() []act {
 	return []act{
 		{title: "Changes: only what the event states is sent", rows: first},
 		{
-			title:  "A mobile that another member has: MEMBERSYNC_CRM_ERROR_CODES has a row for its code; the others go on",
+			title:  "A mobile that another member has: the others continue",
 			goesOn: true,
 			rows:   []row{dead("taken", dlq.ReasonCRMRejected, "a mobile that member 2 has", 8, 2, `"after":{"mobile":"00000000002"}`)},
 		},
@@ -46,7 +46,7 @@ func goodActs() []act {
 			good("same", consumer.Unchanged, "the CRM holds this value", 1, 2, `"after":{"position":"Sample Engineer"}`),
 			good("equal", consumer.Unchanged, "after equals before", 2, 2, `"before":{"qq":"10000"},"after":{"qq":"10000"}`),
 		}},
-		{title: "Late ones: the newest wins, field by field", oneByOne: true, rows: []row{
+		{title: "Late events: the newest wins, field by field", oneByOne: true, rows: []row{
 			good("newest", consumer.Applied, "the newest", 1, 20, `"after":{"position":"Sample Lead"}`),
 			good("late-1", consumer.Applied, "late: its position is old, its qq is not", 1, 10, `"after":{"position":"Sample Senior","qq":"10001"}`),
 			good("late-2", consumer.Superseded, "late: all of it is old", 1, 5, `"after":{"position":"Sample Trainee"}`),
@@ -93,8 +93,8 @@ func changes() []row {
 }
 
 func backlog() act {
-	return act{title: "Five events of one member, four while the first is under way: two calls", behind: true, rows: []row{
-		good("fold-1", consumer.Applied, "under way", 2, 3, `"after":{"position":"Sample A"}`),
+	return act{title: "Five events of one member, four of them during the first call: two calls", behind: true, rows: []row{
+		good("fold-1", consumer.Applied, "in flight", 2, 3, `"after":{"position":"Sample A"}`),
 		good("fold-2", consumer.Superseded, "waits: a newer position waits too", 2, 4, `"after":{"position":"Sample B"}`),
 		good("fold-3", consumer.Applied, "waits: email", 2, 5, `"after":{"email":"two@sample.invalid"}`),
 		good("fold-4", consumer.Applied, "waits: the newest position", 2, 6, `"after":{"position":"Sample C"}`),
@@ -103,8 +103,8 @@ func backlog() act {
 }
 
 func offending() act {
-	return act{title: "One of three that wait has a department that does not exist: it alone is dead-lettered", behind: true, rows: []row{
-		good("group-1", consumer.Applied, "under way, again", 5, 2, `"after":{"qq":"50005"}`),
+	return act{title: "One of three that wait has an unknown department: it alone is dead-lettered", behind: true, rows: []row{
+		good("group-1", consumer.Applied, "in flight, again", 5, 2, `"after":{"qq":"50005"}`),
 		good("group-2", consumer.Applied, "waits: position", 5, 3, `"after":{"position":"Sample Tester"}`),
 		dead("offending", dlq.ReasonCRMNotFound, "waits: department 999", 5, 4, `"after":{"mainDepartmentId":999}`),
 		good("group-4", consumer.Applied, "waits: email too", 5, 5, `"after":{"email":"five@sample.invalid"}`),
@@ -112,12 +112,12 @@ func offending() act {
 }
 
 func stumbles() act {
-	return act{title: "A CRM that stumbles: the call is repeated", faults: []crmapitest.Fault{
+	return act{title: "The CRM fails: the call is repeated", faults: []crmapitest.Fault{
 		{Member: member(4), Status: 503},
 		{Member: member(6), At: crmapitest.AfterEffect, Close: true},
 	}, rows: []row{
 		good("busy", consumer.Applied, "503 at first", 4, 2, `"after":{"position":"Sample Auditor"}`),
-		good("lost", consumer.Applied, "applied, but the answer is lost", 6, 2, `"after":{"email":"six@sample.invalid"}`),
+		good("lost", consumer.Applied, "applied, but the response is lost", 6, 2, `"after":{"email":"six@sample.invalid"}`),
 	}}
 }
 

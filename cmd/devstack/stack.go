@@ -136,16 +136,20 @@ func (s *stack) close() {
 
 // settings returns the settings with which membersync finds the stack.
 func (s *stack) settings() []string {
+	return settingsOf(s.brokers(), s.redis.Addr(), s.crm.addr, s.api)
+}
+
+func settingsOf(kafka, redis, crm, api string) []string {
 	settings := []string{
-		"MEMBERSYNC_KAFKA_BROKERS=" + s.brokers(),
-		"MEMBERSYNC_REDIS_URL=redis://" + s.redis.Addr() + "/0",
-		"MEMBERSYNC_CRM_BASE_URL=" + s.crm.url(),
+		"MEMBERSYNC_KAFKA_BROKERS=" + kafka,
+		"MEMBERSYNC_REDIS_URL=redis://" + redis + "/0",
+		"MEMBERSYNC_CRM_BASE_URL=http://" + crm,
 		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,
 		"MEMBERSYNC_CRM_TOKEN=" + sampleToken,
 		"MEMBERSYNC_STATE_KEY=" + sampleKey,
 		fmt.Sprintf("MEMBERSYNC_CRM_ERROR_CODES=%d:poison:crm_rejected", crmapitest.CodeDuplicate),
 	}
-	if s.api == objectAPI {
+	if api == objectAPI {
 		settings = append(settings, "MEMBERSYNC_CRM_API="+objectAPI, "MEMBERSYNC_CRM_OBJECT_FIELDS="+crmapitest.ObjectFields)
 	}
 	return settings

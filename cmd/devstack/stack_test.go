@@ -1,38 +1,43 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"membersync/dedupe"
-	"membersync/mapper"
 )
 
-func TestOpenRunTellsAndEnds(t *testing.T) {
+// freePorts lets several stacks run at once.
+func freePorts(more ...string) []string {
+	return append([]string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0"}, more...)
+}
+
+// After its samples, the stack prints a summary and what to try, and runs until it is ended.
+func TestOpenRun(t *testing.T) {
 	t.Parallel()
-	p := start(t, "--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--rate", "50", "--fail-every", "4")
+	p := start(t, freePorts("--rate", "50", "--count", "60", "--fail-every", "4")...)
 	p.await(t,
-		"topic hris.employee.changed, 6 partitions", "Redis     127.0.0.1:", "http://127.0.0.1:",
-		"kcat -P -b 127.0.0.1:", "go run ./cmd/membersync check",
-		"[a change]", "applied     sent ", "duplicate ", "superseded ", "unchanged ", "ignored ",
-		"DEAD LETTER invalid_field", "DEAD LETTER malformed", "DEAD LETTER invalid_event", "DEAD LETTER crm_not_found",
-		"failed: errorCode -1 (system busy)",
+		"topic hris.employee.changed", "Redis     127.0.0.1:", "http://127.0.0.1:",
+		"[a change]", "applied        sent ", "duplicate ", "superseded ", "unchanged ", "ignored ",
+		"dead lettered  invalid_field", "dead lettered  malformed", "dead lettered  invalid_event", "dead lettered  crm_not_found",
+		"repeated after errorCode -1 (system busy)", "\nSummary\n", "go run ./cmd/membersync dlq redrive --employee E0009",
 	)
 	p.signals <- os.Interrupt
 	if got := <-p.status; got != exitInterrupted {
 		t.Errorf("status %d, stderr %s", got, p.errs)
 	}
-	if out := p.out.String(); !strings.Contains(out, "\nSummary\n") {
-		t.Errorf("no summary: %s", out[max(0, len(out)-500):])
+	if out := p.out.String(); strings.Count(out, "\nSummary\n") != 1 || strings.Contains(out, "arrived") {
+		t.Errorf("not one summary, or more than one line for an event: %s", out)
 	}
 	if p.errs.String() != "" {
 		t.Errorf("stderr: %s", p.errs)
@@ -41,8 +46,8 @@ func TestOpenRunTellsAndEnds(t *testing.T) {
 
 func TestWithoutRateNothingIsSent(t *testing.T) {
 	t.Parallel()
-	p := start(t, "--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--rate", "0")
-	p.await(t, "What happens to each event")
+	p := start(t, freePorts("--rate", "0")...)
+	p.await(t, "What to try next")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone {
 		t.Errorf("status %d, stderr %s", got, p.errs)
@@ -54,20 +59,41 @@ func TestWithoutRateNothingIsSent(t *testing.T) {
 
 func TestAnotherMapping(t *testing.T) {
 	t.Parallel()
-	args := []string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--mapping"}
-	p := start(t, append(args, "debezium")...)
-	p.await(t, "MEMBERSYNC_MAPPING=debezium", "What happens to each event")
+	p := start(t, freePorts("--mapping", "debezium")...)
+	p.await(t, " --mapping debezium)", "membersync map --explain event.json")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
 	}
-	p = start(t, append(args, canonical, "--crm-api", "object")...)
-	p.await(t, "MEMBERSYNC_CRM_API=object MEMBERSYNC_CRM_OBJECT_FIELDS=", "What happens to each event")
+	p = start(t, freePorts("--crm-api", "object", "--rate", "0")...)
+	p.await(t, " --crm-api object)")
 	p.signals <- syscall.SIGTERM
 	<-p.status
-	status, _, errs := call(t, append(args, "gone.yaml")...)
+	status, _, errs := call(t, freePorts("--mapping", "gone.yaml")...)
 	if status != exitUsage || !strings.Contains(errs, `mapping "gone.yaml" is not built in`) {
 		t.Errorf("status %d, stderr %s", status, errs)
+	}
+}
+
+// The settings that devstack env prints are those of the stack, and a shell reads them.
+func TestEnv(t *testing.T) {
+	t.Parallel()
+	_, text, _ := call(t, "env", "--crm-port", "1", "--mapping", "it's.yaml", "--crm-api", "object")
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", text+"env").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "MEMBERSYNC_") && !strings.HasPrefix(line, "MEMBERSYNC_TEST_") {
+			got = append(got, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	want := append(settingsOf("127.0.0.1:19092", "127.0.0.1:16379", "127.0.0.1:1", objectAPI), "MEMBERSYNC_MAPPING=it's.yaml")
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -123,27 +149,6 @@ func TestEmbeddedRedisNeverEvicts(t *testing.T) {
 	}
 	if _, err := client.Info(t.Context(), "clients").Result(); err != nil {
 		t.Errorf("the other sections: %v", err)
-	}
-}
-
-// The event in the guide is valid once the shell has expanded it.
-func TestTheGuidesEventIsValid(t *testing.T) {
-	t.Parallel()
-	text, err := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", "printf %s '"+ownEvent+"'").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	mapping, err := mapper.Builtin("canonical", mapper.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	results := mapping.Map(mapper.Record{Value: text})
-	if len(results) != 1 || results[0].Fault != nil {
-		t.Fatalf("%s: %+v", text, results)
-	}
-	got, want := string(results[0].Event.Update.AppendJSON(nil)), `{"openUserId":"FSUID_TEST0009","position":"Sample Boss","email":"boss@sample.invalid"}`
-	if got != want || !json.Valid(text) {
-		t.Errorf("update %s, want %s", got, want)
 	}
 }
 

@@ -33,8 +33,8 @@ func remark(note string) string {
 	return "   [" + shown(note) + "]"
 }
 
-// said describes a record: whose change it is and of what, or its bytes if it is not an event.
-func said(rec mapper.Record, r mapper.Result) string {
+// content describes a record: what it changes, or its bytes if it is not an event.
+func content(rec mapper.Record, r mapper.Result) string {
 	var event struct {
 		Sequence      json.RawMessage
 		Before, After json.RawMessage
@@ -42,9 +42,9 @@ func said(rec mapper.Record, r mapper.Result) string {
 	if r.Fault != nil && r.Fault.Whole || json.Unmarshal(rec.Value, &event) != nil || r.Event.EmployeeID == "" {
 		return excerpt(rec.Value)
 	}
-	text := shown(r.Event.EmployeeID)
+	text := shown(r.Event.ID)
 	if len(event.Sequence) > 0 {
-		text += " seq " + shown(string(event.Sequence))
+		text += " sequence " + shown(string(event.Sequence))
 	}
 	if len(event.Before) > 0 {
 		text += " before " + excerpt(event.Before)
@@ -73,25 +73,23 @@ func shown(text string) string {
 	return text
 }
 
-// answerOf describes the CRM's response, and whether a call that failed can succeed later.
-func answerOf(err error) (answer, state string) {
+// answerOf describes the CRM's response to a call that failed, and whether it is final: no later call
+// with the same update can succeed.
+func answerOf(err error) (answer string, isFinal bool) {
 	e, ok := errors.AsType[*crmapi.Error](err)
 	switch {
 	case err == nil:
-		return "", "ok"
+		return "", false
 	case !ok:
-		return "not sent", "failed"
+		return "not sent", false
 	case e.HasCode:
 		answer = "errorCode " + strconv.Itoa(e.Code) + codeMeaning(e.Code)
 	case e.Status != 0 && e.Status != http.StatusOK:
 		answer = "HTTP " + strconv.Itoa(e.Status)
 	default:
-		answer = "no answer"
+		answer = "no response"
 	}
-	if e.Class == crmapi.ClassPoison {
-		return answer, "refused: " + answer
-	}
-	return answer, "failed: " + answer
+	return answer, e.Class == crmapi.ClassPoison
 }
 
 // codeMeaning explains the codes that samples cause.
@@ -111,33 +109,44 @@ func codeMeaning(code int) string {
 	return ""
 }
 
-func verb(o consumer.Outcome) string {
-	if o == consumer.DeadLettered {
-		return "DEAD LETTER"
-	}
-	return string(o)
-}
-
-// became describes what was sent of an event, what was left out, and why.
-func became(end consumer.EventResult, why string) string {
+// details describes what was sent of an event, what was left out, and why.
+func details(end consumer.EventResult, fault string, call callState) string {
 	switch end.Outcome {
 	case consumer.DeadLettered:
-		return end.Reason + ": " + why
+		if fault == "" {
+			fault = call.refused
+		}
+		return end.Reason + ": " + fault
 	case consumer.Duplicate:
-		return "this event is done already: no call"
+		return "no call"
 	case consumer.Ignored:
-		return "a " + end.Event.Ignored + " never clears a member"
+		return end.Event.Ignored
 	case consumer.Applied, consumer.Superseded, consumer.Unchanged:
 	}
 	var parts []string
 	if sent := fieldsSent(end); len(sent) > 0 {
-		parts = append(parts, "sent "+strings.Join(sent, ", "))
+		parts = append(parts, "sent "+strings.Join(sent, ", ")+how(call))
 	}
 	parts = append(parts, leftOut(end.LeftOut)...)
 	if len(parts) == 0 {
-		return "before and after are the same: no call"
+		return "before and after are the same"
 	}
 	return strings.Join(parts, "; ")
+}
+
+// how describes what is special about a call.
+func how(call callState) string {
+	var parts []string
+	if call.events > 1 {
+		parts = append(parts, fmt.Sprintf("one call for %d events", call.events))
+	}
+	if call.failed != "" {
+		parts = append(parts, "repeated after "+call.failed)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 func fieldsSent(end consumer.EventResult) (sent []string) {

@@ -43,7 +43,7 @@ func words(line string) []string {
 // What runbook and README say can be typed: the commands exist, and so do their flags and values.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"../../../dlq/RUNBOOK.md", "../../../README.md"} {
+	for _, path := range []string{"../../../dlq/RUNBOOK.md", "../../../README.md", "../../README.md"} {
 		lines := commandsIn(t, path)
 		if len(lines) < 10 {
 			t.Errorf("%s: only %d commands", path, len(lines))
@@ -104,7 +104,7 @@ func TestRunbookHasCommands(t *testing.T) {
 
 func readme(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../README.md")
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

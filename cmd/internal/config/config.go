@@ -2,8 +2,8 @@
 // before one YAML file, one name for all three, every fault reported at once.
 //
 // One table, in the settings files, holds each setting's name, default, rule and
-// meaning. Flags, variables, YAML keys, the help text and the README's table all
-// derive from it: to add a setting is to add a field and a row.
+// meaning. Flags, variables, YAML keys, the help text and the tables of cmd/README.md
+// all derive from it: to add a setting is to add a field and a row.
 package config
 
 import (
@@ -157,7 +157,7 @@ type Redis struct {
 	Prefix string
 }
 
-// State says how long what is known of events and members is believed.
+// State says how long what is known of events and members counts.
 type State struct {
 	// DoneTTL is how long an event id is remembered. Default 336h; never zero.
 	DoneTTL time.Duration
@@ -166,7 +166,7 @@ type State struct {
 	// Default unset: plain hashes, and no digests.
 	Key Secret
 
-	// DigestTTL is how long a digest is believed. Default 24h; never zero.
+	// DigestTTL is how long a digest counts as what the CRM holds. Default 24h; never zero.
 	DigestTTL time.Duration
 }
 
@@ -185,11 +185,12 @@ type CRM struct {
 	// Path is that of the Modify Member API. Default /cgi/crm/v2/data/update.
 	Path string
 
-	// API is the form of an update: user, the user object of the page, or object, that of the newer object API. Default user.
+	// API is the form of an update: user, the user object of the page, or object, that of the newer
+	// object API. Default user.
 	API string
 
-	// Object says how updates are written for the object API. Default: the names that are published. It counts only
-	// with API object.
+	// Object says how updates are written for the object API. Default: the names that are published.
+	// It counts only with API object.
 	Object crmapi.Object
 
 	// TLSCAFile, TLSCertFile, TLSKeyFile and TLSServerName are as in Kafka. They are set only if
@@ -213,7 +214,7 @@ type CRM struct {
 	// AppSecret is the app's secret. Default unset: Token is set.
 	AppSecret Secret
 
-	// PermanentCode is the company's authorisation. Default unset: Token is set.
+	// PermanentCode is the company's authorization. Default unset: Token is set.
 	PermanentCode Secret
 
 	// Rate is the limit that all instances share. Default 100/20s; zero: none.

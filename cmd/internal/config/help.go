@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"membersync/cmd/internal/flags"
 )
@@ -40,22 +42,83 @@ func (s setting) defaultText() string {
 	return s.def
 }
 
-// Markdown is the table of settings for the README.
+// Markdown is the reference of the settings in cmd/README.md: for each section a table, and below
+// it what its values are.
 func Markdown() string {
 	var b strings.Builder
-	b.WriteString("| environment | default | value | meaning |\n|---|---|---|---|\n")
-	for _, s := range settings() {
-		variable, def := s.env(), s.def
-		if s.secret {
-			variable += "(_FILE)"
+	for _, section := range sections() {
+		fmt.Fprintf(&b, "### %s\n\n| environment | default | meaning |\n|---|---|---|\n", section.title)
+		for _, s := range section.settings {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.variable(), s.defaultCell(), s.help)
 		}
-		if def != "" {
-			def = "`" + def + "`"
-		}
-		if s.required {
-			def = "required"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", variable, def, s.want, s.help)
+		b.WriteString("\n" + valueList(section.settings))
 	}
 	return b.String()
+}
+
+// variable is the name of the variable; a secret has a second one, for its file.
+func (s setting) variable() string {
+	if s.secret {
+		return s.env() + "(_FILE)"
+	}
+	return s.env()
+}
+
+func (s setting) defaultCell() string {
+	switch {
+	case s.required:
+		return "required"
+	case s.def != "":
+		return "`" + s.def + "`"
+	}
+	return ""
+}
+
+// valueList describes the values, except those that the meaning describes already.
+func valueList(section []setting) string {
+	var b strings.Builder
+	byWant := map[string][]string{}
+	for _, s := range section {
+		byWant[s.want] = append(byWant[s.want], "`"+strings.TrimPrefix(s.env(), envPrefix)+"`")
+	}
+	for _, s := range section {
+		names, isListed := byWant[s.want]
+		if isListed && !s.isPlain() {
+			b.WriteString(wrapped("- " + strings.Join(names, ", ") + ": " + s.want))
+		}
+		delete(byWant, s.want)
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// isPlain reports whether a value needs no description: a name, a path, a number, true or false.
+func (s setting) isPlain() bool {
+	return s.boolean || slices.Contains([]string{
+		aName().want, hostName().want, pemFile().want, number().want, "text that is not empty",
+		"the path of a YAML file", "the app's id", "the company's id on the CRM's open platform",
+	}, s.want)
+}
+
+// wrapped is an entry of a list in lines of at most 100 columns.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+width > 100:
+			b.WriteString("\n  ")
+			column = 2
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += width
+	}
+	return b.String() + "\n"
 }

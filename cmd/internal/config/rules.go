@@ -68,7 +68,7 @@ func (l *loader) checkProxy(c *Config) {
 	}
 }
 
-// together reports the others that are missing beside a setting.
+// together reports the others that are missing next to a setting.
 func (l *loader) together(name string, others ...string) {
 	if !l.isSet(name) {
 		return

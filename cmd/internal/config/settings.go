@@ -25,7 +25,7 @@ type setting struct {
 	// secretField is the field of a secret; nil: it is no secret.
 	secretField func(*Config) *Secret
 
-	// set stores the value in the configuration, or says that text is none.
+	// set stores the value in the configuration, or reports that the text is not valid.
 	set func(c *Config, text string) bool
 }
 
@@ -117,24 +117,50 @@ func (s setting) asPrivate() setting { s.private = true; return s }
 
 func (s setting) forMapping() setting { s.mapping = true; return s }
 
-// settings is the whole table, in the order of the help text. A default that
-// names <topic> stands below kafka.topic.
+// A section is a part of the table, with the title that it has in the reference.
+type section struct {
+	title    string
+	settings []setting
+}
+
+// sections are the whole table, in the order of the help text. A default that names <topic> stands
+// below kafka.topic.
+func sections() []section {
+	return []section{
+		{"Configuration file", fileSettings()},
+		{"Kafka", kafkaSettings()},
+		{"Dead letters and audit", dlqSettings()},
+		{"Redis", redisSettings()},
+		{"State and order", stateSettings()},
+		{"CRM", crmSettings()},
+		{"Connection to the CRM", connectionSettings()},
+		{"Mapping", mappingSettings()},
+		{"Service", serviceSettings()},
+	}
+}
+
+// settings are those of all sections.
 func settings() []setting {
 	var all []setting
-	for _, section := range [][]setting{
-		fileSettings(), kafkaSettings(), dlqSettings(), redisSettings(), stateSettings(),
-		crmSettings(), connectionSettings(), mappingSettings(), serviceSettings(),
-	} {
-		all = append(all, section...)
+	for _, section := range sections() {
+		all = append(all, section.settings...)
 	}
 	return all
 }
 
 // mappingOnly leaves the settings that the mapping needs.
 func mappingOnly(all []setting) []setting {
-	var some []setting
+	return only(all, func(s setting) bool { return s.mapping })
+}
+
+// adminOnly leaves the settings that locate the admin server.
+func adminOnly(all []setting) []setting {
+	return only(all, func(s setting) bool { return s.name == "config" || s.name == "admin.addr" })
+}
+
+func only(all []setting, wanted func(setting) bool) (some []setting) {
 	for _, s := range all {
-		if s.mapping {
+		if wanted(s) {
 			some = append(some, s)
 		}
 	}

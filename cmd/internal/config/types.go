@@ -66,8 +66,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText writes what String returns.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// SecretText returns the secret in the content of a file, without the line end that editors add, and
-// whether there is one.
+// SecretText returns the secret in the content of a file, without the line end that editors add,
+// and whether there is one.
 func SecretText(content []byte) (text string, ok bool) {
 	text = strings.TrimRight(string(content), "\r\n")
 	return text, text != ""

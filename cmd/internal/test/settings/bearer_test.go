@@ -1,7 +1,6 @@
 package settings_test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -76,28 +75,49 @@ type bearerBroker struct {
 	killed atomic.Int64 // connections that were closed for that
 }
 
+// login makes a fake broker that asks for no login, so that the test's own clients need none,
+// answer those who log in. Respond returns the response to a client's message, and whether it is
+// right.
+func login(fake *kfake.Cluster, respond func(message []byte) (response []byte, ok bool)) {
+	fake.ControlKey(int16(kmsg.SASLHandshake), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		res := kmsg.NewPtrSASLHandshakeResponse()
+		res.Version = req.GetVersion()
+		return res, nil, true
+	})
+	fake.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		res := kmsg.NewPtrSASLAuthenticateResponse()
+		res.Version = req.GetVersion()
+		auth, ok := req.(*kmsg.SASLAuthenticateRequest)
+		if ok {
+			res.SASLAuthBytes, ok = respond(auth.SASLAuthBytes)
+		}
+		if !ok {
+			res.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		}
+		return res, nil, true
+	})
+}
+
 // bearerRig has a broker that accepts the tokens of an issuer.
 func (s *settingTest) bearerRig(lifetime time.Duration) (*rig, *bearerBroker) {
 	s.t.Helper()
 	r := s.rig()
 	b := &bearerBroker{issuer: &issuer{lifetime: lifetime, expiry: make(map[string]time.Time)}}
-	b.Broker = kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.ListenFn(b.listen))
-	b.Fake().ControlKey(int16(kmsg.SASLHandshake), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.Fake().KeepControl()
-		res := kmsg.NewPtrSASLHandshakeResponse()
-		res.Version = req.GetVersion()
-		return res, nil, true
-	})
-	b.Fake().ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.Fake().KeepControl()
-		res := kmsg.NewPtrSASLAuthenticateResponse()
-		res.Version = req.GetVersion()
-		if auth, ok := req.(*kmsg.SASLAuthenticateRequest); !ok || string(auth.SASLAuthBytes) == "\x01" {
-			res.ErrorCode = kerr.SaslAuthenticationFailed.Code
-		} else if b.issuer.valid(bearerToken(auth.SASLAuthBytes)).IsZero() {
-			res.SASLAuthBytes = []byte(`{"status":"invalid_token"}`)
+	b.Broker = kafkatest.StartFake(s.t, kfake.SeedTopics(1, "in"), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(s.t.Context(), network, address)
+		return bearerListener{l, b}, err
+	}))
+	login(b.Fake(), func(message []byte) ([]byte, bool) {
+		switch {
+		case string(message) == "\x01":
+			return nil, false
+		case b.issuer.valid(bearerToken(message)).IsZero():
+			return []byte(`{"status":"invalid_token"}`), true
+		default:
+			return nil, true
 		}
-		return res, nil, true
 	})
 	r.use(b.Broker)
 	r.set("KAFKA_SASL_MECHANISM", "OAUTHBEARER")
@@ -114,11 +134,6 @@ func bearerToken(message []byte) string {
 		return ""
 	}
 	return string(match[1])
-}
-
-func (b *bearerBroker) listen(network, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), network, address)
-	return bearerListener{l, b}, err
 }
 
 type bearerListener struct {
@@ -211,8 +226,9 @@ func TestTokensExpire(t *testing.T) {
 		b.Produce(t, "in", r.title(id, sent))
 		p.applies(id)
 	}
-	if b.killed.Load() == 0 {
-		t.Error("no connection was closed for its token")
+	// The group's connection is closed by the broker; all others end before their token does.
+	if n := b.killed.Load(); n == 0 || n > int64(b.issuer.issued()) {
+		t.Errorf("%d connections were closed for their tokens, want one for each at most", n)
 	}
 	wantCalls(r, sent)
 	p.Stop()

@@ -70,8 +70,8 @@ func TestEverySettingHasATest(t *testing.T) {
 	}
 }
 
-// variables returns the variables of the README's table without their prefix. A secret has two: its
-// own and that of its file.
+// variables returns the variables of the reference without their prefix. A secret has two: its own
+// and that of its file.
 func variables() []string {
 	var names []string
 	row := regexp.MustCompile("(?m)^\\| `MEMBERSYNC_([A-Z_]+)(\\(_FILE\\))?` \\|")
