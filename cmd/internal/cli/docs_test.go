@@ -121,6 +121,31 @@ func textOf(err error) string {
 	return ""
 }
 
+// What is not a command, a flag or a setting is found.
+func TestCommandFaults(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"membersync dlq lst":                            "unknown command",
+		"membersync lst":                                "unknown command",
+		"membersync dlq list --reson x":                 "unknown flag",
+		"membersync dlq list --group-by day":            "--group-by",
+		"go run ./cmd/membersync map --explian a.json":  "unknown flag",
+		"go run ./cmd/nothing":                          "no such file",
+		"kubectl exec -it x -- /membersync dlq list -x": "-x",
+		"kubectl run x -- list":                         "unknown command",
+		"export MEMBERSYNC_KAFKA_BROKER=a":              "is not a setting",
+		"export MEMBERSYNC_KAFKA_TOPIC_FILE=a":          "is not a setting",
+		"kcat -C":                                       "no test knows",
+	} {
+		if got := commandFault(strings.Fields(line)); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	if got := commandFault(strings.Fields("export MEMBERSYNC_CRM_TOKEN_FILE=a MEMBERSYNC_KAFKA_TOPIC=b")); got != "" {
+		t.Error(got)
+	}
+}
+
 // The commands between backquotes exist, too. ... and capitals stand for what the reader gives.
 func TestInlineCommands(t *testing.T) {
 	t.Parallel()
@@ -162,7 +187,7 @@ func usageFault(args []string) string {
 		return ""
 	}
 	r := newRig() // a group, or a command without a body of its own
-	if status := r.app.run(context.Background(), args); status != exitDone && len(args) > 1 {
+	if status := r.app.run(context.Background(), args); status != exitDone && (len(args) > 1 || strings.Contains(r.errs.String(), "unknown command")) {
 		return r.errs.String()
 	}
 	return ""
