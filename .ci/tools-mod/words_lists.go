@@ -12,7 +12,7 @@ func todo() Ratchet {
 		"cmd/devstack":         46,
 		"cmd/internal/admin":   1,
 		"cmd/internal/chaos":   77,
-		"cmd/internal/cli":     469,
+		"cmd/internal/cli":     468,
 		"cmd/internal/config":  7,
 		"cmd/internal/dryrun":  8,
 		"cmd/internal/e2e":     138,
