@@ -78,7 +78,7 @@ func TestDocumentedCommands(t *testing.T) {
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	r := &reader{stack: start(t, freePorts("--rate", "50")...), dir: t.TempDir()}
-	r.stack.out.await(t, "dlq redrive --employee E0009 --note \"created in the CRM\"\n")
+	r.stack.await(t, "dlq redrive --employee E0009 --note \"created in the CRM\"\n")
 	_, line, _ := strings.Cut(r.stack.out.String(), "go run ./cmd/devstack env ")
 	line, _, _ = strings.Cut(line, ")")
 	r.flags = strings.Fields(line)
@@ -133,7 +133,7 @@ func (r *reader) types(t *testing.T, c docblocks.Command) {
 		if status, out, errs := call(t, r.inDir(words[3:])...); status != exitDone {
 			t.Errorf("%s: status %d: %s%s", c.Text(), status, out, errs)
 		}
-		r.stack.out.await(t, "[yours]")
+		r.stack.await(t, "[yours]")
 	default:
 		t.Errorf("%s: no test knows this command", c.Text())
 	}

@@ -77,7 +77,9 @@ func waitFor(ctx context.Context, d time.Duration) bool {
 func statusText(st ops.Status, target ops.Target) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nadvice: %s\n\n", st.Sentence, st.Advice)
-	fact := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-13s %s\n", name, fmt.Sprintf(format, args...)) }
+	fact := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	fact("TARGET", "%s", target)
 	for _, c := range st.Causes {
 		if c.Cause != st.Cause {
