@@ -12,6 +12,7 @@ import (
 
 	"membersync/cmd/internal/cli"
 	"membersync/cmd/internal/test/docblocks"
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // A reader types the commands of a document in a folder and with variables of their own.
@@ -152,7 +153,7 @@ func (r *reader) inDir(words []string) []string {
 // asks runs membersync, and answers its question with yes.
 func (r *reader) asks(t *testing.T, args []string) {
 	t.Helper()
-	out, errs := newOutput(), newOutput()
+	out, errs := &servicetest.Output{}, &servicetest.Output{}
 	status := cli.Run(t.Context(), r.inDir(args), cli.Env{
 		Stdin: strings.NewReader("y\n"), Stdout: out, Stderr: errs, Terminal: true,
 		ReadFile: os.ReadFile, Environ: r.environ, Version: "test",
