@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -66,7 +67,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		return exitFailed
 	}
 	r := in.newResults(run.Index())
-	outstanding, err := run.Run(ctx, r.print, func(n ops.NoResults) { in.complain(noResultsText(n)) })
+	outstanding, err := run.Run(ctx, r.print, func(n ops.NoResults) { in.complain(texts.NoResults(n) + "; still waiting, Ctrl-C stops without harm") })
 	status := r.status()
 	if outstanding > 0 {
 		in.complain(fmt.Sprintf("%s sent and without a result; the results will be in membersync dlq list --state all", plural(outstanding, "redrive")))
@@ -76,24 +77,6 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		status = max(in.failed(ctx, err), min(status, exitPart))
 	}
 	return status
-}
-
-// noResultsText says why no result of a redrive arrives.
-func noResultsText(n ops.NoResults) string {
-	if n.Err != nil {
-		return "no result has arrived, and the state of the instances is unknown: " + n.Err.Error()
-	}
-	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
-	if len(n.Causes) > 0 {
-		text += "; calls are paused: "
-		for i, c := range n.Causes {
-			if i > 0 {
-				text += ", "
-			}
-			text += c.Cause + " since " + timestamp(c.Since)
-		}
-	}
-	return text + "; still waiting, Ctrl-C stops without harm"
 }
 
 // previewRedrive is the dry run: what each would do now, and how many of its fields have newer values.

@@ -269,8 +269,11 @@ type UI struct {
 
 // NeedsToken reports whether the pages can be reached from other machines although no token is set.
 func (u UI) NeedsToken() bool {
-	return isRemote(u.Addr) && !u.Token.IsSet() && !u.ViewerToken.IsSet()
+	return !u.IsLoopback() && !u.Token.IsSet() && !u.ViewerToken.IsSet()
 }
+
+// IsLoopback reports whether only this machine can reach the address.
+func (u UI) IsLoopback() bool { return !isRemote(u.Addr) }
 
 // Log says what is logged, and how.
 type Log struct {

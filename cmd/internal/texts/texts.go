@@ -3,6 +3,8 @@ package texts
 import (
 	"strconv"
 	"time"
+
+	"membersync/cmd/internal/ops"
 )
 
 // Quoted returns a text from outside as it is, or quoted if it holds a character that is not
@@ -55,4 +57,22 @@ func Duration(d time.Duration) string {
 		return unit(d/time.Hour, "h") + unit(d%time.Hour/time.Minute, "m")
 	}
 	return unit(d/day, "d") + unit(d%day/time.Hour, "h")
+}
+
+// NoResults says why no result of a redrive arrives.
+func NoResults(n ops.NoResults) string {
+	if n.Err != nil {
+		return "no result has arrived, and the state of the instances is unknown: " + n.Err.Error()
+	}
+	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
+	if len(n.Causes) > 0 {
+		text += "; calls are paused: "
+		for i, c := range n.Causes {
+			if i > 0 {
+				text += ", "
+			}
+			text += c.Cause + " since " + moment(c.Since)
+		}
+	}
+	return text
 }
