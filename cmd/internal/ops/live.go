@@ -33,7 +33,6 @@ type Sample struct {
 type Live struct {
 	*Session
 	catalog *dlq.Catalog
-	wake    chan struct{}
 	known   chan struct{} // closed when a status is known
 
 	mu      sync.Mutex
@@ -45,7 +44,7 @@ type Live struct {
 
 // NewLive returns a live view of the session.
 func (s *Session) NewLive() *Live {
-	return &Live{Session: s, catalog: s.Control.reader.NewCatalog(), wake: make(chan struct{}, 1), known: make(chan struct{})}
+	return &Live{Session: s, catalog: s.Control.reader.NewCatalog(), known: make(chan struct{})}
 }
 
 // Catalog returns the items of the dead-letter topic.
@@ -54,13 +53,13 @@ func (l *Live) Catalog() *dlq.Catalog { return l.catalog }
 // Run reads until the context ends.
 func (l *Live) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	all.Go(func() { every(ctx, catalogEvery, nil, l.readCatalog) })
-	all.Go(func() { every(ctx, statusEvery, l.wake, l.readStatus) })
+	all.Go(func() { every(ctx, catalogEvery, l.readCatalog) })
+	all.Go(func() { every(ctx, statusEvery, l.readStatus) })
 	all.Wait()
 }
 
-// every calls read now, then again after each interval and when it is woken, until the context ends.
-func every(ctx context.Context, interval time.Duration, wake <-chan struct{}, read func(context.Context)) {
+// every calls read now and then again after each interval, until the context ends.
+func every(ctx context.Context, interval time.Duration, read func(context.Context)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
@@ -68,7 +67,6 @@ func every(ctx context.Context, interval time.Duration, wake <-chan struct{}, re
 		select {
 		case <-ctx.Done():
 		case <-ticker.C:
-		case <-wake:
 		}
 	}
 }
@@ -100,9 +98,9 @@ func (l *Live) readStatus(ctx context.Context) {
 	for _, i := range st.Instances {
 		sample.Events += i.EventsRate
 	}
-	l.items = items
-	if l.samples = append(l.samples, sample); len(l.samples) > keepSamples {
-		l.samples = slices.Delete(l.samples, 0, len(l.samples)-keepSamples)
+	if n := len(l.samples); n == 0 || sample.At.Sub(l.samples[n-1].At) > statusEvery/2 {
+		l.items = items
+		l.samples = append(l.samples[max(n-keepSamples+1, 0):], sample)
 	}
 	if l.status.At.IsZero() {
 		close(l.known)
@@ -136,13 +134,10 @@ func (l *Live) Err() error {
 	return l.readErr
 }
 
-// Changed has what an action has changed read at once: the topics before it returns, the rest soon.
+// Changed reads at once what an action may have changed.
 func (l *Live) Changed(ctx context.Context) {
 	l.readCatalog(ctx)
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.readStatus(ctx)
 }
 
 // Show is [DeadLetters.Show] without a scan of the topics.

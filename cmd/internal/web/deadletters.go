@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -40,8 +41,8 @@ type listData struct {
 	Items         []dlq.Item
 	Total         int
 	From, To      int
-	Earlier, More string // queries of other pages
-	Query         string // the query of the whole selection
+	Earlier, More template.URL // queries of other pages
+	Query         template.URL // the query of the whole selection
 	Reading       string
 	LeftOut       int
 	Hint          string
@@ -71,14 +72,14 @@ func (s *Server) deadLetters(_ context.Context, v *visit) (reply, error) {
 	data.Items, data.Total = s.live.Catalog().Find(q, page*pageRows, pageRows)
 	data.From, data.To = page*pageRows+1, page*pageRows+len(data.Items)
 	query := url.Values{"q": {data.Search}, "cause": {data.Cause}}
-	data.Query = query.Encode()
+	data.Query = template.URL(query.Encode()) //nolint:gosec // encoded
 	if page > 0 {
 		query.Set("page", strconv.Itoa(page-1))
-		data.Earlier = query.Encode()
+		data.Earlier = template.URL(query.Encode()) //nolint:gosec // encoded
 	}
 	if data.To < data.Total {
 		query.Set("page", strconv.Itoa(page+1))
-		data.More = query.Encode()
+		data.More = template.URL(query.Encode()) //nolint:gosec // encoded
 	}
 	if len(data.Items) > 0 && data.Cause != "" {
 		data.Hint = string(data.Items[0].DeadLetter.Reason)
@@ -208,7 +209,9 @@ const (
 )
 
 func (s *Server) plan(ctx context.Context, v *visit) (reply, error) {
-	s.live.Changed(ctx)
+	if err := s.live.Catalog().Refresh(ctx); err != nil {
+		return reply{}, err
+	}
 	sel, ids, err := s.selected(v)
 	if err != nil {
 		return reply{}, err

@@ -73,7 +73,7 @@ func (s *Server) overview(ctx context.Context, v *visit) (reply, error) {
 		data.Refresh = n
 	}
 	slices.Reverse(data.Status.Actions)
-	data.Resume = st.Cause == ops.StatusPaused
+	data.Resume = st.Paused != nil
 	data.Release = st.Cause == ops.StatusStorm
 	data.OpenGroups = st.Cause == ops.StatusMappingRejects || st.Cause == ops.StatusWorking && len(st.DeadLetters) > 0
 	if at, items, _ := s.live.Catalog().State(); at.IsZero() {
