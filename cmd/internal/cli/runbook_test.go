@@ -49,7 +49,7 @@ func hr(openUserID, after, rest string) string {
 func remedies() map[dlq.Reason]remedy {
 	discarded := way{mend: nothing, ends: dlq.StateDiscarded}
 	byHand := func(more string) way {
-		return way{mend: func(_ *testing.T, o *office, i int) { o.files["mended.json"] = fmt.Sprintf(sent, i, more) }, ends: dlq.StateApplied, shows: needle}
+		return way{mend: func(_ *testing.T, o *office, i int) { o.files["fixed.json"] = fmt.Sprintf(sent, i, more) }, ends: dlq.StateApplied, shows: needle}
 	}
 	restarted := func(mend func(*testing.T, *office, int)) way {
 		return way{mend: mend, restart: true, ends: dlq.StateApplied, shows: needle}
@@ -200,8 +200,8 @@ func blocks(t *testing.T, reason dlq.Reason) (ways [][]string) {
 	}
 	_, section, _ := strings.Cut(string(text), "\n## `"+string(reason)+"`\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	for _, block := range regexp.MustCompile(`(?m)(^    .*\n)+`).FindAllString(section+"\n", -1) {
-		ways = append(ways, strings.Split(strings.TrimSpace(block), "\n"))
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		ways = append(ways, strings.Split(strings.TrimSpace(block[1]), "\n"))
 	}
 	return ways
 }

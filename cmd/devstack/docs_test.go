@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"membersync/cmd/internal/cli"
+	"membersync/cmd/internal/test/docblocks"
+)
+
+// A reader types the commands of a document in a folder and with variables of their own.
+type reader struct {
+	stack   *program
+	flags   []string // of devstack env and send, for the stack's ports
+	brokers string
+	dir     string
+	environ []string
+}
+
+// What devstack prints at the end works as printed, and so does what the README has readers try.
+func TestTheCommandsToTry(t *testing.T) {
+	t.Parallel()
+	readme, err := docblocks.Read("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(readme, func(b docblocks.Block) bool { return b.Commands[0].Words[0] == "eval" })
+	if at < 0 {
+		t.Fatal("the README has no block that begins with eval")
+	}
+	for name, commands := range map[string][]docblocks.Command{"printed": nil, "README": readme[at].Commands} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t)
+			if commands == nil {
+				commands = r.printed(t)
+			}
+			if len(commands) < 7 {
+				t.Errorf("only %d commands", len(commands))
+			}
+			for _, c := range commands {
+				r.types(t, c)
+			}
+			r.stack.signals <- syscall.SIGTERM
+			<-r.stack.status
+		})
+	}
+}
+
+// The commands of devstack in all documents exist, with their flags: help after them is printed.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"../../README.md", "../README.md", "../../dlq/RUNBOOK.md", "../../mapper/MAPPING.md"} {
+		blocks, err := docblocks.Read(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, block := range blocks {
+			for _, c := range block.Commands {
+				if !slices.Contains(c.Words, "./cmd/devstack") {
+					continue
+				}
+				if status, _, errs := call(t, append(slices.Clone(c.Words[3:]), "--help")...); status != exitDone {
+					t.Errorf("%s: %s", c.Text(), errs)
+				}
+			}
+		}
+	}
+}
+
+// newReader starts a stack, and waits until it shows what to try.
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	r := &reader{stack: start(t, freePorts("--rate", "50")...), dir: t.TempDir()}
+	r.stack.out.await(t, "dlq redrive --employee E0009 --note \"created in the CRM\"\n")
+	_, line, _ := strings.Cut(r.stack.out.String(), "go run ./cmd/devstack env ")
+	line, _, _ = strings.Cut(line, ")")
+	r.flags = strings.Fields(line)
+	r.brokers = address(0)
+	r.brokers = strings.TrimSuffix(r.brokers, "0") + r.flags[1]
+	return r
+}
+
+// printed returns the commands at the end of the output.
+func (r *reader) printed(t *testing.T) []docblocks.Command {
+	t.Helper()
+	_, text, _ := strings.Cut(r.stack.out.String(), "What to try next")
+	var shell strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "  ") {
+			shell.WriteString(line)
+		}
+	}
+	commands, err := docblocks.Parse("devstack's output", 1, shell.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return commands
+}
+
+// types runs a command. Any other than these fails.
+func (r *reader) types(t *testing.T, c docblocks.Command) {
+	t.Helper()
+	words := slices.Clone(c.Words)
+	switch command := strings.Join(words[:min(3, len(words))], " "); {
+	case words[0] == "eval":
+	case words[0] == "echo" && c.Output != "":
+		if err := os.WriteFile(filepath.Join(r.dir, c.Output), []byte(words[1]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	case words[0] == "curl" && words[1] == "-d" && len(words) == 4:
+		r.posts(t, words[3], words[2])
+	case command == "go run ./cmd/membersync":
+		r.asks(t, words[3:])
+	case command == "go run ./cmd/devstack" && words[3] == "env":
+		if len(words) == 4 { // the README's are those of a stack at the usual ports
+			words = append(words, r.flags...)
+		}
+		_, out, _ := call(t, words[3:]...)
+		for line := range strings.Lines(strings.ReplaceAll(out, "'", "")) {
+			r.environ = append(r.environ, strings.TrimSpace(strings.TrimPrefix(line, "export ")))
+		}
+	case command == "go run ./cmd/devstack" && words[3] == "send":
+		if !slices.Contains(words, "--brokers") {
+			words = append(words, "--brokers", r.brokers)
+		}
+		if status, out, errs := call(t, r.inDir(words[3:])...); status != exitDone {
+			t.Errorf("%s: status %d: %s%s", c.Text(), status, out, errs)
+		}
+		r.stack.out.await(t, "[yours]")
+	default:
+		t.Errorf("%s: no test knows this command", c.Text())
+	}
+}
+
+// inDir gives the paths of files in the reader's folder.
+func (r *reader) inDir(words []string) []string {
+	for i, word := range words {
+		if strings.HasSuffix(word, ".json") {
+			words[i] = filepath.Join(r.dir, word)
+		}
+	}
+	return words
+}
+
+// asks runs membersync, and answers its question with yes.
+func (r *reader) asks(t *testing.T, args []string) {
+	t.Helper()
+	out, errs := newOutput(), newOutput()
+	status := cli.Run(t.Context(), r.inDir(args), cli.Env{
+		Stdin: strings.NewReader("y\n"), Stdout: out, Stderr: errs, Terminal: true,
+		ReadFile: os.ReadFile, Environ: r.environ, Version: "test",
+	})
+	if status != exitDone {
+		t.Errorf("membersync %s: status %d: %s%s", strings.Join(args, " "), status, out, errs)
+	}
+}
+
+func (r *reader) posts(t *testing.T, url, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode >= http.StatusBadRequest {
+		t.Errorf("POST %s: %s", url, response.Status)
+	}
+}
