@@ -2,26 +2,58 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/consumer/schedule"
+	"membersync/dedupe"
 )
 
-// A redisGuard pauses calls while Redis does not answer: without it no update is safe.
+// A redisGuard pauses calls while Redis does not answer: without it no update is safe. It is safe for
+// concurrent use.
 type redisGuard struct {
 	schedule *schedule.Schedule
 	log      *slog.Logger
+
+	mu       sync.Mutex
+	warnedOf string    // what it last warned of
+	warnedAt time.Time // when that was
 }
+
+// warnEvery is the least time between two warnings of the same: while Redis refuses only some
+// commands, calls pause and resume in turn.
+const warnEvery = 10 * time.Second
 
 func (g *redisGuard) failed(ctx context.Context, op string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	g.log.LogAttrs(ctx, slog.LevelDebug, "redis failed", slog.String("op", op), errAttr(err))
-	g.schedule.Pause(time.Now(), event.CauseRedis, 0)
+	level, now := slog.LevelDebug, time.Now()
+	if g.mustWarn(now, err) {
+		level = slog.LevelWarn
+	}
+	g.log.LogAttrs(ctx, level, "redis failed; trying again", slog.String("op", op), errAttr(err))
+	g.schedule.Pause(now, event.CauseRedis, 0)
+}
+
+// mustWarn reports whether an error is another one than the last, or that is some time ago.
+func (g *redisGuard) mustWarn(now time.Time, err error) bool {
+	what := "outage"
+	if denied, ok := errors.AsType[*dedupe.PermissionError](err); ok {
+		what = "permission for " + strings.Join(denied.Commands, ",")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if what == g.warnedOf && now.Sub(g.warnedAt) < warnEvery {
+		return false
+	}
+	g.warnedOf, g.warnedAt = what, now
+	return true
 }
 
 func (g *redisGuard) worked() { g.schedule.Resume(time.Now(), event.CauseRedis) }

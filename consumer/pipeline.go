@@ -398,7 +398,7 @@ func (a *attempt) refused(ctx context.Context, u *event.Update, d event.Decision
 // reject dead-letters events at once, under the lease that is still ours.
 func (a *attempt) reject(ctx context.Context, u *event.Update, d event.Decision, events []*event.Event) event.Result {
 	for _, ev := range events {
-		ev.Rejection = &event.Rejection{Reason: d.Final, Text: d.Err.Error(), At: time.Now()}
+		ev.Rejection = &event.Rejection{Reason: d.Final, Text: d.Err.Summary(), At: time.Now()}
 		attempts := ev.AddAttempts()
 		attempts.Total, attempts.Last = max(attempts.Total, 1), d.Err // also if the fold replaced all its values
 	}

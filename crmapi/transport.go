@@ -35,8 +35,8 @@ func httpClient(given *http.Client, conns connections) *http.Client {
 	return &c
 }
 
-// open returns a transport with a TLS configuration. HTTP/2 is off: with HTTP/2, one lost connection
-// would leave all calls in flight unacknowledged.
+// open returns a transport with a TLS configuration. HTTP/2 is off: with HTTP/2, one lost
+// connection would leave all calls in flight unacknowledged.
 func (c connections) open(config *tls.Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

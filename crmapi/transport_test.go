@@ -1,6 +1,7 @@
 package crmapi_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -24,14 +25,15 @@ func TestTLSChanges(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
 	server := httptest.NewUnstartedServer(fake)
-	var opened, closed atomic.Int64
+	var opened atomic.Int64
+	closed := make(chan struct{}, 10)
+	note := map[http.ConnState]func(){
+		http.StateNew:    func() { opened.Add(1) },
+		http.StateClosed: func() { closed <- struct{}{} },
+	}
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			opened.Add(1)
-		case http.StateClosed:
-			closed.Add(1)
-		default:
+		if f := note[state]; f != nil {
+			f()
 		}
 	}
 	server.StartTLS()
@@ -57,16 +59,17 @@ func TestTLSChanges(t *testing.T) {
 	if opened.Load() != 3 {
 		t.Errorf("%d connections, want 3: one refused, and one for each configuration", opened.Load())
 	}
-	for limit := time.After(10 * time.Second); closed.Load() < 2; {
+	for range 2 {
 		select {
-		case <-limit:
-			t.Fatalf("%d connections were closed, want 2", closed.Load())
-		case <-time.After(time.Millisecond):
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Fatal("an old connection is not closed")
 		}
 	}
 }
 
-// A response whose headers never end is cut off. The CRM has got the call, so its outcome is unknown.
+// A response whose headers never end is cut off. The CRM has got the call, so its outcome is
+// unknown.
 func TestLargeResponseHeaders(t *testing.T) {
 	t.Parallel()
 	fake := crmapitest.New(options())
@@ -122,7 +125,7 @@ func newProxy(t *testing.T, crm http.Handler, target string) *proxy {
 		case status != 0:
 			w.WriteHeader(status)
 		case r.Method == http.MethodConnect:
-			p.tunnel(w)
+			p.tunnel(r.Context(), w)
 		default:
 			crm.ServeHTTP(w, r)
 		}
@@ -131,8 +134,8 @@ func newProxy(t *testing.T, crm http.Handler, target string) *proxy {
 	return p
 }
 
-func (p *proxy) tunnel(w http.ResponseWriter) {
-	there, err := net.Dial("tcp", p.target)
+func (p *proxy) tunnel(ctx context.Context, w http.ResponseWriter) {
+	there, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
@@ -183,7 +186,7 @@ func TestProxy(t *testing.T) {
 // The environment's proxy, which TestMain sets, is not used: neither without a proxy nor with one.
 func TestNoProxyOfTheEnvironment(t *testing.T) {
 	t.Parallel()
-	if proxy, err := http.ProxyFromEnvironment(httptest.NewRequest(http.MethodPost, "http://crm.invalid/", http.NoBody)); err != nil || proxy == nil {
+	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: parseURL(t, "http://crm.invalid/")}); err != nil || proxy == nil {
 		t.Fatalf("the environment has no proxy: %v, %v", proxy, err)
 	}
 	base := parseURL(t, "http://crm.invalid")
@@ -203,7 +206,8 @@ func TestNoProxyOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// setProxies makes every program that follows the environment use a proxy at which nobody listens.
+// setProxies makes every program that follows the environment use a proxy at an address without a
+// listener.
 func setProxies() error {
 	var faults []error
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {

@@ -16,9 +16,13 @@ var ErrEviction = errors.New("dedupe: redis must run with maxmemory-policy noevi
 // ErrEvictionUnknown reports that Redis is reachable but does not report its maxmemory-policy.
 var ErrEvictionUnknown = errors.New("dedupe: redis does not report its maxmemory-policy")
 
-// Check returns nil if Redis is reachable and never evicts a key. In a cluster it checks every
-// master. See [ErrEviction] and [ErrEvictionUnknown].
+// Check returns nil if Redis is reachable, lets the user run what the service needs, and never evicts
+// a key. In a cluster it checks every master, and the permissions at one of them. See
+// [PermissionError], [ErrEviction] and [ErrEvictionUnknown]. It modifies nothing.
 func (s *Store) Check(ctx context.Context) error {
+	if err := s.checkPermissions(ctx); err != nil {
+		return failed("check", err)
+	}
 	if cluster, ok := s.client.(*redis.ClusterClient); ok {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return checkServer(ctx, c) })
 	}

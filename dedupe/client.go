@@ -34,8 +34,8 @@ type ClientConfig struct {
 	Mode     Mode
 	Username string // overrides the user of the URL; empty: that of the URL
 	Password string // overrides the password of the URL; empty: that of the URL
-	// CurrentPassword, if set, returns the password for each new connection, in place of Password: it
-	// may change. It must be safe for concurrent use.
+	// CurrentPassword, if set, returns the password for each new connection, in place of Password:
+	// it may change. It must be safe for concurrent use.
 	CurrentPassword func() string
 	// SentinelUsername and SentinelPassword log in at the sentinels; empty: without. They have an
 	// effect in the sentinel mode only.
@@ -43,8 +43,8 @@ type ClientConfig struct {
 	// CurrentSentinelPassword is to SentinelPassword what CurrentPassword is to Password.
 	CurrentSentinelPassword func() string
 	// TLS, if set, returns the TLS configuration for each new connection; it must be safe for
-	// concurrent use. Nil: the system's certificates and no client certificate. It has an effect with
-	// rediss:// only. Without a ServerName, the host of the address is expected.
+	// concurrent use. Nil: the system's certificates and no client certificate. It has an effect
+	// with rediss:// only. Without a ServerName, the host of the address is expected.
 	TLS func() *tls.Config
 	// Concurrency is the maximum number of commands that run at once: the size of the connection
 	// pool. 0 means the library's default.
@@ -67,14 +67,16 @@ func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " 
 const replyTimeout = 2 * time.Second
 
 // Open returns a client with short time-outs, so that an unavailable Redis is noticed quickly. The
-// client respects the deadline of a context. Open does not connect yet. The caller must close the
-// client.
+// client respects the deadline of a context. A refusal by Redis' ACL is a [*PermissionError]. Open
+// does not connect yet. The caller must close the client.
 func Open(cfg ClientConfig) (redis.UniversalClient, error) {
 	opts, err := clientOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return redis.NewUniversalClient(opts), nil
+	client := redis.NewUniversalClient(opts)
+	client.AddHook(permissionHook{client})
+	return client, nil
 }
 
 func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
@@ -127,11 +129,12 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 // are those of the library's own dialer.
 func tlsDialer(timeout time.Duration, config func() *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		dialer := &tls.Dialer{Config: config(), NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
-		}}}
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
+		dialer := &tls.Dialer{Config: config(), NetDialer: &net.Dialer{
+			Timeout: timeout, // of the handshake, too
+			KeepAliveConfig: net.KeepAliveConfig{
+				Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
+			},
+		}}
 		return dialer.DialContext(ctx, network, addr)
 	}
 }

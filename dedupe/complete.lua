@@ -1,5 +1,5 @@
 -- Records the outcomes of events and releases the lease, only for the token that owns the lease.
--- All reads come before all writes, so an error leaves nothing half done.
+-- All reads come before all writes, so bad data leaves nothing half done.
 --
 -- KEYS: the lease, the fields, then the done mark of each event, then the pending values.
 -- ARGV: token, keep (0 or 1), done TTL in ms, the number of events E, the number of fields F;
@@ -92,11 +92,13 @@ local list = read_pending(pending, now, function(p, name)
   return not (over or newest[name] and p.version <= newest[name])
 end)
 
+-- The marks come after the versions: if the ACL refuses a write, those before it stay. Without its
+-- mark an event is run again, which its version allows. Without its version, a field could go back.
+if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
+write_pending(KEYS[3 + events], pending, list)
 for i = 1, events do
   redis.call('SET', KEYS[2 + i], value[KEYS[2 + i]], 'PX', ARGV[3])
 end
-if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
-write_pending(KEYS[3 + events], pending, list)
 if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
 end

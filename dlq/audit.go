@@ -25,7 +25,16 @@ const (
 	ActionResume        Action = "resume"
 	ActionStateForget   Action = "state_forget"
 	ActionStateRebuild  Action = "state_rebuild"
+	ActionReplayCancel  Action = "replay_cancel"
 )
+
+// Actions returns all actions.
+func Actions() []Action {
+	return []Action{
+		ActionRedrive, ActionRedriveResult, ActionDiscard, ActionReveal, ActionOffsetsReset, ActionReplay, ActionReplayCancel,
+		ActionPause, ActionResume, ActionStateForget, ActionStateRebuild,
+	}
+}
 
 // An AuditRecord states who did what, when, why, and with which result. It never holds a value of a
 // member field.

@@ -77,8 +77,8 @@ func IsUnavailable(err error) bool {
 	return network || isCutOff(err) || isUnrouted(err)
 }
 
-// An unavailable error says itself whether the call may succeed later without any intervention: that
-// of an access token that was not fetched, for example.
+// An unavailable error says itself whether the call may succeed later without any intervention:
+// that of an access token that was not fetched, for example.
 type unavailable interface {
 	error
 	Unavailable() bool

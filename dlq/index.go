@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"membersync/dlq/partlog"
 )
 
-// An entry is what an index keeps of an item: about 100 bytes, regardless of the dead letter's
+// An entry is what an index keeps of an item: about 110 bytes, regardless of the dead letter's
 // size.
 type entry struct {
 	id          ID
@@ -23,6 +25,7 @@ type entry struct {
 	edited      int32       // the number of the redrive that edited the value of that failure; 0: none
 	occurrences int32       // dead letters, including copies and earlier failures
 	next        int32       // the position of the next item with the same short id; 0: none
+	employee    uint64      // a hash of the employee's id, to count distinct ones; 0: it is unknown
 	matches     bool        // the id and the latest failure match the query, apart from states
 	group       string
 }
@@ -33,6 +36,7 @@ type Index struct {
 	// Loss is what the scan could not take into account.
 	Loss Loss
 
+	seed    maphash.Seed
 	query   Query
 	groupBy func(DeadLetter) string
 	items   map[ID]int32 // by short id: the position in entries of the first item that has it
@@ -69,7 +73,7 @@ func (r *Reader) Index(ctx context.Context, q Query, groupBy func(DeadLetter) st
 }
 
 func newIndex(q Query, groupBy func(DeadLetter) string) (*Index, error) {
-	x := &Index{query: q, groupBy: groupBy, items: map[ID]int32{}, texts: map[string]string{}}
+	x := &Index{seed: maphash.MakeSeed(), query: q, groupBy: groupBy, items: map[ID]int32{}, texts: map[string]string{}}
 	if len(q.IDs) == 0 {
 		return x, nil
 	}
@@ -104,7 +108,8 @@ func (x *Index) readDeadLetters(ctx context.Context, r *Reader) (map[int]int64, 
 func (x *Index) addAudit(r AuditRecord, at Place) {
 	switch r.Action {
 	case ActionRedrive, ActionRedriveResult, ActionDiscard:
-	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
+	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild,
+		ActionReplayCancel:
 		return
 	default:
 		return
@@ -139,6 +144,9 @@ func (x *Index) addDeadLetter(d DeadLetter, at Place) (e *entry, isNew bool) {
 		e.failure, e.at, e.failedAt = number, at, millis(d.FailedAt)
 		e.edited = int32(d.Edited) //nolint:gosec // Parse bounds it
 		e.matches = x.isWanted(id) && x.query.matches(d)
+		if e.employee = 0; d.EmployeeID != "" {
+			e.employee = maphash.String(x.seed, d.EmployeeID)
+		}
 		if x.groupBy != nil {
 			e.group = x.intern(x.groupBy(d))
 		}
@@ -169,6 +177,7 @@ func (q *Query) matches(d DeadLetter) bool {
 		q.Stage != "" && q.Stage != d.stage(),
 		q.Code != "" && q.Code != d.CRMCode,
 		q.Employee != "" && q.Employee != d.EmployeeID,
+		q.Text != "" && !strings.Contains(strings.ToLower(d.Error), strings.ToLower(q.Text)),
 		!q.Since.IsZero() && d.FailedAt.Before(q.Since),
 		!q.Until.IsZero() && !d.FailedAt.Before(q.Until):
 		return false
@@ -185,32 +194,55 @@ type Group struct {
 	Name           string
 	Count          int
 	Oldest, Newest time.Time // of the items' latest failures
+	Employees      int       // distinct ones; events that name none do not count
+	Redriven       time.Time // when one of its items was last redriven; zero: none was
+}
+
+// A counted group is one while it is counted.
+type countedGroup struct {
+	Group
+	employees map[uint64]struct{}
+}
+
+func (g *countedGroup) add(e *entry) {
+	at := fromMillis(e.failedAt)
+	if g.Count == 0 || at.Before(g.Oldest) {
+		g.Oldest = at
+	}
+	if at.After(g.Newest) {
+		g.Newest = at
+	}
+	g.Count++
+	if e.employee != 0 {
+		g.employees[e.employee] = struct{}{}
+	}
+	if e.audit == nil {
+		return
+	}
+	if redriven := fromMillis(e.audit.requestedAt); redriven.After(g.Redriven) {
+		g.Redriven = redriven
+	}
 }
 
 // Groups returns the groups of the selected items, largest first, groups of equal size by name.
 func (x *Index) Groups() []Group {
-	byName := map[string]*Group{}
+	byName := map[string]*countedGroup{}
 	for i := range x.entries {
 		e := &x.entries[i]
 		if !x.selects(e) {
 			continue
 		}
-		g, at := byName[e.group], fromMillis(e.failedAt)
+		g := byName[e.group]
 		if g == nil {
-			g = &Group{Name: e.group, Oldest: at, Newest: at}
+			g = &countedGroup{Group: Group{Name: e.group}, employees: map[uint64]struct{}{}}
 			byName[e.group] = g
 		}
-		g.Count++
-		if at.Before(g.Oldest) {
-			g.Oldest = at
-		}
-		if at.After(g.Newest) {
-			g.Newest = at
-		}
+		g.add(e)
 	}
 	groups := make([]Group, 0, len(byName))
 	for _, g := range byName {
-		groups = append(groups, *g)
+		g.Employees = len(g.employees)
+		groups = append(groups, g.Group)
 	}
 	slices.SortFunc(groups, func(a, b Group) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Name, b.Name)) })
 	return groups

@@ -53,6 +53,7 @@ type Query struct {
 	Stage        Stage
 	Code         string // the CRM's errorCode
 	Employee     string
+	Text         string    // a part of the error, in any case
 	Since, Until time.Time // of the latest failure: Since inclusive, Until exclusive
 	States       []State
 	IDs          []string // only these items; in full or short form, see the type [ID]

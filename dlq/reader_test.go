@@ -158,7 +158,10 @@ func TestIndexCountsAndGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(minute int) time.Time { return f.start.Add(time.Duration(minute) * time.Minute) }
-	want := []dlq.Group{{"crm_not_found", 2, at(3), at(5)}, {"crm_invalid", 1, at(2), at(2)}}
+	want := []dlq.Group{
+		{Name: "crm_not_found", Count: 2, Oldest: at(3), Newest: at(5), Employees: 2},
+		{Name: "crm_invalid", Count: 1, Oldest: at(2), Newest: at(2), Employees: 1},
+	}
 	if diff := cmp.Diff(want, x.Groups()); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}

@@ -62,7 +62,8 @@ func (a *auditState) add(r AuditRecord) {
 		}
 	case ActionDiscard:
 		a.discarded = max(a.discarded, n+1)
-	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild:
+	case ActionReveal, ActionOffsetsReset, ActionReplay, ActionPause, ActionResume, ActionStateForget, ActionStateRebuild,
+		ActionReplayCancel:
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq/partlog"
 )
 
 const (
@@ -87,7 +89,7 @@ func lookUp(ctx context.Context, client *kafka.Client, names ...string) (map[str
 		switch {
 		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
 		case t.Error != nil:
-			return nil, fmt.Errorf("looking up topic %s: %w", t.Name, t.Error)
+			return nil, fmt.Errorf("looking up topic %s: %w", t.Name, partlog.OnTopic("Describe", t.Name, t.Error))
 		case len(t.Partitions) == 0:
 			return nil, fmt.Errorf("looking up topic %s: it has no partitions yet: %w", t.Name, kafka.LeaderNotAvailable)
 		default:
@@ -120,7 +122,7 @@ func create(ctx context.Context, client *kafka.Client, spec TopicSpec, source ka
 	for _, name := range names {
 		// Another instance may have created it since the lookup.
 		if err := res.Errors[name]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-			return fmt.Errorf("creating topic %s: %w", name, err)
+			return fmt.Errorf("creating topic %s: %w", name, partlog.OnTopic("Create", name, err))
 		}
 	}
 	return nil
@@ -227,7 +229,7 @@ func messageLimit(ctx context.Context, client *kafka.Client, topic string) (int6
 	}
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return 0, fmt.Errorf("reading the settings of topic %s: %w", topic, r.Error)
+			return 0, fmt.Errorf("reading the settings of topic %s: %w", topic, partlog.OnTopic("DescribeConfigs", topic, r.Error))
 		}
 		for _, e := range r.ConfigEntries {
 			if e.ConfigName == maxMessageBytes {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq/partlog"
 )
 
 const (
@@ -162,7 +164,7 @@ func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) 
 	if err != nil {
 		return 0, fmt.Errorf("producing: %w", err)
 	}
-	return res.BaseOffset, refusal(res)
+	return res.BaseOffset, partlog.OnTopic("Write", p.topic, refusal(res))
 }
 
 // refusal returns the error with which the broker refused the record, or nil if it took it.

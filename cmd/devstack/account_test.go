@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/crmapi"
 	"membersync/mapper"
@@ -43,7 +44,7 @@ func TestAccount(t *testing.T) {
 
 // played is an account of an event whose call was repeated, and of a record that is not an event.
 func played(verbose bool) (*account, string) {
-	out := newOutput()
+	out := &servicetest.Output{}
 	a := newAccount(out, nil, verbose)
 	a.now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	update := crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Position, crmapi.Text("Sample Lead"))
@@ -67,7 +68,7 @@ func played(verbose bool) (*account, string) {
 // The summary is printed again only when something has ended since.
 func TestSummaryIsNotRepeated(t *testing.T) {
 	t.Parallel()
-	out := newOutput()
+	out := &servicetest.Output{}
 	a := newAccount(out, nil, false)
 	for range 2 {
 		a.Finished(consumer.EventResult{Outcome: consumer.Duplicate})

@@ -60,7 +60,7 @@ func TestSignals(t *testing.T) {
 	t.Parallel()
 	for signal, want := range map[os.Signal]int{os.Interrupt: exitInterrupted, syscall.SIGTERM: exitDone} {
 		p := start(t, "fakecrm", "--addr", "127.0.0.1:0")
-		p.out.await(t, "/_fake/members")
+		p.await(t, "/_fake/members")
 		p.signals <- signal
 		if got := <-p.status; got != want {
 			t.Errorf("%s: status %d, want %d", signal, got, want)

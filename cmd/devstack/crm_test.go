@@ -11,7 +11,7 @@ import (
 func TestFakeCRMAlone(t *testing.T) {
 	t.Parallel()
 	p := start(t, "fakecrm", "--addr", "127.0.0.1:0", "--token", "t", "--corp-id", "c", "--fail-every", "3")
-	p.out.await(t, "/_fake/members")
+	p.await(t, "/_fake/members")
 	url := regexp.MustCompile(`http://[\d.]+:\d+`).FindString(p.out.String())
 	if status, _, errs := call(t, "probe", "--addr", strings.TrimPrefix(url, "http://")); status != exitDone {
 		t.Errorf("probe: status %d, stderr %s", status, errs)

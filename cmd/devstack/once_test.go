@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/dlq"
 )
@@ -123,7 +124,7 @@ func TestOnceFailsIfTheCRMIsNotAsExpected(t *testing.T) {
 		dead("b", dlq.ReasonInvalidField, "poison", 1, 2, `"after":{"gender":"M"}`),
 		good("c", consumer.Applied, "no dead letter is expected", 2, 2, `"after":{"gender":"X"}`),
 	}}}
-	out, errs := newOutput(), newOutput()
+	out, errs := &servicetest.Output{}, &servicetest.Output{}
 	status := runOnce(t.Context(), &arguments{logLevel: "error"}, env{stdout: out, stderr: errs}, script, want)
 	if status != exitFailed {
 		t.Errorf("status %d, stderr %s", status, errs)

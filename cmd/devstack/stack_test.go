@@ -26,7 +26,7 @@ func freePorts(more ...string) []string {
 func TestOpenRun(t *testing.T) {
 	t.Parallel()
 	p := start(t, freePorts("--rate", "50", "--count", "60", "--fail-every", "4")...)
-	p.out.await(t,
+	p.await(t,
 		"topic hris.employee.changed", "Redis     127.0.0.1:", "http://127.0.0.1:",
 		"[a change]", "applied        sent ", "duplicate ", "superseded ", "unchanged ", "ignored ",
 		"dead lettered  invalid_field", "dead lettered  malformed", "dead lettered  invalid_event", "dead lettered  crm_not_found",
@@ -47,7 +47,7 @@ func TestOpenRun(t *testing.T) {
 func TestWithoutRateNothingIsSent(t *testing.T) {
 	t.Parallel()
 	p := start(t, freePorts("--rate", "0")...)
-	p.out.await(t, "What to try next")
+	p.await(t, "What to try next")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone {
 		t.Errorf("status %d, stderr %s", got, p.errs)
@@ -60,13 +60,13 @@ func TestWithoutRateNothingIsSent(t *testing.T) {
 func TestAnotherMapping(t *testing.T) {
 	t.Parallel()
 	p := start(t, freePorts("--mapping", "debezium")...)
-	p.out.await(t, " --mapping debezium)", "membersync map --explain event.json")
+	p.await(t, " --mapping debezium)", "membersync map --explain event.json")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
 	}
 	p = start(t, freePorts("--crm-api", "object", "--rate", "0")...)
-	p.out.await(t, " --crm-api object)")
+	p.await(t, " --crm-api object)")
 	p.signals <- syscall.SIGTERM
 	<-p.status
 	status, _, errs := call(t, freePorts("--mapping", "gone.yaml")...)

@@ -59,10 +59,10 @@ func (d *Deliverer) Mark(ctx context.Context, u *event.Update, marks []dedupe.Do
 // rebalance, has held it.
 func holdAgain(ev *event.Event, held *dedupe.Held) {
 	last := &crmapi.Error{Class: crmapi.ClassPoison}
-	text := "the CRM has rejected it before"
+	text := "the CRM has rejected it"
 	if code, err := strconv.Atoi(held.Code); err == nil {
 		last.Code, last.HasCode = code, true
-		text += " with errorCode " + held.Code
+		text = last.Summary()
 	}
 	ev.Rejection = &event.Rejection{Reason: dlq.Reason(held.Reason), Text: text, At: time.Now()}
 	ev.Attempts = &event.Attempts{Total: 1, Last: last}

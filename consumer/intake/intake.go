@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/intake/source"
+	"membersync/dlq/partlog"
 )
 
 // A Config is the settings of an [Intake]. Every field is required unless it says what zero means.
@@ -255,9 +256,20 @@ func (s *session) generations(ctx context.Context) {
 	}
 }
 
-func (in *Intake) joinFailed(ctx context.Context, err error) {
-	if in.status.setFailing(joinKey(), true) {
-		in.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
+// joinFailed reports why the group cannot be joined. If that is because of the redrive topic alone,
+// the session ends, and the next one reads the source topic without it.
+func (s *session) joinFailed(ctx context.Context, err error) {
+	err = partlog.OnGroup("Read", s.cfg.Group, err)
+	if errors.Is(err, kafka.TopicAuthorizationFailed) { // kafka-go does not say of which topic
+		if denied := s.ask(ctx, s.cfg.Topic); denied != nil {
+			err = denied
+		} else if denied = s.ask(ctx, s.cfg.Redrives); s.readsRedrives() && denied != nil {
+			s.leaveRedrives(ctx, denied)
+			return
+		}
+	}
+	if s.status.setFailing(joinKey(), true) {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "cannot join the consumer group; trying again", errAttr(err))
 	}
 }
 

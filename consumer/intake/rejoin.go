@@ -19,13 +19,14 @@ import (
 // generation have returned, so a wait in one of them slows the joins down.
 //
 // A missing source topic is waited for. A missing redrive topic must not stop the source topic: the
-// group is joined without it, and once more when it exists.
+// group is joined without it, and once more when it exists. The same holds for topics that the
+// credentials may not read.
 
 // shortLived is how long a generation lives at least if its topics exist.
 const shortLived = time.Second
 
 var (
-	errRedrivesMissing = errors.New("intake: the redrive topic does not exist")
+	errRedrivesMissing = errors.New("intake: the redrive topic does not exist or may not be read")
 	errRedrivesExist   = errors.New("intake: the redrive topic exists again")
 )
 
@@ -41,11 +42,33 @@ func (s *session) awaitTopics(ctx context.Context, lived time.Duration) {
 		return
 	}
 	s.awaitSource(ctx)
-	if s.readsRedrives() && errors.Is(s.lookUp(ctx, s.cfg.Redrives), kafka.UnknownTopicOrPartition) {
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "the redrive topic does not exist; redrives wait for it, other events do not",
-			slog.String("topic", s.cfg.Redrives))
-		s.end(errRedrivesMissing)
+	if !s.readsRedrives() {
+		return
 	}
+	err := s.lookUp(ctx, s.cfg.Redrives)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.TopicAuthorizationFailed) {
+		s.leaveRedrives(ctx, err)
+	}
+}
+
+// leaveRedrives ends a session, for one without the redrive topic.
+func (s *session) leaveRedrives(ctx context.Context, why error) {
+	s.logger.LogAttrs(ctx, slog.LevelWarn, "the redrive topic cannot be read; redrives wait for it, other events do not",
+		slog.String("topic", s.cfg.Redrives), errAttr(why))
+	s.end(errRedrivesMissing)
+}
+
+// ask is an Offsets.Partitions that also fails if the credentials may not describe the topic any
+// more: the client remembers for a few seconds what it was allowed to see, and the broker does not.
+func (s *session) ask(ctx context.Context, topic string) error {
+	_, err := s.offsets.Partitions(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if _, _, err = s.offsets.Bounds(ctx, topic, 0); errors.Is(err, kafka.TopicAuthorizationFailed) {
+		return err
+	}
+	return nil
 }
 
 // awaitSource returns when the source topic exists, or when the context ends.
@@ -62,7 +85,8 @@ func (s *session) watchRedrives(ctx context.Context) {
 	if s.cfg.Redrives == "" || s.readsRedrives() {
 		return
 	}
-	for err := s.lookUp(ctx, s.cfg.Redrives); err != nil; err = s.lookUp(ctx, s.cfg.Redrives) {
+	look := func() error { return s.note(ctx, s.cfg.Redrives, s.ask(ctx, s.cfg.Redrives)) }
+	for err := look(); err != nil; err = look() {
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
 			s.parts.RedrivesMissing()
 		}
@@ -71,16 +95,21 @@ func (s *session) watchRedrives(ctx context.Context) {
 		}
 	}
 	if ctx.Err() == nil {
-		s.logger.LogAttrs(ctx, slog.LevelInfo, "the redrive topic exists again", slog.String("topic", s.cfg.Redrives))
+		s.logger.LogAttrs(ctx, slog.LevelInfo, "the redrive topic can be read again", slog.String("topic", s.cfg.Redrives))
 		s.end(errRedrivesExist)
 	}
 }
 
-// lookUp returns why a topic cannot be looked up, or that it does not exist. The end of the context
-// is no failure.
+// lookUp returns why a topic cannot be looked up, or that it does not exist.
 func (s *session) lookUp(ctx context.Context, topic string) error {
-	key := partitionKey{topic: topic, id: -1}
 	_, err := s.offsets.Partitions(ctx, topic)
+	return s.note(ctx, topic, err)
+}
+
+// note notes whether a topic could be looked up, and returns the error. The end of the context is
+// no failure.
+func (s *session) note(ctx context.Context, topic string, err error) error {
+	key := partitionKey{topic: topic, id: -1}
 	if err == nil {
 		s.status.worked(ctx, key)
 	} else {

@@ -2,11 +2,13 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"membersync/consumer/intake/source"
 	"membersync/consumer/wait"
+	"membersync/dlq/partlog"
 )
 
 // How often the topic's retention is looked up: it is changed by hand, and rarely.
@@ -25,15 +27,19 @@ type retentionWatcher struct {
 
 // watch looks after one topic until the context ends.
 func (w retentionWatcher) watch(ctx context.Context, topic string) {
-	warned := false
+	warned, denied := false, false
 	for pause := time.Duration(0); wait.For(ctx, pause) == nil; {
 		retention, err := w.offsets.Retention(ctx, topic)
 		if err != nil {
-			w.log.LogAttrs(ctx, slog.LevelDebug, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
+			level := slog.LevelDebug
+			if _, lasts := errors.AsType[*partlog.DeniedError](err); lasts && !denied {
+				level, denied = slog.LevelWarn, true
+			}
+			w.log.LogAttrs(ctx, level, "retention of the topic not known", slog.String("topic", topic), errAttr(err))
 			pause = retentionRetry
 			continue
 		}
-		pause = retentionEvery
+		pause, denied = retentionEvery, false
 		w.accounts.setRetention(topic, retention)
 		if topic == w.cfg.Topic {
 			warned = w.warnOfDoneMarks(ctx, retention, warned)

@@ -210,7 +210,7 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int, offset, ro
 	case kafka.OffsetOutOfRange:
 		return nil, &OutOfRangeError{topic, partition, offset, res.logStart, res.highWatermark}
 	default:
-		return nil, fmt.Errorf("fetch %s/%d: %w", topic, partition, code)
+		return nil, fmt.Errorf("fetch %s/%d: %w", topic, partition, OnTopic("Read", topic, code))
 	}
 }
 

@@ -113,7 +113,7 @@ func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
 			continue
 		}
 		if t.Error != nil {
-			return nil, fmt.Errorf("looking up topic %s: %w", topic, t.Error)
+			return nil, fmt.Errorf("looking up topic %s: %w", topic, OnTopic("Describe", topic, t.Error))
 		}
 		ids := make([]int, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
@@ -146,7 +146,7 @@ func (l *Log) offsetsAt(
 	found := make(map[int]int64, len(ids))
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("listing offsets of %s/%d: %w", topic, p.Partition, p.Error)
+			return nil, fmt.Errorf("listing offsets of %s/%d: %w", topic, p.Partition, OnTopic("Describe", topic, p.Error))
 		}
 		switch at {
 		case kafka.FirstOffset:

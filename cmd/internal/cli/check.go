@@ -13,6 +13,8 @@ import (
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
+	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 // checkTimeout bounds each of the checks.
@@ -119,6 +121,10 @@ func (in *invocation) found(f finding) {
 // checkKafka looks at the topics alone: a check creates nothing.
 func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (string, error) {
 	topics := wiring.Topics(cfg)
+	spec := dlq.TopicSpec{Topics: topics, Create: cfg.Kafka.CreateTopics}
+	if err := dlq.CheckPermissions(ctx, client, spec, cfg.Kafka.Group); err != nil {
+		return "", err
+	}
 	names := []string{topics.Source, topics.DLQ, topics.Redrive, topics.Audit}
 	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
 	if err != nil {
@@ -129,7 +135,7 @@ func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (s
 		switch {
 		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
 		case t.Error != nil:
-			return "", fmt.Errorf("topic %s: %w", t.Name, t.Error)
+			return "", fmt.Errorf("topic %s: %w", t.Name, partlog.OnTopic("Describe", t.Name, t.Error))
 		default:
 			partitions[t.Name] = len(t.Partitions)
 		}
@@ -193,7 +199,7 @@ func describeTopics(names []string, partitions map[string]int, create bool) (str
 func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err error) {
 	switch err := parts.Store.Check(ctx); {
 	case errors.Is(err, dedupe.ErrEvictionUnknown):
-		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction"
+		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction: look there, or add +info to the ACL of its user"
 	case err != nil:
 		return "", err
 	default:

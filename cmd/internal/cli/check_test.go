@@ -54,8 +54,8 @@ func TestCheckFetchesToken(t *testing.T) {
 	r := newService(t)
 	r.unset("CRM_TOKEN")
 	r.set("CRM_APP_ID", "A1")
-	r.set("CRM_APP_SECRET", "canary")
-	r.set("CRM_PERMANENT_CODE", "canary")
+	r.set("CRM_APP_SECRET", "hushhush")
+	r.set("CRM_PERMANENT_CODE", "hushhush")
 	if status := r.run(t, "check", "-o", "json"); status != exitDone {
 		t.Errorf("status %d", status)
 	}
@@ -78,7 +78,7 @@ func TestCheckFails(t *testing.T) {
 		"redis away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+nobody) }, "redis", "refused"},
 		"redis that evicts": {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "redis", "noeviction"},
 		"redis password": {func(_ *testing.T, r *rig) {
-			r.set("REDIS_PASSWORD", "canary")
+			r.set("REDIS_PASSWORD", "hushhush")
 			r.set("REDIS_USERNAME", "nobody")
 		}, "redis", ""},
 		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+nobody) }, "crm", "refused"},
@@ -86,8 +86,8 @@ func TestCheckFails(t *testing.T) {
 		"crm secret": {func(_ *testing.T, r *rig) {
 			r.unset("CRM_TOKEN")
 			r.set("CRM_APP_ID", "A1")
-			r.set("CRM_APP_SECRET", "canary-wrong")
-			r.set("CRM_PERMANENT_CODE", "canary")
+			r.set("CRM_APP_SECRET", "hushhush-wrong")
+			r.set("CRM_PERMANENT_CODE", "hushhush")
 		}, "crm", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,16 +173,16 @@ func TestCheckInterrupted(t *testing.T) {
 func TestCheckSASL(t *testing.T) {
 	t.Parallel()
 	broker := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.SeedTopics(2, "in"),
-		kfake.Superuser("PLAIN", "u1", "canary"), kfake.Superuser("SCRAM-SHA-256", "u2", "canary"), kfake.Superuser("SCRAM-SHA-512", "u3", "canary"))
+		kfake.Superuser("PLAIN", "u1", "hushhush"), kfake.Superuser("SCRAM-SHA-256", "u2", "hushhush"), kfake.Superuser("SCRAM-SHA-512", "u3", "hushhush"))
 	for _, tc := range []struct {
 		mechanism, user, password string
 		status                    int
 	}{
-		{"PLAIN", "u1", "canary", exitDone},
-		{"SCRAM-SHA-256", "u2", "canary", exitDone},
-		{"SCRAM-SHA-512", "u3", "canary", exitDone},
-		{"PLAIN", "u1", "canary-wrong", exitFailed},
-		{"SCRAM-SHA-512", "u3", "canary-wrong", exitFailed},
+		{"PLAIN", "u1", "hushhush", exitDone},
+		{"SCRAM-SHA-256", "u2", "hushhush", exitDone},
+		{"SCRAM-SHA-512", "u3", "hushhush", exitDone},
+		{"PLAIN", "u1", "hushhush-wrong", exitFailed},
+		{"SCRAM-SHA-512", "u3", "hushhush-wrong", exitFailed},
 	} {
 		r := newService(t)
 		r.set("KAFKA_BROKERS", broker.Addrs()[0])

@@ -103,30 +103,30 @@ func lineOf(text, part string) string {
 	return ""
 }
 
-// Whatever holds a password by mistake is not printed: run looks for the canary in all output.
+// Whatever holds a password by mistake is not printed: run looks for the hushhush in all output.
 func TestMisplacedPasswordsDoNotPrint(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*rig){
-		"brokers":           func(r *rig) { r.set("KAFKA_BROKERS", "SASL_SSL://user:canary@kafka:9093") },
-		"second broker":     func(r *rig) { r.set("KAFKA_BROKERS", "kafka:9093,user:canary@kafka:9093") },
-		"topic":             func(r *rig) { r.set("KAFKA_TOPIC", "kafka://user:canary@kafka/topic") },
-		"token URL":         func(r *rig) { r.set("KAFKA_SASL_TOKEN_URL", "https://user:canary@id.test/token") },
-		"Redis":             func(r *rig) { r.set("REDIS_URL", "redis://user:canary@redis:port") },
-		"Redis in the mode": func(r *rig) { r.set("REDIS_MODE", "redis://user:canary@redis") },
-		"CRM":               func(r *rig) { r.set("CRM_BASE_URL", "https://user:canary@crm.test") },
-		"path":              func(r *rig) { r.set("CRM_PATH", "https://user:canary@crm.test/path") },
-		"proxy":             func(r *rig) { r.set("CRM_PROXY", "user:canary@proxy.test:3128") },
+		"brokers":           func(r *rig) { r.set("KAFKA_BROKERS", "SASL_SSL://user:hushhush@kafka:9093") },
+		"second broker":     func(r *rig) { r.set("KAFKA_BROKERS", "kafka:9093,user:hushhush@kafka:9093") },
+		"topic":             func(r *rig) { r.set("KAFKA_TOPIC", "kafka://user:hushhush@kafka/topic") },
+		"token URL":         func(r *rig) { r.set("KAFKA_SASL_TOKEN_URL", "https://user:hushhush@id.test/token") },
+		"Redis":             func(r *rig) { r.set("REDIS_URL", "redis://user:hushhush@redis:port") },
+		"Redis in the mode": func(r *rig) { r.set("REDIS_MODE", "redis://user:hushhush@redis") },
+		"CRM":               func(r *rig) { r.set("CRM_BASE_URL", "https://user:hushhush@crm.test") },
+		"path":              func(r *rig) { r.set("CRM_PATH", "https://user:hushhush@crm.test/path") },
+		"proxy":             func(r *rig) { r.set("CRM_PROXY", "user:hushhush@proxy.test:3128") },
 		"key as its path": func(r *rig) {
 			r.set("KAFKA_TLS", "true")
-			r.set("KAFKA_TLS_CERT_FILE", "-----BEGIN CERTIFICATE-----canary")
-			r.set("KAFKA_TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----canary")
+			r.set("KAFKA_TLS_CERT_FILE", "-----BEGIN CERTIFICATE-----hushhush")
+			r.set("KAFKA_TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----hushhush")
 		},
-		"YAML anchor": func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "kafka: {brokers: *canary}" },
-		"YAML text":   func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "kafka: 'canary\n" },
-		"YAML key":    func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "redis://user:canary@redis: x\n" },
+		"YAML anchor": func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "kafka: {brokers: *hushhush}" },
+		"YAML text":   func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "kafka: 'hushhush\n" },
+		"YAML key":    func(r *rig) { r.set("CONFIG", "c.yaml"); r.files["c.yaml"] = "redis://user:hushhush@redis: x\n" },
 		"YAML value": func(r *rig) {
 			r.set("CONFIG", "c.yaml")
-			r.files["c.yaml"] = "redis: {mode: 'redis://user:canary@redis'}\n"
+			r.files["c.yaml"] = "redis: {mode: 'redis://user:hushhush@redis'}\n"
 		},
 	} {
 		for _, command := range []string{"check", "run"} {

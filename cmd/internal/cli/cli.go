@@ -112,10 +112,14 @@ type invocation struct {
 // configuration loads the configuration. Not ok, all faults have been told.
 func (in *invocation) configuration(load loadFunc) (config.Config, bool) {
 	cfg, report, err := load(in.settings, in.Environ, in.ReadFile)
-	for _, w := range report.Warnings {
-		in.say("membersync " + in.command.name + ": warning: " + w.String() + "\n")
-	}
+	in.warn(report)
 	return cfg, !in.refuse(err)
+}
+
+func (in *invocation) warn(report config.Report) {
+	for _, w := range report.Warnings {
+		in.complain("warning: " + w.String())
+	}
 }
 
 // refuse tells the faults of the command line and those of the configuration.

@@ -36,8 +36,9 @@ func commands() []command {
 		runCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
-		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), explainCommand(),
-		versionCommand(),
+		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),
+		auditCommand(),
+		configCommand(), healthcheckCommand(), versionCommand(),
 	}
 }
 

@@ -100,16 +100,30 @@ nothing twice. Exit status: 3 when some failed again.`,
 
   membersync dlq redrive --reason crm_not_found --rate 5 --note "department created"
 
+  # the first 5 alone; the rest only if none of them fails again
+  membersync dlq redrive --reason crm_not_found --canary 5
+
+  # a scheduled job
+  membersync dlq redrive --all --older-than 1h --max-redrives 3 --yes
+
   # with an edited value
   membersync dlq redrive 3:1042:0 --value-file fixed.json`,
 		define: func(in *invocation, set *flags.Set) {
 			defineFilter(&o.filter, set)
 			set.Bool(&o.all, "all", "every open dead letter")
 			set.Count(&o.rate, "rate", "so many per second; 0: as fast as possible")
+			set.Count(&o.canary, "canary", "redrive the first so many alone, and the rest only if none of them fails again; 0: all at once")
+			set.Duration(&o.olderThan, "older-than", 0, "only those whose latest failure is so long ago (1h, 3d4h)")
+			set.Count(&o.most, "max-redrives", "leave out those that were redriven so often already; 0: none")
 			set.Text(&o.valueFile, "value-file", flags.Path, "for one id: process this value instead of the dead letter's, which stays as it is")
 			set.Duration(&o.wait, "wait", 0, "wait so long for results at most (10m); 0: until all have arrived")
 			defineOrder(&o.order, set)
 			outputFlag(in, set)
+		},
+		check: func(in *invocation) {
+			if o.olderThan > 0 && !o.query.Until.IsZero() {
+				in.fault("--older-than", "and --until exclude each other")
+			}
 		},
 	}, func(ctx context.Context, in *invocation, d *desk) int { return in.redrive(ctx, d, o) })
 }

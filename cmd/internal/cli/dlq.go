@@ -20,7 +20,7 @@ type filter struct {
 // isEmpty reports whether the filter narrows nothing down.
 func (f *filter) isEmpty() bool {
 	q := f.query
-	return len(q.Reasons) == 0 && q.Stage == "" && q.Code == "" && q.Employee == "" && q.Since.IsZero() && q.Until.IsZero()
+	return len(q.Reasons) == 0 && q.Stage == "" && q.Code == "" && q.Employee == "" && q.Text == "" && q.Since.IsZero() && q.Until.IsZero()
 }
 
 // takeIDs takes the arguments for ids of dead letters, in full or short form, once each.
@@ -69,13 +69,17 @@ func itemRow(x *dlq.Index, i dlq.Item) string {
 }
 
 func (in *invocation) printGroups(by string, groups []dlq.Group, now time.Time) int {
-	t := table{{strings.ToUpper(by), 20}, {"COUNT", 7}, {"OLDEST", 8}, {"OLDEST FAILED", 20}, {"NEWEST FAILED", 0}}
+	t := table{
+		{"COUNT", 7}, {"EMPLOYEES", 9}, {"OLDEST", 8}, {"OLDEST FAILED", 20}, {"NEWEST FAILED", 20}, {"LAST REDRIVEN", 20},
+		{strings.ToUpper(by), 0},
+	}
 	if in.output == outputTable {
 		in.print(t.heading())
 	}
 	for _, g := range groups {
 		if in.output == outputTable {
-			in.print(t.row(g.Name, fmt.Sprint(g.Count), age(g.Oldest, now), timestamp(g.Oldest), timestamp(g.Newest)))
+			in.print(t.row(fmt.Sprint(g.Count), fmt.Sprint(g.Employees), age(g.Oldest, now), timestamp(g.Oldest), timestamp(g.Newest),
+				timestamp(g.Redriven), g.Name))
 			continue
 		}
 		if status := in.printJSON(ops.NewGroup(by, g, now)); status != exitDone {

@@ -17,7 +17,10 @@ type redriving struct {
 	all       bool
 	rate      int // a second; 0: as fast as it goes
 	valueFile string
-	wait      time.Duration // for results; 0: until all are there
+	wait      time.Duration // for results; 0: until all have arrived
+	canary    int           // the first so many alone; 0: all at once
+	most      int           // leave out what was redriven so often; 0: nothing
+	olderThan time.Duration // only those that failed so long ago; 0: all
 }
 
 func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
@@ -29,7 +32,12 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	if !ok {
 		return exitUsage
 	}
-	request := ops.RedriveRequest{Query: o.query, Rate: o.rate, Timeout: o.wait, Who: in.who(o.order), Quiet: in.silence}
+	if o.olderThan > 0 {
+		o.query.Until = time.Now().Add(-o.olderThan)
+	}
+	request := ops.RedriveRequest{
+		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.silence,
+	}
 	if o.valueFile != "" {
 		value, err := in.ReadFile(o.valueFile)
 		if err != nil {

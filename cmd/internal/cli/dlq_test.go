@@ -103,7 +103,7 @@ func TestDLQBadUsage(t *testing.T) {
 		"reason":               {"dlq list --reason=x", "--reason: should be of malformed, "},
 		"state":                {"dlq list --state=x", "--state: should be of open, redriving, "},
 		"stage":                {"dlq list --stage=x", "--stage: should be decode, map or update"},
-		"group":                {"dlq list --group-by=x", "--group-by: should be code, employee, error, reason or stage"},
+		"group":                {"dlq list --group-by=x", "--group-by: should be cause, code, employee, error, reason or stage"},
 		"since":                {"dlq list --since=yesterday", "--since: should be a time such as"},
 		"limit":                {"dlq list --limit=-1", "--limit: should be a whole number from 0"},
 		"counted, limited":     {"dlq list --group-by=reason --limit=1", "--limit: is for a list, not for --group-by"},

@@ -16,6 +16,7 @@ import (
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 	"membersync/mapper"
 )
 
@@ -129,7 +130,8 @@ func (r *running) startDry(ctx context.Context) error {
 		case errors.Is(answer.Topics[0].Error, kafka.UnknownTopicOrPartition):
 			return &refusedError{fmt.Errorf("kafka: topic %s: %w", r.cfg.Kafka.Topic, errNoSource)}
 		case answer.Topics[0].Error != nil:
-			return fmt.Errorf("kafka: topic %s: %w", r.cfg.Kafka.Topic, answer.Topics[0].Error)
+			return fmt.Errorf("kafka: topic %s: %w", r.cfg.Kafka.Topic,
+				partlog.OnTopic("Describe", r.cfg.Kafka.Topic, answer.Topics[0].Error))
 		}
 		return nil
 	})
@@ -141,7 +143,10 @@ const dropTimeout = 5 * time.Second
 func (r *running) dropGroup(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), dropTimeout, errStartTimeout)
 	defer cancel()
-	_, err := r.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{r.cfg.Kafka.Group}})
+	res, err := r.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{r.cfg.Kafka.Group}})
+	if err == nil {
+		err = partlog.OnGroup("Delete", r.cfg.Kafka.Group, res.Errors[r.cfg.Kafka.Group])
+	}
 	if err != nil {
 		r.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "own consumer group not removed", slog.String("error", err.Error()))
 	}

@@ -23,12 +23,12 @@ func dryEvents() []kafka.Message {
 			`{"eventId":%q,"sequence":%d,"employeeId":%q,"openUserId":"FSUID_%s",%s}`, id, sequence, employee, employee, more)}
 	}
 	return []kafka.Message{
-		change("first", 1, "E1", `"after":{"position":"canary-one","qq":"canary-qq"}`),
-		change("bad", 2, "E2", `"after":{"gender":"canary-gender"}`),
+		change("first", 1, "E1", `"after":{"position":"hushhush-one","qq":"hushhush-qq"}`),
+		change("bad", 2, "E2", `"after":{"gender":"hushhush-gender"}`),
 		change("gone", 3, "E3", `"before":{"qq":"1"},"after":null`),
-		change("again", 4, "E4", `"after":{"email":"canary-mail"}`),
-		change("again", 4, "E4", `"after":{"email":"canary-mail"}`),
-		change("old", 1, "E4", `"after":{"email":"canary-old"}`),
+		change("again", 4, "E4", `"after":{"email":"hushhush-mail"}`),
+		change("again", 4, "E4", `"after":{"email":"hushhush-mail"}`),
+		change("old", 1, "E4", `"after":{"email":"hushhush-old"}`),
 	}
 }
 
@@ -106,7 +106,7 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("%s lacks %s", out, want)
 		}
 	}
-	if strings.Contains(out+r.errs.String(), "canary") {
+	if strings.Contains(out+r.errs.String(), "hushhush") {
 		t.Errorf("a value is shown: %s%s", out, r.errs)
 	}
 	if calls := len(r.crm.Calls()); calls != 0 {
@@ -137,7 +137,7 @@ func TestDryRunShowsValues(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	want := []string{
-		`{"type":"call","open_user_id":"FSUID_E1","events":1,"user":{"openUserId":"FSUID_E1","position":"canary-one","qq":"canary-qq"}}`,
+		`{"type":"call","open_user_id":"FSUID_E1","events":1,"user":{"openUserId":"FSUID_E1","position":"hushhush-one","qq":"hushhush-qq"}}`,
 		`{"type":"dead_letter","id":"0:1:0` + sampleTime + `","reason":"invalid_field","stage":"map","error":"invalid_field: after.gender is neither M nor F (byte 90)","event_id":"bad","employee_id":"E2"}`,
 	}
 	for _, line := range want {

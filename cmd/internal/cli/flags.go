@@ -33,6 +33,7 @@ func defineFilter(f *filter, set *flags.Set) {
 	set.Choice((*string)(&f.query.Stage), "stage", "", "where it failed: "+flags.Alternatives(stages), stages...)
 	set.Text(&f.query.Code, "code", "string", "the CRM's errorCode")
 	set.Text(&f.query.Employee, "employee", "string", "the HR system's id")
+	set.Text(&f.query.Text, "text", "string", "a part of the error, in any case")
 	set.Time(&f.query.Since, "since", "failed at this time or later: RFC 3339, or how long ago (2h, 3d4h)")
 	set.Time(&f.query.Until, "until", "failed before this time")
 }

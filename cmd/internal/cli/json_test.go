@@ -19,7 +19,7 @@ import (
 func namesOf(typ reflect.Type, prefix string) (names []string) {
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "-" {
+		if name == "-" || !field.IsExported() && !field.Anonymous {
 			continue
 		}
 		inner, place := field.Type, prefix+name+"."
@@ -66,11 +66,12 @@ func documented(t *testing.T, section string) []string {
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
-		"`check`": finding{}, "`version`": build{}, "`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
+		"`check`": finding{}, "`version`": build{}, "`config`": settingJSON{}, "`healthcheck`": healthJSON{},
+		"`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
 		"`dlq redrive`, `dlq discard`": ops.ItemResult{}, "`pause`, `resume`": actionJSON{}, "`state show`": ops.Member{},
 		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": ops.GroupState{},
 		"`offsets show`, a line for each partition": ops.Offset{}, "`offsets reset`": ops.Reset{}, "`replay`": ops.ReplayResult{},
-		"`replay --dry-run`": ops.ReplayPlan{}, "Records of the audit topic": dlq.AuditRecord{},
+		"`replay --dry-run`": ops.ReplayPlan{}, "`replay list`": ops.ReplayState{}, "`replay cancel`": canceledJSON{}, "Records of the audit topic": dlq.AuditRecord{},
 	} {
 		if d := cmp.Diff(namesOf(reflect.TypeOf(form), ""), documented(t, section)); d != "" {
 			t.Errorf("%s (-there +documented): %s", section, d)

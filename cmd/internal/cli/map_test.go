@@ -88,7 +88,7 @@ func TestMapJSON(t *testing.T) {
 func TestMapRejects(t *testing.T) {
 	t.Parallel()
 	r := newRig()
-	r.app.Stdin = strings.NewReader(`{"canary`)
+	r.app.Stdin = strings.NewReader(`{"hushhush`)
 	if status := r.run(t, "map"); status != exitFailed {
 		t.Errorf("status %d", status)
 	}

@@ -71,7 +71,7 @@ func (in *invocation) runReplay(ctx context.Context, run *ops.Replay) int {
 		in.complain(err.Error())
 		err = nil
 	}
-	if result.Result == "" { // it was not begun
+	if result.Result == "" { // it did not begin
 		return in.failed(ctx, err)
 	}
 	status := in.printReplay(result)

@@ -110,7 +110,7 @@ func newServiceOn(t *testing.T, broker *kafkatest.Broker) *rig {
 	r := newRig()
 	r.broker = broker
 	r.crm = crmapitest.New(crmapitest.Options{
-		CorpID: "C1", Tokens: []string{"canary"}, AppID: "A1", AppSecret: "canary", PermanentCode: "canary", AutoCreate: true,
+		CorpID: "C1", Tokens: []string{"hushhush"}, AppID: "A1", AppSecret: "hushhush", PermanentCode: "hushhush", AutoCreate: true,
 	})
 	crm := httptest.NewServer(r.crm)
 	t.Cleanup(crm.Close)
@@ -122,7 +122,7 @@ func newServiceOn(t *testing.T, broker *kafkatest.Broker) *rig {
 	r.set("REDIS_URL", "redis://"+r.redis.Addr())
 	r.set("CRM_BASE_URL", crm.URL)
 	r.set("CRM_CORP_ID", "C1")
-	r.set("CRM_TOKEN", "canary")
+	r.set("CRM_TOKEN", "hushhush")
 	r.set("ADMIN_ADDR", "127.0.0.1:0")
 	return r
 }
@@ -162,7 +162,7 @@ func (r *rig) unset(name string) {
 func (r *rig) run(t *testing.T, args ...string) int {
 	t.Helper()
 	status := r.app.run(t.Context(), args)
-	if all := r.out.String() + r.errs.String(); strings.Contains(all, "canary") {
+	if all := r.out.String() + r.errs.String(); strings.Contains(all, "hushhush") {
 		t.Errorf("a secret is printed: %s", all)
 	}
 	return status

@@ -96,7 +96,7 @@ func TestRunEnds(t *testing.T) {
 			if got := <-status; got != tc.want {
 				t.Errorf("status %d, want %d: %s", got, tc.want, r.errs)
 			}
-			if strings.Contains(r.errs.String(), "canary") {
+			if strings.Contains(r.errs.String(), "hushhush") {
 				t.Error("a secret is logged")
 			}
 		})
@@ -140,18 +140,18 @@ func TestRunRefuses(t *testing.T) {
 		"an own topic missing that it may not create": {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false") }, ".dlq"},
 		"redis that evicts":                           {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "noeviction"},
 		"redis password": {func(_ *testing.T, r *rig) {
-			r.redis.RequireAuth("canary")
-			r.set("REDIS_PASSWORD", "canary-wrong")
+			r.redis.RequireAuth("hushhush")
+			r.set("REDIS_PASSWORD", "hushhush-wrong")
 		}, "WRONGPASS"},
-		"redis without its password": {func(_ *testing.T, r *rig) { r.redis.RequireAuth("canary") }, "NOAUTH"},
+		"redis without its password": {func(_ *testing.T, r *rig) { r.redis.RequireAuth("hushhush") }, "NOAUTH"},
 		"kafka password": {func(t *testing.T, r *rig) {
 			t.Helper()
-			broker := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.SeedTopics(1, "in"), kfake.Superuser("PLAIN", "u", "canary"))
+			broker := kafkatest.StartFake(t, kfake.EnableSASL(), kfake.SeedTopics(1, "in"), kfake.Superuser("PLAIN", "u", "hushhush"))
 			refuseLikeKafka(broker.Fake())
 			r.set("KAFKA_BROKERS", broker.Addrs()[0])
 			r.set("KAFKA_SASL_MECHANISM", "PLAIN")
 			r.set("KAFKA_SASL_USERNAME", "u")
-			r.set("KAFKA_SASL_PASSWORD", "canary-wrong")
+			r.set("KAFKA_SASL_PASSWORD", "hushhush-wrong")
 		}, "SASL"},
 		"admin address taken": {func(t *testing.T, r *rig) {
 			t.Helper()

@@ -14,6 +14,7 @@ import (
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 const (
@@ -102,14 +103,14 @@ func (r *running) startHashes(ctx context.Context) error {
 }
 
 // isRedisRefusal reports whether Redis answered that the credentials are wrong, which
-// it says by the first word of an error of its own.
+// it says by the first word of an error of its own. A permission that they lack is waited for.
 func isRedisRefusal(err error) bool {
 	answer, ok := errors.AsType[redis.Error](err)
 	if !ok {
 		return false
 	}
 	word, _, _ := strings.Cut(answer.Error(), " ")
-	return word == "WRONGPASS" || word == "NOAUTH" || word == "NOPERM" || strings.HasPrefix(answer.Error(), "ERR AUTH")
+	return word == "WRONGPASS" || word == "NOAUTH" || strings.HasPrefix(answer.Error(), "ERR AUTH")
 }
 
 func (r *running) ensureTopics(ctx context.Context) error {
@@ -129,6 +130,13 @@ func (r *running) recreateTopics(ctx context.Context) error {
 	return err
 }
 
+// isDenied reports whether Kafka's ACLs lack a permission. It is waited for, as at any later time: an
+// ACL that is added takes effect at once.
+func isDenied(err error) bool {
+	_, denied := errors.AsType[*partlog.DeniedError](err)
+	return denied
+}
+
 func (r *running) startKafka(ctx context.Context) error {
 	err := r.ensureTopics(ctx)
 	small, isSmall := errors.AsType[*dlq.SmallTopicError](err)
@@ -139,7 +147,7 @@ func (r *running) startKafka(ctx context.Context) error {
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "dead-letter topic takes smaller records than the source topic",
 			slog.String("topic", small.Topic), slog.Int64("limit", small.Limit), slog.Int64("need", small.Need))
 		return nil
-	case dlq.IsUnavailable(err) || ctx.Err() != nil:
+	case dlq.IsUnavailable(err) || isDenied(err) || ctx.Err() != nil:
 		return fmt.Errorf("kafka: %w", err)
 	default:
 		return &refusedError{fmt.Errorf("kafka: %w%s", err, wiring.Advice("kafka", err))}

@@ -123,6 +123,8 @@ func unsafeCommands() [][]string {
 		{"map", "--explain", "event.json", "--key", unsafe, "--header", "h=" + unsafe},
 		{"map", "broken.json"},
 		{"version"},
+		{"config", "--mapping=" + unsafe},
+		{"healthcheck", "--config=" + unsafe},
 		{"replay", "--from=earliest", "--dry-run"},
 		{"replay", "--from=earliest", "--employee=E" + unsafe, "--yes", actor, note},
 		{"dlq", "redrive", "--all", "--dry-run"},

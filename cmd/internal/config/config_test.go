@@ -103,7 +103,7 @@ func TestDefaults(t *testing.T) {
 
 // examples holds a value for each setting that is not its default.
 func examples() map[string]string {
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // made up
 		"kafka.brokers": "k1:9092,k2:9093", "kafka.topic": "changes", "kafka.group": "g2", "kafka.tls": "true",
 		"kafka.tls_ca_file": "ca.pem", "kafka.tls_cert_file": "cert.pem", "kafka.tls_key_file": "key.pem",
 		"kafka.tls_server_name": "kafka.test", "kafka.sasl_mechanism": "SCRAM-SHA-256",

@@ -142,7 +142,7 @@ func TestFaults(t *testing.T) {
 				"MEMBERSYNC_KAFKA_SASL_PASSWORD: is for PLAIN and SCRAM, and MEMBERSYNC_KAFKA_SASL_MECHANISM is OAUTHBEARER",
 			},
 		},
-		"what may hold a password is not quoted": {
+		"what may hold a password is not quoted": { //nolint:gosec // made up
 			environ: minimal("MEMBERSYNC_KAFKA_BROKERS=SASL_SSL://u:canary@k:9092", "MEMBERSYNC_CRM_PATH=https://u:canary@h/p",
 				"MEMBERSYNC_KAFKA_SASL_TOKEN_URL=https://u:canary@id", "MEMBERSYNC_CRM_PROXY=u:canary@proxy", "MEMBERSYNC_KAFKA_TOPIC=u:canary@h"),
 			yaml: "redis:\n  'rediss://u:canary@h': x\n",

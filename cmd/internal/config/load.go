@@ -20,10 +20,11 @@ const (
 
 // A given value is one that the user wrote.
 type given struct {
-	name string // as the user wrote it
-	text string
-	path string // of the file that held the text; empty: none
-	from origin
+	name  string // as the user wrote it
+	text  string
+	path  string // of the file that held the text; empty: none
+	from  origin
+	place string // in the YAML file: its name and the line; empty: elsewhere
 }
 
 // A loader gathers what was given and what is wrong with it.
@@ -49,8 +50,22 @@ func LoadMapping(args, environ []string, readFile func(string) ([]byte, error)) 
 	return load(mappingOnly(settings()), args, environ, readFile)
 }
 
+// LoadAdmin is Load for a command that only needs the admin address.
+func LoadAdmin(args, environ []string, readFile func(string) ([]byte, error)) (Config, Report, error) {
+	return load(adminOnly(settings()), args, environ, readFile)
+}
+
 func load(used []setting, args, environ []string, readFile func(string) ([]byte, error)) (Config, Report, error) {
 	l := &loader{all: settings(), used: used, readFile: readFile}
+	c := l.load(args, environ)
+	if len(l.faults) > 0 {
+		return Config{}, Report{Warnings: l.warnings}, &FaultsError{Faults: l.faults}
+	}
+	return c, Report{Warnings: l.warnings}, nil
+}
+
+// load fills in what can be, and gathers the faults.
+func (l *loader) load(args, environ []string) (c Config) {
 	for from := range l.given {
 		l.given[from] = map[string]given{}
 	}
@@ -59,17 +74,13 @@ func load(used []setting, args, environ []string, readFile func(string) ([]byte,
 	if file, ok := l.find("config"); ok && file.text != "" {
 		l.readYAML(file)
 	}
-	var c Config
-	for _, s := range used {
+	for _, s := range l.used {
 		l.apply(&c, s)
 	}
-	if len(used) == len(l.all) {
+	if len(l.used) == len(l.all) {
 		l.checkTogether(&c)
 	}
-	if len(l.faults) > 0 {
-		return Config{}, Report{Warnings: l.warnings}, &FaultsError{Faults: l.faults}
-	}
-	return c, Report{Warnings: l.warnings}, nil
+	return c
 }
 
 // find returns the strongest value given for a setting.

@@ -150,9 +150,17 @@ func settings() []setting {
 
 // mappingOnly leaves the settings that the mapping needs.
 func mappingOnly(all []setting) []setting {
-	var some []setting
+	return only(all, func(s setting) bool { return s.mapping })
+}
+
+// adminOnly leaves the settings that locate the admin server.
+func adminOnly(all []setting) []setting {
+	return only(all, func(s setting) bool { return s.name == "config" || s.name == "admin.addr" })
+}
+
+func only(all []setting, wanted func(setting) bool) (some []setting) {
 	for _, s := range all {
-		if s.mapping {
+		if wanted(s) {
 			some = append(some, s)
 		}
 	}

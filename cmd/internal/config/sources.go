@@ -22,6 +22,9 @@ func Define(set *flags.Set, args *[]string) { define(set, settings(), args) }
 // DefineMapping defines a flag for each setting that LoadMapping reads.
 func DefineMapping(set *flags.Set, args *[]string) { define(set, mappingOnly(settings()), args) }
 
+// DefineAdmin defines a flag for each setting that LoadAdmin reads.
+func DefineAdmin(set *flags.Set, args *[]string) { define(set, adminOnly(settings()), args) }
+
 func define(set *flags.Set, all []setting, args *[]string) {
 	for _, s := range all {
 		name := strings.TrimPrefix(s.flag(), "--")

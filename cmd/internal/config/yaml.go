@@ -116,7 +116,7 @@ func (y *yamlFile) value(key string, at, value *yaml.Node) {
 		}
 		texts = append(texts, text)
 	}
-	y.given[fromYAML][key] = given{name: y.name(key, at), text: joinList(texts), from: fromYAML}
+	y.given[fromYAML][key] = given{name: y.name(key, at), text: joinList(texts), from: fromYAML, place: y.place(at)}
 }
 
 // keys returns every key that may stand in the file, sections too.
@@ -135,8 +135,10 @@ func (y *yamlFile) isSection(key string) bool {
 }
 
 func (y *yamlFile) name(key string, at *yaml.Node) string {
-	return strings.TrimSpace(fmt.Sprintf("%s (%s line %d)", key, y.path, at.Line))
+	return strings.TrimSpace(fmt.Sprintf("%s (%s)", key, y.place(at)))
 }
+
+func (y *yamlFile) place(at *yaml.Node) string { return fmt.Sprintf("%s line %d", y.path, at.Line) }
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
 

@@ -15,6 +15,7 @@ type DeadLetter struct {
 	Reason        dlq.Reason `json:"reason"`
 	Stage         dlq.Stage  `json:"stage"`
 	Error         string     `json:"error"`
+	Cause         string     `json:"cause"` // reason, code and error without variable parts
 	EmployeeID    string     `json:"employee_id"`
 	EventID       string     `json:"event_id"`
 	CRMCode       string     `json:"crm_code"`
@@ -37,7 +38,7 @@ type Source struct {
 func NewDeadLetter(i dlq.Item) DeadLetter {
 	l := i.DeadLetter
 	return DeadLetter{
-		ID: i.ID, State: i.State, Reason: l.Reason, Stage: l.Stage, Error: l.Error,
+		ID: i.ID, State: i.State, Reason: l.Reason, Stage: l.Stage, Error: l.Error, Cause: l.Cause(),
 		EmployeeID: l.EmployeeID, EventID: l.EventID, CRMCode: l.CRMCode, Attempts: l.Attempts, Redrives: i.Number,
 		FirstFailedAt: Time{i.FirstFailedAt}, FailedAt: Time{l.FailedAt},
 		Source: Source{l.Source.Topic, l.Source.Partition, l.Source.Offset, Time{l.Source.Timestamp}},
@@ -70,8 +71,12 @@ func Groupings() map[string]func(dlq.DeadLetter) string {
 		"code":     func(l dlq.DeadLetter) string { return l.CRMCode },
 		"employee": func(l dlq.DeadLetter) string { return l.EmployeeID },
 		"error":    func(l dlq.DeadLetter) string { return l.Error },
+		"cause":    ByCause,
 	}
 }
+
+// ByCause groups dead letters that need the same fix.
+func ByCause(l dlq.DeadLetter) string { return l.Cause() }
 
 // ByReason groups dead letters by reason.
 func ByReason(l dlq.DeadLetter) string { return string(l.Reason) }
@@ -81,14 +86,16 @@ type Group struct {
 	GroupBy       string `json:"group_by"`
 	Group         string `json:"group"`
 	Count         int    `json:"count"`
+	Employees     int    `json:"employees"` // distinct ones
 	Oldest        Time   `json:"oldest_failed_at"`
 	Newest        Time   `json:"newest_failed_at"`
 	OldestSeconds int64  `json:"oldest_age_seconds"`
+	Redriven      Time   `json:"last_redriven_at"` // null: none was redriven
 }
 
 // NewGroup returns what JSON shows of a group at a time.
 func NewGroup(by string, g dlq.Group, now time.Time) Group {
-	return Group{by, g.Name, g.Count, Time{g.Oldest}, Time{g.Newest}, int64(now.Sub(g.Oldest).Seconds())}
+	return Group{by, g.Name, g.Count, g.Employees, Time{g.Oldest}, Time{g.Newest}, int64(now.Sub(g.Oldest).Seconds()), Time{g.Redriven}}
 }
 
 // An ItemResult is the result of a command for one dead letter.

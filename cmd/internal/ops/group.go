@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 // committed returns what the group has stored for a topic, by partition; -1: nothing.
@@ -26,7 +27,7 @@ func (s *Session) committed(ctx context.Context, topic string) (map[int]int64, e
 		return nil, fmt.Errorf("offsets of group %s: %w", s.cfg.Kafka.Group, err)
 	}
 	if res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
-		return nil, fmt.Errorf("offsets of group %s: %w", s.cfg.Kafka.Group, res.Error)
+		return nil, fmt.Errorf("offsets of group %s: %w", s.cfg.Kafka.Group, partlog.OnGroup("Describe", s.cfg.Kafka.Group, res.Error))
 	}
 	stored := make(map[int]int64, len(ids))
 	for _, id := range ids {
@@ -34,7 +35,8 @@ func (s *Session) committed(ctx context.Context, topic string) (map[int]int64, e
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("offset of group %s for %s/%d: %w", s.cfg.Kafka.Group, topic, p.Partition, p.Error)
+			return nil, fmt.Errorf("offset of group %s for %s/%d: %w", s.cfg.Kafka.Group, topic, p.Partition,
+				partlog.OnTopic("Describe", topic, p.Error))
 		}
 		stored[p.Partition] = p.CommittedOffset
 	}
@@ -61,8 +63,11 @@ func (s *Session) partitions(ctx context.Context, topic string) ([]int, error) {
 		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
 	}
 	for _, t := range res.Topics {
-		if t.Name != topic || t.Error != nil {
+		if t.Name != topic || errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
 			continue
+		}
+		if t.Error != nil {
+			return nil, fmt.Errorf("looking up topic %s: %w", topic, partlog.OnTopic("Describe", topic, t.Error))
 		}
 		ids := make([]int, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
@@ -83,7 +88,10 @@ var errDropTimeout = errors.New("no response in time")
 func (s *Session) dropGroup(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dropTimeout, errDropTimeout)
 	defer cancel()
-	_, err := s.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})
+	res, err := s.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})
+	if err == nil {
+		err = partlog.OnGroup("Delete", name, res.Errors[name])
+	}
 	if err != nil {
 		s.parts.Logger.LogAttrs(ctx, slog.LevelInfo, "own consumer group not removed", slog.String("error", err.Error()))
 	}

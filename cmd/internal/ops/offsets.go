@@ -71,7 +71,7 @@ func (s *Session) group(ctx context.Context) (GroupState, error) {
 			continue
 		}
 		if one.Error != nil {
-			return g, fmt.Errorf("describing group %s: %w", name, one.Error)
+			return g, fmt.Errorf("describing group %s: %w", name, partlog.OnGroup("Describe", name, one.Error))
 		}
 		g.State = one.GroupState
 		for _, m := range one.Members {

@@ -17,6 +17,8 @@ import (
 type RedriveRequest struct {
 	Query   dlq.Query
 	Rate    int           // redrives a second; 0: no limit of its own
+	Canary  int           // the first so many alone; the rest only if none of them fails; 0: all at once
+	Most    int           // leave out what was redriven so often already; 0: no limit but [dlq.MaxRedrives]
 	Value   []byte        // for one dead letter: processed instead of its value, if Edited
 	Edited  bool          // Value is given
 	Timeout time.Duration // for results after the last was sent; 0: until all have arrived
@@ -140,10 +142,13 @@ func (r *Redrive) Run(ctx context.Context, report func(ItemResult), notice func(
 // send sends what is selected, one after the other at the rate.
 func (r *Redrive) send(ctx context.Context, w *watch) error {
 	redriver := dlq.NewRedriver(r.session.parts.Kafka, wiring.Topics(r.session.cfg).Redrive, dlq.WithRetry(writeTimeout))
-	pace := newPace(r.Rate)
+	pace, sent := newPace(r.Rate), 0
 	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return errors.Join(err, ctx.Err())
+		}
+		if err == nil && r.leaveOut(item, w.report) {
+			continue
 		}
 		number, reason := r.decide(item, err)
 		if reason != "" {
@@ -153,6 +158,11 @@ func (r *Redrive) send(ctx context.Context, w *watch) error {
 		if number == 0 {
 			w.expect(item.ID, item.Number) // under way already: only its result is missing
 			continue
+		}
+		if sent++; r.Canary > 0 && sent == r.Canary+1 {
+			if err := w.awaitCanary(ctx, r.Timeout); err != nil {
+				return err
+			}
 		}
 		if err := pace.wait(ctx); err != nil {
 			return err
@@ -173,6 +183,15 @@ func (r *Redrive) send(ctx context.Context, w *watch) error {
 
 // NeverRedriven is why a dead letter of a record in the redrive topic is not redriven.
 const NeverRedriven = "it is an invalid redrive: redrive the event's own dead letter, and discard this one"
+
+// leaveOut reports and leaves out an item that was redriven as often as the request allows.
+func (r *Redrive) leaveOut(i dlq.Item, report func(ItemResult)) bool {
+	if r.Most == 0 || i.State != dlq.StateOpen || i.Number < r.Most {
+		return false
+	}
+	report(ItemResult{ID: i.ID, Result: "left out", Detail: fmt.Sprintf("redriven %d times already", i.Number)})
+	return true
+}
 
 // decide returns the number to send an item with, 0 if it is under way, or why it is not sent.
 func (r *Redrive) decide(i dlq.Item, err error) (number int, reason string) {
@@ -276,6 +295,7 @@ func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (Redrive
 		}
 		number, reason := r.decide(item, err)
 		switch {
+		case err == nil && r.leaveOut(item, report):
 		case reason != "":
 			report(failedItem(item.ID, reason))
 		case number == 0:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
+	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -42,6 +44,7 @@ type Replay struct {
 	reads   []consumer.Range // that are read: the redrive topic as a whole, for the redrives of the ranges' events
 	index   *dlq.Index       // nil: there is no dead-letter topic
 	known   bool             // its record is in the audit topic already
+	tail    *dlq.Tail        // of the audit topic, from before the plan: for a cancel
 
 	mu       sync.Mutex
 	result   ReplayResult
@@ -51,15 +54,12 @@ type Replay struct {
 // A ReplayResult is the result of a replay as JSON shows it.
 type ReplayResult struct {
 	ID       string         `json:"id"`
-	Result   string         `json:"result"`  // done, or stopped
+	Result   string         `json:"result"`  // done, stopped or canceled
 	Records  int64          `json:"records"` // offsets of all ranges
 	Done     int64          `json:"done"`    // of these, processed so far
 	Outcomes map[string]int `json:"outcomes"`
 	Expired  int            `json:"expired"` // redrives whose dead letter or request retention has removed: skipped
 }
-
-// The results of a replay.
-const resultStopped = "stopped"
 
 // Errors of a replay to resume.
 var (
@@ -69,11 +69,10 @@ var (
 
 // NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet.
 func (s *Session) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
-	r := newReplay(s, request, strings.ToLower(rand.Text()[:10]))
-	if err := s.stateRefusal(ctx); err != nil {
+	r, err := s.newReplay(ctx, request, strings.ToLower(rand.Text()[:10]))
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if r.ranges, err = s.replayRanges(ctx, request); err != nil {
 		return nil, err
 	}
@@ -83,8 +82,8 @@ func (s *Session) NewReplay(ctx context.Context, request ReplayRequest) (*Replay
 // ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
 // count; the rest is what was requested then.
 func (s *Session) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
-	r := newReplay(s, request, id)
-	if err := s.stateRefusal(ctx); err != nil {
+	r, err := s.newReplay(ctx, request, id)
+	if err != nil {
 		return nil, err
 	}
 	if err := r.recall(ctx); err != nil {
@@ -93,11 +92,18 @@ func (s *Session) ResumeReplay(ctx context.Context, id string, request ReplayReq
 	return r, r.prepare(ctx)
 }
 
-func newReplay(s *Session, request ReplayRequest, id string) *Replay {
-	return &Replay{
-		ReplayRequest: request, ID: id, session: s, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
-		progress: func(int64, int64) {},
+func (s *Session) newReplay(ctx context.Context, request ReplayRequest, id string) (*Replay, error) {
+	if err := s.stateRefusal(ctx); err != nil {
+		return nil, err
 	}
+	tail, err := s.reader.Tail(ctx)
+	if err != nil && !isMissingTopic(err) {
+		return nil, err
+	}
+	return &Replay{
+		ReplayRequest: request, ID: id, session: s, tail: tail, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
+		progress: func(int64, int64) {},
+	}, nil
 }
 
 // replayRanges returns the requested ranges. A range by time is of the redrive topic too.
@@ -133,7 +139,7 @@ func (s *Session) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer
 	return all, nil
 }
 
-func (r *Replay) group() string { return r.session.cfg.Kafka.Group + ".replay." + r.ID }
+func (r *Replay) group() string { return r.session.replayPrefix() + r.ID }
 
 // prepare finds out what is to be read, and which events have dead letters. It comes after the ends
 // of the ranges are fixed.
@@ -179,10 +185,10 @@ func (r *Replay) Total() (n int64) {
 func (r *Replay) recall(ctx context.Context) error {
 	over := false
 	err := r.session.reader.Audit(ctx, func(a dlq.AuditRecord) {
-		if a.Action != dlq.ActionReplay || a.Subject != r.group() {
+		if a.Action != dlq.ActionReplay && a.Action != dlq.ActionReplayCancel || a.Subject != r.group() {
 			return
 		}
-		over = over || a.Result == dlq.ResultDone
+		over = over || a.Result == dlq.ResultDone // a cancel, too, has this result
 		if a.Result != dlq.ResultRequested || r.known {
 			return
 		}
@@ -225,11 +231,7 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	if err := r.begin(ctx); err != nil {
 		return r.result, err
 	}
-	err := consumer.New(r.config(), r.consumerParts()).Replay(ctx, r.reads, r.follow)
-	result := dlq.ResultDone
-	if err != nil {
-		result = resultStopped
-	}
+	result, err := r.runAttended(ctx)
 	recordErr := r.session.audit.Write(context.WithoutCancel(ctx), r.record(result))
 	r.mu.Lock()
 	r.result.Result = result
@@ -242,6 +244,66 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	}
 	r.session.dropGroup(ctx, r.group()) // nothing will continue from its offsets
 	return r.result, nil
+}
+
+var errReplayCanceled = errors.New("the replay was canceled")
+
+// runAttended runs the consumer, reports in the meantime that the replay is running, and stops it when it
+// is canceled. It returns the result, with an error only if the replay was stopped otherwise.
+func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
+	run, cancel := context.WithCancelCause(ctx)
+	var attendants sync.WaitGroup
+	attendants.Go(func() { r.beat(run) })
+	attendants.Go(func() { r.awaitCancel(run, cancel) })
+	err = consumer.New(r.config(), r.consumerParts()).Replay(run, r.reads, r.follow)
+	canceled := errors.Is(context.Cause(run), errReplayCanceled)
+	cancel(context.Canceled)
+	attendants.Wait()
+	switch {
+	case err == nil:
+		return dlq.ResultDone, nil
+	case canceled:
+		return ReplayCanceled, nil
+	}
+	return ReplayStopped, err
+}
+
+const (
+	beatEvery   = 5 * time.Second
+	followRetry = time.Second
+)
+
+// beat writes heartbeats under the replay's group, by which others see that it is running.
+func (r *Replay) beat(ctx context.Context) {
+	b := dedupe.Heartbeat{ID: r.ID, Host: r.config().Host, Version: r.Version, Since: time.Now().UTC()}
+	for ctx.Err() == nil {
+		if err := r.session.parts.Store.Beat(ctx, r.group(), b); err != nil {
+			r.session.parts.Logger.LogAttrs(ctx, slog.LevelDebug, "heartbeat not written", slog.String("error", err.Error()))
+		}
+		sleep(ctx, beatEvery)
+	}
+}
+
+// awaitCancel cancels the run when the audit topic says that the replay is canceled.
+func (r *Replay) awaitCancel(ctx context.Context, cancel context.CancelCauseFunc) {
+	for r.tail != nil && ctx.Err() == nil {
+		_ = r.tail.Follow(ctx, func(a dlq.AuditRecord) error {
+			if a.Action == dlq.ActionReplayCancel && a.Subject == r.group() {
+				cancel(errReplayCanceled)
+			}
+			return nil
+		})
+		sleep(ctx, followRetry) // Kafka is unavailable
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // begin records a replay that is new.

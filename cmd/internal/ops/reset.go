@@ -7,6 +7,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq"
+	"membersync/dlq/partlog"
 )
 
 // A Reset is what is planned for the group's offset in a partition, as JSON shows it.
@@ -101,7 +102,8 @@ func (s *Session) commit(ctx context.Context, commits []kafka.OffsetCommit) erro
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return fmt.Errorf("committing for group %s, %s/%d: %w", s.cfg.Kafka.Group, topic, p.Partition, p.Error)
+			return fmt.Errorf("committing for group %s, %s/%d: %w", s.cfg.Kafka.Group, topic, p.Partition,
+				partlog.OnTopic("Read", topic, partlog.OnGroup("Read", s.cfg.Kafka.Group, p.Error)))
 		}
 	}
 	return nil

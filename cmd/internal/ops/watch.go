@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type watch struct {
 	latest   time.Time      // when the latest result arrived
 	done     chan struct{}  // closed when all are sent and have results
 	failure  error          // of the reader
+	failed   int            // redrives that failed again
 	looked   time.Time      // when the reason was last looked up
 	noticed  string         // the last notice
 }
@@ -104,6 +106,9 @@ func (w *watch) take(a dlq.AuditRecord) error {
 	delete(w.waiting, a.Subject)
 	w.latest, w.noticed = time.Now(), ""
 	failed := a.Result == dlq.ResultDeadLettered || a.Result == dlq.ResultRefused
+	if failed {
+		w.failed++
+	}
 	w.onResult(ItemResult{ID: a.Subject, Result: a.Result, Detail: a.Detail.Reason, Failed: failed})
 	if w.sent && len(w.waiting) == 0 {
 		w.finishLocked()
@@ -135,6 +140,50 @@ func (w *watch) await(ctx context.Context, timeout time.Duration) error {
 		w.finishLocked()
 	}
 	w.mu.Unlock()
+	err := w.awaitAll(ctx, timeout)
+	if errors.Is(err, errTimeout) {
+		return nil
+	}
+	return err
+}
+
+// A CanaryError is returned when a canary failed, or had no result in time. The rest was not sent.
+type CanaryError struct{ Failed, Outstanding int }
+
+// Error says how many failed.
+func (e *CanaryError) Error() string {
+	return fmt.Sprintf("the canary is not good: %d failed again, %d have no result; the rest was not sent", e.Failed, e.Outstanding)
+}
+
+// awaitCanary waits for the results of what was sent so far, and fails with a [*CanaryError] unless
+// all are good.
+func (w *watch) awaitCanary(ctx context.Context, timeout time.Duration) error {
+	w.mu.Lock()
+	w.sent, w.done = true, make(chan struct{})
+	if len(w.waiting) == 0 || w.failure != nil {
+		w.finishLocked()
+	}
+	w.mu.Unlock()
+	err := w.awaitAll(ctx, timeout)
+	if err != nil && !errors.Is(err, errTimeout) {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent, w.done = false, make(chan struct{})
+	if w.failed+len(w.waiting) > 0 {
+		return &CanaryError{w.failed, len(w.waiting)}
+	}
+	return nil
+}
+
+var errTimeout = errors.New("the time for results is over")
+
+// awaitAll waits until the channel done is closed.
+func (w *watch) awaitAll(ctx context.Context, timeout time.Duration) error {
+	w.mu.Lock()
+	done := w.done
+	w.mu.Unlock()
 	var over <-chan time.Time
 	if timeout > 0 {
 		timer := time.NewTimer(timeout)
@@ -145,14 +194,14 @@ func (w *watch) await(ctx context.Context, timeout time.Duration) error {
 	defer tick.Stop()
 	for {
 		select {
-		case <-w.done:
+		case <-done:
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.failure
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-over:
-			return nil
+			return errTimeout
 		case <-tick.C:
 		}
 		if err := w.check(ctx); err != nil {

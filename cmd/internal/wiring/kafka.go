@@ -17,7 +17,7 @@ import (
 const (
 	clientID       = "membersync"
 	dialTimeout    = 5 * time.Second // of a connection with TLS and SASL
-	connectTimeout = 3 * time.Second // of TCP: leaves time for another broker
+	connectTimeout = 3 * time.Second // of TCP and TLS: leaves time for another broker
 	kafkaPrefix    = "MEMBERSYNC_KAFKA_"
 )
 
@@ -27,13 +27,13 @@ func Topics(cfg config.Config) dlq.Topics {
 }
 
 // addKafka sets TLS and SASL twice, since the group's connections are made by the dialer and all
-// others by the transport. Both make the TLS handshake in the dial function, so that each connection
-// has the certificates of its moment.
+// others by the transport. Both make the TLS handshake in the dial function, so that each
+// connection has the certificates of its moment.
 //
 // A broker closes a connection whose access token has expired (KIP-368), and kafka-go cannot log in
-// again on an open one. So the transport's connections are closed when the token is due for renewal,
-// after the requests in flight; the next requests open new ones. The group's connection is closed by
-// the broker: the member then joins again, under its own id.
+// again on an open one. So the transport's connections are closed when the token is due for
+// renewal, after the requests in flight; the next requests open new ones. The group's connection is
+// closed by the broker: the member then joins again, under its own id.
 func (p *Parts) addKafka(cfg config.Config) error {
 	topics := Topics(cfg)
 	transport := &kafka.Transport{

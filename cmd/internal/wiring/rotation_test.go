@@ -30,8 +30,8 @@ import (
 	"membersync/crmapi/crmapitest"
 )
 
-// A rotation is a server whose certificate, authority and secrets are replaced, and the files of its
-// client.
+// A rotation is a server whose certificate, authority and secrets are replaced, and the files of
+// its client.
 type rotation struct {
 	disk      *disk
 	authority *certtest.Authority
@@ -122,8 +122,8 @@ func (r *rotation) follows(t *testing.T, try func() error, replace func(secret s
 	}
 }
 
-// eventually tries until the result is the wanted one: an open connection may have to end first, and
-// files are looked at once a second.
+// eventually tries until the result is the wanted one: an open connection may have to end first,
+// and files are looked at once a second.
 func eventually(t *testing.T, try func() error, wanted func(error) bool) {
 	t.Helper()
 	limit := time.After(30 * time.Second)

@@ -83,10 +83,10 @@ type bearerSession struct {
 	refused bool
 }
 
-// Next implements sasl.StateMachine. The broker accepts a token with an empty message. It refuses one
-// with a message that says why, which is not shown, since the broker may quote the token. The client
-// acknowledges that with a single \x01 (RFC 7628, section 3.2.3), and the broker ends the login with
-// an error code.
+// Next implements sasl.StateMachine. The broker accepts a token with an empty message. It refuses
+// one with a message that says why, which is not shown, since the broker may quote the token. The
+// client acknowledges that with a single \x01 (RFC 7628, section 3.2.3), and the broker ends the
+// login with an error code.
 func (s *bearerSession) Next(ctx context.Context, challenge []byte) (done bool, response []byte, err error) {
 	switch {
 	case s.refused:

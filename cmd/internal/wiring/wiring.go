@@ -122,8 +122,8 @@ func tlsFiles(prefix, ca, cert, key, serverName string) credentials.TLSFiles {
 	}
 }
 
-// Advice returns what to do about an error of a TLS connection to kafka, redis or the crm, as a text
-// to append to the error's. It is empty for other errors.
+// Advice returns what to do about an error of a TLS connection to kafka, redis or the crm, as a
+// text to append to the error's. It is empty for other errors.
 func Advice(server string, err error) string {
 	return credentials.Advice(err, "MEMBERSYNC_"+strings.ToUpper(server)+"_")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer/intake/watermark"
+	"membersync/dlq/partlog"
 )
 
 // A Committed is what the group has stored for a partition: the next offset to
@@ -57,12 +58,13 @@ func (o *Offsets) Committed(ctx context.Context, group, topic string, partitions
 		return nil, fmt.Errorf("source: offsets of group %s: %w", group, err)
 	}
 	if res.Error != nil {
-		return nil, fmt.Errorf("source: offsets of group %s: %w", group, res.Error)
+		return nil, fmt.Errorf("source: offsets of group %s: %w", group, partlog.OnGroup("Describe", group, res.Error))
 	}
 	out := make(map[int]Committed, len(partitions))
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("source: offset of group %s for %s/%d: %w", group, topic, p.Partition, p.Error)
+			return nil, fmt.Errorf("source: offset of group %s for %s/%d: %w", group, topic, p.Partition,
+				partlog.OnTopic("Describe", topic, p.Error))
 		}
 		out[p.Partition] = Committed{Offset: p.CommittedOffset, Stamp: parseStamp(p.Metadata)}
 	}
@@ -132,7 +134,8 @@ func (o *Offsets) Commit(ctx context.Context, m Member, topic string, ps []Posit
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return fmt.Errorf("source: commit for group %s, %s/%d: %w", m.Group, topic, p.Partition, p.Error)
+			return fmt.Errorf("source: commit for group %s, %s/%d: %w", m.Group, topic, p.Partition,
+				partlog.OnTopic("Read", topic, partlog.OnGroup("Read", m.Group, p.Error)))
 		}
 	}
 	return nil
@@ -165,7 +168,7 @@ func (o *Offsets) list(ctx context.Context, topic string, req kafka.OffsetReques
 		switch {
 		case p.Partition != req.Partition:
 		case p.Error != nil:
-			return 0, fmt.Errorf("source: bounds of %s/%d: %w", topic, req.Partition, p.Error)
+			return 0, fmt.Errorf("source: bounds of %s/%d: %w", topic, req.Partition, partlog.OnTopic("Describe", topic, p.Error))
 		case req.Timestamp == kafka.FirstOffset:
 			return p.FirstOffset, nil
 		default:
@@ -188,7 +191,7 @@ func (o *Offsets) Retention(ctx context.Context, topic string) (time.Duration, e
 	values := make(map[string]string)
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return 0, fmt.Errorf("source: configuration of %s: %w", topic, r.Error)
+			return 0, fmt.Errorf("source: configuration of %s: %w", topic, partlog.OnTopic("DescribeConfigs", topic, r.Error))
 		}
 		for _, e := range r.ConfigEntries {
 			values[e.ConfigName] = e.ConfigValue
@@ -243,7 +246,7 @@ func (o *Offsets) Partitions(ctx context.Context, topic string) ([]int, error) {
 			continue
 		}
 		if t.Error != nil {
-			return nil, fmt.Errorf("source: partitions of %s: %w", topic, t.Error)
+			return nil, fmt.Errorf("source: partitions of %s: %w", topic, partlog.OnTopic("Describe", topic, t.Error))
 		}
 		ids := make([]int, 0, len(t.Partitions))
 		for _, p := range t.Partitions {

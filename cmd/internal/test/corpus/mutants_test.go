@@ -2,17 +2,12 @@ package corpus_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
-	"membersync/cmd/internal/cli"
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
@@ -66,7 +61,7 @@ func TestCorpusAndMutants(t *testing.T) {
 		}
 	})
 	t.Cleanup(func() {
-		t.Logf("real Kafka %t: %d records, of them %d mutants: %d events, %d of them applied, %d ignored, %d dead deadLetters; %d calls, %d values in events and %d in calls derived",
+		t.Logf("real Kafka %t: %d records, of them %d mutants: %d events, %d of them applied, %d ignored, %d dead letters; %d calls, %d values in events and %d in calls derived",
 			broker.Real(), total.records, each*cases, total.events, total.outcomes[consumer.Applied], total.outcomes[consumer.Ignored],
 			total.outcomes[consumer.DeadLettered], total.calls, total.stated, total.sent)
 	})
@@ -90,39 +85,24 @@ func (n *tally) add(m tally) {
 
 // A stage runs the records of one mapping.
 type stage struct {
-	t            *testing.T
-	source       *source
-	broker       *kafkatest.Broker
-	crm          *crmapitest.Server
-	topic, group string
-	environ      []string
-	files        map[string]string
-	recorder     *recorder
+	*servicetest.Rig
+	t        *testing.T
+	source   *source
+	recorder *recorder
 }
 
 func newStage(t *testing.T, broker *kafkatest.Broker, s *source) *stage {
 	t.Helper()
+	// A duplicate account, name or mobile is final in this test. Otherwise each would take several
+	// attempts.
+	crm := crmapitest.Options{DuplicateCode: crmapitest.CodeMissing}
 	st := &stage{
-		t: t, source: s, broker: broker, topic: broker.Topic(t, partitions, nil), group: broker.Group(t),
-		files:    map[string]string{s.setting: string(s.mapping)},
-		recorder: &recorder{outcomes: map[consumer.Outcome]int{}},
-		// A duplicate account, name or mobile is final in this test. Otherwise each would take several
-		// attempts.
-		crm: crmapitest.New(crmapitest.Options{
-			CorpID: "CORP_TEST", Tokens: []string{"token"}, AutoCreate: true, DuplicateCode: crmapitest.CodeMissing,
-		}),
+		Rig: servicetest.New(t, broker, servicetest.Options{Partitions: partitions, CRM: crm}),
+		t:   t, source: s, recorder: &recorder{outcomes: map[consumer.Outcome]int{}},
 	}
-	server := httptest.NewServer(st.crm)
-	t.Cleanup(server.Close)
-	redis := miniredis.RunT(t)
-	st.fillLookups(redis)
-	for name, value := range map[string]string{
-		"KAFKA_BROKERS": strings.Join(broker.Addrs(), ","), "KAFKA_TOPIC": st.topic, "KAFKA_GROUP": st.group,
-		"REDIS_URL": "redis://" + redis.Addr(), "CRM_BASE_URL": server.URL, "CRM_CORP_ID": "CORP_TEST", "CRM_TOKEN": "token",
-		"CRM_RATE": "0", "ADMIN_ADDR": "", "LOG_LEVEL": "error", "DLQ_STORM_SHARE": "0", "MAPPING": s.setting,
-	} {
-		st.environ = append(st.environ, "MEMBERSYNC_"+name+"="+value)
-	}
+	st.SetFile(s.setting, string(s.mapping))
+	st.fillLookups(st.Redis)
+	maps.Copy(st.Variables, map[string]string{"LOG_LEVEL": "error", "DLQ_STORM_SHARE": "0", "MAPPING": s.setting})
 	return st
 }
 
@@ -146,7 +126,7 @@ func (st *stage) fillLookups(redis *miniredis.Miniredis) {
 			for _, id := range slices.Sorted(maps.Keys(entries)) {
 				text += id + "," + entries[id] + "\n"
 			}
-			st.files[path] = text
+			st.SetFile(path, text)
 		}
 	}
 }
@@ -156,10 +136,14 @@ func (st *stage) fillLookups(redis *miniredis.Miniredis) {
 func (st *stage) play(seed uint64, each int) tally {
 	st.t.Helper()
 	messages := st.messages(seed, each)
-	end := st.start()
-	st.broker.Produce(st.t, st.topic, messages...)
-	st.settle()
-	end()
+	program := st.Start(st.recorder)
+	st.Broker.Produce(st.t, st.Topic, messages...)
+	servicetest.EventuallyWithin(st.t, waitLimit, "the group to finish every record", func() bool {
+		return st.Broker.Lag(st.t, st.Group, st.Topic) == 0
+	})
+	if status := program.Stop(); status != 0 {
+		st.t.Errorf("status %d: %s", status, program.Logs)
+	}
 	return st.judge(messages)
 }
 
@@ -179,50 +163,6 @@ func (st *stage) messages(seed uint64, each int) (all []kafka.Message) {
 		all[i].Partition = i % partitions
 	}
 	return all
-}
-
-var errOver = errors.New("the test is over")
-
-// start starts the service and returns a function that stops it.
-func (st *stage) start() (end func()) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(st.t.Context()))
-	logs := &output{}
-	status := make(chan int, 1)
-	go func() {
-		status <- cli.Run(ctx, []string{"run"}, cli.Env{
-			Stdin: strings.NewReader(""), Stdout: logs, Stderr: logs, Environ: st.environ, Observer: st.recorder,
-			ReadFile: func(path string) ([]byte, error) {
-				text, ok := st.files[path]
-				if !ok {
-					return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-				}
-				return []byte(text), nil
-			},
-		})
-	}()
-	end = sync.OnceFunc(func() {
-		cancel(errOver)
-		if got := <-status; got != 0 {
-			st.t.Errorf("status %d: %s", got, logs)
-		}
-	})
-	st.t.Cleanup(end)
-	return end
-}
-
-// settle waits until every record is finished. A stalled partition never finishes.
-func (st *stage) settle() {
-	st.t.Helper()
-	limit := time.After(waitLimit)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for st.broker.Lag(st.t, st.group, st.topic) > 0 {
-		select {
-		case <-tick.C:
-		case <-limit:
-			st.t.Fatalf("%d records are not finished after %v", st.broker.Lag(st.t, st.group, st.topic), waitLimit)
-		}
-	}
 }
 
 // judge derives what every event states from the bytes of its record, and what every call may send
@@ -246,7 +186,7 @@ func (st *stage) judge(messages []kafka.Message) tally {
 			n.stated += st.judgeUpdate(seen.message, u, members, values)
 		}
 	}
-	for _, call := range st.crm.Calls() {
+	for _, call := range st.CRM.Calls() {
 		n.calls++
 		n.sent += st.judgeCall(call, lawful)
 	}
@@ -344,22 +284,4 @@ func (r *recorder) Finished(end consumer.EventResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes[end.Outcome]++
-}
-
-// An output can be read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

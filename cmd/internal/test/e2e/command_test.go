@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
+
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // command returns an on-call command with the settings of the service.
@@ -32,12 +34,13 @@ func (r *rig) do(args ...string) (status int, stdout, stderr string) {
 // status waits for the end and returns the exit status.
 func (p *process) status() int {
 	p.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(waitLimit):
-		p.t.Fatalf("%q has not ended after %v: %s", p.cmd.Args[1:], waitLimit, p.out)
+	ctx, cancel := context.WithTimeoutCause(p.t.Context(), servicetest.Limit, errWaitLimit)
+	defer cancel()
+	status, err := p.Wait(ctx)
+	if err != nil {
+		p.t.Fatalf("%v: %s", err, p.out)
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return status
 }
 
 // must runs a command that must succeed, and returns the objects that it prints.

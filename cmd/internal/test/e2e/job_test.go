@@ -120,14 +120,14 @@ func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records i
 		"dead_letters_total": len(e.DeadLetters),
 		"crm_calls_total":    len(r.crm.Calls()),
 	} {
-		if got := sum(processes, metric, ""); got != want {
+		if got := sum(r.t, processes, metric); got != want {
 			r.t.Errorf("%s add up to %d, want %d", metric, got, want)
 		}
 	}
 	r.t.Logf("applied %d, superseded %d, unchanged %d, duplicate %d, dead_lettered %d",
-		sum(processes, "events_total", `outcome="applied"`), sum(processes, "events_total", `outcome="superseded"`),
-		sum(processes, "events_total", `outcome="unchanged"`), sum(processes, "events_total", `outcome="duplicate"`),
-		sum(processes, "events_total", `outcome="dead_lettered"`))
+		sum(r.t, processes, "events_total", `outcome="applied"`), sum(r.t, processes, "events_total", `outcome="superseded"`),
+		sum(r.t, processes, "events_total", `outcome="unchanged"`), sum(r.t, processes, "events_total", `outcome="duplicate"`),
+		sum(r.t, processes, "events_total", `outcome="dead_lettered"`))
 }
 
 // report logs the figures.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -91,9 +92,9 @@ func (r *rig) allGone(at crmapitest.Point) {
 
 func (r *rig) await(what string, until func(crmapitest.Stats) bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), waitLimit)
+	ctx, cancel := context.WithTimeout(r.t.Context(), servicetest.Limit)
 	defer cancel()
 	if err := r.crm.Wait(ctx, until); err != nil {
-		r.t.Fatalf("waited %v for %s: %+v", waitLimit, what, r.crm.Stats())
+		r.t.Fatalf("waited %v for %s: %+v", servicetest.Limit, what, r.crm.Stats())
 	}
 }

@@ -39,7 +39,7 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	p := r.begin("dlq", "list", "--limit", strconv.Itoa(limit), "-o", "json")
 	status := p.status()
 	took := time.Since(began)
-	usage, _ := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	usage, _ := p.State().SysUsage().(*syscall.Rusage)
 	peak := usage.Maxrss << 10
 	t.Logf("real Kafka %t; %d dead letters, %d MB: dlq list --limit %d took %.2f s, peak RSS %.0f MiB",
 		r.broker.Real(), count, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))

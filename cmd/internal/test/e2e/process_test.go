@@ -1,30 +1,30 @@
 package e2e
 
 import (
-	"bytes"
-	"io"
+	"context"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"membersync/cmd/internal/test/testbed"
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
-// waitLimit bounds how long a test waits for an event.
-const waitLimit = 90 * time.Second
+var errWaitLimit = errors.New("the process takes too long")
 
 // A process is a running program: an instance of the service, or a command.
 type process struct {
+	*testbed.Process // nil before launch
+	testbed.Admin    // of the service's admin server
+
 	t       *testing.T
 	cmd     *exec.Cmd
-	out     *output // stderr, and of the service stdout too
-	results *output // stdout
-	done    chan struct{}
-	addr    string // of the service's admin server
+	out     *servicetest.Output // stderr, and of the service stdout too
+	results *servicetest.Output // stdout
 }
 
 // start starts the service with only these variables and waits until its admin server listens.
@@ -33,20 +33,17 @@ func start(t *testing.T, variables map[string]string) *process {
 	p := newProcess(t, variables, "run")
 	p.results = p.out
 	p.launch()
-	p.addr = p.await(`"addr":"([^"]*)"`)[1]
+	p.Admin = testbed.Admin(p.await(`"addr":"([^"]*)"`)[1])
 	return p
 }
 
 // newProcess returns the binary with only these variables. It is not started.
 func newProcess(t *testing.T, variables map[string]string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, out: newOutput(), results: newOutput(), done: make(chan struct{})}
+	p := &process{t: t, out: &servicetest.Output{}, results: &servicetest.Output{}}
 	p.cmd = exec.Command(binary("membersync"), args...) //nolint:gosec,noctx // our own; it is ended by signals, which is what is tested
 	// By default a process with the race detector sleeps for a second before its end.
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "GORACE=atexit_sleep_ms=10"}
-	for name, value := range variables {
-		p.cmd.Env = append(p.cmd.Env, "MEMBERSYNC_"+name+"="+value)
-	}
+	p.cmd.Env = testbed.Environ(variables, "TMPDIR="+os.TempDir(), "GORACE=atexit_sleep_ms=10")
 	return p
 }
 
@@ -56,53 +53,35 @@ func (p *process) launch() {
 	if p.cmd.Stderr == nil {
 		p.cmd.Stderr = p.out
 	}
-	if err := p.cmd.Start(); err != nil {
+	var err error
+	if p.Process, err = testbed.StartProcess(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait()
-	}()
 	p.t.Cleanup(p.end)
 }
 
 // end makes sure that the process has ended, and logs its output if the test failed.
 func (p *process) end() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
+	p.kill()
 	all := p.out.String()
 	if strings.Contains(all, "DATA RACE") {
 		p.t.Error("the race detector found a race in the process")
 	}
 	if p.t.Failed() && p.results == p.out {
-		p.t.Logf("the end of what process %d said:\n%s", p.cmd.Process.Pid, all[max(0, len(all)-4000):])
+		p.t.Logf("the end of the output of process %d:\n%s", p.cmd.Process.Pid, all[max(0, len(all)-4000):])
 	}
 }
 
 // await waits until the output matches.
 func (p *process) await(pattern string) []string {
 	p.t.Helper()
-	re := regexp.MustCompile(pattern)
-	limit := time.After(waitLimit)
-	for {
-		news := p.out.news()
-		if match := re.FindStringSubmatch(p.out.String()); match != nil {
-			return match
-		}
-		select {
-		case <-news:
-		case <-p.done:
-			p.t.Fatalf("the process has ended with status %d", p.cmd.ProcessState.ExitCode())
-		case <-limit:
-			p.t.Fatalf("waited %v for %s in the output", waitLimit, pattern)
-		}
-	}
+	return p.out.Await(p.t, pattern, p.Done())
 }
 
 // awaitReady waits until the process has joined the group.
 func (p *process) awaitReady() {
 	p.t.Helper()
-	eventually(p.t, "the process to be ready", func() bool {
+	servicetest.Eventually(p.t, "the process to be ready", func() bool {
 		status, _ := p.get("/readyz")
 		return status == http.StatusOK
 	})
@@ -111,91 +90,33 @@ func (p *process) awaitReady() {
 // get sends a GET request to the admin server.
 func (p *process) get(path string) (int, string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.addr+path, http.NoBody)
+	status, body, err := p.Get(p.t.Context(), path)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	res, err := transport.RoundTrip(req)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return res.StatusCode, string(body)
+	return status, body
 }
 
-// kill sends SIGKILL.
+// kill sends SIGKILL. It does nothing if the process has ended.
 func (p *process) kill() {
 	p.t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Fatal(err)
+	if err := p.Kill(); err != nil {
+		p.t.Error(err)
 	}
-	<-p.done
 }
 
 // terminate sends SIGTERM and checks for a clean stop.
 func (p *process) terminate() {
 	p.t.Helper()
 	began := time.Now()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	ctx, cancel := context.WithTimeoutCause(p.t.Context(), servicetest.Limit, errWaitLimit)
+	defer cancel()
+	status, err := p.Terminate(ctx)
+	if err != nil {
 		p.t.Fatal(err)
 	}
-	select {
-	case <-p.done:
-	case <-time.After(waitLimit):
-		p.t.Fatalf("the process has not ended %v after SIGTERM", waitLimit)
-	}
 	p.t.Logf("ended %.1f s after SIGTERM", time.Since(began).Seconds())
-	if status := p.cmd.ProcessState.ExitCode(); status != 0 {
+	if status != 0 {
 		p.t.Errorf("status %d on SIGTERM, want 0", status)
 	}
-}
-
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	limit := time.After(waitLimit)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited %v for %s", waitLimit, what)
-		}
-	}
-}
-
-// An output can be read while it is written.
-type output struct {
-	mu      sync.Mutex
-	buffer  bytes.Buffer
-	changed chan struct{} // closed at the next write
-}
-
-func newOutput() *output { return &output{changed: make(chan struct{})} }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.changed)
-	o.changed = make(chan struct{})
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
-}
-
-func (o *output) news() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.changed
 }

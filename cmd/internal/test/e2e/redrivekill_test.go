@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"membersync/cmd/internal/test/incident"
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/crmapi/crmapitest"
 )
 
@@ -77,7 +78,7 @@ func TestKilledDuringARedrive(t *testing.T) {
 // awaitAudit waits until the audit topic has enough redrives and items with a result.
 func (o *scenario) awaitAudit(what string, ok func(requested, results int) bool) {
 	o.t.Helper()
-	eventually(o.t, what, func() bool {
+	servicetest.Eventually(o.t, what, func() bool {
 		requested := 0
 		for _, a := range o.audit() {
 			if a.Action == "redrive" {

@@ -12,6 +12,7 @@ import (
 
 	"membersync/cmd/internal/test/incident"
 	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // The CRM is restored from a backup that is two hours old. The service trusts its digests and
@@ -54,7 +55,7 @@ func TestCRMRestoredFromABackup(t *testing.T) {
 	o.produce(story.During)
 	o.settle()
 	select {
-	case <-replay.done:
+	case <-replay.Done():
 		t.Errorf("the replay was over before the live events were: %s", replay.out)
 	default:
 	}
@@ -93,7 +94,7 @@ func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
 // awaitReplay waits until a replay has begun and the end of its range is fixed.
 func (o *scenario) awaitReplay() {
 	o.t.Helper()
-	eventually(o.t, "the replay to begin", func() bool {
+	servicetest.Eventually(o.t, "the replay to begin", func() bool {
 		return slices.ContainsFunc(o.audit(), func(a auditRecord) bool { return a.Action == "replay" && a.Result == "requested" })
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq/kafkatest"
 )
@@ -201,7 +201,7 @@ func place(partition int, offset int64) string {
 // settle waits until the group has committed everything.
 func (r *rig) settle() {
 	r.t.Helper()
-	eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
+	servicetest.Eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
 }
 
 // startVictim starts a process that will be killed while the CRM holds its calls. No call times out
@@ -282,16 +282,16 @@ func (r *rig) evict() {
 	}
 }
 
-// sum adds up the series of a metric over all processes. Labels select series; empty: all.
-func sum(processes []*process, metric, labels string) int {
-	series := regexp.MustCompile(`(?m)^membersync_` + metric + `\{[^}]*` + regexp.QuoteMeta(labels) + `[^}]*\} (\S+)$`)
+// sum adds up the series of a metric with the labels over all processes.
+func sum(t *testing.T, processes []*process, metric string, labels ...string) int {
+	t.Helper()
 	total := 0.0
 	for _, p := range processes {
-		_, body := p.get("/metrics")
-		for _, match := range series.FindAllStringSubmatch(body, -1) {
-			value, _ := strconv.ParseFloat(match[1], 64)
-			total += value
+		metrics, err := p.Metrics(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		total += metrics.Sum("membersync_"+metric, labels...)
 	}
 	return int(total)
 }

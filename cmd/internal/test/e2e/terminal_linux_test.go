@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // A terminal is a pair of devices: the program's terminal, and the operator's end of it.
 type terminal struct {
 	person *os.File
-	shown  *output
+	shown  *servicetest.Output
 }
 
 // atTerminal gives a process that is not started yet a terminal as stdin and stderr.

@@ -24,20 +24,20 @@ func callTests() map[string]func(*settingTest) {
 func crmRate(s *settingTest) {
 	const n, limit, window = 5, 2, 500 * time.Millisecond
 	limited, free := s.rig(), s.rig()
-	free.crm.Block(crmapitest.BeforeEffect)
+	free.CRM.Block(crmapitest.BeforeEffect)
 	limited.produce(limited.titles(n)...)
 	free.produce(free.titles(n)...)
 	p := limited.start("CRM_RATE", fmt.Sprintf("%d/%s", limit, window))
 	free.start("CRM_RATE", "0")
 	p.applies("ev-1", "ev-2", "ev-3", "ev-4", "ev-5")
-	calls := limited.crm.Calls()
+	calls := limited.CRM.Calls()
 	for i := range len(calls) - limit {
 		if gap := calls[i+limit].Arrived.Sub(calls[i].Arrived); gap < window {
 			s.t.Errorf("calls %d to %d came within %v", i, i+limit, gap)
 		}
 	}
-	s.eventually("all to be called at once", func() bool { return free.crm.Blocked() == n })
-	free.crm.Release()
+	s.eventually("all to be called at once", func() bool { return free.CRM.Blocked() == n })
+	free.CRM.Release()
 }
 
 // Exactly the given number of calls are open at once.
@@ -45,16 +45,16 @@ func crmConcurrency(s *settingTest) {
 	const n = 6
 	for concurrency, want := range map[string]int{"2": 2, "64": n} {
 		r := s.rig()
-		r.crm.Block(crmapitest.BeforeEffect)
+		r.CRM.Block(crmapitest.BeforeEffect)
 		r.produce(r.titles(n)...)
 		p := r.start("CRM_CONCURRENCY", concurrency)
-		s.eventually("calls to be held", func() bool { return r.crm.Blocked() == want })
-		r.crm.Release()
+		s.eventually("calls to be held", func() bool { return r.CRM.Blocked() == want })
+		r.CRM.Release()
 		p.applies("ev-1", "ev-2", "ev-3", "ev-4", "ev-5", "ev-6")
-		if got := mostOpen(r.crm.Calls()); got != want {
+		if got := mostOpen(r.CRM.Calls()); got != want {
 			s.t.Errorf("concurrency %s: %d calls were open at once, want %d", concurrency, got, want)
 		}
-		p.stop()
+		p.Stop()
 	}
 }
 
@@ -113,7 +113,7 @@ func crmRetryBudget(s *settingTest) {
 	}
 	others()
 	for _, r := range []*rig{short, long} {
-		r.crm.Push(crmapitest.Fault{Member: member(1), Times: -1, Code: -1})
+		r.CRM.Push(crmapitest.Fault{Member: member(1), Times: -1, Code: -1})
 		r.produce(r.title("failing", 1))
 	}
 	last := time.Now()
@@ -145,7 +145,7 @@ func failures(p *program) int {
 func crmErrorCodes(s *settingTest) {
 	known, unknown := s.rig(), s.rig()
 	for _, r := range []*rig{known, unknown} {
-		r.crm.Push(crmapitest.Fault{Times: -1, Code: crmapitest.CodeDuplicate})
+		r.CRM.Push(crmapitest.Fault{Times: -1, Code: crmapitest.CodeDuplicate})
 		r.produce(r.title("ev", 1))
 	}
 	row := fmt.Sprintf("%d:poison:crm_invalid", crmapitest.CodeDuplicate)
@@ -153,8 +153,8 @@ func crmErrorCodes(s *settingTest) {
 	p.ends("ev", consumer.DeadLettered)
 	known.wantReason(dlq.ReasonCRMInvalid)
 	wantCalls(known, 1)
-	s.eventually("a second call", func() bool { return len(unknown.crm.Calls()) > 1 })
-	if got := q.seen.outcomes("ev"); len(got) != 0 && len(unknown.crm.Calls()) < 5 {
+	s.eventually("a second call", func() bool { return len(unknown.CRM.Calls()) > 1 })
+	if got := q.seen.outcomes("ev"); len(got) != 0 && len(unknown.CRM.Calls()) < 5 {
 		s.t.Errorf("without a row: %v", got)
 	}
 }
@@ -171,7 +171,7 @@ func crmQuotaReset(s *settingTest) {
 func (s *settingTest) quotaStartsAgain() (before bool) {
 	soon, late := s.rig(), s.rig()
 	for _, r := range []*rig{soon, late} {
-		r.crm.Push(crmapitest.Fault{Code: 30002})
+		r.CRM.Push(crmapitest.Fault{Code: 30002})
 		r.produce(r.title("ev", 1))
 	}
 	const margin = 8 * time.Second // so that the first call comes before the reset
@@ -182,16 +182,16 @@ func (s *settingTest) quotaStartsAgain() (before bool) {
 		each.says(`"cause":"crm_quota"`)
 	}
 	if !time.Now().Before(reset) {
-		p.stop()
-		q.stop()
+		p.Stop()
+		q.Stop()
 		return false
 	}
 	p.applies("ev")
-	if calls := soon.crm.Calls(); len(calls) != 2 || calls[1].Arrived.Before(reset) {
+	if calls := soon.CRM.Calls(); len(calls) != 2 || calls[1].Arrived.Before(reset) {
 		s.t.Errorf("calls %+v, want two, the second not before %v", calls, reset)
 	}
 	wantCalls(late, 1)
-	if strings.Contains(q.logs.String(), "calls resumed") {
+	if strings.Contains(q.Logs.String(), "calls resumed") {
 		s.t.Error("calling was resumed before the reset")
 	}
 	return true

@@ -32,7 +32,7 @@ func kafkaTLS(s *settingTest) {
 	r.start("KAFKA_TLS", "false").says("start waits")
 }
 
-// The broker's certificate is checked against the file's.
+// The broker's certificate is verified with the file's.
 func kafkaTLSCAFile(s *settingTest) {
 	r := s.tlsRig(false)
 	r.set("KAFKA_TLS", "true")
@@ -40,7 +40,7 @@ func kafkaTLSCAFile(s *settingTest) {
 	r.start("KAFKA_TLS_CA_FILE", "other-ca").refuses("set MEMBERSYNC_KAFKA_TLS_CA_FILE")
 }
 
-// A broker that asks for a certificate of the client gets one.
+// A broker that requires a client certificate gets one.
 func kafkaTLSCertFile(s *settingTest) {
 	r := s.tlsRig(true)
 	r.set("KAFKA_TLS", "true")
@@ -49,7 +49,7 @@ func kafkaTLSCertFile(s *settingTest) {
 	r.start().says("certificate required")
 }
 
-// The key must be the certificate's.
+// The key must match the certificate.
 func kafkaTLSKeyFile(s *settingTest) {
 	r := s.tlsRig(true)
 	r.set("KAFKA_TLS", "true")
@@ -59,7 +59,7 @@ func kafkaTLSKeyFile(s *settingTest) {
 	r.start("KAFKA_TLS_KEY_FILE", "other-key").refuses("MEMBERSYNC_KAFKA_TLS_CERT_FILE: does not go with MEMBERSYNC_KAFKA_TLS_KEY_FILE")
 }
 
-// The broker's certificate has another name than its address.
+// The name in the broker's certificate differs from its address.
 func kafkaTLSServerName(s *settingTest) {
 	r := s.tlsRig(false, certtest.Named("kafka.test"))
 	r.set("KAFKA_TLS", "true")
@@ -76,15 +76,17 @@ func (s *settingTest) tlsRig(clients bool, changes ...func(*x509.Certificate)) *
 	return r
 }
 
-// tlsServer returns the configuration of a server that wants certificates of its clients, or not. It
-// makes the files ca, cert, key, other and other-key, the last two of a stranger.
+// tlsServer returns the configuration of a server that requires client certificates, or not. It
+// creates the files ca, cert, key, other and other-key, the last two from another authority.
 func (r *rig) tlsServer(clients bool, changes ...func(*x509.Certificate)) *tls.Config {
 	r.t.Helper()
-	ca, stranger := certtest.NewAuthority(r.t), certtest.NewAuthority(r.t)
-	own, other := ca.Issue(r.t), stranger.Issue(r.t)
-	r.files = map[string]string{
-		"ca": string(ca.PEM), "cert": string(own.Cert), "key": string(own.Key),
-		"other-ca": string(stranger.PEM), "other": string(other.Cert), "other-key": string(other.Key),
+	ca, unknown := certtest.NewAuthority(r.t), certtest.NewAuthority(r.t)
+	own, other := ca.Issue(r.t), unknown.Issue(r.t)
+	for name, text := range map[string][]byte{
+		"ca": ca.PEM, "cert": own.Cert, "key": own.Key,
+		"other-ca": unknown.PEM, "other": other.Cert, "other-key": other.Key,
+	} {
+		r.SetFile(name, string(text))
 	}
 	var wanted *certtest.Authority
 	if clients {
@@ -93,14 +95,14 @@ func (r *rig) tlsServer(clients bool, changes ...func(*x509.Certificate)) *tls.C
 	return ca.Issue(r.t, changes...).Server(r.t, wanted)
 }
 
-// use takes a broker of the test's own that has a topic named in.
+// use replaces the rig's broker with one of the test's own, whose topic is named in.
 func (r *rig) use(broker *kafkatest.Broker) {
 	r.set("KAFKA_BROKERS", strings.Join(broker.Addrs(), ","))
 	r.set("KAFKA_TOPIC", "in")
 	r.set("KAFKA_GROUP", "group")
 }
 
-// saslRig has a broker that lets one user in, by one mechanism.
+// saslRig has a broker that accepts one user, by one mechanism.
 func (s *settingTest) saslRig(mechanism string) *rig {
 	s.t.Helper()
 	r := s.rig()
@@ -137,7 +139,7 @@ func byVariable(r *rig, name, secret string) { r.set(name, secret) }
 func byFile(r *rig, name, secret string) {
 	r.unset(name)
 	path := "secret " + name
-	r.files[path] = secret + "\n"
+	r.SetFile(path, secret+"\n")
 	r.set(name+"_FILE", path)
 }
 

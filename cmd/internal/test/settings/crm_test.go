@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
@@ -28,14 +29,14 @@ func crmBaseURL(s *settingTest) {
 	one.start().applies("ev")
 	wantCalls(one, 1)
 	wantCalls(other, 0)
-	one.start("CRM_BASE_URL", other.variables["CRM_BASE_URL"], "KAFKA_GROUP", s.broker.Group(s.t)).applies("ev")
+	one.start("CRM_BASE_URL", other.Variables["CRM_BASE_URL"], "KAFKA_GROUP", s.broker.Group(s.t)).applies("ev")
 	wantCalls(one, 1)
 	wantCalls(other, 1)
 }
 
 func wantCalls(r *rig, want int) {
 	r.t.Helper()
-	if got := len(r.crm.Calls()); got != want {
+	if got := len(r.CRM.Calls()); got != want {
 		r.t.Errorf("%d calls, want %d", got, want)
 	}
 }
@@ -44,9 +45,9 @@ func wantCalls(r *rig, want int) {
 func crmPath(s *settingTest) {
 	usual, old := s.rig(), s.rig(crmapitest.Options{Path: "/cgi/user/update"})
 	mux := http.NewServeMux()
-	mux.Handle(crmapitest.UpdatePath, usual.crm)
-	mux.Handle("/cgi/user/update", old.crm)
-	url := s.serve(mux)
+	mux.Handle(crmapitest.UpdatePath, usual.CRM)
+	mux.Handle("/cgi/user/update", old.CRM)
+	url := servicetest.Serve(s.t, mux)
 	usual.produce(usual.title("ev", 1))
 	old.produce(old.title("ev", 1))
 	usual.start("CRM_BASE_URL", url).applies("ev")
@@ -67,8 +68,8 @@ func crmAPI(s *settingTest) {
 	user.start("CRM_API", "user").applies("ev")
 	p := object.start("CRM_API", "object")
 	p.applies("ev")
-	p.stop()
-	if diff := cmp.Diff(user.crm.State(member(1)), object.crm.State(member(1))); diff != "" {
+	p.Stop()
+	if diff := cmp.Diff(user.CRM.State(member(1)), object.CRM.State(member(1))); diff != "" {
 		s.t.Errorf("members (-by user +by object):\n%s", diff)
 	}
 	object.produce(object.title("other form", 2))
@@ -85,7 +86,7 @@ func crmObjectFields(s *settingTest) {
 	r.produce(r.title("right", 1))
 	p := r.start("CRM_OBJECT_FIELDS", crmapitest.ObjectFields)
 	p.applies("right")
-	p.stop()
+	p.Stop()
 	r.produce(r.title("wrong", 2))
 	r.start("CRM_OBJECT_FIELDS", strings.Replace(crmapitest.ObjectFields, "position:position", "position:title", 1)).ends("wrong", consumer.DeadLettered)
 	r.wantReason(dlq.ReasonCRMInvalid)
@@ -105,7 +106,7 @@ func crmCorpID(s *settingTest) {
 // wantCode checks that the response to the first call had the code.
 func wantCode(r *rig, want int) {
 	r.t.Helper()
-	if calls := r.crm.Calls(); len(calls) == 0 || calls[0].Code != want {
+	if calls := r.CRM.Calls(); len(calls) == 0 || calls[0].Code != want {
 		r.t.Errorf("calls %+v, want the first to be answered with %d", calls, want)
 	}
 }

@@ -25,11 +25,11 @@ func kafkaTests() map[string]func(*settingTest) {
 func configFile(s *settingTest) {
 	r, other := s.rig(), s.rig()
 	r.unset("KAFKA_TOPIC")
-	r.files["one.yaml"] = "kafka:\n  topic: " + r.topic + "\n"
-	r.files["other.yaml"] = "kafka: {topic: " + other.topic + "}\n"
+	r.SetFile("one.yaml", "kafka:\n  topic: "+r.Topic+"\n")
+	r.SetFile("other.yaml", "kafka: {topic: "+other.Topic+"}\n")
 	r.produce(r.title("one", 1))
 	other.produce(other.title("other", 2))
-	one, two := r.start("CONFIG", "one.yaml"), r.start("CONFIG", "other.yaml", "KAFKA_GROUP", other.group)
+	one, two := r.start("CONFIG", "one.yaml"), r.start("CONFIG", "other.yaml", "KAFKA_GROUP", other.Group)
 	one.applies("one")
 	two.applies("other")
 	wantEvents(one, "one")
@@ -39,7 +39,7 @@ func configFile(s *settingTest) {
 // wantEvents stops the program and checks that it received exactly these events.
 func wantEvents(p *program, want ...string) {
 	p.rig.t.Helper()
-	p.stop()
+	p.Stop()
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(p.seen.ended))); diff != "" {
 		p.rig.t.Errorf("events (-want +got):\n%s", diff)
 	}
@@ -65,7 +65,7 @@ func kafkaTopic(s *settingTest) {
 	p := r.start()
 	p.applies("one")
 	wantEvents(p, "one")
-	p = r.start("KAFKA_TOPIC", other.topic)
+	p = r.start("KAFKA_TOPIC", other.Topic)
 	p.applies("other")
 	wantEvents(p, "other")
 }
@@ -73,17 +73,17 @@ func kafkaTopic(s *settingTest) {
 // Offsets are committed for the configured group. Another group starts from the beginning.
 func kafkaGroup(s *settingTest) {
 	r, other := s.rig(), s.broker.Group(s.t)
-	committed := func(group string) map[int]int64 { return s.broker.Committed(s.t, group, r.topic) }
+	committed := func(group string) map[int]int64 { return s.broker.Committed(s.t, group, r.Topic) }
 	r.produce(r.title("ev", 1))
 	p := r.start()
 	p.applies("ev")
-	p.stop()
-	if one, two := committed(r.group), committed(other); one[0] != 1 || len(two) != 0 {
+	p.Stop()
+	if one, two := committed(r.Group), committed(other); one[0] != 1 || len(two) != 0 {
 		s.t.Errorf("committed %v and, for an unknown group, %v", one, two)
 	}
 	p = r.start("KAFKA_GROUP", other)
 	p.ends("ev", consumer.Duplicate)
-	p.stop()
+	p.Stop()
 	if two := committed(other); two[0] != 1 {
 		s.t.Errorf("committed %v for the other group", two)
 	}
@@ -96,7 +96,7 @@ func kafkaAutoOffsetReset(s *settingTest) {
 	early := r.start("KAFKA_AUTO_OFFSET_RESET", "earliest")
 	late := r.start("KAFKA_AUTO_OFFSET_RESET", "latest", "KAFKA_GROUP", other, "REDIS_PREFIX", "late")
 	early.applies("old")
-	s.eventually("the start to be committed", func() bool { return s.broker.Committed(s.t, other, r.topic)[0] == 1 })
+	s.eventually("the start to be committed", func() bool { return s.broker.Committed(s.t, other, r.Topic)[0] == 1 })
 	r.produce(r.title("new", 2))
 	s.eventually("the new event", func() bool { return len(late.seen.outcomes("new")) == 1 && len(early.seen.outcomes("new")) == 1 })
 	if one, two := early.seen.arrivals(), late.seen.arrivals(); !slices.Equal(one, []int64{0, 1}) || !slices.Equal(two, []int64{1}) {
@@ -113,7 +113,7 @@ func kafkaBufferBytes(s *settingTest) { s.showBuffer("KAFKA_BUFFER_BYTES", "100B
 func (s *settingTest) showBuffer(name, small string) {
 	const n = 4
 	tight, wide := s.rig(), s.rig()
-	wide.crm.Block("before")
+	wide.CRM.Block("before")
 	tight.produce(tight.titles(n)...)
 	wide.produce(wide.titles(n)...)
 	one, many := tight.start(name, small), wide.start()
@@ -121,11 +121,11 @@ func (s *settingTest) showBuffer(name, small string) {
 	if got := one.seen.way(); !slices.Equal(got, slices.Repeat([]string{"arrived", "ended"}, n)) {
 		s.t.Errorf("%s=%s: %v", name, small, got)
 	}
-	s.eventually("all to be called at once", func() bool { return wide.crm.Blocked() == n })
+	s.eventually("all to be called at once", func() bool { return wide.CRM.Blocked() == n })
 	if got := many.seen.way(); !slices.Equal(got, slices.Repeat([]string{"arrived"}, n)) {
 		s.t.Errorf("by default: %v", got)
 	}
-	wide.crm.Release()
+	wide.CRM.Release()
 }
 
 // A larger record is dead-lettered.

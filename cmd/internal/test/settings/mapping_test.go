@@ -27,14 +27,14 @@ func event(text string) kafka.Message { return kafka.Message{Value: []byte(text)
 // A mapping file defines how events of another form are read.
 func mappingFile(s *settingTest) {
 	r := s.rig()
-	r.files["maps/hr.yaml"] = anotherMapping("$event.crm", "boss", "")
+	r.SetFile("maps/hr.yaml", anotherMapping("$event.crm", "boss", ""))
 	r.produce(event(`{"no":"ev","seq":1,"who":"E1","crm":"FSUID_TEST0001","is":{"Job Title":"Lead"}}`), r.title("canonical", 2))
 	p := r.start("MAPPING", "maps/hr.yaml")
 	p.applies("ev")
 	s.eventually("the other shape's end", func() bool { return len(p.seen.outcomes("")) == 1 })
 	p.ends("", consumer.DeadLettered)
 	r.wantReason(dlq.ReasonInvalidEvent)
-	if got := string(r.crm.State(member(1))["position"]); got != `"Lead"` {
+	if got := string(r.CRM.State(member(1))["position"]); got != `"Lead"` {
 		s.t.Errorf("position %s", got)
 	}
 }
@@ -42,8 +42,8 @@ func mappingFile(s *settingTest) {
 // A fault in a mapping ends the program with an error that names its place.
 func mappingFaults(s *settingTest) {
 	r := s.rig()
-	r.files["typo.yaml"] = strings.Replace(anotherMapping("$event.crm", "boss", ""), "position:", "positio:", 1)
-	r.files["table.yaml"] = anotherMapping("$event.crm", "{from: boss, lookup: bosses}", "lookups: {bosses: {file: bosses.csv}}")
+	r.SetFile("typo.yaml", strings.Replace(anotherMapping("$event.crm", "boss", ""), "position:", "positio:", 1))
+	r.SetFile("table.yaml", anotherMapping("$event.crm", "{from: boss, lookup: bosses}", "lookups: {bosses: {file: bosses.csv}}"))
 	r.start("MAPPING", "gone.yaml").refuses(`mapping "gone.yaml" is not built in`)
 	r.start("MAPPING", "canonicl").refuses("did you mean canonical?")
 	r.start("MAPPING", "typo.yaml").refuses(`typo.yaml:5:10: "positio" is no member field; is position meant?`)
@@ -54,11 +54,9 @@ func mappingFaults(s *settingTest) {
 // as it was.
 func mappingTable(s *settingTest) {
 	r := s.rig()
-	r.files["maps/hr.yaml"] = anotherMapping("{from: $event.who, lookup: members}", "boss", "lookups: {members: {file: members.csv, key: hr, value: crm}}")
+	r.SetFile("maps/hr.yaml", anotherMapping("{from: $event.who, lookup: members}", "boss", "lookups: {members: {file: members.csv, key: hr, value: crm}}"))
 	write := func(text string) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.files["maps/members.csv"] = text
+		r.SetFile("maps/members.csv", text)
 	}
 	write("hr,crm\nE1,FSUID_TEST0001\n")
 	p := r.start("MAPPING", "maps/hr.yaml", "DLQ_STORM_SHARE", "0")
@@ -70,7 +68,7 @@ func mappingTable(s *settingTest) {
 	send("known", "E1", consumer.Applied)
 	send("unknown", "Sample E2", consumer.DeadLettered)
 	r.wantReason(dlq.ReasonUnresolved)
-	if text := r.deadLetters(r.topic + ".dlq")[0].Error; !strings.Contains(text, "lookup members") || strings.Contains(text, "Sample") {
+	if text := r.deadLetters(r.Topic + ".dlq")[0].Error; !strings.Contains(text, "lookup members") || strings.Contains(text, "Sample") {
 		s.t.Errorf("the dead letter says %q", text)
 	}
 	write("hr,crm\nE1,FSUID_TEST0001\nSample E2,\n")
@@ -85,27 +83,27 @@ func mappingTable(s *settingTest) {
 // A hash in Redis is a lookup table. While Redis is away events wait, and none is dead-lettered.
 func mappingHash(s *settingTest) {
 	r := s.rig()
-	r.files["hr.yaml"] = anotherMapping("{from: $event.who, lookup: members}", "{from: boss, lookup: members}", "lookups: {members: {redis: crm-members}}")
-	r.redis.HSet("crm-members", "E1", "FSUID_TEST0001", "E2", "FSUID_TEST0002")
+	r.SetFile("hr.yaml", anotherMapping("{from: $event.who, lookup: members}", "{from: boss, lookup: members}", "lookups: {members: {redis: crm-members}}"))
+	r.Redis.HSet("crm-members", "E1", "FSUID_TEST0001", "E2", "FSUID_TEST0002")
 	p := r.start("MAPPING", "hr.yaml", "DLQ_STORM_SHARE", "0")
 	r.produce(event(`{"no":"first","seq":1,"who":"E1","is":{"boss":"E2"}}`))
 	p.applies("first")
-	if got := string(r.crm.State(member(1))["leaderId"]); got != `"FSUID_TEST0002"` {
+	if got := string(r.CRM.State(member(1))["leaderId"]); got != `"FSUID_TEST0002"` {
 		s.t.Errorf("leaderId %s", got)
 	}
-	r.redis.SetError("LOADING sample outage")
+	r.Redis.SetError("LOADING sample outage")
 	r.produce(event(`{"no":"second","seq":2,"who":"E1","is":{"Job Title":"Lead"}}`), event(`{"no":"third","seq":2,"who":"E3","is":{"Job Title":"Lead"}}`))
 	p.says(`"cause":"redis"`)
-	if n := len(p.seen.outcomes("second")) + len(p.seen.outcomes("third")) + len(r.deadLetters(r.topic+".dlq")); n != 0 {
+	if n := len(p.seen.outcomes("second")) + len(p.seen.outcomes("third")) + len(r.deadLetters(r.Topic+".dlq")); n != 0 {
 		s.t.Errorf("%d ends while Redis is away", n)
 	}
-	r.redis.SetError("")
+	r.Redis.SetError("")
 	p.applies("second")
 	p.ends("third", consumer.DeadLettered)
 	r.wantReason(dlq.ReasonUnresolved)
-	p.stop()
-	r.redis.Del("crm-members")
-	if err := r.redis.Set("crm-members", "text"); err != nil {
+	p.Stop()
+	r.Redis.Del("crm-members")
+	if err := r.Redis.Set("crm-members", "text"); err != nil {
 		s.t.Fatal(err)
 	}
 	r.start("MAPPING", "hr.yaml").refuses("lookup members: key \\\"crm-members\\\" in Redis is no hash")

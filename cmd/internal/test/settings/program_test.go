@@ -1,15 +1,11 @@
 package settings_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"membersync/cmd/internal/cli"
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/consumer"
 	"membersync/mapper"
 )
@@ -20,68 +16,24 @@ const (
 	exitUsage = 2
 )
 
-var errOver = errors.New("the test stops the program")
-
-// A program is membersync run in this process.
+// A program is membersync run in this process, with its recorder.
 type program struct {
-	rig    *rig
-	logs   *output
-	seen   *recorder
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-	status int // read only after done is closed
+	*servicetest.Program
+	rig  *rig
+	seen *recorder
 }
 
 // start runs the program with the rig's variables. The pairs of names and values given replace
 // them.
 func (r *rig) start(pairs ...string) *program {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.t.Context()))
-	p := &program{
-		rig: r, cancel: cancel, done: make(chan struct{}),
-		logs: &output{}, seen: &recorder{ended: make(map[string][]consumer.Outcome)},
-	}
-	env := cli.Env{
-		Stdin: strings.NewReader(""), Stdout: p.logs, Stderr: p.logs,
-		Environ: r.environ(pairs), ReadFile: r.readFile, Observer: p.seen,
-	}
-	go func() {
-		defer close(p.done)
-		p.status = cli.Run(ctx, []string{"run"}, env)
-	}()
-	r.t.Cleanup(func() {
-		p.stop()
-		if text := p.logs.String(); r.t.Failed() {
-			r.t.Logf("%q: the end of what it said:\n%s", pairs, text[max(0, len(text)-3000):])
-		} else if strings.Contains(text, "canary") {
-			r.t.Errorf("%q: a secret is printed", pairs)
-		}
-	})
-	return p
-}
-
-// stop ends the program as SIGTERM does.
-func (p *program) stop() {
-	p.rig.t.Helper()
-	p.cancel(errOver)
-	p.end()
-}
-
-// end waits for the program's end and returns its status.
-func (p *program) end() int {
-	p.rig.t.Helper()
-	select {
-	case <-p.done:
-		return p.status
-	case <-time.After(waitLimit):
-		p.rig.t.Errorf("the program has not ended within %v", waitLimit)
-		return -1
-	}
+	seen := &recorder{ended: make(map[string][]consumer.Outcome)}
+	return &program{Program: r.Start(seen, pairs...), rig: r, seen: seen}
 }
 
 // refuses checks that the program ends with invalid configuration and reports the reason.
 func (p *program) refuses(why string) {
 	p.rig.t.Helper()
-	if status := p.end(); status != exitUsage || !strings.Contains(p.logs.String(), why) {
+	if status := p.Status(); status != exitUsage || !strings.Contains(p.Logs.String(), why) {
 		p.rig.t.Errorf("status %d, want %d and %q", status, exitUsage, why)
 	}
 }
@@ -89,7 +41,7 @@ func (p *program) refuses(why string) {
 // says waits for a text in the program's output.
 func (p *program) says(text string) {
 	p.rig.t.Helper()
-	p.rig.eventually("the program to say "+text, func() bool { return strings.Contains(p.logs.String(), text) })
+	p.rig.eventually("the program to say "+text, func() bool { return strings.Contains(p.Logs.String(), text) })
 }
 
 // ends waits for the last outcome of an event.
@@ -107,24 +59,6 @@ func (p *program) applies(ids ...string) {
 	for _, id := range ids {
 		p.ends(id, consumer.Applied)
 	}
-}
-
-// An output can be read while it is written.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
 }
 
 // A recorder observes the events of a program.

@@ -28,13 +28,13 @@ func redisURL(s *settingTest) {
 	r.produce(r.title("ev", 1))
 	p := r.start()
 	p.applies("ev")
-	p.stop()
-	if here, there := state(r.redis, "ms"), state(other, "ms"); here == 0 || there != 0 {
+	p.Stop()
+	if here, there := state(r.Redis, "ms"), state(other, "ms"); here == 0 || there != 0 {
 		s.t.Errorf("%d keys in the server named, %d in the other", here, there)
 	}
-	r.redis.FlushAll()
+	r.Redis.FlushAll()
 	r.start("REDIS_URL", "redis://"+other.Addr()+"/3", "KAFKA_GROUP", s.broker.Group(s.t)).applies("ev")
-	if here, there, first := state(r.redis, "ms"), len(other.DB(3).Keys()), state(other, "ms"); here != 0 || there == 0 || first != 0 {
+	if here, there, first := state(r.Redis, "ms"), len(other.DB(3).Keys()), state(other, "ms"); here != 0 || there == 0 || first != 0 {
 		s.t.Errorf("%d keys in the first server; in the other %d in database 3, %d in database 0", here, there, first)
 	}
 }
@@ -53,12 +53,12 @@ func redisMode(s *settingTest) {
 		{"cluster", true, false, "CLUSTER"},
 	} {
 		r := s.rig()
-		asked := beSentinel(r.redis, master)
+		asked := beSentinel(r.Redis, master)
 		r.produce(r.title("ev", 1))
 		p := r.start("REDIS_MODE", tc.mode)
 		p.applies("ev")
-		p.stop()
-		if here, there := state(r.redis, "ms") > 0, state(master, "ms") > 0; here != tc.atURL || there != tc.elsewhere {
+		p.Stop()
+		if here, there := state(r.Redis, "ms") > 0, state(master, "ms") > 0; here != tc.atURL || there != tc.elsewhere {
 			s.t.Errorf("%s: state at the URL %v, at the master %v", tc.mode, here, there)
 		}
 		for command, count := range asked {
@@ -94,7 +94,7 @@ func beSentinel(redis, master *miniredis.Miniredis) map[string]*atomic.Int64 {
 // Redis knows only one user.
 func redisUsername(s *settingTest) {
 	r := s.rig()
-	r.redis.RequireUserAuth("user", "canary")
+	r.Redis.RequireUserAuth("user", "canary")
 	r.set("REDIS_PASSWORD", "canary")
 	r.start("REDIS_USERNAME", "user").says(joined)
 	r.start("REDIS_USERNAME", "unknown").refuses("WRONGPASS")
@@ -105,7 +105,7 @@ func redisPassword(set setter) func(*settingTest) {
 	return func(s *settingTest) {
 		right, bad := s.rig(), s.rig()
 		for _, r := range []*rig{right, bad} {
-			r.redis.RequireAuth("canary")
+			r.Redis.RequireAuth("canary")
 		}
 		set(right, "REDIS_PASSWORD", "canary")
 		set(bad, "REDIS_PASSWORD", wrong)
@@ -121,13 +121,13 @@ func redisPrefix(s *settingTest) {
 	r.produce(r.title("ev", 1))
 	p := r.start("REDIS_PREFIX", "other", "CRM_RATE", "100/20s")
 	p.applies("ev")
-	p.stop()
-	if all, named := len(r.redis.Keys()), state(r.redis, "other"); named == 0 || all != named {
+	p.Stop()
+	if all, named := len(r.Redis.Keys()), state(r.Redis, "other"); named == 0 || all != named {
 		s.t.Errorf("%d of %d keys begin with the prefix", named, all)
 	}
 	p = r.start("KAFKA_GROUP", s.broker.Group(s.t))
 	p.applies("ev") // unknown under another prefix
-	if n := state(r.redis, "ms"); n == 0 {
+	if n := state(r.Redis, "ms"); n == 0 {
 		s.t.Error("no key begins with the default prefix")
 	}
 }

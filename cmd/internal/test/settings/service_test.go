@@ -21,26 +21,26 @@ func serviceTests() map[string]func(*settingTest) {
 func shutdownTimeout(s *settingTest) {
 	short, long := s.rig(), s.rig()
 	start := func(r *rig, limit string) *program {
-		r.crm.Block(crmapitest.BeforeEffect)
+		r.CRM.Block(crmapitest.BeforeEffect)
 		r.produce(r.title("ev", 1))
 		p := r.start("SHUTDOWN_TIMEOUT", limit, "CRM_TIMEOUT", "50s")
-		s.eventually("the call to hang", func() bool { return r.crm.Blocked() == 1 })
-		p.cancel(errOver)
+		s.eventually("the call to hang", func() bool { return r.CRM.Blocked() == 1 })
+		p.Cancel()
 		p.says("stopping")
 		return p
 	}
 	q := start(long, "40s")
 	p := start(short, "100ms")
 	p.says(`"limit":"100ms"`)
-	if status := p.end(); status != exitDone || len(p.seen.outcomes("ev")) != 0 {
+	if status := p.Status(); status != exitDone || len(p.seen.outcomes("ev")) != 0 {
 		s.t.Errorf("status %d, outcomes %v", status, p.seen.outcomes("ev"))
 	}
-	long.crm.Release()
-	if status := q.end(); status != exitDone {
+	long.CRM.Release()
+	if status := q.Status(); status != exitDone {
 		s.t.Errorf("status %d", status)
 	}
 	q.applies("ev")
-	given, drained := s.broker.Lag(s.t, short.group, short.topic), s.broker.Lag(s.t, long.group, long.topic)
+	given, drained := s.broker.Lag(s.t, short.Group, short.Topic), s.broker.Lag(s.t, long.Group, long.Topic)
 	if given != 1 || drained != 0 {
 		s.t.Errorf("lag %d after the limit, %d after the drain", given, drained)
 	}
@@ -53,7 +53,7 @@ func adminAddr(s *settingTest) {
 	for addr, loopback := range map[string]bool{"127.0.0.1:0": true, ":0": false} {
 		q := r.start("ADMIN_ADDR", addr, "KAFKA_GROUP", s.broker.Group(s.t))
 		q.says("admin server listens")
-		host, port, err := net.SplitHostPort(regexp.MustCompile(`"addr":"([^"]*)"`).FindStringSubmatch(q.logs.String())[1])
+		host, port, err := net.SplitHostPort(regexp.MustCompile(`"addr":"([^"]*)"`).FindStringSubmatch(q.Logs.String())[1])
 		if err != nil || (host == "127.0.0.1") != loopback {
 			s.t.Errorf("%s: listens at %s: %v", addr, host, err)
 		}
@@ -62,7 +62,7 @@ func adminAddr(s *settingTest) {
 		}
 	}
 	p.says(joined)
-	if strings.Contains(p.logs.String(), "listens") {
+	if strings.Contains(p.Logs.String(), "listens") {
 		s.t.Error("it listens without an address")
 	}
 }
@@ -97,10 +97,10 @@ func logLevel(s *settingTest) {
 		p := r.start("LOG_LEVEL", level)
 		p.applies("ev")
 		s.eventually("the dead letter", func() bool { return len(p.seen.outcomes("bad")) == 1 })
-		p.stop()
+		p.Stop()
 		var got []string
 		for _, l := range []string{"DEBUG", "INFO", "WARN"} {
-			if strings.Contains(p.logs.String(), `"level":"`+l+`"`) {
+			if strings.Contains(p.Logs.String(), `"level":"`+l+`"`) {
 				got = append(got, l)
 			}
 		}
@@ -116,14 +116,14 @@ func logFormat(s *settingTest) {
 	jsonLines, textLines := r.start("LOG_FORMAT", "json"), r.start("LOG_FORMAT", "text", "KAFKA_GROUP", s.broker.Group(s.t))
 	jsonLines.says(`"msg":"` + joined + `"`)
 	textLines.says(`msg="` + joined + `"`)
-	jsonLines.stop()
-	textLines.stop()
-	for line := range strings.Lines(jsonLines.logs.String()) {
+	jsonLines.Stop()
+	textLines.Stop()
+	for line := range strings.Lines(jsonLines.Logs.String()) {
 		if !json.Valid([]byte(line)) {
 			s.t.Errorf("not JSON: %s", line)
 		}
 	}
-	for line := range strings.Lines(textLines.logs.String()) {
+	for line := range strings.Lines(textLines.Logs.String()) {
 		if !strings.HasPrefix(line, "time=") {
 			s.t.Errorf("not text: %s", line)
 		}

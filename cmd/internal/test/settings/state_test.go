@@ -24,11 +24,11 @@ func stateDoneTTL(s *settingTest) {
 		r.produce(message)
 		p := r.start("STATE_DONE_TTL", ttl)
 		p.applies("ev")
-		r.redis.FastForward(2 * time.Hour)
+		r.Redis.FastForward(2 * time.Hour)
 		r.produce(message)
 		s.eventually("the second end", func() bool { return len(p.seen.outcomes("ev")) == 2 })
 		p.ends("ev", want)
-		p.stop()
+		p.Stop()
 	}
 }
 
@@ -40,8 +40,8 @@ func stateKey(set setter) func(*settingTest) {
 			r.produce(r.change(id, 1, map[string]any{"position": "Engineer"}))
 			p := r.start()
 			p.ends(id, want)
-			p.stop()
-			return p.logs.String()
+			p.Stop()
+			return p.Logs.String()
 		}
 		const warning = "MEMBERSYNC_STATE_KEY is not set"
 		none, keyed := s.rig(), s.rig()
@@ -56,8 +56,8 @@ func stateKey(set setter) func(*settingTest) {
 		}
 		set(keyed, "STATE_KEY", "canary two, of at least thirty-two bytes")
 		p := keyed.start()
-		s.eventually("the pause", func() bool { return strings.Contains(p.logs.String(), `"cause":"state_key"`) })
-		p.stop()
+		s.eventually("the pause", func() bool { return strings.Contains(p.Logs.String(), `"cause":"state_key"`) })
+		p.Stop()
 	}
 }
 
@@ -69,10 +69,10 @@ func stateDigestTTL(s *settingTest) {
 		p := r.start("STATE_DIGEST_TTL", ttl)
 		r.produce(r.change("first", 1, map[string]any{"position": "Engineer"}))
 		p.applies("first")
-		r.redis.SetTime(time.Now().Add(2 * time.Hour))
+		r.Redis.SetTime(time.Now().Add(2 * time.Hour))
 		r.produce(r.change("again", 1, map[string]any{"position": "Engineer"}))
 		p.ends("again", want)
-		p.stop()
+		p.Stop()
 	}
 }
 
@@ -111,10 +111,10 @@ func mappingName(s *settingTest) {
 		for _, id := range []string{"first", "second"} {
 			s.eventually(id, func() bool { return len(p.seen.outcomes(id)) == 1 })
 		}
-		if got := string(r.crm.State(member(1))["position"]); got != want {
+		if got := string(r.CRM.State(member(1))["position"]); got != want {
 			s.t.Errorf("%s: position %s, want %s", mapping, got, want)
 		}
-		p.stop()
+		p.Stop()
 	}
 }
 
@@ -125,12 +125,12 @@ func timezone(s *settingTest) {
 		r.produce(r.change("ev", 1, map[string]any{"hireDate": "2026-03-16"}))
 		p := r.start("TIMEZONE", zone)
 		s.eventually("the end", func() bool { return len(p.seen.outcomes("ev")) == 1 })
-		if got := string(r.crm.State(member(1))["hireDate"]); got != want {
+		if got := string(r.CRM.State(member(1))["hireDate"]); got != want {
 			s.t.Errorf("zone %q: hireDate %s, want %s", zone, got, want)
 		}
 		if want == "" {
 			r.wantReason(dlq.ReasonInvalidField)
 		}
-		p.stop()
+		p.Stop()
 	}
 }

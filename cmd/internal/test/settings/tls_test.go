@@ -15,6 +15,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/cmd/internal/wiring/credentials/certtest"
 )
 
@@ -39,14 +40,14 @@ func (s *settingTest) redisTLSRig(clients bool, changes ...func(*x509.Certificat
 	return r
 }
 
-// Redis' certificate is checked against the file's.
+// Redis' certificate is verified with the file's.
 func redisTLSCAFile(s *settingTest) {
 	r := s.redisTLSRig(false)
 	r.start("REDIS_TLS_CA_FILE", "ca").says(joined)
 	r.start("REDIS_TLS_CA_FILE", "other-ca").says("set MEMBERSYNC_REDIS_TLS_CA_FILE")
 }
 
-// A Redis that asks for a certificate of the client gets one.
+// A Redis that requires a client certificate gets one.
 func redisTLSCertFile(s *settingTest) {
 	r := s.redisTLSRig(true)
 	r.set("REDIS_TLS_CA_FILE", "ca")
@@ -54,7 +55,7 @@ func redisTLSCertFile(s *settingTest) {
 	r.start().says("set MEMBERSYNC_REDIS_TLS_CERT_FILE")
 }
 
-// The key must be the certificate's.
+// The key must match the certificate.
 func redisTLSKeyFile(s *settingTest) {
 	r := s.redisTLSRig(true)
 	r.set("REDIS_TLS_CA_FILE", "ca")
@@ -63,7 +64,7 @@ func redisTLSKeyFile(s *settingTest) {
 	r.start("REDIS_TLS_KEY_FILE", "other-key").refuses("MEMBERSYNC_REDIS_TLS_CERT_FILE: does not go with MEMBERSYNC_REDIS_TLS_KEY_FILE")
 }
 
-// Redis' certificate has another name than its address.
+// The name in Redis' certificate differs from its address.
 func redisTLSServerName(s *settingTest) {
 	r := s.redisTLSRig(false, certtest.Named("redis.test"))
 	r.set("REDIS_TLS_CA_FILE", "ca")
@@ -71,16 +72,16 @@ func redisTLSServerName(s *settingTest) {
 	r.start().says("set MEMBERSYNC_REDIS_TLS_SERVER_NAME")
 }
 
-// sentinelRig has a sentinel that names its master only to those who log in.
+// sentinelRig has a sentinel that names its master only to clients that log in.
 func (s *settingTest) sentinelRig(login ...string) *rig {
 	s.t.Helper()
 	r := s.rig()
 	master := miniredis.RunT(s.t)
 	var mu sync.Mutex
 	loggedIn := make(map[*server.Peer]bool)
-	r.redis.RequireUserAuth("user", "canary")
-	r.redis.RequireAuth("canary")
-	r.redis.Server().SetPreHook(func(c *server.Peer, command string, args ...string) bool {
+	r.Redis.RequireUserAuth("user", "canary")
+	r.Redis.RequireAuth("canary")
+	r.Redis.Server().SetPreHook(func(c *server.Peer, command string, args ...string) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -102,20 +103,20 @@ func (s *settingTest) sentinelRig(login ...string) *rig {
 	return r
 }
 
-// The sentinel knows one user only.
+// The sentinel knows only one user.
 func redisSentinelUsername(s *settingTest) {
 	r := s.sentinelRig("user", "canary")
 	r.set("REDIS_SENTINEL_PASSWORD", "canary")
 	r.start("REDIS_SENTINEL_USERNAME", "user").says(joined)
-	r.start("REDIS_SENTINEL_USERNAME", "nobody").refuses("WRONGPASS")
+	r.start("REDIS_SENTINEL_USERNAME", "unknown").refuses("WRONGPASS")
 }
 
 // The password must be the sentinel's own.
-func redisSentinelPassword(give setter) func(*settingTest) {
+func redisSentinelPassword(set setter) func(*settingTest) {
 	return func(s *settingTest) {
 		right, bad := s.sentinelRig("canary"), s.sentinelRig("canary")
-		give(right, "REDIS_SENTINEL_PASSWORD", "canary")
-		give(bad, "REDIS_SENTINEL_PASSWORD", wrong)
+		set(right, "REDIS_SENTINEL_PASSWORD", "canary")
+		set(bad, "REDIS_SENTINEL_PASSWORD", wrong)
 		right.start().says(joined)
 		bad.start().refuses("WRONGPASS")
 	}
@@ -132,8 +133,8 @@ func crmTLSTests() map[string]func(*settingTest) {
 func (s *settingTest) crmTLSRig(clients bool, changes ...func(*x509.Certificate)) (r *rig, failed func()) {
 	s.t.Helper()
 	r = s.rig()
-	handshakes := &output{}
-	secure := httptest.NewUnstartedServer(r.crm)
+	handshakes := &servicetest.Output{}
+	secure := httptest.NewUnstartedServer(r.CRM)
 	secure.TLS, secure.Config.ErrorLog = r.tlsServer(clients, changes...), log.New(handshakes, "", 0)
 	secure.StartTLS()
 	s.t.Cleanup(secure.Close)
@@ -146,26 +147,26 @@ func (s *settingTest) crmTLSRig(clients bool, changes ...func(*x509.Certificate)
 	}
 }
 
-// The CRM's certificate is checked against the file's.
+// The CRM's certificate is verified with the file's.
 func crmTLSCAFile(s *settingTest) {
 	r, failed := s.crmTLSRig(false)
 	bad := r.start("CRM_TLS_CA_FILE", "other-ca")
 	failed()
-	bad.stop()
+	bad.Stop()
 	r.start("CRM_TLS_CA_FILE", "ca").applies("ev")
 }
 
-// A CRM that asks for a certificate of the client gets one.
+// A CRM that requires a client certificate gets one.
 func crmTLSCertFile(s *settingTest) {
 	r, failed := s.crmTLSRig(true)
 	r.set("CRM_TLS_CA_FILE", "ca")
 	bad := r.start()
 	failed()
-	bad.stop()
+	bad.Stop()
 	r.start("CRM_TLS_CERT_FILE", "cert", "CRM_TLS_KEY_FILE", "key").applies("ev")
 }
 
-// The key must be the certificate's.
+// The key must match the certificate.
 func crmTLSKeyFile(s *settingTest) {
 	r, _ := s.crmTLSRig(true)
 	r.set("CRM_TLS_CA_FILE", "ca")
@@ -174,21 +175,21 @@ func crmTLSKeyFile(s *settingTest) {
 	r.start("CRM_TLS_KEY_FILE", "other-key").refuses("MEMBERSYNC_CRM_TLS_CERT_FILE: does not go with MEMBERSYNC_CRM_TLS_KEY_FILE")
 }
 
-// The CRM's certificate has another name than its address.
+// The name in the CRM's certificate differs from its address.
 func crmTLSServerName(s *settingTest) {
 	r, failed := s.crmTLSRig(false, certtest.Named("crm.test"))
 	r.set("CRM_TLS_CA_FILE", "ca")
 	bad := r.start()
 	failed()
-	bad.stop()
+	bad.Stop()
 	r.start("CRM_TLS_SERVER_NAME", "crm.test").applies("ev")
 }
 
-// Calls and token fetches go through the proxy, which logs in.
+// Calls and token requests go through the proxy, which requires a login.
 func crmProxy(s *settingTest) {
 	direct, via := s.rig(), s.rig()
 	var requests atomic.Int64
-	proxy := s.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := servicetest.Serve(s.t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth(); user != "user" || password != "canary" {
 			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
@@ -196,7 +197,7 @@ func crmProxy(s *settingTest) {
 		requests.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		via.crm.ServeHTTP(w, r)
+		via.CRM.ServeHTTP(w, r)
 	}))
 	direct.produce(direct.title("ev", 1))
 	via.produce(via.title("ev", 1))
@@ -211,7 +212,7 @@ func crmProxy(s *settingTest) {
 	}
 }
 
-// A token is not sent to another machine in the clear, unless that is allowed.
+// A token is not sent to another host in plain text, unless that is allowed.
 func allowPlaintext(s *settingTest) {
 	r := s.rig()
 	r.set("CRM_BASE_URL", "http://crm.invalid")

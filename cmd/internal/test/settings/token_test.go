@@ -42,7 +42,7 @@ func tokenPart(name, good, bad string, set setter, refusal int) func(*settingTes
 // wantFetch checks that the response to the first token request had the code.
 func wantFetch(r *rig, want int) {
 	r.t.Helper()
-	log := r.crm.Log()
+	log := r.CRM.Log()
 	at := slices.IndexFunc(log, func(e crmapitest.Seen) bool { return e.Endpoint == crmapitest.EndpointToken })
 	if at < 0 || log[at].Code != want {
 		r.t.Errorf("requests %+v, want one for a token that is answered with %d", log, want)

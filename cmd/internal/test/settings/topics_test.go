@@ -20,29 +20,29 @@ func topicTests() map[string]func(*settingTest) {
 // Missing topics of membersync are created, or end the program.
 func kafkaCreateTopics(s *settingTest) {
 	r := s.rig()
-	r.start("KAFKA_CREATE_TOPICS", "false").refuses(r.topic + ".dlq")
-	if r.exists(r.topic + ".dlq") {
+	r.start("KAFKA_CREATE_TOPICS", "false").refuses(r.Topic + ".dlq")
+	if r.exists(r.Topic + ".dlq") {
 		s.t.Error("the topic was created nevertheless")
 	}
 	r.start("KAFKA_CREATE_TOPICS", "true").says(joined)
 	for _, suffix := range []string{".dlq", ".redrive", ".audit"} {
-		r.created(r.topic + suffix)
+		r.created(r.Topic + suffix)
 	}
 }
 
 // Dead letters are written to the configured topic.
 func dlqTopic(s *settingTest) {
 	r, other := s.rig(), s.rig()
-	p, q := r.start(), other.start("DLQ_TOPIC", other.topic+".dead")
+	p, q := r.start(), other.start("DLQ_TOPIC", other.Topic+".dead")
 	for _, each := range []*rig{r, other} {
 		each.produce(kafka.Message{Value: []byte("no event")})
 	}
 	p.ends("", consumer.DeadLettered)
 	q.ends("", consumer.DeadLettered)
-	if n := len(r.deadLetters(r.topic + ".dlq")); n != 1 {
+	if n := len(r.deadLetters(r.Topic + ".dlq")); n != 1 {
 		s.t.Errorf("%d dead letters in the default topic", n)
 	}
-	if n := len(other.deadLetters(other.topic + ".dead")); n != 1 || other.exists(other.topic+".dlq") {
+	if n := len(other.deadLetters(other.Topic + ".dead")); n != 1 || other.exists(other.Topic+".dlq") {
 		s.t.Errorf("%d dead letters in the topic named", n)
 	}
 }
@@ -54,12 +54,12 @@ func auditTopic(s *settingTest) { s.showTopic("AUDIT_TOPIC", ".audit") }
 // showTopic checks that the configured topic is created, and otherwise the default one.
 func (s *settingTest) showTopic(name, suffix string) {
 	r, other := s.rig(), s.rig()
-	p, q := r.start(), other.start(name, other.topic+".other")
+	p, q := r.start(), other.start(name, other.Topic+".other")
 	p.says(joined)
 	q.says(joined)
-	r.created(r.topic + suffix)
-	other.created(other.topic + ".other")
-	if r.exists(r.topic+".other") || other.exists(other.topic+suffix) {
+	r.created(r.Topic + suffix)
+	other.created(other.Topic + ".other")
+	if r.exists(r.Topic+".other") || other.exists(other.Topic+suffix) {
 		s.t.Error("the other topic was created too")
 	}
 }
@@ -71,7 +71,7 @@ func dlqRetention(s *settingTest) {
 		r.start("DLQ_RETENTION", retention.String()).says(joined)
 		for _, suffix := range []string{".dlq", ".audit"} {
 			want := strconv.FormatInt(retention.Milliseconds(), 10)
-			if got := s.broker.Configs(s.t, r.topic+suffix)["retention.ms"]; got != want {
+			if got := s.broker.Configs(s.t, r.Topic+suffix)["retention.ms"]; got != want {
 				s.t.Errorf("%s: retention.ms %s, want %s", suffix, got, want)
 			}
 		}
@@ -91,10 +91,10 @@ func dlqStormShare(s *settingTest) {
 		if stops {
 			p.says("most events would be dead-lettered")
 		} else {
-			s.eventually("the dead letters", func() bool { return len(r.deadLetters(r.topic+".dlq")) == each })
+			s.eventually("the dead letters", func() bool { return len(r.deadLetters(r.Topic+".dlq")) == each })
 		}
-		p.stop()
-		if n := len(r.deadLetters(r.topic + ".dlq")); stops && n >= storm.Least {
+		p.Stop()
+		if n := len(r.deadLetters(r.Topic + ".dlq")); stops && n >= storm.Least {
 			s.t.Errorf("%d dead letters with a share of %s", n, share)
 		}
 	}

@@ -13,11 +13,14 @@ import (
 
 const adminLimit = 5 * time.Second
 
-// Get sends a GET request to the instance's admin server.
-func (i *Instance) Get(ctx context.Context, path string) (status int, body string, err error) {
+// An Admin is the host:port of an admin server.
+type Admin string
+
+// Get sends a GET request.
+func (a Admin) Get(ctx context.Context, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, adminLimit, errLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.admin+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+string(a)+path, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -33,17 +36,17 @@ func (i *Instance) Get(ctx context.Context, path string) (status int, body strin
 
 // Ready returns the result of /readyz: whether the instance is ready, and the text, which during a
 // pause is its cause.
-func (i *Instance) Ready(ctx context.Context) (ready bool, text string, err error) {
-	status, body, err := i.Get(ctx, "/readyz")
+func (a Admin) Ready(ctx context.Context) (ready bool, text string, err error) {
+	status, body, err := a.Get(ctx, "/readyz")
 	return status == http.StatusOK, strings.TrimSpace(body), err
 }
 
 // AwaitReady waits until the instance has joined the group.
-func (i *Instance) AwaitReady(ctx context.Context) error {
+func (a Admin) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	return retryUntil(ctx, "an instance to be ready", func(ctx context.Context) (bool, error) {
-		ready, text, err := i.Ready(ctx)
+		ready, text, err := a.Ready(ctx)
 		if err == nil && !ready {
 			err = errors.New(text)
 		}
@@ -55,8 +58,8 @@ func (i *Instance) AwaitReady(ctx context.Context) error {
 type Metrics map[string]float64
 
 // Metrics requests /metrics.
-func (i *Instance) Metrics(ctx context.Context) (Metrics, error) {
-	_, body, err := i.Get(ctx, "/metrics")
+func (a Admin) Metrics(ctx context.Context) (Metrics, error) {
+	_, body, err := a.Get(ctx, "/metrics")
 	if err != nil {
 		return nil, err
 	}

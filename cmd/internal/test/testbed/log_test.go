@@ -21,7 +21,7 @@ func logging(t *testing.T) *Instance {
 	if err := os.WriteFile(path, []byte(someLog), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &Instance{log: path, done: make(chan struct{})}
+	return &Instance{log: path, Process: &Process{done: make(chan struct{})}}
 }
 
 func TestFindLog(t *testing.T) {

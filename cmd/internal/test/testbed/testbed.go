@@ -3,7 +3,6 @@ package testbed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -149,8 +148,3 @@ func (s *Testbed) Dir() string { return s.dir }
 
 // Root returns the folder of the module.
 func (s *Testbed) Root() string { return s.root }
-
-// String returns the addresses of the servers.
-func (s *Testbed) String() string {
-	return fmt.Sprintf("kafka %s, redis %s", s.kafka.addr, s.redis.addr)
-}

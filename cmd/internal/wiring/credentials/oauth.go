@@ -20,8 +20,8 @@ import (
 const (
 	// tokenTimeout bounds one fetch. kafka-go gives a whole connection 5 s.
 	tokenTimeout = 4 * time.Second
-	// renewShare is the share of a token's lifetime after which a new one is fetched, in percent, as
-	// in Kafka's own client (sasl.login.refresh.window.factor).
+	// renewShare is the share of a token's lifetime after which a new one is fetched, in percent,
+	// as in Kafka's own client (sasl.login.refresh.window.factor).
 	renewShare = 80
 	// unstatedLifetime is assumed of a token whose response states none.
 	unstatedLifetime = 5 * time.Minute
@@ -34,6 +34,7 @@ const (
 
 var (
 	errTokenConnection = errors.New("connection failed")
+	errTokenTimeout    = errors.New("no response in time")
 	errNoToken         = errors.New("the response holds no access token that can be used")
 	errClosed          = errors.New("the program ends")
 )
@@ -125,8 +126,8 @@ func NewTokens(cfg TokenConfig) *Tokens {
 	return &Tokens{cfg: cfg, turn: make(chan struct{}, 1)}
 }
 
-// Token returns a token that has not expired. It fetches one if there is none, or the current one is
-// due for renewal. Its error is a [*TokenError], or that of the context.
+// Token returns a token that has not expired. It fetches one if there is none, or the current one
+// is due for renewal. Its error is a [*TokenError], or that of the context.
 func (t *Tokens) Token(ctx context.Context) (string, error) {
 	if err := t.acquire(ctx); err != nil {
 		return "", err
@@ -185,7 +186,11 @@ func (t *Tokens) renewLocked(ctx context.Context) {
 	}
 	fetched, err := t.fetch(ctx)
 	now := time.Now()
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // the caller's end says nothing about the endpoint
+		t.failed = err
+		return
+	case err != nil:
 		t.failed, t.fetchAt = err, now.Add(retryWithout)
 		if now.Before(t.current.expiresAt) {
 			t.fetchAt = now.Add(retryWith)
@@ -202,7 +207,7 @@ func (t *Tokens) renewLocked(ctx context.Context) {
 }
 
 func (t *Tokens) fetch(ctx context.Context) (accessToken, error) {
-	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, tokenTimeout, errTokenTimeout)
 	defer cancel()
 	cfg := clientcredentials.Config{
 		ClientID: t.cfg.ClientID, ClientSecret: t.cfg.Secret(), TokenURL: t.cfg.URL, AuthStyle: oauth2.AuthStyleInHeader,
@@ -222,8 +227,8 @@ func (t *Tokens) fetch(ctx context.Context) (accessToken, error) {
 	return accessToken{got.AccessToken, requested.Add(lifetime / 100 * renewShare), requested.Add(lifetime)}, nil
 }
 
-// isBearerToken reports whether a token has the form of RFC 6750, section 2.1. Another one could end
-// the message that carries it.
+// isBearerToken reports whether a token has the form of RFC 6750, section 2.1. Another one could
+// end the message that carries it.
 func isBearerToken(text string) bool {
 	isOther := func(c rune) bool {
 		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -253,7 +258,7 @@ func tokenError(ctx context.Context, err error) *TokenError {
 // networkError returns the part of a net/http error whose text cannot quote the response.
 func networkError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return e

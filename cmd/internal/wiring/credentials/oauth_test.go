@@ -143,7 +143,8 @@ func TestTokenIsRenewed(t *testing.T) {
 	})
 }
 
-// Without a token, a failed fetch is tried again after a second, and with the secret of that moment.
+// Without a token, a failed fetch is tried again after a second, and with the secret of that
+// moment.
 func TestTokenFetchFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,8 +16,8 @@ type TLSFiles struct {
 	AndSystem bool
 }
 
-// TLS returns a function that returns the TLS configuration of the files as they are. It returns the
-// same pointer until they change. The caller must not modify it.
+// TLS returns a function that returns the TLS configuration of the files as they are. It returns
+// the same pointer until they change. The caller must not modify it.
 func TLS(from Files, files TLSFiles) (func() *tls.Config, error) {
 	var used []File
 	for _, file := range []File{files.CA, files.Cert, files.Key} {
@@ -67,8 +67,8 @@ func (e *pairError) Error() string { return "does not go with " + e.key + ": " +
 // Unwrap returns the cause.
 func (e *pairError) Unwrap() error { return e.err }
 
-// Advice returns what to do about an error of a TLS connection, as a text to append to the error's. It
-// is empty for other errors. Prefix begins the names of the server's settings, such as
+// Advice returns what to do about an error of a TLS connection, as a text to append to the error's.
+// It is empty for other errors. Prefix begins the names of the server's settings, such as
 // MEMBERSYNC_KAFKA_.
 func Advice(err error, prefix string) string {
 	expired, isInvalid := errors.AsType[x509.CertificateInvalidError](err)

@@ -43,7 +43,7 @@ func TestTLSFaults(t *testing.T) {
 		}
 	}
 	current, err := credentials.TLS(credentials.Files{}, named("", "", "", "name.test"))
-	if err != nil || current().ServerName != "name.test" || current().RootCAs != nil || current() != current() {
+	if err != nil || current().ServerName != "name.test" || current().RootCAs != nil {
 		t.Errorf("no files: %v", err)
 	}
 }
@@ -121,7 +121,7 @@ func TestAdvice(t *testing.T) {
 // serve runs a server that greets each client.
 func serve(t *testing.T, config *tls.Config) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,8 +62,8 @@ type Value[T any] struct {
 	logAfter time.Time         // the same fault is not logged again before that
 }
 
-// New reads and parses the files. Parse gets the contents in the order of the files; its errors must
-// not quote them, and are best a [*FileError]. An error of reading is one.
+// New reads and parses the files. Parse gets the contents in the order of the files; its errors
+// must not quote them, and are best a [*FileError]. An error of reading is one.
 func New[T any](from Files, files []File, parse func(contents [][]byte) (T, error)) (*Value[T], error) {
 	v := &Value[T]{from: from, files: files, parse: parse}
 	contents, hash, err := v.read()
@@ -75,8 +75,8 @@ func New[T any](from Files, files []File, parse func(contents [][]byte) (T, erro
 	return v, err
 }
 
-// Get returns the value of the files as they are, at most [lookInterval] ago. If they cannot be read
-// or parsed, it returns the last value that could be, and logs a warning.
+// Get returns the value of the files as they are, at most [lookInterval] ago. If they cannot be
+// read or parsed, it returns the last value that could be, and logs a warning.
 func (v *Value[T]) Get() T {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"membersync/cmd/internal/flags"
+	"membersync/dlq"
+)
+
+func replayListCommand() command {
+	return onCallCommand(command{
+		name: "replay list", short: "list replays, the latest last",
+		long: `List replays that the audit topic still knows, the latest last: running (a process runs it now),
+stopped (it can be resumed), done or canceled.`,
+		example: "  membersync replay list",
+		define:  outputFlag,
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.listReplays(ctx, d) })
+}
+
+func (in *invocation) listReplays(ctx context.Context, d *desk) int {
+	all, err := d.Replays(ctx)
+	if err != nil {
+		return in.failed(ctx, err)
+	}
+	t := table{{"ID", 10}, {"STATE", 8}, {"REQUESTED", 24}, {"DONE", 21}, {"REAPPLY", 7}, {"EMPLOYEE", 10}, {"ACTOR", 20}, {"NOTE", 0}}
+	if in.output == outputTable {
+		in.print(t.heading())
+	}
+	for _, r := range all {
+		if in.output == outputTable {
+			in.print(t.row(r.ID, r.State, r.RequestedAt.String(), fmt.Sprintf("%d of %d", r.Done, r.Records), fmt.Sprint(r.Reapply),
+				r.Employee, r.Actor, r.Note))
+			continue
+		}
+		if status := in.printJSON(r); status != exitDone {
+			return status
+		}
+	}
+	return exitDone
+}
+
+func replayCancelCommand() command {
+	var o order
+	return onCallCommand(command{
+		name: "replay cancel", args: "ID", maxArgs: 1, short: "end a replay for good",
+		long: `End a replay for good. A process that runs it stops within seconds, and it cannot be resumed. What it
+has processed stays processed.`,
+		example: `  membersync replay cancel k3v6d2q7ab --note "wrong range"`,
+		define: func(in *invocation, set *flags.Set) {
+			defineOrder(&o, set)
+			outputFlag(in, set)
+		},
+	}, func(ctx context.Context, in *invocation, d *desk) int { return in.cancelReplay(ctx, d, o) })
+}
+
+func (in *invocation) cancelReplay(ctx context.Context, d *desk, o order) int {
+	if len(in.args) == 0 && len(in.faults) == 0 {
+		in.fault("", "give the id of a replay; membersync replay list shows them")
+	}
+	if in.refuse(nil) {
+		return exitUsage
+	}
+	plan := "cancel replay " + printable(in.args[0])
+	if !in.plan(o, plan, "Cancel it?") {
+		return exitFailed
+	}
+	report := canceledJSON{dlq.ActionReplayCancel, "planned", in.args[0]}
+	if o.dryRun {
+		return in.printAction(report, "would "+plan)
+	}
+	if err := d.CancelReplay(ctx, in.args[0], in.who(o)); err != nil {
+		return in.failed(ctx, err)
+	}
+	report.Result = dlq.ResultDone
+	return in.printAction(report, "canceled replay "+printable(in.args[0]))
+}
+
+// The json form of replay cancel.
+type canceledJSON struct {
+	Action dlq.Action `json:"action"`
+	Result string     `json:"result"` // done, or planned in a dry run
+	ID     string     `json:"id"`
+}

@@ -1,0 +1,162 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/segmentio/kafka-go"
+
+	"membersync/dlq"
+)
+
+// The states of a replay.
+const (
+	ReplayRunning  = "running"  // a process runs it now
+	ReplayStopped  = "stopped"  // it can be resumed
+	ReplayDone     = "done"     // it has reached its end
+	ReplayCanceled = "canceled" // it cannot be resumed
+)
+
+// A ReplayState is a replay that the audit topic knows, as JSON shows it.
+type ReplayState struct {
+	ID          string `json:"id"`
+	State       string `json:"state"` // running, stopped, done or canceled
+	RequestedAt Time   `json:"requested_at"`
+	Actor       string `json:"actor"`
+	Note        string `json:"note"`
+	Employee    string `json:"employee_id"` // empty: all
+	Reapply     bool   `json:"reapply"`
+	Records     int64  `json:"records"` // offsets of all that is read
+	Done        int64  `json:"done"`    // of these, processed and committed so far
+
+	ranges []dlq.OffsetChange
+	ended  string
+}
+
+// replayPrefix begins the names of the groups of replays.
+func (s *Session) replayPrefix() string { return s.cfg.Kafka.Group + ".replay." }
+
+// Replays returns the replays that the audit topic still knows, the latest last.
+func (s *Session) Replays(ctx context.Context) ([]ReplayState, error) {
+	byID := map[string]*ReplayState{}
+	err := s.reader.Audit(ctx, func(a dlq.AuditRecord) {
+		id, ok := strings.CutPrefix(a.Subject, s.replayPrefix())
+		if !ok || a.Action != dlq.ActionReplay && a.Action != dlq.ActionReplayCancel {
+			return
+		}
+		r := byID[id]
+		if r == nil {
+			r = &ReplayState{ID: id}
+			byID[id] = r
+		}
+		r.add(a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ReplayState, 0, len(byID))
+	for _, r := range byID {
+		if err := s.addProgress(ctx, r); err != nil {
+			return nil, err
+		}
+		all = append(all, *r)
+	}
+	slices.SortFunc(all, func(a, b ReplayState) int {
+		return cmp.Or(a.RequestedAt.Compare(b.RequestedAt.Time), cmp.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+func (r *ReplayState) add(a dlq.AuditRecord) {
+	switch {
+	case a.Action == dlq.ActionReplayCancel:
+		r.ended = cmp.Or(r.ended, ReplayCanceled)
+	case a.Result == dlq.ResultDone:
+		r.ended, r.Records = ReplayDone, a.Detail.Records
+	case a.Result == dlq.ResultRequested && r.RequestedAt.IsZero():
+		r.RequestedAt, r.Actor, r.Note = Time{a.At}, a.Actor, a.Note
+		r.Employee, r.Reapply, r.Records, r.ranges = a.Detail.Employee, a.Detail.Reapply, a.Detail.Records, a.Detail.Offsets
+	}
+}
+
+// addProgress adds the state, and how much of the requested ranges is committed.
+func (s *Session) addProgress(ctx context.Context, r *ReplayState) error {
+	r.State = cmp.Or(r.ended, ReplayStopped)
+	if r.ended == ReplayDone {
+		r.Done = r.Records
+		return nil
+	}
+	running, err := s.isReplayed(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	if running && r.ended == "" {
+		r.State = ReplayRunning
+	}
+	r.Done, err = s.replayed(ctx, r)
+	return err
+}
+
+// A running replay is found by the member of its group: see runningMark.
+func (s *Session) isReplayed(ctx context.Context, id string) (bool, error) {
+	beats, err := s.parts.Store.Heartbeats(ctx, s.replayPrefix()+id)
+	for _, b := range beats {
+		if b.Age <= beatAge {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// replayed returns how many offsets of a replay's ranges its group has committed.
+func (s *Session) replayed(ctx context.Context, r *ReplayState) (done int64, err error) {
+	topics := map[string][]int{}
+	for _, o := range r.ranges {
+		topics[o.Topic] = append(topics[o.Topic], o.Partition)
+	}
+	if len(topics) == 0 {
+		return 0, nil
+	}
+	res, err := s.parts.Kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: s.replayPrefix() + r.ID, Topics: topics})
+	if err != nil {
+		return 0, fmt.Errorf("offsets of replay %s: %w", r.ID, err)
+	}
+	if res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
+		return 0, fmt.Errorf("offsets of replay %s: %w", r.ID, res.Error)
+	}
+	for _, o := range r.ranges {
+		for _, p := range res.Topics[o.Topic] {
+			if p.Partition == o.Partition && p.Error == nil {
+				done += min(max(p.CommittedOffset-o.From, 0), o.To-o.From)
+			}
+		}
+	}
+	return done, nil
+}
+
+// CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot be
+// resumed. It fails with [ErrNoReplay] or [ErrReplayOver].
+func (s *Session) CancelReplay(ctx context.Context, id string, who Who) error {
+	all, err := s.Replays(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(r ReplayState) bool { return r.ID == id })
+	switch {
+	case i < 0:
+		return ErrNoReplay
+	case all[i].ended != "":
+		return ErrReplayOver
+	}
+	err = s.audit.Write(ctx, dlq.AuditRecord{
+		Actor: who.Actor, Action: dlq.ActionReplayCancel, Subject: s.replayPrefix() + id, Note: who.Note, Result: dlq.ResultDone,
+	})
+	if err == nil && all[i].State != ReplayRunning {
+		s.dropGroup(ctx, s.replayPrefix()+id) // a running one drops it itself
+	}
+	return err
+}

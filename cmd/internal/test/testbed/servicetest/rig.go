@@ -1,0 +1,99 @@
+package servicetest
+
+import (
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"membersync/crmapi/crmapitest"
+	"membersync/dlq/kafkatest"
+)
+
+// The company and the token that the fake CRM accepts.
+const (
+	CorpID = "CORP_TEST"
+	Token  = "canary-token"
+)
+
+// Options configure a rig.
+type Options struct {
+	// Partitions is the number of partitions of the source topic.
+	Partitions int
+	// CRM are the options of the fake CRM. New sets the company, the token and AutoCreate.
+	CRM crmapitest.Options
+}
+
+// A Rig holds a source topic, a Redis and a fake CRM for the programs of one test.
+type Rig struct {
+	Broker       *kafkatest.Broker
+	Topic, Group string
+	CRM          *crmapitest.Server
+	Redis        *miniredis.Miniredis
+	// Variables are the settings of each program, without MEMBERSYNC_. They are valid; the rate
+	// limit and the admin server are off.
+	Variables map[string]string
+
+	tb    testing.TB
+	mu    sync.Mutex
+	files map[string]string
+}
+
+// New returns a rig on the broker. Everything in it ends with the test.
+func New(tb testing.TB, broker *kafkatest.Broker, o Options) *Rig {
+	tb.Helper()
+	o.CRM.CorpID, o.CRM.Tokens, o.CRM.AutoCreate = CorpID, []string{Token}, true
+	r := &Rig{
+		tb: tb, Broker: broker, Topic: broker.Topic(tb, o.Partitions, nil), Group: broker.Group(tb),
+		CRM: crmapitest.New(o.CRM), Redis: miniredis.RunT(tb), files: make(map[string]string),
+	}
+	r.Variables = map[string]string{
+		"KAFKA_BROKERS": strings.Join(broker.Addrs(), ","), "KAFKA_TOPIC": r.Topic, "KAFKA_GROUP": r.Group,
+		"REDIS_URL": "redis://" + r.Redis.Addr(), "CRM_BASE_URL": Serve(tb, r.CRM), "CRM_CORP_ID": CorpID, "CRM_TOKEN": Token,
+		"CRM_RATE": "0", "ADMIN_ADDR": "",
+	}
+	return r
+}
+
+// Serve starts a server for a handler and returns its URL.
+func Serve(tb testing.TB, handler http.Handler) string {
+	tb.Helper()
+	server := httptest.NewServer(handler)
+	tb.Cleanup(server.Close)
+	return server.URL
+}
+
+// SetFile sets the text of a file that the programs can read. No other file exists for them.
+func (r *Rig) SetFile(path, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files[path] = text
+}
+
+func (r *Rig) readFile(path string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text, ok := r.files[path]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return []byte(text), nil
+}
+
+// environ returns the rig's variables. The pairs of names and values given replace them.
+func (r *Rig) environ(pairs []string) []string {
+	variables := maps.Clone(r.Variables)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		variables[pairs[i]] = pairs[i+1]
+	}
+	var environ []string
+	for name, value := range variables {
+		environ = append(environ, "MEMBERSYNC_"+name+"="+value)
+	}
+	return environ
+}
