@@ -31,7 +31,7 @@ type Block struct {
 }
 
 // Read returns the shell blocks of a document. Other fenced blocks must name their language, and
-// nothing may be a block by indentation, which names none.
+// nothing may be a block by indentation after an empty line, which names none.
 func Read(path string) ([]Block, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // a document of the repository
 	if err != nil {
@@ -42,7 +42,7 @@ func Read(path string) ([]Block, error) {
 	for i := 0; i < len(lines); i++ {
 		fence := regexp.MustCompile("^( *)```(.*)$").FindStringSubmatch(lines[i])
 		if fence == nil {
-			if strings.HasPrefix(lines[i], "    ") {
+			if strings.HasPrefix(lines[i], "    ") && (i == 0 || lines[i-1] == "") {
 				return nil, fmt.Errorf("%s:%d: use a fence with a language instead of indentation", path, i+1)
 			}
 			continue
