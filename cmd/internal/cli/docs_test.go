@@ -97,7 +97,7 @@ func TestRunbookHasCommands(t *testing.T) {
 		_, section, _ := strings.Cut(string(text), "## `"+string(reason)+"`")
 		section, _, _ = strings.Cut(section, "\n## ")
 		if !strings.Contains(section, "membersync dlq redrive") && !strings.Contains(section, "membersync dlq discard") {
-			t.Errorf("%s: no command mends it", reason)
+			t.Errorf("%s: no command fixes it", reason)
 		}
 	}
 }
