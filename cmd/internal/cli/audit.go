@@ -15,7 +15,7 @@ const defaultAudits = 1000
 func auditCommand() command {
 	q := ops.AuditQuery{Limit: defaultAudits}
 	return onCallCommand(command{
-		name: "audit", short: "show who did what",
+		name: "audit", pages: func() bool { return true }, short: "show who did what",
 		long: `Show who did what: redrives and their results, discards, reveals, pauses, replays, and changes of
 offsets and state, by time. Actors are recorded as given, unverified. No values of member fields are
 recorded.`,

@@ -114,7 +114,12 @@ func (a *app) add(t *commandline.Tree, root *cobra.Command, c command) {
 			c.settings(set, &in.settings)
 		}
 	}
-	t.Runs(added, define, in.begin)
+	t.Runs(added, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if len(faults) == 0 && added.HasSubCommands() && t.Refuse(added, args, c.maxArgs, nil) {
+			return exitUsage
+		}
+		return in.begin(ctx, args, faults)
+	})
 }
 
 // onCallCommand is a command that works on the topics and the state of a running service.
