@@ -28,7 +28,7 @@ func (l *listing) check(in *invocation) {
 	}
 }
 
-func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
+func (in *invocation) list(ctx context.Context, d *ops.Session, l listing) int {
 	x, err := in.index(ctx, d, l.query, ops.Groupings()[l.groupBy])
 	if err != nil {
 		return in.failed(ctx, err)

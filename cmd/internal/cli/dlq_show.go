@@ -5,6 +5,8 @@ import (
 	"flag"
 	"strings"
 	"time"
+
+	"membersync/cmd/internal/ops"
 )
 
 // showing is what dlq show and dlq export are asked for.
@@ -35,7 +37,7 @@ func (o *showing) check(in *invocation) {
 	}
 }
 
-func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
+func (in *invocation) show(ctx context.Context, d *ops.Session, o showing) int {
 	ids := in.takeIDs()
 	if len(ids) == 0 && len(in.faults) == 0 {
 		in.fault("", "give the id of a dead letter, such as 3:1042:0 or 3:1042:0@1795334400123")

@@ -211,8 +211,8 @@ func (w *watch) awaitAll(ctx context.Context, timeout time.Duration) error {
 }
 
 // check looks up why no result arrives: first after the quiet period, then every few seconds, since
-// an instance that was killed stays a member of its group for up to a minute. An error means that no
-// result can arrive.
+// an instance that was killed stays a member of its group for up to a minute. An error means that
+// no result can arrive.
 func (w *watch) check(ctx context.Context) error {
 	if !w.isDue(time.Now()) {
 		return nil

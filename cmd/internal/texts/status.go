@@ -6,8 +6,8 @@ import (
 	"membersync/cmd/internal/ops"
 )
 
-// Status returns one sentence about the state of the service, and one line of advice. Both are about
-// the most urgent cause.
+// Status returns one sentence about the state of the service, and one line of advice. Both are
+// about the most urgent cause.
 func Status(st ops.Status) (sentence, advice string) {
 	if len(st.Causes) == 0 {
 		return "The state of the service is unknown.", "run membersync check"
@@ -25,7 +25,7 @@ func Status(st ops.Status) (sentence, advice string) {
 			"start membersync run; if it does not stay up, read its log and run membersync check"
 	case ops.StatusOutage:
 		return "The CRM does not respond or fails" + since + "; calls are paused and resume by themselves" + nextText(st, c) + ".",
-			"ask the vendor of the CRM; nothing is lost meanwhile"
+			"ask the vendor of the CRM; nothing is lost in the meantime"
 	case ops.StatusThrottled:
 		return "The CRM refuses calls as too many" + since + "; calls resume by themselves" + nextText(st, c) + ".",
 			"nothing to do; if it repeats, lower MEMBERSYNC_CRM_RATE"
