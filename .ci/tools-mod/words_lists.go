@@ -6,15 +6,7 @@ import "strings"
 // when nothing is left, or to see what is: then every finding below it is printed.
 func todo() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":        7,
-		"README.md":           18,
-		"cmd/internal/admin":  1,
 		"cmd/internal/cli":    469,
-		"cmd/internal/config": 7,
-		"cmd/internal/dryrun": 8,
-		"cmd/internal/wiring": 10,
-		"dlq/RUNBOOK.md":      22,
-		"mapper":              59,
 	}
 }
 
@@ -22,15 +14,8 @@ func todo() Ratchet {
 // number of such lines.
 func wide() Ratchet {
 	return Ratchet{
-		"CHANGELOG.md":           42,
-		"README.md":              110,
 		"cmd/internal/cli":       65,
-		"cmd/internal/config":    2,
-		"cmd/internal/dryrun":    12,
 		"cmd/internal/interrupt": 1,
-		"cmd/internal/wiring":    11,
-		"dlq/RUNBOOK.md":         29,
-		"mapper":                 158,
 	}
 }
 
