@@ -12,6 +12,7 @@ import (
 
 	"membersync/cmd/internal/cli"
 	"membersync/cmd/internal/test/docblocks"
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // A reader types the commands of a document in a folder and with variables of their own.
@@ -78,7 +79,7 @@ func TestDocumentedCommands(t *testing.T) {
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	r := &reader{stack: start(t, freePorts("--rate", "50")...), dir: t.TempDir()}
-	r.stack.out.await(t, "dlq redrive --employee E0009 --note \"created in the CRM\"\n")
+	r.stack.await(t, "dlq redrive --employee E0009 --note \"created in the CRM\"\n")
 	_, line, _ := strings.Cut(r.stack.out.String(), "go run ./cmd/devstack env ")
 	line, _, _ = strings.Cut(line, ")")
 	r.flags = strings.Fields(line)
@@ -133,7 +134,7 @@ func (r *reader) types(t *testing.T, c docblocks.Command) {
 		if status, out, errs := call(t, r.inDir(words[3:])...); status != exitDone {
 			t.Errorf("%s: status %d: %s%s", c.Text(), status, out, errs)
 		}
-		r.stack.out.await(t, "[yours]")
+		r.stack.await(t, "[yours]")
 	default:
 		t.Errorf("%s: no test knows this command", c.Text())
 	}
@@ -152,13 +153,13 @@ func (r *reader) inDir(words []string) []string {
 // asks runs membersync, and answers its question with yes.
 func (r *reader) asks(t *testing.T, args []string) {
 	t.Helper()
-	out, errs := newOutput(), newOutput()
+	var out, errs servicetest.Output
 	status := cli.Run(t.Context(), r.inDir(args), cli.Env{
-		Stdin: strings.NewReader("y\n"), Stdout: out, Stderr: errs, Terminal: true,
+		Stdin: strings.NewReader("y\n"), Stdout: &out, Stderr: &errs, Terminal: true,
 		ReadFile: os.ReadFile, Environ: r.environ, Version: "test",
 	})
 	if status != exitDone {
-		t.Errorf("membersync %s: status %d: %s%s", strings.Join(args, " "), status, out, errs)
+		t.Errorf("membersync %s: status %d: %s%s", strings.Join(args, " "), status, out.String(), errs.String())
 	}
 }
 
