@@ -32,6 +32,7 @@ type heart struct {
 	schedule *schedule.Schedule
 	log      *slog.Logger
 	self     dedupe.Heartbeat
+	rates    rateMeter
 	changed  chan struct{}
 	unknown  chan struct{} // holds a value while the storm of the group is not known
 }
@@ -119,15 +120,25 @@ func (s *Service) heartbeat(before dedupe.Heartbeat) dedupe.Heartbeat {
 	stats := s.schedule.Stats(now)
 	b := before
 	b.Partitions, b.InFlight, b.Held, b.Storm = len(s.intake.Lags(now)), stats.Calling, stats.Held, stats.Storm
+	b.StuckFor, b.Rates = stats.StuckFor, s.beats.rates.measure(now, &s.report.activity)
 	b.Causes = nil
 	for _, name := range s.causes(s.intake.Status()) {
 		since := now.UTC()
 		if i := slices.IndexFunc(before.Causes, func(c dedupe.PauseCause) bool { return c.Cause == name }); i >= 0 {
 			since = before.Causes[i].Since
 		}
-		b.Causes = append(b.Causes, dedupe.PauseCause{Cause: name, Since: since})
+		b.Causes = append(b.Causes, dedupe.PauseCause{Cause: name, Since: since, Next: nextProbe(stats, name)})
 	}
 	return b
+}
+
+// nextProbe returns when a pause of calls for the cause ends or is tried; the zero time: that is not
+// planned, or the cause does not pause calls.
+func nextProbe(stats schedule.Stats, cause string) time.Time {
+	if stats.NextProbe.IsZero() || !slices.ContainsFunc(stats.Causes, func(c event.Cause) bool { return c.String() == cause }) {
+		return time.Time{}
+	}
+	return stats.NextProbe.UTC()
 }
 
 const (

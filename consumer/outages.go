@@ -14,8 +14,8 @@ import (
 	"membersync/dedupe"
 )
 
-// A redisGuard pauses calls while Redis does not answer: without it no update is safe. It is safe for
-// concurrent use.
+// A redisGuard pauses calls while Redis does not answer: without it no update is safe. It is safe
+// for concurrent use.
 type redisGuard struct {
 	schedule *schedule.Schedule
 	log      *slog.Logger

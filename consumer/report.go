@@ -21,6 +21,8 @@ type reporter struct {
 	replay   bool
 	beat     func() // lets other instances know of a change at once
 
+	activity activity
+
 	mu sync.Mutex
 	// failing has the uses of membersync's own topics that fail now.
 	failing map[topicUse]bool
@@ -53,6 +55,7 @@ func (r *reporter) finished(ctx context.Context, f event.Finished) {
 		level, reason = slog.LevelWarn, string(ev.Rejection.Reason)
 		r.metrics.deadLetter(reason)
 	}
+	r.activity.finish(ev, f.Outcome)
 	r.metrics.finished(f.Outcome, r.pathOf(ev), time.Since(ev.Record.Time()))
 	if ev.Reused {
 		r.metrics.reusedIDs.Inc()
@@ -105,6 +108,7 @@ func crmAttrs(err *crmapi.Error) []slog.Attr {
 
 // called reports an attempt to the observer.
 func (r *reporter) called(u *event.Update, err error) {
+	r.activity.calls.Add(1)
 	r.observer.Called(CallAttempt{Update: u.Fields, Events: len(u.Events), Err: err})
 }
 

@@ -16,8 +16,8 @@ var ErrEviction = errors.New("dedupe: redis must run with maxmemory-policy noevi
 // ErrEvictionUnknown reports that Redis is reachable but does not report its maxmemory-policy.
 var ErrEvictionUnknown = errors.New("dedupe: redis does not report its maxmemory-policy")
 
-// Check returns nil if Redis is reachable, lets the user run what the service needs, and never evicts
-// a key. In a cluster it checks every master, and the permissions at one of them. See
+// Check returns nil if Redis is reachable, lets the user run what the service needs, and never
+// evicts a key. In a cluster it checks every master, and the permissions at one of them. See
 // [PermissionError], [ErrEviction] and [ErrEvictionUnknown]. It modifies nothing.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkPermissions(ctx); err != nil {

@@ -8,22 +8,34 @@ import (
 
 // A Heartbeat is what an instance of the service reports about itself every few seconds.
 type Heartbeat struct {
-	ID         string        `json:"id"` // random, of this run of the process
-	Host       string        `json:"host"`
-	Version    string        `json:"version"`
-	Since      time.Time     `json:"since"`      // when it started
-	Partitions int           `json:"partitions"` // that it owns, of all topics
-	Causes     []PauseCause  `json:"causes,omitempty"`
-	InFlight   int           `json:"in_flight"` // calls
-	Held       int           `json:"held"`      // events that the storm guard holds
-	Storm      bool          `json:"storm"`     // most events would be dead-lettered
-	Age        time.Duration `json:"-"`         // since it was written, on Redis' clock
+	ID         string       `json:"id"` // random, of this run of the process
+	Host       string       `json:"host"`
+	Version    string       `json:"version"`
+	Since      time.Time    `json:"since"`      // when it started
+	Partitions int          `json:"partitions"` // that it owns, of all topics
+	Causes     []PauseCause `json:"causes,omitempty"`
+	InFlight   int          `json:"in_flight"` // calls
+	Held       int          `json:"held"`      // events that the storm guard holds
+	Storm      bool         `json:"storm"`     // most events would be dead-lettered
+	Rates      Rates        `json:"rates"`
+	// StuckFor is for how long batches have been running, or could have started, without one ending.
+	StuckFor time.Duration `json:"stuck_for"` // in nanoseconds; 0: there is nothing to do
+	Age      time.Duration `json:"-"`         // since it was written, on Redis' clock
 }
 
 // A PauseCause is why an instance does not call the CRM, or does not read on.
 type PauseCause struct {
 	Cause string    `json:"cause"`
 	Since time.Time `json:"since"`
+	Next  time.Time `json:"next,omitzero"` // of the next attempt to call, if one is planned
+}
+
+// Rates are what an instance has done lately.
+type Rates struct {
+	Window   time.Duration `json:"window"`   // in nanoseconds: a minute, or less after the start
+	Events   int           `json:"events"`   // finished in the window, with any outcome
+	Rejected int           `json:"rejected"` // that are to be dead-lettered, of records read for the first time
+	Calls    int           `json:"calls"`
 }
 
 // HeartbeatTTL is how long the last heartbeat of an instance that has ended is kept.

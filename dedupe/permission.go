@@ -14,11 +14,11 @@ import (
 // https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
 type PermissionError struct {
 	// Commands are those that the user may not run, in lower case, with a subcommand as config|get. In
-	// a script they are all that this package's scripts need and the user lacks. They are empty if
-	// the server does not say which command of a script it refused.
+	// a script they are all that the scripts need and the user lacks. They are empty if the server does
+	// not say which command of a script it refused.
 	Commands []string
-	// Key is the first key that a command was refused for; empty: it was refused for any key. Keys hold
-	// hashes and no personal data.
+	// Key is the first key that a command was refused for; empty: it was refused for any key. Keys
+	// hold hashes and no personal data.
 	Key string
 	Err error // the reply of Redis
 }
@@ -79,7 +79,8 @@ func (h permissionHook) explain(ctx context.Context, cmd redis.Cmder, err error)
 	switch {
 	case isRefusedInScript(err):
 		denied := &PermissionError{Err: err}
-		if key := firstKey(cmd); key != "" {
+		isOwn := len(cmd.Args()) > 1 && cmd.Args()[1] == permissionLua // never ask about the question
+		if key := firstKey(cmd); key != "" && !isOwn {
 			denied.Commands, _ = deniedCommands(ctx, h.client, key) // without them it is less clear
 		}
 		return denied
@@ -103,9 +104,10 @@ func refusedCommand(cmd redis.Cmder, err error) string {
 }
 
 // isRefusedInScript recognizes the ACL's refusal of a command within a script. Before Redis 7.2 its
-// text does not say which command, and no version gives it a code of its own.
+// text does not say which command. No version gives it a code of its own.
 func isRefusedInScript(err error) bool {
-	return redis.HasErrorPrefix(err, "The user executing the script") || redis.HasErrorPrefix(err, "ACL failure in script")
+	return redis.HasErrorPrefix(err, "The user executing the script") ||
+		redis.HasErrorPrefix(err, "ACL failure in script")
 }
 
 // firstKey returns the first key of a command; empty: it has none.
@@ -124,8 +126,8 @@ func firstKey(cmd redis.Cmder) string {
 //go:embed permission.lua
 var permissionLua string
 
-// neededCommands are the commands that a [Store] of the service runs, in scripts or directly, with a
-// key as their first argument. [Store.ReleaseHeld] and [Store.InvalidateDigests] also need INCR.
+// neededCommands are the commands that a [Store] of the service runs, in scripts or directly. Their
+// first argument is a key, or they have none. [Store.ReleaseHeld] and [Store.InvalidateDigests] also need INCR.
 func neededCommands() []any {
 	return []any{
 		"evalsha", "get", "mget", "set", "setnx", "del", "pttl", "pexpire", "pexpireat", "time",

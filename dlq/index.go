@@ -265,6 +265,16 @@ func (x *Index) Selected() (n int) {
 	return n
 }
 
+// Count returns the number of all items in a state, whether the query selects them or not.
+func (x *Index) Count(s State) (n int) {
+	for i := range x.entries {
+		if e := &x.entries[i]; e.audit.state(e.failure) == s {
+			n++
+		}
+	}
+	return n
+}
+
 // An ItemState is the state of an item and the numbers of its latest deliveries.
 type ItemState struct {
 	State    State

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -36,8 +37,8 @@ var operationBits = map[string]int{"Read": 3, "Write": 4, "DescribeConfigs": 10}
 // unknownOperations are the authorized operations of a broker that does not tell them.
 const unknownOperations = -1 << 31
 
-// CheckPermissions returns a [*PermissionsError] if the credentials lack a permission that the service
-// needs, as far as the brokers say: of topics that do not exist, they say whether membersync's own
+// CheckPermissions returns a [*PermissionsError] if the credentials lack a permission that the
+// service needs, as far as the brokers say: of topics that do not exist, they say whether membersync's own
 // may be created. It modifies nothing. Other errors are those of Kafka.
 func CheckPermissions(ctx context.Context, client *kafka.Client, spec TopicSpec, group string) error {
 	var denied PermissionsError
@@ -117,7 +118,8 @@ func (e *PermissionsError) addGroup(ctx context.Context, client *kafka.Client, g
 
 // addCreation asks for the creation of topics without creating them.
 func (e *PermissionsError) addCreation(ctx context.Context, client *kafka.Client, topics []string) error {
-	req := &createtopics.Request{ValidateOnly: true, TimeoutMs: int32(createTimeout.Milliseconds())}
+	const timeout = int32(createTimeout / time.Millisecond)
+	req := &createtopics.Request{ValidateOnly: true, TimeoutMs: timeout}
 	for _, name := range topics {
 		req.Topics = append(req.Topics, createtopics.RequestTopic{Name: name, NumPartitions: 1, ReplicationFactor: 1})
 	}

@@ -162,7 +162,7 @@ func (p *producer) produce(ctx context.Context, m kafka.Message, partition int) 
 	}
 	res, err := p.client.Produce(ctx, req)
 	if err != nil {
-		return 0, fmt.Errorf("producing: %w", err)
+		return 0, fmt.Errorf("producing: %w", partlog.Explain(ctx, p.client, p.topic, err))
 	}
 	return res.BaseOffset, partlog.OnTopic("Write", p.topic, refusal(res))
 }

@@ -102,7 +102,19 @@ func TestImagesAreBuiltStatic(t *testing.T) {
 				t.Errorf("entrypoint %q", image.Entrypoint)
 			}
 			assertStatic(t, image.Files["/"+target])
+			if target == "membersync" {
+				assertManPages(t, image.Files["/usr/share/man/man1"])
+			}
 		})
+	}
+}
+
+func assertManPages(t *testing.T, folder string) {
+	t.Helper()
+	for _, name := range []string{"membersync.1", "membersync-run.1", "membersync-dlq-list.1"} {
+		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -33,9 +33,9 @@ const bareTimeout = 10 * time.Second // of one call, as the service's
 var errAnswer = errors.New("an answer that is no success")
 
 // addBare adds the bare client, which the help leaves out: it is for this program alone.
-func addBare(t *commandline.Tree, e env) {
+func addBare(t *commandline.Tree, root *cobra.Command, e env) {
 	c := &cobra.Command{Use: bareName, Short: "post the lines of stdin", Hidden: true}
-	t.Root().AddCommand(c)
+	root.AddCommand(c)
 	url, concurrency := "", 64
 	define := func(set *flags.Set) {
 		set.StringVar(&url, "url", "", "where to post to")

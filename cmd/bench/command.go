@@ -69,17 +69,17 @@ func run(ctx context.Context, args []string, e env) int {
 	}
 	t := commandline.New(root, commandline.Options{Out: e.stdout, Errs: e.stderr})
 	for _, c := range commands() {
-		c.addTo(t, e)
+		c.addTo(t, root, e)
 	}
-	addBare(t, e)
+	addBare(t, root, e)
 	return t.Execute(ctx, args)
 }
 
-func (c command) addTo(t *commandline.Tree, e env) {
+func (c command) addTo(t *commandline.Tree, root *cobra.Command, e env) {
 	added := &cobra.Command{
 		Use: c.name, Short: c.about, Long: strings.ToUpper(c.about[:1]) + c.about[1:] + ".", Example: "  bench " + c.name + " -o json",
 	}
-	t.Root().AddCommand(added)
+	root.AddCommand(added)
 	opts := testbed.Options{Progress: e.stderr}
 	output := "table"
 	var do measure

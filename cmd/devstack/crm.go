@@ -65,8 +65,6 @@ func company(corp, token, api string) crmapitest.Options {
 	return crmapitest.Options{CorpID: corp, Tokens: []string{token}, ObjectAPI: api == objectAPI}
 }
 
-func (c *fakeCRM) url() string { return "http://" + c.addr }
-
 // calledFor reports whether a call for the member of an employee is open.
 func (c *fakeCRM) calledFor(employee string) bool {
 	id := "FSUID_TEST" + strings.TrimPrefix(employee, "E")

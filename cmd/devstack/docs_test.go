@@ -153,13 +153,13 @@ func (r *reader) inDir(words []string) []string {
 // asks runs membersync, and answers its question with yes.
 func (r *reader) asks(t *testing.T, args []string) {
 	t.Helper()
-	var out, errs servicetest.Output
+	out, errs := &servicetest.Output{}, &servicetest.Output{}
 	status := cli.Run(t.Context(), r.inDir(args), cli.Env{
-		Stdin: strings.NewReader("y\n"), Stdout: &out, Stderr: &errs, Terminal: true,
+		Stdin: strings.NewReader("y\n"), Stdout: out, Stderr: errs, Terminal: true,
 		ReadFile: os.ReadFile, Environ: r.environ, Version: "test",
 	})
 	if status != exitDone {
-		t.Errorf("membersync %s: status %d: %s%s", strings.Join(args, " "), status, out.String(), errs.String())
+		t.Errorf("membersync %s: status %d: %s%s", strings.Join(args, " "), status, out, errs)
 	}
 }
 

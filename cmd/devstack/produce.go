@@ -37,8 +37,8 @@ func produce(ctx context.Context, a *arguments, e env) int {
 	return ended(ctx)
 }
 
-// sendFile is the command send: the content of a file is the value of one record, whatever it is. An
-// event's employee id becomes the key.
+// sendFile is the command send: the content of a file is the value of one record, whatever it is.
+// An event's employee id becomes the key.
 func sendFile(ctx context.Context, a *arguments, e env) int {
 	value, err := os.ReadFile(a.file)
 	if a.file == "-" {

@@ -73,8 +73,8 @@ func shown(text string) string {
 	return text
 }
 
-// answerOf describes the CRM's response to a call that failed, and whether it is final: no later call
-// with the same update can succeed.
+// answerOf describes the CRM's response to a call that failed, and whether it is final: no later
+// call with the same update can succeed.
 func answerOf(err error) (answer string, isFinal bool) {
 	e, ok := errors.AsType[*crmapi.Error](err)
 	switch {

@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
 	"membersync/cmd/internal/cli"
+	"membersync/cmd/internal/terminal"
 )
 
 // version is set by the linker.
@@ -17,22 +19,21 @@ var version string
 
 func main() {
 	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{
-		Stdin:    os.Stdin,
-		Stdout:   os.Stdout,
-		Stderr:   os.Stderr,
-		Environ:  os.Environ(),
-		ReadFile: os.ReadFile,
-		Version:  version,
-		Terminal: isTerminal(os.Stdin) && isTerminal(os.Stderr),
-		Notify:   func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },
-		Exit:     os.Exit,
+		Stdin:          os.Stdin,
+		Stdout:         os.Stdout,
+		Stderr:         os.Stderr,
+		Environ:        os.Environ(),
+		ReadFile:       os.ReadFile,
+		Version:        version,
+		Terminal:       terminal.Is(os.Stdin) && terminal.Is(os.Stderr),
+		StdoutTerminal: terminal.Is(os.Stdout),
+		StartPager: func(command string) (io.WriteCloser, error) {
+			return terminal.StartPager(command, os.Stdout, os.Stderr)
+		},
+		Notify: func(c chan<- os.Signal) { signal.Notify(c, os.Interrupt, syscall.SIGTERM) },
+		Exit:   os.Exit,
 
 		SetMemoryLimit: debug.SetMemoryLimit,
 		SetGCPercent:   debug.SetGCPercent,
 	}))
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

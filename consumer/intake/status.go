@@ -2,9 +2,12 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+
+	"membersync/dlq/partlog"
 )
 
 // A partitionKey names a partition, a topic (id -1), or the join of the group (no topic).
@@ -27,8 +30,10 @@ type status struct {
 	mu       sync.Mutex
 	joined   bool // at least once
 	draining bool
-	gen      *generation           // the current one
-	failing  map[partitionKey]bool // partitions, or the join, for which Kafka does not answer
+	gen      *generation // the current one
+	// failing has the partitions, or the join, for which Kafka does not answer, and whether that is
+	// for lack of a permission.
+	failing map[partitionKey]bool
 }
 
 func newStatus(metrics Metrics, log *slog.Logger) *status {
@@ -68,7 +73,11 @@ func (s *status) current() *generation {
 
 // failed notes that Kafka does not answer for a partition, or for the join.
 func (s *status) failed(ctx context.Context, key partitionKey, err error) {
-	if ctx.Err() == nil && s.setFailing(key, true) {
+	if ctx.Err() != nil {
+		return
+	}
+	// What the first failure was may hide that a permission is missing, which does not pass by itself.
+	if changed, denied := s.setFailing(key, true), s.setDenied(key, err); changed || denied {
 		attrs := []slog.Attr{slog.String("topic", key.topic), errAttr(err)}
 		if key.id >= 0 {
 			attrs = append(attrs, slog.Int("partition", key.id))
@@ -88,7 +97,8 @@ func (s *status) setFailing(key partitionKey, fails bool) (changed bool) {
 	s.mu.Lock()
 	failed := len(s.failing) > 0
 	if fails {
-		s.failing[key] = true
+		denied := s.failing[key] // false if it is not there
+		s.failing[key] = denied
 	} else {
 		delete(s.failing, key)
 	}
@@ -98,6 +108,18 @@ func (s *status) setFailing(key partitionKey, fails bool) (changed bool) {
 		s.metrics.KafkaPaused(fails)
 	}
 	return changed
+}
+
+// setDenied reports whether a partition that fails has begun to do so for lack of a permission.
+func (s *status) setDenied(key partitionKey, err error) (began bool) {
+	_, denied := errors.AsType[*partlog.DeniedError](err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !denied || s.failing[key] {
+		return false
+	}
+	s.failing[key] = true
+	return true
 }
 
 // A Status is what readiness depends on.

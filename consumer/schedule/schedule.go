@@ -288,6 +288,7 @@ func (s *Schedule) StopGathering(isFull bool) {
 type Stats struct {
 	Breaker    Breaker
 	Causes     []event.Cause // of the pauses
+	NextProbe  time.Time     // when a paused call is tried next; zero: none is planned
 	Parked     int           // members whose next attempt is later
 	Throttled  time.Duration // for how long throttling has paused calls, in total
 	Items      int           // events in lanes, running or waiting
@@ -314,7 +315,7 @@ func (s *Schedule) Stats(now time.Time) Stats {
 		causes = append(causes, event.CauseStorm)
 	}
 	return Stats{
-		Breaker: s.pauses.breaker(), Causes: causes, Throttled: s.pauses.throttled.total(now),
+		Breaker: s.pauses.breaker(), Causes: causes, NextProbe: s.pauses.gate.NextProbe(now), Throttled: s.pauses.throttled.total(now),
 		Parked: s.queues.members.Parked(), Redrives: s.queues.redrives,
 		Items: s.queues.items(), Held: s.holder.held.size + len(s.holder.trying), Storm: s.holder.guard.IsOn(),
 		Calling: s.slots.calling, Completing: s.slots.completing, Writing: s.slots.writing,

@@ -1,14 +1,16 @@
 package partlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
-// A DeniedError reports that Kafka's ACLs do not allow an operation. The same request fails until an
-// ACL is added, which takes effect at once, on open connections too.
+// A DeniedError reports that Kafka's ACLs do not allow an operation. The same request fails until
+// an ACL is added, which takes effect at once, on open connections too.
 // https://kafka.apache.org/documentation/#security_authz
 type DeniedError struct {
 	Operation string // as in an ACL, such as Read, Write, Describe or DescribeConfigs
@@ -31,6 +33,25 @@ func (e *DeniedError) Unwrap() error { return e.Err }
 func OnTopic(operation, topic string, err error) error {
 	if errors.Is(err, kafka.TopicAuthorizationFailed) {
 		return &DeniedError{Operation: operation, Resource: "topic", Name: topic, Err: kafka.TopicAuthorizationFailed}
+	}
+	return err
+}
+
+// Explain returns the error of a request about a partition: a [*DeniedError] if the client has not
+// found the partition because the credentials may not describe its topic, otherwise the error as
+// it is.
+func Explain(ctx context.Context, client *kafka.Client, topic string, err error) error {
+	if !errors.Is(err, protocol.ErrNoTopic) && !errors.Is(err, protocol.ErrNoPartition) {
+		return err
+	}
+	res, lookUpErr := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if lookUpErr != nil {
+		return err
+	}
+	for _, t := range res.Topics {
+		if t.Name == topic && errors.Is(t.Error, kafka.TopicAuthorizationFailed) {
+			return OnTopic("Describe", topic, t.Error)
+		}
 	}
 	return err
 }

@@ -198,7 +198,7 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int, offset, ro
 	}
 	message, err := l.transport().RoundTrip(ctx, l.client.Addr, req)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s/%d at offset %d: %w", topic, partition, offset, err)
+		return nil, fmt.Errorf("fetch %s/%d at offset %d: %w", topic, partition, offset, Explain(ctx, l.client, topic, err))
 	}
 	res, ok := message.(*response)
 	if !ok {

@@ -141,7 +141,7 @@ func (l *Log) offsetsAt(
 		Topics: map[string][]kafka.OffsetRequest{topic: requests}, IsolationLevel: level,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing offsets of %s: %w", topic, err)
+		return nil, fmt.Errorf("listing offsets of %s: %w", topic, Explain(ctx, l.client, topic, err))
 	}
 	found := make(map[int]int64, len(ids))
 	for _, p := range res.Topics[topic] {

@@ -15,7 +15,7 @@ const defaultAudits = 1000
 func auditCommand() command {
 	q := ops.AuditQuery{Limit: defaultAudits}
 	return onCallCommand(command{
-		name: "audit", short: "show who did what",
+		name: "audit", pages: func() bool { return true }, short: "show who did what",
 		long: `Show who did what: redrives and their results, discards, reveals, pauses, replays, and changes of
 offsets and state, by time. Actors are recorded as given, unverified. No values of member fields are
 recorded.`,
@@ -26,7 +26,7 @@ recorded.`,
 		define: func(in *invocation, set *flags.Set) {
 			set.Time(&q.Since, "since", "from this time on: RFC 3339, or how long ago (2h, 3d4h); all that the topic holds if not given")
 			set.Text(&q.Actor, "actor", "string", "only what this one did")
-			actions := texts(dlq.Actions())
+			actions := wordsOf(dlq.Actions())
 			set.List("action", "", "only these: "+flags.Alternatives(actions), actions, func(word string) {
 				q.Actions = append(q.Actions, dlq.Action(word))
 			})

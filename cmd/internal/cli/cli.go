@@ -32,13 +32,18 @@ type Env struct {
 	Environ        []string
 	ReadFile       func(string) ([]byte, error)
 	Version        string // set when it was built; empty: what the build recorded
-	Terminal       bool   // stdin and stderr are one: somebody can be asked, and watches
+	Terminal       bool   // stdin and stderr are one: a user can be asked, and watches
+	StdoutTerminal bool   // stdout is one: states have colors, and long tables go through a pager
+
+	// StartPager starts a shell command that shows what is written to it. Closing it waits for its
+	// end. Nil: there is no pager.
+	StartPager func(command string) (io.WriteCloser, error)
 
 	// SetMemoryLimit and SetGCPercent are those of runtime/debug. Nil, both: the process's memory is not ours to bound.
 	SetMemoryLimit func(limit int64) int64
 	SetGCPercent   func(percent int) int
 
-	// Observer watches the events of run. Nil: nobody does.
+	// Observer watches the events of run. Nil: none does.
 	Observer consumer.Observer
 
 	// AdminListener is where the admin server listens, whatever its configured address. It is closed with the
@@ -85,7 +90,7 @@ func (in *invocation) begin(ctx context.Context, args []string, faults []flags.F
 	if n, most := len(in.args), in.command.maxArgs; n > most && len(in.faults) == 0 {
 		in.faults = append(in.faults, flags.TooMany(n, most))
 	}
-	return in.command.run(ctx, in)
+	return in.runShown(ctx)
 }
 
 func (a *app) print(text string) { _, _ = io.WriteString(a.Stdout, text) }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,17 +24,19 @@ type command struct {
 	example string // lines as a shell takes them
 	maxArgs int
 	files   bool // its arguments are files
+	states  bool // the second column of its table is a state
 
 	settings func(*flags.Set, *[]string) // which flags of config it has; nil: none
 	define   func(*invocation, *flags.Set)
 	check    func(*invocation) // of flags that exclude each other; nil: none do
+	pages    func() bool       // whether its table can be long and ends by itself; nil: it is short
 	run      func(context.Context, *invocation) int
 }
 
 // commands are those that do something. Each call returns new ones: their flags are of one run.
 func commands() []command {
 	return []command{
-		runCommand(), checkCommand(), mapCommand(),
+		runCommand(), statusCommand(), checkCommand(), mapCommand(),
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),
@@ -64,6 +67,11 @@ func groups() []*cobra.Command {
 	}
 }
 
+// Root returns the program's commands, for their documentation. They cannot be run.
+func Root() *cobra.Command {
+	return (&app{plain: io.Discard, Env: Env{Stderr: io.Discard}}).tree().Root()
+}
+
 // tree builds all commands.
 func (a *app) tree() *commandline.Tree {
 	root := &cobra.Command{
@@ -82,15 +90,15 @@ func (a *app) tree() *commandline.Tree {
 		t.Group(c)
 	}
 	for _, c := range commands() {
-		a.add(t, c)
+		a.add(t, root, c)
 	}
 	return t
 }
 
-func (a *app) add(t *commandline.Tree, c command) {
+func (a *app) add(t *commandline.Tree, root *cobra.Command, c command) {
 	in := &invocation{app: a, command: c, output: outputTable}
 	words := strings.Fields(c.name)
-	parent, _, _ := t.Root().Find(words[:len(words)-1]) // the root, or a group
+	parent, _, _ := root.Find(words[:len(words)-1]) // the root, or a group
 	added := &cobra.Command{
 		Use: strings.TrimSpace(words[len(words)-1] + " " + c.args), Short: c.short, Long: c.long, Example: c.example,
 	}
@@ -106,7 +114,12 @@ func (a *app) add(t *commandline.Tree, c command) {
 			c.settings(set, &in.settings)
 		}
 	}
-	t.Runs(added, define, in.begin)
+	t.Runs(added, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if len(faults) == 0 && added.HasSubCommands() && t.Refuse(added, args, c.maxArgs, nil) {
+			return exitUsage
+		}
+		return in.begin(ctx, args, faults)
+	})
 }
 
 // onCallCommand is a command that works on the topics and the state of a running service.

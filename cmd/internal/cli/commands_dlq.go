@@ -10,7 +10,8 @@ import (
 func dlqListCommand() command {
 	var l listing
 	return onCallCommand(command{
-		name: "dlq list", short: "list dead letters, the latest failure last",
+		name: "dlq list", states: true, pages: func() bool { return !l.follow },
+		short: "list dead letters, the latest failure last",
 		long: "List dead letters, the latest failure last.\n\n" +
 			"A dead letter is listed once, however often it failed. Its redrives are those that were sent; the\n" +
 			"last one may be under way.",
@@ -42,7 +43,7 @@ func dlqListCommand() command {
 func dlqShowCommand() command {
 	var o showing
 	return onCallCommand(command{
-		name: "dlq show", args: "ID", maxArgs: 1,
+		name: "dlq show", states: true, args: "ID", maxArgs: 1,
 		short: "show one dead letter: facts, history, payload, and what it would do now",
 		long: `Show one dead letter: facts, history, payload, and what it would do now.
 
@@ -66,7 +67,7 @@ func dlqExportCommand() command {
 		o showing
 	)
 	return onCallCommand(command{
-		name: "dlq export", args: "[ID...|filters]", maxArgs: maxIDs,
+		name: "dlq export", states: true, args: "[ID...|filters]", maxArgs: maxIDs,
 		short: "print dead letters with their payloads, one JSON object per line",
 		long: `Print dead letters with their payloads, one JSON object per line.
 
@@ -87,7 +88,7 @@ Personal data is masked. The names are those of dlq show -o json, without histor
 func dlqRedriveCommand() command {
 	var o redriving
 	return onCallCommand(command{
-		name: "dlq redrive", args: "ID...|filters|--all", maxArgs: maxIDs,
+		name: "dlq redrive", states: true, args: "ID...|filters|--all", maxArgs: maxIDs,
 		short: "process dead letters again, and report the result of each",
 		long: `Process dead letters again, and report the result of each.
 
@@ -131,7 +132,7 @@ nothing twice. Exit status: 3 when some failed again.`,
 func dlqDiscardCommand() command {
 	var o discarding
 	return onCallCommand(command{
-		name: "dlq discard", args: "ID...|filters|--all", maxArgs: maxIDs,
+		name: "dlq discard", states: true, args: "ID...|filters|--all", maxArgs: maxIDs,
 		short: "close dead letters without sending them",
 		long: `Close dead letters without sending them.
 

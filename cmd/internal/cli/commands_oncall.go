@@ -172,7 +172,8 @@ func explainCommand() command {
 		since time.Time
 	)
 	return onCallCommand(command{
-		name: "explain", args: "EMPLOYEE", maxArgs: 1, short: "explain what the CRM shows for an employee",
+		name: "explain", args: "EMPLOYEE", maxArgs: 1, pages: func() bool { return true },
+		short: "explain what the CRM shows for an employee",
 		long: `Explain what the CRM shows for an employee: events in the source topic in the order of time with the
 outcome of each, dead letters, versions, lease, what the next replay (also with --reapply) and
 redrive would do, and at the end one sentence with the cause. No values are shown.`,

@@ -48,7 +48,7 @@ applied once more.`,
 
 func checkCommand() command {
 	return command{
-		name: "check", short: "validate configuration and mapping, and reach Kafka, Redis and the CRM",
+		name: "check", states: true, short: "validate configuration and mapping, and reach Kafka, Redis and the CRM",
 		long: "Validate configuration and mapping, run the examples of the mapping, and reach Kafka, Redis and the\n" +
 			"CRM. Nothing is modified.",
 		example: `  membersync check

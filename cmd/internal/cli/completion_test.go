@@ -48,7 +48,7 @@ func TestCompletionInBash(t *testing.T) {
 		"membersync run --log-l":                          "--log-level",
 		"membersync run --log-level ":                     "debug info warn error",
 		"membersync completion z":                         "zsh",
-		"membersync help st":                              "state",
+		"membersync help st":                              "state status",
 		"membersync explain ":                             "",
 	} {
 		cmd := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "-c", completeInBash, "bash"}, strings.Split(line, " ")...)...) //nolint:gosec // a fixed script

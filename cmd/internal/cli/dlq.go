@@ -70,7 +70,12 @@ func itemRow(x *dlq.Index, i dlq.Item) string {
 
 func (in *invocation) printGroups(by string, groups []dlq.Group, now time.Time) int {
 	t := table{
-		{"COUNT", 7}, {"EMPLOYEES", 9}, {"OLDEST", 8}, {"OLDEST FAILED", 20}, {"NEWEST FAILED", 20}, {"LAST REDRIVEN", 20},
+		{"COUNT", 7},
+		{"EMPLOYEES", 9},
+		{"OLDEST", 8},
+		{"OLDEST FAILED", 20},
+		{"NEWEST FAILED", 20},
+		{"LAST REDRIVEN", 20},
 		{strings.ToUpper(by), 0},
 	}
 	if in.output == outputTable {

@@ -203,7 +203,9 @@ func TestInlineCommands(t *testing.T) {
 
 // usageFault is what is wrong with a command line, before it runs.
 func usageFault(args []string) string {
-	for _, c := range commands() {
+	all := commands()
+	slices.SortStableFunc(all, func(a, b command) int { return len(strings.Fields(b.name)) - len(strings.Fields(a.name)) })
+	for _, c := range all {
 		name := strings.Fields(c.name)
 		if len(args) < len(name) || !slices.Equal(name, args[:len(name)]) {
 			continue

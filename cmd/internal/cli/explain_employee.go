@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 )
 
 func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, since time.Time) int {
@@ -20,7 +21,7 @@ func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, s
 	if x.Index != nil {
 		in.warnOf(x.Index.Loss)
 	}
-	x.Sentence = sentence(x.Cause, x.Evidence)
+	x.Sentence = texts.Explain(x.Cause, x.Evidence)
 	if in.output == outputJSON {
 		return in.printJSON(x)
 	}

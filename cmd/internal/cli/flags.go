@@ -25,11 +25,11 @@ func outputFlag(in *invocation, set *flags.Set) {
 }
 
 func defineFilter(f *filter, set *flags.Set) {
-	reasons := texts(dlq.Reasons())
+	reasons := wordsOf(dlq.Reasons())
 	set.List("reason", "", "of the latest failure: "+flags.Alternatives(reasons), reasons, func(word string) {
 		f.query.Reasons = append(f.query.Reasons, dlq.Reason(word))
 	})
-	stages := texts([]dlq.Stage{dlq.StageDecode, dlq.StageMap, dlq.StageUpdate})
+	stages := wordsOf([]dlq.Stage{dlq.StageDecode, dlq.StageMap, dlq.StageUpdate})
 	set.Choice((*string)(&f.query.Stage), "stage", "", "where it failed: "+flags.Alternatives(stages), stages...)
 	set.Text(&f.query.Code, "code", "string", "the CRM's errorCode")
 	set.Text(&f.query.Employee, "employee", "string", "the HR system's id")
@@ -42,7 +42,7 @@ const allStates = "all"
 
 func defineState(f *filter, set *flags.Set, def dlq.State) {
 	f.query.States = []dlq.State{def}
-	words := append(texts(dlq.States()), allStates)
+	words := append(wordsOf(dlq.States()), allStates)
 	set.List("state", "["+string(def)+"]", "their state: "+flags.Alternatives(words), words, func(word string) {
 		if !f.stateGiven {
 			f.query.States, f.stateGiven = nil, true
@@ -55,7 +55,7 @@ func defineState(f *filter, set *flags.Set, def dlq.State) {
 	})
 }
 
-func texts[T ~string](all []T) []string {
+func wordsOf[T ~string](all []T) []string {
 	words := make([]string, len(all))
 	for i, one := range all {
 		words[i] = string(one)

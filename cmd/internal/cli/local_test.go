@@ -99,7 +99,7 @@ func TestHealthcheckOfASilentInstance(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	r := newRig()
-	r.files["m.yaml"] = "crm: {base_url: 'http://crm', corp_id: C1}\n"
+	r.files["m.yaml"] = "crm: {base_url: 'https://crm', corp_id: C1}\n"
 	r.set("CRM_TOKEN", "hushhush")
 	r.set("KAFKA_TOPICS", "hushhush")
 	if status := r.run(t, "config", "--config=m.yaml", "--kafka-group=g", "-o", "json"); status != exitDone {

@@ -118,8 +118,14 @@ func replayPlanText(p ops.ReplayPlan) string {
 		name string
 		n    int64
 	}{
-		{"send", p.Send}, {"done", p.Done}, {"superseded", p.Superseded}, {"unchanged", p.Unchanged}, {"ignored", p.Ignored},
-		{"poison", p.Poison}, {"redrives", p.Redrives}, {"expired", p.Expired},
+		{"send", p.Send},
+		{"done", p.Done},
+		{"superseded", p.Superseded},
+		{"unchanged", p.Unchanged},
+		{"ignored", p.Ignored},
+		{"poison", p.Poison},
+		{"redrives", p.Redrives},
+		{"expired", p.Expired},
 	} {
 		fmt.Fprintf(&b, "  %-10s %d\n", line.name, line.n)
 	}

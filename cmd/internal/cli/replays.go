@@ -44,8 +44,8 @@ func replayCancelCommand() command {
 	var o order
 	return onCallCommand(command{
 		name: "replay cancel", args: "ID", maxArgs: 1, short: "end a replay for good",
-		long: `End a replay for good. A process that runs it stops within seconds, and it cannot be resumed. What it
-has processed stays processed.`,
+		long: `End a replay for good. A process that runs it stops within seconds, and it cannot be resumed. What
+it has processed stays processed.`,
 		example: `  membersync replay cancel k3v6d2q7ab --note "wrong range"`,
 		define: func(in *invocation, set *flags.Set) {
 			defineOrder(&o, set)

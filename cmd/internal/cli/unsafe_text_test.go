@@ -149,6 +149,10 @@ func unsafeCommands() [][]string {
 		{"pause", "--for=" + unsafe},
 		{"replay", "--from=" + unsafe},
 		{"explain", "--employee", unsafe, unsafe},
+		{"audit"},
+		{"replay", "list"},
+		{"replay", "cancel", unsafe, "--yes", "--note=n" + unsafe, "--actor=a" + unsafe},
+		{"status"},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -21,13 +22,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func run(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
+	tree, _ := sample(&out, &errs)
+	return tree.Execute(t.Context(), args), out.String(), errs.String()
+}
+
+func sample(out, errs io.Writer) (tree *commandline.Tree, list *cobra.Command) {
 	root := &cobra.Command{Use: "sample COMMAND", Long: "A sample."}
 	color := false
-	tree := commandline.New(root, commandline.Options{Out: &out, Errs: &errs, Version: "sample 1.0", Common: func(set *flags.Set) {
+	tree = commandline.New(root, commandline.Options{Out: out, Errs: errs, Version: "sample 1.0", Common: func(set *flags.Set) {
 		set.Bool(&color, "color", "with colors")
 	}})
 	group := &cobra.Command{Use: "things COMMAND", Short: "all about things"}
-	list := &cobra.Command{Use: "list [NAME]...", Short: "list things"}
+	list = &cobra.Command{Use: "list [NAME]...", Short: "list things"}
 	root.AddCommand(group)
 	tree.Group(group)
 	group.AddCommand(list)
@@ -39,10 +45,23 @@ func run(t *testing.T, args ...string) (status int, stdout, stderr string) {
 		set.Text(&file, "file", flags.Path, "where they are")
 	}
 	tree.Runs(list, define, func(_ context.Context, args []string, faults []flags.Fault) int {
-		_, _ = fmt.Fprintf(&out, "args %q, state %q, color %v, faults %q", args, state, color, faults)
+		_, _ = fmt.Fprintf(out, "args %q, state %q, color %v, faults %q", args, state, color, faults)
 		return 3
 	})
-	return tree.Execute(t.Context(), args), out.String(), errs.String()
+	return tree, list
+}
+
+// Cobra keeps completion functions for as long as the process runs: a program that is called as a
+// function many times must not add to them.
+func TestACommandLeavesNoCompletionBehind(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"things", "list"}, {"things", "list", "--help"}, {"help", "things", "list"}} {
+		tree, list := sample(io.Discard, io.Discard)
+		tree.Execute(t.Context(), args)
+		if _, registered := list.GetFlagCompletionFunc("state"); registered || list.Flags().Lookup("state") == nil {
+			t.Errorf("%q: registered %v", args, registered)
+		}
+	}
 }
 
 func TestExecute(t *testing.T) {

@@ -55,7 +55,9 @@ func (t *Tree) completionCommand() *cobra.Command {
 	return c
 }
 
-// completeFlags has the words of flags completed, and files only for flags that name one.
+// completeFlags has the words of flags completed, and files only for flags that name one: for c and
+// the commands below it. Cobra keeps that for as long as the process runs, so it is left for when
+// something is to be completed.
 func completeFlags(c *cobra.Command) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Value.Type() == flags.Path {
@@ -63,6 +65,9 @@ func completeFlags(c *cobra.Command) {
 		}
 		_ = c.RegisterFlagCompletionFunc(f.Name, completion(f)) // it fails only for a flag that is not there
 	})
+	for _, sub := range c.Commands() {
+		completeFlags(sub)
+	}
 }
 
 func completion(f *pflag.Flag) cobra.CompletionFunc {

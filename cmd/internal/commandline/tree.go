@@ -31,6 +31,7 @@ type Tree struct {
 	Options
 
 	root   *cobra.Command
+	flags  map[*cobra.Command]func() // defines the flags of a command, which is left until it is used
 	chosen func(context.Context) int // what the command line is for; nil: help
 }
 
@@ -48,7 +49,7 @@ type Options struct {
 // New makes a program with the commands help and completion. The root only lists its commands,
 // unless [Tree.Runs] gives it a body.
 func New(root *cobra.Command, o Options) *Tree {
-	t := &Tree{Options: o, root: root}
+	t := &Tree{Options: o, root: root, flags: map[*cobra.Command]func(){}}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetOut(o.Out)
@@ -61,8 +62,25 @@ func New(root *cobra.Command, o Options) *Tree {
 	return t
 }
 
-// Root returns the program's root command.
-func (t *Tree) Root() *cobra.Command { return t.root }
+// Root returns the program's root command, with the flags of all commands defined.
+func (t *Tree) Root() *cobra.Command {
+	t.defineAll()
+	return t.root
+}
+
+func (t *Tree) defineAll() {
+	for c := range t.flags {
+		t.define(c)
+	}
+}
+
+// define defines the flags of a command, once.
+func (t *Tree) define(c *cobra.Command) {
+	if define, isLeft := t.flags[c]; isLeft {
+		delete(t.flags, c)
+		define()
+	}
+}
 
 // Group makes c a command that only has others below it.
 func (t *Tree) Group(c *cobra.Command) {
@@ -108,20 +126,21 @@ func (t *Tree) Refuse(c *cobra.Command, args []string, most int, faults []flags.
 func (t *Tree) Runs(c *cobra.Command, define func(*flags.Set), body Body) {
 	c.ResetFlags()
 	set := flags.NewSet(c.Flags())
-	if define != nil {
-		define(set)
-	}
-	if t.Common != nil {
-		t.Common(set)
-	}
 	help := false
-	set.BoolP(&help, "help", "h", "help for "+c.Name())
+	t.flags[c] = func() {
+		if define != nil {
+			define(set)
+		}
+		if t.Common != nil {
+			t.Common(set)
+		}
+		set.BoolP(&help, "help", "h", "help for "+c.Name())
+	}
 	c.FParseErrWhitelist = cobra.FParseErrWhitelist(flags.AllowUnknown())
 	c.Args = cobra.ArbitraryArgs
 	if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
-	completeFlags(c)
 	choose := func(err error) {
 		args, faults := set.Finish(err)
 		t.chosen = func(ctx context.Context) int { return body(ctx, args, faults) }
@@ -139,6 +158,7 @@ func (t *Tree) Runs(c *cobra.Command, define func(*flags.Set), body Body) {
 // Execute runs the command that the arguments name, and returns its exit status: 0 after help.
 func (t *Tree) Execute(ctx context.Context, args []string) int {
 	t.root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
+	t.prepare(args)
 	if err := t.root.ExecuteContext(ctx); err != nil {
 		t.complain(t.root, err.Error())
 		return ExitUsage
@@ -147,6 +167,24 @@ func (t *Tree) Execute(ctx context.Context, args []string) int {
 		return 0
 	}
 	return t.chosen(ctx)
+}
+
+// prepare defines the flags that the arguments need: those of the command and of the groups above
+// it, or all for completion.
+func (t *Tree) prepare(args []string) {
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		t.defineAll()
+		completeFlags(t.root)
+		return
+	}
+	t.define(t.root)
+	for _, c := range t.root.Commands() {
+		if c.HasSubCommands() {
+			t.define(c)
+		}
+	}
+	c, _, _ := t.root.Find(args)
+	t.define(c)
 }
 
 // suggestionDistance is how many characters of a command's name may be wrong.
@@ -190,6 +228,7 @@ func (t *Tree) helpCommand() *cobra.Command {
 			t.unknown(of, rest[0])
 			return ExitUsage
 		}
+		t.define(of)
 		t.print(t.Out, Help(of))
 		return 0
 	})

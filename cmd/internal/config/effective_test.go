@@ -28,7 +28,7 @@ func resolved(t *testing.T, args, environ []string, all map[string]string) (map[
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	got, err := resolved(t, []string{"--config=" + yamlPath, "--kafka-group=g"}, minimal(
-		"MEMBERSYNC_KAFKA_TOPIC=t", "MEMBERSYNC_KAFKA_GROUP=ignored", "MEMBERSYNC_REDIS_URL=redis://user:canary@h:1/2", "MEMBERSYNC_STATE_KEY_FILE=key",
+		"MEMBERSYNC_KAFKA_TOPIC=t", "MEMBERSYNC_KAFKA_GROUP=ignored", "MEMBERSYNC_REDIS_URL=rediss://user:canary@h:1/2", "MEMBERSYNC_STATE_KEY_FILE=key",
 	), map[string]string{yamlPath: "crm:\n  timeout: 9s\nkafka:\n  brokers: [a:1, b:2]\n  topic: ignored\n", "key": strings.Repeat("canary", 9)})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestResolve(t *testing.T) {
 		{"crm.token", "***", FromEnvironment, "MEMBERSYNC_CRM_TOKEN"},
 		{"crm.app_secret", "", FromDefault, ""},
 		{"state.key", "***", FromSecretFile, "MEMBERSYNC_STATE_KEY_FILE"},
-		{"redis.url", "redis://h:1/2", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
+		{"redis.url", "rediss://h:1/2", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
 		{"redis.username", "user", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
 		{"redis.password", "***", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
 	} {

@@ -23,7 +23,7 @@ func (q AuditQuery) matches(a dlq.AuditRecord) bool {
 }
 
 // Audit returns the selected audit records by time, and how many of them the limit left out.
-func (s *Session) Audit(ctx context.Context, q AuditQuery) (records []dlq.AuditRecord, more int, err error) {
+func (s *Trail) Audit(ctx context.Context, q AuditQuery) (records []dlq.AuditRecord, more int, err error) {
 	n := 0
 	err = s.reader.Audit(ctx, func(a dlq.AuditRecord) {
 		if !q.matches(a) {

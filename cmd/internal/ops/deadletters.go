@@ -47,19 +47,19 @@ func NewDeadLetter(i dlq.Item) DeadLetter {
 
 // Index reads all dead letters and selects those of a query. Groups of the selection are counted
 // with groupBy; nil: they are not.
-func (s *Session) Index(ctx context.Context, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
+func (s *DeadLetters) Index(ctx context.Context, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
 	return s.reader.Index(ctx, q, groupBy)
 }
 
 // Items reads the selected items of an index without their payloads, the latest limit of them (0:
 // all), the latest failure last. An error with an item is about that item alone.
-func (s *Session) Items(ctx context.Context, x *dlq.Index, limit int) iter.Seq2[dlq.Item, error] {
+func (s *DeadLetters) Items(ctx context.Context, x *dlq.Index, limit int) iter.Seq2[dlq.Item, error] {
 	return s.reader.Items(ctx, x, limit, false)
 }
 
 // Follow shows each item that the query of an index selects from now on, until the context ends or
 // show returns an error.
-func (s *Session) Follow(ctx context.Context, x *dlq.Index, show func(dlq.Item) error) error {
+func (s *DeadLetters) Follow(ctx context.Context, x *dlq.Index, show func(dlq.Item) error) error {
 	return s.reader.Follow(ctx, x, show)
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Discard closes the selected dead letters, and reports a result for each. With dryRun it changes
 // nothing. An error means that not all were looked at.
-func (s *Session) Discard(ctx context.Context, x *dlq.Index, who Who, dryRun bool, report func(ItemResult)) error {
+func (s *DeadLetters) Discard(ctx context.Context, x *dlq.Index, who Who, dryRun bool, report func(ItemResult)) error {
 	defer missing(x, report)
 	for item, err := range s.reader.Items(ctx, x, 0, false) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
@@ -21,7 +21,7 @@ func (s *Session) Discard(ctx context.Context, x *dlq.Index, who Who, dryRun boo
 	return nil
 }
 
-func (s *Session) discard(ctx context.Context, i dlq.Item, err error, who Who, dryRun bool) ItemResult {
+func (s *DeadLetters) discard(ctx context.Context, i dlq.Item, err error, who Who, dryRun bool) ItemResult {
 	switch {
 	case err != nil:
 		return failedItem(i.ID, err.Error())

@@ -51,7 +51,7 @@ var errNoEvents = errors.New("the source topic holds no event of this employee; 
 
 // eventsOf finds an employee's events in ranges of the source topic, in the order of time. Of more
 // than 10,000 in a partition the first are dropped.
-func (s *Session) eventsOf(ctx context.Context, employee string, ranges map[int]partlog.Range) ([]occurrence, error) {
+func (s *Members) eventsOf(ctx context.Context, employee string, ranges map[int]partlog.Range) ([]occurrence, error) {
 	log := s.log()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
@@ -98,7 +98,7 @@ func inOrder(found map[int][]occurrence) []occurrence {
 }
 
 // occurrences maps a record if it may be about the employee, and returns those of its events that are.
-func (s *Session) occurrences(ctx context.Context, employee string, rec *partlog.Record) ([]occurrence, error) {
+func (s *Members) occurrences(ctx context.Context, employee string, rec *partlog.Record) ([]occurrence, error) {
 	if rec.Rejection != nil { // it was not read by the service either
 		return nil, nil
 	}
@@ -141,10 +141,10 @@ func isPlain(id string) bool {
 	return !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
-func (s *Session) log() *partlog.Log { return partlog.New(s.parts.Kafka, pageBytes, pageWait) }
+func (s *base) log() *partlog.Log { return partlog.New(s.parts.Kafka, pageBytes, pageWait) }
 
 // ranges returns what a topic holds now, by partition.
-func (s *Session) ranges(ctx context.Context, topic string) (map[int]partlog.Range, error) {
+func (s *GroupOffsets) ranges(ctx context.Context, topic string) (map[int]partlog.Range, error) {
 	ranges, err := s.log().Ranges(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return nil, &dlq.MissingTopicError{Topic: topic}
@@ -153,7 +153,7 @@ func (s *Session) ranges(ctx context.Context, topic string) (map[int]partlog.Ran
 }
 
 // rangesSince returns what the source topic holds from a time on; the zero time: all of it.
-func (s *Session) rangesSince(ctx context.Context, since time.Time) (map[int]partlog.Range, error) {
+func (s *GroupOffsets) rangesSince(ctx context.Context, since time.Time) (map[int]partlog.Range, error) {
 	ranges, err := s.ranges(ctx, s.cfg.Kafka.Topic)
 	if err != nil || since.IsZero() {
 		return ranges, err
@@ -173,7 +173,7 @@ func (s *Session) rangesSince(ctx context.Context, since time.Time) (map[int]par
 }
 
 // identify returns member and event id as the service does.
-func (s *Session) identify(o occurrence) (dedupe.Member, dedupe.EventID) {
+func (s *previews) identify(o occurrence) (dedupe.Member, dedupe.EventID) {
 	rec := mapper.Record{Topic: s.cfg.Kafka.Topic, Partition: o.partition, Offset: o.offset, Time: o.time}
 	return preview.Identify(s.cfg.CRM.BaseURL, s.cfg.CRM.CorpID, rec, o.result)
 }

@@ -114,7 +114,7 @@ type Next struct {
 
 // Explain finds out why the CRM shows what it shows for an employee, from the records since a time
 // (the zero time: all).
-func (s *Session) Explain(ctx context.Context, subject Subject, since time.Time) (Explanation, error) {
+func (s *Members) Explain(ctx context.Context, subject Subject, since time.Time) (Explanation, error) {
 	ranges, err := s.rangesSince(ctx, since)
 	if err != nil {
 		return Explanation{}, err
@@ -145,7 +145,7 @@ func (s *Session) Explain(ctx context.Context, subject Subject, since time.Time)
 
 // previewReplays adds to each event its outcome in a replay. The index is nil without a dead-letter
 // topic.
-func (s *Session) previewReplays(m memberState, events []EventState, index *dlq.Index, lost bool) {
+func (s *Members) previewReplays(m memberState, events []EventState, index *dlq.Index, lost bool) {
 	versions := versionsOf(m.state)
 	for i, e := range m.events {
 		replay, reapply := OutcomeRefused, OutcomeRefused
@@ -163,7 +163,7 @@ func (s *Session) previewReplays(m memberState, events []EventState, index *dlq.
 }
 
 // next says what a redrive of a dead letter would do; empty: it needs none.
-func (s *Session) next(ctx context.Context, i dlq.Item, lost bool) string {
+func (s *Members) next(ctx context.Context, i dlq.Item, lost bool) string {
 	switch {
 	case i.State == dlq.StateRedriving:
 		return fmt.Sprintf("under way since %s, as redrive %d", i.RequestedAt.UTC().Format(time.RFC3339), i.Number)
@@ -191,7 +191,7 @@ func (m memberState) unread() (ids []string) {
 
 // deadLettersOf returns the dead letters of an employee, and those of these ids, by time. The index
 // is that of the whole topic.
-func (s *Session) deadLettersOf(ctx context.Context, employee string, ids []string) ([]dlq.Item, *dlq.Index, error) {
+func (s *Members) deadLettersOf(ctx context.Context, employee string, ids []string) ([]dlq.Item, *dlq.Index, error) {
 	items, index, err := s.deadLettersBy(ctx, dlq.Query{Employee: employee})
 	if err != nil || len(ids) == 0 {
 		return items, index, err
@@ -206,7 +206,7 @@ func (s *Session) deadLettersOf(ctx context.Context, employee string, ids []stri
 	return items, index, err
 }
 
-func (s *Session) deadLettersBy(ctx context.Context, q dlq.Query) ([]dlq.Item, *dlq.Index, error) {
+func (s *Members) deadLettersBy(ctx context.Context, q dlq.Query) ([]dlq.Item, *dlq.Index, error) {
 	index, err := s.Index(ctx, q, nil)
 	if isMissingTopic(err) {
 		return nil, nil, nil
@@ -227,7 +227,7 @@ func (s *Session) deadLettersBy(ctx context.Context, q dlq.Query) ([]dlq.Item, *
 }
 
 // evidence gathers what the cause is decided from.
-func (s *Session) evidence(ctx context.Context, employee string, m memberState, items []dlq.Item) (e Evidence, err error) {
+func (s *Members) evidence(ctx context.Context, employee string, m memberState, items []dlq.Item) (e Evidence, err error) {
 	e = Evidence{Employee: employee, leased: m.state.Leased}
 	if e.stateLost, err = s.stateLost(ctx); err != nil {
 		return e, err
@@ -241,11 +241,11 @@ func (s *Session) evidence(ctx context.Context, employee string, m memberState, 
 		}
 	}
 	latest := newest(m.events)
-	if e.Paused, err = s.Paused(ctx); err != nil || latest == nil {
+	if e.Paused, err = s.control.Paused(ctx); err != nil || latest == nil {
 		return e, err
 	}
 	e.addEvent(*latest, m, items)
-	beats, err := s.Heartbeats(ctx)
+	beats, err := s.control.Heartbeats(ctx)
 	if err != nil {
 		return e, err
 	}

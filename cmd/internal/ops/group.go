@@ -15,7 +15,7 @@ import (
 )
 
 // committed returns what the group has stored for a topic, by partition; -1: nothing.
-func (s *Session) committed(ctx context.Context, topic string) (map[int]int64, error) {
+func (s *GroupOffsets) committed(ctx context.Context, topic string) (map[int]int64, error) {
 	ids, err := s.partitions(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (s *Session) committed(ctx context.Context, topic string) (map[int]int64, e
 	return stored, nil
 }
 
-func (s *Session) hasOffsets(ctx context.Context) (bool, error) {
+func (s *GroupOffsets) hasOffsets(ctx context.Context) (bool, error) {
 	stored, err := s.committed(ctx, s.cfg.Kafka.Topic)
 	if err != nil {
 		return false, err
@@ -57,7 +57,7 @@ func (s *Session) hasOffsets(ctx context.Context) (bool, error) {
 }
 
 // partitions returns the ids of a topic's partitions in rising order.
-func (s *Session) partitions(ctx context.Context, topic string) ([]int, error) {
+func (s *GroupOffsets) partitions(ctx context.Context, topic string) ([]int, error) {
 	res, err := s.parts.Kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
@@ -85,7 +85,7 @@ var errDropTimeout = errors.New("no response in time")
 
 // dropGroup removes a group that is not needed any more. If that fails, Kafka forgets its offsets in
 // time.
-func (s *Session) dropGroup(ctx context.Context, name string) {
+func (s *GroupOffsets) dropGroup(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dropTimeout, errDropTimeout)
 	defer cancel()
 	res, err := s.parts.Kafka.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{name}})

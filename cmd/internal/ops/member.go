@@ -30,7 +30,7 @@ type memberState struct {
 
 // lookUp reads ranges of the source topic for the employee's events, and Redis for their outcomes.
 // With [errNoEvents], the rest is filled as far as it is known.
-func (s *Session) lookUp(ctx context.Context, subject Subject, ranges map[int]partlog.Range) (m memberState, err error) {
+func (s *Members) lookUp(ctx context.Context, subject Subject, ranges map[int]partlog.Range) (m memberState, err error) {
 	m.openUserID = subject.OpenUserID
 	if m.events, err = s.eventsOf(ctx, subject.Employee, ranges); err != nil {
 		return m, err
@@ -60,7 +60,7 @@ func (s *Session) lookUp(ctx context.Context, subject Subject, ranges map[int]pa
 
 // lookUpDone looks up the outcomes of the events. The done mark of one that could not be read is
 // under a member of its own.
-func (s *Session) lookUpDone(ctx context.Context, m *memberState) error {
+func (s *Members) lookUpDone(ctx context.Context, m *memberState) error {
 	if m.openUserID != "" {
 		done, err := s.parts.Store.Done(ctx, m.member, m.ids)
 		if err != nil {
@@ -134,12 +134,12 @@ func (m memberState) shown(employee string) Member {
 
 // Member returns what Redis holds of one employee, and the outcomes of the events that the source
 // topic still holds.
-func (s *Session) Member(ctx context.Context, subject Subject) (Member, error) {
+func (s *Members) Member(ctx context.Context, subject Subject) (Member, error) {
 	m, err := s.lookUpAll(ctx, subject)
 	return m.shown(subject.Employee), err
 }
 
-func (s *Session) lookUpAll(ctx context.Context, subject Subject) (memberState, error) {
+func (s *Members) lookUpAll(ctx context.Context, subject Subject) (memberState, error) {
 	ranges, err := s.ranges(ctx, s.cfg.Kafka.Topic)
 	if err != nil {
 		return memberState{}, err
@@ -148,24 +148,24 @@ func (s *Session) lookUpAll(ctx context.Context, subject Subject) (memberState, 
 }
 
 // A Forgetting is what is to be removed from Redis of one employee. Create it with
-// [Session.PlanForget].
+// [Members.PlanForget].
 type Forgetting struct {
 	Employee string
 	Member   string   // as in the keys of Redis
 	Fields   []string // whose versions are removed
 	Events   int      // done marks
 
-	session *Session
+	members *Members
 	state   memberState
 }
 
 // PlanForget returns what Redis holds of one employee.
-func (s *Session) PlanForget(ctx context.Context, subject Subject) (*Forgetting, error) {
+func (s *Members) PlanForget(ctx context.Context, subject Subject) (*Forgetting, error) {
 	m, err := s.lookUpAll(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
-	f := &Forgetting{Employee: subject.Employee, Member: m.hash, Fields: []string{}, session: s, state: m}
+	f := &Forgetting{Employee: subject.Employee, Member: m.hash, Fields: []string{}, members: s, state: m}
 	for _, field := range m.state.Fields {
 		f.Fields = append(f.Fields, field.Name)
 	}
@@ -179,7 +179,7 @@ func (f *Forgetting) Do(ctx context.Context, who Who) error {
 		Actor: who.Actor, Action: dlq.ActionStateForget, Subject: f.Employee, Note: who.Note,
 		Detail: dlq.Detail{Fields: strings.Join(f.Fields, ","), Removed: f.Events},
 	}
-	return f.session.recorded(ctx, record, func() error {
-		return f.session.parts.Store.Forget(ctx, f.state.member, f.state.ids...)
+	return f.members.recorded(ctx, record, func() error {
+		return f.members.parts.Store.Forget(ctx, f.state.member, f.state.ids...)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ type Offset struct {
 }
 
 // Offsets returns the group, and its offsets in the source topic and then in the redrive topic.
-func (s *Session) Offsets(ctx context.Context) (GroupState, []Offset, error) {
+func (s *GroupOffsets) Offsets(ctx context.Context) (GroupState, []Offset, error) {
 	group, err := s.group(ctx)
 	if err != nil {
 		return group, nil, err
@@ -59,7 +60,7 @@ func (s *Session) Offsets(ctx context.Context) (GroupState, []Offset, error) {
 }
 
 // group describes the consumer group.
-func (s *Session) group(ctx context.Context) (GroupState, error) {
+func (s *GroupOffsets) group(ctx context.Context) (GroupState, error) {
 	name := s.cfg.Kafka.Group
 	g := GroupState{Group: name, State: "Dead", Members: []GroupMember{}}
 	res, err := s.parts.Kafka.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{name}})
@@ -102,7 +103,7 @@ func (g GroupState) owner(partition string) string {
 }
 
 // offsets returns the group's position in each partition of a topic.
-func (s *Session) offsets(ctx context.Context, topic string, group GroupState, now time.Time) ([]Offset, error) {
+func (s *GroupOffsets) offsets(ctx context.Context, topic string, group GroupState, now time.Time) ([]Offset, error) {
 	ranges, err := s.ranges(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (s *Session) offsets(ctx context.Context, topic string, group GroupState, n
 var errFound = errors.New("found")
 
 // timeOf returns the timestamp of the first record in a range, and the zero time if there is none.
-func (s *Session) timeOf(ctx context.Context, topic string, partition int, r partlog.Range) (at time.Time, err error) {
+func (s *GroupOffsets) timeOf(ctx context.Context, topic string, partition int, r partlog.Range) (at time.Time, err error) {
 	log := partlog.New(s.parts.Kafka, 1, pageWait) // one batch
 	_, err = log.Read(ctx, topic, partition, r, func(rec *partlog.Record) error {
 		at = rec.Time
@@ -150,3 +151,23 @@ func (s *Session) timeOf(ctx context.Context, topic string, partition int, r par
 	}
 	return at, err
 }
+
+// retention returns how long the source topic keeps a record; 0: it keeps all, or that is unknown.
+func (s *GroupOffsets) retention(ctx context.Context) (time.Duration, error) {
+	res, err := s.parts.Kafka.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: s.cfg.Kafka.Topic, ConfigNames: []string{retentionConfig}},
+	}})
+	if err != nil {
+		return 0, fmt.Errorf("reading the retention of topic %s: %w", s.cfg.Kafka.Topic, err)
+	}
+	for _, r := range res.Resources {
+		for _, e := range r.ConfigEntries {
+			if ms, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == retentionConfig && err == nil && ms > 0 {
+				return time.Duration(ms) * time.Millisecond, nil
+			}
+		}
+	}
+	return 0, nil // an error of the resource: the credentials may not read it
+}
+
+const retentionConfig = "retention.ms"

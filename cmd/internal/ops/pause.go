@@ -19,7 +19,7 @@ type Pause struct {
 }
 
 // Paused returns the operator's pause that is in force; nil: none is.
-func (s *Session) Paused(ctx context.Context) (*Pause, error) {
+func (s *Control) Paused(ctx context.Context) (*Pause, error) {
 	p, paused, err := s.parts.Store.Paused(ctx)
 	if err != nil || !paused {
 		return nil, err
@@ -41,7 +41,7 @@ func (e *UnrecordedError) Unwrap() error { return e.Err }
 
 // Pause stops the calls of all instances until a time; the zero time: until they are resumed. It
 // comes before its audit record: it must work without Kafka.
-func (s *Session) Pause(ctx context.Context, until time.Time, who Who) error {
+func (s *Control) Pause(ctx context.Context, until time.Time, who Who) error {
 	if err := s.parts.Store.Pause(ctx, until, who.Note, who.Actor); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Session) Pause(ctx context.Context, until time.Time, who Who) error {
 
 // Resume ends an operator's pause. With release, the events that the storm guard holds at this
 // moment are dead-lettered.
-func (s *Session) Resume(ctx context.Context, release bool, who Who) error {
+func (s *Control) Resume(ctx context.Context, release bool, who Who) error {
 	if err := s.parts.Store.Resume(ctx); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Session) Resume(ctx context.Context, release bool, who Who) error {
 	return s.recordInForce(ctx, dlq.ActionResume, who, dlq.Detail{})
 }
 
-func (s *Session) recordInForce(ctx context.Context, action dlq.Action, who Who, detail dlq.Detail) error {
+func (s *Control) recordInForce(ctx context.Context, action dlq.Action, who Who, detail dlq.Detail) error {
 	err := s.audit.Write(ctx, dlq.AuditRecord{
 		Actor: who.Actor, Action: action, Subject: s.cfg.Kafka.Group, Note: who.Note, Result: dlq.ResultDone, Detail: detail,
 	})
@@ -80,13 +80,18 @@ func (s *Session) recordInForce(ctx context.Context, action dlq.Action, who Who,
 const beatAge = 30 * time.Second
 
 // Heartbeats returns those of the instances that are running.
-func (s *Session) Heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
-	all, err := s.parts.Store.Heartbeats(ctx, s.cfg.Kafka.Group)
+func (s *Control) Heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
+	return s.heartbeats(ctx, s.cfg.Kafka.Group)
+}
+
+// heartbeats returns those of the running instances of a group.
+func (s *base) heartbeats(ctx context.Context, group string) ([]dedupe.Heartbeat, error) {
+	all, err := s.parts.Store.Heartbeats(ctx, group)
 	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
 }
 
 // Held returns the number of events that the storm guards of the running instances hold.
-func (s *Session) Held(ctx context.Context) (n int, err error) {
+func (s *Control) Held(ctx context.Context) (n int, err error) {
 	beats, err := s.Heartbeats(ctx)
 	for _, b := range beats {
 		n += b.Held
@@ -94,9 +99,9 @@ func (s *Session) Held(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// Causes returns why the running instances do not call the CRM, the oldest of each cause, by name.
-func (s *Session) Causes(ctx context.Context) ([]dedupe.PauseCause, error) {
-	beats, err := s.Heartbeats(ctx)
+// causes returns why the running instances do not call the CRM, the oldest of each cause, by name.
+func (s *base) causes(ctx context.Context) ([]dedupe.PauseCause, error) {
+	beats, err := s.heartbeats(ctx, s.cfg.Kafka.Group)
 	return causesOf(beats), err
 }
 

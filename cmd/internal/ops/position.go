@@ -69,7 +69,7 @@ func (e *OutsideError) Error() string {
 
 // resolve returns the offset of a position for each partition that it is about, and what the topic
 // holds. A time after the last record is the end.
-func (s *Session) resolve(ctx context.Context, topic string, to Position) (map[int]int64, map[int]partlog.Range, error) {
+func (s *GroupOffsets) resolve(ctx context.Context, topic string, to Position) (map[int]int64, map[int]partlog.Range, error) {
 	ranges, err := s.ranges(ctx, topic)
 	if err != nil {
 		return nil, nil, err

@@ -67,7 +67,7 @@ func recordOf(l dlq.DeadLetter) mapper.Record {
 // preview maps a dead letter with the current mapping, and looks up which of its fields have newer
 // values. It returns the dead letter's own event, or all of them if its record failed whole. The
 // error is that of Redis; everything else is returned nevertheless.
-func (s *Session) preview(ctx context.Context, l dlq.DeadLetter) ([]previewed, error) {
+func (s *previews) preview(ctx context.Context, l dlq.DeadLetter) ([]previewed, error) {
 	if l.Reason == dlq.ReasonInvalidRedrive {
 		return nil, nil // it is never processed
 	}
@@ -97,7 +97,7 @@ func (s *Session) preview(ctx context.Context, l dlq.DeadLetter) ([]previewed, e
 }
 
 // mapRecord maps a record, with what it refers to in Redis.
-func (s *Session) mapRecord(ctx context.Context, rec mapper.Record) ([]mapper.Result, error) {
+func (s *previews) mapRecord(ctx context.Context, rec mapper.Record) ([]mapper.Result, error) {
 	return s.guard().Map(ctx, rec, func(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
 		if s.parts.Hashes == nil {
 			return nil, nil
@@ -106,12 +106,12 @@ func (s *Session) mapRecord(ctx context.Context, rec mapper.Record) ([]mapper.Re
 	})
 }
 
-func (s *Session) guard() preview.Guard {
+func (s *previews) guard() preview.Guard {
 	return preview.Guard{Mapper: s.parts.Mapping, Logger: s.parts.Logger}
 }
 
 // compare compares the event's version with those of the newest events applied.
-func (s *Session) compare(ctx context.Context, p *previewed) error {
+func (s *previews) compare(ctx context.Context, p *previewed) error {
 	names := make([]string, len(p.fields))
 	for i, f := range p.fields {
 		names[i] = f.name
@@ -137,13 +137,13 @@ func (s *Session) compare(ctx context.Context, p *previewed) error {
 	return nil
 }
 
-func (s *Session) member(openUserID string) dedupe.Member {
+func (s *base) member(openUserID string) dedupe.Member {
 	return dedupe.NewMember(s.cfg.CRM.BaseURL, s.cfg.CRM.CorpID, openUserID)
 }
 
 // stateLost reports whether Redis was emptied although the group has committed offsets, or was
 // written under another state key, so that nothing of it is found.
-func (s *Session) stateLost(ctx context.Context) (bool, error) {
+func (s *State) stateLost(ctx context.Context) (bool, error) {
 	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
 	if err != nil || marker.Exists() {
 		return marker.OtherKey, err
@@ -153,7 +153,7 @@ func (s *Session) stateLost(ctx context.Context) (bool, error) {
 
 // stateRefusal returns why nothing may be redriven or replayed now: the state in Redis is lost, or
 // was written under another key.
-func (s *Session) stateRefusal(ctx context.Context) error {
+func (s *State) stateRefusal(ctx context.Context) error {
 	lost, err := s.stateLost(ctx)
 	if err != nil || !lost {
 		return err
@@ -169,7 +169,7 @@ func (s *Session) stateRefusal(ctx context.Context) error {
 }
 
 // isOtherKey reports whether the state in Redis was written under another state key.
-func (s *Session) isOtherKey(ctx context.Context) (bool, error) {
+func (s *State) isOtherKey(ctx context.Context) (bool, error) {
 	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
 	return marker.OtherKey, err
 }

@@ -20,12 +20,12 @@ type finishedRange struct {
 	partlog.Range
 }
 
-// A Rebuild restores the state in Redis from the topics. Create it with [Session.PlanRebuild], then
+// A Rebuild restores the state in Redis from the topics. Create it with [Replayer.PlanRebuild], then
 // call Run, once.
 type Rebuild struct {
 	Records int64 // offsets to read
 
-	session  *Session
+	replays  *Replayer
 	index    *dlq.Index
 	progress func(events int)
 
@@ -44,16 +44,16 @@ type RebuildResult struct {
 
 // PlanRebuild returns how much is to be read. Under another state key than before, a rebuild is
 // refused while the group has members.
-func (s *Session) PlanRebuild(ctx context.Context) (*Rebuild, error) {
+func (s *Replayer) PlanRebuild(ctx context.Context) (*Rebuild, error) {
 	_, records, err := s.finished(ctx)
 	if err == nil {
 		err = s.keyRefusal(ctx)
 	}
-	return &Rebuild{Records: records, session: s}, err
+	return &Rebuild{Records: records, replays: s}, err
 }
 
 // keyRefusal returns why the state cannot be rebuilt under this key now.
-func (s *Session) keyRefusal(ctx context.Context) error {
+func (s *State) keyRefusal(ctx context.Context) error {
 	other, err := s.isOtherKey(ctx)
 	if err != nil || !other {
 		return err
@@ -66,7 +66,7 @@ func (s *Session) keyRefusal(ctx context.Context) error {
 }
 
 // finished returns what the topics hold below the group's offsets.
-func (s *Session) finished(ctx context.Context) (all []finishedRange, records int64, err error) {
+func (s *State) finished(ctx context.Context) (all []finishedRange, records int64, err error) {
 	for _, topic := range []string{s.cfg.Kafka.Topic, wiring.Topics(s.cfg).Redrive} {
 		ranges, err := s.ranges(ctx, topic)
 		if isMissingTopic(err) && topic != s.cfg.Kafka.Topic {
@@ -94,25 +94,25 @@ func (s *Session) finished(ctx context.Context) (all []finishedRange, records in
 func (r *Rebuild) Run(ctx context.Context, who Who, loss func(dlq.Loss), progress func(events int)) (RebuildResult, error) {
 	r.progress = progress
 	record := dlq.AuditRecord{
-		Actor: who.Actor, Action: dlq.ActionStateRebuild, Subject: r.session.cfg.Kafka.Group, Note: who.Note,
+		Actor: who.Actor, Action: dlq.ActionStateRebuild, Subject: r.replays.cfg.Kafka.Group, Note: who.Note,
 		Detail: dlq.Detail{Records: r.Records},
 	}
-	err := r.session.recorded(ctx, record, func() error { return r.restoreAll(ctx, loss) })
+	err := r.replays.recorded(ctx, record, func() error { return r.restoreAll(ctx, loss) })
 	return r.result, err
 }
 
 func (r *Rebuild) restoreAll(ctx context.Context, loss func(dlq.Loss)) error {
-	store, group := r.session.parts.Store, r.session.cfg.Kafka.Group
+	store, group := r.replays.parts.Store, r.replays.cfg.Kafka.Group
 	rebuild, err := store.BeginRebuild(ctx, group) // if Redis is emptied from now on, the end fails
 	if err != nil {
 		return err
 	}
 	// The offsets are read again: what was finished since the plan may have been lost, too.
-	ranges, _, err := r.session.finished(ctx)
+	ranges, _, err := r.replays.finished(ctx)
 	if err != nil {
 		return err
 	}
-	if r.index, err = r.session.Index(ctx, dlq.Query{}, nil); err != nil {
+	if r.index, err = r.replays.Index(ctx, dlq.Query{}, nil); err != nil {
 		return err
 	}
 	loss(r.index.Loss)
@@ -143,7 +143,7 @@ func (r *Rebuild) restore(ctx context.Context, one finishedRange) error {
 		n = 0
 		return err
 	}
-	_, err := r.session.log().Read(ctx, one.topic, one.partition, one.Range, func(rec *partlog.Record) error {
+	_, err := r.replays.log().Read(ctx, one.topic, one.partition, one.Range, func(rec *partlog.Record) error {
 		if rec.Rejection != nil { // it was not read by the service either, and states nothing
 			return nil
 		}
@@ -151,7 +151,7 @@ func (r *Rebuild) restore(ctx context.Context, one finishedRange) error {
 		if err != nil {
 			return err
 		}
-		run, err := r.session.decode(ctx, in, nil)
+		run, err := r.replays.decode(ctx, in, nil)
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (r *Rebuild) skip(run preview.Redrive) {
 
 // gather adds the outcomes of a record's events, and returns how many they are.
 func (r *Rebuild) gather(byMember map[dedupe.Member][]dedupe.DoneEvent, run preview.Redrive) (n int) {
-	cfg := r.session.cfg
+	cfg := r.replays.cfg
 	if run.Expired || run.Record.Topic != cfg.Kafka.Topic {
 		r.skip(run)
 		return 0
@@ -220,7 +220,7 @@ func (r *Rebuild) flush(ctx context.Context, byMember map[dedupe.Member][]dedupe
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := r.session.parts.Store.Restore(ctx, member, done); err != nil {
+			if err := r.replays.parts.Store.Restore(ctx, member, done); err != nil {
 				mu.Lock()
 				fault = err
 				mu.Unlock()

@@ -28,15 +28,15 @@ type RedriveRequest struct {
 	Quiet time.Duration
 }
 
-// A Redrive is one run of the redrive command. Create it with [Session.NewRedrive], then call
+// A Redrive is one run of the redrive command. Create it with [DeadLetters.NewRedrive], then call
 // Preview or Run, once.
 type Redrive struct {
 	RedriveRequest
-	session *Session
-	index   *dlq.Index
-	tail    *dlq.Tail
-	fields  []string          // that an edited value states
-	sent    map[dlq.Sent]bool // what the redrive topic holds of those that are under way
+	deadLetters *DeadLetters
+	index       *dlq.Index
+	tail        *dlq.Tail
+	fields      []string          // that an edited value states
+	sent        map[dlq.Sent]bool // what the redrive topic holds of those that are under way
 }
 
 // Errors about an edited value.
@@ -50,8 +50,8 @@ var errTooOften = fmt.Errorf("redriven %d times already, which is the maximum: d
 
 // NewRedrive selects the dead letters of a request. Nothing is written yet. An edited value is
 // checked as the service will check it: it must be of the same employee.
-func (s *Session) NewRedrive(ctx context.Context, request RedriveRequest) (*Redrive, error) {
-	r := &Redrive{RedriveRequest: request, session: s}
+func (s *DeadLetters) NewRedrive(ctx context.Context, request RedriveRequest) (*Redrive, error) {
+	r := &Redrive{RedriveRequest: request, deadLetters: s}
 	if r.Edited && !s.cfg.State.Key.IsSet() {
 		return nil, ErrNoStateKey
 	}
@@ -78,13 +78,13 @@ func (r *Redrive) Index() *dlq.Index { return r.index }
 // checkValue refuses a value that the service would refuse: one of another employee. It also notes
 // the names of the fields that the value states, for the audit record.
 func (r *Redrive) checkValue(ctx context.Context) error {
-	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+	for item, err := range r.deadLetters.reader.Items(ctx, r.index, 0, true) {
 		if err != nil {
 			return err
 		}
 		named := item.DeadLetter
 		item.DeadLetter.Value = r.Value
-		results, err := r.session.mapRecord(ctx, recordOf(item.DeadLetter))
+		results, err := r.deadLetters.mapRecord(ctx, recordOf(item.DeadLetter))
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (r *Redrive) findUnsent(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	r.sent, err = r.session.reader.Sent(ctx, oldest.Add(-clockMargin))
+	r.sent, err = r.deadLetters.reader.Sent(ctx, oldest.Add(-clockMargin))
 	return err
 }
 
@@ -141,9 +141,9 @@ func (r *Redrive) Run(ctx context.Context, report func(ItemResult), notice func(
 
 // send sends what is selected, one after the other at the rate.
 func (r *Redrive) send(ctx context.Context, w *watch) error {
-	redriver := dlq.NewRedriver(r.session.parts.Kafka, wiring.Topics(r.session.cfg).Redrive, dlq.WithRetry(writeTimeout))
+	redriver := dlq.NewRedriver(r.deadLetters.parts.Kafka, wiring.Topics(r.deadLetters.cfg).Redrive, dlq.WithRetry(writeTimeout))
 	pace, sent := newPace(r.Rate), 0
-	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+	for item, err := range r.deadLetters.reader.Items(ctx, r.index, 0, true) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return errors.Join(err, ctx.Err())
 		}
@@ -250,10 +250,10 @@ func (r *Redrive) record(ctx context.Context, i dlq.Item, number int) (dlq.Redri
 	if number > dlq.MaxRedrives {
 		return one, errTooOften
 	}
-	request := one.Request(r.session.parts.EditDigest)
+	request := one.Request(r.deadLetters.parts.EditDigest)
 	request.Detail.Fields = strings.Join(r.fields, ",")
 	var err error
-	one.Audit, err = r.session.audit.Append(ctx, request)
+	one.Audit, err = r.deadLetters.audit.Append(ctx, request)
 	return one, err
 }
 
@@ -261,7 +261,7 @@ func (r *Redrive) record(ctx context.Context, i dlq.Item, number int) (dlq.Redri
 // request. Not ok: the request has expired, or is of another value or another dead letter of the
 // event.
 func (r *Redrive) recorded(ctx context.Context, i dlq.Item) (one dlq.Redrive, ok bool, err error) {
-	request, err := r.session.reader.AuditRecord(ctx, i.Request)
+	request, err := r.deadLetters.reader.AuditRecord(ctx, i.Request)
 	_, expired := errors.AsType[*dlq.ExpiredError](err)
 	switch {
 	case expired || errors.Is(err, dlq.ErrNoAuditRecord):
@@ -275,7 +275,7 @@ func (r *Redrive) recorded(ctx context.Context, i dlq.Item) (one dlq.Redrive, ok
 		DeadLetter: i.DeadLetter, Place: i.Place, Audit: i.Request, Number: i.Number, By: request.Actor, At: request.At,
 		Note: request.Note, Edited: r.Edited,
 	}
-	return one, one.CheckRequest(request, r.session.parts.EditDigest) == nil, nil
+	return one, one.CheckRequest(request, r.deadLetters.parts.EditDigest) == nil, nil
 }
 
 // A RedrivePlan is the sum of a preview.
@@ -289,7 +289,7 @@ type RedrivePlan struct {
 // Preview reports what each selected dead letter would do now, and returns the sum.
 func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (RedrivePlan, error) {
 	var plan RedrivePlan
-	for item, err := range r.session.reader.Items(ctx, r.index, 0, true) {
+	for item, err := range r.deadLetters.reader.Items(ctx, r.index, 0, true) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return plan, errors.Join(err, ctx.Err())
 		}
@@ -304,7 +304,7 @@ func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (Redrive
 			if r.Edited {
 				item.DeadLetter.Value, item.DeadLetter.Edited = r.Value, number
 			}
-			all, err := r.session.preview(ctx, item.DeadLetter)
+			all, err := r.deadLetters.preview(ctx, item.DeadLetter)
 			for _, p := range all {
 				plan.count(p.newer)
 			}
@@ -312,7 +312,7 @@ func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (Redrive
 		}
 	}
 	missing(r.index, report)
-	plan.Duration = r.session.UnderLimit(plan.Calls)
+	plan.Duration = r.deadLetters.UnderLimit(plan.Calls)
 	return plan, nil
 }
 
@@ -355,7 +355,7 @@ func (p *RedrivePlan) count(n Newer) {
 
 // UnderLimit returns the least time that so many calls take under the limit on calls, rounded up to
 // a second; 0 without a limit.
-func (s *Session) UnderLimit(calls int) time.Duration {
+func (s *base) UnderLimit(calls int) time.Duration {
 	limit := s.cfg.CRM.Rate
 	if limit.Calls <= 0 {
 		return 0

@@ -34,12 +34,12 @@ type ReplayRequest struct {
 	DigestWait time.Duration
 }
 
-// A Replay is one replay. Create it with [Session.NewReplay] or [Session.ResumeReplay], then call
+// A Replay is one replay. Create it with [Replayer.NewReplay] or [Replayer.ResumeReplay], then call
 // Preview or Run, once. It watches the events as the service's observer.
 type Replay struct {
 	ReplayRequest
 	ID      string
-	session *Session
+	replays *Replayer
 	ranges  []consumer.Range // that were requested
 	reads   []consumer.Range // that are read: the redrive topic as a whole, for the redrives of the ranges' events
 	index   *dlq.Index       // nil: there is no dead-letter topic
@@ -68,7 +68,7 @@ var (
 )
 
 // NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet.
-func (s *Session) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
+func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, strings.ToLower(rand.Text()[:10]))
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (s *Session) NewReplay(ctx context.Context, request ReplayRequest) (*Replay
 
 // ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
 // count; the rest is what was requested then.
-func (s *Session) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
+func (s *Replayer) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, id)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s *Session) ResumeReplay(ctx context.Context, id string, request ReplayReq
 	return r, r.prepare(ctx)
 }
 
-func (s *Session) newReplay(ctx context.Context, request ReplayRequest, id string) (*Replay, error) {
+func (s *Replayer) newReplay(ctx context.Context, request ReplayRequest, id string) (*Replay, error) {
 	if err := s.stateRefusal(ctx); err != nil {
 		return nil, err
 	}
@@ -101,13 +101,13 @@ func (s *Session) newReplay(ctx context.Context, request ReplayRequest, id strin
 		return nil, err
 	}
 	return &Replay{
-		ReplayRequest: request, ID: id, session: s, tail: tail, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
+		ReplayRequest: request, ID: id, replays: s, tail: tail, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
 		progress: func(int64, int64) {},
 	}, nil
 }
 
 // replayRanges returns the requested ranges. A range by time is of the redrive topic too.
-func (s *Session) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer.Range, error) {
+func (s *Replayer) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer.Range, error) {
 	topics := []string{s.cfg.Kafka.Topic}
 	if o.From.Offsets == nil && o.To.Offsets == nil {
 		topics = append(topics, wiring.Topics(s.cfg).Redrive)
@@ -139,14 +139,14 @@ func (s *Session) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer
 	return all, nil
 }
 
-func (r *Replay) group() string { return r.session.replayPrefix() + r.ID }
+func (r *Replay) group() string { return r.replays.replayPrefix() + r.ID }
 
 // prepare finds out what is to be read, and which events have dead letters. It comes after the ends
 // of the ranges are fixed.
 func (r *Replay) prepare(ctx context.Context) error {
-	redrives := wiring.Topics(r.session.cfg).Redrive
+	redrives := wiring.Topics(r.replays.cfg).Redrive
 	r.reads = slices.DeleteFunc(slices.Clone(r.ranges), func(r consumer.Range) bool { return r.Topic == redrives })
-	held, err := r.session.ranges(ctx, redrives)
+	held, err := r.replays.ranges(ctx, redrives)
 	if err != nil && !isMissingTopic(err) {
 		return err
 	}
@@ -155,7 +155,7 @@ func (r *Replay) prepare(ctx context.Context) error {
 			r.reads = append(r.reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
 		}
 	}
-	r.index, err = r.session.Index(ctx, dlq.Query{}, nil)
+	r.index, err = r.replays.Index(ctx, dlq.Query{}, nil)
 	if isMissingTopic(err) {
 		return nil
 	}
@@ -184,7 +184,7 @@ func (r *Replay) Total() (n int64) {
 // recall finds in the audit topic what a replay was requested with.
 func (r *Replay) recall(ctx context.Context) error {
 	over := false
-	err := r.session.reader.Audit(ctx, func(a dlq.AuditRecord) {
+	err := r.replays.reader.Audit(ctx, func(a dlq.AuditRecord) {
 		if a.Action != dlq.ActionReplay && a.Action != dlq.ActionReplayCancel || a.Subject != r.group() {
 			return
 		}
@@ -225,14 +225,14 @@ func (r *Replay) record(result string) dlq.AuditRecord {
 func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (ReplayResult, error) {
 	r.progress = progress
 	// A group that has not begun may have no marker yet, and the replay relies on one.
-	if err := r.session.parts.Store.MarkInitialized(ctx, r.session.cfg.Kafka.Group); err != nil {
+	if err := r.replays.parts.Store.MarkInitialized(ctx, r.replays.cfg.Kafka.Group); err != nil {
 		return r.result, err
 	}
 	if err := r.begin(ctx); err != nil {
 		return r.result, err
 	}
 	result, err := r.runAttended(ctx)
-	recordErr := r.session.audit.Write(context.WithoutCancel(ctx), r.record(result))
+	recordErr := r.replays.audit.Write(context.WithoutCancel(ctx), r.record(result))
 	r.mu.Lock()
 	r.result.Result = result
 	r.mu.Unlock()
@@ -242,7 +242,7 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	case recordErr != nil:
 		return r.result, &UnrecordedError{recordErr}
 	}
-	r.session.dropGroup(ctx, r.group()) // nothing will continue from its offsets
+	r.replays.dropGroup(ctx, r.group()) // nothing will continue from its offsets
 	return r.result, nil
 }
 
@@ -277,8 +277,8 @@ const (
 func (r *Replay) beat(ctx context.Context) {
 	b := dedupe.Heartbeat{ID: r.ID, Host: r.config().Host, Version: r.Version, Since: time.Now().UTC()}
 	for ctx.Err() == nil {
-		if err := r.session.parts.Store.Beat(ctx, r.group(), b); err != nil {
-			r.session.parts.Logger.LogAttrs(ctx, slog.LevelDebug, "heartbeat not written", slog.String("error", err.Error()))
+		if err := r.replays.parts.Store.Beat(ctx, r.group(), b); err != nil {
+			r.replays.parts.Logger.LogAttrs(ctx, slog.LevelDebug, "heartbeat not written", slog.String("error", err.Error()))
 		}
 		sleep(ctx, beatEvery)
 	}
@@ -319,7 +319,7 @@ func (r *Replay) begin(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil { // again: it may be long since the plan was shown
 		return err
 	}
-	return r.session.audit.Write(ctx, r.record(dlq.ResultRequested))
+	return r.replays.audit.Write(ctx, r.record(dlq.ResultRequested))
 }
 
 // DigestDelay returns how long Run waits before a reapply begins; 0: it does not.
@@ -334,7 +334,7 @@ func (r *Replay) DigestDelay() time.Duration {
 // restored. What was left out before the instances know of the new generation of digests is in the
 // range, since that ends only now; what comes later, they send.
 func (r *Replay) invalidateDigests(ctx context.Context) error {
-	if err := r.session.parts.Store.InvalidateDigests(ctx); err != nil {
+	if err := r.replays.parts.Store.InvalidateDigests(ctx); err != nil {
 		return err
 	}
 	timer := time.NewTimer(r.DigestDelay())
@@ -345,24 +345,24 @@ func (r *Replay) invalidateDigests(ctx context.Context) error {
 	case <-timer.C:
 	}
 	var err error
-	r.ranges, err = r.session.replayRanges(ctx, r.ReplayRequest)
+	r.ranges, err = r.replays.replayRanges(ctx, r.ReplayRequest)
 	return err
 }
 
 func (r *Replay) config() consumer.Config {
-	cfg := wiring.ConsumerConfig(r.session.cfg, r.Version)
+	cfg := wiring.ConsumerConfig(r.replays.cfg, r.Version)
 	cfg.Group, cfg.Replay, cfg.Reapply, cfg.Employee, cfg.StormShare = r.group(), true, r.Reapply, r.Employee, 0
-	cfg.LiveGroup = r.session.cfg.Kafka.Group
+	cfg.LiveGroup = r.replays.cfg.Kafka.Group
 	cfg.Covers = append([]consumer.Range{}, r.ranges...) // never nil: of an empty range, nothing is run
 	return cfg
 }
 
 func (r *Replay) consumerParts() consumer.Parts {
-	p := r.session.parts
+	p := r.replays.parts
 	parts := consumer.Parts{
 		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
 		Archive: p.Archive, Control: p.Store, Observer: r,
-		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.session.cfg.CRM.ErrorCodes),
+		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.replays.cfg.CRM.ErrorCodes),
 		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.skipExpired,
 	}
 	if p.Hashes != nil {
@@ -371,7 +371,7 @@ func (r *Replay) consumerParts() consumer.Parts {
 	if r.index != nil {
 		parts.Items = r.index
 	}
-	if limiter, ok := wiring.NewLimiter(r.session.cfg, p.Store); ok {
+	if limiter, ok := wiring.NewLimiter(r.replays.cfg, p.Store); ok {
 		parts.Limiter = limiter.ForReplay()
 	}
 	if r.Rate > 0 {

@@ -114,7 +114,7 @@ func (r *Replay) Preview(ctx context.Context) (ReplayPlan, error) {
 	}
 	all.Wait()
 	p.sum.Calls = int64(len(p.members))
-	p.sum.Seconds = int64(r.session.UnderLimit(len(p.members)).Seconds())
+	p.sum.Seconds = int64(r.replays.UnderLimit(len(p.members)).Seconds())
 	p.sum.Fields = map[string]int64{}
 	for _, fields := range p.members {
 		for name := range fields {
@@ -128,7 +128,7 @@ func (r *Replay) Preview(ctx context.Context) (ReplayPlan, error) {
 const gatherEvents = 2000
 
 func (p *replayPreview) read(ctx context.Context, r consumer.Range) error {
-	s := p.replay.session
+	s := p.replay.replays
 	byMember, n := map[dedupe.Member][]planned{}, 0
 	_, err := s.log().Read(ctx, r.Topic, r.Partition, partlog.Range{First: r.First, End: r.End}, func(rec *partlog.Record) error {
 		in, err := sourceRecord(r.Topic, rec)
@@ -166,7 +166,7 @@ func (p *replayPreview) countExpired() {
 }
 
 // decode returns what a record of either topic would run. A rejection is why it was not read.
-func (s *Session) decode(ctx context.Context, rec mapper.Record, rejection *batch.Rejection) (run preview.Redrive, err error) {
+func (s *previews) decode(ctx context.Context, rec mapper.Record, rejection *batch.Rejection) (run preview.Redrive, err error) {
 	if rec.Topic != s.cfg.Kafka.Topic {
 		verifier := preview.Verifier{Archive: s.reader, Digest: s.parts.EditDigest}
 		return preview.DecodeRedrive(ctx, verifier, rec, s.mapRecord)
@@ -182,7 +182,7 @@ func (s *Session) decode(ctx context.Context, rec mapper.Record, rejection *batc
 
 // take counts what needs no look at Redis, and gathers the rest.
 func (p *replayPreview) take(byMember map[dedupe.Member][]planned, run preview.Redrive, res mapper.Result) int {
-	cfg := p.replay.session.cfg
+	cfg := p.replay.replays.cfg
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if run.Number > 0 || run.Record.Topic != cfg.Kafka.Topic {
@@ -206,7 +206,7 @@ func (p *replayPreview) take(byMember map[dedupe.Member][]planned, run preview.R
 // look asks Redis about what is gathered.
 func (p *replayPreview) look(ctx context.Context, byMember map[dedupe.Member][]planned) error {
 	defer clear(byMember)
-	store := p.replay.session.parts.Store
+	store := p.replay.replays.parts.Store
 	for member, events := range byMember {
 		ids := make([]dedupe.EventID, len(events))
 		for i, one := range events {

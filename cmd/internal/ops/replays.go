@@ -38,10 +38,10 @@ type ReplayState struct {
 }
 
 // replayPrefix begins the names of the groups of replays.
-func (s *Session) replayPrefix() string { return s.cfg.Kafka.Group + ".replay." }
+func (s *base) replayPrefix() string { return s.cfg.Kafka.Group + ".replay." }
 
 // Replays returns the replays that the audit topic still knows, the latest last.
-func (s *Session) Replays(ctx context.Context) ([]ReplayState, error) {
+func (s *Replayer) Replays(ctx context.Context) ([]ReplayState, error) {
 	byID := map[string]*ReplayState{}
 	err := s.reader.Audit(ctx, func(a dlq.AuditRecord) {
 		id, ok := strings.CutPrefix(a.Subject, s.replayPrefix())
@@ -84,7 +84,7 @@ func (r *ReplayState) add(a dlq.AuditRecord) {
 }
 
 // addProgress adds the state, and how much of the requested ranges is committed.
-func (s *Session) addProgress(ctx context.Context, r *ReplayState) error {
+func (s *Replayer) addProgress(ctx context.Context, r *ReplayState) error {
 	r.State = cmp.Or(r.ended, ReplayStopped)
 	if r.ended == ReplayDone {
 		r.Done = r.Records
@@ -101,19 +101,14 @@ func (s *Session) addProgress(ctx context.Context, r *ReplayState) error {
 	return err
 }
 
-// A running replay is found by the member of its group: see runningMark.
-func (s *Session) isReplayed(ctx context.Context, id string) (bool, error) {
-	beats, err := s.parts.Store.Heartbeats(ctx, s.replayPrefix()+id)
-	for _, b := range beats {
-		if b.Age <= beatAge {
-			return true, nil
-		}
-	}
-	return false, err
+// isReplayed reports whether a process runs a replay: it writes heartbeats.
+func (s *Replayer) isReplayed(ctx context.Context, id string) (bool, error) {
+	beats, err := s.heartbeats(ctx, s.replayPrefix()+id)
+	return len(beats) > 0, err
 }
 
 // replayed returns how many offsets of a replay's ranges its group has committed.
-func (s *Session) replayed(ctx context.Context, r *ReplayState) (done int64, err error) {
+func (s *Replayer) replayed(ctx context.Context, r *ReplayState) (done int64, err error) {
 	topics := map[string][]int{}
 	for _, o := range r.ranges {
 		topics[o.Topic] = append(topics[o.Topic], o.Partition)
@@ -140,7 +135,7 @@ func (s *Session) replayed(ctx context.Context, r *ReplayState) (done int64, err
 
 // CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot be
 // resumed. It fails with [ErrNoReplay] or [ErrReplayOver].
-func (s *Session) CancelReplay(ctx context.Context, id string, who Who) error {
+func (s *Replayer) CancelReplay(ctx context.Context, id string, who Who) error {
 	all, err := s.Replays(ctx)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ type Reset struct {
 }
 
 // PlanReset returns what setting the group's offsets in the source topic to a position would change.
-func (s *Session) PlanReset(ctx context.Context, to Position) ([]Reset, error) {
+func (s *GroupOffsets) PlanReset(ctx context.Context, to Position) ([]Reset, error) {
 	topic := s.cfg.Kafka.Topic
 	offsets, ranges, err := s.resolve(ctx, topic, to)
 	if err != nil {
@@ -62,7 +62,7 @@ func (e *LiveError) Error() string {
 }
 
 // CheckNotLive returns a [*LiveError] if the group has members.
-func (s *Session) CheckNotLive(ctx context.Context) error {
+func (s *GroupOffsets) CheckNotLive(ctx context.Context) error {
 	group, err := s.group(ctx)
 	if err == nil && len(group.Members) > 0 {
 		err = &LiveError{group.Group, len(group.Members)}
@@ -71,7 +71,7 @@ func (s *Session) CheckNotLive(ctx context.Context) error {
 }
 
 // Reset commits planned offsets. The old ones are in the audit topic first.
-func (s *Session) Reset(ctx context.Context, plan []Reset, who Who) error {
+func (s *GroupOffsets) Reset(ctx context.Context, plan []Reset, who Who) error {
 	record := dlq.AuditRecord{Actor: who.Actor, Note: who.Note, Action: dlq.ActionOffsetsReset, Subject: s.cfg.Kafka.Group}
 	var commits []kafka.OffsetCommit
 	for _, p := range plan {
@@ -92,7 +92,7 @@ func (s *Session) Reset(ctx context.Context, plan []Reset, who Who) error {
 	})
 }
 
-func (s *Session) commit(ctx context.Context, commits []kafka.OffsetCommit) error {
+func (s *GroupOffsets) commit(ctx context.Context, commits []kafka.OffsetCommit) error {
 	topic := s.cfg.Kafka.Topic
 	res, err := s.parts.Kafka.OffsetCommit(ctx, &kafka.OffsetCommitRequest{
 		GroupID: s.cfg.Kafka.Group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: commits},

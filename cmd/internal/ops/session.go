@@ -24,8 +24,43 @@ import (
 // writeTimeout is how long a write is repeated while Kafka is not ready.
 const writeTimeout = 15 * time.Second
 
-// A Session works on the topics and the state of one consumer group. It is safe for concurrent use.
+// A Session works on the topics and the state of one consumer group. It consists of parts that each
+// have one subject. It is safe for concurrent use.
 type Session struct {
+	*DeadLetters
+	*Members
+	*Replayer
+	*GroupOffsets
+	*Control
+	*State
+	*Trail
+}
+
+type (
+	// GroupOffsets shows and sets the offsets of the group.
+	GroupOffsets struct{ *base }
+	// Control pauses and resumes the instances, and reads their heartbeats.
+	Control struct{ *base }
+	// Trail reads the audit topic.
+	Trail struct{ *base }
+	// State is the state in Redis as a whole: whether it is that of the group, and its rebuild.
+	State struct{ *GroupOffsets }
+	// DeadLetters lists, shows, redrives and discards dead letters.
+	DeadLetters struct{ *previews }
+	// Members explains and forgets what is known of one employee.
+	Members struct {
+		*DeadLetters
+		control *Control
+	}
+	// Replayer plans, runs, lists and cancels replays, and rebuilds the state from the topics.
+	Replayer struct{ *DeadLetters }
+
+	// previews find out what a record would do now.
+	previews struct{ *State }
+)
+
+// base is what all parts share.
+type base struct {
 	cfg    config.Config
 	parts  *wiring.Parts
 	reader *dlq.Reader
@@ -34,8 +69,18 @@ type Session struct {
 
 // New returns a session on the parts, which it does not close.
 func New(cfg config.Config, parts *wiring.Parts) *Session {
-	return &Session{cfg: cfg, parts: parts, reader: parts.Archive, audit: Auditor(cfg, parts)}
+	b := &base{cfg: cfg, parts: parts, reader: parts.Archive, audit: Auditor(cfg, parts)}
+	offsets, control := &GroupOffsets{b}, &Control{b}
+	state := &State{offsets}
+	deadLetters := &DeadLetters{&previews{state}}
+	return &Session{
+		DeadLetters: deadLetters, Members: &Members{deadLetters, control}, Replayer: &Replayer{deadLetters},
+		GroupOffsets: offsets, Control: control, State: state, Trail: &Trail{b},
+	}
 }
+
+// Target returns what the session works on.
+func (s *Session) Target() Target { return s.Control.target() }
 
 // Auditor returns a writer of audit records that repeats a write for 15 s while Kafka is not ready.
 func Auditor(cfg config.Config, parts *wiring.Parts) *dlq.Auditor {
@@ -51,8 +96,7 @@ type Target struct {
 	CRM     string // URL and corpId
 }
 
-// Target returns what the session works on.
-func (s *Session) Target() Target {
+func (s *base) target() Target {
 	return Target{
 		Brokers: s.cfg.Kafka.Brokers, Topic: s.cfg.Kafka.Topic, DLQ: s.cfg.DLQ.Topic, Group: s.cfg.Kafka.Group,
 		CRM: s.cfg.CRM.BaseURL + " (corpId " + s.cfg.CRM.CorpID + ")",
@@ -85,7 +129,7 @@ var (
 
 // recorded carries out what the audit topic must know of before it is done. A first record says
 // what is about to be done, a second one its result.
-func (s *Session) recorded(ctx context.Context, r dlq.AuditRecord, do func() error) error {
+func (s *base) recorded(ctx context.Context, r dlq.AuditRecord, do func() error) error {
 	r.Result = dlq.ResultRequested
 	if err := s.audit.Write(ctx, r); err != nil {
 		return err

@@ -67,7 +67,7 @@ type Shown struct {
 
 // Show returns one dead letter, by its full or short id, with its history and what it would do now.
 // With reveal, personal data is shown, once the audit topic has acknowledged who looks at it.
-func (s *Session) Show(ctx context.Context, id string, reveal bool, who Who) (Shown, error) {
+func (s *DeadLetters) Show(ctx context.Context, id string, reveal bool, who Who) (Shown, error) {
 	h, err := s.reader.History(ctx, id)
 	if err != nil {
 		return Shown{}, fmt.Errorf("%s: %w", id, err)
@@ -91,7 +91,7 @@ func (s *Session) Show(ctx context.Context, id string, reveal bool, who Who) (Sh
 // Export returns the selected dead letters with their payloads, without history and preview. With
 // reveal, each is shown once the audit topic has acknowledged who looks at it. An error with an id
 // is about that dead letter alone.
-func (s *Session) Export(ctx context.Context, x *dlq.Index, reveal bool, who Who) iter.Seq2[DeadLetterView, error] {
+func (s *DeadLetters) Export(ctx context.Context, x *dlq.Index, reveal bool, who Who) iter.Seq2[DeadLetterView, error] {
 	return func(yield func(DeadLetterView, error) bool) {
 		for item, err := range s.reader.Items(ctx, x, 0, true) {
 			if err == nil && reveal {
@@ -108,7 +108,7 @@ func (s *Session) Export(ctx context.Context, x *dlq.Index, reveal bool, who Who
 	}
 }
 
-func (s *Session) view(ctx context.Context, i dlq.Item, reveal bool) DeadLetterView {
+func (s *DeadLetters) view(ctx context.Context, i dlq.Item, reveal bool) DeadLetterView {
 	l := i.DeadLetter
 	v := DeadLetterView{
 		DeadLetter: NewDeadLetter(i), DLQ: Place{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,

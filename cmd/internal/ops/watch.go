@@ -217,13 +217,13 @@ func (w *watch) check(ctx context.Context) error {
 	if !w.isDue(time.Now()) {
 		return nil
 	}
-	group, err := w.run.session.group(ctx)
+	group, err := w.run.deadLetters.group(ctx)
 	if err == nil && len(group.Members) == 0 {
 		return ErrNoInstance
 	}
 	found := NoResults{Instances: len(group.Members), Err: err}
 	if err == nil {
-		found.Causes, found.Err = w.run.session.Causes(ctx)
+		found.Causes, found.Err = w.run.deadLetters.causes(ctx)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

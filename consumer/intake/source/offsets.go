@@ -162,7 +162,7 @@ func (o *Offsets) list(ctx context.Context, topic string, req kafka.OffsetReques
 	defer cancel()
 	res, err := o.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {req}}})
 	if err != nil {
-		return 0, fmt.Errorf("source: bounds of %s/%d: %w", topic, req.Partition, err)
+		return 0, fmt.Errorf("source: bounds of %s/%d: %w", topic, req.Partition, partlog.Explain(ctx, o.client, topic, err))
 	}
 	for _, p := range res.Topics[topic] {
 		switch {

@@ -165,6 +165,18 @@ func (g *Gate) Causes() []event.Cause {
 	return causes
 }
 
+// NextProbe returns when a probe may go through next; the zero time if the gate is open, or a pause
+// has no probes.
+func (g *Gate) NextProbe(now time.Time) time.Time {
+	if len(g.Causes()) == 0 || g.Paused(event.CauseOperator) || g.Paused(event.CauseStateKey) {
+		return time.Time{}
+	}
+	if until := g.Peek(now).Until; !until.IsZero() {
+		return until
+	}
+	return now
+}
+
 // Peek is [Gate.Ask] without using up a probe.
 func (g *Gate) Peek(now time.Time) Answer {
 	peeked := *g

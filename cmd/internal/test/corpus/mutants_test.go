@@ -95,7 +95,7 @@ func newStage(t *testing.T, broker *kafkatest.Broker, s *source) *stage {
 	t.Helper()
 	// A duplicate account, name or mobile is final in this test. Otherwise each would take several
 	// attempts.
-	crm := crmapitest.Options{DuplicateCode: crmapitest.CodeMissing}
+	crm := crmapitest.Options{AutoCreate: true, DuplicateCode: crmapitest.CodeMissing}
 	st := &stage{
 		Rig: servicetest.New(t, broker, servicetest.Options{Partitions: partitions, CRM: crm}),
 		t:   t, source: s, recorder: &recorder{outcomes: map[consumer.Outcome]int{}},

@@ -12,7 +12,7 @@ import (
 // command returns an on-call command with the settings of the service.
 func (r *rig) command(args ...string) *process {
 	r.t.Helper()
-	return newProcess(r.t, r.variables, args...)
+	return newProcess(r.t, r.Variables, args...)
 }
 
 // begin starts a command.

@@ -57,7 +57,7 @@ func readDeadLetter(t *testing.T, m kafka.Message) deadLetter {
 func (r *rig) wantDeadLetters(e outcome.Expectation, times map[string]time.Time, copies bool) {
 	r.t.Helper()
 	found := make(map[string][]deadLetter)
-	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
+	for _, m := range r.Broker.ReadAll(r.t, r.Topic+".dlq") {
 		l := readDeadLetter(r.t, m)
 		found[l.facts["dlq.id"]] = append(found[l.facts["dlq.id"]], l)
 	}
@@ -103,8 +103,8 @@ func (r *rig) wantFacts(want outcome.DeadLetter, l deadLetter, at time.Time) {
 	facts := map[string]string{
 		"dlq.id": want.ID, "dlq.reason": want.Reason, "dlq.stage": want.Stage, "dlq.event.id": want.EventID,
 		"dlq.employee.id": want.EmployeeID, "dlq.event.index": "0", "dlq.event.count": "1", "dlq.crm.code": want.Code,
-		"dlq.source.topic": r.topic, "dlq.source.partition": strconv.Itoa(want.Record.Partition),
-		"dlq.source.offset": strconv.FormatInt(want.Record.Offset, 10), "dlq.group": r.group,
+		"dlq.source.topic": r.Topic, "dlq.source.partition": strconv.Itoa(want.Record.Partition),
+		"dlq.source.offset": strconv.FormatInt(want.Record.Offset, 10), "dlq.group": r.Group,
 		"dlq.membersync.version": version, "dlq.redrives": "0",
 	}
 	if want.Whole {
@@ -163,7 +163,7 @@ func (r *rig) wantTrace(want outcome.DeadLetter, l deadLetter) {
 	if attempts < 1 || err != nil {
 		r.t.Errorf("dead letter %s: dlq.attempts is %q, want 1 at least", want.ID, l.facts["dlq.attempts"])
 	}
-	for _, c := range r.crm.Calls() {
+	for _, c := range r.CRM.Calls() {
 		if c.ThirdTraceID == third && c.TraceID == trace && strconv.Itoa(c.Code) == want.Code {
 			return
 		}

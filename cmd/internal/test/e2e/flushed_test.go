@@ -20,29 +20,29 @@ type view struct {
 
 // see lists all dead letters and shows one of each kind. It also returns how much of each is
 // superseded, as the commands report it.
-func (o *scenario) see(e incident.Expectation) (s view, overtaken map[string]string) {
+func (o *scenario) see(e incident.Expectation) (s view, newer map[string]string) {
 	o.t.Helper()
-	s, overtaken = view{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
+	s, newer = view{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
 	for _, id := range oneOfEach(e) {
 		shown := o.must("dlq", "show", id)[0]
 		now, _ := shown["now"].([]any)
 		for _, one := range now {
 			event, _ := one.(map[string]any)
-			overtaken[id] = text(event, "overtaken")
-			delete(event, "overtaken")
-			delete(event, "overtaken_fields")
+			newer[id] = text(event, "newer_values")
+			delete(event, "newer_values")
+			delete(event, "newer_fields")
 		}
 		s.Shown[id] = shown
 	}
 	s.Audit = o.audit()
-	return s, overtaken
+	return s, newer
 }
 
-// oneOfEach returns one item that is superseded fully, one partly and one not.
+// oneOfEach returns one item whose fields all have newer values, one with some, and one with none.
 func oneOfEach(e incident.Expectation) []string {
 	byKind := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(e.Items)) {
-		byKind[e.Items[id].Overtaken] = id
+		byKind[e.Items[id].NewerValues] = id
 	}
 	return slices.Sorted(maps.Values(byKind))
 }
@@ -66,7 +66,7 @@ func (r *rig) emptyRedis() {
 // ends as it would have without the loss.
 func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newScenario(t)
 	first := o.start(nil)
 	o.produce(incident.Generate(2, smallScale().events, 6))
 	o.settle()
@@ -76,28 +76,28 @@ func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	service.awaitReady()
 	e, _ := o.expect()
 	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is audited
-	before, overtaken := o.see(e)
+	before, newer := o.see(e)
 
 	o.emptyRedis()
 	after, unknown := o.see(e)
 	if d := cmp.Diff(before, after); d != "" {
 		t.Errorf("the views change without Redis: %s", d[:min(len(d), 3000)])
 	}
-	for id := range overtaken {
-		if overtaken[id] != e.Items[id].Overtaken || unknown[id] != "unknown" {
-			t.Errorf("%s is overtaken %s, and then %s; want %s, and then unknown", id, overtaken[id], unknown[id], e.Items[id].Overtaken)
+	for id := range newer {
+		if newer[id] != e.Items[id].NewerValues || unknown[id] != "unknown" {
+			t.Errorf("%s has newer values %s, and then %s; want %s, and then unknown", id, newer[id], unknown[id], e.Items[id].NewerValues)
 		}
 	}
 	if status, _, stderr := o.do("dlq", "redrive", "--all", "--yes"); status != 1 || !strings.Contains(stderr, "membersync state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	if n := len(o.broker.ReadAll(t, o.topic+".redrive")); n > 0 {
+	if n := len(o.Broker.ReadAll(t, o.Topic+".redrive")); n > 0 {
 		t.Errorf("%d redrives were sent without the state", n)
 	}
 
 	o.must("state", "rebuild", "--yes", "--actor=sample@host")
-	if _, again := o.see(e); cmp.Diff(overtaken, again) != "" {
-		t.Errorf("after the rebuild: overtaken %v, want %v", again, overtaken)
+	if _, again := o.see(e); cmp.Diff(newer, again) != "" {
+		t.Errorf("after the rebuild: newer values %v, want %v", again, newer)
 	}
 	status, stdout, stderr := o.do("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	if status != 0 {

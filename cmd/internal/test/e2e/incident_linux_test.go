@@ -22,7 +22,7 @@ import (
 func TestIncident(t *testing.T) {
 	t.Parallel()
 	s := incidentScale()
-	o := newOffice(t)
+	o := newScenario(t)
 	service := o.start(nil)
 	service.awaitReady()
 	o.produce(incident.Generate(1, s.events, 6))
@@ -56,10 +56,10 @@ func TestIncident(t *testing.T) {
 
 func (o *scenario) wantEnough(s scale, e incident.Expectation, records int) {
 	o.t.Helper()
-	o.t.Logf("real Kafka %t; %d events, %d dead letters, overtaken: %v", o.broker.Real(), records, len(e.Items), e.Overtaken())
-	for _, how := range []string{incident.Fully, incident.Partly, incident.Not} {
-		if n := e.Overtaken()[how]; n < s.each {
-			o.t.Fatalf("%d are overtaken %s, want %d at least", n, how, s.each)
+	o.t.Logf("real Kafka %t; %d events, %d dead letters, by newer values: %v", o.Broker.Real(), records, len(e.Items), e.NewerValues())
+	for _, how := range []string{incident.All, incident.Some, incident.None} {
+		if n := e.NewerValues()[how]; n < s.each {
+			o.t.Fatalf("%d have newer values (%s), want %d at least", n, how, s.each)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (o *scenario) wantLook(e incident.Expectation) {
 	one := slices.Sorted(maps.Keys(e.Items))[0]
 	o.must("dlq", "show", one, "--reveal", "--note=which department?", "--actor=sample@host")
 	_, _, stderr := o.do("dlq", "redrive", "--all", "--dry-run")
-	if want := fmt.Sprintf("0 fully, 0 partly, 0 not, 0 unknown; %d state nothing or would ", len(e.Items)); !strings.Contains(stderr, want) {
+	if want := fmt.Sprintf("newer values: 0 all, 0 some, 0 none, 0 unknown; %d state no fields or would fail again", len(e.Items)); !strings.Contains(stderr, want) {
 		o.t.Errorf("before the cause is fixed the plan says %q, want %q", stderr, want)
 	}
 }
@@ -95,8 +95,8 @@ func (o *scenario) wantLook(e incident.Expectation) {
 func (o *scenario) wantPlan(e incident.Expectation) {
 	o.t.Helper()
 	status, stdout, stderr := o.do("dlq", "redrive", "--reason=unresolved_reference", "--dry-run", "-o", "json")
-	n := e.Overtaken()
-	want := fmt.Sprintf("%d fully, %d partly, %d not, 0 unknown; 0 state nothing", n[incident.Fully], n[incident.Partly], n[incident.Not])
+	n := e.NewerValues()
+	want := fmt.Sprintf("newer values: %d all, %d some, %d none, 0 unknown; 0 state no fields", n[incident.All], n[incident.Some], n[incident.None])
 	if status != 0 || !strings.Contains(stderr, want) {
 		o.t.Errorf("the plan ends with %d and says %q, want %q", status, stderr, want)
 	}
@@ -106,7 +106,7 @@ func (o *scenario) wantPlan(e incident.Expectation) {
 	}
 	expected := map[string]string{}
 	for id, item := range e.Items {
-		expected[id] = "would redrive: update, overtaken " + item.Overtaken
+		expected[id] = "would redrive: update, newer values: " + item.NewerValues
 	}
 	if d := cmp.Diff(expected, planned); d != "" {
 		o.t.Errorf("the plan: %s", d[:min(len(d), 3000)])
@@ -179,7 +179,7 @@ func (o *scenario) wantAudit(e incident.Expectation) {
 				o.t.Errorf("audit: %+v", a)
 			}
 		case "redrive_result":
-			if want := e.Items[a.Subject].Outcome; want != incident.Either && a.Result != want || a.Detail.By != "sample@host" || a.Actor != o.group {
+			if want := e.Items[a.Subject].Outcome; want != incident.Either && a.Result != want || a.Detail.By != "sample@host" || a.Actor != o.Group {
 				o.t.Errorf("audit: %+v, want %s", a, want)
 			}
 		default:

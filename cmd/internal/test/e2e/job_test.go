@@ -88,9 +88,8 @@ func newJob(t *testing.T, spec outcome.Spec, script outcome.Script, api string) 
 	opts.ObjectAPI = api == "object"
 	opts.Latency = 2 * time.Millisecond
 	r := newRig(t, setup{partitions: spec.Partitions, crm: opts})
-	r.variables["CRM_TOKEN"] = token
-	r.variables["CRM_API"], r.variables["CRM_OBJECT_FIELDS"] = api, crmapitest.ObjectFields
-	r.variables["KAFKA_MAX_RECORD_BYTES"] = "16KiB"
+	r.Variables["CRM_API"], r.Variables["CRM_OBJECT_FIELDS"] = api, crmapitest.ObjectFields
+	r.Variables["KAFKA_MAX_RECORD_BYTES"] = "16KiB"
 	return r
 }
 
@@ -118,7 +117,7 @@ func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records i
 	for metric, want := range map[string]int{
 		"events_total":       records,
 		"dead_letters_total": len(e.DeadLetters),
-		"crm_calls_total":    len(r.crm.Calls()),
+		"crm_calls_total":    len(r.CRM.Calls()),
 	} {
 		if got := sum(r.t, processes, metric); got != want {
 			r.t.Errorf("%s add up to %d, want %d", metric, got, want)
@@ -133,7 +132,7 @@ func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records i
 // report logs the figures.
 func (r *rig) report(e outcome.Expectation, took time.Duration) {
 	r.t.Helper()
-	calls, applied := r.crm.Calls(), 0
+	calls, applied := r.CRM.Calls(), 0
 	for _, c := range calls {
 		if c.Applied {
 			applied++
@@ -144,7 +143,7 @@ func (r *rig) report(e outcome.Expectation, took time.Duration) {
 		reasons[l.Reason+l.Code]++
 	}
 	r.t.Logf("real Kafka %t; stating events %d, stating nothing %d, duplicates %d, dead letters %d %v",
-		r.broker.Real(), e.Stating, e.Empty, e.Duplicates, len(e.DeadLetters), reasons)
+		r.Broker.Real(), e.Stating, e.Empty, e.Duplicates, len(e.DeadLetters), reasons)
 	r.t.Logf("calls %d, of them applied %d, refused or unacknowledged %d; events that needed no call of their own %d; %.1f s",
 		len(calls), applied, len(calls)-applied, e.Stating-applied, took.Seconds())
 }

@@ -33,15 +33,15 @@ func kill(t *testing.T, at crmapitest.Point) {
 	began := time.Now()
 	half := len(script.Records) / 2
 	r.produce(script.Records[:half])
-	r.crm.Block(at)
+	r.CRM.Block(at)
 	victim := r.startVictim()
 	open := r.awaitOpen(at)
 	victim.kill()
 	r.allGone(at)
 	r.shortenLeases()
-	r.crm.Release()
+	r.CRM.Release()
 	r.evict()
-	r.t.Logf("killed with %d calls open %s their effect; lag %d", open, at, r.broker.Lag(t, r.group, r.topic))
+	r.t.Logf("killed with %d calls open %s their effect; lag %d", open, at, r.Broker.Lag(t, r.Group, r.Topic))
 
 	r.produce(script.Records[half:])
 	successor := r.start(nil)
@@ -69,7 +69,7 @@ func (r *rig) awaitOpen(at crmapitest.Point) (open int) {
 			return false
 		}
 		open = 0
-		for _, c := range r.crm.Calls() {
+		for _, c := range r.CRM.Calls() {
 			if c.Outcome == crmapitest.OutcomeOpen && c.Applied == (at == crmapitest.AfterEffect) {
 				open++
 			}
@@ -83,7 +83,7 @@ func (r *rig) awaitOpen(at crmapitest.Point) (open int) {
 func (r *rig) allGone(at crmapitest.Point) {
 	r.t.Helper()
 	r.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
-	for _, c := range r.crm.Calls() {
+	for _, c := range r.CRM.Calls() {
 		if c.Outcome != crmapitest.OutcomeGone || c.Applied && at == crmapitest.BeforeEffect {
 			r.t.Errorf("call %d ended as %s, applied %t, want %s %s the effect", c.N, c.Outcome, c.Applied, crmapitest.OutcomeGone, at)
 		}
@@ -94,7 +94,7 @@ func (r *rig) await(what string, until func(crmapitest.Stats) bool) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), servicetest.Limit)
 	defer cancel()
-	if err := r.crm.Wait(ctx, until); err != nil {
-		r.t.Fatalf("waited %v for %s: %+v", servicetest.Limit, what, r.crm.Stats())
+	if err := r.CRM.Wait(ctx, until); err != nil {
+		r.t.Fatalf("waited %v for %s: %+v", servicetest.Limit, what, r.CRM.Stats())
 	}
 }

@@ -25,7 +25,8 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	t.Parallel()
 	tap := &tokenTap{tokens: make(map[string]bool)}
 	r := newRig(t, setup{partitions: 3, crm: canaryOptions(), front: tap.front, redisPassword: secrets()["REDIS_PASSWORD"]})
-	maps.Copy(r.variables, map[string]string{
+	delete(r.Variables, "CRM_TOKEN") // the second instance fetches its tokens
+	maps.Copy(r.Variables, map[string]string{
 		"KAFKA_MAX_RECORD_BYTES": "16KiB", "LOG_LEVEL": "debug", "CRM_TIMEOUT": "1s", "CRM_RETRY_BUDGET": "1s",
 		"CRM_ERROR_CODES": "201112011:poison:crm_rejected",
 		"STATE_KEY":       secrets()["STATE_KEY"],
@@ -41,12 +42,12 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 		p.awaitReady()
 	}
 	h := &haystack{t: t}
-	r.crm.Block(crmapitest.BeforeEffect)
+	r.CRM.Block(crmapitest.BeforeEffect)
 	r.produce(canaryRecords())
 	r.await("a call to be open", func(s crmapitest.Stats) bool { return s.Blocked > 0 })
 	h.addStores(r)
 	h.addAdmin(both)
-	r.crm.Release()
+	r.CRM.Release()
 	r.settle()
 	h.addStores(r)
 	h.addAdmin(both)
@@ -73,7 +74,7 @@ func (r *rig) wantPlantedFound(needles []needle) {
 	r.redis.HSet(ctx, r.prefix+":planted", "field", value)
 	r.redis.Set(ctx, r.prefix+":"+stem, "value", time.Minute)
 	for _, topic := range []string{".dlq", ".redrive", ".audit"} {
-		r.broker.Produce(r.t, r.topic+topic, kafka.Message{Headers: []kafka.Header{{Key: "planted", Value: value}}})
+		r.Broker.Produce(r.t, r.Topic+topic, kafka.Message{Headers: []kafka.Header{{Key: "planted", Value: value}}})
 	}
 	h := &haystack{t: r.t}
 	h.addStores(r)
@@ -132,7 +133,7 @@ func (h *haystack) addStores(r *rig) {
 		}
 		h.add("redis", strings.Join(texts, "\n"))
 	}
-	for _, c := range r.broker.Commits(h.t, r.group, r.topic) {
+	for _, c := range r.Broker.Commits(h.t, r.Group, r.Topic) {
 		h.add("the metadata of a committed offset", c.Metadata)
 	}
 }
@@ -151,7 +152,7 @@ func (h *haystack) addAdmin(processes []*process) {
 func (h *haystack) addTopics(r *rig) {
 	h.t.Helper()
 	for _, topic := range []string{".dlq", ".redrive", ".audit"} {
-		for _, m := range r.broker.ReadAll(h.t, r.topic+topic) {
+		for _, m := range r.Broker.ReadAll(h.t, r.Topic+topic) {
 			for _, header := range m.Headers {
 				h.add("a header of "+topic, header.Key+": "+string(header.Value))
 			}
@@ -208,7 +209,7 @@ func (r *rig) wantEveryPath(h *haystack, tokens int) {
 		r.t.Errorf("the CRM received %d tokens, want 2", tokens)
 	}
 	for field := range canaries() {
-		if len(r.crm.State(member(1))[field]) == 0 {
+		if len(r.CRM.State(member(1))[field]) == 0 {
 			r.t.Errorf("the CRM never got %s", field)
 		}
 	}

@@ -25,10 +25,9 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	}
 	const count, limit = 100_000, 50
 	r := newRig(t, setup{partitions: 6, crm: crmapitest.Options{Tokens: []string{token}}})
-	r.variables["CRM_TOKEN"] = token
-	topics := dlq.Topics{Source: r.topic, DLQ: r.topic + ".dlq", Redrive: r.topic + ".redrive", Audit: r.topic + ".audit"}
+	topics := dlq.Topics{Source: r.Topic, DLQ: r.Topic + ".dlq", Redrive: r.Topic + ".redrive", Audit: r.Topic + ".audit"}
 	spec := dlq.TopicSpec{Topics: topics, Retention: time.Hour, Create: true}
-	if err := dlq.EnsureTopics(t.Context(), r.broker.Client(t), spec); err != nil {
+	if err := dlq.EnsureTopics(t.Context(), r.Broker.Client(t), spec); err != nil {
 		t.Fatal(err)
 	}
 	recorded := time.Now().Add(-time.Hour)
@@ -42,7 +41,7 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 	usage, _ := p.State().SysUsage().(*syscall.Rusage)
 	peak := usage.Maxrss << 10
 	t.Logf("real Kafka %t; %d dead letters, %d MB: dlq list --limit %d took %.2f s, peak RSS %.0f MiB",
-		r.broker.Real(), count, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))
+		r.Broker.Real(), count, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))
 	if listed := objects(t, p.results.String()); status != 0 || len(listed) != limit {
 		t.Errorf("status %d, %d listed: %s", status, len(listed), p.out)
 	}
@@ -60,21 +59,21 @@ func (r *rig) writeMany(n int, at time.Time) (total int) {
 	for i := range n {
 		l := dlq.DeadLetter{
 			Key: fmt.Appendf(nil, "E%05d", i), Value: bytes.Repeat([]byte("sample "), deadLetterBytes(i)/7),
-			Source: dlq.Source{Topic: r.topic, Partition: i % 6, Offset: int64(i), Timestamp: at},
+			Source: dlq.Source{Topic: r.Topic, Partition: i % 6, Offset: int64(i), Timestamp: at},
 			Reason: dlq.Reasons()[i%len(dlq.Reasons())], Error: "what was wrong", EventID: fmt.Sprintf("ev-%d", i),
-			EmployeeID: fmt.Sprintf("E%05d", i), Count: 1, Attempts: 1, Group: r.group, Version: version,
+			EmployeeID: fmt.Sprintf("E%05d", i), Count: 1, Attempts: 1, Group: r.Group, Version: version,
 			FirstFailedAt: at.Add(time.Duration(i) * time.Millisecond), FailedAt: at.Add(time.Duration(i) * time.Millisecond),
 		}
 		m := l.Message()
 		m.Partition = i % 6
 		if size += len(m.Value) + 1000; size > 960<<10 { // the limit of one batch
-			r.broker.Produce(r.t, r.topic+".dlq", batch...)
+			r.Broker.Produce(r.t, r.Topic+".dlq", batch...)
 			batch, size = nil, len(m.Value)+1000
 		}
 		batch = append(batch, m)
 		total += len(m.Value)
 	}
-	r.broker.Produce(r.t, r.topic+".dlq", batch...)
+	r.Broker.Produce(r.t, r.Topic+".dlq", batch...)
 	return total
 }
 
@@ -109,7 +108,7 @@ func (r *rig) settleMany(n int, at time.Time) {
 			auditMessage(i, map[string]any{"action": "redrive_result", "subject": id, "result": "applied", "detail": number}))
 	}
 	for chunk := range slices.Chunk(records, 5000) {
-		r.broker.Produce(r.t, r.topic+".audit", chunk...)
+		r.Broker.Produce(r.t, r.Topic+".audit", chunk...)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // without a service the command reports that within 30 s.
 func TestKilledDuringARedrive(t *testing.T) {
 	t.Parallel()
-	o, s := newOffice(t), smallScale()
+	o, s := newScenario(t), smallScale()
 	first := o.start(nil)
 	o.produce(incident.Generate(3, s.events, 6))
 	o.settle()
@@ -32,7 +32,7 @@ func TestKilledDuringARedrive(t *testing.T) {
 	victim := o.startVictim()
 	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
 	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
-	o.crm.Block(crmapitest.AfterEffect)
+	o.CRM.Block(crmapitest.AfterEffect)
 	o.killWithOpenCalls(victim)
 	o.awaitAudit("half to be recorded", func(requested, _ int) bool { return requested >= n/2 })
 	command.kill()
@@ -51,7 +51,7 @@ func TestKilledDuringARedrive(t *testing.T) {
 	}
 	o.produce(incident.Newer(newer, 6))
 	late, _ := o.expect()
-	o.crm.Block(crmapitest.BeforeEffect)
+	o.CRM.Block(crmapitest.BeforeEffect)
 	victim = o.startVictim()
 	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	o.killWithOpenCalls(victim)
@@ -96,7 +96,7 @@ func (o *scenario) killWithOpenCalls(victim *process) {
 	victim.kill()
 	o.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
 	o.shortenLeases()
-	o.crm.Release()
+	o.CRM.Release()
 	o.evict()
 }
 
@@ -184,7 +184,7 @@ func (o *scenario) wantEnds(expected ...incident.Expectation) {
 func (o *scenario) wantSentOnce(items int) {
 	o.t.Helper()
 	sent := map[string]int{}
-	for _, m := range o.broker.ReadAll(o.t, o.topic+".redrive") {
+	for _, m := range o.Broker.ReadAll(o.t, o.Topic+".redrive") {
 		facts := map[string]string{}
 		for _, h := range m.Headers {
 			facts[h.Key] = string(h.Value)

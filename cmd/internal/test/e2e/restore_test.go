@@ -20,13 +20,13 @@ import (
 // before the replay and during it. At the end each field has the value of the newest event.
 func TestCRMRestoredFromABackup(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.variables["STATE_KEY"] = "key-of-the-test-with-enough-bytes"
+	o := newScenario(t)
+	o.Variables["STATE_KEY"] = "key-of-the-test-with-enough-bytes"
 	story := incident.Around(99, 6, time.Now())
 	first := o.start(nil)
 	o.produce(story.Old)
 	o.settle()
-	backup := o.crm.Snapshot()
+	backup := o.CRM.Snapshot()
 	first.terminate()
 	o.writeTable(true)
 	service := o.start(nil)
@@ -39,7 +39,7 @@ func TestCRMRestoredFromABackup(t *testing.T) {
 		t.Fatalf("%d redriven, want %d", len(redriven), n)
 	}
 
-	o.crm.Restore(backup)
+	o.CRM.Restore(backup)
 	calls := len(o.appliedCalls())
 	o.produce(story.Between)
 	o.settle()
@@ -70,7 +70,7 @@ func TestCRMRestoredFromABackup(t *testing.T) {
 	for _, problem := range e.Back(held) {
 		t.Error(problem)
 	}
-	t.Logf("real Kafka %t; replayed: %s", o.broker.Real(), strings.TrimSpace(replay.results.String()))
+	t.Logf("real Kafka %t; replayed: %s", o.Broker.Real(), strings.TrimSpace(replay.results.String()))
 }
 
 // wantReplayPlan checks that the dry run reports the same counts as the oracle.
@@ -82,7 +82,7 @@ func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
 		return n
 	}
 	plan := incident.Plan{
-		Records: count("records"), Send: count("send"), Done: count("done"), Stale: count("stale"), Poison: count("poison"),
+		Records: count("records"), Send: count("send"), Done: count("done"), Superseded: count("superseded"), Poison: count("poison"),
 		Redrives: count("redrives"), Calls: count("calls"),
 	}
 	if d := cmp.Diff(want, plan); d != "" || count("unchanged")+count("ignored") > 0 {

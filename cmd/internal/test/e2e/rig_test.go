@@ -3,9 +3,9 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -27,18 +27,14 @@ import (
 // redisEnv names the URL of a real Redis, as in the tests of dedupe.
 const redisEnv = "MEMBERSYNC_TEST_REDIS"
 
-const corp = "CORP_TEST"
-
-// A rig holds the servers and the settings of the processes of one test.
+// A rig is the shared one with a Redis outside of the test's process, for programs that are
+// processes too.
 type rig struct {
+	*servicetest.Rig
 	t              *testing.T
-	broker         *kafkatest.Broker
-	topic, group   string
-	crm            *crmapitest.Server
 	redis          *redis.Client
 	prefix         string
-	variables      map[string]string // of each process, without MEMBERSYNC_
-	stopShortening func()            // ends shortenLeases
+	stopShortening func() // ends shortenLeases
 }
 
 // A setup holds the options of a rig.
@@ -51,31 +47,21 @@ type setup struct {
 
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{t: t, broker: kafkatest.Start(t), stopShortening: func() {}}
-	r.topic, r.group = r.broker.Topic(t, s.partitions, nil), r.broker.Group(t)
-	r.prefix = "e2e-" + r.group
-	s.crm.CorpID = corp
-	r.crm = crmapitest.New(s.crm)
-	handler := http.Handler(r.crm)
-	if s.front != nil {
-		handler = s.front(handler)
+	r := &rig{t: t, prefix: "e2e-" + strings.ToLower(rand.Text()), stopShortening: func() {}}
+	url := r.startRedis(s.redisPassword)
+	r.Rig = servicetest.New(t, kafkatest.Start(t), servicetest.Options{Partitions: s.partitions, CRM: s.crm, Wrap: s.front, RedisURL: url})
+	maps.Copy(r.Variables, map[string]string{"REDIS_PREFIX": r.prefix, "ADMIN_ADDR": "127.0.0.1:0", "LOG_FORMAT": "json"})
+	if s.redisPassword != "" {
+		r.Variables["REDIS_USERNAME"], r.Variables["REDIS_PASSWORD"] = r.prefix, s.redisPassword
 	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	t.Cleanup(r.crm.Release) // otherwise Close waits for the held calls
-	r.variables = map[string]string{
-		"KAFKA_BROKERS": strings.Join(r.broker.Addrs(), ","), "KAFKA_TOPIC": r.topic, "KAFKA_GROUP": r.group,
-		"REDIS_PREFIX": r.prefix,
-		"CRM_BASE_URL": server.URL, "CRM_CORP_ID": corp, "CRM_RATE": "0",
-		"ADMIN_ADDR": "127.0.0.1:0", "LOG_FORMAT": "json",
-	}
-	r.startRedis(s.redisPassword)
 	return r
 }
 
-func (r *rig) startRedis(password string) {
+// startRedis connects to the real Redis, or to a fake one that it starts, and returns the URL. With
+// a password it adds a user whose name is the prefix.
+func (r *rig) startRedis(password string) (url string) {
 	r.t.Helper()
-	url := os.Getenv(redisEnv)
+	url = os.Getenv(redisEnv)
 	isReal := url != ""
 	if !isReal {
 		url = "redis://" + startMini(r.t, r.prefix, password)
@@ -83,10 +69,6 @@ func (r *rig) startRedis(password string) {
 	opts, err := redis.ParseURL(url)
 	if err != nil {
 		r.t.Fatalf("%s is not a valid URL of a Redis", redisEnv)
-	}
-	r.variables["REDIS_URL"] = url
-	if password != "" {
-		r.variables["REDIS_USERNAME"], r.variables["REDIS_PASSWORD"] = r.prefix, password
 	}
 	if password != "" && !isReal {
 		opts.Username, opts.Password = r.prefix, password
@@ -98,6 +80,7 @@ func (r *rig) startRedis(password string) {
 			r.t.Fatalf("making a user in Redis: %v", err)
 		}
 	}
+	return url
 }
 
 // startMini starts a fake Redis and returns its address. With an empty password it needs none.
@@ -160,7 +143,7 @@ func isReal() bool { return os.Getenv(kafkatest.Env) != "" && os.Getenv(redisEnv
 // start starts one more instance. The variables given replace those of the rig.
 func (r *rig) start(more map[string]string) *process {
 	r.t.Helper()
-	variables := maps.Clone(r.variables)
+	variables := maps.Clone(r.Variables)
 	maps.Copy(variables, more)
 	return start(r.t, variables)
 }
@@ -175,7 +158,7 @@ func (r *rig) produce(records []outcome.Record) {
 			msgs[i].Headers = append(msgs[i].Headers, kafka.Header{Key: h.Key, Value: h.Value})
 		}
 	}
-	r.broker.Produce(r.t, r.topic, msgs...)
+	r.Broker.Produce(r.t, r.Topic, msgs...)
 }
 
 // records returns the records of the source topic, and when each was written.
@@ -183,7 +166,7 @@ func (r *rig) records() ([]outcome.Record, map[string]time.Time) {
 	r.t.Helper()
 	var records []outcome.Record
 	times := make(map[string]time.Time)
-	for _, m := range r.broker.ReadAll(r.t, r.topic) {
+	for _, m := range r.Broker.ReadAll(r.t, r.Topic) {
 		rec := outcome.Record{Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 		for _, h := range m.Headers {
 			rec.Headers = append(rec.Headers, outcome.Header{Key: h.Key, Value: h.Value})
@@ -201,7 +184,7 @@ func place(partition int, offset int64) string {
 // settle waits until the group has committed everything.
 func (r *rig) settle() {
 	r.t.Helper()
-	servicetest.Eventually(r.t, "the lag to end", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
+	servicetest.Eventually(r.t, "the lag to end", func() bool { return r.Broker.Lag(r.t, r.Group, r.Topic) == 0 })
 }
 
 // startVictim starts a process that will be killed while the CRM holds its calls. No call times out
@@ -258,19 +241,19 @@ func (r *rig) shorten(ctx context.Context) (leases int) {
 // evict removes killed members from the group. Kafka would do that at the end of their session.
 func (r *rig) evict() {
 	r.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addrs()...))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Broker.Addrs()...))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer cl.Close()
 	describe := kmsg.NewPtrDescribeGroupsRequest()
-	describe.Groups = []string{r.group}
+	describe.Groups = []string{r.Group}
 	groups, err := describe.RequestWith(r.t.Context(), cl)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	leave := kmsg.NewPtrLeaveGroupRequest()
-	leave.Group = r.group
+	leave.Group = r.Group
 	for _, m := range groups.Groups[0].Members {
 		member := kmsg.NewLeaveGroupRequestMember()
 		member.MemberID = m.MemberID

@@ -19,7 +19,7 @@ func TestNoKafkaPasswordLeaks(t *testing.T) {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, setup{partitions: 1, crm: crmapitest.Options{Tokens: []string{"token"}, AutoCreate: true}})
-			fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, r.topic), kfake.EnableSASL(), kfake.Superuser(mechanism, user, password))
+			fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, r.Topic), kfake.EnableSASL(), kfake.Superuser(mechanism, user, password))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,7 +16,7 @@ import (
 
 // A scale is the size of an incident.
 type scale struct {
-	events, each int // in all, and at least of dead letters superseded fully, partly and not
+	events, each int // in all, and at least of dead letters with newer values of all, some and no fields
 	rate         int // of the redrive, per second
 }
 
@@ -61,7 +61,7 @@ type scenario struct {
 	table string // path of its file
 }
 
-func newOffice(t *testing.T) *scenario {
+func newScenario(t *testing.T) *scenario {
 	t.Helper()
 	o := &scenario{rig: newRig(t, setup{partitions: 6, crm: crmapitest.Options{Tokens: []string{token}, AutoCreate: true}})}
 	dir := t.TempDir()
@@ -71,7 +71,7 @@ func newOffice(t *testing.T) *scenario {
 	if err := os.WriteFile(mapping, []byte(incidentMapping), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o.variables["MAPPING"], o.variables["CRM_TOKEN"] = mapping, token
+	o.Variables["MAPPING"] = mapping
 	return o
 }
 
@@ -96,9 +96,9 @@ func (o *scenario) expect() (incident.Expectation, []outcome.Record) {
 // members returns the state of the CRM.
 func (o *scenario) members() map[string]map[string]string {
 	all := map[string]map[string]string{}
-	for _, id := range o.crm.Members() {
+	for _, id := range o.CRM.Members() {
 		all[id] = map[string]string{}
-		for name, value := range o.crm.State(id) {
+		for name, value := range o.CRM.State(id) {
 			all[id][name] = string(value)
 		}
 	}
@@ -121,14 +121,14 @@ func (o *scenario) wantNothingBack(e incident.Expectation) {
 	for _, problem := range e.Back(o.appliedCalls()) {
 		o.t.Error(problem)
 	}
-	if n := o.crm.Overlaps(); n > 0 {
+	if n := o.CRM.Overlaps(); n > 0 {
 		o.t.Errorf("%d calls came while another of the same member was open", n)
 	}
 }
 
 func (o *scenario) appliedCalls() []outcome.Call {
 	var calls []outcome.Call
-	for _, c := range o.crm.Calls() {
+	for _, c := range o.CRM.Calls() {
 		if c.Applied {
 			calls = append(calls, outcome.Call{Member: c.OpenUserID, User: c.User, Applied: true})
 		}
@@ -152,7 +152,7 @@ type auditRecord struct {
 func (o *scenario) audit() []auditRecord {
 	o.t.Helper()
 	var all []auditRecord
-	for _, m := range o.broker.ReadAll(o.t, o.topic+".audit") {
+	for _, m := range o.Broker.ReadAll(o.t, o.Topic+".audit") {
 		var one auditRecord
 		if err := json.Unmarshal(m.Value, &one); err != nil {
 			o.t.Fatalf("%v: %s", err, m.Value)

@@ -11,9 +11,9 @@ import (
 func (r *rig) wantStates(e outcome.Expectation) {
 	r.t.Helper()
 	got := make(map[string]map[string]string)
-	for _, member := range r.crm.Members() {
+	for _, member := range r.CRM.Members() {
 		got[member] = make(map[string]string)
-		for field, value := range r.crm.State(member) {
+		for field, value := range r.CRM.State(member) {
 			got[member][field] = outcome.Canonical(value)
 		}
 	}
@@ -26,7 +26,7 @@ func (r *rig) wantStates(e outcome.Expectation) {
 func (r *rig) wantCalls(e outcome.Expectation) outcome.Account {
 	r.t.Helper()
 	var calls []outcome.Call
-	for _, c := range r.crm.Calls() {
+	for _, c := range r.CRM.Calls() {
 		calls = append(calls, outcome.Call{Member: c.OpenUserID, User: c.User, Applied: c.Applied})
 		if c.Outcome == crmapitest.OutcomeOpen {
 			r.t.Errorf("call %d is still open", c.N)
@@ -36,10 +36,10 @@ func (r *rig) wantCalls(e outcome.Expectation) outcome.Account {
 	if len(account.Unexplained) > 0 {
 		r.t.Errorf("%d fields were sent that no event states, the first: %s", len(account.Unexplained), account.Unexplained[0])
 	}
-	if n := r.crm.Overlaps(); n > 0 {
+	if n := r.CRM.Overlaps(); n > 0 {
 		r.t.Errorf("%d calls came while another of the same member was open", n)
 	}
-	if v := r.crm.Violations(); len(v) > 0 {
+	if v := r.CRM.Violations(); len(v) > 0 {
 		r.t.Errorf("%d breaches of the protocol, the first: %s", len(v), v[0])
 	}
 	return account
@@ -48,7 +48,7 @@ func (r *rig) wantCalls(e outcome.Expectation) outcome.Account {
 // wantNoLag checks that everything is committed.
 func (r *rig) wantNoLag() {
 	r.t.Helper()
-	if lag := r.broker.Lag(r.t, r.group, r.topic); lag != 0 {
+	if lag := r.Broker.Lag(r.t, r.Group, r.Topic); lag != 0 {
 		r.t.Errorf("lag %d, want 0", lag)
 	}
 }

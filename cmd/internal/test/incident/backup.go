@@ -95,7 +95,7 @@ func spread(records []outcome.Record, from, to time.Time) {
 }
 
 // A Plan holds the counts that a dry run of a replay must report.
-type Plan struct{ Records, Send, Done, Stale, Poison, Redrives, Calls int }
+type Plan struct{ Records, Send, Done, Superseded, Poison, Redrives, Calls int }
 
 // Plan computes the dry run of a replay from a time on, after all events were processed and all
 // dead letters except the bad ones were redriven within the range. A redrive is replayed like a
@@ -135,7 +135,7 @@ func (p *Plan) count(ev *event, reapply bool, applied map[string]string) bool {
 	case !reapply, ev.poison: // the dead letter of a poison message is open: a replay skips it
 		p.Done++
 	case ev.isStale(applied):
-		p.Stale++
+		p.Superseded++
 	default:
 		p.Send++
 		return true

@@ -12,11 +12,11 @@ import (
 	"membersync/cmd/internal/test/oracle/outcome"
 )
 
-// How much of a dead letter is superseded by newer events.
+// How many fields of a dead letter have newer values.
 const (
-	Fully  = "fully"
-	Partly = "partly"
-	Not    = "not"
+	All  = "all"
+	Some = "some"
+	None = "none"
 )
 
 // The outcomes of a redrive.
@@ -29,7 +29,7 @@ const (
 // An Item is a dead letter.
 type Item struct {
 	ID, EventID, EmployeeID string
-	Overtaken               string
+	NewerValues             string
 	Outcome                 string // of its redrive after the fix
 }
 
@@ -122,25 +122,25 @@ func (e *Expectation) holds(count func(*event) bool) map[string]map[string]strin
 // judge finds newer values than a dead letter's, field by field. A dead letter supersedes nothing
 // before it is redriven.
 func (e *Expectation) judge(ev *event) Item {
-	item := Item{ID: ev.id, EventID: ev.EventID, EmployeeID: ev.EmployeeID, Overtaken: Partly, Outcome: Either}
-	overtaken, own := 0, false
+	item := Item{ID: ev.id, EventID: ev.EventID, EmployeeID: ev.EmployeeID, NewerValues: Some, Outcome: Either}
+	newer, own := 0, false
 	for name := range ev.states {
 		byLive, byDead := e.newer(ev, name)
 		if byLive {
-			overtaken++
+			newer++
 		}
 		own = own || !byLive && !byDead
 	}
-	switch overtaken {
+	switch newer {
 	case 0:
-		item.Overtaken = Not
+		item.NewerValues = None
 	case len(ev.states):
-		item.Overtaken = Fully
+		item.NewerValues = All
 	}
 	switch {
 	case own:
 		item.Outcome = Applied
-	case item.Overtaken == Fully:
+	case item.NewerValues == All:
 		item.Outcome = Superseded
 	}
 	return item
@@ -155,11 +155,11 @@ func (e *Expectation) newer(than *event, field string) (byLive, byDead bool) {
 	return byLive, byDead
 }
 
-// Overtaken counts the items by how much of them is superseded.
-func (e *Expectation) Overtaken() map[string]int {
+// NewerValues counts the items by how many of their fields have newer values.
+func (e *Expectation) NewerValues() map[string]int {
 	n := map[string]int{}
 	for _, item := range e.Items {
-		n[item.Overtaken]++
+		n[item.NewerValues]++
 	}
 	return n
 }

@@ -38,24 +38,24 @@ func TestItems(t *testing.T) {
 		events []string
 		want   map[string]string // overtaken and outcome, by id
 	}{
-		"alone":                  {[]string{`1 "dept":"new"`}, map[string]string{"0:0:0@1": "not applied"}},
+		"alone":                  {[]string{`1 "dept":"new"`}, map[string]string{"0:0:0@1": "none applied"}},
 		"known":                  {[]string{`1 "dept":"old"`}, map[string]string{}},
-		"newer of another field": {[]string{`1 "dept":"new"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "not applied"}},
-		"newer of one field":     {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "partly applied"}},
-		"newer of all":           {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`, `3 "dept":"old"`}, map[string]string{"0:0:0@1": "fully superseded"}},
-		"older of all":           {[]string{`5 "dept":"new","qq":"a"`, `2 "qq":"b","dept":"old"`}, map[string]string{"0:0:0@1": "not applied"}},
-		"late":                   {[]string{`5 "qq":"b","dept":"old"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:1:0@1": "fully superseded"}},
+		"newer of another field": {[]string{`1 "dept":"new"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "none applied"}},
+		"newer of one field":     {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`}, map[string]string{"0:0:0@1": "some applied"}},
+		"newer of all":           {[]string{`1 "dept":"new","qq":"a"`, `2 "qq":"b"`, `3 "dept":"old"`}, map[string]string{"0:0:0@1": "all superseded"}},
+		"older of all":           {[]string{`5 "dept":"new","qq":"a"`, `2 "qq":"b","dept":"old"`}, map[string]string{"0:0:0@1": "none applied"}},
+		"late":                   {[]string{`5 "qq":"b","dept":"old"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:1:0@1": "all superseded"}},
 		"a dead one overtakes nothing": {
-			[]string{`1 "dept":"new"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:0:0@1": "not ", "0:1:0@1": "not applied"},
+			[]string{`1 "dept":"new"`, `2 "dept":"new","qq":"a"`}, map[string]string{"0:0:0@1": "none ", "0:1:0@1": "none applied"},
 		},
-		"held before": {[]string{`1 "dept":"new","email":"e"`, `2 "dept":"old"`}, map[string]string{"0:0:0@1": "fully superseded"}},
-		"a copy":      {[]string{`1 "dept":"new"`, `1 "dept":"new"`}, map[string]string{"0:0:0@1": "not ", "0:1:0@1": "not applied"}},
+		"held before": {[]string{`1 "dept":"new","email":"e"`, `2 "dept":"old"`}, map[string]string{"0:0:0@1": "all superseded"}},
+		"a copy":      {[]string{`1 "dept":"new"`, `1 "dept":"new"`}, map[string]string{"0:0:0@1": "none ", "0:1:0@1": "none applied"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := map[string]string{}
 			for id, item := range expect(t, tc.events...).Items {
-				got[id] = item.Overtaken + " " + item.Outcome
+				got[id] = item.NewerValues + " " + item.Outcome
 			}
 			if d := cmp.Diff(tc.want, got); d != "" {
 				t.Error(d)
@@ -109,8 +109,8 @@ func TestGenerate(t *testing.T) {
 		if err != nil || len(story) != events {
 			t.Fatalf("%d events, %v", len(story), err)
 		}
-		n := e.Overtaken()
-		if least := events / 24; n[incident.Fully] < least || n[incident.Partly] < least || n[incident.Not] < least || len(e.Items) > events/3 {
+		n := e.NewerValues()
+		if least := events / 24; n[incident.All] < least || n[incident.Some] < least || n[incident.None] < least || len(e.Items) > events/3 {
 			t.Errorf("of %d events, dead letters by kind: %v", events, n)
 		}
 	}

@@ -84,7 +84,7 @@ func write(t *testing.T, dir, name string, parts ...[]byte) string {
 	for _, part := range parts {
 		all = append(all, part...)
 	}
-	if err := os.WriteFile(path, all, 0o600); err != nil {
+	if err := os.WriteFile(path, all, 0o600); err != nil { //nolint:gosec // in the folder of the test
 		t.Fatal(err)
 	}
 	return path

@@ -22,7 +22,7 @@ type need struct {
 func (r *rig) event(*testing.T) func(*testing.T) {
 	p := r.newPerson(true)
 	r.produce(p, "Sample Clerk")
-	return func(t *testing.T) { r.awaitApplied(t, p) }
+	return func(t *testing.T) { t.Helper(); r.awaitApplied(t, p) }
 }
 
 // rejected produces an event that becomes a dead letter.
@@ -30,7 +30,10 @@ func (r *rig) rejected(*testing.T) func(*testing.T) {
 	p, before := r.newPerson(false), r.deadLetters()
 	r.produce(p, rejectedPosition)
 	delete(r.want, p.member)
-	return func(t *testing.T) { eventually(t, "a dead letter", func() bool { return r.deadLetters() > before }) }
+	return func(t *testing.T) {
+		t.Helper()
+		eventually(t, "a dead letter", func() bool { return r.deadLetters() > before })
+	}
 }
 
 // redriven redrives a dead letter, which exists already.
@@ -39,6 +42,7 @@ func (r *rig) redriven(p person, id string) func(*testing.T) func(*testing.T) {
 		t.Helper()
 		r.redrive(t, p, id, "--wait", "1ms")
 		return func(t *testing.T) {
+			t.Helper()
 			r.awaitApplied(t, p)
 			eventually(t, "the result", func() bool { return strings.Contains(r.must(t, "dlq", "list", "--state=applied"), p.employee) })
 		}
@@ -75,6 +79,7 @@ func (r *rig) needs(t *testing.T, a acl) need {
 // proveServiceAtKafka takes each permission away while the service runs. The service pauses, names
 // what is missing, and continues when it is back.
 func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
+	t.Helper()
 	for _, a := range own {
 		t.Run(a.String(), func(t *testing.T) {
 			n := r.needs(t, a)
@@ -104,6 +109,7 @@ func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
 // proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the end of
 // a second instance makes the first one join again. Other events do not wait.
 func (r *rig) proveJoinWithoutRedrives(t *testing.T, s *process) {
+	t.Helper()
 	a := acl{"User:" + service, "topic", topic + ".redrive", "Read", false}
 	p, id := r.deadLetter(t)
 	second := r.run(t)
@@ -123,6 +129,7 @@ func (r *rig) proveJoinWithoutRedrives(t *testing.T, s *process) {
 
 // proveViewer runs what a principal can do that only looks.
 func (r *rig) proveViewer(t *testing.T, others []acl) {
+	t.Helper()
 	for _, a := range others {
 		if a.operation != "Read" || a.prefixed {
 			continue
@@ -156,6 +163,7 @@ func (r *rig) proveViewer(t *testing.T, others []acl) {
 
 // proveOnCallAtKafka takes each permission away and runs a command that needs it.
 func (r *rig) proveOnCallAtKafka(t *testing.T, others []acl) {
+	t.Helper()
 	p, id := r.deadLetter(t)
 	for _, a := range others {
 		t.Run(a.String(), func(t *testing.T) {

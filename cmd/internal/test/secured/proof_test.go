@@ -38,6 +38,7 @@ func TestPermissions(t *testing.T) {
 // proveStart adds the permissions to create topics one after the other: each one that is missing is
 // named by check and by the service, which waits for it.
 func (r *rig) proveStart(t *testing.T, s *process, create []acl) {
+	t.Helper()
 	for _, a := range create {
 		want := []string{"Create topic " + a.name}
 		from := len(s.err.String())
@@ -60,6 +61,7 @@ func (r *rig) wantCheckFails(t *testing.T, user string, texts ...string) {
 
 // proveMinimum runs every command with what the page grants.
 func (r *rig) proveMinimum(t *testing.T) {
+	t.Helper()
 	r.apply(t)
 	p, id := r.deadLetter(t)
 	for _, user := range []string{service, onCall} {

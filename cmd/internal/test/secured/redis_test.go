@@ -20,6 +20,7 @@ func perEvent() []string {
 // proveServiceAtRedis takes each command away, and the keys, while the service runs. It names what is
 // missing, and continues when it is back.
 func (r *rig) proveServiceAtRedis(t *testing.T, s *process) {
+	t.Helper()
 	for _, command := range r.commandsOf(service) {
 		t.Run(command, func(t *testing.T) {
 			from := len(s.err.String())
@@ -83,6 +84,7 @@ func (r *rig) wantCheckNames(t *testing.T, user, command string) {
 
 // proveOnCallAtRedis takes each command away, and the keys, and runs commands that need them.
 func (r *rig) proveOnCallAtRedis(t *testing.T) {
+	t.Helper()
 	p := r.newPerson(true)
 	r.produce(p, "Sample Clerk")
 	r.awaitApplied(t, p)
@@ -115,6 +117,7 @@ func (r *rig) proveOnCallAtRedis(t *testing.T) {
 // proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event must not
 // be done without its version: an older one could then bring its value back.
 func (r *rig) proveMarksComeLast(t *testing.T) {
+	t.Helper()
 	const user = "marks"
 	ctx := t.Context()
 	acl := func(rules ...any) {
@@ -162,6 +165,7 @@ func (r *rig) proveMarksComeLast(t *testing.T) {
 
 // proveCluster runs the service with a Redis Cluster, where it may do as little.
 func (r *rig) proveCluster(t *testing.T) {
+	t.Helper()
 	s := launch(t, r.binary, r.environ(service, map[string]string{
 		"MEMBERSYNC_REDIS_URL": r.startCluster(), "MEMBERSYNC_REDIS_MODE": "cluster",
 	}), "run")

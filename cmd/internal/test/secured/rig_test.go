@@ -113,6 +113,9 @@ func (r *rig) environ(user string, more map[string]string) []string {
 		"MEMBERSYNC_REDIS_TLS_CA_FILE": r.caFile, "MEMBERSYNC_CRM_TLS_CA_FILE": r.caFile,
 	}
 	maps.Copy(variables, more)
+	if strings.HasPrefix(variables["MEMBERSYNC_REDIS_URL"], "redis://") {
+		delete(variables, "MEMBERSYNC_REDIS_TLS_CA_FILE")
+	}
 	return environment(variables)
 }
 

@@ -70,7 +70,7 @@ func (r *rig) startKafka() {
 	for _, line := range []string{
 		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"allow.everyone.if.no.acl.found=false",
-		"super.users=User:admin;User:ANONYMOUS", // the latter is whoever comes through ADMIN or CONTROLLER
+		"super.users=User:admin;User:ANONYMOUS", // the latter comes through ADMIN or CONTROLLER
 		"sasl.enabled.mechanisms=SCRAM-SHA-512",
 		"listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
 		"listener.name.secured.ssl.keystore.type=PEM",
@@ -83,8 +83,8 @@ func (r *rig) startKafka() {
 	r.script("kafka", "start", dir, admin, controller)
 }
 
-// startRedis starts a server that takes connections with TLS alone, and in which nobody may do
-// anything but an administrator and those to whom the test grants it.
+// startRedis starts a server that takes connections with TLS alone. Its only user is an administrator,
+// until the test adds others.
 func (r *rig) startRedis() {
 	r.t.Helper()
 	dir := filepath.Join(r.dir, "redis")

@@ -33,6 +33,7 @@ func (s *settingTest) rig(options ...crmapitest.Options) *rig {
 	if len(options) > 0 {
 		opts = options[0]
 	}
+	opts.AutoCreate = true
 	opts.AppID, opts.AppSecret, opts.PermanentCode = "APP_TEST", "canary-secret", "canary-code"
 	r := &rig{Rig: servicetest.New(s.t, s.broker, servicetest.Options{Partitions: 1, CRM: opts}), settingTest: s}
 	r.letTimePass()

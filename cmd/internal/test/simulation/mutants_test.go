@@ -228,26 +228,43 @@ func firstFaults(out []byte) string {
 	return strings.Join(lines, "\n")
 }
 
+// TestQuotedSource checks that the text that each planted bug replaces occurs once.
+func TestQuotedSource(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutants() {
+		planted(t, "../../../..", m)
+	}
+}
+
+// planted returns the source files with the bug in them, by path below the root.
+func planted(t *testing.T, root string, m mutant) map[string]string {
+	t.Helper()
+	changed := make(map[string]string)
+	for _, e := range m.edits {
+		if _, read := changed[e.file]; !read {
+			text, err := os.ReadFile(filepath.Join(root, e.file)) //nolint:gosec // named above
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed[e.file] = string(text)
+		}
+		if n := strings.Count(changed[e.file], e.old); n != 1 {
+			t.Fatalf("%s: the text occurs in %s %d times, want once: %q", m.name, e.file, n, e.old)
+		}
+		changed[e.file] = strings.Replace(changed[e.file], e.old, e.new, 1)
+	}
+	return changed
+}
+
 // build compiles this package with the bug in it.
 func build(t *testing.T, root string, m mutant) string {
 	t.Helper()
 	dir := t.TempDir()
 	overlay := struct{ Replace map[string]string }{make(map[string]string)}
-	for i, e := range m.edits {
-		file := filepath.Join(root, e.file)
-		read := file
-		if changed, ok := overlay.Replace[file]; ok {
-			read = changed
-		}
-		text, err := os.ReadFile(read) //nolint:gosec // named above
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), e.old); n != 1 {
-			t.Fatalf("%s: the text occurs in %s %d times, want once: %q", m.name, e.file, n, e.old)
-		}
-		overlay.Replace[file] = filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(e.file)))
-		write(t, overlay.Replace[file], []byte(strings.Replace(string(text), e.old, e.new, 1)))
+	for file, text := range planted(t, root, m) {
+		copied := filepath.Join(dir, fmt.Sprintf("%d-%s", len(overlay.Replace), filepath.Base(file)))
+		write(t, copied, []byte(text))
+		overlay.Replace[filepath.Join(root, file)] = copied
 	}
 	spec, err := json.Marshal(overlay)
 	if err != nil {
@@ -266,7 +283,7 @@ func build(t *testing.T, root string, m mutant) string {
 
 func write(t *testing.T, file string, text []byte) {
 	t.Helper()
-	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // in a folder of the test's own
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

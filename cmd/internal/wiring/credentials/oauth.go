@@ -36,6 +36,7 @@ var (
 	errTokenConnection = errors.New("connection failed")
 	errTokenTimeout    = errors.New("no response in time")
 	errNoToken         = errors.New("the response holds no access token that can be used")
+	errRefused         = errors.New("the last one was refused")
 	errClosed          = errors.New("the program ends")
 )
 
@@ -112,6 +113,7 @@ type Tokens struct {
 	current accessToken
 	failed  error       // of the last fetch; nil: it succeeded
 	fetchAt time.Time   // no fetch before that
+	fetched time.Time   // when current was fetched
 	renewal *time.Timer // calls Renew; nil before the first token
 	closed  bool
 }
@@ -146,13 +148,16 @@ func (t *Tokens) Token(ctx context.Context) (string, error) {
 	return "", t.failed
 }
 
-// Invalidate makes sure that a token is not returned again: a server has refused it.
+// Invalidate makes sure that a token is not returned again: a server has refused it. The next one
+// is fetched at once, but not within a second of the last, so that an issuer whose tokens are all
+// refused is not flooded.
 func (t *Tokens) Invalidate(ctx context.Context, refused string) {
 	if t.acquire(ctx) != nil {
 		return
 	}
 	defer t.release()
-	if t.current.text == refused {
+	if t.current.text == refused && refused != "" {
+		t.failed, t.fetchAt = &TokenError{Err: errRefused}, t.fetched.Add(retryWithout)
 		t.current = accessToken{}
 	}
 }
@@ -184,7 +189,7 @@ func (t *Tokens) renewLocked(ctx context.Context) {
 		t.failed = &TokenError{Err: errClosed}
 		return
 	}
-	fetched, err := t.fetch(ctx)
+	token, err := t.fetch(ctx)
 	now := time.Now()
 	switch {
 	case err != nil && ctx.Err() != nil: // the caller's end says nothing about the endpoint
@@ -199,11 +204,11 @@ func (t *Tokens) renewLocked(ctx context.Context) {
 		}
 		return
 	}
-	t.current, t.failed = fetched, nil
+	t.current, t.fetched, t.failed = token, now, nil
 	if t.renewal != nil {
 		t.renewal.Stop()
 	}
-	t.renewal = time.AfterFunc(fetched.renewAt.Sub(now), t.cfg.Renew)
+	t.renewal = time.AfterFunc(token.renewAt.Sub(now), t.cfg.Renew)
 }
 
 func (t *Tokens) fetch(ctx context.Context) (accessToken, error) {

@@ -102,11 +102,33 @@ func TestTokenIsKept(t *testing.T) {
 	if r := i.last.Load(); r.PostForm.Get("grant_type") != "client_credentials" || r.PostForm.Has("client_secret") {
 		t.Errorf("form %v", r.PostForm)
 	}
-	source.Invalidate(t.Context(), "another")
-	source.Invalidate(t.Context(), "canary-token-1")
-	if got, err := source.Token(t.Context()); got != "canary-token-2" || err != nil {
-		t.Errorf("after a refusal: %q, %v", got, err)
-	}
+}
+
+// A token that a server refused is replaced, at most once a second.
+func TestTokenIsInvalidated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(3600)
+		source, _ := tokens(t, "http://issuer.test", func(c *credentials.TokenConfig) { c.HTTP = inMemory(t, i) })
+		want := func(when, token string) {
+			t.Helper()
+			if got, err := source.Token(t.Context()); got != token || (err == nil) != (token != "") {
+				t.Errorf("%s: %q, %v", when, got, err)
+			}
+		}
+		want("at first", "canary-token-1")
+		source.Invalidate(t.Context(), "another")
+		want("another was refused", "canary-token-1")
+		time.Sleep(time.Minute)
+		source.Invalidate(t.Context(), "canary-token-1")
+		want("refused", "canary-token-2")
+		for range 3 {
+			source.Invalidate(t.Context(), "canary-token-2")
+			want("refused at once", "")
+		}
+		time.Sleep(time.Second)
+		want("a second later", "canary-token-3")
+	})
 }
 
 // At 80 % of its lifetime, a token is renewed. If that fails, the old one is used until it expires.

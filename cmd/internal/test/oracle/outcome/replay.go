@@ -36,7 +36,7 @@ func (e *Expectation) Replay(calls []Call) Account {
 		for _, field := range slices.Sorted(maps.Keys(user)) {
 			key := [2]string{c.Member, field}
 			where := fmt.Sprintf("call %d: %s of %s", i, field, c.Member)
-			orders := e.orders(key, Canonical(user[field]), !c.Applied)
+			orders := e.Orders(c.Member, field, Canonical(user[field]), !c.Applied)
 			at := slices.IndexFunc(orders, func(o uint64) bool { return o > last[key] })
 			switch {
 			case len(orders) == 0:
@@ -55,10 +55,11 @@ func (e *Expectation) Replay(calls []Call) Account {
 	return a
 }
 
-// orders returns, in rising order, the orders of the events that give the field this value.
-func (e *Expectation) orders(key [2]string, value string, withPoison bool) []uint64 {
+// Orders returns, in rising order, the orders of the events that give a field of a member this
+// value. The value has the form of [Canonical]. Poison counts only if withPoison is set.
+func (e *Expectation) Orders(member, field, value string, withPoison bool) []uint64 {
 	var orders []uint64
-	for _, s := range e.statements[key[0]][key[1]] {
+	for _, s := range e.statements[member][field] {
 		if s.Value == value && (withPoison || !s.Poison) {
 			orders = append(orders, s.Order)
 		}

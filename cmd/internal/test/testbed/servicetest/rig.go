@@ -25,8 +25,12 @@ const (
 type Options struct {
 	// Partitions is the number of partitions of the source topic.
 	Partitions int
-	// CRM are the options of the fake CRM. New sets the company, the token and AutoCreate.
+	// CRM are the options of the fake CRM. New sets the company and, if there is no token, [Token].
 	CRM crmapitest.Options
+	// Wrap, if set, returns a handler in front of the CRM.
+	Wrap func(http.Handler) http.Handler
+	// RedisURL is the URL of a running Redis. Empty: New starts a fake one.
+	RedisURL string
 }
 
 // A Rig holds a source topic, a Redis and a fake CRM for the programs of one test.
@@ -34,7 +38,7 @@ type Rig struct {
 	Broker       *kafkatest.Broker
 	Topic, Group string
 	CRM          *crmapitest.Server
-	Redis        *miniredis.Miniredis
+	Redis        *miniredis.Miniredis // nil with [Options.RedisURL]
 	// Variables are the settings of each program, without MEMBERSYNC_. They are valid; the rate
 	// limit and the admin server are off.
 	Variables map[string]string
@@ -47,16 +51,28 @@ type Rig struct {
 // New returns a rig on the broker. Everything in it ends with the test.
 func New(tb testing.TB, broker *kafkatest.Broker, o Options) *Rig {
 	tb.Helper()
-	o.CRM.CorpID, o.CRM.Tokens, o.CRM.AutoCreate = CorpID, []string{Token}, true
+	o.CRM.CorpID = CorpID
+	if len(o.CRM.Tokens) == 0 {
+		o.CRM.Tokens = []string{Token}
+	}
 	r := &Rig{
 		tb: tb, Broker: broker, Topic: broker.Topic(tb, o.Partitions, nil), Group: broker.Group(tb),
-		CRM: crmapitest.New(o.CRM), Redis: miniredis.RunT(tb), files: make(map[string]string),
+		CRM: crmapitest.New(o.CRM), files: make(map[string]string),
+	}
+	if o.RedisURL == "" {
+		r.Redis = miniredis.RunT(tb)
+		o.RedisURL = "redis://" + r.Redis.Addr()
+	}
+	var crm http.Handler = r.CRM
+	if o.Wrap != nil {
+		crm = o.Wrap(crm)
 	}
 	r.Variables = map[string]string{
 		"KAFKA_BROKERS": strings.Join(broker.Addrs(), ","), "KAFKA_TOPIC": r.Topic, "KAFKA_GROUP": r.Group,
-		"REDIS_URL": "redis://" + r.Redis.Addr(), "CRM_BASE_URL": Serve(tb, r.CRM), "CRM_CORP_ID": CorpID, "CRM_TOKEN": Token,
+		"REDIS_URL": o.RedisURL, "CRM_BASE_URL": Serve(tb, crm), "CRM_CORP_ID": CorpID, "CRM_TOKEN": o.CRM.Tokens[0],
 		"CRM_RATE": "0", "ADMIN_ADDR": "",
 	}
+	tb.Cleanup(r.CRM.Release) // otherwise the server waits for the held calls
 	return r
 }
 

@@ -1,4 +1,5 @@
-package cli
+// Package texts holds the sentences in which commands and pages say what the package ops finds.
+package texts
 
 import (
 	"fmt"
@@ -9,8 +10,8 @@ import (
 	"membersync/dedupe"
 )
 
-// sentence says in one sentence why the CRM shows what it shows for an employee.
-func sentence(c ops.Cause, e ops.Evidence) string {
+// Explain says in one sentence why the CRM shows what it shows for an employee.
+func Explain(c ops.Cause, e ops.Evidence) string {
 	if e.Latest == nil {
 		return withoutEvent(c, e)
 	}
@@ -49,7 +50,7 @@ func sentence(c ops.Cause, e ops.Evidence) string {
 
 // withoutEvent is about an employee without an event in the range, or about all employees.
 func withoutEvent(c ops.Cause, e ops.Evidence) string {
-	who := "employee " + printable(e.Employee)
+	who := "employee " + Quoted(e.Employee)
 	switch c {
 	case ops.CauseStateKey:
 		return stateKeySentence
@@ -86,10 +87,10 @@ func ofDeadLetter(c ops.Cause, e ops.Evidence) string {
 	reason := i.DeadLetter.Reason
 	switch c {
 	case ops.CauseRedriving:
-		return fmt.Sprintf("%s was dead-lettered (%s) and is being redriven since %s; the service has not reported the result.", latest, reason, timestamp(i.RequestedAt))
+		return fmt.Sprintf("%s was dead-lettered (%s) and is being redriven since %s; the service has not reported the result.", latest, reason, moment(i.RequestedAt))
 	case ops.CauseDeadLettered:
 		return fmt.Sprintf("%s is dead letter %s (%s) since %s; see the runbook, fix the cause, then run membersync dlq redrive %s.",
-			latest, i.ID, reason, timestamp(i.DeadLetter.FailedAt), i.ID)
+			latest, i.ID, reason, moment(i.DeadLetter.FailedAt), i.ID)
 	case ops.CauseDiscarded:
 		return fmt.Sprintf("%s was dead-lettered (%s), and an operator or the mapping discarded it (dead letter %s).", latest, reason, i.ID)
 	case ops.CauseSuperseded:
@@ -138,7 +139,7 @@ func pauseText(c ops.Cause) string {
 func since(causes []dedupe.PauseCause, c ops.Cause) string {
 	for _, one := range causes {
 		if one.Cause == string(c) {
-			return " since " + timestamp(one.Since)
+			return " since " + moment(one.Since)
 		}
 	}
 	return ""
@@ -149,28 +150,28 @@ func operatorPause(p *ops.Pause) string {
 	if p == nil {
 		return "an operator has paused calls"
 	}
-	text := "calls were paused by " + printable(p.Actor) + " at " + timestamp(p.At.Time)
+	text := "calls were paused by " + Quoted(p.Actor) + " at " + moment(p.At.Time)
 	if !p.Until.IsZero() {
-		text += " until " + timestamp(p.Until.Time)
+		text += " until " + moment(p.Until.Time)
 	}
 	if p.Note != "" {
-		text += " (" + printable(p.Note) + ")"
+		text += " (" + Quoted(p.Note) + ")"
 	}
 	return text
 }
 
 func rejection(l ops.Latest) string {
 	if l.Code != "" {
-		return printable(l.Reason) + ", errorCode " + printable(l.Code)
+		return Quoted(l.Reason) + ", errorCode " + Quoted(l.Code)
 	}
-	return printable(l.Reason)
+	return Quoted(l.Reason)
 }
 
 // place names the latest event.
 func place(l ops.Latest) string {
 	text := fmt.Sprintf("%d:%d", l.Partition, l.Offset)
 	if l.EventID != "" {
-		text = printable(l.EventID) + " at " + text
+		text = Quoted(l.EventID) + " at " + text
 	}
 	return text + ", " + l.Time.UTC().Format(time.RFC3339)
 }

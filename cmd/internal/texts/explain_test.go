@@ -1,4 +1,4 @@
-package cli
+package texts
 
 import (
 	"strings"
@@ -25,7 +25,7 @@ func TestSentences(t *testing.T) {
 		if c == ops.CauseNoEvents {
 			e.Latest = nil
 		}
-		text := sentence(c, e)
+		text := Explain(c, e)
 		if strings.Count(text, ". ") > 0 || !strings.HasSuffix(text, ".") {
 			t.Errorf("%s: not one sentence: %s", c, text)
 		}

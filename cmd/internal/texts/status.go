@@ -1,0 +1,125 @@
+package texts
+
+import (
+	"time"
+
+	"membersync/cmd/internal/ops"
+)
+
+// Status returns one sentence about the state of the service, and one line of advice. Both are about
+// the most urgent cause.
+func Status(st ops.Status) (sentence, advice string) {
+	if len(st.Causes) == 0 {
+		return "The state of the service is unknown.", "run membersync check"
+	}
+	c := st.Causes[0]
+	since := sinceText(st, c)
+	switch c.Cause {
+	case ops.StatusWorking:
+		return "The service works: " + workingText(st) + ".", "nothing to do"
+	case ops.StatusCatchingUp:
+		return "The service is catching up: " + plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
+			Duration(time.Duration(st.Lag.Seconds)*time.Second) + " old" + currentText(st) + ".", "wait; membersync status --watch follows it"
+	case ops.StatusNoInstance:
+		return "No instance of membersync run has reported in the last 30 s, so nothing is processed.",
+			"start membersync run; if it does not stay up, read its log and run membersync check"
+	case ops.StatusOutage:
+		return "The CRM does not respond or fails" + since + "; calls are paused and resume by themselves" + nextText(st, c) + ".",
+			"ask the vendor of the CRM; nothing is lost meanwhile"
+	case ops.StatusThrottled:
+		return "The CRM refuses calls as too many" + since + "; calls resume by themselves" + nextText(st, c) + ".",
+			"nothing to do; if it repeats, lower MEMBERSYNC_CRM_RATE"
+	case ops.StatusQuota:
+		return "The daily quota of the CRM is used up" + since + "; calls resume when it is reset" + nextText(st, c) + ".",
+			"wait, or buy more quota"
+	case ops.StatusRefused:
+		return "The CRM refuses our credentials or our address" + since + "; no event is sent until that is fixed.",
+			"check token, app and IP allowlist with membersync check, and see the runbook"
+	case ops.StatusPaused:
+		return "Calls were paused by an operator" + pausedText(st) + ".", "membersync resume continues them"
+	}
+	return rareStatus(st, c.Cause, since)
+}
+
+// rareStatus is about the causes that are not the CRM's.
+func rareStatus(st ops.Status, c ops.StatusCause, since string) (sentence, advice string) {
+	switch c {
+	case ops.StatusRedis:
+		return "Redis does not respond" + since + "; no event is processed until it does.", "check Redis with membersync check"
+	case ops.StatusKafka:
+		return "Kafka does not respond, or a topic is missing" + since + ".", "check brokers and topics with membersync check"
+	case ops.StatusDLQ:
+		return "A dead letter or an audit record cannot be written" + since + ", so the partitions wait.",
+			"check the dead-letter and audit topics with membersync check"
+	case ops.StatusStorm:
+		return "Most events are rejected" + since + "; the storm guard holds " + plural(st.Held, "event") + " and the buffer is full.",
+			"fix the mapping or the HR system, or run membersync resume --dead-letter-held"
+	case ops.StatusStateLost:
+		return "Redis has lost its state, so no event is sent.", "run membersync state rebuild"
+	case ops.StatusStateKey:
+		return "The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no event is sent.",
+			"set the former key, or stop all instances and run membersync state rebuild"
+	case ops.StatusControl:
+		return "An instance cannot read the control state in Redis" + since + ", so it does not call the CRM.", "check Redis with membersync check"
+	case ops.StatusMappingRejects:
+		return "The mapping rejects a growing share of new events.", "membersync dlq list --group-by cause shows why"
+	case ops.StatusRetentionRisk:
+		return "Kafka will delete unprocessed records " + headroomText(st) + ".",
+			"raise retention.ms of the source topic now, then fix what keeps the service from catching up"
+	case ops.StatusStuck:
+		return "An instance has finished nothing" + since + " although it has work.", "read its log, then restart it; nothing is lost"
+	}
+	return "The service is paused: " + string(c) + since + ".", "see the runbook"
+}
+
+func workingText(st ops.Status) string {
+	text := plural(len(st.Instances), "instance")
+	if st.Lag.Records == 0 {
+		return text + ", no lag"
+	}
+	return text + ", " + plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
+		Duration(time.Duration(st.Lag.Seconds)*time.Second) + " old"
+}
+
+func sinceText(st ops.Status, c ops.CauseState) string {
+	if c.Since.IsZero() {
+		return ""
+	}
+	return " since " + moment(c.Since.Time) + " (" + Duration(st.At.Sub(c.Since.Time)) + ")"
+}
+
+func nextText(st ops.Status, c ops.CauseState) string {
+	if left := c.Next.Sub(st.At.Time); !c.Next.IsZero() && left > 0 {
+		return ", with the next attempt in " + Duration(max(left, time.Second))
+	}
+	return ""
+}
+
+func currentText(st ops.Status) string {
+	if st.CurrentAt.IsZero() {
+		return ""
+	}
+	return "; it will be current at about " + moment(st.CurrentAt.Time) + " (in " + Duration(max(st.CurrentAt.Sub(st.At.Time), time.Second)) + ")"
+}
+
+func pausedText(st ops.Status) string {
+	p := st.Paused
+	if p == nil {
+		return ""
+	}
+	text := ", " + Quoted(p.Actor) + ", at " + moment(p.At.Time)
+	if !p.Until.IsZero() {
+		text += " until " + moment(p.Until.Time)
+	}
+	if p.Note != "" {
+		text += " (" + Quoted(p.Note) + ")"
+	}
+	return text
+}
+
+func headroomText(st ops.Status) string {
+	if st.Lag.Headroom == nil || *st.Lag.Headroom <= 0 {
+		return "now"
+	}
+	return "in " + Duration(time.Duration(*st.Lag.Headroom)*time.Second)
+}

@@ -1,0 +1,58 @@
+package texts
+
+import (
+	"strconv"
+	"time"
+)
+
+// Quoted returns a text from outside as it is, or quoted if it holds a character that is not
+// printable; "-" for the empty text.
+func Quoted(text string) string {
+	if text == "" {
+		return "-"
+	}
+	for _, r := range text {
+		if !strconv.IsPrint(r) {
+			return strconv.Quote(text)
+		}
+	}
+	return text
+}
+
+// moment returns a time in RFC 3339; empty for the zero time.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// plural returns n with the word in its number.
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// Duration returns a duration in at most two units: 45s, 12m, 2h5m, 3d4h. 0 for a negative one.
+func Duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	unit := func(n time.Duration, name string) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.FormatInt(int64(n), 10) + name
+	}
+	switch {
+	case d < time.Second:
+		return "0s"
+	case d < time.Minute:
+		return unit(d/time.Second, "s")
+	case d < time.Hour:
+		return unit(d/time.Minute, "m")
+	case d < 2*day:
+		return unit(d/time.Hour, "h") + unit(d%time.Hour/time.Minute, "m")
+	}
+	return unit(d/day, "d") + unit(d%day/time.Hour, "h")
+}
