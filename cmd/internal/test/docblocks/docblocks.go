@@ -1,5 +1,5 @@
-// Package docblocks reads the shell blocks of documents, so that tests can run each command in them,
-// or check it against the commands that exist.
+// Package docblocks reads the shell blocks of documents, so that tests can run each command in
+// them, or check it against the commands that exist.
 //
 // It must not know what the commands are: its callers do.
 package docblocks
