@@ -24,7 +24,7 @@ func (o *showing) define(flags *flag.FlagSet) {
 	flags.BoolVar(&o.reveal, "reveal", false, "")
 }
 
-// check finds what only the record of a reveal would hold.
+// runChecks finds what only the record of a reveal would hold.
 func (o *showing) check(in *invocation) {
 	switch {
 	case o.reveal && strings.TrimSpace(o.note) == "":
@@ -37,8 +37,8 @@ func (o *showing) check(in *invocation) {
 	}
 }
 
-func (in *invocation) show(ctx context.Context, d *ops.Session, o showing) int {
-	ids := in.takeIDs()
+func showDeadLetter(ctx context.Context, in *invocation, d *ops.Session, o showing) int {
+	ids := takeIDs(in)
 	if len(ids) == 0 && len(in.faults) == 0 {
 		in.fault("", "give the id of a dead letter, such as 3:1042:0 or 3:1042:0@1795334400123")
 	}

@@ -193,7 +193,7 @@ func TestTableFaults(t *testing.T) {
 	}
 }
 
-// check runs the examples of the mapping and shows how those that fail differ; the other checks are
+// runChecks runs the examples of the mapping and shows how those that fail differ; the other checks are
 // made all the same.
 func TestCheckRunsExamples(t *testing.T) {
 	t.Parallel()

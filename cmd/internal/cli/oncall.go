@@ -81,11 +81,11 @@ func (o *order) defineWho(flags *flag.FlagSet) {
 
 // who returns the actor to record, and the note.
 func (in *invocation) who(o order) ops.Who {
-	return ops.Who{Actor: cmp.Or(o.actor, in.user()), Note: o.note}
+	return ops.Who{Actor: cmp.Or(o.actor, userOf(in)), Note: o.note}
 }
 
 // user returns $USER@host.
-func (in *invocation) user() string {
+func userOf(in *invocation) string {
 	user := "unknown"
 	for _, name := range []string{"USER", "LOGNAME"} {
 		for _, v := range in.Environ {
@@ -121,34 +121,6 @@ func (in *invocation) goesAhead(o order, question string) bool {
 // fault notes that a flag is wrong, before the command runs.
 func (in *invocation) fault(name, text string) {
 	in.faults = append(in.faults, config.Fault{Name: name, Text: text})
-}
-
-// timeFlag takes a time in RFC 3339, or how long ago it was.
-func (in *invocation) timeFlag(flags *flag.FlagSet, name string, into *time.Time) {
-	flags.Func(name, "", func(text string) error {
-		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-			*into = time.Now().Add(-ago)
-			return nil
-		}
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			in.fault("--"+name, "should be a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h")
-		}
-		*into = at
-		return nil
-	})
-}
-
-// countFlag takes a number from 0.
-func (in *invocation) countFlag(flags *flag.FlagSet, name string, into *int) {
-	flags.Func(name, "", func(text string) error {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			in.fault("--"+name, "should be a whole number from 0")
-		}
-		*into = n
-		return nil
-	})
 }
 
 // A column is a heading and the width that its cells are padded to.
