@@ -97,7 +97,8 @@ func inOrder(found map[int][]occurrence) []occurrence {
 	return all
 }
 
-// occurrences maps a record if it may be about the employee, and returns those of its events that are.
+// occurrences maps a record if it may be about the employee, and returns those of its events that
+// are.
 func (s *Members) occurrences(ctx context.Context, employee string, rec *partlog.Record) ([]occurrence, error) {
 	if rec.Rejection != nil { // it was not read by the service either
 		return nil, nil

@@ -248,8 +248,9 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 
 var errReplayCanceled = errors.New("the replay was canceled")
 
-// runAttended runs the consumer, reports in the meantime that the replay is running, and stops it when it
-// is canceled. It returns the result, with an error only if the replay was stopped otherwise.
+// runAttended runs the consumer, reports in the meantime that the replay is running, and stops it
+// when it is canceled. It returns the result, with an error only if the replay was stopped
+// otherwise.
 func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
 	run, cancel := context.WithCancelCause(ctx)
 	var attendants sync.WaitGroup
@@ -360,7 +361,7 @@ func (r *Replay) config() consumer.Config {
 func (r *Replay) consumerParts() consumer.Parts {
 	p := r.replays.parts
 	parts := consumer.Parts{
-		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.DeadLetters,
 		Archive: p.Archive, Control: p.Store, Observer: r,
 		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.replays.cfg.CRM.ErrorCodes),
 		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.skipExpired,
