@@ -49,7 +49,8 @@ func agree(t *testing.T, reader, file *mapper.Mapping, value string) {
 	}
 }
 
-// TestReaderAgreesWithFile holds the reader of the canonical event to the mapping file that says the same.
+// TestReaderAgreesWithFile holds the reader of the canonical event to the mapping file that says
+// the same.
 func TestReaderAgreesWithFile(t *testing.T) {
 	t.Parallel()
 	values := append(spoiled(), typical())

@@ -205,7 +205,7 @@ func (r *dateRule) text(s string) (t time.Time, problem string) {
 	if r.unit != noUnit {
 		names = append(names, "a number of "+dateUnits()[r.unit])
 	}
-	return t, "is none of: " + strings.Join(names, ", ")
+	return t, "is not one of: " + strings.Join(names, ", ")
 }
 
 // parse reads a text of this very form. Zone may be nil; hasZone says whether the text

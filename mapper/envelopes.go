@@ -171,7 +171,7 @@ func debeziumNews(doc jsontree.Value, op jsontree.Value) (ignored, problem strin
 			return "message", ""
 		}
 	}
-	return "", "is none of c, u, r, d, t and m"
+	return "", "is not one of c, u, r, d, t and m"
 }
 
 // bookkeeping recognises Debezium's records that are about no row.

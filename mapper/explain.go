@@ -10,7 +10,7 @@ import (
 )
 
 // An Explanation says how one employee's part of a record was read. It holds personal
-// data: it is for whoever has the record anyway.
+// data: it is for callers that have the record anyway.
 type Explanation struct {
 	Result Result
 	Parts  []Explained // ids, order and routes

@@ -13,7 +13,7 @@ type leaf struct {
 	s    string
 }
 
-// leafOf returns the leaf of a value that is none if it is a list, an object or absent.
+// leafOf returns the leaf of a value; a list, an object and an absent value have none.
 func leafOf(v jsontree.Value) (l leaf, ok bool) {
 	switch c := v.First(); c {
 	case 0, '[', '{':

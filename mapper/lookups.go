@@ -44,7 +44,7 @@ func (m *Mapping) Lookups() []Lookup {
 }
 
 // WithTables returns a mapping that looks in these tables, by the names of their lookups,
-// beside those of m. The error names the lookups that the mapping does not have.
+// in addition to those of m. The error names the lookups that the mapping does not have.
 func (m *Mapping) WithTables(tables map[string]Table) (*Mapping, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
@@ -103,7 +103,8 @@ func (m *Mapping) MapWith(rec Record, found map[Reference]string) []Result {
 	return w.run()
 }
 
-// translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot carry is none.
+// translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot
+// carry does not count.
 func (w *work) translate(name, key string) (value, problem string) {
 	if value, problem = w.look(name, key); !utf8.ValidString(value) {
 		return "", "is in lookup " + name + " with a value that is not valid UTF-8"

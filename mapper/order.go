@@ -134,7 +134,8 @@ func instantDigits(t, recorded time.Time, maxAhead time.Duration) (digits, probl
 	return strconv.FormatUint(uint64(t.Unix())*1e9+uint64(t.Nanosecond()), 10), "" //nolint:gosec // neither is negative
 }
 
-// tooFarAhead lets a record without a timestamp (zero, or Kafka's -1 ms) pass: there is nothing to compare with.
+// tooFarAhead lets a record without a timestamp (zero, or Kafka's -1 ms) pass: there is nothing to
+// compare with.
 func tooFarAhead(t, recorded time.Time, maxAhead time.Duration) bool {
 	return maxAhead > 0 && recorded.UnixMilli() >= 0 && t.Sub(recorded) > maxAhead
 }

@@ -103,7 +103,8 @@ func TestMapReadsOneOrder(t *testing.T) {
 	}
 }
 
-// TestMapWithoutTimestamp: where the record has no timestamp, or there is no bound, nothing is too far ahead.
+// TestMapWithoutTimestamp: where the record has no timestamp, or there is no bound, nothing is too
+// far ahead.
 func TestMapWithoutTimestamp(t *testing.T) {
 	t.Parallel()
 	rec := record(strings.Replace(envelope(`"after":{}`), "2026", "2030", 1))

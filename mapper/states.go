@@ -183,7 +183,8 @@ func (r *pairRule) fits(entry jsontree.Value) bool {
 	return entry.IsObject() || entry.IsList()
 }
 
-// addBare notes a value that stands where a pair is expected. A null says nothing unless the mapping takes it for the value.
+// addBare notes a value that stands where a pair is expected. A null says nothing unless the
+// mapping takes it for the value.
 func (m *interpreter) addBare(rule *pairRule, name string, v jsontree.Value) {
 	switch {
 	case rule.bare:

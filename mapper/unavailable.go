@@ -6,8 +6,8 @@ import (
 )
 
 // The forms of Debezium's unavailable.value.placeholder, which stands for a value that the database
-// did not log because it did not change (PostgreSQL's TOAST, Oracle's LOBs).
-// See https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values.
+// did not log because it did not change (PostgreSQL's TOAST, Oracle's LOBs). See
+// https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values.
 const (
 	placeholder       = "__debezium_unavailable_value"
 	placeholderBase64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==" // binary.handling.mode bytes, base64, base64-url-safe

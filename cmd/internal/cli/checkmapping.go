@@ -16,7 +16,7 @@ import (
 	"membersync/mapper"
 )
 
-// checkMappingOnly is for whoever writes a mapping, far from any server.
+// checkMappingOnly is for the author of a mapping, far from any server.
 func (in *invocation) checkMappingOnly(ctx context.Context) int {
 	cfg, ok := in.configuration(config.LoadMapping)
 	if !ok {
@@ -30,8 +30,8 @@ func (in *invocation) checkMappingOnly(ctx context.Context) int {
 	return in.checkMapping(ctx, cfg.Mapping, mapping.Now())
 }
 
-// badMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as those of the
-// configuration do.
+// badMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as
+// those of the configuration do.
 func (in *invocation) badMapping(name string, err error) {
 	text := err.Error()
 	if n := strings.Count(text, "\n") + 1; n > 1 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/ops"
 )
 
 func pauseCommand() command {
@@ -22,7 +23,7 @@ func pauseCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.pause(ctx, d, o, length) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.pause(ctx, d, o, length) })
 }
 
 func resumeCommand() command {
@@ -41,7 +42,7 @@ func resumeCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o, release) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.resume(ctx, d, o, release) })
 }
 
 func stateShowCommand() command {
@@ -55,7 +56,7 @@ each event that the source topic still holds. Redis holds no values.`,
 			defineSubject(&s, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.showState(ctx, d, s) })
 }
 
 func stateForgetCommand() command {
@@ -74,7 +75,7 @@ is. A lease stays.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.forgetState(ctx, d, s, o) })
 }
 
 func stateRebuildCommand() command {
@@ -93,7 +94,7 @@ the topics' retention stays forgotten.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.rebuild(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.rebuild(ctx, d, o) })
 }
 
 func offsetsShowCommand() command {
@@ -105,7 +106,7 @@ and which partitions each of them has.
 In JSON the first line is the group with its members, then a line for each partition.`,
 		example: "  membersync offsets show",
 		define:  outputFlag,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showOffsets(ctx, d) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.showOffsets(ctx, d) })
 }
 
 func offsetsResetCommand() command {
@@ -130,7 +131,7 @@ before, and the command that undoes it is printed.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resetOffsets(ctx, d, o, to) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.resetOffsets(ctx, d, o, to) })
 }
 
 func replayCommand() command {
@@ -163,7 +164,7 @@ out as unchanged. The replay begins, and has its end, 5 s later.`,
 			defineOrder(&o.order, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.replay(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.replay(ctx, d, o) })
 }
 
 func explainCommand() command {
@@ -183,5 +184,7 @@ redrive would do, and at the end one sentence with the cause. No values are show
 			defineSubject(&s, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.explainEmployee(ctx, d, s, since) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return in.explainEmployee(ctx, d, s, since)
+	})
 }

@@ -12,7 +12,8 @@ import (
 	"membersync/cmd/internal/commandline"
 )
 
-// promised are the commands, each with the flags that scripts and runbooks of others use, in addition to those of all.
+// promised are the commands, each with the flags that scripts and runbooks of others use, in
+// addition to those of all.
 func promised() map[string]string {
 	const (
 		filters  = "reason stage code employee text since until"

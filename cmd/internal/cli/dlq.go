@@ -38,7 +38,7 @@ func (in *invocation) takeIDs() []string {
 }
 
 // index reads all dead letters, and warns of what could not be read.
-func (in *invocation) index(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
+func (in *invocation) index(ctx context.Context, d *ops.Session, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
 	x, err := d.Index(ctx, q, groupBy)
 	if err == nil {
 		in.warnOf(x.Loss)

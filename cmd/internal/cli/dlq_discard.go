@@ -20,7 +20,7 @@ type discarding struct {
 // maxIDs bounds the ids of a command line.
 const maxIDs = 10_000
 
-// choose completes the filter by ids or --all, and refuses a choice that is none.
+// choose completes the filter by ids or --all, and refuses an invalid choice.
 func (in *invocation) choose(f *filter, all bool, states ...dlq.State) bool {
 	f.query.IDs = in.takeIDs()
 	given := 0
@@ -38,7 +38,7 @@ func (in *invocation) choose(f *filter, all bool, states ...dlq.State) bool {
 	return !in.refuse(nil)
 }
 
-func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
+func (in *invocation) discard(ctx context.Context, d *ops.Session, o discarding) int {
 	if o.note == "" && !o.dryRun {
 		in.fault("--note", "is required: why")
 	}

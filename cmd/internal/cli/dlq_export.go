@@ -7,7 +7,7 @@ import (
 	"membersync/dlq"
 )
 
-func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
+func (in *invocation) export(ctx context.Context, d *ops.Session, f filter, o showing) int {
 	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
 		if !f.isEmpty() || f.stateGiven {
 			in.fault("", "say which: ids or filters, and only one of them")

@@ -24,7 +24,7 @@ type redriving struct {
 	olderThan time.Duration // only those that failed so long ago; 0: all
 }
 
-func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
+func (in *invocation) redrive(ctx context.Context, d *ops.Session, o redriving) int {
 	ok := in.choose(&o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
 	if ok && o.valueFile != "" && len(o.query.IDs) != 1 {
 		in.fault("--value-file", "is for one id")
@@ -37,7 +37,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		o.query.Until = time.Now().Add(-o.olderThan)
 	}
 	request := ops.RedriveRequest{
-		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.silence,
+		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.quiet,
 	}
 	if o.valueFile != "" {
 		value, err := in.ReadFile(o.valueFile)
@@ -95,7 +95,8 @@ func noResultsText(n ops.NoResults) string {
 	return text + "; still waiting, Ctrl-C stops without harm"
 }
 
-// previewRedrive is the dry run: what each would do now, and how many of its fields have newer values.
+// previewRedrive is the dry run: what each would do now, and how many of its fields have newer
+// values.
 func (in *invocation) previewRedrive(ctx context.Context, run *ops.Redrive) int {
 	r := in.newResults(run.Index())
 	plan, err := run.Preview(ctx, r.print)

@@ -34,7 +34,8 @@ type healthJSON struct {
 }
 
 func (in *invocation) healthcheck(ctx context.Context) int {
-	// Warnings are those of every other command: a check that runs every few seconds leaves them out.
+	// Warnings are those of every other command: a check that runs every few seconds leaves them
+	// out.
 	cfg, _, err := config.LoadAdmin(in.settings, in.Environ, in.ReadFile)
 	if in.refuse(err) {
 		return exitUsage

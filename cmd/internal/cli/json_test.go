@@ -15,7 +15,8 @@ import (
 	"membersync/dlq"
 )
 
-// namesOf are the names that a type has as json, in their order: a.b of an object within it, a[].b of each in a list.
+// namesOf are the names that a type has as json, in their order: a.b of an object within it, a[].b
+// of each in a list.
 func namesOf(typ reflect.Type, prefix string) (names []string) {
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -62,7 +63,8 @@ func documented(t *testing.T, section string) []string {
 	return names
 }
 
-// Scripts of others go by these names: each is documented, and none is documented that is not there.
+// Scripts of others go by these names: each is documented, and none is documented that is not
+// there.
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{

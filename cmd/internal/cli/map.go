@@ -144,7 +144,8 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	return w.Flush() // a stdout that failed above fails here too
 }
 
-// resultJSON is the json form of a result. With the object API it has object_data beside user.
+// resultJSON is the json form of a result. With the object API it has object_data in addition to
+// user.
 func (in *invocation) resultJSON(r mapper.Result) []byte {
 	line := r.AppendMapJSON(nil)
 	if in.object == nil || r.Fault != nil || r.Event.Ignored != "" || r.Event.Update.Len() == 0 {

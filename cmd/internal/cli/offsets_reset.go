@@ -13,7 +13,7 @@ import (
 // A target is where offsets are to be set to.
 type target struct{ ops.Position }
 
-func (in *invocation) resetOffsets(ctx context.Context, d *desk, o order, to target) int {
+func (in *invocation) resetOffsets(ctx context.Context, d *ops.Session, o order, to target) int {
 	if !to.IsGiven() && len(in.faults) == 0 {
 		in.fault("--to", "is required: earliest, latest, a time or partition:offset")
 	}
@@ -90,7 +90,8 @@ func (in *invocation) printReset(lines []ops.Reset, result string) int {
 	return status
 }
 
-// undoOf is the command that sets the old offsets again. A partition that had none cannot be put back.
+// undoOf is the command that sets the old offsets again. A partition that had none cannot be put
+// back.
 func undoOf(lines []ops.Reset) string {
 	var b strings.Builder
 	for _, l := range lines {

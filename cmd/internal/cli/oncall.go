@@ -17,10 +17,13 @@ import (
 	"membersync/dlq"
 )
 
-// A desk is what a command of the operator works with.
-type desk = ops.Session
+// serviceHelp stands for the settings in the help of the commands for operators, which is long
+// enough without them.
+func serviceHelp() string {
+	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
+}
 
-func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *invocation, *desk) int) int {
+func (in *invocation) withSession(ctx context.Context, run func(context.Context, *invocation, *ops.Session) int) int {
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		return exitUsage

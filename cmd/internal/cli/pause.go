@@ -18,7 +18,7 @@ type actionJSON struct {
 	Held   *int       `json:"held"` // events that are dead-lettered; null: that was not requested
 }
 
-func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.Duration) int {
+func (in *invocation) pause(ctx context.Context, d *ops.Session, o order, length time.Duration) int {
 	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
@@ -38,7 +38,7 @@ func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.D
 	return in.actionDone(ctx, d.Pause(ctx, until, in.who(o)), report, "paused, "+untilText(until))
 }
 
-func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool) int {
+func (in *invocation) resume(ctx context.Context, d *ops.Session, o order, release bool) int {
 	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)

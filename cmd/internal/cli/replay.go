@@ -23,7 +23,7 @@ type replaying struct {
 	resume   string
 }
 
-func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
+func (in *invocation) replay(ctx context.Context, d *ops.Session, o replaying) int {
 	if o.resume == "" && !o.from.IsGiven() && len(in.faults) == 0 {
 		in.fault("--from", "is required, or --resume")
 	}
@@ -35,7 +35,7 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	}
 	request := ops.ReplayRequest{
 		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate,
-		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.belief,
+		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.digestWait,
 	}
 	run, err := planReplay(ctx, d, o.resume, request)
 	if err != nil {
@@ -53,7 +53,7 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	return in.runReplay(ctx, run)
 }
 
-func planReplay(ctx context.Context, d *desk, resume string, request ops.ReplayRequest) (*ops.Replay, error) {
+func planReplay(ctx context.Context, d *ops.Session, resume string, request ops.ReplayRequest) (*ops.Replay, error) {
 	if resume != "" {
 		return d.ResumeReplay(ctx, resume, request)
 	}

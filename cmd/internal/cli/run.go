@@ -41,7 +41,7 @@ func (in *invocation) runService(ctx context.Context) int {
 		version: buildOf(in.Version), observer: in.Observer, listener: in.AdminListener,
 	}
 	if in.dryRun.on {
-		return in.rehearse(ctx, run)
+		return in.runDry(ctx, run)
 	}
 	return run.status(ctx, run.all(ctx, in.serve))
 }
@@ -67,7 +67,7 @@ type running struct {
 	dry      *dryrun.Report // not nil: nothing is done, only told
 }
 
-// all runs the admin server, and beside it the start and then the service.
+// all runs the admin server, and with it the start and then the service.
 func (r *running) all(ctx context.Context, serve service) (err error) {
 	r.registry.MustRegister(buildInfo(r.version))
 	if addr := r.cfg.Admin.Addr; addr != "" {

@@ -19,7 +19,7 @@ import (
 
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	store := o.store(t)
 	paused := func() bool {
 		_, is, err := store.Paused(t.Context())
@@ -68,7 +68,7 @@ func TestPauseAndResume(t *testing.T) {
 // A pause must work in an outage of Kafka, and say what is missing.
 func TestPauseWithoutTheAuditTopic(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("AUDIT_TOPIC", "gone-"+o.topics.Audit)
 	status, stdout, stderr := o.do(t, "pause", "--yes")
 	if status != exitPart || stdout != "paused, until resume\n" || !strings.Contains(stderr, "has no record of it") {
@@ -77,10 +77,10 @@ func TestPauseWithoutTheAuditTopic(t *testing.T) {
 }
 
 // remember lets Redis hold an applied event of the employee at an offset.
-func (o *office) remember(t *testing.T, offset int64) {
+func (o *opsRig) remember(t *testing.T, offset int64) {
 	t.Helper()
 	value := event(offset, "needle-position")
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
 	err := o.store(t).Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
 		ID: dedupe.NewEventID(o.topics.Source, "ev-1", 0, "2"), Outcome: "applied", Redrive: 1,
 		Version: "00000000000000000000000002", Fields: []string{"position", "qq"},
@@ -92,8 +92,8 @@ func (o *office) remember(t *testing.T, offset int64) {
 
 func TestState(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E9"), Value: []byte(event(9, "needle")), Time: o.died})
+	o := newOpsRig(t)
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E9"), Value: []byte(event(9, "needle")), Time: o.failedAt})
 	o.remember(t, 1)
 	member := regexp.MustCompile(`[0-9a-f]{32}`)
 	golden(t, "testdata/state-show-table.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1"), "HASH"))
@@ -118,9 +118,9 @@ func TestState(t *testing.T) {
 	}
 }
 
-func TestStateOfNobody(t *testing.T) {
+func TestStateOfAnUnknownEmployee(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	if status, _, stderr := o.do(t, "state", "show", "E77"); status != exitFailed || !strings.Contains(stderr, "--open-user-id names the member") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
@@ -132,8 +132,8 @@ func TestStateOfNobody(t *testing.T) {
 	}
 }
 
-// running runs the service beside the test until stop.
-func (o *office) running(t *testing.T) (stop func()) {
+// running runs the service during the test until stop.
+func (o *opsRig) running(t *testing.T) (stop func()) {
 	t.Helper()
 	service := newRig()
 	service.app.Environ = append(service.app.Environ, o.app.Environ...)
@@ -152,9 +152,9 @@ func (o *office) running(t *testing.T) (stop func()) {
 
 func TestOffsets(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	young := o.died.Add(time.Hour)
-	for p, times := range [][]time.Time{{o.died, young}, {o.died}, nil} {
+	o := newOpsRig(t)
+	young := o.failedAt.Add(time.Hour)
+	for p, times := range [][]time.Time{{o.failedAt, young}, {o.failedAt}, nil} {
 		for i, at := range times {
 			o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: p, Value: []byte(event(int64(10*p+i), "x")), Time: at})
 		}
@@ -203,7 +203,8 @@ func TestOffsets(t *testing.T) {
 	}
 }
 
-// noLag takes out what depends on the time of the test: how old the oldest record is, and so how wide its column.
+// noLag takes out what depends on the time of the test: how old the oldest record is, and so how
+// wide its column.
 func noLag(text string) string {
 	text = regexp.MustCompile(`[0-9]+h[0-9]+m[0-9]+s`).ReplaceAllString(text, "AGE")
 	return regexp.MustCompile(` {2,}`).ReplaceAllString(text, "  ")
@@ -212,7 +213,7 @@ func noLag(text string) string {
 // A group that begins by a reset has lost no state.
 func TestResetOfANewGroup(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
 	marker, err := o.store(t).Marker(t.Context(), o.variable("KAFKA_GROUP"))
 	if err != nil || !marker.Exists() {
@@ -222,7 +223,7 @@ func TestResetOfANewGroup(t *testing.T) {
 
 func TestInterruptedCommand(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := o.app.run(ctx, []string{"offsets", "show"}); status != exitInterrupted {

@@ -25,7 +25,7 @@ func Status(st ops.Status) (sentence, advice string) {
 			"start membersync run; if it does not stay up, read its log and run membersync check"
 	case ops.StatusOutage:
 		return "The CRM does not respond or fails" + since + "; calls are paused and resume by themselves" + nextText(st, c) + ".",
-			"ask the vendor of the CRM; no event is lost"
+			"ask the vendor of the CRM; nothing is lost in the meantime"
 	case ops.StatusThrottled:
 		return "The CRM refuses calls as too many" + since + "; calls resume by themselves" + nextText(st, c) + ".",
 			"nothing to do; if it repeats, lower MEMBERSYNC_CRM_RATE"

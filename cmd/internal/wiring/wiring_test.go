@@ -149,7 +149,7 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 	}
 }
 
-// A broker that refuses our certificate is not waited for: nobody mends that by waiting.
+// A broker that refuses our certificate is not waited for: waiting does not fix that.
 func TestKafkaRefusesTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := certtest.NewAuthority(t)
