@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
@@ -85,13 +86,11 @@ func noResultsText(n ops.NoResults) string {
 	}
 	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
 	if len(n.Causes) > 0 {
-		text += "; calls are paused: "
+		causes := make([]string, len(n.Causes))
 		for i, c := range n.Causes {
-			if i > 0 {
-				text += ", "
-			}
-			text += c.Cause + " since " + timestamp(c.Since)
+			causes[i] = c.Cause + " since " + timestamp(c.Since)
 		}
+		text += "; calls are paused: " + strings.Join(causes, ", ")
 	}
 	return text + "; still waiting, Ctrl-C stops without harm"
 }

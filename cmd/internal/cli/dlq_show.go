@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
-	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -61,22 +60,6 @@ func (in *invocation) failed(ctx context.Context, err error) int {
 type order struct {
 	note, actor string
 	dryRun, yes bool
-}
-
-const orderHelp = "  --note  text\n        why; it goes to the audit topic\n" +
-	"  --actor  text\n        who, as recorded in the audit topic, unverified (default $USER@host)\n" +
-	"  --dry-run\n        print the plan and change nothing\n" +
-	"  --yes\n        do not ask; needed where stdin is no terminal\n"
-
-func (o *order) define(flags *flag.FlagSet) {
-	o.defineWho(flags)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "")
-	flags.BoolVar(&o.yes, "yes", false, "")
-}
-
-func (o *order) defineWho(flags *flag.FlagSet) {
-	flags.StringVar(&o.note, "note", "", "")
-	flags.StringVar(&o.actor, "actor", "", "")
 }
 
 // who returns the actor to record, and the note.
