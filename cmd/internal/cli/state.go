@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 
@@ -14,10 +13,6 @@ import (
 type subject struct {
 	employee, openUserID string
 }
-
-const subjectHelp = "  --open-user-id  text\n        the member of the CRM; otherwise the employee's latest event in the source topic says it\n"
-
-func (s *subject) define(flags *flag.FlagSet) { flags.StringVar(&s.openUserID, "open-user-id", "", "") }
 
 // take takes the argument.
 func (s *subject) take(in *invocation) bool {
