@@ -24,8 +24,8 @@ type Options struct {
 	// Required, at least 1 ms.
 	Lease time.Duration
 	// Key is the state key: that of the HMACs of members, events and values. With another key, all
-	// that was stored before is unknown. Empty: members and events are plain hashes, so that a reader
-	// of Redis can test guesses, and digests are off.
+	// that was stored before is unknown. Empty: members and events are plain hashes, so that a
+	// reader of Redis can test guesses, and digests are off.
 	Key []byte
 	// DigestTTL is how long a digest is trusted. Required with a Key, at least 1 ms.
 	DigestTTL time.Duration
@@ -58,8 +58,8 @@ func (e *RequestError) Error() string { return "dedupe: " + e.What }
 // one that arrived late, or the caller used a token twice.
 var ErrTokenUsed = errors.New("dedupe: token already completed")
 
-// A Store gives access to the state in Redis, by subject. It is safe for concurrent use. It does not
-// close its client.
+// A Store gives access to the state in Redis, by subject. It is safe for concurrent use. It does
+// not close its client.
 type Store struct {
 	*MemberStore
 	*LimitStore
@@ -73,8 +73,8 @@ type (
 	MemberStore struct{ *keyspace }
 	// LimitStore keeps the shared limit on calls, and locks.
 	LimitStore struct{ *keyspace }
-	// ControlStore keeps what operators and instances have to let the other instances know: pauses, releases of
-	// held events, the generation of digests, heartbeats.
+	// ControlStore keeps what operators and instances have to let the other instances know: pauses,
+	// releases of held events, the generation of digests, heartbeats.
 	ControlStore struct {
 		*keyspace
 		groups *GroupStore
@@ -93,8 +93,9 @@ type keyspace struct {
 }
 
 type scripts struct {
-	acquire, complete, renew, release, permit, permitDone, throttle, lock, unlock, view, restore *redis.Script
-	beat, beats, markLost, endRebuild                                                            *redis.Script
+	acquire, complete, renew, release, permit, permitDone *redis.Script
+	throttle, lock, unlock, view, restore                 *redis.Script
+	beat, beats, markLost, endRebuild                     *redis.Script
 }
 
 //go:embed pending.lua

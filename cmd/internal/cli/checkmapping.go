@@ -30,8 +30,8 @@ func checkMappingOnly(ctx context.Context, in *invocation) int {
 	return checkMapping(ctx, in, cfg.Mapping, mapping.Now())
 }
 
-// printBadMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as
-// those of the configuration do.
+// printBadMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each,
+// as those of the configuration do.
 func printBadMapping(in *invocation, name string, err error) {
 	text := err.Error()
 	if n := strings.Count(text, "\n") + 1; n > 1 {

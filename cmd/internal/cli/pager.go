@@ -74,7 +74,8 @@ func (a *app) variable(name string) (value string, isSet bool) {
 }
 
 // A pagedOutput starts the pager at the first write, so that what fails before it prints does not
-// showDeadLetter an empty pager. Without a pager it writes to plain. It is not safe for concurrent use.
+// showDeadLetter an empty pager. Without a pager it writes to plain. It is not safe for concurrent
+// use.
 type pagedOutput struct {
 	plain io.Writer
 	start func() (io.WriteCloser, error)
