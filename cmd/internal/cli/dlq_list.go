@@ -18,16 +18,6 @@ type listing struct {
 	follow  bool
 }
 
-func (l *listing) check(in *invocation) {
-	const why = "is for a list, not for --group-by"
-	if l.groupBy != "" && l.limit > 0 {
-		in.fault("--limit", why)
-	}
-	if l.groupBy != "" && l.follow {
-		in.fault("--follow", why)
-	}
-}
-
 func (in *invocation) list(ctx context.Context, d *ops.Session, l listing) int {
 	x, err := in.index(ctx, d, l.query, ops.Groupings()[l.groupBy])
 	if err != nil {

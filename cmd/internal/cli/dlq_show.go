@@ -13,28 +13,6 @@ type showing struct {
 	reveal bool
 }
 
-const revealHelp = "  --reveal\n        show personal data, once the audit topic has acknowledged the record of who looks at what\n" +
-	"  --note  text\n        with --reveal, required: why; it goes to the audit topic\n" +
-	"  --actor  text\n        with --reveal: who, as recorded, unverified (default $USER@host)\n"
-
-func (o *showing) define(flags *flag.FlagSet) {
-	o.defineWho(flags)
-	flags.BoolVar(&o.reveal, "reveal", false, "")
-}
-
-// check finds what only the record of a reveal would hold.
-func (o *showing) check(in *invocation) {
-	switch {
-	case o.reveal && strings.TrimSpace(o.note) == "":
-		in.fault("--note", "is required with --reveal: why")
-	case o.note != "" && !o.reveal:
-		in.fault("--note", "needs --reveal")
-	}
-	if o.actor != "" && !o.reveal {
-		in.fault("--actor", "needs --reveal")
-	}
-}
-
 func (in *invocation) show(ctx context.Context, d *ops.Session, o showing) int {
 	ids := in.takeIDs()
 	if len(ids) == 0 && len(in.faults) == 0 {

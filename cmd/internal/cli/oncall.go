@@ -17,12 +17,6 @@ import (
 	"membersync/dlq"
 )
 
-// serviceHelp stands for the settings in the help of the commands for operators, which is long
-// enough without them.
-func serviceHelp() string {
-	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
-}
-
 func (in *invocation) withSession(ctx context.Context, run func(context.Context, *invocation, *ops.Session) int) int {
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
