@@ -64,22 +64,22 @@ each event that the source topic still holds. Redis holds no values.`,
 }
 
 func stateForgetCommand() command {
-	var (
-		s subject
-		o order
-	)
+	var o forgetting
 	return onCallCommand(command{
-		name: "state forget", args: "EMPLOYEE", maxArgs: 1, short: "remove what Redis holds of one employee",
-		long: `Remove what Redis holds of one employee: versions, digests, and the done marks of the events that
+		name: "state forget", args: "EMPLOYEE...|--file FILE", maxArgs: maxIDs, short: "remove what Redis holds of employees",
+		long: `Remove what Redis holds of employees: versions, digests, and the done marks of the events that
 the source topic still holds. Whatever event comes next then counts as the newest, however old it
 is. A lease stays.`,
-		example: "  membersync state forget E1001 --dry-run",
+		example: "  membersync state forget E1001 --dry-run\n\n" +
+			"  # those who asked to be erased, one id of the HR system per line\n" +
+			"  membersync state forget --file employees.txt",
 		define: func(in *invocation, set *flags.Set) {
-			defineSubject(&s, set)
-			defineOrder(&o, set)
+			defineSubject(&o.subject, set)
+			set.Text(&o.file, "file", flags.Path, "employees, one id of the HR system per line")
+			defineOrder(&o.order, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return forgetState(ctx, in, d, s, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return forgetState(ctx, in, d, o) })
 }
 
 func stateRebuildCommand() command {
@@ -164,6 +164,7 @@ out as unchanged. The replay begins, and has its end, 5 s later.`,
 			set.Text(&o.employee, "employee", "string", "only the events of this id of the HR system")
 			set.Bool(&o.reapply, "reapply", "process done events again: the CRM was restored from a backup")
 			set.Count(&o.rate, "rate", "records per second; 0: as fast as possible")
+			set.Count(&o.diffs, "diff", "with --dry-run: what would be sent for the first so many members, masked")
 			set.Text(&o.resume, "resume", "string", "continue the replay with this id, which an earlier run printed")
 			defineOrder(&o.order, set)
 			outputFlag(in, set)

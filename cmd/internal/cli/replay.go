@@ -21,6 +21,7 @@ type replaying struct {
 	reapply  bool
 	rate     int
 	resume   string
+	diffs    int // members
 }
 
 func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replaying) int {
@@ -34,7 +35,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 		return exitUsage
 	}
 	request := ops.ReplayRequest{
-		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate,
+		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate, Diffs: o.diffs,
 		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.digestWait,
 	}
 	run, err := planReplay(ctx, d, o.resume, request)
@@ -134,6 +135,12 @@ func replayPlanText(p ops.ReplayPlan) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Fields)) {
 		fmt.Fprintf(&b, "  %-24s %d\n", name, p.Fields[name])
+	}
+	for _, m := range p.Members {
+		fmt.Fprintf(&b, "employee %s\n", printable(m.EmployeeID))
+		for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+			fmt.Fprintf(&b, "  %-24s %s\n", name, m.Fields[name])
+		}
 	}
 	fmt.Fprintf(&b, "at least %s, %s under the rate limit\n", plural(int(p.Calls), "call"), time.Duration(p.Seconds)*time.Second)
 	return b.String()
