@@ -13,8 +13,8 @@ type showing struct {
 	reveal bool
 }
 
-func (in *invocation) show(ctx context.Context, d *ops.Session, o showing) int {
-	ids := in.takeIDs()
+func showDeadLetter(ctx context.Context, in *invocation, d *ops.Session, o showing) int {
+	ids := takeIDs(in)
 	if len(ids) == 0 && len(in.faults) == 0 {
 		in.fault("", "give the id of a dead letter, such as 3:1042:0 or 3:1042:0@1795334400123")
 	}

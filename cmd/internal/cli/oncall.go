@@ -58,11 +58,11 @@ type order struct {
 
 // who returns the actor to record, and the note.
 func (in *invocation) who(o order) ops.Who {
-	return ops.Who{Actor: cmp.Or(o.actor, in.user()), Note: o.note}
+	return ops.Who{Actor: cmp.Or(o.actor, userOf(in)), Note: o.note}
 }
 
 // user returns $USER@host.
-func (in *invocation) user() string {
+func userOf(in *invocation) string {
 	user := "unknown"
 	for _, name := range []string{"USER", "LOGNAME"} {
 		for _, v := range in.Environ {

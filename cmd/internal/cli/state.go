@@ -28,7 +28,7 @@ func (s subject) forOps() ops.Subject {
 	return ops.Subject{Employee: s.employee, OpenUserID: s.openUserID}
 }
 
-func (in *invocation) showState(ctx context.Context, d *ops.Session, s subject) int {
+func showState(ctx context.Context, in *invocation, d *ops.Session, s subject) int {
 	if !s.take(in) {
 		return exitUsage
 	}
@@ -93,7 +93,7 @@ type forgottenJSON struct {
 	Events     int        `json:"events"` // done marks
 }
 
-func (in *invocation) forgetState(ctx context.Context, d *ops.Session, s subject, o order) int {
+func forgetState(ctx context.Context, in *invocation, d *ops.Session, s subject, o order) int {
 	if !s.take(in) {
 		return exitUsage
 	}
