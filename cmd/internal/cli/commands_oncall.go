@@ -23,7 +23,9 @@ func pauseCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.pause(ctx, d, o, length) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return pauseCalls(ctx, in, d, o, length)
+	})
 }
 
 func resumeCommand() command {
@@ -42,7 +44,9 @@ func resumeCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.resume(ctx, d, o, release) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return resumeCalls(ctx, in, d, o, release)
+	})
 }
 
 func stateShowCommand() command {
@@ -56,7 +60,7 @@ each event that the source topic still holds. Redis holds no values.`,
 			defineSubject(&s, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.showState(ctx, d, s) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showState(ctx, in, d, s) })
 }
 
 func stateForgetCommand() command {
@@ -75,7 +79,7 @@ is. A lease stays.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.forgetState(ctx, d, s, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return forgetState(ctx, in, d, s, o) })
 }
 
 func stateRebuildCommand() command {
@@ -94,7 +98,7 @@ the topics' retention stays forgotten.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.rebuild(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return rebuildState(ctx, in, d, o) })
 }
 
 func offsetsShowCommand() command {
@@ -106,7 +110,7 @@ and which partitions each of them has.
 In JSON the first line is the group with its members, then a line for each partition.`,
 		example: "  membersync offsets show",
 		define:  outputFlag,
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.showOffsets(ctx, d) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showOffsets(ctx, in, d) })
 }
 
 func offsetsResetCommand() command {
@@ -131,7 +135,7 @@ before, and the command that undoes it is printed.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.resetOffsets(ctx, d, o, to) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return resetOffsets(ctx, in, d, o, to) })
 }
 
 func replayCommand() command {
@@ -164,7 +168,7 @@ out as unchanged. The replay begins, and has its end, 5 s later.`,
 			defineOrder(&o.order, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.replay(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return startReplay(ctx, in, d, o) })
 }
 
 func explainCommand() command {
@@ -185,6 +189,6 @@ redrive would do, and at the end one sentence with the cause. No values are show
 			outputFlag(in, set)
 		},
 	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
-		return in.explainEmployee(ctx, d, s, since)
+		return explainEmployee(ctx, in, d, s, since)
 	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // A range by time covers the redrive topic, and the dry run looks into it: what it says is what the
-// replay then does.
+// startReplay then does.
 func TestReplayPlansRedrives(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)

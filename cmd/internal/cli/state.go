@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 
@@ -14,10 +13,6 @@ import (
 type subject struct {
 	employee, openUserID string
 }
-
-const subjectHelp = "  --open-user-id  text\n        the member of the CRM; otherwise the employee's latest event in the source topic says it\n"
-
-func (s *subject) define(flags *flag.FlagSet) { flags.StringVar(&s.openUserID, "open-user-id", "", "") }
 
 // take takes the argument.
 func (s *subject) take(in *invocation) bool {
@@ -33,7 +28,7 @@ func (s subject) forOps() ops.Subject {
 	return ops.Subject{Employee: s.employee, OpenUserID: s.openUserID}
 }
 
-func (in *invocation) showState(ctx context.Context, d *ops.Session, s subject) int {
+func showState(ctx context.Context, in *invocation, d *ops.Session, s subject) int {
 	if !s.take(in) {
 		return exitUsage
 	}
@@ -98,7 +93,7 @@ type forgottenJSON struct {
 	Events     int        `json:"events"` // done marks
 }
 
-func (in *invocation) forgetState(ctx context.Context, d *ops.Session, s subject, o order) int {
+func forgetState(ctx context.Context, in *invocation, d *ops.Session, s subject, o order) int {
 	if !s.take(in) {
 		return exitUsage
 	}
