@@ -68,19 +68,6 @@ func BenchmarkMapBomb(b *testing.B) {
 	}
 }
 
-// BenchmarkMapByFile is the same event, mapped by the file that says what the reader of the
-// canonical event does.
-func BenchmarkMapByFile(b *testing.B) {
-	m, rec := fromFile(b, "canonical", options()), record(typical())
-	b.SetBytes(int64(len(rec.Value)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if got := m.Map(rec); got[0].Event.Update.Len() != 2 {
-			b.Fatal(got[0].Fault)
-		}
-	}
-}
-
 // BenchmarkMapCraftedList bounds what a record of the largest size costs that has the most
 // employees, in a document of as many other members as fit.
 func BenchmarkMapCraftedList(b *testing.B) {

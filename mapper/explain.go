@@ -37,9 +37,6 @@ type Step struct {
 // each step did to it. Found is as in [Mapping.MapWith]. A record that failed whole has one
 // explanation without parts.
 func (m *Mapping) Explain(rec Record, found map[Reference]string) []Explanation {
-	if m.program == nil {
-		return m.file().Explain(rec, found)
-	}
 	if fault := m.oversized(rec); fault != nil {
 		return []Explanation{{Result: Result{Fault: fault}}}
 	}

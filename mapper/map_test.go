@@ -170,3 +170,14 @@ func TestMapConcurrently(t *testing.T) {
 		})
 	}
 }
+
+// TestMapIDsAlone: an event whose after has nothing but ids has to be fetched; it is not taken for
+// an event in which nothing changed. Data that the mapping does not read makes the difference.
+func TestMapIDsAlone(t *testing.T) {
+	t.Parallel()
+	m := builtin(t, "canonical", options())
+	wantFault(t, only(t, m, record(envelope(`"after":{"id":"E1"}`))), mapper.NeedsFetch, "map", "the value carries ids and no values")
+	if got := only(t, m, record(envelope(`"after":{"id":"E1","shoeSize":1}`))); got.Fault != nil || got.Event.Update.Len() != 0 {
+		t.Errorf("%+v, want it unchanged", got)
+	}
+}

@@ -18,9 +18,6 @@ type masker struct {
 // value, since it can hold anything. Texts that the mapping unwraps are shown unwrapped. It is nil
 // for a value that cannot be read.
 func (m *Mapping) Mask(rec Record) []byte {
-	if m.program == nil {
-		return m.file().Mask(rec)
-	}
 	if m.oversized(rec) != nil {
 		return nil
 	}

@@ -328,7 +328,8 @@ func (m *interpreter) readOrder() {
 	case rule.kind == byTime:
 		digits, problem = m.orderTime(v)
 	default:
-		digits, problem = sequence(lexeme(v.Raw()))
+		l, _ := leafOf(v)
+		digits, problem = sequence(l)
 	}
 	m.explain("order", place.Text, digits, problem)
 	if problem != "" {

@@ -3,6 +3,8 @@ package mapper
 import (
 	"bytes"
 	"strings"
+
+	"membersync/mapper/internal/jsontree"
 )
 
 // The forms of Debezium's unavailable.value.placeholder, which stands for a value that the database
@@ -23,7 +25,7 @@ func unavailable(raw []byte) bool {
 	}
 	switch raw[0] {
 	case '"':
-		return mayBePlaceholder(raw) && isPlaceholderText(lexeme(raw).text())
+		return mayBePlaceholder(raw) && isPlaceholderText(jsontree.Unquote(raw))
 	case '[':
 		return isPlaceholderList(raw)
 	case '{':
@@ -63,7 +65,7 @@ func isPlaceholderList(raw []byte) bool {
 	entries := bytes.Split(bytes.Trim(compact(raw), "[]"), []byte(","))
 	if len(entries) == 1 {
 		entry := entries[0]
-		return len(entry) > 2 && entry[0] == '"' && isPlaceholderText(lexeme(entry).text())
+		return len(entry) > 2 && entry[0] == '"' && isPlaceholderText(jsontree.Unquote(entry))
 	}
 	if len(entries) != len(placeholder) {
 		return false
