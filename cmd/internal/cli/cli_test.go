@@ -54,6 +54,7 @@ func TestBadUsage(t *testing.T) {
 		"a group alone":   {[]string{"dlq"}, help(t, "dlq")},
 		"no command":      {[]string{"lost"}, "membersync: unknown command \"lost\" for \"membersync\"; see membersync --help\n"},
 		"nearly":          {[]string{"dlq", "lst"}, "membersync: unknown command \"lst\" for \"membersync dlq\"; did you mean \"list\"?\n"},
+		"nearly, of two":  {[]string{"replay", "lst"}, "membersync: unknown command \"lst\" for \"membersync replay\"; did you mean \"list\"?\n"},
 		"help of nothing": {[]string{"help", "state", "shw"}, "membersync: unknown command \"shw\" for \"membersync state\"; did you mean \"show\"?\n"},
 		"root's flag":     {[]string{"--versio"}, "membersync: --versio: unknown flag; did you mean --version?\n"},
 		"arguments":       {[]string{"version", "hushhush"}, "membersync version: 1 argument given, none allowed\n"},

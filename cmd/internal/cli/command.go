@@ -11,6 +11,7 @@ import (
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/ops"
 )
 
 type loadFunc func(args, environ []string, readFile func(string) ([]byte, error)) (config.Config, config.Report, error)
@@ -114,16 +115,21 @@ func (a *app) add(t *commandline.Tree, root *cobra.Command, c command) {
 			c.settings(set, &in.settings)
 		}
 	}
-	t.Runs(added, define, in.begin)
+	t.Runs(added, define, func(ctx context.Context, args []string, faults []flags.Fault) int {
+		if len(faults) == 0 && added.HasSubCommands() && t.Refuse(added, args, c.maxArgs, nil) {
+			return exitUsage
+		}
+		return in.begin(ctx, args, faults)
+	})
 }
 
 // onCallCommand is a command that works on the topics and the state of a running service.
-func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
+func onCallCommand(c command, run func(context.Context, *invocation, *ops.Session) int) command {
 	c.settings = config.Define
 	c.run = func(ctx context.Context, in *invocation) int {
 		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 		defer stop()
-		return in.atDesk(ctx, run)
+		return in.withSession(ctx, run)
 	}
 	return c
 }

@@ -24,8 +24,8 @@ type redriving struct {
 	olderThan time.Duration // only those that failed so long ago; 0: all
 }
 
-func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
-	ok := in.choose(&o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
+func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o redriving) int {
+	ok := chooseItems(in, &o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
 	if ok && o.valueFile != "" && len(o.query.IDs) != 1 {
 		in.fault("--value-file", "is for one id")
 		ok = !in.refuse(nil)
@@ -37,7 +37,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		o.query.Until = time.Now().Add(-o.olderThan)
 	}
 	request := ops.RedriveRequest{
-		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.silence,
+		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.quiet,
 	}
 	if o.valueFile != "" {
 		value, err := in.ReadFile(o.valueFile)
@@ -56,7 +56,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	}
 	in.warnOf(run.Index().Loss)
 	if o.dryRun {
-		return in.previewRedrive(ctx, run)
+		return previewRedrive(ctx, in, run)
 	}
 	in.say("to redrive: " + planOf(run.Index(), time.Now()))
 	selected := run.Index().Selected()
@@ -79,8 +79,9 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	return status
 }
 
-// previewRedrive is the dry run: what each would do now, and how many of its fields have newer values.
-func (in *invocation) previewRedrive(ctx context.Context, run *ops.Redrive) int {
+// previewRedrive is the dry run: what each would do now, and how many of its fields have newer
+// values.
+func previewRedrive(ctx context.Context, in *invocation, run *ops.Redrive) int {
 	r := in.newResults(run.Index())
 	plan, err := run.Preview(ctx, r.print)
 	status := r.status()

@@ -35,8 +35,8 @@ func documents() []string {
 	}
 }
 
-// Each command of a shell block in the documents exists, with its arguments, flags and their values.
-// A block with any other command fails.
+// Each command of a shell block in the documents exists, with its arguments, flags and their
+// values. A block with any other command fails.
 func TestShellBlocks(t *testing.T) {
 	t.Parallel()
 	for _, path := range documents() {
@@ -119,6 +119,44 @@ func textOf(err error) string {
 		return err.Error()
 	}
 	return ""
+}
+
+// The tutorial of MAPPING.md goes as it is written: its record, its two mapping files, its
+// commands, and what they print.
+func TestTutorial(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../mapper/MAPPING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := func(language string) (blocks []string) {
+		for _, found := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+			blocks = append(blocks, found[1])
+		}
+		return blocks
+	}
+	event, mappings, printed := all("json")[0], all("yaml"), all("text")
+	for _, step := range []struct{ mapping, command, want string }{
+		{mappings[0], "map --mapping hr.yaml event.json", printed[0]},
+		{mappings[0], "map --mapping hr.yaml --explain event.json", ""},
+		{mappings[0], "check --mapping-only --mapping hr.yaml", printed[1]},
+		{mappings[1], "map --mapping hr.yaml event.json", ""},
+		{mappings[1], "check --mapping-only --mapping hr.yaml --sample events.ndjson", ""},
+	} {
+		if !strings.Contains(string(text), "\nmembersync "+step.command+"\n") {
+			t.Errorf("the tutorial has no command %s", step.command)
+		}
+		r := newRig()
+		r.files["hr.yaml"], r.files["event.json"] = step.mapping, event
+		r.files["events.ndjson"] = strings.ReplaceAll(event, "\n", "") + "\n"
+		r.files["members.csv"] = "mail,crm_id\ns042@example.com,FSUID_TEST0042\n"
+		if status := r.run(t, strings.Fields(step.command)...); status != exitDone {
+			t.Errorf("%s: status %d: %s%s", step.command, status, r.out, r.errs)
+		}
+		if step.want != "" && step.want != r.out.String() {
+			t.Errorf("%s: printed\n%s, want\n%s", step.command, r.out, step.want)
+		}
+	}
 }
 
 // What is not a command, a flag or a setting is found.

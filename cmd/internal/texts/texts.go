@@ -2,6 +2,7 @@ package texts
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
@@ -66,13 +67,11 @@ func NoResults(n ops.NoResults) string {
 	}
 	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
 	if len(n.Causes) > 0 {
-		text += "; calls are paused: "
+		causes := make([]string, len(n.Causes))
 		for i, c := range n.Causes {
-			if i > 0 {
-				text += ", "
-			}
-			text += c.Cause + " since " + moment(c.Since)
+			causes[i] = c.Cause + " since " + moment(c.Since)
 		}
+		text += "; calls are paused: " + strings.Join(causes, ", ")
 	}
 	return text
 }

@@ -1,5 +1,5 @@
-// Package docblocks reads the shell blocks of documents, so that tests can run each command in them,
-// or check it against the commands that exist.
+// Package docblocks reads the shell blocks of documents, so that tests can run each command in
+// them, or check it against the commands that exist.
 //
 // It must not know what the commands are: its callers do.
 package docblocks
@@ -31,7 +31,7 @@ type Block struct {
 }
 
 // Read returns the shell blocks of a document. Other fenced blocks must name their language, and
-// nothing may be a block by indentation, which names none.
+// nothing may be a block by indentation after an empty line, which names none.
 func Read(path string) ([]Block, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // a document of the repository
 	if err != nil {
@@ -42,7 +42,7 @@ func Read(path string) ([]Block, error) {
 	for i := 0; i < len(lines); i++ {
 		fence := regexp.MustCompile("^( *)```(.*)$").FindStringSubmatch(lines[i])
 		if fence == nil {
-			if strings.HasPrefix(lines[i], "    ") {
+			if strings.HasPrefix(lines[i], "    ") && (i == 0 || lines[i-1] == "") {
 				return nil, fmt.Errorf("%s:%d: use a fence with a language instead of indentation", path, i+1)
 			}
 			continue
@@ -82,7 +82,7 @@ func Parse(path string, line int, text string) ([]Command, error) {
 		if !ok {
 			return true
 		}
-		at := line + int(call.Pos().Line()) - 1 //nolint:gosec // a small number
+		at := line + int(call.Pos().Line()) - 1
 		c := Command{Place: fmt.Sprintf("%s:%d", path, at)}
 		for _, word := range call.Args {
 			c.Words = append(c.Words, textOf(word))
