@@ -35,7 +35,7 @@ const maxBodyBytes = 4 << 20
 type Options struct {
 	Live *ops.Live
 	// OperatorToken and ViewerToken return the current tokens; empty: there is none. If both are
-	// empty, whoever reaches the address is an operator, so it must be loopback.
+	// empty, everybody who reaches the address is an operator, so it must be loopback.
 	OperatorToken, ViewerToken func() string
 	// UserHeader is the header in which a trusted proxy names the actor. It never authenticates.
 	UserHeader string

@@ -102,7 +102,7 @@ func (m *Mapping) adopt(base *mapper.Mapping, tables map[string]mapper.Table) er
 }
 
 // errOtherLookup means that a mapping that is tried uses a lookup that the running one does not have.
-var errOtherLookup = errors.New("the running mapping has no such lookup, and only its lookups may be used")
+var errOtherLookup = errors.New("the running mapping does not have this lookup, and only its lookups may be used")
 
 // Try returns the mapping of a text. It may use the lookups of the running mapping, by their names and
 // of their kind. No file is read.
