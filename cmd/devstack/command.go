@@ -152,6 +152,7 @@ func stackFlags(f *flags.Set, a *arguments) {
 	defaults := defaultPorts()
 	portFlags(f, a, "; 0 takes a free one")
 	f.IntVar(&a.ports.admin, "admin-port", defaults.admin, "port of the service's admin server; 0 takes a free one")
+	f.IntVar(&a.ports.ui, "ui-port", defaults.ui, "port of the web pages; 0 takes a free one")
 	f.Float64Var(&a.rate, "rate", 2, "steps of the stream per second, most of them one change; 0 sends none")
 	f.IntVar(&a.count, "count", round, "wait after so many steps; 0: never")
 	failEveryFlag(f, a)
@@ -162,7 +163,9 @@ func stackFlags(f *flags.Set, a *arguments) {
 }
 
 // defaultPorts are those of a stack without flags.
-func defaultPorts() ports { return ports{kafka: 19092, redis: 16379, crm: 18090, admin: 18080} }
+func defaultPorts() ports {
+	return ports{kafka: 19092, redis: 16379, crm: 18090, admin: 18080, ui: 18081}
+}
 
 func portFlags(f *flags.Set, a *arguments, more string) {
 	defaults := defaultPorts()

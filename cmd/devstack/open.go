@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 )
 
 // runOpen runs with a stream of samples until it is ended.
@@ -27,7 +28,14 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		a.rate = 0
 	}
 	watch := newAccount(e.stdout, s.object(), a.verbose)
-	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error { return s.feed(ctx, a, e.stdout, watch) })
+	status, err := s.with(ctx, a, e, watch, func(ctx context.Context) error {
+		pagesCtx, stop := context.WithCancelCause(ctx)
+		var pages sync.WaitGroup
+		pages.Go(func() { s.runUI(pagesCtx, a, e) })
+		defer pages.Wait()
+		defer stop(errDone)
+		return s.feed(ctx, a, e.stdout, watch)
+	})
 	watch.summary()
 	switch {
 	case err != nil && !errors.Is(context.Cause(ctx), err):
@@ -70,8 +78,9 @@ func (s *stack) places(w io.Writer) {
   Redis     %s
   fake CRM  http://%[4]s, its members: http://%[4]s/_fake/members
   health    http://%[5]s/readyz, and /livez, /metrics
+  pages     http://%[6]s/
 
-`, s.brokers(), sampleTopic, s.redis.Addr(), s.crm.addr, s.admin.Addr())
+`, s.brokers(), sampleTopic, s.redis.Addr(), s.crm.addr, s.admin.Addr(), s.ui.Addr())
 }
 
 // ownEvent is an event about the member that no sample changes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -27,7 +28,7 @@ const (
 )
 
 // ports are the ports of the parts; 0: a free one.
-type ports struct{ kafka, redis, crm, admin int }
+type ports struct{ kafka, redis, crm, admin, ui int }
 
 // A stack is everything that the service needs.
 type stack struct {
@@ -35,6 +36,7 @@ type stack struct {
 	redis *miniredis.Miniredis
 	crm   *fakeCRM
 	admin net.Listener // the service's own, open from the start: a port that is closed again can be taken
+	ui    net.Listener // of the web pages, likewise
 	api   string       // the form of updates that the CRM demands
 }
 
@@ -76,6 +78,11 @@ func startStack(ctx context.Context, p ports, failEvery int, api string) (s *sta
 			return err
 		}},
 		{"the admin server", "admin-port", p.admin, s.listenForAdmin},
+		{"the web pages", "ui-port", p.ui, func(ctx context.Context, port int) (err error) {
+			var config net.ListenConfig
+			s.ui, err = config.Listen(ctx, "tcp", address(port))
+			return err
+		}},
 	} {
 		if err := part.start(ctx, part.port); err != nil {
 			return s, &portError{part.what, part.flag, part.port, err}
@@ -122,6 +129,9 @@ func (s *stack) listenForAdmin(ctx context.Context, port int) (err error) {
 func (s *stack) close() {
 	if s.admin != nil {
 		_ = s.admin.Close() // if the service has not
+	}
+	if s.ui != nil {
+		_ = s.ui.Close() // likewise
 	}
 	if s.crm != nil {
 		s.crm.close()
@@ -173,6 +183,15 @@ func (s *stack) runService(ctx context.Context, a *arguments, e env, watch consu
 		Stdin: strings.NewReader(""), Stdout: e.stdout, Stderr: e.stderr, ReadFile: os.ReadFile,
 		Version: "devstack", Observer: watch, AdminListener: s.admin,
 		Environ: append(s.settings(), "MEMBERSYNC_ADMIN_ADDR="+s.admin.Addr().String(), "MEMBERSYNC_MAPPING="+a.mapping,
+			"MEMBERSYNC_LOG_LEVEL="+a.logLevel, "MEMBERSYNC_LOG_FORMAT=text"),
+	})
+}
+
+// runUI is membersync ui, without tokens: it listens at loopback.
+func (s *stack) runUI(ctx context.Context, a *arguments, e env) {
+	cli.Run(ctx, []string{"ui"}, cli.Env{
+		Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: e.stderr, ReadFile: os.ReadFile, Version: "devstack", AdminListener: s.ui,
+		Environ: append(s.settings(), "MEMBERSYNC_UI_ADDR="+s.ui.Addr().String(), "MEMBERSYNC_MAPPING="+a.mapping,
 			"MEMBERSYNC_LOG_LEVEL="+a.logLevel, "MEMBERSYNC_LOG_FORMAT=text"),
 	})
 }

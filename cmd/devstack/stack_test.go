@@ -19,7 +19,7 @@ import (
 
 // freePorts lets several stacks run at once.
 func freePorts(more ...string) []string {
-	return append([]string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0"}, more...)
+	return append([]string{"--kafka-port", "0", "--redis-port", "0", "--crm-port", "0", "--admin-port", "0", "--ui-port", "0"}, more...)
 }
 
 // After its samples, the stack prints a summary and what to try, and runs until it is ended.
@@ -105,9 +105,9 @@ func TestATakenPortIsNamed(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	for flag, what := range map[string]string{"kafka-port": "Kafka", "redis-port": "Redis", "crm-port": "the fake CRM", "admin-port": "the admin server"} {
+	for flag, what := range map[string]string{"kafka-port": "Kafka", "redis-port": "Redis", "crm-port": "the fake CRM", "admin-port": "the admin server", "ui-port": "the web pages"} {
 		args := []string{"--" + flag, port}
-		for _, other := range []string{"kafka-port", "redis-port", "crm-port", "admin-port"} {
+		for _, other := range []string{"kafka-port", "redis-port", "crm-port", "admin-port", "ui-port"} {
 			if other != flag {
 				args = append(args, "--"+other, "0")
 			}

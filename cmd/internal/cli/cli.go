@@ -47,7 +47,7 @@ type Env struct {
 	// Observer watches the events of run. Nil: none does.
 	Observer consumer.Observer
 
-	// AdminListener is where the admin server listens, whatever its configured address. It is
+	// AdminListener is where the admin server, or ui, listens, whatever its configured address. It is
 	// closed with the server. Nil: one is opened at the address.
 	AdminListener net.Listener
 

@@ -72,8 +72,10 @@ func (in *invocation) ui(ctx context.Context) int {
 		in.complain(err.Error())
 		return exitFailed
 	}
-	server, err := admin.Start(ctx, cfg.UI.Addr, pages.Handler(), parts.Logger)
-	if err != nil {
+	var server *admin.Server
+	if in.AdminListener != nil {
+		server = admin.Serve(in.AdminListener, pages.Handler(), parts.Logger)
+	} else if server, err = admin.Start(ctx, cfg.UI.Addr, pages.Handler(), parts.Logger); err != nil {
 		in.complain(err.Error())
 		return exitUsage
 	}

@@ -40,7 +40,8 @@ const (
 	maxFailingSource = 10_000
 )
 
-// A session is that of a browser. Its fields do not change, apart from those under the lock of access.
+// A session is that of a browser. Its fields do not change, apart from those under the lock of
+// access.
 type session struct {
 	role    role
 	name    string // as given at the login
