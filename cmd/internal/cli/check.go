@@ -76,6 +76,7 @@ func reachServers(ctx context.Context, in *invocation, cfg config.Config, parts 
 		detail, err := within(ctx, c.check)
 		f.Detail = detail
 		if err != nil {
+			err = parts.TLSCause(ctx, cfg, c.name, err)
 			f.State, f.Detail, status = "failed", err.Error()+wiring.Advice(c.name, err), exitFailed
 		}
 		printFinding(in, f)
