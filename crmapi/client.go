@@ -88,7 +88,6 @@ type Client struct {
 	timeout time.Duration
 	token   TokenSource
 	http    *http.Client
-	probe   *http.Client
 	codes   Table
 }
 
@@ -103,8 +102,7 @@ func New(cfg Config) (*Client, error) {
 		object:  cfg.Object,
 		timeout: cmp.Or(cfg.Timeout, 10*time.Second),
 		token:   cfg.Token,
-		http:    httpClient(cfg.HTTP, connections{idle: cmp.Or(cfg.MaxConns, 64), tls: cfg.TLS, proxy: cfg.Proxy}),
-		probe:   httpClient(cfg.HTTP, connections{idle: 1, tls: cfg.TLS, proxy: cfg.Proxy, probe: true}),
+		http:    httpClient(cfg.HTTP, connections{cmp.Or(cfg.MaxConns, 64), cfg.TLS, cfg.Proxy}),
 		codes:   cfg.Codes,
 	}, nil
 }
@@ -120,7 +118,7 @@ var ErrNotAPI = errors.New("crmapi: the response is not the API's: it has no err
 func (c *Client) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, ErrTimeout)
 	defer cancel()
-	_, failed := exchange{client: c.probe, table: c.codes, op: "probe", url: c.url, body: []byte("{}")}.do(ctx)
+	_, failed := exchange{client: c.http, table: c.codes, op: "probe", url: c.url, body: []byte("{}")}.do(ctx)
 	switch {
 	case failed == nil || failed.HasCode:
 		return nil
@@ -131,10 +129,7 @@ func (c *Client) Probe(ctx context.Context) error {
 }
 
 // Close closes idle connections.
-func (c *Client) Close() {
-	c.http.CloseIdleConnections()
-	c.probe.CloseIdleConnections()
-}
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // String hides the parts of the client, including the token.
 func (*Client) String() string { return "crmapi.Client" }

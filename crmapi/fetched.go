@@ -115,7 +115,7 @@ func NewFetchedToken(cfg TokenConfig) (*FetchedToken, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
-	return &FetchedToken{fetcher: fetcher{cfg: cfg, client: httpClient(cfg.HTTP, connections{idle: 1, tls: cfg.TLS, proxy: cfg.Proxy})}}, nil
+	return &FetchedToken{fetcher: fetcher{cfg: cfg, client: httpClient(cfg.HTTP, connections{1, cfg.TLS, cfg.Proxy})}}, nil
 }
 
 // Token returns the current token. It fetches the first one, and a new one when the current one has

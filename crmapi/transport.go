@@ -3,12 +3,9 @@ package crmapi
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -20,7 +17,6 @@ type connections struct {
 	idle  int                // connections kept for reuse, one for each call in flight
 	tls   func() *tls.Config // nil means the default configuration
 	proxy *url.URL           // nil means none
-	probe bool               // see probeConn
 }
 
 // httpClient returns a client that follows no redirect: a redirect would carry the token to another
@@ -44,7 +40,7 @@ func httpClient(given *http.Client, conns connections) *http.Client {
 func (c connections) open(config *tls.Config) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	t := &http.Transport{
+	return &http.Transport{
 		Proxy:                  http.ProxyURL(c.proxy),
 		OnProxyConnectResponse: connectStatus,
 		TLSClientConfig:        config,
@@ -56,33 +52,6 @@ func (c connections) open(config *tls.Config) *http.Transport {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		DisableCompression:     true,
 	}
-	if c.probe {
-		t.DialContext = dialProbe
-	}
-	return t
-}
-
-// A probeConn does not report that a write to a broken connection failed: the reader finds out why.
-// With TLS 1.3 (RFC 8446), a client learns only after its handshake that the server
-// refuses its certificate. The write of the request can fail before the alert has been read. Calls
-// need the error of the write: it tells a request that was not sent from one without a response.
-type probeConn struct{ net.Conn }
-
-func dialProbe(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return probeConn{conn}, nil
-}
-
-// Write implements [net.Conn].
-func (c probeConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return len(b), nil
-	}
-	return n, err
 }
 
 // connectStatus keeps the text that a proxy writes with its status out of the error.
