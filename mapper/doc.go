@@ -16,13 +16,13 @@
 //
 // # Reading the code
 //
-// Each stage is a type of its own, in a file of its own. A stage holds the employee or the record at
-// hand and no state, unless its comment says so.
+// Each stage is a type of its own, in a file of its own. A stage holds the employee or the record
+// at hand and no state, unless its comment says so.
 //
 // Compiling, from the types of internal/spec to a program (program.go). compiler (compile.go) has
 // what all share: paths, zones, dates. The others compile a section of the file each:
-// lookupCompiler, envelopeCompiler, identityCompiler (also the order), stateCompiler, routeCompiler,
-// fieldCompiler and exampleCompiler.
+// lookupCompiler, envelopeCompiler, identityCompiler (also the order), stateCompiler,
+// routeCompiler, fieldCompiler and exampleCompiler.
 //
 // Mapping a record. work (work.go) owns it: the trees of its texts, and
 //
@@ -32,13 +32,14 @@
 //   - jqRunner (jqrun.go): the runs of jq programs, within one budget
 //   - notes (explain.go) and masker (mask.go): what Explain and Mask collect
 //
-// Mapping one employee's part. interpreter (member.go) owns the event and its first fault, and finds
-// values by their paths. The stages run in this order:
+// Mapping one employee's part. interpreter (member.go) owns the event and its first fault, and
+// finds values by their paths. The stages run in this order:
 //
 //   - stateReader.locate (states.go): the objects with the old and the new values
 //   - identityReader (identity.go): the ids and the order
 //   - router (route.go): whether the event is taken
-//   - stateReader.readStates, with pairReader (pairs.go) and changeReader (changed.go): fills states
+//   - stateReader.readStates, with pairReader (pairs.go) and changeReader (changed.go): fills
+//     states
 //   - states (stateview.go): answers what a path means before and after, and what may have changed
 //   - fieldReader (field.go): what the event states of one field
 //   - valueReader (normalize.go): what a JSON value means for the field
