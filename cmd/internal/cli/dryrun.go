@@ -26,8 +26,8 @@ type dryRun struct {
 	on, values bool
 }
 
-// dryFaults are flags that mean something in a dry run alone, or only together.
-func (in *invocation) dryFaults() {
+// checkDryRun are flags that mean something in a dry run alone, or only together.
+func checkDryRun(in *invocation) {
 	o := in.dryRun
 	if !o.on && o.values {
 		in.fault("--show-values", "needs --dry-run")
@@ -53,7 +53,7 @@ func dryGroup(group string) string {
 }
 
 // runDry runs the service without letting it do anything, and prints the summary.
-func (in *invocation) runDry(ctx context.Context, r *running) int {
+func runDry(ctx context.Context, in *invocation, r *running) int {
 	object, err := wiring.Object(r.cfg.CRM, r.parts.Mapping)
 	if err != nil { // the parts could not have been built
 		in.complain(err.Error())

@@ -102,7 +102,7 @@ func TestDryRun(t *testing.T) {
 		`call         FSUID_E1  events 1  {"openUserId":"FSUID_E1","position":"***","qq":"***"}` + "\n",
 		"dead letter  0:1:0" + sampleTime + "  employee E2  event bad  invalid_field: after.gender is neither M nor F (byte 90)\n",
 		`call         FSUID_E4  events `,
-		"\n\nOf this nothing was done. Calls 2\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
+		"\n\ndry run: nothing was sent; 2 calls would have been made\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
 			"  ignored        1\n  dead_lettered  1\n    invalid_field        1\n",
 	} {
 		if !strings.Contains(out, want) {

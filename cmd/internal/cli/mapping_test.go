@@ -193,8 +193,8 @@ func TestTableFaults(t *testing.T) {
 	}
 }
 
-// check runs the examples of the mapping and shows how those that fail differ; the other checks are
-// made all the same.
+// runChecks runs the examples of the mapping and shows how those that fail differ; the other checks
+// are made all the same.
 func TestCheckRunsExamples(t *testing.T) {
 	t.Parallel()
 	wrong := strings.Replace(lookedUp, "position: Lead}", "position: Boss}", 1)

@@ -144,7 +144,7 @@ func (o *opsRig) must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// audit returns "action subject result note" of the audit records, by partition.
+// showAudit returns "action subject result note" of the audit records, by partition.
 func (o *opsRig) audit(t *testing.T) []string {
 	t.Helper()
 	var lines []string

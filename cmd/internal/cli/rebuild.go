@@ -19,7 +19,7 @@ type rebuiltJSON struct {
 	Invalid      int64      `json:"invalid"`       // records of the redrive topic that are not valid redrives: skipped
 }
 
-func (in *invocation) rebuild(ctx context.Context, d *ops.Session, o order) int {
+func rebuildState(ctx context.Context, in *invocation, d *ops.Session, o order) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // states are the states of employee E1 in Redis, as state show has them, without the digests: a
-// rebuild makes no call.
+// rebuildState makes no call.
 func (o *opsRig) states(t *testing.T) map[string]any {
 	t.Helper()
 	all := objects(t, o.must(t, "state", "show", "E1", "-o", "json"))

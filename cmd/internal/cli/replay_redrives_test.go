@@ -13,7 +13,7 @@ import (
 )
 
 // A range by time covers the redrive topic, and the dry run looks into it: what it says is what the
-// replay then does.
+// startReplay then does.
 func TestReplayPlansRedrives(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
@@ -44,7 +44,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 		}
 		return map[string]any{
 			"fields": fields, "records": 6.0, "send": send, "done": done, "superseded": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
-			"seconds": math.Ceil(calls / 5), "expired": 0.0,
+			"members": []any{}, "seconds": math.Ceil(calls / 5), "expired": 0.0,
 		}
 	}
 	for _, c := range []struct {

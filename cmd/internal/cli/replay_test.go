@@ -140,3 +140,33 @@ func TestReplayRefuses(t *testing.T) {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
+
+// The differences are those of the first members, and hold no values.
+func TestReplayDiff(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	for i := range 3 {
+		o.change(t, i+1, i+1, `{"position":"needle","email":""}`)
+	}
+	o.change(t, 4, 1, `{"qq":"needle"}`)
+	for n, want := range map[string]int{"0": 0, "2": 2, "9": 3} {
+		plan := objects(t, o.must(t, "replay", "--from=earliest", "--dry-run", "--diff="+n, "-o", "json"))[0]
+		members, _ := plan["members"].([]any)
+		if len(members) != want {
+			t.Errorf("--diff=%s: %v", n, members)
+		}
+		for _, m := range members {
+			one, _ := m.(map[string]any)
+			fields := map[string]any{"position": "***", "email": "cleared"}
+			if one["employee_id"] == "E1" {
+				fields["qq"] = "***"
+			}
+			if d := cmp.Diff(fields, one["fields"]); d != "" {
+				t.Errorf("%v: %s", one["employee_id"], d)
+			}
+		}
+	}
+	if got := o.must(t, "replay", "--from=earliest", "--dry-run", "--diff=9"); strings.Contains(got, "needle") || !strings.Contains(got, "employee E1\n  email ") {
+		t.Error(got)
+	}
+}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -98,14 +99,14 @@ func TestState(t *testing.T) {
 	member := regexp.MustCompile(`[0-9a-f]{32}`)
 	golden(t, "testdata/state-show-table.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1"), "HASH"))
 	golden(t, "testdata/state-show-json.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1", "-o", "json"), "HASH"))
-	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "2 fields (position, qq) and the done marks of 1 event") {
+	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "versions of 2 fields (position, qq), done marks of 1 event") {
 		t.Error(got)
 	}
 	if got := objects(t, o.must(t, "state", "show", "E1", "-o", "json")); len(got[0]["fields"].([]any)) != 2 { //nolint:errcheck,forcetypeassert // a test
 		t.Errorf("a dry run forgets: %v", got)
 	}
 	status, stdout, stderr := o.do(t, "state", "forget", "E1", "--yes", "--actor=sample@host", "--note=wrong person")
-	if status != exitDone || stdout != "forgotten: 2 fields and 1 event\n" || !strings.Contains(stderr, "however old") {
+	if status != exitDone || !strings.HasPrefix(stdout, "forgotten: employee E1: versions of 2 fields (position, qq), done marks of 1 event") || !strings.Contains(stderr, "however old") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	got := o.must(t, "state", "show", "E1")
@@ -228,5 +229,40 @@ func TestInterruptedCommand(t *testing.T) {
 	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := o.app.run(ctx, []string{"offsets", "show"}); status != exitInterrupted {
 		t.Errorf("status %d", status)
+	}
+}
+
+// A list of employees is forgotten one by one; one of them that is unknown does not stop the others.
+func TestForgetAList(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	for i := range 3 {
+		o.change(t, i+1, i+1, `{"position":"A"}`)
+	}
+	o.served(t)
+	o.files["employees.txt"] = "E1\nE404\nE3\n"
+	status, stdout, stderr := o.do(t, "state", "forget", "--file=employees.txt", "--yes", "--actor=sample@host", "-o", "json")
+	if status != exitPart {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	var got []string
+	for _, one := range objects(t, stdout) {
+		got = append(got, fmt.Sprint(one["employee_id"], " ", one["result"], " ", one["events"]))
+	}
+	if d := cmp.Diff([]string{"E1 done 1", "E404 failed 0", "E3 done 1"}, got); d != "" {
+		t.Error(d)
+	}
+	for employee, want := range map[string]int{"E1": 0, "E2": 1, "E3": 0} {
+		state := objects(t, o.must(t, "state", "show", employee, "-o", "json"))[0]
+		if fields, _ := state["fields"].([]any); len(fields) != want {
+			t.Errorf("%s has %d fields, want %d", employee, len(fields), want)
+		}
+	}
+	for args, want := range map[string]string{
+		"E1 --file=employees.txt": "exclude each other", "": "give employees", "--file=employees.txt --open-user-id=x": "is for one employee",
+	} {
+		if status, _, stderr := o.do(t, append([]string{"state", "forget"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d: %s", args, status, stderr)
+		}
 	}
 }

@@ -31,10 +31,10 @@ last actions of operators. Exit status: 1 if it needs attention.`,
 			set.Bool(&watch, "watch", "repeat every 2 s until Ctrl-C")
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return in.status(ctx, d, watch) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showStatus(ctx, in, d, watch) })
 }
 
-func (in *invocation) status(ctx context.Context, d *ops.Session, watch bool) int {
+func showStatus(ctx context.Context, in *invocation, d *ops.Session, watch bool) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}

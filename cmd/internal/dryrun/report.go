@@ -128,7 +128,7 @@ func (r *Report) Summary() {
 	calls, outcomes, reasons := r.calls, maps.Clone(r.outcomes), maps.Clone(r.reasons)
 	r.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nOf this nothing was done. Calls %d\n", calls)
+	fmt.Fprintf(&b, "\ndry run: nothing was sent; %d calls would have been made\n", calls)
 	for _, o := range consumer.Outcomes() {
 		fmt.Fprintf(&b, "  %-14s %d\n", o, outcomes[string(o)])
 	}

@@ -26,6 +26,7 @@ type ReplayRequest struct {
 	Employee string   // only this one's events; empty: all
 	Reapply  bool     // run what is marked done, too
 	Rate     int      // records a second; 0: no limit of its own
+	Diffs    int      // of a preview: for how many members the differences are shown
 	Who      Who
 	Version  string // of the program, for the headers of dead letters
 

@@ -117,8 +117,12 @@ func (s *Session) Status(ctx context.Context) Status {
 		read  func(context.Context) error
 		fails *bool // nil: the failure is that of another source
 	}{
-		{g.readRedis, &g.redisFails}, {g.readLag, &g.kafkaFails}, {g.readDeadLetters, &g.kafkaFails}, {g.readActions, &g.kafkaFails},
-		{g.readState, nil}, {g.readReplays, nil},
+		{g.readRedis, &g.redisFails},
+		{g.readLag, &g.kafkaFails},
+		{g.readDeadLetters, &g.kafkaFails},
+		{g.readActions, &g.kafkaFails},
+		{g.readState, nil},
+		{g.readReplays, nil},
 	} {
 		all.Go(func() {
 			if err := source.read(ctx); err != nil {

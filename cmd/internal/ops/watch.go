@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -253,9 +254,9 @@ func (n NoResults) key() string {
 	if n.Err != nil {
 		return "error"
 	}
-	key := "causes"
-	for _, c := range n.Causes {
-		key += " " + c.Cause
+	causes := make([]string, len(n.Causes))
+	for i, c := range n.Causes {
+		causes[i] = c.Cause
 	}
-	return key
+	return "causes " + strings.Join(causes, " ")
 }

@@ -69,9 +69,9 @@ func (t *Tree) Release() {
 
 // OfText returns a JSON text value of its own that holds s, which is valid UTF-8.
 func OfText(s string, base int) Value {
-	quoted, _ := jsontext.AppendQuote(nil, s) // fails only for invalid UTF-8
-	end := int32(len(quoted))                 //nolint:gosec // records are far smaller
-	t := &Tree{text: quoted, base: base, inner: true, nodes: []node{{end: end}}}
+	// AppendQuote fails only for invalid UTF-8.
+	quoted, _ := jsontext.AppendQuote(nil, s)
+	t := &Tree{text: quoted, base: base, inner: true, nodes: []node{{end: int32(len(quoted))}}} //nolint:gosec // records are far smaller
 	return Value{tree: t}
 }
 

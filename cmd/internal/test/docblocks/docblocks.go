@@ -82,7 +82,7 @@ func Parse(path string, line int, text string) ([]Command, error) {
 		if !ok {
 			return true
 		}
-		at := line + int(call.Pos().Line()) - 1 //nolint:gosec // a small number
+		at := line + int(call.Pos().Line()) - 1
 		c := Command{Place: fmt.Sprintf("%s:%d", path, at)}
 		for _, word := range call.Args {
 			c.Words = append(c.Words, textOf(word))
