@@ -132,8 +132,8 @@ func (s *Service) heartbeat(before dedupe.Heartbeat) dedupe.Heartbeat {
 	return b
 }
 
-// nextProbe returns when a pause of calls for the cause ends or is tried; the zero time: that is not
-// planned, or the cause does not pause calls.
+// nextProbe returns when a pause of calls for the cause ends or is tried; the zero time: that is
+// not planned, or the cause does not pause calls.
 func nextProbe(stats schedule.Stats, cause string) time.Time {
 	if stats.NextProbe.IsZero() || !slices.ContainsFunc(stats.Causes, func(c event.Cause) bool { return c.String() == cause }) {
 		return time.Time{}
@@ -143,7 +143,8 @@ func nextProbe(stats schedule.Stats, cause string) time.Time {
 
 const (
 	expiryEvery = 10 * time.Second
-	// A held record is dead-lettered when this part of the topic's retention is left, an hour at most.
+	// A held record is dead-lettered when this part of the topic's retention is left, an hour at
+	// most.
 	expiryPart, expiryAtMost = 10, time.Hour
 )
 

@@ -159,7 +159,27 @@ func (r *reporter) paused(c schedule.Change) {
 		r.log.LogAttrs(ctx, slog.LevelInfo, "calls resumed", slog.String("cause", c.Cause.String()))
 		return
 	}
-	r.log.LogAttrs(ctx, slog.LevelWarn, "calls paused", slog.String("cause", c.Cause.String()))
+	r.log.LogAttrs(ctx, slog.LevelWarn, "calls paused", slog.String("cause", c.Cause.String()), slog.String("until", endOf(c.Cause)))
+}
+
+// endOf says what ends a pause.
+func endOf(c event.Cause) string {
+	switch c {
+	case event.CauseOperator:
+		return "membersync resume, or the time given with the pause"
+	case event.CauseRefused:
+		return "action needed: the CRM refuses our credentials or our address"
+	case event.CauseStateKey:
+		return "action needed: the state in Redis was written under another MEMBERSYNC_STATE_KEY"
+	case event.CauseQuota:
+		return "the quota is reset"
+	case event.CauseOutage, event.CauseThrottled:
+		return "a call succeeds; calls are tried from time to time"
+	case event.CauseRedis:
+		return "Redis responds"
+	case event.CauseStorm:
+	}
+	return "the cause is gone"
 }
 
 // stormFillsBuffer reports whether held events leave no room for others.
@@ -169,7 +189,7 @@ func (r *reporter) stormFillsBuffer(ctx context.Context, on bool) {
 			slog.String("cause", event.CauseStorm.String()))
 		return
 	}
-	r.log.LogAttrs(ctx, slog.LevelInfo, "reading goes on", slog.String("cause", event.CauseStorm.String()))
+	r.log.LogAttrs(ctx, slog.LevelInfo, "reading continues", slog.String("cause", event.CauseStorm.String()))
 }
 
 // storm reports the begin or the end of a storm. The schedule calls it without its lock.
@@ -181,7 +201,7 @@ func (r *reporter) storm(c schedule.StormChange) {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "another instance holds rejected events; this one holds its own, too")
 	case c.On:
 		r.log.LogAttrs(ctx, slog.LevelError,
-			"most events would be dead-lettered; rejected ones are held and tried again from time to time, all others go on",
+			"most events would be dead-lettered; rejected ones are held and tried again from time to time, all others continue",
 			slog.String("reason", c.Reason), slog.String("command", "membersync resume --dead-letter-held"))
 	case c.Last:
 		r.log.LogAttrs(ctx, slog.LevelWarn,

@@ -91,7 +91,7 @@ var errReply = errors.New("unexpected reply from the script")
 
 // Acquire takes the lease of a member and returns which values of the events must still be sent. A
 // repetition under the same token, after a lost reply, returns the same grant and renews the lease.
-func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) {
+func (s *MemberStore) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) {
 	if err := req.check(); err != nil {
 		return Grant{}, err
 	}
@@ -118,7 +118,7 @@ func (s *Store) Acquire(ctx context.Context, req AcquireRequest) (Grant, error) 
 
 // wait converts the PTTL of a lease to the time to wait. A negative PTTL means a lease without an
 // expiry, which this package never writes; the wait is then one full lease.
-func (s *Store) wait(millis int) time.Duration {
+func (s *MemberStore) wait(millis int) time.Duration {
 	if millis < 0 {
 		return s.opts.Lease
 	}
@@ -140,7 +140,7 @@ func fieldNames(events []Event) []string {
 }
 
 // acquireArgs builds the ARGV of acquire.lua.
-func (s *Store) acquireArgs(req AcquireRequest, names []string) []any {
+func (s *MemberStore) acquireArgs(req AcquireRequest, names []string) []any {
 	n := 7 + len(names)
 	for _, e := range req.Events {
 		n += 5 + 2*len(e.Fields)

@@ -12,7 +12,7 @@ import (
 //
 // A repetition after a lost reply is not late, even if another token has taken the lease since
 // then. It is recognized by the done marks, so this needs at least one Done event.
-func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err error) {
+func (s *MemberStore) Complete(ctx context.Context, c Completion) (late bool, err error) {
 	if err := c.check(); err != nil {
 		return false, err
 	}
@@ -25,7 +25,7 @@ func (s *Store) Complete(ctx context.Context, c Completion) (late bool, err erro
 }
 
 // completeArgs builds the ARGV of complete.lua.
-func (s *Store) completeArgs(c Completion) []any {
+func (s *MemberStore) completeArgs(c Completion) []any {
 	moves := newestVersions(c.Done)
 	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
 	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))

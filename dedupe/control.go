@@ -23,7 +23,7 @@ type Control struct {
 }
 
 // Control reads the operator's requests and the marker of the consumer group, in one round trip.
-func (s *Store) Control(ctx context.Context, group string) (Control, error) {
+func (s *ControlStore) Control(ctx context.Context, group string) (Control, error) {
 	pipe := s.client.Pipeline() // in a cluster, the marker is in another slot
 	pause, releases := pipe.Get(ctx, s.scope+"pause"), pipe.Get(ctx, s.scope+"releases")
 	marker := pipe.Get(ctx, s.groupKey(group, "marker"))
@@ -40,7 +40,7 @@ func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 	if c.DigestGeneration, err = readCount(generation); err != nil {
 		return Control{}, failed("control", err)
 	}
-	if c.Marker, err = s.readMarker(marker); err != nil {
+	if c.Marker, err = s.groups.readMarker(marker); err != nil {
 		return Control{}, failed("control", err)
 	}
 	return c, nil
@@ -48,7 +48,7 @@ func (s *Store) Control(ctx context.Context, group string) (Control, error) {
 
 // InvalidateDigests begins a new generation of digests, for a CRM that may no longer hold what was
 // sent to it. An instance learns of it when it next reads the control state.
-func (s *Store) InvalidateDigests(ctx context.Context) error {
+func (s *ControlStore) InvalidateDigests(ctx context.Context) error {
 	// A repetition after a lost reply counts twice, which does no harm.
 	if err := s.client.Incr(ctx, s.scope+"digests").Err(); err != nil {
 		return failed("invalidate digests", err)

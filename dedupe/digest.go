@@ -17,7 +17,7 @@ type digester struct {
 	buf        []byte
 }
 
-func (s *Store) digester(m Member, generation int64, on bool) *digester {
+func (s *MemberStore) digester(m Member, generation int64, on bool) *digester {
 	d := &digester{member: m, generation: generation}
 	if on && len(s.opts.Key) > 0 {
 		d.mac = hmac.New(sha256.New, s.opts.Key)

@@ -17,7 +17,7 @@ type hasher struct {
 	buf []byte
 }
 
-func (s *Store) hasher() *hasher {
+func (s *keyspace) hasher() *hasher {
 	h := &hasher{}
 	if len(s.opts.Key) > 0 {
 		h.mac = hmac.New(sha256.New, s.opts.Key)
@@ -40,11 +40,11 @@ func (h *hasher) sum(kind string, id []byte) string {
 func (h *hasher) order(id EventID) string { return h.sum("order", id.order[:]) }
 
 // MemberHash returns E, the hash of the member in its keys.
-func (s *Store) MemberHash(m Member) string { return s.hasher().sum("member", m.sum[:]) }
+func (s *keyspace) MemberHash(m Member) string { return s.hasher().sum("member", m.sum[:]) }
 
 // EventHash returns the hash of the event's name in the key of its done mark, and that of its order
 // value in the mark.
-func (s *Store) EventHash(id EventID) (name, order string) {
+func (s *keyspace) EventHash(id EventID) (name, order string) {
 	h := s.hasher()
 	return h.sum("event", id.sum[:]), h.order(id)
 }

@@ -69,7 +69,7 @@ end
 return reply`
 
 // Beat replaces the instance's heartbeat.
-func (s *Store) Beat(ctx context.Context, group string, b Heartbeat) error {
+func (s *ControlStore) Beat(ctx context.Context, group string, b Heartbeat) error {
 	text, err := json.Marshal(b)
 	if err != nil {
 		return failed("beat", err)
@@ -83,7 +83,7 @@ func (s *Store) Beat(ctx context.Context, group string, b Heartbeat) error {
 
 // Heartbeats returns the latest heartbeat of each instance of the group that is at most
 // [HeartbeatTTL] old, in no particular order.
-func (s *Store) Heartbeats(ctx context.Context, group string) ([]Heartbeat, error) {
+func (s *ControlStore) Heartbeats(ctx context.Context, group string) ([]Heartbeat, error) {
 	reply, err := s.scripts.beats.Run(ctx, s.client, []string{s.heartbeatKey(group)}, HeartbeatTTL.Milliseconds()).Slice()
 	if err != nil {
 		return nil, failed("heartbeats", err)
@@ -101,6 +101,6 @@ func (s *Store) Heartbeats(ctx context.Context, group string) ([]Heartbeat, erro
 	return all, nil
 }
 
-func (s *Store) heartbeatKey(group string) string {
+func (s *ControlStore) heartbeatKey(group string) string {
 	return s.scope + "heartbeats:" + sumOf("heartbeats", group).String()
 }

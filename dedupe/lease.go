@@ -20,7 +20,7 @@ return redis.call('DEL', KEYS[1])`
 
 // Renew restarts the lease's full time, before exactly the same update is sent again. If owned is
 // false, the lease has expired, and nothing more may be sent under this token.
-func (s *Store) Renew(ctx context.Context, m Member, t Token) (owned bool, err error) {
+func (s *MemberStore) Renew(ctx context.Context, m Member, t Token) (owned bool, err error) {
 	keys := []string{s.memberKey(m) + "lease"}
 	n, err := s.batch.run(ctx, s.scripts.renew, keys, string(t), s.opts.Lease.Milliseconds()).Int()
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Store) Renew(ctx context.Context, m Member, t Token) (owned bool, err e
 // Release releases the lease without recording anything, if the token still owns it. Use it after a
 // failure with a response, or when nothing was sent. After an unacknowledged call the lease must
 // expire by itself.
-func (s *Store) Release(ctx context.Context, m Member, t Token) error {
+func (s *MemberStore) Release(ctx context.Context, m Member, t Token) error {
 	keys := s.withPending(m, s.keys(m, 0, nil))
 	if err := s.batch.run(ctx, s.scripts.release, keys, string(t)).Err(); err != nil {
 		return failed("release", err)

@@ -81,7 +81,7 @@ func (r PermitRequest) share() int {
 // Every permit drawn must be passed to PermitDone. One that is not counts as an open call until
 // Hold is over. If ok is false, wait is the earliest time after which a permit can become free, if
 // none is returned unused. The result used is the number of permits taken.
-func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time.Duration, used int, err error) {
+func (s *LimitStore) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time.Duration, used int, err error) {
 	if err := r.check(); err != nil {
 		return false, 0, 0, err
 	}
@@ -98,7 +98,7 @@ func (s *Store) Permit(ctx context.Context, r PermitRequest) (ok bool, wait time
 
 // PermitDone reports that the call got a response, or was given up at its deadline. If the call was
 // not sent, PermitDone returns the permit unused.
-func (s *Store) PermitDone(ctx context.Context, id string, sent bool) error {
+func (s *LimitStore) PermitDone(ctx context.Context, id string, sent bool) error {
 	if err := s.batch.run(ctx, s.scripts.permitDone, s.logs(), id, sent).Err(); err != nil {
 		return failed("permit done", err)
 	}
@@ -108,7 +108,7 @@ func (s *Store) PermitDone(ctx context.Context, id string, sent bool) error {
 // Throttle denies permits to all instances of the scope for the duration, after the CRM reported
 // that the limit was exceeded. The longest duration of several calls counts. It does nothing if d
 // is not positive.
-func (s *Store) Throttle(ctx context.Context, d time.Duration) error {
+func (s *LimitStore) Throttle(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (s *Store) Throttle(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-func (s *Store) logs() []string {
+func (s *LimitStore) logs() []string {
 	return []string{s.scope + "log", s.scope + "log:1", s.scope + "log:2"}
 }
 

@@ -8,7 +8,7 @@ import (
 // A Lock is a short lock that all instances of the scope share, for operations that the vendor
 // allows only one at a time. It is safe for concurrent use.
 type Lock struct {
-	store  *Store
+	store  *LimitStore
 	key    string
 	limit  int // 0: none
 	window time.Duration
@@ -20,7 +20,9 @@ const (
 )
 
 // NewLock returns the lock with the given name.
-func (s *Store) NewLock(name string) *Lock { return &Lock{store: s, key: s.scope + "lock:" + name} }
+func (s *LimitStore) NewLock(name string) *Lock {
+	return &Lock{store: s, key: s.scope + "lock:" + name}
+}
 
 // WithLimit returns the lock with a limit on its uses: Lock also waits while it had so many owners
 // within any window. A use counts from when the lock is taken until a window after it is unlocked,

@@ -34,7 +34,7 @@ const (
 )
 
 // Marker reads the marker of a consumer group.
-func (s *Store) Marker(ctx context.Context, group string) (Marker, error) {
+func (s *GroupStore) Marker(ctx context.Context, group string) (Marker, error) {
 	m, err := s.readMarker(s.client.Get(ctx, s.groupKey(group, "marker")))
 	if err != nil {
 		return Marker{}, failed("marker", err)
@@ -43,7 +43,7 @@ func (s *Store) Marker(ctx context.Context, group string) (Marker, error) {
 }
 
 // readMarker reads incarnation:kind:fingerprint.
-func (s *Store) readMarker(cmd *redis.StringCmd) (Marker, error) {
+func (s *GroupStore) readMarker(cmd *redis.StringCmd) (Marker, error) {
 	text, err := cmd.Result()
 	if errors.Is(err, redis.Nil) {
 		return Marker{}, nil
@@ -59,20 +59,20 @@ func (s *Store) readMarker(cmd *redis.StringCmd) (Marker, error) {
 }
 
 // fingerprint identifies the state key without saying anything about it.
-func (s *Store) fingerprint() string {
+func (s *GroupStore) fingerprint() string {
 	if len(s.opts.Key) == 0 {
 		return "none"
 	}
 	return s.hasher().sum("fingerprint", make([]byte, 16))
 }
 
-func (s *Store) newMarker(kind string) string {
+func (s *GroupStore) newMarker(kind string) string {
 	return rand.Text() + ":" + kind + ":" + s.fingerprint()
 }
 
 // MarkInitialized records that the state exists for a consumer group that begins. If there is a
 // marker, nothing changes.
-func (s *Store) MarkInitialized(ctx context.Context, group string) error {
+func (s *GroupStore) MarkInitialized(ctx context.Context, group string) error {
 	if err := s.client.SetNX(ctx, s.groupKey(group, "marker"), s.newMarker(markerNew), 0).Err(); err != nil {
 		return failed("mark initialized", err)
 	}
@@ -87,7 +87,7 @@ return 0`
 
 // MarkLost removes the marker of an incarnation, for a process that knows that the state was lost
 // before that incarnation began. Then every process knows it, also after a restart.
-func (s *Store) MarkLost(ctx context.Context, group, incarnation string) error {
+func (s *GroupStore) MarkLost(ctx context.Context, group, incarnation string) error {
 	err := s.scripts.markLost.Run(ctx, s.client, []string{s.groupKey(group, "marker")}, incarnation).Err()
 	if err != nil {
 		return failed("mark lost", err)
@@ -97,7 +97,7 @@ func (s *Store) MarkLost(ctx context.Context, group, incarnation string) error {
 
 // BeginRebuild begins a rebuild of the group's state. The rebuild is passed to EndRebuild once all
 // members are restored.
-func (s *Store) BeginRebuild(ctx context.Context, group string) (rebuild string, err error) {
+func (s *GroupStore) BeginRebuild(ctx context.Context, group string) (rebuild string, err error) {
 	rebuild = s.newMarker(markerRebuilt)
 	if err := s.client.Set(ctx, s.groupKey(group, "rebuild"), rebuild, 0).Err(); err != nil {
 		return "", failed("begin rebuild", err)
@@ -118,7 +118,7 @@ return 1`
 // EndRebuild writes a new marker with the fingerprint of this store's key. It fails with
 // [ErrRebuildInterrupted] if the state was lost since BeginRebuild: part of what was restored is
 // gone then.
-func (s *Store) EndRebuild(ctx context.Context, group, rebuild string) error {
+func (s *GroupStore) EndRebuild(ctx context.Context, group, rebuild string) error {
 	keys := []string{s.groupKey(group, "marker"), s.groupKey(group, "rebuild")}
 	n, err := s.scripts.endRebuild.Run(ctx, s.client, keys, rebuild).Int()
 	switch {
@@ -132,6 +132,6 @@ func (s *Store) EndRebuild(ctx context.Context, group, rebuild string) error {
 
 // groupKey returns a key of a consumer group within the scope. It does not depend on the state key,
 // which has its fingerprint in the marker.
-func (s *Store) groupKey(group, name string) string {
+func (s *keyspace) groupKey(group, name string) string {
 	return s.opts.Prefix + ":{state:" + sumOf("state", s.opts.Scope, group).String() + "}:" + name
 }

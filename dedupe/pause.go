@@ -19,7 +19,7 @@ type Pause struct {
 
 // Pause stops all instances of the scope until the given time. If that is zero, it stops them until
 // Resume. It replaces an earlier pause.
-func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) error {
+func (s *ControlStore) Pause(ctx context.Context, until time.Time, note, actor string) error {
 	now := time.Now()
 	var ttl time.Duration // 0: no expiry
 	if !until.IsZero() {
@@ -38,7 +38,7 @@ func (s *Store) Pause(ctx context.Context, until time.Time, note, actor string) 
 }
 
 // Resume ends a pause, if there is one.
-func (s *Store) Resume(ctx context.Context) error {
+func (s *ControlStore) Resume(ctx context.Context) error {
 	if err := s.client.Del(ctx, s.scope+"pause").Err(); err != nil {
 		return failed("resume", err)
 	}
@@ -46,7 +46,7 @@ func (s *Store) Resume(ctx context.Context) error {
 }
 
 // ReleaseHeld asks all instances of the scope to dead-letter what their storm guards hold now.
-func (s *Store) ReleaseHeld(ctx context.Context) error {
+func (s *ControlStore) ReleaseHeld(ctx context.Context) error {
 	if err := s.client.Incr(ctx, s.scope+"releases").Err(); err != nil {
 		return failed("release held", err)
 	}
@@ -54,7 +54,7 @@ func (s *Store) ReleaseHeld(ctx context.Context) error {
 }
 
 // Paused returns the active pause. The result paused is false if no pause is active.
-func (s *Store) Paused(ctx context.Context) (p Pause, paused bool, err error) {
+func (s *ControlStore) Paused(ctx context.Context) (p Pause, paused bool, err error) {
 	if p, paused, err = readPause(s.client.Get(ctx, s.scope+"pause")); err != nil {
 		return Pause{}, false, failed("paused", err)
 	}

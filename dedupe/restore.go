@@ -10,7 +10,7 @@ import (
 // is kept: no version goes back, and no mark with the same or a higher redrive number changes.
 // Digests stay, because no call is made. Restore may run alongside the live service, and again
 // after a failure.
-func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
+func (s *MemberStore) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 	if err := checkDone(done); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *Store) Restore(ctx context.Context, m Member, done []DoneEvent) error {
 // listed without a scan of every key. So an event that is not named stays a duplicate, and runs
 // again only through a redrive or with Reapply. Without versions, the next live event counts as the
 // newest, however old it is.
-func (s *Store) Forget(ctx context.Context, m Member, ids ...EventID) error {
+func (s *MemberStore) Forget(ctx context.Context, m Member, ids ...EventID) error {
 	keys := s.withPending(m, s.keys(m, len(ids), func(i int) EventID { return ids[i] }))[1:]
 	for chunk := range slices.Chunk(keys, markChunk) {
 		if err := s.client.Del(ctx, chunk...).Err(); err != nil {

@@ -24,8 +24,8 @@ type Options struct {
 	// Required, at least 1 ms.
 	Lease time.Duration
 	// Key is the state key: that of the HMACs of members, events and values. With another key, all
-	// that was stored before is unknown. Empty: members and events are plain hashes, so that a reader
-	// of Redis can test guesses, and digests are off.
+	// that was stored before is unknown. Empty: members and events are plain hashes, so that a
+	// reader of Redis can test guesses, and digests are off.
 	Key []byte
 	// DigestTTL is how long a digest is trusted. Required with a Key, at least 1 ms.
 	DigestTTL time.Duration
@@ -58,9 +58,33 @@ func (e *RequestError) Error() string { return "dedupe: " + e.What }
 // one that arrived late, or the caller used a token twice.
 var ErrTokenUsed = errors.New("dedupe: token already completed")
 
-// A Store gives access to the state in Redis. It is safe for concurrent use. It does not close its
-// client.
+// A Store gives access to the state in Redis, by subject. It is safe for concurrent use. It does
+// not close its client.
 type Store struct {
+	*MemberStore
+	*LimitStore
+	*ControlStore
+	*GroupStore
+	*keyspace
+}
+
+type (
+	// MemberStore keeps leases, field versions, digests and done marks, by member.
+	MemberStore struct{ *keyspace }
+	// LimitStore keeps the shared limit on calls, and locks.
+	LimitStore struct{ *keyspace }
+	// ControlStore keeps what operators and instances have to let the other instances know: pauses,
+	// releases of held events, the generation of digests, heartbeats.
+	ControlStore struct {
+		*keyspace
+		groups *GroupStore
+	}
+	// GroupStore keeps a marker for each consumer group, by which lost state is noticed.
+	GroupStore struct{ *keyspace }
+)
+
+// A keyspace is what all parts of a store share: client, options, names of keys and scripts.
+type keyspace struct {
 	client  redis.UniversalClient
 	batch   *batcher
 	opts    Options
@@ -69,8 +93,9 @@ type Store struct {
 }
 
 type scripts struct {
-	acquire, complete, renew, release, permit, permitDone, throttle, lock, unlock, view, restore *redis.Script
-	beat, beats, markLost, endRebuild                                                            *redis.Script
+	acquire, complete, renew, release, permit, permitDone *redis.Script
+	throttle, lock, unlock, view, restore                 *redis.Script
+	beat, beats, markLost, endRebuild                     *redis.Script
 }
 
 //go:embed pending.lua
@@ -94,7 +119,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	return &Store{
+	k := &keyspace{
 		client: client,
 		batch:  newBatcher(client),
 		opts:   opts,
@@ -116,15 +141,19 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			markLost:   redis.NewScript(markLostLua),
 			endRebuild: redis.NewScript(endRebuildLua),
 		},
+	}
+	groups := &GroupStore{k}
+	return &Store{
+		MemberStore: &MemberStore{k}, LimitStore: &LimitStore{k}, ControlStore: &ControlStore{k, groups}, GroupStore: groups, keyspace: k,
 	}, nil
 }
 
 // memberKey is the prefix of one member's keys. The braces are the hash tag: all keys of a member
 // are in one slot of a cluster, so that one script may access them together.
-func (s *Store) memberKey(m Member) string { return s.opts.Prefix + ":{" + s.MemberHash(m) + "}:" }
+func (s *keyspace) memberKey(m Member) string { return s.opts.Prefix + ":{" + s.MemberHash(m) + "}:" }
 
 // keys lists the keys of the lease, the fields and then the done mark of each of n events.
-func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
+func (s *keyspace) keys(m Member, n int, event func(int) EventID) []string {
 	h := s.hasher()
 	base := s.opts.Prefix + ":{" + h.sum("member", m.sum[:]) + "}:"
 	keys := make([]string, 0, 3+n)
@@ -137,7 +166,7 @@ func (s *Store) keys(m Member, n int, event func(int) EventID) []string {
 }
 
 // withPending appends the key of the member's pending values.
-func (s *Store) withPending(m Member, keys []string) []string {
+func (s *keyspace) withPending(m Member, keys []string) []string {
 	return append(keys, s.memberKey(m)+"pending")
 }
 

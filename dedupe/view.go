@@ -44,7 +44,7 @@ const shownTokenLen = 8
 
 // Member reads the state of a member and of the given fields. With nil it returns all fields of
 // which something is known. It changes nothing.
-func (s *Store) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
+func (s *MemberStore) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
 	reply, err := s.batch.run(ctx, s.scripts.view, s.withPending(m, s.keys(m, 0, nil))).Slice()
 	if err != nil {
 		return MemberState{}, failed("member", err)
@@ -112,7 +112,7 @@ func (t fieldTable) readPending(text string) {
 }
 
 // isFresh reports whether a digest is young enough to be trusted. It must agree with acquire.lua.
-func (s *Store) isFresh(written string, now int64) bool {
+func (s *MemberStore) isFresh(written string, now int64) bool {
 	at, err := strconv.ParseInt(written, 10, 64)
 	age := now - at
 	return err == nil && len(s.opts.Key) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
@@ -123,7 +123,7 @@ const markChunk = 500
 
 // Done looks up the outcomes of events. The result has the same order as ids. Done takes no lease
 // and changes nothing.
-func (s *Store) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
+func (s *MemberStore) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
 	grants, h := make([]EventGrant, 0, len(ids)), s.hasher()
 	for chunk := range slices.Chunk(ids, markChunk) {
 		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()

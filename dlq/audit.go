@@ -21,11 +21,11 @@ const (
 	ActionReveal        Action = "reveal"
 	ActionOffsetsReset  Action = "offsets_reset"
 	ActionReplay        Action = "replay"
+	ActionReplayCancel  Action = "replay_cancel"
 	ActionPause         Action = "pause"
 	ActionResume        Action = "resume"
 	ActionStateForget   Action = "state_forget"
 	ActionStateRebuild  Action = "state_rebuild"
-	ActionReplayCancel  Action = "replay_cancel"
 )
 
 // Actions returns all actions.

@@ -51,7 +51,8 @@ func TestReasonsAreComplete(t *testing.T) {
 func TestActionsAndStates(t *testing.T) {
 	t.Parallel()
 	actions := []string{
-		"redrive", "redrive_result", "discard", "reveal", "offsets_reset", "replay", "pause", "resume", "state_forget", "state_rebuild",
+		"redrive", "redrive_result", "discard", "reveal", "offsets_reset", "replay", "replay_cancel",
+		"pause", "resume", "state_forget", "state_rebuild",
 	}
 	if diff := cmp.Diff(actions, constants(t, "audit.go", "Action")); diff != "" {
 		t.Errorf("actions (-contract +constants):\n%s", diff)

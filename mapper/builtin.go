@@ -38,16 +38,8 @@ func builtinFile(name string) []byte {
 	return nil
 }
 
-// Builtin returns a mapping by name. Those of the canonical event, canonical (ordered by
-// sequence) and canonical-time (by occurredAt), have a reader of their own, which gives the
-// same results as their files do.
+// Builtin returns a built-in mapping by name. The error names those that there are.
 func Builtin(name string, opts Options) (*Mapping, error) {
-	switch name {
-	case "canonical":
-		return newMapping(name, opts, order{kind: bySequence}), nil
-	case "canonical-time":
-		return newMapping(name, opts, order{kind: byTime}), nil
-	}
 	if file := builtinFile(name); file != nil {
 		return Parse(name, file, opts)
 	}

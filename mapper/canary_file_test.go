@@ -8,8 +8,8 @@ import (
 	"membersync/mapper"
 )
 
-// TestFaultsOfFilesRepeatNoValue puts canaries in place of every value of the corpus, and looks for them in all that
-// a fault shows. Names that only the payload has are canaries too.
+// TestFaultsOfFilesRepeatNoValue puts canaries in place of every value of the corpus, and looks for
+// them in all that a fault shows. Names that only the payload has are canaries too.
 func TestFaultsOfFilesRepeatNoValue(t *testing.T) {
 	t.Parallel()
 	rejected := 0
@@ -37,8 +37,8 @@ func TestFaultsOfFilesRepeatNoValue(t *testing.T) {
 	}
 }
 
-// poisoned returns copies of a JSON text with canaries of several kinds in place of each text and number, and
-// beside each member.
+// poisoned returns copies of a JSON text with canaries of several kinds in place of each text and
+// number, and next to each member.
 func poisoned(value []byte) (values [][]byte) {
 	for i := 0; i < len(value); i++ {
 		end := valueEnd(value, i)
@@ -53,7 +53,8 @@ func poisoned(value []byte) (values [][]byte) {
 	return values
 }
 
-// valueEnd returns where the plain value ends that begins behind a colon, a bracket or a comma at i-1, and 0 if none does.
+// valueEnd returns where the plain value ends that begins behind a colon, a bracket or a comma at
+// i-1, and 0 if none does.
 func valueEnd(value []byte, i int) int {
 	if i == 0 || strings.IndexByte(":[,", value[i-1]) < 0 {
 		return 0

@@ -82,7 +82,7 @@ func (m *interpreter) changedNames(list jsontree.Value) (names []string, problem
 		}
 	}
 	if !list.IsList() {
-		return nil, "is " + lexeme(list.Raw()).kind() + ", not a list of names"
+		return nil, "is " + jsonType(list) + ", not a list of names"
 	}
 	for entry := range list.Entries() {
 		if rule.changedName != nil {
@@ -266,7 +266,7 @@ func (m *interpreter) readRemoved() {
 		}
 	}
 	if !list.IsList() {
-		m.fail(InvalidEvent, rule.removed.Place(), list.Offset(), "is "+lexeme(list.Raw()).kind()+", not a list of names")
+		m.fail(InvalidEvent, rule.removed.Place(), list.Offset(), "is "+jsonType(list)+", not a list of names")
 		return
 	}
 	for entry := range list.Entries() {

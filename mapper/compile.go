@@ -51,7 +51,7 @@ func (c *compiler) compile(file *spec.File) {
 		c.example(&file.Examples[i])
 	}
 	for _, l := range file.Lookups {
-		if !c.used[l.Name.Value] && c.log.Len() == 0 { // beside other faults it is mostly a part of one
+		if !c.used[l.Name.Value] && c.log.Len() == 0 { // next to other faults it is mostly a part of one
 
 			c.log.Add(l.Name.Pos, "lookup "+strconv.Quote(l.Name.Value)+" is not used")
 		}
@@ -125,7 +125,8 @@ func (c *compiler) documentPaths(ps []spec.Path) []path.Path {
 	return c.paths(ps, path.Key, path.Header)
 }
 
-// find returns the place of a value in a list, which the decoder has checked; the first if it is not given.
+// find returns the place of a value in a list, which the decoder has checked; the first if it is
+// not given.
 func find(list []string, t spec.Text) int { return max(slices.Index(list, t.Value), 0) }
 
 func (c *compiler) envelope(e *spec.Envelope) {
@@ -181,7 +182,8 @@ func (c *compiler) identity(i *spec.Identity) {
 	c.p.openUser = c.source(&i.OpenUserID, "open_user_id")
 }
 
-// employeeAndTime refuses an event id that is the employee and the time: two changes can have the same.
+// employeeAndTime refuses an event id that is the employee and the time: two changes can have the
+// same.
 func (c *compiler) employeeAndTime() {
 	id, order := &c.p.eventID, &c.p.order
 	if len(id.concat) < 2 || order.none || order.kind != byTime {

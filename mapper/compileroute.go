@@ -19,7 +19,8 @@ func (c *compiler) route(r *spec.Route) {
 	}
 }
 
-// condition compiles a condition: all that it names must hold. It is nil if something is wrong with it.
+// condition compiles a condition: all that it names must hold. It is nil if something is wrong with
+// it.
 func (c *compiler) condition(s *spec.Condition) condition {
 	if !s.At.Given() {
 		return nil // the decoder has said so

@@ -49,7 +49,7 @@ func (c *compiler) checkStates(s *spec.States) {
 	}
 	switch {
 	case s.Pairs != nil && (s.Before.Given() || s.Changed.At.Given() || s.BeforeHolds.Given() || s.After.Given() != s.Text.Value):
-		c.log.Add(at, "pairs stand in place of after, before, before_holds, changed and text, but for after and text together, where the pairs stand in a text")
+		c.log.Add(at, "pairs stand in place of after, before, before_holds, changed and text, except after and text together, where the pairs are in a text")
 	case s.Pairs != nil && s.After.Given() && c.p.states.pairs.from.Root != path.After:
 		c.log.Add(s.Pairs.From.Pos, "the pairs begin with $after where after is a text that holds them")
 	case s.Pairs == nil && c.p.states.after == nil && !s.After.Given():

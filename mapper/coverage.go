@@ -20,9 +20,6 @@ type Coverage struct {
 
 // NewCoverage returns a coverage of no records.
 func (m *Mapping) NewCoverage() *Coverage {
-	if m.program == nil {
-		m = m.file()
-	}
 	return &Coverage{Employees: map[string]int{}, mapping: m, found: map[*path.Path]bool{}}
 }
 
@@ -90,9 +87,6 @@ func (c *Coverage) Silent() (silent []SilentPath) {
 // NeedsZone lists the fields whose dates all fail since no zone is known for them: days, wall
 // clocks and formats without an offset. See [Options.Zone].
 func (m *Mapping) NeedsZone() (fields []crmapi.Field) {
-	if m.program == nil {
-		return nil // the canonical event can have dates with a zone
-	}
 	for i := range m.program.fields {
 		if rule := &m.program.fields[i]; rule.as == asDate && rule.constant == nil && rule.dates.lacksZone() {
 			fields = append(fields, rule.field)

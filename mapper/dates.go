@@ -205,7 +205,7 @@ func (r *dateRule) text(s string) (t time.Time, problem string) {
 	if r.unit != noUnit {
 		names = append(names, "a number of "+dateUnits()[r.unit])
 	}
-	return t, "is none of: " + strings.Join(names, ", ")
+	return t, "is not a time written as " + oneOf(names)
 }
 
 // parse reads a text of this very form. Zone may be nil; hasZone says whether the text
@@ -239,4 +239,13 @@ func (f dateFormat) parse(s string, zone *time.Location) (t time.Time, hasZone, 
 		t = inZone(t, zone)
 	}
 	return t, false, ok
+}
+
+// oneOf lists names as alternatives: a, b or c.
+func oneOf(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

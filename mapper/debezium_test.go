@@ -86,7 +86,7 @@ func TestCapturedRecords(t *testing.T) {
 		"its tombstone":    {"hr", "ignored tombstone"},
 		"flattened delete": {"hr-flat", "ignored not in the CRM"},
 		"MariaDB, update":  {"hr-mariadb", sample(`"openUserId":"FSUID_TEST0001","position":"M1"`)},
-		"initial snapshot of a row that changes meanwhile": {"people", sample(`"openUserId":"745","position":"t0"`)},
+		"initial snapshot of a row that changes during it": {"people", sample(`"openUserId":"745","position":"t0"`)},
 		"that change: older by ts_ms, and lost":            {"people", sample(`"openUserId":"745","position":"t1"`)},
 		"MariaDB, id 588: incremental snapshot and change": {"people", sample(`"openUserId":"588","position":"t2"`), sample(`"openUserId":"588","position":"t3"`)},
 		"MariaDB, initial snapshot": {"hr-mariadb", sample(`"attachingDepartmentIds":[],"email":"","employeeNumber":"000003","fullName":"Sample Person 003",` +

@@ -16,7 +16,7 @@ func (w *work) cloudEvents(root jsontree.Value) *Fault {
 	}
 	if !root.IsList() {
 		if !root.IsObject() {
-			return whole(Malformed, root.Offset(), "is "+lexeme(root.Raw()).kind()+", not an object")
+			return whole(Malformed, root.Offset(), "is "+jsonType(root)+", not an object")
 		}
 		w.cloudEvent(w.structured(root))
 		return nil
@@ -58,7 +58,7 @@ func (w *work) structured(v jsontree.Value) part {
 	encoded := v.Member("data_base64")
 	switch {
 	case !v.IsObject():
-		p.fault = &Fault{Reason: InvalidEvent, Text: "is " + lexeme(v.Raw()).kind() + ", not an object", Offset: v.Offset()}
+		p.fault = &Fault{Reason: InvalidEvent, Text: "is " + jsonType(v) + ", not an object", Offset: v.Offset()}
 	case !v.Member("specversion").IsText():
 		p.fault = &Fault{Reason: InvalidEvent, Path: "specversion", Text: "is missing; a CloudEvent has one", Offset: -1}
 	case p.event.Absent() && encoded.IsText():
@@ -171,7 +171,7 @@ func debeziumNews(doc jsontree.Value, op jsontree.Value) (ignored, problem strin
 			return "message", ""
 		}
 	}
-	return "", "is none of c, u, r, d, t and m"
+	return "", "is not one of c, u, r, d, t and m"
 }
 
 // bookkeeping recognises Debezium's records that are about no row.

@@ -29,6 +29,7 @@ func TestMapInvalidEvent(t *testing.T) {
 		{"boolean employee id", `"E1"`, `true`, "employeeId is true or false"},
 		{"no openUser id", `"openUserId":"FSUID_TEST0001",`, ``, "openUserId is missing"},
 		{"object as openUser id", `"FSUID_TEST0001"`, `{"id":1}`, "openUserId is an object"},
+		{"placeholder as openUser id", `"FSUID_TEST0001"`, `"__debezium_unavailable_value"`, "openUserId is Debezium's placeholder of an unchanged value"},
 		{"no sequence", `"sequence":42,`, ``, "sequence is missing"},
 		{"null sequence", `42`, `null`, "sequence is the JSON null, not an integer"},
 		{"negative sequence", `42`, `-1`, "sequence is negative"},

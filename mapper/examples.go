@@ -44,9 +44,6 @@ type Difference struct {
 
 // RunExamples runs the examples of the mapping file.
 func (m *Mapping) RunExamples() []ExampleResult {
-	if m.program == nil {
-		return m.file().RunExamples()
-	}
 	results := make([]ExampleResult, len(m.program.examples))
 	for i := range m.program.examples {
 		e := &m.program.examples[i]

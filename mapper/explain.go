@@ -10,7 +10,7 @@ import (
 )
 
 // An Explanation says how one employee's part of a record was read. It holds personal
-// data: it is for whoever has the record anyway.
+// data: it is for callers that have the record anyway.
 type Explanation struct {
 	Result Result
 	Parts  []Explained // ids, order and routes
@@ -37,9 +37,6 @@ type Step struct {
 // each step did to it. Found is as in [Mapping.MapWith]. A record that failed whole has one
 // explanation without parts.
 func (m *Mapping) Explain(rec Record, found map[Reference]string) []Explanation {
-	if m.program == nil {
-		return m.file().Explain(rec, found)
-	}
 	if fault := m.oversized(rec); fault != nil {
 		return []Explanation{{Result: Result{Fault: fault}}}
 	}

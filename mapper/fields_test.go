@@ -33,7 +33,9 @@ func TestMapFields(t *testing.T) {
 		{crmapi.Gender, `"F"`, `"F"`, ""},
 		{crmapi.Gender, `"m"`, "", "is neither M nor F"},
 		{crmapi.Gender, `"male"`, "", "is neither M nor F"},
-		{crmapi.Gender, `1`, "", "is a number, not a text"},
+		{crmapi.Gender, `1`, "", "is neither M nor F"},
+		{crmapi.Gender, `true`, "", "is true or false, not a text"},
+		{crmapi.Gender, `["M"]`, "", "is a list, not a text"},
 
 		{crmapi.Mobile, `"+86 000-0000-0001"`, `"+86 000-0000-0001"`, ""},
 		{crmapi.Mobile, `"000****0001"`, "", "is masked"},
@@ -63,6 +65,7 @@ func TestMapFields(t *testing.T) {
 		{crmapi.AttachingDepartmentIDs, `[1,2,null]`, "", "entry 2 is the JSON null, not an integer"},
 		{crmapi.AttachingDepartmentIDs, `[[1]]`, "", "entry 0 is a list, not an integer"},
 		{crmapi.AttachingDepartmentIDs, `["x"]`, "", "entry 0 is not an integer"},
+		{crmapi.MainDepartmentID, `{"scale":0,"value":"J0I="}`, `10050`, ""}, // VariableScaleDecimal
 		{crmapi.AttachingDepartmentIDs, `1000`, "", "is a number, not a list"},
 		{crmapi.AttachingDepartmentIDs, `"1000"`, "", "is a text, not a list"},
 		{crmapi.AttachingDepartmentIDs, list(500), list(500), ""},
@@ -74,19 +77,23 @@ func TestMapFields(t *testing.T) {
 		{crmapi.HireDate, `1678924800000`, `"1678924800000"`, ""},
 		{crmapi.HireDate, `1.6789248e12`, `"1678924800000"`, ""},
 		{crmapi.HireDate, `"1678924800000"`, `"1678924800000"`, ""},
+		{crmapi.HireDate, `"1678924800000.0"`, `"1678924800000"`, ""},
+		{crmapi.HireDate, `"2023-03-16+09:00"`, `"1678892400000"`, ""},
+		{crmapi.HireDate, `"2023-03-16Z"`, `"1678896000000"`, ""}, // a day as isostring writes it
 		{crmapi.BirthDate, `"1969-12-31T23:59:59.9Z"`, `"-100"`, ""},
 		{crmapi.BirthDate, `-100`, `"-100"`, ""},
 		{crmapi.BirthDate, `"-100"`, `"-100"`, ""},
 		{crmapi.BirthDate, `"9999-12-31"`, `"253402185600000"`, ""},
 		{crmapi.BirthDate, `"0001-01-01"`, "", "is not within the years 1 to 9999"},
 		{crmapi.BirthDate, `1678924800000000`, "", "is not within the years 1 to 9999"},
-		{crmapi.StartWorkDate, `"2023-02-29"`, "", "is neither RFC 3339 nor a date"},
-		{crmapi.StartWorkDate, `"2023-3-16"`, "", "is neither RFC 3339 nor a date"},
-		{crmapi.StartWorkDate, `"2023-03-16T00:00:00"`, "", "is neither RFC 3339 nor a date"},
-		{crmapi.StartWorkDate, `"2023-03-16T00:00:00+0800"`, "", "is neither RFC 3339 nor a date"},
-		{crmapi.StartWorkDate, `"16.03.2023"`, "", "is neither RFC 3339 nor a date"},
+		{crmapi.StartWorkDate, `"2023-02-29"`, "", "is not a time written as rfc3339, date or a number of ms"},
+		{crmapi.StartWorkDate, `"2023-3-16"`, "", "is not a time written as rfc3339, date or a number of ms"},
+		{crmapi.StartWorkDate, `"2023-03-16T00:00:00"`, "", "is not a time written as rfc3339, date or a number of ms"},
+		{crmapi.StartWorkDate, `"2023-03-16T00:00:00+0800"`, "", "is not a time written as rfc3339, date or a number of ms"},
+		{crmapi.StartWorkDate, `"16.03.2023"`, "", "is not a time written as rfc3339, date or a number of ms"},
+		{crmapi.StartWorkDate, `["2023-03-16"]`, "", "is a list, not a time"},
 		{crmapi.StartWorkDate, `0.5`, "", "is not an integer"},
-		{crmapi.StartWorkDate, `true`, "", "is true or false, not an integer"},
+		{crmapi.StartWorkDate, `true`, "", "is true or false, not a time"},
 	}
 	m := builtin(t, "canonical", options())
 	for _, tt := range tests {
@@ -141,7 +148,7 @@ func TestMapDateWithoutZone(t *testing.T) {
 	opts.Zone = nil
 	m := builtin(t, "canonical", opts)
 	got := only(t, m, record(envelope(`"before":{"birthDate":"2000-01-01"},"after":{"hireDate":"2023-03-16"}`)))
-	wantFault(t, got, mapper.InvalidField, "map", "after.hireDate is a date without a zone")
+	wantFault(t, got, mapper.InvalidField, "map", "after.hireDate is without a zone, and no zone is configured")
 
 	got = only(t, m, record(envelope(`"before":{"hireDate":"2023-03-16"},"after":{"hireDate":"2023-03-16"}`)))
 	if got.Fault != nil || got.Event.Update.Len() != 0 {

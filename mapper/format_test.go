@@ -49,7 +49,8 @@ func TestManualNamesEveryKey(t *testing.T) {
 	}
 }
 
-// TestSchemaFile holds the schema that editors use to the decoder. MEMBERSYNC_TEST_UPDATE=1 writes it anew.
+// TestSchemaFile holds the schema that editors use to the decoder. MEMBERSYNC_TEST_UPDATE=1 writes
+// it again.
 func TestSchemaFile(t *testing.T) {
 	t.Parallel()
 	want, err := mapper.Schema()
@@ -66,7 +67,8 @@ func TestSchemaFile(t *testing.T) {
 	}
 }
 
-// TestSchemaNamesTheKeys reads the schema as an editor does: its properties are the keys of the format and no others.
+// TestSchemaNamesTheKeys reads the schema as an editor does: its properties are the keys of the
+// format and no others.
 func TestSchemaNamesTheKeys(t *testing.T) {
 	t.Parallel()
 	var schema any

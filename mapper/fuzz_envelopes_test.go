@@ -9,7 +9,8 @@ import (
 	"membersync/mapper"
 )
 
-// fuzzFile maps what the fuzzer makes of the cases of one file of the corpus, and holds the results to what the record states.
+// fuzzFile maps what the fuzzer makes of the cases of one file of the corpus, and holds the results
+// to what the record states.
 func fuzzFile(f *testing.F, name string) {
 	f.Helper()
 	file := corpus(f)[name]
@@ -78,7 +79,8 @@ func FuzzCanal(f *testing.F)        { fuzzFile(f, "canal") }
 func FuzzMaxwell(f *testing.F)      { fuzzFile(f, "mysql") }
 func FuzzFeishu(f *testing.F)       { fuzzFile(f, "feishu") }
 
-// FuzzParse reads what the fuzzer makes of mapping files, and maps an event with those that are right.
+// FuzzParse reads what the fuzzer makes of mapping files, and maps an event with those that are
+// right.
 func FuzzParse(f *testing.F) {
 	for _, name := range mapper.Builtins() {
 		f.Add(mapper.BuiltinFile(name))
@@ -113,7 +115,8 @@ func FuzzParseCSV(f *testing.F) {
 	})
 }
 
-// TestMutatedCorpus maps the corpus cut off at every byte, or with one byte taken out, doubled or changed.
+// TestMutatedCorpus maps the corpus cut off at every byte, or with one byte taken out, doubled or
+// changed.
 func TestMutatedCorpus(t *testing.T) {
 	t.Parallel()
 	for name, file := range corpus(t) {

@@ -9,8 +9,9 @@ import (
 	"membersync/mapper"
 )
 
-// A grant is what a mapping itself says of values: results of lookups and tables, constants, the words for M and F, and what stands between
-// the entries of lists and of texts put together, zones and country codes. It is read from the text of the file, by none of the mapper's code.
+// A grant is what a mapping itself says of values: results of lookups and tables, constants, the
+// words for M and F, and what stands between the entries of lists and of texts put together, zones
+// and country codes. It is read from the text of the file, by none of the mapper's code.
 type grant struct {
 	values       []string
 	male, female []string

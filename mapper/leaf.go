@@ -6,6 +6,13 @@ import (
 	"membersync/mapper/internal/jsontree"
 )
 
+// maxID bounds an id in bytes. Ids go into headers and logs: without a bound, a dead
+// letter could outgrow what its topic accepts, and its partition would be stuck.
+const maxID = 1024
+
+// maxIDDigits bounds an id that is a number. 1e999 is an integer, but no id.
+const maxIDDigits = 64
+
 // A leaf is a value that is neither a list nor an object, its text unquoted. Numbers
 // stay text until their type is known.
 type leaf struct {
@@ -13,7 +20,7 @@ type leaf struct {
 	s    string
 }
 
-// leafOf returns the leaf of a value that is none if it is a list, an object or absent.
+// leafOf returns the leaf of a value; a list, an object and an absent value have none.
 func leafOf(v jsontree.Value) (l leaf, ok bool) {
 	switch c := v.First(); c {
 	case 0, '[', '{':
@@ -30,11 +37,25 @@ func (l leaf) isNumber() bool { return l.kind == '-' || l.kind >= '0' && l.kind 
 
 // what names the JSON type for the texts of faults.
 func (l leaf) what() string {
-	if l.kind == 0 {
-		return lexeme(nil).kind()
+	switch l.kind {
+	case 0:
+		return "absent"
+	case 'n':
+		return "the JSON null"
+	case 't', 'f':
+		return "true or false"
+	case '"':
+		return "a text"
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
 	}
-	return lexeme{l.kind}.kind()
+	return "a number"
 }
+
+// jsonType names the type of a value for the texts of faults.
+func jsonType(v jsontree.Value) string { return leaf{kind: v.First()}.what() }
 
 // integer reads a whole number given as a number, or as a text where that is exact.
 func (l leaf) integer() (n int64, problem string) {

@@ -9,7 +9,8 @@ import (
 	"membersync/mapper"
 )
 
-// listing maps lists of employees; ids of the event stand beside the list, old values in a list of the same length.
+// listing maps lists of employees; ids of the event are next to the list, old values in a list of
+// the same length.
 const listing = `
 version: 1
 envelope: {list: $event.l}
@@ -28,7 +29,8 @@ func listOf(n int) string {
 	return `{"id":"1","seq":7,"l":[` + strings.Join(now, ",") + `],"old":[` + strings.Join(old, ",") + `]}`
 }
 
-// TestListsOfEveryLength: each employee is mapped with its own old values, in a short list and in a long one.
+// TestListsOfEveryLength: each employee is mapped with its own old values, in a short list and in a
+// long one.
 func TestListsOfEveryLength(t *testing.T) {
 	t.Parallel()
 	m := mustParse(t, listing)
@@ -97,7 +99,8 @@ func TestFileConcurrently(t *testing.T) {
 	}
 }
 
-// TestResultsOutliveTheRecord: nothing of a result changes when the record's bytes, or the mapping's own, are used again.
+// TestResultsOutliveTheRecord: nothing of a result changes when the record's bytes, or the
+// mapping's own, are used again.
 func TestResultsOutliveTheRecord(t *testing.T) {
 	t.Parallel()
 	for name, file := range corpus(t) {

@@ -37,14 +37,11 @@ type Reference struct {
 // Lookups lists the lookups that the caller has to supply: files by [Mapping.WithTables],
 // those of Redis by [Mapping.References] and [Mapping.MapWith].
 func (m *Mapping) Lookups() []Lookup {
-	if m.program == nil {
-		return nil
-	}
 	return slices.Clone(m.program.lookups)
 }
 
 // WithTables returns a mapping that looks in these tables, by the names of their lookups,
-// beside those of m. The error names the lookups that the mapping does not have.
+// in addition to those of m. The error names the lookups that the mapping does not have.
 func (m *Mapping) WithTables(tables map[string]Table) (*Mapping, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
@@ -73,7 +70,7 @@ func (m *Mapping) WithTables(tables map[string]Table) (*Mapping, error) {
 // References lists the keys that the record wants looked up outside of tables, each once.
 // The caller finds them in whatever way takes its time, and calls [Mapping.MapWith].
 func (m *Mapping) References(rec Record) []Reference {
-	if m.program == nil || !m.asks() || m.oversized(rec) != nil {
+	if !m.asks() || m.oversized(rec) != nil {
 		return nil
 	}
 	w := m.work(rec)
@@ -91,9 +88,6 @@ func (m *Mapping) asks() bool {
 // MapWith is Map with what the caller found for the record's references. A reference
 // that is not among them was not found.
 func (m *Mapping) MapWith(rec Record, found map[Reference]string) []Result {
-	if m.program == nil {
-		return m.Map(rec)
-	}
 	if fault := m.oversized(rec); fault != nil {
 		return []Result{{Fault: fault}}
 	}
@@ -103,7 +97,8 @@ func (m *Mapping) MapWith(rec Record, found map[Reference]string) []Result {
 	return w.run()
 }
 
-// translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot carry is none.
+// translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot
+// carry does not count.
 func (w *work) translate(name, key string) (value, problem string) {
 	if value, problem = w.look(name, key); !utf8.ValidString(value) {
 		return "", "is in lookup " + name + " with a value that is not valid UTF-8"

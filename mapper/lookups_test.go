@@ -18,8 +18,8 @@ func TestParseCSV(t *testing.T) {
 		{"the same twice", "a,b\n1,x\n1,x\n", "", "", "1=x"},
 		{"only a header", "a,b\n", "", "", ""},
 		{"nothing", "", "", "", "line 1 lacks the header"},
-		{"no such column", "a,b\n", "c", "", `line 1 has no column "c"`},
-		{"no such result", "a,b\n", "", "c", `line 1 has no column "c"`},
+		{"unknown column", "a,b\n", "c", "", `line 1 has no column "c"`},
+		{"unknown result", "a,b\n", "", "c", `line 1 has no column "c"`},
 		{"one column", "a\n", "", "", "line 1 has one column only"},
 		{"a second value", "a,b\n1,x\n1,y\n", "", "", "line 3 gives a key a second value"},
 		{"an empty key", "a,b\n,x\n", "", "", "line 2 has an empty key"},
@@ -91,7 +91,8 @@ func TestLookups(t *testing.T) {
 	}
 }
 
-// TestReferences: what the record refers to is told once each, new and old, and answers make the update.
+// TestReferences: what the record refers to is told once each, new and old, and answers make the
+// update.
 func TestReferences(t *testing.T) {
 	t.Parallel()
 	m, err := mustParse(t, lookingUp).WithTables(map[string]mapper.Table{"units": tableOf{"u1": "1000"}})
@@ -140,7 +141,8 @@ func TestMissNamesTheLookup(t *testing.T) {
 	}
 }
 
-// TestNoReferences: nothing is asked for of records that cannot be mapped, or by mappings without such lookups.
+// TestNoReferences: nothing is asked for of records that cannot be mapped, or by mappings without
+// such lookups.
 func TestNoReferences(t *testing.T) {
 	t.Parallel()
 	m := mustParse(t, lookingUp)
@@ -161,7 +163,8 @@ func TestNoReferences(t *testing.T) {
 	}
 }
 
-// TestLookupThatIsNotLoaded: a file that nobody has read is not the same as an entry that it lacks.
+// TestLookupThatIsNotLoaded: a file that has not been read is not the same as an entry that it
+// lacks.
 func TestLookupThatIsNotLoaded(t *testing.T) {
 	t.Parallel()
 	m := mustParse(t, lookingUp)

@@ -12,15 +12,12 @@ type masker struct {
 	none          bool                              // nothing is shown
 }
 
-// Mask returns the record's value as JSON in which every value is masked, but for the
-// ids, the type, the operation, the order and what the mapping file calls public; not even
-// those where it calls them personal. Only scalars are shown: an object or a list at such a place is
-// masked as one value, since it can hold anything. Texts that the mapping unwraps are shown
-// unwrapped. It is nil for a value that cannot be read.
+// Mask returns the record's value as JSON in which every value is masked, except the ids, the type,
+// the operation, the order and what the mapping file calls public; not even those where it calls
+// them personal. Only scalars are shown: an object or a list at such a place is masked as one
+// value, since it can hold anything. Texts that the mapping unwraps are shown unwrapped. It is nil
+// for a value that cannot be read.
 func (m *Mapping) Mask(rec Record) []byte {
-	if m.program == nil {
-		return m.file().Mask(rec)
-	}
 	if m.oversized(rec) != nil {
 		return nil
 	}

@@ -165,7 +165,8 @@ func (m *interpreter) find(p *path.Path) (v jsontree.Value, problem string) {
 	return m.w.walk(v, p.Steps, m.part.index), problem
 }
 
-// fewParts is the number of employees up to which a record is not worth any measures against hostile ones.
+// fewParts is the number of employees up to which a record is not worth any measures against
+// crafted ones.
 const fewParts = 8
 
 // A place is a path in a document.
@@ -174,8 +175,9 @@ type place struct {
 	doc  jsontree.Value
 }
 
-// once finds a value of the document once for all of its employees, unless it depends on which they are: with a
-// thousand employees in a document of many members, finding it anew each time takes seconds.
+// once finds a value of the document once for all of its employees, unless it depends on which they
+// are: with a thousand employees in a document of many members, finding it again each time takes
+// seconds.
 func (w *work) once(p *path.Path, of *part) jsontree.Value {
 	if slices.ContainsFunc(p.Steps, func(s path.Step) bool { return s.Kind == path.Current }) {
 		return w.walk(of.event, p.Steps, of.index)
@@ -326,7 +328,8 @@ func (m *interpreter) readOrder() {
 	case rule.kind == byTime:
 		digits, problem = m.orderTime(v)
 	default:
-		digits, problem = sequence(lexeme(v.Raw()))
+		l, _ := leafOf(v)
+		digits, problem = sequence(l)
 	}
 	m.explain("order", place.Text, digits, problem)
 	if problem != "" {

@@ -25,6 +25,20 @@ const (
 // normalisers lists the names of the normalisers, each at its number.
 func normalisers() []string { return []string{"text", "phone", "gender", "date", "int", "ints"} }
 
+// wants names what a normalizer reads, for the texts of faults.
+func (n normaliser) wants() string {
+	switch n {
+	case asDate:
+		return "a time"
+	case asInt:
+		return "an integer"
+	case asInts:
+		return "a list"
+	case asText, asPhone, asGender:
+	}
+	return "a text"
+}
+
 type unicodeForm uint8
 
 const (
@@ -59,7 +73,7 @@ func (m *interpreter) read(rule *fieldRule, v jsontree.Value) content {
 	}
 	l, ok := leafOf(v)
 	if !ok {
-		return wrong("is " + l.what() + ", not a plain value")
+		return wrong("is " + l.what() + ", not " + rule.as.wants())
 	}
 	return m.readLeaf(rule, m.tidy(rule, l))
 }
@@ -220,6 +234,9 @@ func (r *fieldRule) date(l leaf) content {
 	}
 	return set(crmapi.Text(strconv.FormatInt(t.UnixMilli(), 10)))
 }
+
+// maxDepartments is the API's bound on attachingDepartmentIds.
+const maxDepartments = 500
 
 // readList reads a list of integers, or a text that holds one.
 func (m *interpreter) readList(rule *fieldRule, v jsontree.Value) content {

@@ -80,24 +80,6 @@ func isPlainInteger(s string) bool {
 	return isDigits(digits) && (digits[0] != '0' || digits == "0" && sign == "")
 }
 
-// integer reads an integer given as a number, or as a text where that is exact.
-func (l lexeme) integer() (n int64, problem string) {
-	var digits string
-	switch {
-	case l.isNumber():
-		if digits, problem = exactInteger(string(l), 19); problem != "" {
-			return 0, problem
-		}
-	case l.isText() && isPlainInteger(l.text()):
-		digits = l.text()
-	case l.isText():
-		return 0, notInteger
-	default:
-		return 0, "is " + l.kind() + ", not an integer"
-	}
-	return parseInteger(digits)
-}
-
 func parseInteger(digits string) (n int64, problem string) {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {

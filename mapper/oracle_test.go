@@ -18,8 +18,9 @@ import (
 	"membersync/mapper"
 )
 
-// A statement of an oracle is everything that a record states, as plain values: its JSON as encoding/json reads it, whatever
-// JSON its texts hold, the key and the headers. It shares no code with the mapper.
+// A statement of an oracle is everything that a record states, as plain values: its JSON as
+// encoding/json reads it, whatever JSON its texts hold, the key and the headers. It shares no code
+// with the mapper.
 type statement struct {
 	texts   []string
 	numbers []string

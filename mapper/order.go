@@ -79,14 +79,14 @@ func (o order) version(value string, rec Record, index int) (v Version, problem 
 func natural(n int64) string { return strconv.FormatInt(max(n, 0), 10) }
 
 // sequence reads an order value from 0 to 10^19-1, a number or a decimal text.
-func sequence(l lexeme) (digits, problem string) {
+func sequence(l leaf) (digits, problem string) {
 	switch {
 	case l.isNumber():
-		digits, problem = exactInteger(string(l), maxOrderDigits)
+		digits, problem = exactInteger(l.s, maxOrderDigits)
 	case l.isText():
-		digits, problem = decimalText(l.text())
+		digits, problem = decimalText(l.s)
 	default:
-		return "", "is " + l.kind() + ", not an integer"
+		return "", "is " + l.what() + ", not an integer"
 	}
 	if strings.HasPrefix(digits, "-") {
 		return "", "is negative"
@@ -108,19 +108,6 @@ func decimalText(text string) (digits, problem string) {
 	return digits, ""
 }
 
-// instant reads an order value from an RFC 3339 time: nanoseconds since 1970, so that
-// no precision of the source is lost; 10^19 of them reach to the year 2286.
-func instant(l lexeme, recorded time.Time, maxAhead time.Duration) (digits, problem string) {
-	if !l.isText() {
-		return "", "is " + l.kind() + ", not an RFC 3339 time"
-	}
-	t, ok := parseRFC3339(l.text())
-	if !ok {
-		return "", "is not an RFC 3339 time"
-	}
-	return instantDigits(t, recorded, maxAhead)
-}
-
 // instantDigits turns a time into an order value.
 func instantDigits(t, recorded time.Time, maxAhead time.Duration) (digits, problem string) {
 	switch {
@@ -134,7 +121,8 @@ func instantDigits(t, recorded time.Time, maxAhead time.Duration) (digits, probl
 	return strconv.FormatUint(uint64(t.Unix())*1e9+uint64(t.Nanosecond()), 10), "" //nolint:gosec // neither is negative
 }
 
-// tooFarAhead lets a record without a timestamp (zero, or Kafka's -1 ms) pass: there is nothing to compare with.
+// tooFarAhead lets a record without a timestamp (zero, or Kafka's -1 ms) pass: there is nothing to
+// compare with.
 func tooFarAhead(t, recorded time.Time, maxAhead time.Duration) bool {
 	return maxAhead > 0 && recorded.UnixMilli() >= 0 && t.Sub(recorded) > maxAhead
 }

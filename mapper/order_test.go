@@ -51,17 +51,17 @@ func TestMapOccurredAt(t *testing.T) {
 		{"farther ahead", `"2026-11-23T08:00:01.001Z"`, "", "occurredAt is too far ahead of the record's timestamp (byte"},
 		{"ages ahead", `"9999-12-31T23:59:59Z"`, "", "occurredAt is out of range"},
 		{"before the epoch", `"1969-12-31T23:59:59.999Z"`, "", "occurredAt is before 1970"},
-		{"date", `"2026-11-22"`, "", "occurredAt is not an RFC 3339 time"},
-		{"no zone", `"2026-11-22T08:00:00"`, "", "occurredAt is not an RFC 3339 time"},
-		{"one-digit hour", `"2026-11-22T8:00:00Z"`, "", "occurredAt is not an RFC 3339 time"},
-		{"comma", `"2026-11-22T08:00:00,1Z"`, "", "occurredAt is not an RFC 3339 time"},
-		{"offset of a day", `"2026-11-22T08:00:00+24:00"`, "", "occurredAt is not an RFC 3339 time"},
-		{"offset of 60 minutes", `"2026-11-22T08:00:00-00:60"`, "", "occurredAt is not an RFC 3339 time"},
-		{"offset without colon", `"2026-11-22T16:00:00+0800"`, "", "occurredAt is not an RFC 3339 time"},
-		{"lower case", `"2026-11-22t08:00:00z"`, "", "occurredAt is not an RFC 3339 time"},
-		{"milliseconds as a number", `1795334400123`, "", "occurredAt is a number, not an RFC 3339 time"},
+		{"date", `"2026-11-22"`, "", "occurredAt is not a time written as rfc3339"},
+		{"no zone", `"2026-11-22T08:00:00"`, "", "occurredAt is not a time written as rfc3339"},
+		{"one-digit hour", `"2026-11-22T8:00:00Z"`, "", "occurredAt is not a time written as rfc3339"},
+		{"comma", `"2026-11-22T08:00:00,1Z"`, "", "occurredAt is not a time written as rfc3339"},
+		{"offset of a day", `"2026-11-22T08:00:00+24:00"`, "", "occurredAt is not a time written as rfc3339"},
+		{"offset of 60 minutes", `"2026-11-22T08:00:00-00:60"`, "", "occurredAt is not a time written as rfc3339"},
+		{"offset without colon", `"2026-11-22T16:00:00+0800"`, "", "occurredAt is not a time written as rfc3339"},
+		{"lower case", `"2026-11-22t08:00:00z"`, "", "occurredAt is not a time written as rfc3339"},
+		{"milliseconds as a number", `1795334400123`, "", "occurredAt is a number, and the mapping names no unit for it"},
 		{"null", `null`, "", "occurredAt is the JSON null"},
-		{"empty", `""`, "", "occurredAt is not an RFC 3339 time"},
+		{"empty", `""`, "", "occurredAt is not a time written as rfc3339"},
 	}
 	m := builtin(t, "canonical-time", options())
 	for _, tt := range tests {
@@ -103,7 +103,8 @@ func TestMapReadsOneOrder(t *testing.T) {
 	}
 }
 
-// TestMapWithoutTimestamp: where the record has no timestamp, or there is no bound, nothing is too far ahead.
+// TestMapWithoutTimestamp: where the record has no timestamp, or there is no bound, nothing is too
+// far ahead.
 func TestMapWithoutTimestamp(t *testing.T) {
 	t.Parallel()
 	rec := record(strings.Replace(envelope(`"after":{}`), "2026", "2030", 1))

@@ -78,12 +78,12 @@ func TestDiffIsSmallest(t *testing.T) {
 
 func TestDiffAndApplyTakeTheMember(t *testing.T) {
 	t.Parallel()
-	nobody, somebody := crmapi.Update{}, crmapi.Update{OpenUserID: "FSUID_TEST0001"}
-	if got := mapper.Diff(nobody, somebody); got.OpenUserID != somebody.OpenUserID {
+	empty, known := crmapi.Update{}, crmapi.Update{OpenUserID: "FSUID_TEST0001"}
+	if got := mapper.Diff(empty, known); got.OpenUserID != known.OpenUserID {
 		t.Errorf("Diff is of %q", got.OpenUserID)
 	}
-	if got := mapper.Apply(somebody, nobody); got.OpenUserID != somebody.OpenUserID {
-		t.Errorf("Apply of a diff of nobody is of %q", got.OpenUserID)
+	if got := mapper.Apply(known, empty); got.OpenUserID != known.OpenUserID {
+		t.Errorf("Apply of a diff of an empty update is of %q", got.OpenUserID)
 	}
 }
 
@@ -125,7 +125,8 @@ func TestFoldEqualsApplyingInOrder(t *testing.T) {
 	})
 }
 
-// TestFoldInAnyGrouping: merging the folds of the parts gives the fold of the whole, winners included.
+// TestFoldInAnyGrouping: merging the folds of the parts gives the fold of the whole, winners
+// included.
 func TestFoldInAnyGrouping(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

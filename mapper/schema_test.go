@@ -12,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A validator knows as much of JSON Schema as the schema of mapping files uses, and fails on anything else.
+// A validator knows as much of JSON Schema as the schema of mapping files uses, and fails on
+// anything else.
 type validator struct{ definitions map[string]any }
 
 // check returns what is wrong with v.
@@ -33,7 +34,7 @@ func (c validator) check(schema map[string]any, v any, at string) error {
 		return c.anyOf(some, v, at)
 	}
 	if allowed, ok := schema["enum"].([]any); ok && !slices.ContainsFunc(allowed, func(a any) bool { return reflect.DeepEqual(a, v) }) {
-		return fmt.Errorf("%s: %v is none of %v", at, v, allowed)
+		return fmt.Errorf("%s: %v is not one of %v", at, v, allowed)
 	}
 	if types := typesOf(schema); types != nil && !slices.Contains(types, typeOf(v)) && (typeOf(v) != "integer" || !slices.Contains(types, "number")) {
 		return fmt.Errorf("%s: %v is not of the type %v", at, v, types)
@@ -141,7 +142,8 @@ func asJSON(t *testing.T, text []byte) (v any) {
 	return v
 }
 
-// namesAsText turns names that YAML reads as null or a number into the texts that they are to an editor.
+// namesAsText turns names that YAML reads as null or a number into the texts that they are to an
+// editor.
 func namesAsText(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -192,7 +194,8 @@ func TestSchemaTakesTheFiles(t *testing.T) {
 	}
 }
 
-// TestSchemaRefuses shows that the schema says something: what it must not take, the decoder does not take either.
+// TestSchemaRefuses shows that the schema says something: what it must not take, the decoder does
+// not take either.
 func TestSchemaRefuses(t *testing.T) {
 	t.Parallel()
 	check := schemaCheck(t)

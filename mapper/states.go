@@ -82,7 +82,7 @@ func (m *interpreter) readStates() {
 	after, before := m.after, m.before
 	switch {
 	case !before.Absent() && !before.IsNull() && !before.IsObject():
-		m.fail(InvalidEvent, rule.before.Place(), before.Offset(), "is "+lexeme(before.Raw()).kind()+", not an object")
+		m.fail(InvalidEvent, rule.before.Place(), before.Offset(), "is "+jsonType(before)+", not an object")
 	case after.Absent():
 		m.fail(rule.noValues, rule.after.Place(), -1, m.missing(rule.after))
 	case after.IsNull() && before.IsObject():
@@ -90,7 +90,7 @@ func (m *interpreter) readStates() {
 	case after.IsNull():
 		m.fail(rule.noValues, rule.after.Place(), after.Offset(), "is null, and there is no before")
 	case !after.IsObject():
-		m.fail(InvalidEvent, rule.after.Place(), after.Offset(), "is "+lexeme(after.Raw()).kind()+", not an object")
+		m.fail(InvalidEvent, rule.after.Place(), after.Offset(), "is "+jsonType(after)+", not an object")
 	default:
 		m.states.after, m.states.before = after, before
 		m.readChanged()
@@ -125,7 +125,7 @@ func (m *interpreter) readPairs(rule *pairRule) {
 	case v.Absent() || v.IsNull():
 		m.fail(m.p.states.noValues, rule.from.Place(), v.Offset(), "is missing")
 	default:
-		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "is "+lexeme(v.Raw()).kind()+", and the mapping says otherwise")
+		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "is "+jsonType(v)+", and the mapping says otherwise")
 	}
 }
 
@@ -133,7 +133,7 @@ func (m *interpreter) readPairs(rule *pairRule) {
 func (m *interpreter) readObjects(rule *pairRule, list jsontree.Value) {
 	for object := range list.Entries() {
 		if !object.IsObject() {
-			m.fail(InvalidEvent, rule.from.Place(), object.Offset(), "has an entry that is "+lexeme(object.Raw()).kind()+", not an object")
+			m.fail(InvalidEvent, rule.from.Place(), object.Offset(), "has an entry that is "+jsonType(object)+", not an object")
 			return
 		}
 		for name, entry := range object.Members() {
@@ -183,13 +183,14 @@ func (r *pairRule) fits(entry jsontree.Value) bool {
 	return entry.IsObject() || entry.IsList()
 }
 
-// addBare notes a value that stands where a pair is expected. A null says nothing unless the mapping takes it for the value.
+// addBare notes a value that stands where a pair is expected. A null says nothing unless the
+// mapping takes it for the value.
 func (m *interpreter) addBare(rule *pairRule, name string, v jsontree.Value) {
 	switch {
 	case rule.bare:
 		m.states.pairs = append(m.states.pairs, pair{name: name, new: v})
 	case !v.IsNull():
-		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "has an entry that is "+lexeme(v.Raw()).kind()+", not an old and a new value")
+		m.fail(InvalidEvent, rule.from.Place(), v.Offset(), "has an entry that is "+jsonType(v)+", not an old and a new value")
 	}
 }
 

@@ -3,11 +3,13 @@ package mapper
 import (
 	"bytes"
 	"strings"
+
+	"membersync/mapper/internal/jsontree"
 )
 
 // The forms of Debezium's unavailable.value.placeholder, which stands for a value that the database
-// did not log because it did not change (PostgreSQL's TOAST, Oracle's LOBs).
-// See https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values.
+// did not log because it did not change (PostgreSQL's TOAST, Oracle's LOBs). See
+// https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values.
 const (
 	placeholder       = "__debezium_unavailable_value"
 	placeholderBase64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==" // binary.handling.mode bytes, base64, base64-url-safe
@@ -23,7 +25,7 @@ func unavailable(raw []byte) bool {
 	}
 	switch raw[0] {
 	case '"':
-		return mayBePlaceholder(raw) && isPlaceholderText(lexeme(raw).text())
+		return mayBePlaceholder(raw) && isPlaceholderText(jsontree.Unquote(raw))
 	case '[':
 		return isPlaceholderList(raw)
 	case '{':
@@ -63,7 +65,7 @@ func isPlaceholderList(raw []byte) bool {
 	entries := bytes.Split(bytes.Trim(compact(raw), "[]"), []byte(","))
 	if len(entries) == 1 {
 		entry := entries[0]
-		return len(entry) > 2 && entry[0] == '"' && isPlaceholderText(lexeme(entry).text())
+		return len(entry) > 2 && entry[0] == '"' && isPlaceholderText(jsontree.Unquote(entry))
 	}
 	if len(entries) != len(placeholder) {
 		return false

@@ -118,7 +118,7 @@ func (w *work) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
 	case !v.IsText() && s.optional:
 		return v, nil
 	case !v.IsText():
-		text := "is " + lexeme(v.Raw()).kind() + ", not a text that holds JSON"
+		text := "is " + jsonType(v) + ", not a text that holds JSON"
 		return v, &Fault{Reason: Malformed, Whole: true, Text: text, Offset: v.Offset()}
 	}
 	return w.within(v, s.kind == fromBase64)
@@ -171,7 +171,7 @@ func (w *work) documents(root jsontree.Value) *Fault {
 func (w *work) employees(p part) *Fault {
 	if w.p.list == nil {
 		if !p.event.IsObject() {
-			return whole(Malformed, p.event.Offset(), "is "+lexeme(p.event.Raw()).kind()+", not an object")
+			return whole(Malformed, p.event.Offset(), "is "+jsonType(p.event)+", not an object")
 		}
 		p.item = p.event
 		w.parts = append(w.parts, p)
@@ -181,7 +181,7 @@ func (w *work) employees(p part) *Fault {
 	if !list.IsList() { // a route may know what to do with it
 		text := problem
 		if text == "" {
-			text = "is " + lexeme(list.Raw()).kind() + ", not a list"
+			text = "is " + jsonType(list) + ", not a list"
 		}
 		p.fault = &Fault{Reason: InvalidEvent, Whole: true, Path: w.p.list.Place(), Text: text, Offset: list.Offset()}
 		w.parts = append(w.parts, p)

@@ -105,6 +105,8 @@ Send an event of your own, and its line appears here. The CRM refuses it once:
 Process that dead letter again, now that the CRM accepts it:
 
   go run ./cmd/membersync dlq redrive --employee E0009 --note "created in the CRM"
+
+For another event of your own, raise eventId and sequence.
 `, ownEvent, s.crm.addr, s.brokersFlag())
 }
 

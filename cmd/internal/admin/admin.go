@@ -28,7 +28,7 @@ var errStopTimeout = errors.New("admin: a request did not end in time")
 // A State tells how the service is. Its methods are called from several goroutines
 // and do not wait.
 type State interface {
-	// Ready reports whether the instance should count as rolled out. A cause beside
+	// Ready reports whether the instance should count as rolled out. A cause next to
 	// true is that of a pause, which is no reason to stop a roll-out.
 	Ready() (ok bool, cause string)
 	// Live reports whether the process works, and if not why it should be restarted.

@@ -34,10 +34,10 @@ recorded.`,
 			set.Count(&q.Limit, "limit", "print the latest so many; 0: all")
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.audit(ctx, d, q) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showAudit(ctx, in, d, q) })
 }
 
-func (in *invocation) audit(ctx context.Context, d *desk, q ops.AuditQuery) int {
+func showAudit(ctx context.Context, in *invocation, d *ops.Session, q ops.AuditQuery) int {
 	records, more, err := d.Audit(ctx, q)
 	if err != nil {
 		return in.failed(ctx, err)

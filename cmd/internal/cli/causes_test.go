@@ -20,7 +20,7 @@ import (
 // A scenario brings about one cause for employee E1 with the service, Kafka, Redis and the CRM.
 type scenario struct {
 	cause ops.Cause
-	play  func(*testing.T, *office)
+	play  func(*testing.T, *opsRig)
 	says  string // a part of the sentence
 	shows string // what the CRM then shows as the position, as JSON; empty: nothing
 }
@@ -31,13 +31,13 @@ func scenarios() []scenario {
 		{ops.CauseNoEvents, onlyOthersChange, "holds no event of employee E1", ""},
 		{ops.CauseIgnored, aDeletionIsIgnored, `ignored by the rule "deletion"`, `"needle-A"`},
 		{ops.CauseHeld, mostAreRejected, "is rejected (invalid_field) and held", ""},
-		{ops.CauseRedriving, nobodyTakesTheRedrive, "was dead-lettered (crm_not_found) and is being redriven since", ""},
-		{ops.CauseDeadLettered, itDies, "then run membersync dlq redrive 0:0:0" + sampleTime + ".", ""},
+		{ops.CauseRedriving, noInstanceTakesTheRedrive, "was dead-lettered (crm_not_found) and is being redriven since", ""},
+		{ops.CauseDeadLettered, anEventFails, "then run membersync dlq redrive 0:0:0" + sampleTime + ".", ""},
 		{ops.CauseDiscarded, itIsDiscarded, "discarded it (dead letter 0:0:0" + sampleTime + ")", ""},
-		{ops.CauseDeadLetterExpired, theTopicForgetsTheLetter, "have the HR system send it again", ""},
-		{ops.CauseUnacknowledged, aNewerValueWentUnheard, "A value of position may have reached the CRM", `"needle-B"`},
+		{ops.CauseDeadLetterExpired, theTopicForgetsTheDeadLetter, "have the HR system send it again", ""},
+		{ops.CauseUnacknowledged, aNewerValueWentUnacknowledged, "A value of position may have reached the CRM", `"needle-B"`},
 		{ops.CauseInFlight, theCallHangs, "A call for the member is in flight", ""},
-		{ops.CauseNoInstance, nobodyServes, "no instance of membersync run is in the group", ""},
+		{ops.CauseNoInstance, noInstanceRuns, "no instance of membersync run is in the group", ""},
 		{ops.CauseOutage, theCRMFails, "the CRM does not respond, or fails since 2", ""},
 		{ops.CauseThrottled, theCRMThrottles, "the CRM refuses calls as too many since 2", ""},
 		{ops.CauseQuota, theQuotaIsUsedUp, "daily quota is used up since 2", ""},
@@ -48,9 +48,9 @@ func scenarios() []scenario {
 		{ops.CauseForgotten, theMarkIsRemoved, "its outcome is forgotten", `"needle-A"`},
 		{ops.CauseSuperseded, itComesLate, "arrived late", `"needle-B"`},
 		{ops.CauseUnchanged, itStatesNothingNew, "changes nothing", `"needle-A"`},
-		{ops.CauseEarlierDeadLetter, anEarlierOneIsDead, "is applied, but the earlier dead letter 0:0:0" + sampleTime + " (crm_not_found) is open", ""},
+		{ops.CauseEarlierDeadLetter, anEarlierOneFailed, "is applied, but the earlier dead letter 0:0:0" + sampleTime + " (crm_not_found) is open", ""},
 		{ops.CauseRedriven, itsRedriveIsApplied, "applied by redrive 1", `"needle-A"`},
-		{ops.CauseApplied, somebodyChangesTheCRM, "it was changed there afterwards", `"by hand"`},
+		{ops.CauseApplied, anotherChangesTheCRM, "it was changed there afterwards", `"by hand"`},
 	}
 }
 
@@ -66,7 +66,7 @@ func TestEveryCause(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(string(s.cause), func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t)
+			o := newOpsRig(t)
 			o.set("DLQ_STORM_SHARE", "0")
 			s.play(t, o)
 			o.explains(t, s)
@@ -74,9 +74,9 @@ func TestEveryCause(t *testing.T) {
 	}
 }
 
-// explains asks why the CRM shows what it shows, until the answer is the expected one: what the service does becomes known to Redis
-// a moment later.
-func (o *office) explains(t *testing.T, s scenario) {
+// explains asks why the CRM shows what it shows, until the answer is the expected one: what the
+// service does becomes known to Redis a moment later.
+func (o *opsRig) explains(t *testing.T, s scenario) {
 	t.Helper()
 	answer := func() map[string]any { return objects(t, o.must(t, "explain", "E1", "-o", "json"))[0] }
 	got := answer()
@@ -101,10 +101,10 @@ func (o *office) explains(t *testing.T, s scenario) {
 }
 
 // serving is running until the end of the test.
-func (o *office) serving(t *testing.T) { t.Helper(); t.Cleanup(o.running(t)) }
+func (o *opsRig) serving(t *testing.T) { t.Helper(); t.Cleanup(o.running(t)) }
 
 // served runs the service until it has come to the end of the topics.
-func (o *office) served(t *testing.T) {
+func (o *opsRig) served(t *testing.T) {
 	t.Helper()
 	stop := o.running(t)
 	o.drained(t)
@@ -122,19 +122,19 @@ func until(t *testing.T, what string, is func() bool) {
 }
 
 // raw sends an event of E1 as it is.
-func (o *office) raw(t *testing.T, value string) {
+func (o *opsRig) raw(t *testing.T, value string) {
 	t.Helper()
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
 }
 
-func theKeyIsAnother(t *testing.T, o *office) {
+func theKeyIsAnother(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 }
 
-func stateIsLost(t *testing.T, o *office) {
+func stateIsLost(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.serving(t)
@@ -142,13 +142,13 @@ func stateIsLost(t *testing.T, o *office) {
 	o.emptyRedis(t)
 }
 
-func onlyOthersChange(t *testing.T, o *office) {
+func onlyOthersChange(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 2, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
-func aDeletionIsIgnored(t *testing.T, o *office) {
+func aDeletionIsIgnored(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":null}`)
@@ -156,7 +156,7 @@ func aDeletionIsIgnored(t *testing.T, o *office) {
 }
 
 // mostAreRejected lets the storm guard hold the event of E1 with those of many others.
-func mostAreRejected(t *testing.T, o *office) {
+func mostAreRejected(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.set("DLQ_STORM_SHARE", "0.5")
 	for i := range 60 {
@@ -169,7 +169,7 @@ func mostAreRejected(t *testing.T, o *office) {
 // The operator sends what the storm guard holds to the dead-letter topic; plain resume does not.
 func TestResumeReleasesWhatIsHeld(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	mostAreRejected(t, o)
 	held := func() any {
 		return objects(t, o.must(t, "resume", "--dead-letter-held", "--dry-run", "-o", "json"))[0]["held"]
@@ -190,32 +190,32 @@ func TestResumeReleasesWhatIsHeld(t *testing.T) {
 	}
 }
 
-// itDies leaves an open dead letter: the CRM has not known the member for one call.
-func itDies(t *testing.T, o *office) {
+// anEventFails leaves an open dead letter: the CRM has not known the member for one call.
+func anEventFails(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Code: crmapitest.CodeNoMember})
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
-func nobodyTakesTheRedrive(t *testing.T, o *office) {
+func noInstanceTakesTheRedrive(t *testing.T, o *opsRig) {
 	t.Helper()
-	itDies(t, o)
-	o.app.silence = 100 * time.Millisecond
+	anEventFails(t, o)
+	o.app.quiet = 100 * time.Millisecond
 	if status, _, stderr := o.do(t, redriveArgs("0:0:0")...); status != exitPart {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
 
-func itIsDiscarded(t *testing.T, o *office) {
+func itIsDiscarded(t *testing.T, o *opsRig) {
 	t.Helper()
-	itDies(t, o)
+	anEventFails(t, o)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
 }
 
-func theTopicForgetsTheLetter(t *testing.T, o *office) {
+func theTopicForgetsTheDeadLetter(t *testing.T, o *opsRig) {
 	t.Helper()
-	itDies(t, o)
+	anEventFails(t, o)
 	for partition, end := range o.broker.Ends(t, o.topics.DLQ) {
 		if end > 0 {
 			o.broker.DeleteRecords(t, o.topics.DLQ, partition, end)
@@ -223,9 +223,9 @@ func theTopicForgetsTheLetter(t *testing.T, o *office) {
 	}
 }
 
-// aNewerValueWentUnheard is told in the README: the answer to a call is lost, the offsets are moved past its event,
-// and an older event comes.
-func aNewerValueWentUnheard(t *testing.T, o *office) {
+// aNewerValueWentUnacknowledged is told in the README: the answer to a call is lost, the offsets
+// are moved past its event, and an older event comes.
+func aNewerValueWentUnacknowledged(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.set("CRM_TIMEOUT", "1s") // a lease of 7 s
 	o.set("SHUTDOWN_TIMEOUT", "1s")
@@ -243,7 +243,7 @@ func aNewerValueWentUnheard(t *testing.T, o *office) {
 	}
 }
 
-func theCallHangs(t *testing.T, o *office) {
+func theCallHangs(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.crm.Block(crmapitest.BeforeEffect)
 	t.Cleanup(o.crm.Release)
@@ -253,7 +253,7 @@ func theCallHangs(t *testing.T, o *office) {
 	until(t, "the call", func() bool { return o.crm.Stats().Blocked == 1 })
 }
 
-func callingIsPaused(t *testing.T, o *office) {
+func callingIsPaused(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.must(t, "pause", "--yes", "--actor=sample@host")
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
@@ -261,7 +261,7 @@ func callingIsPaused(t *testing.T, o *office) {
 }
 
 // faulty has the CRM fail with every call while 20 members and then E1 change.
-func faulty(t *testing.T, o *office, fault crmapitest.Fault) {
+func faulty(t *testing.T, o *opsRig, fault crmapitest.Fault) {
 	t.Helper()
 	fault.Times = -1
 	o.crm.Push(fault)
@@ -272,33 +272,33 @@ func faulty(t *testing.T, o *office, fault crmapitest.Fault) {
 	o.serving(t)
 }
 
-func theCRMFails(t *testing.T, o *office) {
+func theCRMFails(t *testing.T, o *opsRig) {
 	t.Helper()
 	faulty(t, o, crmapitest.Fault{Status: http.StatusBadGateway})
 }
 
-func theCRMThrottles(t *testing.T, o *office) {
+func theCRMThrottles(t *testing.T, o *opsRig) {
 	t.Helper()
 	faulty(t, o, crmapitest.Fault{Code: crmapitest.CodeThrottled})
 }
 
-func theQuotaIsUsedUp(t *testing.T, o *office) {
+func theQuotaIsUsedUp(t *testing.T, o *opsRig) {
 	t.Helper()
 	faulty(t, o, crmapitest.Fault{Code: 30002})
 }
 
-func theCRMRefusesCredentials(t *testing.T, o *office) {
+func theCRMRefusesCredentials(t *testing.T, o *opsRig) {
 	t.Helper()
 	faulty(t, o, crmapitest.Fault{Code: crmapitest.CodeCorp})
 }
 
-func nobodyServes(t *testing.T, o *office) {
+func noInstanceRuns(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 }
 
 // theLimitIsUsedUp by another member's call.
-func theLimitIsUsedUp(t *testing.T, o *office) {
+func theLimitIsUsedUp(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.set("CRM_RATE", "1/10m")
 	o.change(t, 1, 2, `{"position":"needle-B"}`)
@@ -307,42 +307,42 @@ func theLimitIsUsedUp(t *testing.T, o *office) {
 	o.change(t, 2, 1, `{"position":"needle-A"}`)
 }
 
-func theMarkIsRemoved(t *testing.T, o *office) {
+func theMarkIsRemoved(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.must(t, "state", "forget", "E1", "--yes")
 }
 
-func itComesLate(t *testing.T, o *office) {
+func itComesLate(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 5, 1, `{"position":"needle-B"}`)
 	o.change(t, 2, 1, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
-func itStatesNothingNew(t *testing.T, o *office) {
+func itStatesNothingNew(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":{"position":"needle-A"}}`)
 	o.served(t)
 }
 
-func anEarlierOneIsDead(t *testing.T, o *office) {
+func anEarlierOneFailed(t *testing.T, o *opsRig) {
 	t.Helper()
-	itDies(t, o)
+	anEventFails(t, o)
 	o.change(t, 2, 1, `{"qq":"needle-1"}`)
 	o.served(t)
 }
 
-func itsRedriveIsApplied(t *testing.T, o *office) {
+func itsRedriveIsApplied(t *testing.T, o *opsRig) {
 	t.Helper()
-	itDies(t, o)
+	anEventFails(t, o)
 	o.serving(t)
 	o.must(t, redriveArgs("0:0:0")...)
 }
 
-func somebodyChangesTheCRM(t *testing.T, o *office) {
+func anotherChangesTheCRM(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)

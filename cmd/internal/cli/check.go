@@ -29,40 +29,40 @@ type finding struct {
 	Detail string `json:"detail"`
 }
 
-func (in *invocation) check(ctx context.Context) int {
+func runChecks(ctx context.Context, in *invocation) int {
 	if in.mappingOnly {
-		return in.checkMappingOnly(ctx)
+		return checkMappingOnly(ctx, in)
 	}
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		if len(in.faults) == 0 {
-			in.skipped("configuration")
+			printSkipped(in, "configuration")
 		}
 		return exitUsage
 	}
-	in.found(finding{"configuration", "ok", "complete"})
+	printFinding(in, finding{"configuration", "ok", "complete"})
 	mapping, err := wiring.LoadMapping(cfg, in.ReadFile)
 	if err != nil {
-		in.badMapping(cfg.Mapping, err)
-		in.skipped("mapping")
+		printBadMapping(in, cfg.Mapping, err)
+		printSkipped(in, "mapping")
 		return exitUsage
 	}
-	status := in.checkMapping(ctx, cfg.Mapping, mapping.Now())
+	status := checkMapping(ctx, in, cfg.Mapping, mapping.Now())
 	parts, err := in.build(cfg, false)
 	if err != nil {
 		in.complain(err.Error())
-		in.skipped("mapping")
+		printSkipped(in, "mapping")
 		return exitUsage
 	}
 	defer parts.Close()
-	if reached := in.reach(ctx, cfg, parts); reached != exitDone {
+	if reached := reachServers(ctx, in, cfg, parts); reached != exitDone {
 		status = reached
 	}
 	return status
 }
 
-// reach makes the checks that need others.
-func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wiring.Parts) int {
+// reachServers makes the checks that need others.
+func reachServers(ctx context.Context, in *invocation, cfg config.Config, parts *wiring.Parts) int {
 	status := exitDone
 	for _, c := range []struct {
 		name  string
@@ -76,9 +76,10 @@ func (in *invocation) reach(ctx context.Context, cfg config.Config, parts *wirin
 		detail, err := within(ctx, c.check)
 		f.Detail = detail
 		if err != nil {
+			err = parts.TLSCause(ctx, cfg, c.name, err)
 			f.State, f.Detail, status = "failed", err.Error()+wiring.Advice(c.name, err), exitFailed
 		}
-		in.found(f)
+		printFinding(in, f)
 	}
 	if interrupt.Ended(ctx) {
 		return exitInterrupted
@@ -96,21 +97,21 @@ func within(ctx context.Context, check func(context.Context) (string, error)) (s
 	return detail, err
 }
 
-// skipped prints the line of a check that failed before it began, and those after it.
-func (in *invocation) skipped(failed string) {
+// printSkipped prints the line of a check that failed before it began, and those after it.
+func printSkipped(in *invocation, failed string) {
 	after := false
 	for _, name := range []string{"configuration", "mapping", "kafka", "redis", "crm"} {
 		switch {
 		case after:
-			in.found(finding{name, "skipped", "because of what failed before"})
+			printFinding(in, finding{name, "skipped", "because of what failed before"})
 		case name == failed && failed == "configuration":
-			in.found(finding{name, "failed", "see stderr"})
+			printFinding(in, finding{name, "failed", "see stderr"})
 		}
 		after = after || name == failed
 	}
 }
 
-func (in *invocation) found(f finding) {
+func printFinding(in *invocation, f finding) {
 	if in.output == outputJSON {
 		_ = in.printJSON(f)
 		return

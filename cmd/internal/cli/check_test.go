@@ -12,8 +12,8 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-// nobody is an address at which nobody listens, nor gets to.
-const nobody = "127.0.0.1:1"
+// noServer is an address at which no server listens, nor can.
+const noServer = "127.0.0.1:1"
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
@@ -74,14 +74,14 @@ func TestCheckFails(t *testing.T) {
 	}{
 		"source topic":      {func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka", "missing topics: gone, gone.dlq, gone.redrive, gone.audit"},
 		"own topics":        {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka", "missing topics: "},
-		"kafka away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", nobody) }, "kafka", "refused"},
-		"redis away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+nobody) }, "redis", "refused"},
+		"kafka away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", noServer) }, "kafka", "refused"},
+		"redis away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+noServer) }, "redis", "refused"},
 		"redis that evicts": {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "redis", "noeviction"},
 		"redis password": {func(_ *testing.T, r *rig) {
 			r.set("REDIS_PASSWORD", "hushhush")
-			r.set("REDIS_USERNAME", "nobody")
+			r.set("REDIS_USERNAME", "unknown")
 		}, "redis", ""},
-		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+nobody) }, "crm", "refused"},
+		"crm away": {func(t *testing.T, r *rig) { t.Helper(); r.set("CRM_BASE_URL", "http://"+noServer) }, "crm", "refused"},
 		"crm path": {func(_ *testing.T, r *rig) { r.set("CRM_PATH", "/elsewhere") }, "crm", "not the API's: it has no errorCode (HTTP 404)"},
 		"crm secret": {func(_ *testing.T, r *rig) {
 			r.unset("CRM_TOKEN")

@@ -16,37 +16,37 @@ import (
 	"membersync/mapper"
 )
 
-// checkMappingOnly is for whoever writes a mapping, far from any server.
-func (in *invocation) checkMappingOnly(ctx context.Context) int {
+// checkMappingOnly is for the author of a mapping, far from any server.
+func checkMappingOnly(ctx context.Context, in *invocation) int {
 	cfg, ok := in.configuration(config.LoadMapping)
 	if !ok {
 		return exitUsage
 	}
 	mapping, err := wiring.LoadMapping(cfg, in.ReadFile)
 	if err != nil {
-		in.badMapping(cfg.Mapping, err)
+		printBadMapping(in, cfg.Mapping, err)
 		return exitUsage
 	}
-	return in.checkMapping(ctx, cfg.Mapping, mapping.Now())
+	return checkMapping(ctx, in, cfg.Mapping, mapping.Now())
 }
 
-// badMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each, as those of the
-// configuration do.
-func (in *invocation) badMapping(name string, err error) {
+// printBadMapping tells what is wrong with a mapping. Several faults go to stderr, a line for each,
+// as those of the configuration do.
+func printBadMapping(in *invocation, name string, err error) {
 	text := err.Error()
 	if n := strings.Count(text, "\n") + 1; n > 1 {
 		in.complain(text)
 		text = fmt.Sprintf("%s has %d faults, see stderr", name, n)
 	}
-	in.found(finding{"mapping", "failed", text})
+	printFinding(in, finding{"mapping", "failed", text})
 }
 
 // checkMapping runs the examples of the mapping, and prints a difference for each that fails.
-func (in *invocation) checkMapping(ctx context.Context, name string, mapping *mapper.Mapping) int {
+func checkMapping(ctx context.Context, in *invocation, name string, mapping *mapper.Mapping) int {
 	var results []mapper.ExampleResult
-	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
+	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
 	if fault := guard.Do(ctx, mapper.Record{}, func() { results = mapping.RunExamples() }); fault != nil {
-		in.found(finding{"mapping", "failed", name + ", its examples: " + fault.Error()})
+		printFinding(in, finding{"mapping", "failed", name + ", its examples: " + fault.Error()})
 		return exitFailed
 	}
 	var failed []mapper.ExampleResult
@@ -56,16 +56,16 @@ func (in *invocation) checkMapping(ctx context.Context, name string, mapping *ma
 		}
 	}
 	if zoneless := mapping.NeedsZone(); len(zoneless) > 0 && len(failed) == 0 {
-		in.found(finding{"mapping", "failed", fmt.Sprintf("%s, %s: every date fails without a zone; set zone in the file, or MEMBERSYNC_TIMEZONE", name, fieldList(zoneless))})
+		printFinding(in, finding{"mapping", "failed", fmt.Sprintf("%s, %s: every date fails without a zone; set zone in the file, or MEMBERSYNC_TIMEZONE", name, fieldList(zoneless))})
 		return exitFailed
 	}
 	if len(failed) == 0 {
-		in.found(finding{"mapping", "ok", fmt.Sprintf("%s, %s", name, passes(len(results)))})
-		return in.checkSample(ctx, mapping)
+		printFinding(in, finding{"mapping", "ok", fmt.Sprintf("%s, %s", name, passes(len(results)))})
+		return checkSample(ctx, in, mapping)
 	}
-	in.found(finding{"mapping", "failed", fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
+	printFinding(in, finding{"mapping", "failed", fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
 	for _, r := range failed {
-		in.printFailedExample(name, r)
+		printFailedExample(in, name, r)
 	}
 	return exitFailed
 }
@@ -80,18 +80,18 @@ func fieldList(fields []crmapi.Field) string {
 
 // checkSample maps the records of a sample, and names the paths at which none has anything.
 // Lookups in Redis are not asked, so that their fields can be rejected here.
-func (in *invocation) checkSample(ctx context.Context, mapping *mapper.Mapping) int {
+func checkSample(ctx context.Context, in *invocation, mapping *mapper.Mapping) int {
 	if in.sample == "" {
 		return exitDone
 	}
 	in.args = []string{in.sample}
-	text, err := in.read()
+	text, err := readInput(in)
 	if err != nil {
-		in.found(finding{"sample", "failed", err.Error()})
+		printFinding(in, finding{"sample", "failed", err.Error()})
 		return exitFailed
 	}
 	coverage, records := mapping.NewCoverage(), 0
-	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
+	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
 	for line := range bytes.Lines(text) {
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
@@ -105,17 +105,17 @@ func (in *invocation) checkSample(ctx context.Context, mapping *mapper.Mapping) 
 	detail := fmt.Sprintf("%d records, %d update, %d unchanged, %d ignored, %d rejected",
 		records, count["update"], count["unchanged"], count["ignored"], count["rejected"])
 	if records == 0 {
-		in.found(finding{"sample", "failed", in.sample + " holds no records"})
+		printFinding(in, finding{"sample", "failed", in.sample + " holds no records"})
 		return exitFailed
 	}
 	silent := coverage.Silent()
-	in.found(finding{"sample", "ok", detail})
+	printFinding(in, finding{"sample", "ok", detail})
 	for _, s := range silent {
 		state, more := "ok", "; another path of the field has values"
 		if s.Alone {
 			state, more = "failed", ""
 		}
-		in.found(finding{"path", state, fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
+		printFinding(in, finding{"path", state, fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
 	}
 	if slices.ContainsFunc(silent, func(s mapper.SilentPath) bool { return s.Alone }) {
 		return exitFailed
@@ -133,15 +133,15 @@ func passes(examples int) string {
 	return strconv.Itoa(examples) + " examples pass"
 }
 
-func (in *invocation) printFailedExample(name string, r mapper.ExampleResult) {
+func printFailedExample(in *invocation, name string, r mapper.ExampleResult) {
 	where := fmt.Sprintf("%s:%d %s", name, r.Line, r.Name)
 	if in.output == outputJSON {
 		for _, d := range r.Diffs {
-			in.found(finding{"example", "failed", fmt.Sprintf("%s: employee %d: %s is %s, want %s", where, d.Index, d.What, orNone(d.Got), orNone(d.Want))})
+			printFinding(in, finding{"example", "failed", fmt.Sprintf("%s: employee %d: %s is %s, want %s", where, d.Index, d.What, orNone(d.Got), orNone(d.Want))})
 		}
 		return
 	}
-	in.found(finding{"example", "failed", where + " (- wanted, + came)"})
+	printFinding(in, finding{"example", "failed", where + " (- wanted, + came)"})
 	for _, d := range r.Diffs {
 		in.print(fmt.Sprintf("  - employee %d  %s  %s\n", d.Index, d.What, printable(orNone(d.Want))))
 		in.print(fmt.Sprintf("  + employee %d  %s  %s\n", d.Index, d.What, printable(orNone(d.Got))))

@@ -39,15 +39,16 @@ type Env struct {
 	// end. Nil: there is no pager.
 	StartPager func(command string) (io.WriteCloser, error)
 
-	// SetMemoryLimit and SetGCPercent are those of runtime/debug. Nil, both: the process's memory is not ours to bound.
+	// SetMemoryLimit and SetGCPercent are those of runtime/debug. Nil, both: the process's memory
+	// is not ours to bound.
 	SetMemoryLimit func(limit int64) int64
 	SetGCPercent   func(percent int) int
 
 	// Observer watches the events of run. Nil: none does.
 	Observer consumer.Observer
 
-	// AdminListener is where the admin server listens, whatever its configured address. It is closed with the
-	// server. Nil: one is opened at the address.
+	// AdminListener is where the admin server listens, whatever its configured address. It is
+	// closed with the server. Nil: one is opened at the address.
 	AdminListener net.Listener
 
 	// Notify has SIGTERM and SIGINT sent to a channel, and Exit ends the process at
@@ -64,10 +65,10 @@ func Run(ctx context.Context, args []string, env Env) int {
 // An app is one run of the program.
 type app struct {
 	Env
-	serve   service
-	silence time.Duration // until a command reports that no service answers; 0: 20 s
-	belief  time.Duration // until no instance trusts an old digest; 0: that of the service
-	noColor bool
+	serve      service
+	quiet      time.Duration // until a command reports that no service answers; 0: 20 s
+	digestWait time.Duration // until no instance trusts an old digest; 0: that of the service
+	noColor    bool
 
 	plain io.Writer // Stdout without escapes, for what the program has of its own: help and scripts
 	bare  io.Writer // Stderr without escapes, for the progress line alone

@@ -11,6 +11,7 @@ import (
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/ops"
 )
 
 type loadFunc func(args, environ []string, readFile func(string) ([]byte, error)) (config.Config, config.Report, error)
@@ -123,12 +124,12 @@ func (a *app) add(t *commandline.Tree, root *cobra.Command, c command) {
 }
 
 // onCallCommand is a command that works on the topics and the state of a running service.
-func onCallCommand(c command, run func(context.Context, *invocation, *desk) int) command {
+func onCallCommand(c command, run func(context.Context, *invocation, *ops.Session) int) command {
 	c.settings = config.Define
 	c.run = func(ctx context.Context, in *invocation) int {
 		ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 		defer stop()
-		return in.atDesk(ctx, run)
+		return in.withSession(ctx, run)
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -37,7 +38,7 @@ func dlqListCommand() command {
 				in.fault("--follow", why)
 			}
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.list(ctx, d, l) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return listDeadLetters(ctx, in, d, l) })
 }
 
 func dlqShowCommand() command {
@@ -58,7 +59,7 @@ applied a value since: all, some or none. A redrive sends only the others.`,
 			outputFlag(in, set)
 		},
 		check: func(in *invocation) { checkShowing(in, &o) },
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.show(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showDeadLetter(ctx, in, d, o) })
 }
 
 func dlqExportCommand() command {
@@ -82,7 +83,9 @@ Personal data is masked. The names are those of dlq show -o json, without histor
 			outputFlag(in, set)
 		},
 		check: func(in *invocation) { checkShowing(in, &o) },
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.export(ctx, d, f, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return exportDeadLetters(ctx, in, d, f, o)
+	})
 }
 
 func dlqRedriveCommand() command {
@@ -126,7 +129,9 @@ nothing twice. Exit status: 3 when some failed again.`,
 				in.fault("--older-than", "and --until exclude each other")
 			}
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.redrive(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return redriveDeadLetters(ctx, in, d, o)
+	})
 }
 
 func dlqDiscardCommand() command {
@@ -150,5 +155,7 @@ A redrive opens a discarded one again. --note is required, except in a dry run.`
 				in.fault("", "required flag: "+wantNote)
 			}
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.discard(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return discardDeadLetters(ctx, in, d, o)
+	})
 }

@@ -19,7 +19,7 @@ too, with all that is wrong on stderr and exit status 2. Nothing is reached.`,
   # only what differs from the defaults
   membersync config -o json | jq 'select(.source != "default")'`,
 		settings: config.Define, define: outputFlag,
-		run: func(_ context.Context, in *invocation) int { return in.showConfig() },
+		run: func(_ context.Context, in *invocation) int { return showConfig(in) },
 	}
 }
 
@@ -35,7 +35,7 @@ stands for loopback. Live does not mean ready: an instance that waits for Kafka 
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
-			return in.healthcheck(ctx)
+			return askHealth(ctx, in)
 		},
 	}
 }

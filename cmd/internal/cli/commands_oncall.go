@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/ops"
 )
 
 func pauseCommand() command {
@@ -22,7 +23,9 @@ func pauseCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.pause(ctx, d, o, length) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return pauseCalls(ctx, in, d, o, length)
+	})
 }
 
 func resumeCommand() command {
@@ -41,7 +44,9 @@ func resumeCommand() command {
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resume(ctx, d, o, release) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return resumeCalls(ctx, in, d, o, release)
+	})
 }
 
 func stateShowCommand() command {
@@ -55,26 +60,26 @@ each event that the source topic still holds. Redis holds no values.`,
 			defineSubject(&s, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showState(ctx, d, s) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showState(ctx, in, d, s) })
 }
 
 func stateForgetCommand() command {
-	var (
-		s subject
-		o order
-	)
+	var o forgetting
 	return onCallCommand(command{
-		name: "state forget", args: "EMPLOYEE", maxArgs: 1, short: "remove what Redis holds of one employee",
-		long: `Remove what Redis holds of one employee: versions, digests, and the done marks of the events that
+		name: "state forget", args: "EMPLOYEE...|--file FILE", maxArgs: maxIDs, short: "remove what Redis holds of employees",
+		long: `Remove what Redis holds of employees: versions, digests, and the done marks of the events that
 the source topic still holds. Whatever event comes next then counts as the newest, however old it
 is. A lease stays.`,
-		example: "  membersync state forget E1001 --dry-run",
+		example: "  membersync state forget E1001 --dry-run\n\n" +
+			"  # those who asked to be erased, one id of the HR system per line\n" +
+			"  membersync state forget --file employees.txt",
 		define: func(in *invocation, set *flags.Set) {
-			defineSubject(&s, set)
-			defineOrder(&o, set)
+			defineSubject(&o.subject, set)
+			set.Text(&o.file, "file", flags.Path, "employees, one id of the HR system per line")
+			defineOrder(&o.order, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.forgetState(ctx, d, s, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return forgetState(ctx, in, d, o) })
 }
 
 func stateRebuildCommand() command {
@@ -93,7 +98,7 @@ the topics' retention stays forgotten.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.rebuild(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return rebuildState(ctx, in, d, o) })
 }
 
 func offsetsShowCommand() command {
@@ -105,7 +110,7 @@ and which partitions each of them has.
 In JSON the first line is the group with its members, then a line for each partition.`,
 		example: "  membersync offsets show",
 		define:  outputFlag,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.showOffsets(ctx, d) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showOffsets(ctx, in, d) })
 }
 
 func offsetsResetCommand() command {
@@ -130,7 +135,7 @@ before, and the command that undoes it is printed.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.resetOffsets(ctx, d, o, to) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return resetOffsets(ctx, in, d, o, to) })
 }
 
 func replayCommand() command {
@@ -159,11 +164,12 @@ out as unchanged. The replay begins, and has its end, 5 s later.`,
 			set.Text(&o.employee, "employee", "string", "only the events of this id of the HR system")
 			set.Bool(&o.reapply, "reapply", "process done events again: the CRM was restored from a backup")
 			set.Count(&o.rate, "rate", "records per second; 0: as fast as possible")
+			set.Count(&o.diffs, "diff", "with --dry-run: what would be sent for the first so many members, masked")
 			set.Text(&o.resume, "resume", "string", "continue the replay with this id, which an earlier run printed")
 			defineOrder(&o.order, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.replay(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return startReplay(ctx, in, d, o) })
 }
 
 func explainCommand() command {
@@ -183,5 +189,7 @@ redrive would do, and at the end one sentence with the cause. No values are show
 			defineSubject(&s, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.explainEmployee(ctx, d, s, since) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int {
+		return explainEmployee(ctx, in, d, s, since)
+	})
 }

@@ -41,7 +41,7 @@ applied once more.`,
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
-			return in.runService(ctx)
+			return runService(ctx, in)
 		},
 	}
 }
@@ -65,7 +65,7 @@ func checkCommand() command {
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
-			return in.check(ctx)
+			return runChecks(ctx, in)
 		},
 	}
 }
@@ -88,7 +88,7 @@ in the message is rejected, 3 when some are.`,
 			defineMessage(&in.message, set)
 			outputFlag(in, set)
 		},
-		run: func(ctx context.Context, in *invocation) int { return in.mapMessage(ctx) },
+		run: func(ctx context.Context, in *invocation) int { return mapMessage(ctx, in) },
 	}
 }
 

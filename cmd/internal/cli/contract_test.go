@@ -12,7 +12,8 @@ import (
 	"membersync/cmd/internal/commandline"
 )
 
-// promised are the commands, each with the flags that scripts and runbooks of others use, in addition to those of all.
+// promised are the commands, each with the flags that scripts and runbooks of others use, in
+// addition to those of all.
 func promised() map[string]string {
 	const (
 		filters  = "reason stage code employee text since until"
@@ -20,13 +21,13 @@ func promised() map[string]string {
 	)
 	return map[string]string{
 		"run": "dry-run", "check": "", "map": "key header timestamp", "version": "", "config": "", "healthcheck": "",
-		"replay":       "from to employee reapply rate resume " + changing,
+		"replay":       "from to employee reapply rate resume diff " + changing,
 		"offsets show": "", "offsets reset": "to " + changing,
 		"dlq list": filters + " state group-by limit follow", "dlq show": "", "dlq export": filters + " state",
 		"dlq redrive": filters + " all rate value-file canary older-than max-redrives " + changing, "dlq discard": filters + " all " + changing,
 		"replay list": "", "replay cancel": changing, "audit": "since actor action subject", "status": "watch",
 		"explain": "", "pause": "for " + changing, "resume": "dead-letter-held " + changing,
-		"state show": "", "state forget": changing, "state rebuild": changing,
+		"state show": "", "state forget": "file " + changing, "state rebuild": changing,
 	}
 }
 

@@ -24,13 +24,13 @@ type end struct {
 // copied writes records into the redrive topic, as one would with a tool that knows nothing of dead
 // letters, waits until the service is done with them, and returns the outcome of each: exactly one
 // of the two. Those that are run have a number that no other has.
-func (o *office) copied(t *testing.T, copies ...kafka.Message) []end {
+func (o *opsRig) copied(t *testing.T, copies ...kafka.Message) []end {
 	t.Helper()
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
 	w := &kafka.Writer{
 		Addr: kafka.TCP(o.broker.Addrs()...), Topic: o.topics.Redrive, RequiredAcks: kafka.RequireAll, BatchTimeout: 5 * time.Millisecond,
-		Transport: transport, Balancer: kafka.BalancerFunc(func(kafka.Message, ...int) int { return 0 }), // one after the other
+		Transport: transport, Balancer: kafka.BalancerFunc(func(kafka.Message, ...int) int { return 0 }),
 	}
 	defer func() { _ = w.Close() }()
 	first := o.broker.Ends(t, o.topics.Redrive)[0]
@@ -72,7 +72,7 @@ func headerOf(m kafka.Message, key string) string {
 	return ""
 }
 
-func (o *office) deadLetters(t *testing.T) (all []dlq.DeadLetter) {
+func (o *opsRig) deadLetters(t *testing.T) (all []dlq.DeadLetter) {
 	t.Helper()
 	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
 		l, err := dlq.Parse(m)
@@ -85,7 +85,7 @@ func (o *office) deadLetters(t *testing.T) (all []dlq.DeadLetter) {
 }
 
 // results are the audit records of what redrives came to.
-func (o *office) results(t *testing.T) (results []dlq.AuditRecord) {
+func (o *opsRig) results(t *testing.T) (results []dlq.AuditRecord) {
 	t.Helper()
 	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
 		a, err := dlq.ParseAudit(m.Value)
@@ -99,8 +99,8 @@ func (o *office) results(t *testing.T) (results []dlq.AuditRecord) {
 	return results
 }
 
-// ordering adds the headers of a redrive to a copied dead letter, as someone would by hand without a
-// request. It names the first record of the audit topic.
+// ordering adds the headers of a redrive to a copied dead letter, as someone would by hand without
+// a request. It names the first record of the audit topic.
 func ordering(m kafka.Message, place string, number int) kafka.Message {
 	m.Headers = slices.Clone(m.Headers)
 	for _, h := range [][2]string{
@@ -119,7 +119,7 @@ func ordering(m kafka.Message, place string, number int) kafka.Message {
 
 // requested is the redrive of a dead letter as it stands in the DLQ, with its request in the audit
 // topic.
-func (o *office) requested(t *testing.T, deadLetter kafka.Message, number int) dlq.Redrive {
+func (o *opsRig) requested(t *testing.T, deadLetter kafka.Message, number int) dlq.Redrive {
 	t.Helper()
 	l, err := dlq.Parse(deadLetter)
 	if err != nil {
@@ -143,13 +143,13 @@ func without(m kafka.Message, i int) kafka.Message {
 
 // deadAndServed lets the service dead-letter the event of E1, and returns the dead letter as it is
 // in the topic, with its place.
-func (o *office) deadAndServed(t *testing.T) (deadLetter kafka.Message, place string) {
+func (o *opsRig) deadAndServed(t *testing.T) (deadLetter kafka.Message, place string) {
 	t.Helper()
 	o.set("DLQ_STORM_SHARE", "0")
 	o.set("CRM_RATE", "0")
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: -1, Code: crmapitest.CodeNoMember})
 	o.broker.Produce(t, o.topics.Source, kafka.Message{
-		Key: []byte("E1"), Value: []byte(event(1, "P")), Time: o.died, Headers: []kafka.Header{{Key: "trace", Value: []byte("t-1")}},
+		Key: []byte("E1"), Value: []byte(event(1, "P")), Time: o.failedAt, Headers: []kafka.Header{{Key: "trace", Value: []byte("t-1")}},
 	})
 	o.serving(t)
 	o.drained(t)
@@ -161,7 +161,7 @@ func (o *office) deadAndServed(t *testing.T) (deadLetter kafka.Message, place st
 // it. The item that it was copied from stays as it was, and the CRM is not called.
 func TestACopyByHandIsRefused(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	deadLetter, place := o.deadAndServed(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes") // discarded or open, it is the same
 	other, err := dlq.Parse(deadLetter)
@@ -225,7 +225,7 @@ func TestACopyByHandIsRefused(t *testing.T) {
 // does not matter and the copy is run.
 func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	deadLetter, _ := o.deadAndServed(t)
 	headers := o.requested(t, deadLetter, 1).Message().Headers
 	copies := make([]kafka.Message, len(headers))
@@ -253,7 +253,7 @@ func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 		t.Errorf("run without one of: %s", d)
 	}
 	for _, l := range o.deadLetters(t) { // nothing of a copy came into the later failures of the event
-		if l.ID() == "0:0:0"+sampleTime && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.died)) {
+		if l.ID() == "0:0:0"+sampleTime && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.failedAt)) {
 			t.Errorf("a later failure: %+v", l)
 		}
 	}
@@ -263,7 +263,7 @@ func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 // runs once.
 func TestACopyByHandIsRun(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	deadLetter, _ := o.deadAndServed(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
 	o.crm.Clear()

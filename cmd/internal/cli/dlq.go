@@ -24,7 +24,7 @@ func (f *filter) isEmpty() bool {
 }
 
 // takeIDs takes the arguments for ids of dead letters, in full or short form, once each.
-func (in *invocation) takeIDs() []string {
+func takeIDs(in *invocation) []string {
 	var ids []string
 	for _, id := range in.args {
 		if _, err := dlq.ParseID(id); err != nil {
@@ -37,8 +37,8 @@ func (in *invocation) takeIDs() []string {
 	return ids
 }
 
-// index reads all dead letters, and warns of what could not be read.
-func (in *invocation) index(ctx context.Context, d *desk, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
+// readIndex reads all dead letters, and warns of what could not be read.
+func readIndex(ctx context.Context, in *invocation, d *ops.Session, q dlq.Query, groupBy func(dlq.DeadLetter) string) (*dlq.Index, error) {
 	x, err := d.Index(ctx, q, groupBy)
 	if err == nil {
 		in.warnOf(x.Loss)
@@ -68,7 +68,7 @@ func itemRow(x *dlq.Index, i dlq.Item) string {
 		timestamp(l.FailedAt), l.Error)
 }
 
-func (in *invocation) printGroups(by string, groups []dlq.Group, now time.Time) int {
+func printGroups(in *invocation, by string, groups []dlq.Group, now time.Time) int {
 	t := table{
 		{"COUNT", 7},
 		{"EMPLOYEES", 9},

@@ -20,9 +20,9 @@ type discarding struct {
 // maxIDs bounds the ids of a command line.
 const maxIDs = 10_000
 
-// choose completes the filter by ids or --all, and refuses a choice that is none.
-func (in *invocation) choose(f *filter, all bool, states ...dlq.State) bool {
-	f.query.IDs = in.takeIDs()
+// chooseItems completes the filter by ids or --all, and refuses an invalid choice.
+func chooseItems(in *invocation, f *filter, all bool, states ...dlq.State) bool {
+	f.query.IDs = takeIDs(in)
 	given := 0
 	for _, one := range []bool{len(f.query.IDs) > 0, !f.isEmpty(), all} {
 		if one {
@@ -38,14 +38,14 @@ func (in *invocation) choose(f *filter, all bool, states ...dlq.State) bool {
 	return !in.refuse(nil)
 }
 
-func (in *invocation) discard(ctx context.Context, d *desk, o discarding) int {
+func discardDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o discarding) int {
 	if o.note == "" && !o.dryRun {
 		in.fault("--note", "is required: why")
 	}
-	if !in.choose(&o.filter, o.all, dlq.StateOpen) {
+	if !chooseItems(in, &o.filter, o.all, dlq.StateOpen) {
 		return exitUsage
 	}
-	x, err := in.index(ctx, d, o.query, ops.ByReason)
+	x, err := readIndex(ctx, in, d, o.query, ops.ByReason)
 	if err != nil {
 		return in.failed(ctx, err)
 	}

@@ -7,8 +7,8 @@ import (
 	"membersync/dlq"
 )
 
-func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) int {
-	if f.query.IDs = in.takeIDs(); len(f.query.IDs) > 0 {
+func exportDeadLetters(ctx context.Context, in *invocation, d *ops.Session, f filter, o showing) int {
+	if f.query.IDs = takeIDs(in); len(f.query.IDs) > 0 {
 		if !f.isEmpty() || f.stateGiven {
 			in.fault("", "say which: ids or filters, and only one of them")
 		}
@@ -17,7 +17,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	x, err := in.index(ctx, d, f.query, nil)
+	x, err := readIndex(ctx, in, d, f.query, nil)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
@@ -33,7 +33,7 @@ func (in *invocation) export(ctx context.Context, d *desk, f filter, o showing) 
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if in.printExported(x, view) != exitDone {
+			if printExported(in, x, view) != exitDone {
 				return exitFailed
 			}
 			done++
@@ -53,7 +53,7 @@ func exportTable() table {
 	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
 }
 
-func (in *invocation) printExported(x *dlq.Index, v ops.DeadLetterView) int {
+func printExported(in *invocation, x *dlq.Index, v ops.DeadLetterView) int {
 	if in.output == outputJSON {
 		return in.printJSON(v)
 	}

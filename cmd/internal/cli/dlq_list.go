@@ -18,23 +18,13 @@ type listing struct {
 	follow  bool
 }
 
-func (l *listing) check(in *invocation) {
-	const why = "is for a list, not for --group-by"
-	if l.groupBy != "" && l.limit > 0 {
-		in.fault("--limit", why)
-	}
-	if l.groupBy != "" && l.follow {
-		in.fault("--follow", why)
-	}
-}
-
-func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
-	x, err := in.index(ctx, d, l.query, ops.Groupings()[l.groupBy])
+func listDeadLetters(ctx context.Context, in *invocation, d *ops.Session, l listing) int {
+	x, err := readIndex(ctx, in, d, l.query, ops.Groupings()[l.groupBy])
 	if err != nil {
 		return in.failed(ctx, err)
 	}
 	if l.groupBy != "" {
-		return in.printGroups(l.groupBy, x.Groups(), time.Now())
+		return printGroups(in, l.groupBy, x.Groups(), time.Now())
 	}
 	if in.output == outputTable {
 		in.print(itemTable().heading())
@@ -46,7 +36,7 @@ func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
 		case err != nil:
 			return in.failed(ctx, err)
 		default:
-			if err := in.printItem(x, item); err != nil {
+			if err := printItem(in, x, item); err != nil {
 				return in.failed(ctx, err)
 			}
 		}
@@ -57,12 +47,12 @@ func (in *invocation) list(ctx context.Context, d *desk, l listing) int {
 	if !l.follow {
 		return exitDone
 	}
-	return in.failed(ctx, d.Follow(ctx, x, func(i dlq.Item) error { return in.printItem(x, i) }))
+	return in.failed(ctx, d.Follow(ctx, x, func(i dlq.Item) error { return printItem(in, x, i) }))
 }
 
 var errStdout = errors.New("stdout does not take the result")
 
-func (in *invocation) printItem(x *dlq.Index, i dlq.Item) error {
+func printItem(in *invocation, x *dlq.Index, i dlq.Item) error {
 	if in.output == outputTable {
 		in.print(itemRow(x, i))
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
@@ -23,8 +24,8 @@ type redriving struct {
 	olderThan time.Duration // only those that failed so long ago; 0: all
 }
 
-func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
-	ok := in.choose(&o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
+func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o redriving) int {
+	ok := chooseItems(in, &o.filter, o.all, dlq.StateOpen, dlq.StateRedriving)
 	if ok && o.valueFile != "" && len(o.query.IDs) != 1 {
 		in.fault("--value-file", "is for one id")
 		ok = !in.refuse(nil)
@@ -36,7 +37,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 		o.query.Until = time.Now().Add(-o.olderThan)
 	}
 	request := ops.RedriveRequest{
-		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.silence,
+		Query: o.query, Rate: o.rate, Timeout: o.wait, Canary: o.canary, Most: o.most, Who: in.who(o.order), Quiet: in.quiet,
 	}
 	if o.valueFile != "" {
 		value, err := in.ReadFile(o.valueFile)
@@ -55,7 +56,7 @@ func (in *invocation) redrive(ctx context.Context, d *desk, o redriving) int {
 	}
 	in.warnOf(run.Index().Loss)
 	if o.dryRun {
-		return in.previewRedrive(ctx, run)
+		return previewRedrive(ctx, in, run)
 	}
 	in.say("to redrive: " + planOf(run.Index(), time.Now()))
 	selected := run.Index().Selected()
@@ -85,19 +86,18 @@ func noResultsText(n ops.NoResults) string {
 	}
 	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
 	if len(n.Causes) > 0 {
-		text += "; calls are paused: "
+		causes := make([]string, len(n.Causes))
 		for i, c := range n.Causes {
-			if i > 0 {
-				text += ", "
-			}
-			text += c.Cause + " since " + timestamp(c.Since)
+			causes[i] = c.Cause + " since " + timestamp(c.Since)
 		}
+		text += "; calls are paused: " + strings.Join(causes, ", ")
 	}
 	return text + "; still waiting, Ctrl-C stops without harm"
 }
 
-// previewRedrive is the dry run: what each would do now, and how many of its fields have newer values.
-func (in *invocation) previewRedrive(ctx context.Context, run *ops.Redrive) int {
+// previewRedrive is the dry run: what each would do now, and how many of its fields have newer
+// values.
+func previewRedrive(ctx context.Context, in *invocation, run *ops.Redrive) int {
 	r := in.newResults(run.Index())
 	plan, err := run.Preview(ctx, r.print)
 	status := r.status()

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"flag"
-	"strings"
 	"time"
+
+	"membersync/cmd/internal/ops"
 )
 
 // showing is what dlq show and dlq export are asked for.
@@ -13,30 +13,8 @@ type showing struct {
 	reveal bool
 }
 
-const revealHelp = "  --reveal\n        show personal data, once the audit topic has acknowledged the record of who looks at what\n" +
-	"  --note  text\n        with --reveal, required: why; it goes to the audit topic\n" +
-	"  --actor  text\n        with --reveal: who, as recorded, unverified (default $USER@host)\n"
-
-func (o *showing) define(flags *flag.FlagSet) {
-	o.defineWho(flags)
-	flags.BoolVar(&o.reveal, "reveal", false, "")
-}
-
-// check finds what only the record of a reveal would hold.
-func (o *showing) check(in *invocation) {
-	switch {
-	case o.reveal && strings.TrimSpace(o.note) == "":
-		in.fault("--note", "is required with --reveal: why")
-	case o.note != "" && !o.reveal:
-		in.fault("--note", "needs --reveal")
-	}
-	if o.actor != "" && !o.reveal {
-		in.fault("--actor", "needs --reveal")
-	}
-}
-
-func (in *invocation) show(ctx context.Context, d *desk, o showing) int {
-	ids := in.takeIDs()
+func showDeadLetter(ctx context.Context, in *invocation, d *ops.Session, o showing) int {
+	ids := takeIDs(in)
 	if len(ids) == 0 && len(in.faults) == 0 {
 		in.fault("", "give the id of a dead letter, such as 3:1042:0 or 3:1042:0@1795334400123")
 	}

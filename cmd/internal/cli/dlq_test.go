@@ -22,14 +22,14 @@ func noAges(text string) string {
 	return regexp.MustCompile(`OLDEST {2,}`).ReplaceAllString(text, "OLDEST ") // the column is as wide as its ages
 }
 
-func filled(t *testing.T) *office {
+func filled(t *testing.T) *opsRig {
 	t.Helper()
-	o := newOffice(t)
-	broken := o.letter(9, dlq.ReasonMalformed, 8, 0)
+	o := newOpsRig(t)
+	broken := o.deadLetter(9, dlq.ReasonMalformed, 8, 0)
 	broken.Value, broken.Key, broken.Whole, broken.EventID, broken.EmployeeID, broken.CRMCode = []byte("needle {"), nil, true, "", "", ""
-	o.bury(t,
-		o.letter(1, dlq.ReasonCRMInvalid, 5, 0), o.letter(2, dlq.ReasonCRMNotFound, 1, 0), o.letter(3, dlq.ReasonCRMNotFound, 2, 0),
-		o.letter(4, dlq.ReasonCRMNotFound, 3, 0), o.letter(4, dlq.ReasonCRMInvalid, 7, 1), broken)
+	o.writeDeadLetters(t,
+		o.deadLetter(1, dlq.ReasonCRMInvalid, 5, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(3, dlq.ReasonCRMNotFound, 2, 0),
+		o.deadLetter(4, dlq.ReasonCRMNotFound, 3, 0), o.deadLetter(4, dlq.ReasonCRMInvalid, 7, 1), broken)
 	return o
 }
 
@@ -70,7 +70,7 @@ func TestDLQList(t *testing.T) {
 
 func TestDLQListOfNothing(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	if got := o.must(t, "dlq", "list"); got != itemTable().heading() {
 		t.Errorf("printed %q", got)
 	}
@@ -83,13 +83,13 @@ func TestDLQListOfNothing(t *testing.T) {
 
 func TestDLQListFollows(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.bury(t, o.letter(1, dlq.ReasonCRMInvalid, 1, 0))
+	o := newOpsRig(t)
+	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMInvalid, 1, 0))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
 	go func() { done <- o.app.run(ctx, []string{"dlq", "list", "--follow", "--reason=crm_invalid"}) }()
 	o.out.await(t, "0:1:0")
-	o.bury(t, o.letter(2, dlq.ReasonCRMNotFound, 2, 0), o.letter(3, dlq.ReasonCRMInvalid, 2, 0))
+	o.writeDeadLetters(t, o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.deadLetter(3, dlq.ReasonCRMInvalid, 2, 0))
 	o.out.await(t, "0:3:0")
 	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := <-done; status != exitInterrupted || strings.Contains(o.out.String(), "0:2:0") {
@@ -143,7 +143,7 @@ func TestDLQShow(t *testing.T) {
 	}
 	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
 	err = auditor.Write(t.Context(), dlq.AuditRecord{
-		At: o.died.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0" + sampleTime, Note: "mended", Result: dlq.ResultRequested,
+		At: o.failedAt.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0" + sampleTime, Note: "fixed", Result: dlq.ResultRequested,
 		Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {

@@ -35,8 +35,8 @@ func documents() []string {
 	}
 }
 
-// Each command of a shell block in the documents exists, with its arguments, flags and their values.
-// A block with any other command fails.
+// Each command of a shell block in the documents exists, with its arguments, flags and their
+// values. A block with any other command fails.
 func TestShellBlocks(t *testing.T) {
 	t.Parallel()
 	for _, path := range documents() {
@@ -121,8 +121,8 @@ func textOf(err error) string {
 	return ""
 }
 
-// The tutorial of MAPPING.md goes as it is written: its record, its two mapping files, its commands,
-// and what they print.
+// The tutorial of MAPPING.md goes as it is written: its record, its two mapping files, its
+// commands, and what they print.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../mapper/MAPPING.md")

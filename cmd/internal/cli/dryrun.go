@@ -26,8 +26,8 @@ type dryRun struct {
 	on, values bool
 }
 
-// dryFaults are flags that mean something in a dry run alone, or only together.
-func (in *invocation) dryFaults() {
+// checkDryRun are flags that mean something in a dry run alone, or only together.
+func checkDryRun(in *invocation) {
 	o := in.dryRun
 	if !o.on && o.values {
 		in.fault("--show-values", "needs --dry-run")
@@ -46,13 +46,14 @@ func (in *invocation) dryFaults() {
 	}
 }
 
-// dryGroup is a group that no other run has. Its offsets are of no use to any: what else a run remembers ends with it.
+// dryGroup is a group that no other run has. Its offsets are of no use to any: what else a run
+// remembers ends with it.
 func dryGroup(group string) string {
 	return group + ".dry-run." + strings.ToLower(rand.Text()[:8])
 }
 
-// rehearse runs the service without letting it do anything, and prints the summary.
-func (in *invocation) rehearse(ctx context.Context, r *running) int {
+// runDry runs the service without letting it do anything, and prints the summary.
+func runDry(ctx context.Context, in *invocation, r *running) int {
 	object, err := wiring.Object(r.cfg.CRM, r.parts.Mapping)
 	if err != nil { // the parts could not have been built
 		in.complain(err.Error())
@@ -113,9 +114,10 @@ func (all observers) Finished(end consumer.EventResult) {
 	}
 }
 
-var errNoSource = errors.New("there is no such topic")
+var errNoSource = errors.New("unknown topic")
 
-// startDry waits for the source topic, and for Redis where lookups are kept in it. It creates nothing.
+// startDry waits for the source topic, and for Redis where lookups are kept in it. It creates
+// nothing.
 func (r *running) startDry(ctx context.Context) error {
 	if err := r.await(ctx, "redis", r.startHashes); err != nil {
 		return err
@@ -139,7 +141,8 @@ func (r *running) startDry(ctx context.Context) error {
 
 const dropTimeout = 5 * time.Second
 
-// dropGroup removes the run's own group, whose offsets nobody needs any more. Where that fails, Kafka forgets them in time.
+// dropGroup removes the run's own group, whose offsets are not needed any more. If that fails,
+// Kafka forgets them in time.
 func (r *running) dropGroup(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), dropTimeout, errStartTimeout)
 	defer cancel()

@@ -16,7 +16,8 @@ import (
 	"membersync/cmd/internal/interrupt"
 )
 
-// dryEvents are two changes of one member, one that would die, one that is ignored, and one delivered twice.
+// dryEvents are two changes of one member, one that would be dead-lettered, one that is ignored,
+// and one delivered twice.
 func dryEvents() []kafka.Message {
 	change := func(id string, sequence int, employee, more string) kafka.Message {
 		return kafka.Message{Time: time.UnixMilli(1_795_334_400_000), Key: []byte(employee), Value: fmt.Appendf(nil,
@@ -32,8 +33,9 @@ func dryEvents() []kafka.Message {
 	}
 }
 
-// rehearse makes a dry run over the events, until the summary would count them all, and returns what it printed.
-func (r *rig) rehearse(t *testing.T, args ...string) string {
+// runDry makes a dry run over the events, until the summary would count them all, and returns what
+// it printed.
+func (r *rig) runDry(t *testing.T, args ...string) string {
 	t.Helper()
 	end, status := r.background(t, append([]string{"--dry-run"}, args...)...)
 	r.out.await(t, "FSUID_E4")
@@ -89,17 +91,18 @@ func (r *rig) dryGroup(t *testing.T) string {
 	return ""
 }
 
-// A dry run tells what would be done, without values, and does nothing: no call, no key in Redis, no topic, no group that stays.
+// A dry run tells what would be done, without values, and does nothing: no call, no key in Redis,
+// no topic, no group that stays.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	r := newService(t)
 	r.broker.Produce(t, r.topic(), dryEvents()...)
-	out := r.rehearse(t)
+	out := r.runDry(t)
 	for _, want := range []string{
 		`call         FSUID_E1  events 1  {"openUserId":"FSUID_E1","position":"***","qq":"***"}` + "\n",
 		"dead letter  0:1:0" + sampleTime + "  employee E2  event bad  invalid_field: after.gender is neither M nor F (byte 90)\n",
 		`call         FSUID_E4  events `,
-		"\n\nOf this nothing was done. Calls 2\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
+		"\n\ndry run: nothing was sent; 2 calls would have been made\n  applied        2\n  superseded     1\n  unchanged      0\n  duplicate      1\n" +
 			"  ignored        1\n  dead_lettered  1\n    invalid_field        1\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -129,9 +132,9 @@ func TestDryRun(t *testing.T) {
 // With values, and as JSON.
 func TestDryRunShowsValues(t *testing.T) {
 	t.Parallel()
-	r := newOffice(t)
+	r := newOpsRig(t)
 	r.broker.Produce(t, r.topic(), dryEvents()...)
-	out := r.rehearse(t, "--show-values", "--note=first mapping", "--actor=sample@host", "-o=json")
+	out := r.runDry(t, "--show-values", "--note=first mapping", "--actor=sample@host", "-o=json")
 	if d := cmp.Diff([]string{"reveal " + r.topic() + " done sample@host first mapping"}, r.audit(t)); d != "" {
 		t.Error(d)
 	}
@@ -166,7 +169,7 @@ func TestDryRunForTheObjectAPI(t *testing.T) {
 	r.set("CRM_API", "object")
 	r.set("CRM_OBJECT_FIELDS", "account:a1,name:a2,position:a3,email:a4,qq:a5,weixin:a6,attachingDepartmentIds:a7,hireDate:a8,birthDate:a9,startWorkDate:a10")
 	r.broker.Produce(t, r.topic(), dryEvents()...)
-	if out := r.rehearse(t); !strings.Contains(out, `call         FSUID_E1  events 1  {"_id":"FSUID_E1","a3":"***","a5":"***"}`) {
+	if out := r.runDry(t); !strings.Contains(out, `call         FSUID_E1  events 1  {"_id":"FSUID_E1","a3":"***","a5":"***"}`) {
 		t.Error(out)
 	}
 }
@@ -186,7 +189,7 @@ func TestDryRunFaults(t *testing.T) {
 	r.want(t, "", "membersync run: --note: needs --show-values\nmembersync run: --actor: needs --show-values\n")
 	r = newService(t)
 	r.set("KAFKA_TOPIC", "gone")
-	if status := r.run(t, "run", "--dry-run"); status != exitUsage || !strings.Contains(r.errs.String(), "topic gone: there is no such topic") || r.out.String() != "" {
+	if status := r.run(t, "run", "--dry-run"); status != exitUsage || !strings.Contains(r.errs.String(), "topic gone: unknown topic") || r.out.String() != "" {
 		t.Errorf("status %d: %s%s", status, r.out, r.errs)
 	}
 }

@@ -9,28 +9,28 @@ import (
 	"membersync/mapper"
 )
 
-// explain prints how each employee's part of a message was read.
-func (in *invocation) explain(explanations []mapper.Explanation) int {
+// printExplanations prints how each employee's part of a message was read.
+func printExplanations(in *invocation, explanations []mapper.Explanation) int {
 	results := make([]mapper.Result, len(explanations))
 	for i, e := range explanations {
 		results[i] = e.Result
-		if err := in.printExplanation(e); err != nil {
-			return in.noStdout(err)
+		if err := printExplanation(in, e); err != nil {
+			return noStdout(in, err)
 		}
 	}
 	return mapStatus(results)
 }
 
-func (in *invocation) printExplanation(e mapper.Explanation) error {
+func printExplanation(in *invocation, e mapper.Explanation) error {
 	if in.output == outputJSON {
-		line, err := in.explanationJSON(e)
+		line, err := explanationJSON(in, e)
 		if err != nil {
 			return err
 		}
 		_, err = in.Stdout.Write(append(line, '\n'))
 		return err
 	}
-	if err := in.printResults([]mapper.Result{e.Result}); err != nil {
+	if err := printMapped(in, []mapper.Result{e.Result}); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(in.Stdout, 0, 0, 2, ' ', 0)
@@ -96,7 +96,7 @@ type (
 	}
 )
 
-func (in *invocation) explanationJSON(e mapper.Explanation) ([]byte, error) {
+func explanationJSON(in *invocation, e mapper.Explanation) ([]byte, error) {
 	told := explainedJSON{Parts: []partJSON{}, Fields: []fieldJSON{}}
 	for _, p := range e.Parts {
 		told.Parts = append(told.Parts, partJSON{p.Name, p.Path, p.Value, p.Reason})
@@ -112,7 +112,7 @@ func (in *invocation) explanationJSON(e mapper.Explanation) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := in.resultJSON(e.Result)
+	line := mappedJSON(in, e.Result)
 	line = append(line[:len(line)-1], `,"explain":`...)
 	return append(append(line, explained...), '}'), nil
 }

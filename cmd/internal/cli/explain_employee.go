@@ -10,7 +10,7 @@ import (
 	"membersync/cmd/internal/texts"
 )
 
-func (in *invocation) explainEmployee(ctx context.Context, d *desk, s subject, since time.Time) int {
+func explainEmployee(ctx context.Context, in *invocation, d *ops.Session, s subject, since time.Time) int {
 	if !s.take(in) {
 		return exitUsage
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 // story lets employee E1 have events of all fates.
-func story(t *testing.T) *office {
+func story(t *testing.T) *opsRig {
 	t.Helper()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 3, 1, `{"position":"needle-B"}`)
 	o.change(t, 2, 1, `{"position":"needle-A"}`) // late
@@ -28,11 +28,12 @@ func story(t *testing.T) *office {
 	return o
 }
 
-// What explain says of a replay is what the replay's own dry run counts, and what the replay then does.
-func TestExplainForeseesAReplay(t *testing.T) {
+// What explain says of a replay is what the replay's own dry run counts, and what the replay then
+// does.
+func TestExplainPreviewsAReplay(t *testing.T) {
 	t.Parallel()
 	o := story(t)
-	replay, reapply, _ := o.foreseen(t)
+	replay, reapply, _ := o.previewed(t)
 	if d := cmp.Diff([]string{"done", "done", "done", "ignored", "done", "send"}, replay); d != "" {
 		t.Errorf("replay: %s", d)
 	}
@@ -50,19 +51,19 @@ func TestExplainForeseesAReplay(t *testing.T) {
 	if n := len(o.crm.Calls()) - calls; n != 1 || string(o.crm.State("FSUID_TEST1")["weixin"]) != `"needle-w"` {
 		t.Errorf("%d calls", n)
 	}
-	if replay, _, _ := o.foreseen(t); replay[5] != "done" {
+	if replay, _, _ := o.previewed(t); replay[5] != "done" {
 		t.Errorf("after the replay: %v", replay)
 	}
 	o.emptyRedis(t)
-	replay, reapply, next := o.foreseen(t)
+	replay, reapply, next := o.previewed(t)
 	refused := []string{"refused", "refused", "refused", "ignored", "refused", "refused"}
 	if d := cmp.Diff([][]string{refused, refused}, [][]string{replay, reapply}); d != "" || !strings.HasPrefix(next, "refused: ") {
 		t.Errorf("state lost, redrive %q: %s", next, d)
 	}
 }
 
-// foreseen is what explain says that a replay, one with --reapply, and a redrive would do.
-func (o *office) foreseen(t *testing.T) (replay, reapply []string, redrive string) {
+// previewed is what explain says that a replay, one with --reapply, and a redrive would do.
+func (o *opsRig) previewed(t *testing.T) (replay, reapply []string, redrive string) {
 	t.Helper()
 	var told struct {
 		Events []struct{ Replay, Reapply string }
@@ -89,7 +90,7 @@ func tally(fates []string) map[string]float64 {
 }
 
 // planned is what the dry run of a replay counts.
-func (o *office) planned(t *testing.T, more ...string) map[string]float64 {
+func (o *opsRig) planned(t *testing.T, more ...string) map[string]float64 {
 	t.Helper()
 	plan := objects(t, o.must(t, append([]string{"replay", "--from=0:0", "--employee=E1", "--dry-run", "-o", "json"}, more...)...))[0]
 	count := map[string]float64{}
@@ -101,8 +102,10 @@ func (o *office) planned(t *testing.T, more ...string) map[string]float64 {
 	return count
 }
 
-// The text has the events in the order of time, each with what became of it and what a replay would make of it.
-// stamp is a time of today, which differs from run to run, with its fraction and what fills its column.
+// The text has the events in the order of time, each with its outcome, and that in a replay.
+
+// stamp is a time of today, which differs from run to run, with its fraction and what fills its
+// column.
 var stamp = regexp.MustCompile(`20[0-9-]+T[0-9:]+(\.[0-9]+)?Z( )? *`)
 
 // hash is a member's name in Redis.
@@ -112,7 +115,7 @@ func TestExplainText(t *testing.T) {
 	t.Parallel()
 	o := story(t)
 	early := `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"needle"}}`
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: 2, Value: []byte(early), Time: o.died.Add(-60e9)})
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: 2, Value: []byte(early), Time: o.failedAt.Add(-60e9)})
 	text := o.must(t, "explain", "E1")
 	golden(t, "testdata/explain-table.txt", stamp.ReplaceAllString(noAges(hash.ReplaceAllString(text, "HASH")), "TIME$2"))
 	_, events, _ := strings.Cut(text, "\nRECORD")
@@ -135,10 +138,11 @@ func TestExplainText(t *testing.T) {
 	}
 }
 
-// The dead letter of a record in which nobody could be read names no employee; the record's key does.
+// The dead letter of a record that could not be read as a whole names no employee; the record's key
+// does.
 func TestExplainOfARecordThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.raw(t, `{"eventId":`)
 	o.served(t)
@@ -152,12 +156,12 @@ func TestExplainOfTwoEventsInARecord(t *testing.T) {
 		first, second string
 		want          scenario
 	}{
-		"the first dies":  {"X", "M", scenario{ops.CauseEarlierDeadLetter, nil, "the earlier dead letter 0:0:0", `"needle-2"`}},
-		"the second dies": {"M", "X", scenario{ops.CauseDeadLettered, nil, "dead letter 0:0:1", `"needle-1"`}},
+		"the first fails":  {"X", "M", scenario{ops.CauseEarlierDeadLetter, nil, "the earlier dead letter 0:0:0", `"needle-2"`}},
+		"the second fails": {"M", "X", scenario{ops.CauseDeadLettered, nil, "dead letter 0:0:1", `"needle-1"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t)
+			o := newOpsRig(t)
 			o.set("DLQ_STORM_SHARE", "0")
 			o.set("MAPPING", "list.yaml")
 			o.files["list.yaml"] = "version: 1\nenvelope: {kind: plain, list: $event.changes}\n" +
@@ -171,10 +175,10 @@ func TestExplainOfTwoEventsInARecord(t *testing.T) {
 	}
 }
 
-// A latest event that was redriven is no "dead-lettered" one beside an earlier letter.
-func TestExplainOfARedrivenEventBehindAnOpenLetter(t *testing.T) {
+// A latest event that was redriven is not "dead_lettered", although an earlier dead letter is open.
+func TestExplainOfARedrivenEventBehindAnOpenDeadLetter(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: 2, Code: crmapitest.CodeNoMember})
 	o.change(t, 1, 1, `{"qq":"needle-1"}`)

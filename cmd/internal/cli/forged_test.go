@@ -19,7 +19,7 @@ import (
 // They come through dead letters and redrives unchanged.
 func TestSourceHeadersAreNotTheOperators(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
 	value := strings.Replace(event(0, "P"), `"position"`, `"gender":"X","position"`, 1)
@@ -60,9 +60,9 @@ func TestSourceHeadersAreNotTheOperators(t *testing.T) {
 }
 
 // runningWithDeadLetter starts a service that has dead-lettered one event.
-func runningWithDeadLetter(t *testing.T) (o *office, ids []string, stop func()) {
+func runningWithDeadLetter(t *testing.T) (o *opsRig, ids []string, stop func()) {
 	t.Helper()
-	o = newOffice(t)
+	o = newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	stop = o.running(t)
 	o.change(t, 1, 0, `{"gender":"X"}`)
@@ -130,7 +130,7 @@ func TestAValueOfAnotherEmployeeIsRefused(t *testing.T) {
 // of an applied redrive, nor one with another value, number or actor. What has expired is counted.
 func TestARebuildTrustsRequestsOnly(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 1, 1, `{"gender":"X","qq":"1"}`)
 	stop := o.running(t)
@@ -191,8 +191,8 @@ func TestAnEditThatWasNotSentNeedsItsValue(t *testing.T) {
 	for name, same := range map[string]bool{"the same value": true, "another value": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t)
-			o.app.silence = 100 * time.Millisecond
+			o := newOpsRig(t)
+			o.app.quiet = 100 * time.Millisecond
 			o.set("DLQ_STORM_SHARE", "0")
 			o.change(t, 2, 1, `{"gender":"X"}`)
 			o.served(t)

@@ -33,8 +33,9 @@ type healthJSON struct {
 	Detail  string `json:"detail"` // what was answered, or why nothing was
 }
 
-func (in *invocation) healthcheck(ctx context.Context) int {
-	// Warnings are those of every other command: a check that runs every few seconds leaves them out.
+func askHealth(ctx context.Context, in *invocation) int {
+	// Warnings are those of every other command: a check that runs every few seconds leaves them
+	// out.
 	cfg, _, err := config.LoadAdmin(in.settings, in.Environ, in.ReadFile)
 	if in.refuse(err) {
 		return exitUsage

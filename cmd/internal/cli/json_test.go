@@ -15,7 +15,8 @@ import (
 	"membersync/dlq"
 )
 
-// namesOf are the names that a type has as json, in their order: a.b of an object within it, a[].b of each in a list.
+// namesOf are the names that a type has as json, in their order: a.b of an object within it, a[].b
+// of each in a list.
 func namesOf(typ reflect.Type, prefix string) (names []string) {
 	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -62,7 +63,19 @@ func documented(t *testing.T, section string) []string {
 	return names
 }
 
-// Scripts of others go by these names: each is documented, and none is documented that is not there.
+// collapsed replaces the names within the elements of lists by the names of the lists: they are
+// those of another command.
+func collapsed(names []string, lists ...string) []string {
+	for i, name := range names {
+		if list, _, found := strings.Cut(name, "[]."); found && slices.Contains(lists, list) {
+			names[i] = list
+		}
+	}
+	return slices.Compact(names)
+}
+
+// Scripts of others go by these names: each is documented, and none is documented that is not
+// there.
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
@@ -80,6 +93,10 @@ func TestJSONNamesAreDocumented(t *testing.T) {
 	items := namesOf(reflect.TypeFor[ops.DeadLetter](), "")
 	if d := cmp.Diff(namesOf(reflect.TypeFor[ops.DeadLetterView](), ""), append(items, documented(t, "`dlq show`, `dlq export`")...)); d != "" {
 		t.Errorf("dlq show (-there +documented): %s", d)
+	}
+	status := collapsed(namesOf(reflect.TypeFor[ops.Status](), ""), "open_dead_letters", "replays", "last_actions")
+	if d := cmp.Diff(status, documented(t, "`status`")); d != "" {
+		t.Errorf("status (-there +documented): %s", d)
 	}
 	why := namesOf(reflect.TypeFor[ops.Explanation](), "")
 	why = slices.DeleteFunc(why, func(name string) bool {

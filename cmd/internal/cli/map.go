@@ -29,7 +29,7 @@ type message struct {
 	noValue bool
 }
 
-func (in *invocation) mapMessage(ctx context.Context) int {
+func mapMessage(ctx context.Context, in *invocation) int {
 	cfg, ok := in.configuration(config.LoadMapping)
 	if !ok {
 		return exitUsage
@@ -44,15 +44,15 @@ func (in *invocation) mapMessage(ctx context.Context) int {
 		in.complain(err.Error())
 		return exitUsage
 	}
-	value, err := in.messageValue()
+	value, err := messageValue(in)
 	if err != nil {
 		in.complain(err.Error())
 		return exitFailed
 	}
 	rec := mapper.Record{Time: in.message.time, Key: in.message.key, Value: value, Headers: in.message.headers}
-	guard := preview.Guard{Mapper: mapping, Logger: in.logger()}
+	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
 	results, _ := guard.Map(ctx, rec, func(_ context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
-		in.warnOfLookups(refs)
+		warnOfLookups(in, refs)
 		return in.message.found, nil
 	})
 	if in.message.explain {
@@ -60,21 +60,21 @@ func (in *invocation) mapMessage(ctx context.Context) int {
 		if fault := guard.Do(ctx, rec, func() { explanations = mapping.Explain(rec, in.message.found) }); fault != nil {
 			explanations = []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}
 		}
-		return in.explain(explanations)
+		return printExplanations(in, explanations)
 	}
-	if err := in.printResults(results); err != nil {
-		return in.noStdout(err)
+	if err := printMapped(in, results); err != nil {
+		return noStdout(in, err)
 	}
 	return mapStatus(results)
 }
 
-func (in *invocation) noStdout(err error) int {
+func noStdout(in *invocation, err error) int {
 	in.complain("stdout: " + err.Error())
 	return exitFailed
 }
 
 // warnOfLookups names the lookups of Redis that the record needs and that nothing stands in for.
-func (in *invocation) warnOfLookups(refs []mapper.Reference) {
+func warnOfLookups(in *invocation, refs []mapper.Reference) {
 	var named []string
 	for _, ref := range refs {
 		if _, given := in.message.found[ref]; !given && !slices.Contains(named, ref.Lookup) {
@@ -85,20 +85,20 @@ func (in *invocation) warnOfLookups(refs []mapper.Reference) {
 }
 
 // logger is that of a command without a configuration of the service.
-func (in *invocation) logger() *slog.Logger { return slog.New(slog.NewTextHandler(in.Stderr, nil)) }
+func loggerOf(in *invocation) *slog.Logger { return slog.New(slog.NewTextHandler(in.Stderr, nil)) }
 
 // messageValue is the record's value; nil for a tombstone.
-func (in *invocation) messageValue() ([]byte, error) {
+func messageValue(in *invocation) ([]byte, error) {
 	if in.message.noValue {
 		if len(in.args) > 0 {
 			return nil, errNoValueAndFile
 		}
 		return nil, nil
 	}
-	return in.read()
+	return readInput(in)
 }
 
-func (in *invocation) read() ([]byte, error) {
+func readInput(in *invocation) ([]byte, error) {
 	if len(in.args) == 0 || in.args[0] == "-" {
 		return io.ReadAll(in.Stdin)
 	}
@@ -122,10 +122,10 @@ func mapStatus(results []mapper.Result) int {
 	}
 }
 
-func (in *invocation) printResults(results []mapper.Result) error {
+func printMapped(in *invocation, results []mapper.Result) error {
 	if in.output == outputJSON {
 		for _, r := range results {
-			if _, err := in.Stdout.Write(append(in.resultJSON(r), '\n')); err != nil {
+			if _, err := in.Stdout.Write(append(mappedJSON(in, r), '\n')); err != nil {
 				return err
 			}
 		}
@@ -134,7 +134,7 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	w := tabwriter.NewWriter(in.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "INDEX\tEMPLOYEE\tEVENT\tOUTCOME\tDETAIL")
 	for _, r := range results {
-		outcome, detail := in.describe(r)
+		outcome, detail := describeMapped(in, r)
 		index := strconv.Itoa(r.Event.Index)
 		if r.Fault != nil && r.Fault.Whole {
 			index = "-"
@@ -144,8 +144,9 @@ func (in *invocation) printResults(results []mapper.Result) error {
 	return w.Flush() // a stdout that failed above fails here too
 }
 
-// resultJSON is the json form of a result. With the object API it has object_data beside user.
-func (in *invocation) resultJSON(r mapper.Result) []byte {
+// mappedJSON is the json form of a result. With the object API it has object_data in addition to
+// user.
+func mappedJSON(in *invocation, r mapper.Result) []byte {
 	line := r.AppendMapJSON(nil)
 	if in.object == nil || r.Fault != nil || r.Event.Ignored != "" || r.Event.Update.Len() == 0 {
 		return line
@@ -154,7 +155,7 @@ func (in *invocation) resultJSON(r mapper.Result) []byte {
 	return append(in.object.AppendJSON(line, r.Event.Update), '}')
 }
 
-func (in *invocation) describe(r mapper.Result) (outcome, detail string) {
+func describeMapped(in *invocation, r mapper.Result) (outcome, detail string) {
 	switch {
 	case r.Fault != nil:
 		return "rejected", r.Fault.Error()

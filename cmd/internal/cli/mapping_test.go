@@ -35,7 +35,7 @@ func withMapping(r *rig) {
 	r.app.Stdin = strings.NewReader(lookedUpEvent)
 }
 
-// A mapping file is read with the tables beside it; entries of Redis are given by hand.
+// A mapping file is read with the tables that it names; entries of Redis are given by hand.
 func TestMapByFile(t *testing.T) {
 	t.Parallel()
 	r := newRig()
@@ -109,7 +109,8 @@ func TestMapExplainsInJSON(t *testing.T) {
 	}
 }
 
-// With the object API, what would be sent is object_data; a mapping whose fields have no names there is refused.
+// With the object API, what would be sent is object_data; a mapping whose fields have no names
+// there is refused.
 func TestMapForTheObjectAPI(t *testing.T) {
 	t.Parallel()
 	const object = `{"dataObjectApiName":"PersonnelObj","_id":"FSUID_TEST0001","main_department":["1000"]}`
@@ -147,7 +148,8 @@ func TestMapBuiltins(t *testing.T) {
 	}
 }
 
-// All faults of a mapping are told, with their places and the nearest known names, and end the command with 2.
+// All faults of a mapping are told, with their places and the nearest known names, and end the
+// command with 2.
 func TestMappingFaults(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"map", "check", "run"} {
@@ -191,7 +193,8 @@ func TestTableFaults(t *testing.T) {
 	}
 }
 
-// check runs the examples of the mapping and shows how those that fail differ; the other checks are made all the same.
+// runChecks runs the examples of the mapping and shows how those that fail differ; the other checks
+// are made all the same.
 func TestCheckRunsExamples(t *testing.T) {
 	t.Parallel()
 	wrong := strings.Replace(lookedUp, "position: Lead}", "position: Boss}", 1)

@@ -33,7 +33,7 @@ const (
 
 // boundMemory sets the limit and the collector's pace below it, unless the environment has a word
 // in it.
-func (in *invocation) boundMemory(k config.Kafka) {
+func boundMemory(in *invocation, k config.Kafka) {
 	given := func(v string) bool { return strings.HasPrefix(v, "GOMEMLIMIT=") || strings.HasPrefix(v, "GOGC=") }
 	switch {
 	case in.SetMemoryLimit == nil || slices.ContainsFunc(in.Environ, given):

@@ -27,7 +27,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				SetMemoryLimit: func(n int64) int64 { got = n; return 0 },
 				SetGCPercent:   func(n int) int { percent = n; return 0 },
 			}}}
-			in.boundMemory(tc.buffer)
+			boundMemory(in, tc.buffer)
 			if got != tc.want || (percent == gcPercent) != (got > 0) {
 				t.Errorf("limit %d, collector's pace %d, want limit %d", got, percent, tc.want)
 			}
@@ -38,9 +38,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		SetMemoryLimit: func(int64) int64 { limited = true; return 0 },
 		SetGCPercent:   func(n int) int { percent = n; return 0 },
 	}}}
-	dry.boundMemory(config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20})
+	boundMemory(dry, config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20})
 	if limited || percent != dryGCPercent {
 		t.Errorf("a dry run: limited %v, collector's pace %d", limited, percent)
 	}
-	(&invocation{app: &app{}}).boundMemory(config.Kafka{}) // a service inside another program leaves its memory alone
+	boundMemory(&invocation{app: &app{}}, config.Kafka{}) // a service inside another program leaves its memory alone
 }

@@ -9,7 +9,7 @@ import (
 	"membersync/cmd/internal/ops"
 )
 
-func (in *invocation) showOffsets(ctx context.Context, d *desk) int {
+func showOffsets(ctx context.Context, in *invocation, d *ops.Session) int {
 	group, offsets, err := d.Offsets(ctx)
 	if err != nil {
 		return in.failed(ctx, err)

@@ -13,7 +13,7 @@ import (
 // A target is where offsets are to be set to.
 type target struct{ ops.Position }
 
-func (in *invocation) resetOffsets(ctx context.Context, d *desk, o order, to target) int {
+func resetOffsets(ctx context.Context, in *invocation, d *ops.Session, o order, to target) int {
 	if !to.IsGiven() && len(in.faults) == 0 {
 		in.fault("--to", "is required: earliest, latest, a time or partition:offset")
 	}
@@ -25,7 +25,7 @@ func (in *invocation) resetOffsets(ctx context.Context, d *desk, o order, to tar
 		return in.failed(ctx, flagError("--to", err))
 	}
 	if o.dryRun {
-		return in.printReset(plan, "planned")
+		return printReset(in, plan, "planned")
 	}
 	if err := d.CheckNotLive(ctx); err != nil {
 		return in.failed(ctx, err)
@@ -35,10 +35,10 @@ func (in *invocation) resetOffsets(ctx context.Context, d *desk, o order, to tar
 		return exitFailed
 	}
 	if err := d.Reset(ctx, plan, in.who(o)); err != nil {
-		in.printReset(plan, dlq.ResultFailed)
+		printReset(in, plan, dlq.ResultFailed)
 		return in.failed(ctx, err)
 	}
-	status := in.printReset(plan, dlq.ResultDone)
+	status := printReset(in, plan, dlq.ResultDone)
 	if undo := undoOf(plan); undo != "" {
 		in.complain("to undo it: " + undo)
 	}
@@ -74,7 +74,7 @@ func resetText(lines []ops.Reset) string {
 	return b.String()
 }
 
-func (in *invocation) printReset(lines []ops.Reset, result string) int {
+func printReset(in *invocation, lines []ops.Reset, result string) int {
 	status := exitDone
 	if in.output == outputTable {
 		in.print(resetTable().heading())
@@ -90,7 +90,8 @@ func (in *invocation) printReset(lines []ops.Reset, result string) int {
 	return status
 }
 
-// undoOf is the command that sets the old offsets again. A partition that had none cannot be put back.
+// undoOf is the command that sets the old offsets again. A partition that had none cannot be put
+// back.
 func undoOf(lines []ops.Reset) string {
 	var b strings.Builder
 	for _, l := range lines {

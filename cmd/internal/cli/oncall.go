@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -18,15 +17,7 @@ import (
 	"membersync/dlq"
 )
 
-// serviceHelp stands for the settings in the help of the commands for whoever is on call, which is long enough without them.
-func serviceHelp() string {
-	return "Settings are those of membersync run, as flags, variables or in the YAML file; see membersync run --help.\n"
-}
-
-// A desk is what a command of the operator works with.
-type desk = ops.Session
-
-func (in *invocation) atDesk(ctx context.Context, run func(context.Context, *invocation, *desk) int) int {
+func (in *invocation) withSession(ctx context.Context, run func(context.Context, *invocation, *ops.Session) int) int {
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		return exitUsage
@@ -65,29 +56,13 @@ type order struct {
 	dryRun, yes bool
 }
 
-const orderHelp = "  --note  text\n        why; it goes to the audit topic\n" +
-	"  --actor  text\n        who, as recorded in the audit topic, unverified (default $USER@host)\n" +
-	"  --dry-run\n        print the plan and change nothing\n" +
-	"  --yes\n        do not ask; needed where stdin is no terminal\n"
-
-func (o *order) define(flags *flag.FlagSet) {
-	o.defineWho(flags)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "")
-	flags.BoolVar(&o.yes, "yes", false, "")
-}
-
-func (o *order) defineWho(flags *flag.FlagSet) {
-	flags.StringVar(&o.note, "note", "", "")
-	flags.StringVar(&o.actor, "actor", "", "")
-}
-
 // who returns the actor to record, and the note.
 func (in *invocation) who(o order) ops.Who {
-	return ops.Who{Actor: cmp.Or(o.actor, in.user()), Note: o.note}
+	return ops.Who{Actor: cmp.Or(o.actor, userOf(in)), Note: o.note}
 }
 
 // user returns $USER@host.
-func (in *invocation) user() string {
+func userOf(in *invocation) string {
 	user := "unknown"
 	for _, name := range []string{"USER", "LOGNAME"} {
 		for _, v := range in.Environ {
@@ -123,34 +98,6 @@ func (in *invocation) goesAhead(o order, question string) bool {
 // fault notes that a flag is wrong, before the command runs.
 func (in *invocation) fault(name, text string) {
 	in.faults = append(in.faults, config.Fault{Name: name, Text: text})
-}
-
-// timeFlag takes a time in RFC 3339, or how long ago it was.
-func (in *invocation) timeFlag(flags *flag.FlagSet, name string, into *time.Time) {
-	flags.Func(name, "", func(text string) error {
-		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-			*into = time.Now().Add(-ago)
-			return nil
-		}
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			in.fault("--"+name, "should be a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h")
-		}
-		*into = at
-		return nil
-	})
-}
-
-// countFlag takes a number from 0.
-func (in *invocation) countFlag(flags *flag.FlagSet, name string, into *int) {
-	flags.Func(name, "", func(text string) error {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			in.fault("--"+name, "should be a whole number from 0")
-		}
-		*into = n
-		return nil
-	})
 }
 
 // A column is a heading and the width that its cells are padded to.

@@ -22,22 +22,23 @@ import (
 	"membersync/mapper"
 )
 
-// An office is a rig with dead letters. Its Redis is the real one that MEMBERSYNC_TEST_REDIS names, if there is one.
-type office struct {
+// An opsRig is a rig with dead letters. Its Redis is the real one that MEMBERSYNC_TEST_REDIS names,
+// if there is one.
+type opsRig struct {
 	*rig
-	topics dlq.Topics
-	died   time.Time
-	real   redis.UniversalClient // nil: miniredis
+	topics   dlq.Topics
+	failedAt time.Time
+	real     redis.UniversalClient // nil: miniredis
 }
 
-func newOffice(t *testing.T) *office {
+func newOpsRig(t *testing.T) *opsRig {
 	t.Helper()
-	return newOfficeOn(t, kafkatest.Start(t))
+	return newOpsRigOn(t, kafkatest.Start(t))
 }
 
-func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
+func newOpsRigOn(t *testing.T, broker *kafkatest.Broker) *opsRig {
 	t.Helper()
-	o := &office{rig: newServiceOn(t, broker), died: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	o := &opsRig{rig: newServiceOn(t, broker), failedAt: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
 	o.takeRealRedis(t)
 	o.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
 	source := o.variable("KAFKA_TOPIC")
@@ -49,7 +50,7 @@ func newOfficeOn(t *testing.T, broker *kafkatest.Broker) *office {
 	return o
 }
 
-func (o *office) takeRealRedis(t *testing.T) {
+func (o *opsRig) takeRealRedis(t *testing.T) {
 	t.Helper()
 	url := os.Getenv("MEMBERSYNC_TEST_REDIS")
 	if url == "" {
@@ -70,7 +71,7 @@ func (o *office) takeRealRedis(t *testing.T) {
 }
 
 // emptyRedis takes away all that membersync keeps there.
-func (o *office) emptyRedis(t *testing.T) {
+func (o *opsRig) emptyRedis(t *testing.T) {
 	t.Helper()
 	if o.real == nil {
 		o.redis.FlushAll()
@@ -94,26 +95,26 @@ func event(offset int64, position string) string {
 		offset, offset+1, offset, offset, position)
 }
 
-// sampleTime ends the full ids of the office's letters.
+// sampleTime ends the full ids of the rig's dead letters.
 const sampleTime = "@1795334400000"
 
-// letter is the death of the event at an offset of the source topic; minute is when it was.
-func (o *office) letter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
-	at := o.died.Add(time.Duration(minute) * time.Minute)
+// deadLetter is that of the event at an offset of the source topic; minute is when it failed.
+func (o *opsRig) deadLetter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
+	at := o.failedAt.Add(time.Duration(minute) * time.Minute)
 	return dlq.DeadLetter{
 		Key: fmt.Appendf(nil, "E%d", offset), Value: []byte(event(offset, "needle-position")),
 		Headers: []dlq.Header{{Key: "trace", Value: []byte("needle-header")}},
-		Source:  dlq.Source{Topic: o.topics.Source, Partition: 0, Offset: offset, Timestamp: o.died},
+		Source:  dlq.Source{Topic: o.topics.Source, Partition: 0, Offset: offset, Timestamp: o.failedAt},
 		Reason:  reason, Error: "what was wrong", CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1",
 		EventID: fmt.Sprintf("ev-%d", offset), EmployeeID: fmt.Sprintf("E%d", offset), Count: 1, Attempts: 1,
 		FirstFailedAt: at, FailedAt: at, Group: "membersync", Version: "v1", Redrives: redrives,
 	}
 }
 
-func (o *office) bury(t *testing.T, letters ...dlq.DeadLetter) {
+func (o *opsRig) writeDeadLetters(t *testing.T, all ...dlq.DeadLetter) {
 	t.Helper()
 	var messages []kafka.Message
-	for _, l := range letters {
+	for _, l := range all {
 		messages = append(messages, l.Message())
 	}
 	o.broker.Produce(t, o.topics.DLQ, messages...)
@@ -123,7 +124,7 @@ func (o *office) bury(t *testing.T, letters ...dlq.DeadLetter) {
 var targetLine = regexp.MustCompile(`target: brokers \S+, topic TOPIC, group \S+, CRM [^\n]*\n`)
 
 // do runs a command and returns what it printed, with the topic called TOPIC.
-func (o *office) do(t *testing.T, args ...string) (status int, stdout, stderr string) {
+func (o *opsRig) do(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	o.out, o.errs = &output{changed: make(chan struct{}, 1)}, &output{changed: make(chan struct{}, 1)}
 	o.app.Stdout, o.app.Stderr = o.out, o.errs
@@ -134,7 +135,7 @@ func (o *office) do(t *testing.T, args ...string) (status int, stdout, stderr st
 }
 
 // must runs a command that succeeds, and returns stdout.
-func (o *office) must(t *testing.T, args ...string) string {
+func (o *opsRig) must(t *testing.T, args ...string) string {
 	t.Helper()
 	status, stdout, stderr := o.do(t, args...)
 	if status != exitDone {
@@ -143,8 +144,8 @@ func (o *office) must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// audit returns "action subject result note" of the audit records, by partition.
-func (o *office) audit(t *testing.T) []string {
+// showAudit returns "action subject result note" of the audit records, by partition.
+func (o *opsRig) audit(t *testing.T) []string {
 	t.Helper()
 	var lines []string
 	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
@@ -172,7 +173,7 @@ func objects(t *testing.T, text string) []map[string]any {
 }
 
 // parts are those that the configuration makes.
-func (o *office) parts(t *testing.T) *wiring.Parts {
+func (o *opsRig) parts(t *testing.T) *wiring.Parts {
 	t.Helper()
 	cfg, _, err := config.Load(nil, o.app.Environ, o.app.ReadFile)
 	if err != nil {
@@ -186,14 +187,14 @@ func (o *office) parts(t *testing.T) *wiring.Parts {
 	return parts
 }
 
-func (o *office) store(t *testing.T) *dedupe.Store {
+func (o *opsRig) store(t *testing.T) *dedupe.Store {
 	t.Helper()
 	return o.parts(t).Store
 }
 
 // versionOf is the version of an event at an offset.
-func (o *office) versionOf(t *testing.T, value string, offset int64) string {
+func (o *opsRig) versionOf(t *testing.T, value string, offset int64) string {
 	t.Helper()
-	results := o.parts(t).Mapping.MapWith(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.died, Value: []byte(value)}, nil)
+	results := o.parts(t).Mapping.MapWith(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.failedAt, Value: []byte(value)}, nil)
 	return string(results[0].Event.Version)
 }

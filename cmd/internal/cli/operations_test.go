@@ -13,7 +13,7 @@ import (
 // A canary that fails again stops the redrive: the rest stays open and is not requested.
 func TestCanary(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.crm.Push(crmapitest.Fault{Code: crmapitest.CodeNoDepartment, Times: 3})
 	for i := range 3 {
@@ -41,10 +41,10 @@ func TestCanary(t *testing.T) {
 // A scheduled job leaves out what is too young, and what was redriven often enough.
 func TestScheduledRedrive(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
-	ids := o.dies(t, 1)
+	ids := o.failing(t, 1)
 	if got := o.must(t, redriveArgs("--all", "--older-than=1h")...); strings.Contains(got, ids[0]) || len(o.broker.ReadAll(t, o.topics.Redrive)) > 0 {
 		t.Errorf("a young one is redriven: %s", got)
 	}
@@ -63,7 +63,7 @@ func TestScheduledRedrive(t *testing.T) {
 // Dead letters that need the same fix are one group, whatever their ids are.
 func TestGroupByCause(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.crm.Push(crmapitest.Fault{Code: crmapitest.CodeNoDepartment, Times: -1})
 	for i := range 4 {
@@ -96,7 +96,7 @@ func TestGroupByCause(t *testing.T) {
 // The audit topic says who did what.
 func TestAudit(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.must(t, "pause", "--yes", "--actor=sample-1@host", "--note=maintenance")
 	o.must(t, "resume", "--yes", "--actor=sample-2@host")
 	o.must(t, "offsets", "reset", "--to=latest", "--yes", "--actor=sample-1@host")
@@ -124,7 +124,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-func (o *office) group() string { return o.variable("KAFKA_GROUP") }
+func (o *opsRig) group() string { return o.variable("KAFKA_GROUP") }
 
 // A replay that runs is listed as running; canceled by another process, it stops and stays ended.
 func TestReplayListAndCancel(t *testing.T) {

@@ -19,7 +19,7 @@ var errPagerClosed = errors.New("the pager was closed")
 func (in *invocation) runShown(ctx context.Context) int {
 	out := in.plain
 	var paged *pagedOutput
-	if command := in.pager(); command != "" {
+	if command := pagerOf(in); command != "" {
 		var stop context.CancelCauseFunc
 		ctx, stop = context.WithCancelCause(ctx)
 		defer stop(nil)
@@ -32,7 +32,7 @@ func (in *invocation) runShown(ctx context.Context) int {
 	}
 	shown := *in.app
 	shown.Stdout = escaping{out}
-	if in.hasColors() {
+	if hasColors(in) {
 		shown.Stdout = coloring{out}
 	}
 	in.app = &shown
@@ -48,7 +48,7 @@ func (in *invocation) runShown(ctx context.Context) int {
 }
 
 // pager is the command of the pager, or empty if none is to be used.
-func (in *invocation) pager() string {
+func pagerOf(in *invocation) string {
 	if in.StartPager == nil || !in.StdoutTerminal || in.output != outputTable || in.command.pages == nil || !in.command.pages() {
 		return ""
 	}
@@ -74,7 +74,8 @@ func (a *app) variable(name string) (value string, isSet bool) {
 }
 
 // A pagedOutput starts the pager at the first write, so that what fails before it prints does not
-// show an empty pager. Without a pager it writes to plain. It is not safe for concurrent use.
+// showDeadLetter an empty pager. Without a pager it writes to plain. It is not safe for concurrent
+// use.
 type pagedOutput struct {
 	plain io.Writer
 	start func() (io.WriteCloser, error)
@@ -113,7 +114,7 @@ func (p *pagedOutput) close() {
 }
 
 // hasColors reports whether states are shown in colors (https://no-color.org).
-func (in *invocation) hasColors() bool {
+func hasColors(in *invocation) bool {
 	noColor, _ := in.variable("NO_COLOR")
 	kind, _ := in.variable("TERM")
 	return in.command.states && in.StdoutTerminal && in.output == outputTable && !in.noColor && noColor == "" && kind != "dumb"

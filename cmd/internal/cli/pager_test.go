@@ -45,16 +45,16 @@ func (r *rig) onTerminal(p *fakePager) *[]string {
 }
 
 // hasOpen writes so many open dead letters.
-func (o *office) hasOpen(t *testing.T, n int) {
+func (o *opsRig) hasOpen(t *testing.T, n int) {
 	t.Helper()
 	for i := range n {
-		o.bury(t, o.letter(int64(i+1), dlq.ReasonCRMInvalid, i+1, 0))
+		o.writeDeadLetters(t, o.deadLetter(int64(i+1), dlq.ReasonCRMInvalid, i+1, 0))
 	}
 }
 
 func TestAListIsPaged(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.hasOpen(t, 2)
 	want := o.must(t, "dlq", "list", "--no-color")
 	for name, tc := range map[string]struct {
@@ -90,7 +90,7 @@ func TestAListIsPaged(t *testing.T) {
 
 func TestWithoutThePagerTheListIsPrinted(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.hasOpen(t, 1)
 	want := o.must(t, "dlq", "list")
 	o.onTerminal(nil)
@@ -102,7 +102,7 @@ func TestWithoutThePagerTheListIsPrinted(t *testing.T) {
 // The rest of a long list is not read when the user has seen enough.
 func TestAPagerThatIsClosedEndsTheCommand(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.hasOpen(t, 2)
 	o.onTerminal(&fakePager{most: 1})
 	status, stdout, _ := o.do(t, "dlq", "list")
@@ -126,7 +126,7 @@ func TestAPagerThatIsClosedEndsTheCommand(t *testing.T) {
 
 func TestStatesHaveColors(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.hasOpen(t, 1)
 	plain := o.must(t, "dlq", "list")
 	colored := strings.Replace(plain, "open", "\x1b[33mopen\x1b[0m", 1)

@@ -18,7 +18,7 @@ type actionJSON struct {
 	Held   *int       `json:"held"` // events that are dead-lettered; null: that was not requested
 }
 
-func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.Duration) int {
+func pauseCalls(ctx context.Context, in *invocation, d *ops.Session, o order, length time.Duration) int {
 	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
@@ -33,12 +33,12 @@ func (in *invocation) pause(ctx context.Context, d *desk, o order, length time.D
 	}
 	report := actionJSON{dlq.ActionPause, dlq.ResultDone, ops.Time{Time: until}, was, nil}
 	if o.dryRun {
-		return in.reportAction(report, plan)
+		return reportAction(in, report, plan)
 	}
-	return in.actionDone(ctx, d.Pause(ctx, until, in.who(o)), report, "paused, "+untilText(until))
+	return actionDone(ctx, in, d.Pause(ctx, until, in.who(o)), report, "paused, "+untilText(until))
 }
 
-func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool) int {
+func resumeCalls(ctx context.Context, in *invocation, d *ops.Session, o order, release bool) int {
 	was, err := d.Paused(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
@@ -61,13 +61,13 @@ func (in *invocation) resume(ctx context.Context, d *desk, o order, release bool
 		return exitFailed
 	}
 	if o.dryRun {
-		return in.reportAction(report, plan)
+		return reportAction(in, report, plan)
 	}
-	return in.actionDone(ctx, d.Resume(ctx, release, in.who(o)), report, done)
+	return actionDone(ctx, in, d.Resume(ctx, release, in.who(o)), report, done)
 }
 
 // actionDone prints the result of what is in force, although it may not be recorded.
-func (in *invocation) actionDone(ctx context.Context, err error, report actionJSON, text string) int {
+func actionDone(ctx context.Context, in *invocation, err error, report actionJSON, text string) int {
 	_, unrecorded := errors.AsType[*ops.UnrecordedError](err)
 	if err != nil && !unrecorded {
 		return in.failed(ctx, err)
@@ -110,7 +110,7 @@ func (in *invocation) plan(o order, plan, question string) bool {
 	return in.goesAhead(o, question)
 }
 
-func (in *invocation) reportAction(report actionJSON, text string) int {
+func reportAction(in *invocation, report actionJSON, text string) int {
 	if report.Result == dlq.ResultDone {
 		report.Result = "planned"
 	}

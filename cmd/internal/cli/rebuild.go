@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -18,7 +19,7 @@ type rebuiltJSON struct {
 	Invalid      int64      `json:"invalid"`       // records of the redrive topic that are not valid redrives: skipped
 }
 
-func (in *invocation) rebuild(ctx context.Context, d *desk, o order) int {
+func rebuildState(ctx context.Context, in *invocation, d *ops.Session, o order) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // states are the states of employee E1 in Redis, as state show has them, without the digests: a
-// rebuild makes no call.
-func (o *office) states(t *testing.T) map[string]any {
+// rebuildState makes no call.
+func (o *opsRig) states(t *testing.T) map[string]any {
 	t.Helper()
 	all := objects(t, o.must(t, "state", "show", "E1", "-o", "json"))
 	fields, _ := all[0]["fields"].([]any)
@@ -23,7 +23,7 @@ func (o *office) states(t *testing.T) map[string]any {
 	return map[string]any{"fields": fields, "events": all[0]["events"]}
 }
 
-func (o *office) drained(t *testing.T) {
+func (o *opsRig) drained(t *testing.T) {
 	t.Helper()
 	for o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Source)+o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Redrive) > 0 {
 		if t.Context().Err() != nil {
@@ -32,24 +32,25 @@ func (o *office) drained(t *testing.T) {
 	}
 }
 
-// Redis emptied between incident and redrive: refused until the rebuild, then the same end as without the loss.
+// Redis emptied between incident and redrive: refused until the rebuild, then the same end as
+// without the loss.
 func TestStateRebuild(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	produce := func(sequence int, after string) {
 		value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E1","openUserId":"FSUID_TEST1","after":%s}`, sequence, after)
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.died})
+		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
 	}
-	produce(1, `{"position":"A","gender":"X"}`)        // dies, and is overtaken
-	produce(2, `{"qq":"1","gender":"X"}`)              // dies, and is not
+	produce(1, `{"position":"A","gender":"X"}`)        // fails, and is superseded
+	produce(2, `{"qq":"1","gender":"X"}`)              // fails, and is not
 	produce(3, `{"position":"B"}`)                     // applied
 	produce(4, `{"qq":"4","weixin":"w","gender":"X"}`) // fails, and is redriven before the loss, without its qq
 	o.broker.Produce(t, o.topics.Source, kafka.Message{Value: []byte("{")})
 	stop := o.running(t)
 	o.drained(t)
-	o.files["mended.json"] = `{"eventId":"ev-4","sequence":4,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"weixin":"w"}}`
-	if got := o.must(t, redriveArgs("0:3:0", "--value-file=mended.json")...); !strings.Contains(got, "applied") {
+	o.files["fixed.json"] = `{"eventId":"ev-4","sequence":4,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"weixin":"w"}}`
+	if got := o.must(t, redriveArgs("0:3:0", "--value-file=fixed.json")...); !strings.Contains(got, "applied") {
 		t.Fatal(got)
 	}
 	o.drained(t)
@@ -91,11 +92,11 @@ func TestStateRebuild(t *testing.T) {
 	}
 }
 
-// The state key changes: nothing is redriven or replayed, and the rebuild under the new key waits until no instance runs. After it all
-// versions are there under the new key.
+// The state key changes: nothing is redriven or replayed, and the rebuild under the new key waits
+// until no instance runs. After it all versions are there under the new key.
 func TestStateKeyChanges(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.change(t, 1, 1, `{"position":"A"}`)
 	o.change(t, 2, 2, `{"gender":"X"}`)
 	stop := o.running(t)
@@ -131,7 +132,7 @@ func TestStateKeyChanges(t *testing.T) {
 // Without a key, a value cannot be edited.
 func TestNoEditWithoutAKey(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.unset("STATE_KEY")
 	o.change(t, 1, 1, `{"gender":"X"}`)
 	o.served(t)

@@ -19,17 +19,17 @@ const (
 	recreatedID = "0:0:0@1795338000000"
 )
 
-// discardedAndRecreated is an office with a discarded dead letter, whose source topic was deleted
+// discardedAndRecreated is an opsRig with a discarded dead letter, whose source topic was deleted
 // and created again since.
-func discardedAndRecreated(t *testing.T) *office {
+func discardedAndRecreated(t *testing.T) *opsRig {
 	t.Helper()
-	o := newOfficeOn(t, kafkatest.StartFake(t))
+	o := newOpsRigOn(t, kafkatest.StartFake(t))
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 1, 1, `{"gender":"X"}`)
 	o.served(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes", "--actor=a")
 	o.broker.Recreate(t, o.topics.Source, 3, nil)
-	o.died = o.died.Add(time.Hour)
+	o.failedAt = o.failedAt.Add(time.Hour)
 	return o
 }
 
@@ -47,7 +47,8 @@ func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 	if d := cmp.Diff([]string{formerID}, o.ids(t, "--state=discarded")); d != "" {
 		t.Errorf("discarded: %s", d)
 	}
-	// Both have the same short id, so tables have the full one, also where only one of them is shown.
+	// Both have the same short id, so tables have the full one, also where only one of them is
+	// shown.
 	if got := o.must(t, "dlq", "list"); !strings.Contains(got, recreatedID) || strings.Contains(got, formerID) {
 		t.Errorf("listed: %s", got)
 	}
@@ -81,7 +82,7 @@ func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 
 // refusesTheShortID wants each command that takes ids to refuse the one that stands for two dead
 // letters, and to do nothing.
-func (o *office) refusesTheShortID(t *testing.T) {
+func (o *opsRig) refusesTheShortID(t *testing.T) {
 	t.Helper()
 	audit := sorted(o.audit(t))
 	for _, args := range [][]string{

@@ -18,24 +18,25 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-// dies lets the service bury events whose gender the API does not know, and returns their dead letters' ids.
-func (o *office) dies(t *testing.T, n int) []string {
+// failing has the service dead-letter events whose gender the API does not know, and returns their
+// ids.
+func (o *opsRig) failing(t *testing.T, n int) []string {
 	t.Helper()
 	for i := range n {
 		value := strings.Replace(event(int64(i), "P"), `"position"`, `"gender":"X","position"`, 1)
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E"), Value: []byte(value), Time: o.died})
+		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E"), Value: []byte(value), Time: o.failedAt})
 	}
 	for {
 		if ids := o.ids(t, "--state=all"); len(ids) == n {
 			return ids
 		}
 		if t.Context().Err() != nil {
-			t.Fatal("nothing dies")
+			t.Fatal("nothing fails")
 		}
 	}
 }
 
-func (o *office) ids(t *testing.T, args ...string) []string {
+func (o *opsRig) ids(t *testing.T, args ...string) []string {
 	t.Helper()
 	ids := []string{}
 	for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, args...)...)) {
@@ -47,16 +48,17 @@ func (o *office) ids(t *testing.T, args ...string) []string {
 }
 
 func redriveArgs(more ...string) []string {
-	return append([]string{"dlq", "redrive", "--actor=sample@host", "--note=mended", "--yes"}, more...)
+	return append([]string{"dlq", "redrive", "--actor=sample@host", "--note=fixed", "--yes"}, more...)
 }
 
-// The whole way: dead, mended and redriven with the results of the service, dead again, and the history of it.
+// The whole way: dead, fixed and redriven with the results of the service, dead again, and the
+// history of it.
 func TestDLQRedrive(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
-	ids := o.dies(t, 3)
+	ids := o.failing(t, 3)
 	if status, _, stderr := o.do(t, "dlq", "redrive", "--all"); status != exitFailed || !strings.Contains(stderr, "--yes") {
 		t.Errorf("without --yes: status %d: %s", status, stderr)
 	}
@@ -64,8 +66,8 @@ func TestDLQRedrive(t *testing.T) {
 	if status != exitDone || strings.Count(stdout, "would redrive") != 3 || !strings.Contains(stderr, "3 state no fields or would fail again") {
 		t.Errorf("dry run: status %d: %s%s", status, stdout, stderr)
 	}
-	o.files["mended.json"] = event(0, "Lead")
-	status, stdout, _ = o.do(t, redriveArgs(ids[0], "--value-file=mended.json")...)
+	o.files["fixed.json"] = event(0, "Lead")
+	status, stdout, _ = o.do(t, redriveArgs(ids[0], "--value-file=fixed.json")...)
 	if want := resultTable().heading() + resultTable().row("0:0:0", "applied", ""); status != exitDone || stdout != want {
 		t.Errorf("status %d: %s", status, stdout)
 	}
@@ -84,7 +86,7 @@ func TestDLQRedrive(t *testing.T) {
 		t.Errorf("open: %s", d)
 	}
 	show := o.must(t, "dlq", "show", ids[1])
-	for _, part := range []string{`failed +- `, `redrive +1 +requested +sample@host +mended`, `redrive_result +1 +dead_lettered`, `failed +1 `} {
+	for _, part := range []string{`failed +- `, `redrive +1 +requested +sample@host +fixed`, `redrive_result +1 +dead_lettered`, `failed +1 `} {
 		if !regexp.MustCompile(part).MatchString(show) {
 			t.Errorf("the history lacks %s: %s", part, show)
 		}
@@ -100,9 +102,9 @@ func TestDLQRedrive(t *testing.T) {
 // Without a service the command says so, keeps what it has sent, and going on sends nothing twice.
 func TestDLQRedriveWithoutService(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.app.silence = 100 * time.Millisecond
-	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0), o.letter(2, dlq.ReasonCRMNotFound, 2, 0), o.letter(3, dlq.ReasonCRMInvalid, 3, 0))
+	o := newOpsRig(t)
+	o.app.quiet = 100 * time.Millisecond
+	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.deadLetter(3, dlq.ReasonCRMInvalid, 3, 0))
 	status, stdout, stderr := o.do(t, redriveArgs("--reason=crm_not_found")...)
 	if status != exitPart || stdout != resultTable().heading() || !strings.Contains(stderr, "no instance of the service is running") ||
 		!strings.Contains(stderr, "2 redrives sent and without a result") {
@@ -119,7 +121,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	sent := map[string]int{}
 	for _, m := range o.broker.ReadAll(t, o.topics.Redrive) {
 		one, err := dlq.ParseRedrive(m)
-		want := map[bool]string{true: "by hand", false: "mended"}[one.DeadLetter.Source.Offset == 3]
+		want := map[bool]string{true: "by hand", false: "fixed"}[one.DeadLetter.Source.Offset == 3]
 		if err != nil || one.Number != 1 || one.Note != want {
 			t.Errorf("number %d, note %q, %v", one.Number, one.Note, err)
 		}
@@ -139,13 +141,13 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	}
 }
 
-// A service that was killed stays a member of its group for a while: the command says that no result comes, and once the member is
-// gone, that nobody is there.
-func TestDLQRedriveOfAServiceThatDied(t *testing.T) {
+// A service that was killed stays a member of its group for a while: the command says that no
+// result arrives, and once the member is gone, that no instance runs.
+func TestDLQRedriveWhileTheServiceIsKilled(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
-	o.app.silence = 100 * time.Millisecond
-	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o := newOpsRig(t)
+	o.app.quiet = 100 * time.Millisecond
+	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
 	dead, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: o.variable("KAFKA_GROUP"), Brokers: o.broker.Addrs(), Topics: []string{o.topics.Source},
 	})
@@ -172,9 +174,9 @@ func TestDLQRedriveOfAServiceThatDied(t *testing.T) {
 // Ctrl-C stops between two items, at the rate.
 func TestDLQRedriveInterrupted(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	for i := range int64(50) {
-		o.bury(t, o.letter(i, dlq.ReasonCRMNotFound, int(i), 0))
+		o.writeDeadLetters(t, o.deadLetter(i, dlq.ReasonCRMNotFound, int(i), 0))
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
@@ -197,7 +199,7 @@ func TestDLQRedriveInterrupted(t *testing.T) {
 }
 
 // wantNoneRecordedAlone wants every redrive that is recorded to be sent.
-func (o *office) wantNoneRecordedAlone(t *testing.T) {
+func (o *opsRig) wantNoneRecordedAlone(t *testing.T) {
 	t.Helper()
 	sent := len(o.broker.ReadAll(t, o.topics.Redrive))
 	if got := len(o.ids(t, "--state=redriving")); got != sent || sent == 0 {
@@ -208,8 +210,8 @@ func (o *office) wantNoneRecordedAlone(t *testing.T) {
 // Ctrl-C comes while an item is recorded: it is sent all the same.
 func TestDLQRedriveInterruptedWhileItRecords(t *testing.T) {
 	t.Parallel()
-	o := newOfficeOn(t, kafkatest.StartFake(t))
-	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0), o.letter(2, dlq.ReasonCRMNotFound, 2, 0))
+	o := newOpsRigOn(t, kafkatest.StartFake(t))
+	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	o.broker.Fake().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if p, ok := req.(*kmsg.ProduceRequest); ok && p.Topics[0].Topic == o.topics.Audit {
@@ -223,12 +225,13 @@ func TestDLQRedriveInterruptedWhileItRecords(t *testing.T) {
 	o.wantNoneRecordedAlone(t)
 }
 
-// Redis emptied after the incident: what is dead stays known, and nothing is redriven until the state is there again.
+// Redis emptied after the incident: what is dead stays known, and nothing is redriven until the
+// state is there again.
 func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	o.bury(t, o.letter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
 	o.emptyRedis(t)
 	if got := o.ids(t); len(got) != 1 {
 		t.Errorf("listed %v", got)

@@ -21,9 +21,10 @@ type replaying struct {
 	reapply  bool
 	rate     int
 	resume   string
+	diffs    int // members
 }
 
-func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
+func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replaying) int {
 	if o.resume == "" && !o.from.IsGiven() && len(in.faults) == 0 {
 		in.fault("--from", "is required, or --resume")
 	}
@@ -34,8 +35,8 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 		return exitUsage
 	}
 	request := ops.ReplayRequest{
-		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate,
-		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.belief,
+		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate, Diffs: o.diffs,
+		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.digestWait,
 	}
 	run, err := planReplay(ctx, d, o.resume, request)
 	if err != nil {
@@ -43,24 +44,24 @@ func (in *invocation) replay(ctx context.Context, d *desk, o replaying) int {
 	}
 	in.warnOf(run.Loss())
 	if o.dryRun {
-		return in.previewReplay(ctx, run)
+		return previewReplay(ctx, in, run)
 	}
 	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", run.ID, run.Total(), plural(run.Partitions(), "partition"),
 		map[bool]string{true: ", of one employee alone"}[run.Employee != ""], map[bool]string{true: "processed again", false: "skipped"}[run.Reapply])
 	if !in.plan(o.order, plan, "Replay?") {
 		return exitFailed
 	}
-	return in.runReplay(ctx, run)
+	return runReplay(ctx, in, run)
 }
 
-func planReplay(ctx context.Context, d *desk, resume string, request ops.ReplayRequest) (*ops.Replay, error) {
+func planReplay(ctx context.Context, d *ops.Session, resume string, request ops.ReplayRequest) (*ops.Replay, error) {
 	if resume != "" {
 		return d.ResumeReplay(ctx, resume, request)
 	}
 	return d.NewReplay(ctx, request)
 }
 
-func (in *invocation) runReplay(ctx context.Context, run *ops.Replay) int {
+func runReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 	if wait := run.DigestDelay(); wait > 0 {
 		in.say(fmt.Sprintf("%v until no instance leaves out what the CRM held before\n", wait))
 	}
@@ -74,7 +75,7 @@ func (in *invocation) runReplay(ctx context.Context, run *ops.Replay) int {
 	if result.Result == "" { // it did not begin
 		return in.failed(ctx, err)
 	}
-	status := in.printReplay(result)
+	status := printReplay(in, result)
 	if err != nil {
 		in.complain("run it again to resume: membersync replay --resume " + run.ID)
 		return max(status, in.failed(ctx, err))
@@ -82,7 +83,7 @@ func (in *invocation) runReplay(ctx context.Context, run *ops.Replay) int {
 	return status
 }
 
-func (in *invocation) printReplay(r ops.ReplayResult) int {
+func printReplay(in *invocation, r ops.ReplayResult) int {
 	if in.output == outputJSON {
 		return in.printJSON(r)
 	}
@@ -99,7 +100,7 @@ func (in *invocation) printReplay(r ops.ReplayResult) int {
 }
 
 // previewReplay is the dry run.
-func (in *invocation) previewReplay(ctx context.Context, run *ops.Replay) int {
+func previewReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 	p, err := run.Preview(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
@@ -134,6 +135,12 @@ func replayPlanText(p ops.ReplayPlan) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Fields)) {
 		fmt.Fprintf(&b, "  %-24s %d\n", name, p.Fields[name])
+	}
+	for _, m := range p.Members {
+		fmt.Fprintf(&b, "employee %s\n", printable(m.EmployeeID))
+		for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+			fmt.Fprintf(&b, "  %-24s %s\n", name, m.Fields[name])
+		}
 	}
 	fmt.Fprintf(&b, "at least %s, %s under the rate limit\n", plural(int(p.Calls), "call"), time.Duration(p.Seconds)*time.Second)
 	return b.String()

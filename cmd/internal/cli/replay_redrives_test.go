@@ -12,10 +12,11 @@ import (
 	"membersync/dlq"
 )
 
-// A range by time covers the redrive topic, and the dry run looks into it: what it says is what the replay then does.
+// A range by time covers the redrive topic, and the dry run looks into it: what it says is what the
+// startReplay then does.
 func TestReplayPlansRedrives(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	for i, member := range []string{"FSUID_TEST1", "FSUID_TEST2"} {
 		o.crm.Push(crmapitest.Fault{Member: member, Code: crmapitest.CodeNoMember})
@@ -25,11 +26,11 @@ func TestReplayPlansRedrives(t *testing.T) {
 	o.drained(t)
 	o.must(t, redriveArgs("0:0:0")...)
 	stop()
-	o.app.silence = 100 * time.Millisecond
-	if status, _, stderr := o.do(t, redriveArgs("0:1:0")...); status != exitPart { // nobody takes it
+	o.app.quiet = 100 * time.Millisecond
+	if status, _, stderr := o.do(t, redriveArgs("0:1:0")...); status != exitPart { // no instance takes it
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	copied := o.broker.ReadAll(t, o.topics.DLQ)[0] // by hand, and refused once somebody takes them
+	copied := o.broker.ReadAll(t, o.topics.DLQ)[0] // by hand, and refused once an instance takes them
 	changed := ordering(copied, dlq.Place{Partition: copied.Partition, Offset: copied.Offset}.String(), 9)
 	changed.Value = []byte(event(1, "changed"))
 	o.broker.Produce(t, o.topics.Redrive, copied, changed)
@@ -43,7 +44,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 		}
 		return map[string]any{
 			"fields": fields, "records": 6.0, "send": send, "done": done, "superseded": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
-			"seconds": math.Ceil(calls / 5), "expired": 0.0,
+			"members": []any{}, "seconds": math.Ceil(calls / 5), "expired": 0.0,
 		}
 	}
 	for _, c := range []struct {
@@ -69,7 +70,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 // A replay of one employee over a range by time leaves the redrives of others alone.
 func TestReplayOfOneEmployeeLeavesOthersRedrivesAlone(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 1, 1, `{"position":"A"}`)
 	o.change(t, 2, 2, `{"gender":"X"}`)
@@ -77,17 +78,17 @@ func TestReplayOfOneEmployeeLeavesOthersRedrivesAlone(t *testing.T) {
 	o.change(t, 3, 3, `{"position":"C"}`)
 	stop := o.running(t)
 	o.drained(t)
-	o.files["mended.json"] = `{"eventId":"ev-2","sequence":2,"employeeId":"E2","openUserId":"FSUID_TEST2","after":{"position":"B"}}`
-	o.must(t, redriveArgs("0:1:0", "--value-file=mended.json")...)
+	o.files["fixed.json"] = `{"eventId":"ev-2","sequence":2,"employeeId":"E2","openUserId":"FSUID_TEST2","after":{"position":"B"}}`
+	o.must(t, redriveArgs("0:1:0", "--value-file=fixed.json")...)
 	stop()
-	o.app.silence = 100 * time.Millisecond
-	if status, _, stderr := o.do(t, redriveArgs("0:2:0")...); status != exitPart { // nobody takes it
+	o.app.quiet = 100 * time.Millisecond
+	if status, _, stderr := o.do(t, redriveArgs("0:2:0")...); status != exitPart { // no instance takes it
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	letters := len(o.broker.ReadAll(t, o.topics.DLQ))
+	before := len(o.broker.ReadAll(t, o.topics.DLQ))
 	got := o.must(t, "replay", "--from=2026-11-22T08:00:00Z", "--employee=E1", "--yes")
-	if n := len(o.broker.ReadAll(t, o.topics.DLQ)); n != letters || strings.Contains(got, "dead_lettered") {
-		t.Errorf("%d letters more: %s", n-letters, got)
+	if n := len(o.broker.ReadAll(t, o.topics.DLQ)); n != before || strings.Contains(got, "dead_lettered") {
+		t.Errorf("%d dead letters more: %s", n-before, got)
 	}
 	if open := o.ids(t); len(open) > 0 || o.crm.State("FSUID_TEST3") != nil {
 		t.Errorf("open: %v; the redrive of another was run: %v", open, o.crm.State("FSUID_TEST3") != nil)

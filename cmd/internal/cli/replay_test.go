@@ -15,17 +15,18 @@ import (
 	"membersync/cmd/internal/interrupt"
 )
 
-func (o *office) change(t *testing.T, sequence, employee int, after string) {
+func (o *opsRig) change(t *testing.T, sequence, employee int, after string) {
 	t.Helper()
 	value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E%d","openUserId":"FSUID_TEST%[2]d","after":%s}`, sequence, employee, after)
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", employee), Value: []byte(value), Time: o.died})
+	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", employee), Value: []byte(value), Time: o.failedAt})
 }
 
-// replayed is an office whose service has run three events of two employees, one of them poison, and a redrive.
-func replayed(t *testing.T) (o *office, stop func()) {
+// replayed is an opsRig whose service has run three events of two employees, one of them poison,
+// and a redrive.
+func replayed(t *testing.T) (o *opsRig, stop func()) {
 	t.Helper()
-	o = newOffice(t)
-	o.app.belief = time.Millisecond
+	o = newOpsRig(t)
+	o.app.digestWait = time.Millisecond
 	o.set("DLQ_STORM_SHARE", "0")
 	o.change(t, 1, 1, `{"position":"A","qq":"1"}`)
 	o.change(t, 2, 1, `{"position":"B"}`)
@@ -53,7 +54,8 @@ func TestReplay(t *testing.T) {
 		t.Error(d)
 	}
 	got = id.ReplaceAllString(o.must(t, "replay", "--from=0:0", "--to=0:2", "--employee=E1", "--reapply", "--yes"), "replay ID ")
-	// Both fold into one call; of equal versions each is sent again, the older one only what it alone states.
+	// Both fold into one call; of equal versions each is sent again, the older one only what it
+	// alone states.
 	if d := cmp.Diff("replay ID done: 2 of 2 offsets\n  applied        2\n", got); d != "" {
 		t.Error(d)
 	}
@@ -136,5 +138,35 @@ func TestReplayRefuses(t *testing.T) {
 	o.emptyRedis(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// The differences are those of the first members, and hold no values.
+func TestReplayDiff(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	for i := range 3 {
+		o.change(t, i+1, i+1, `{"position":"needle","email":""}`)
+	}
+	o.change(t, 4, 1, `{"qq":"needle"}`)
+	for n, want := range map[string]int{"0": 0, "2": 2, "9": 3} {
+		plan := objects(t, o.must(t, "replay", "--from=earliest", "--dry-run", "--diff="+n, "-o", "json"))[0]
+		members, _ := plan["members"].([]any)
+		if len(members) != want {
+			t.Errorf("--diff=%s: %v", n, members)
+		}
+		for _, m := range members {
+			one, _ := m.(map[string]any)
+			fields := map[string]any{"position": "***", "email": "cleared"}
+			if one["employee_id"] == "E1" {
+				fields["qq"] = "***"
+			}
+			if d := cmp.Diff(fields, one["fields"]); d != "" {
+				t.Errorf("%v: %s", one["employee_id"], d)
+			}
+		}
+	}
+	if got := o.must(t, "replay", "--from=earliest", "--dry-run", "--diff=9"); strings.Contains(got, "needle") || !strings.Contains(got, "employee E1\n  email ") {
+		t.Error(got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
 
@@ -15,10 +16,10 @@ func replayListCommand() command {
 stopped (it can be resumed), done or canceled.`,
 		example: "  membersync replay list",
 		define:  outputFlag,
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.listReplays(ctx, d) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return listReplays(ctx, in, d) })
 }
 
-func (in *invocation) listReplays(ctx context.Context, d *desk) int {
+func listReplays(ctx context.Context, in *invocation, d *ops.Session) int {
 	all, err := d.Replays(ctx)
 	if err != nil {
 		return in.failed(ctx, err)
@@ -51,10 +52,10 @@ it has processed stays processed.`,
 			defineOrder(&o, set)
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.cancelReplay(ctx, d, o) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return cancelReplay(ctx, in, d, o) })
 }
 
-func (in *invocation) cancelReplay(ctx context.Context, d *desk, o order) int {
+func cancelReplay(ctx context.Context, in *invocation, d *ops.Session, o order) int {
 	if len(in.args) == 0 && len(in.faults) == 0 {
 		in.fault("", "give the id of a replay; membersync replay list shows them")
 	}

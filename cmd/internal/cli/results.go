@@ -44,7 +44,7 @@ func (r *results) print(one ops.ItemResult) {
 	r.bar.show(r.good + r.bad)
 }
 
-// status returns the exit status for the items.
+// showStatus returns the exit status for the items.
 func (r *results) status() int {
 	r.bar.clear()
 	switch {

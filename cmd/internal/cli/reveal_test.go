@@ -28,16 +28,16 @@ func reveals() [][]string {
 // Nothing is revealed when the broker refuses the record of who looks.
 func TestNothingIsRevealedWhenTheAuditRecordIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, refuse := range map[string]func(*testing.T) *office{
-		"too large for its topic": func(t *testing.T) *office {
+	for name, refuse := range map[string]func(*testing.T) *opsRig{
+		"too large for its topic": func(t *testing.T) *opsRig {
 			t.Helper()
-			o := newOffice(t)
+			o := newOpsRig(t)
 			o.set("AUDIT_TOPIC", o.broker.Topic(t, 1, map[string]string{"max.message.bytes": "60"}))
 			return o
 		},
-		"not allowed to write": func(t *testing.T) *office {
+		"not allowed to write": func(t *testing.T) *opsRig {
 			t.Helper()
-			o := newOfficeOn(t, kafkatest.StartFake(t))
+			o := newOpsRigOn(t, kafkatest.StartFake(t))
 			o.broker.Fake().Fault(kfake.Fault{
 				Keys: []kmsg.Key{kmsg.Produce}, Topic: o.topics.Audit, Count: -1, Err: kerr.TopicAuthorizationFailed,
 			})
@@ -47,7 +47,7 @@ func TestNothingIsRevealedWhenTheAuditRecordIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := refuse(t)
-			o.bury(t, o.letter(4, dlq.ReasonCRMInvalid, 1, 0))
+			o.writeDeadLetters(t, o.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
 			for _, args := range reveals() {
 				status, stdout, stderr := o.do(t, args...)
 				if status != exitFailed || stdout != "" || !strings.Contains(stderr, "nothing is revealed") || strings.Contains(stderr, "needle") {
@@ -64,8 +64,8 @@ func TestNothingIsRevealedBeforeTheAuditRecordIsAcknowledged(t *testing.T) {
 	for _, args := range reveals() {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
-			o := newOfficeOn(t, kafkatest.StartFake(t))
-			o.bury(t, o.letter(4, dlq.ReasonCRMInvalid, 1, 0))
+			o := newOpsRigOn(t, kafkatest.StartFake(t))
+			o.writeDeadLetters(t, o.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
 			written, acknowledge := make(chan struct{}), make(chan struct{})
 			once := sync.OnceFunc(func() { close(written) })
 			fake := o.broker.Fake()
@@ -95,7 +95,7 @@ func TestNothingIsRevealedBeforeTheAuditRecordIsAcknowledged(t *testing.T) {
 // ids that are not scalars. Neither does the log of the service, the audit topic, or a header.
 func TestNoValueIsShownUnrevealed(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.set("LOG_LEVEL", "debug")
 	const values = `"after":{"gender":"needle-gender","position":"needle-position","mobile":"needle-mobile","x":{"name":"needle"}},"before":{"qq":"needle-qq"}`

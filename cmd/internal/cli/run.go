@@ -20,8 +20,8 @@ import (
 
 var errServed = errors.New("the service has ended")
 
-func (in *invocation) runService(ctx context.Context) int {
-	in.dryFaults()
+func runService(ctx context.Context, in *invocation) int {
+	checkDryRun(in)
 	cfg, ok := in.configuration(config.Load)
 	if !ok {
 		return exitUsage
@@ -35,13 +35,13 @@ func (in *invocation) runService(ctx context.Context) int {
 		return exitUsage
 	}
 	defer parts.Close()
-	in.boundMemory(cfg.Kafka)
+	boundMemory(in, cfg.Kafka)
 	run := &running{
 		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
 		version: buildOf(in.Version), observer: in.Observer, listener: in.AdminListener,
 	}
 	if in.dryRun.on {
-		return in.rehearse(ctx, run)
+		return runDry(ctx, in, run)
 	}
 	return run.status(ctx, run.all(ctx, in.serve))
 }
@@ -67,7 +67,7 @@ type running struct {
 	dry      *dryrun.Report // not nil: nothing is done, only told
 }
 
-// all runs the admin server, and beside it the start and then the service.
+// all runs the admin server, and with it the start and then the service.
 func (r *running) all(ctx context.Context, serve service) (err error) {
 	r.registry.MustRegister(buildInfo(r.version))
 	if addr := r.cfg.Admin.Addr; addr != "" {
@@ -97,7 +97,7 @@ func (r *running) serveAdmin(ctx context.Context, addr string) (*admin.Server, e
 	return admin.Start(ctx, addr, handler, r.parts.Logger)
 }
 
-// status turns how the service ended into an exit status.
+// showStatus turns how the service ended into an exit status.
 func (r *running) status(ctx context.Context, err error) int {
 	stopped := ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)))
 	refused, isRefused := errors.AsType[*refusedError](err)

@@ -183,8 +183,8 @@ func TestRunRefuses(t *testing.T) {
 func TestRunWaits(t *testing.T) {
 	t.Parallel()
 	for what, change := range map[string]func(*testing.T, *rig){
-		"kafka": func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", nobody) },
-		"redis": func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+nobody) },
+		"kafka": func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", noServer) },
+		"redis": func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+noServer) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -16,16 +16,17 @@ import (
 	"membersync/dlq"
 )
 
-// A remedy is how a dead letter of a reason comes to be, and how its cause is mended, for each way that the runbook offers.
-type remedy struct {
-	setup func(o *office)                      // before the service runs
-	dies  func(t *testing.T, o *office, i int) // an event of employee i, which dies
+// A recipe says how a dead letter of a reason is produced, and how each block of commands in the
+// runbook fixes it.
+type recipe struct {
+	setup func(o *opsRig)                      // before the service runs
+	event func(t *testing.T, o *opsRig, i int) // of employee i, which is dead-lettered
 	ways  []way
 }
 
 // A way is one block of commands, and what is done before they are given.
 type way struct {
-	mend    func(t *testing.T, o *office, i int) // the cause, for the letter of employee i
+	fix     func(t *testing.T, o *opsRig, i int) // the cause, for the dead letter of employee i
 	restart bool                                 // of the service
 	ends    dlq.State
 	shows   string // as the position of the member
@@ -39,25 +40,25 @@ const (
 	needle   = `"needle"`
 )
 
-// hr is a mapping of canonical events but for what it is given.
+// hr is a mapping of canonical events, except for what it is given.
 func hr(openUserID, after, rest string) string {
 	return "version: 1\nidentity: {event_id: $event.eventId, employee_id: $event.employeeId, open_user_id: " + openUserID + ", type: $event.type}\n" +
 		"order: {kind: sequence, from: $event.sequence}\nstates: {after: " + after + "}\nfields: {position: position}\n" + rest
 }
 
-// remedies are by reason, their ways in the order of the runbook.
-func remedies() map[dlq.Reason]remedy {
-	discarded := way{mend: nothing, ends: dlq.StateDiscarded}
+// recipes are by reason, their ways in the order of the runbook.
+func recipes() map[dlq.Reason]recipe {
+	discarded := way{fix: nothing, ends: dlq.StateDiscarded}
 	byHand := func(more string) way {
-		return way{mend: func(_ *testing.T, o *office, i int) { o.files["fixed.json"] = fmt.Sprintf(sent, i, more) }, ends: dlq.StateApplied, shows: needle}
+		return way{fix: func(_ *testing.T, o *opsRig, i int) { o.files["fixed.json"] = fmt.Sprintf(sent, i, more) }, ends: dlq.StateApplied, shows: needle}
 	}
-	restarted := func(mend func(*testing.T, *office, int)) way {
-		return way{mend: mend, restart: true, ends: dlq.StateApplied, shows: needle}
+	restarted := func(fix func(*testing.T, *opsRig, int)) way {
+		return way{fix: fix, restart: true, ends: dlq.StateApplied, shows: needle}
 	}
-	mended := func(mend func(*testing.T, *office, int)) way {
-		return way{mend: mend, ends: dlq.StateApplied, shows: needle}
+	fixed := func(fix func(*testing.T, *opsRig, int)) way {
+		return way{fix: fix, ends: dlq.StateApplied, shows: needle}
 	}
-	return map[dlq.Reason]remedy{
+	return map[dlq.Reason]recipe{
 		dlq.ReasonMalformed: {nil, value(`{"eventId":"ev-%d"`), []way{discarded, byHand("")}},
 		dlq.ReasonOversized: {
 			setting("KAFKA_MAX_RECORD_BYTES", "2KiB"), value(strings.ReplaceAll(sent, "%s", `,"note":"`+strings.Repeat("x", 3000)+`"`)),
@@ -67,7 +68,7 @@ func remedies() map[dlq.Reason]remedy {
 		dlq.ReasonInvalidField: {
 			nil, value(strings.ReplaceAll(sent, "%s", hired)), []way{discarded, byHand(""), restarted(changed("TIMEZONE", "Asia/Shanghai"))},
 		},
-		dlq.ReasonUnresolved: {mappedBy(hr("{from: $event.employeeId, lookup: members}", "$event.after", "lookups: {members: {redis: HASH}}\n")), value(strings.ReplaceAll(sent, "%s", "")), []way{mended(addEntry)}},
+		dlq.ReasonUnresolved: {mappedBy(hr("{from: $event.employeeId, lookup: members}", "$event.after", "lookups: {members: {redis: HASH}}\n")), value(strings.ReplaceAll(sent, "%s", "")), []way{fixed(addEntry)}},
 		dlq.ReasonNeedsFetch: {
 			mappedBy(hr("$event.openUserId", "$event.after", "")), ofType("changed"),
 			[]way{restarted(remapped(hr("$event.openUserId", "$event.now", "")))},
@@ -76,9 +77,9 @@ func remedies() map[dlq.Reason]remedy {
 			mappedBy(hr("$event.openUserId", "$event.now", "routes: [{name: by hand, when: {type: [moved, changed]}, do: dead_letter}]\n")), ofType("changed"),
 			[]way{discarded, restarted(remapped(hr("$event.openUserId", "$event.now", "routes: [{name: by hand, when: {type: moved}, do: dead_letter}]\n")))},
 		},
-		dlq.ReasonCRMNotFound: {refusing(crmapitest.CodeNoMember), value(strings.ReplaceAll(sent, "%s", "")), []way{discarded, mended(crmMended)}},
+		dlq.ReasonCRMNotFound: {refusing(crmapitest.CodeNoMember), value(strings.ReplaceAll(sent, "%s", "")), []way{discarded, fixed(crmFixed)}},
 		dlq.ReasonCRMInvalid: {
-			func(o *office) {
+			func(o *opsRig) {
 				o.set("CRM_ERROR_CODES", fmt.Sprintf("%d:poison:crm_invalid", crmapitest.CodeDuplicate))
 				takenMobile(o)
 			},
@@ -86,62 +87,62 @@ func remedies() map[dlq.Reason]remedy {
 			[]way{discarded, byHand(`,"mobile":"00000000002"`)},
 		},
 		dlq.ReasonCRMRejected: {
-			func(o *office) {
+			func(o *opsRig) {
 				o.set("CRM_ERROR_CODES", fmt.Sprintf("%d:poison:crm_rejected", crmapitest.CodeDuplicate))
 				takenMobile(o)
 			},
 			value(strings.ReplaceAll(sent, "%s", `,"mobile":"00000000001"`)),
-			[]way{mended(func(_ *testing.T, o *office, _ int) { o.crm.RemoveMember("FSUID_OTHER") })},
+			[]way{fixed(func(_ *testing.T, o *opsRig, _ int) { o.crm.RemoveMember("FSUID_OTHER") })},
 		},
 		dlq.ReasonRetriesExhausted: {
-			func(o *office) { refusing(-1)(o); o.set("CRM_RETRY_BUDGET", "1s") }, whileOthersAreServed, []way{mended(crmMended)},
+			func(o *opsRig) { refusing(-1)(o); o.set("CRM_RETRY_BUDGET", "1s") }, whileOthersAreServed, []way{fixed(crmFixed)},
 		},
-		dlq.ReasonInvalidRedrive: {refusing(crmapitest.CodeNoMember), copiedByHand, []way{mended(crmMended)}},
+		dlq.ReasonInvalidRedrive: {refusing(crmapitest.CodeNoMember), copiedByHand, []way{fixed(crmFixed)}},
 	}
 }
 
-func nothing(*testing.T, *office, int) {}
+func nothing(*testing.T, *opsRig, int) {}
 
-// value lets an event die that has this form.
-func value(form string) func(*testing.T, *office, int) {
-	return func(t *testing.T, o *office, i int) {
+// value produces an event of this form, which is dead-lettered.
+func value(form string) func(*testing.T, *opsRig, int) {
+	return func(t *testing.T, o *opsRig, i int) {
 		t.Helper()
 		text := form
 		if strings.Contains(form, "%") {
 			text = fmt.Sprintf(form, i)
 		}
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", i), Value: []byte(text), Time: o.died})
+		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", i), Value: []byte(text), Time: o.failedAt})
 	}
 }
 
-func ofType(kind string) func(*testing.T, *office, int) {
-	return func(t *testing.T, o *office, i int) {
+func ofType(kind string) func(*testing.T, *opsRig, int) {
+	return func(t *testing.T, o *opsRig, i int) {
 		t.Helper()
 		value(fmt.Sprintf(routing, i, kind))(t, o, i)
 	}
 }
 
-func setting(name, to string) func(*office) { return func(o *office) { o.set(name, to) } }
+func setting(name, to string) func(*opsRig) { return func(o *opsRig) { o.set(name, to) } }
 
-func changed(name, to string) func(*testing.T, *office, int) {
-	return func(_ *testing.T, o *office, _ int) { o.set(name, to) }
+func changed(name, to string) func(*testing.T, *opsRig, int) {
+	return func(_ *testing.T, o *opsRig, _ int) { o.set(name, to) }
 }
 
 // mappedBy is a mapping file. HASH in it is a name in Redis that no other test has.
-func mappedBy(text string) func(*office) {
-	return func(o *office) {
+func mappedBy(text string) func(*opsRig) {
+	return func(o *opsRig) {
 		o.set("MAPPING", "hr.yaml")
 		o.files["hr.yaml"] = strings.ReplaceAll(text, "HASH", o.hash())
 	}
 }
 
-func remapped(text string) func(*testing.T, *office, int) {
-	return func(_ *testing.T, o *office, _ int) { mappedBy(text)(o) }
+func remapped(text string) func(*testing.T, *opsRig, int) {
+	return func(_ *testing.T, o *opsRig, _ int) { mappedBy(text)(o) }
 }
 
-func (o *office) hash() string { return "members-of-" + o.variable("REDIS_PREFIX") }
+func (o *opsRig) hash() string { return "members-of-" + o.variable("REDIS_PREFIX") }
 
-func addEntry(t *testing.T, o *office, i int) {
+func addEntry(t *testing.T, o *opsRig, i int) {
 	t.Helper()
 	employee, member := fmt.Sprintf("E%d", i), fmt.Sprintf("FSUID_TEST%d", i)
 	if o.real == nil {
@@ -152,27 +153,28 @@ func addEntry(t *testing.T, o *office, i int) {
 }
 
 // refusing lets the CRM answer each call for the first members with a code.
-func refusing(code int) func(*office) {
-	return func(o *office) {
+func refusing(code int) func(*opsRig) {
+	return func(o *opsRig) {
 		for i := range 4 {
 			o.crm.Push(crmapitest.Fault{Member: fmt.Sprintf("FSUID_TEST%d", i), Times: -1, Code: code})
 		}
 	}
 }
 
-func crmMended(_ *testing.T, o *office, _ int) { o.crm.Clear() }
+func crmFixed(_ *testing.T, o *opsRig, _ int) { o.crm.Clear() }
 
-// takenMobile lets somebody else have a mobile.
-func takenMobile(o *office) {
+// takenMobile gives another member a mobile.
+func takenMobile(o *opsRig) {
 	o.crm.SetMember("FSUID_OTHER", map[string]json.RawMessage{"mobile": json.RawMessage(`"00000000001"`)})
 }
 
-// whileOthersAreServed lets a member fail beside others whose calls succeed, until its event has died.
-func whileOthersAreServed(t *testing.T, o *office, i int) {
+// whileOthersAreServed has the calls for one member fail, while those for others succeed, until its
+// event is dead-lettered.
+func whileOthersAreServed(t *testing.T, o *opsRig, i int) {
 	t.Helper()
 	value(strings.ReplaceAll(sent, "%s", ""))(t, o, i)
 	sequence := 1000
-	until(t, "the death", func() bool {
+	until(t, "the dead letter", func() bool {
 		for employee := range 4 {
 			sequence++
 			o.change(t, sequence, 10+employee, fmt.Sprintf(`{"position":"P%d"}`, sequence))
@@ -182,7 +184,7 @@ func whileOthersAreServed(t *testing.T, o *office, i int) {
 }
 
 // copiedByHand is a dead letter as it stands, in the redrive topic.
-func copiedByHand(t *testing.T, o *office, i int) {
+func copiedByHand(t *testing.T, o *opsRig, i int) {
 	t.Helper()
 	value(strings.ReplaceAll(sent, "%s", ""))(t, o, i)
 	o.drained(t)
@@ -206,27 +208,29 @@ func blocks(t *testing.T, reason dlq.Reason) (ways [][]string) {
 	return ways
 }
 
-// Each way of the runbook is gone with a dead letter of its reason: the cause is mended, the commands are typed as they are written,
-// their questions are answered with yes, and at the end the letter is not open any more.
+// Each block of the runbook is tried on a dead letter of its reason: the cause is fixed, the
+// commands are typed as they are written, their questions are answered with yes, and at the end the
+// dead letter is not open any more.
 func TestRunbook(t *testing.T) {
 	t.Parallel()
-	all := remedies()
+	all := recipes()
 	for _, reason := range dlq.Reasons() {
 		t.Run(string(reason), func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t)
+			o := newOpsRig(t)
 			o.set("DLQ_STORM_SHARE", "0")
 			o.set("CRM_RATE", "0")
 			o.follow(t, reason, all[reason], blocks(t, reason))
 		})
 	}
 	if len(all) != len(dlq.Reasons()) {
-		t.Errorf("%d remedies for %d reasons", len(all), len(dlq.Reasons()))
+		t.Errorf("%d recipes for %d reasons", len(all), len(dlq.Reasons()))
 	}
 }
 
-// follow goes the ways of one reason, a letter for each. A way that takes all letters of the reason comes last.
-func (o *office) follow(t *testing.T, reason dlq.Reason, r remedy, written [][]string) {
+// follow tries the blocks of one reason, each on a dead letter of its own. A block for all dead
+// letters of the reason comes last.
+func (o *opsRig) follow(t *testing.T, reason dlq.Reason, r recipe, written [][]string) {
 	t.Helper()
 	if len(written) != len(r.ways) || len(written) == 0 {
 		t.Fatalf("the runbook has %d ways, the test %d", len(written), len(r.ways))
@@ -239,26 +243,26 @@ func (o *office) follow(t *testing.T, reason dlq.Reason, r remedy, written [][]s
 	order := make([]int, 0, len(written))
 	for i := range written {
 		order = append(order, i)
-		r.dies(t, o, i+1)
+		r.event(t, o, i+1)
 		until(t, "the dead letter", func() bool { return len(o.ids(t, "--reason", string(reason))) == i+1 })
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return rankOf(written[a]) - rankOf(written[b]) })
 	for _, i := range order {
-		w, letter := r.ways[i], o.letterOf(t, reason, i)
-		w.mend(t, o, i+1)
+		w, id := r.ways[i], o.deadLetterOf(t, reason, i)
+		w.fix(t, o, i+1)
 		if w.restart {
 			stop()
 			stop = o.running(t)
 		}
-		o.typed(t, written[i], letter)
-		o.isMended(t, letter, w, i+1)
+		o.typed(t, written[i], id)
+		o.isFixed(t, id, w, i+1)
 	}
 	if open := o.ids(t); len(open) > 0 {
 		t.Errorf("still open: %v", open)
 	}
 }
 
-// rankOf puts what takes all letters of a reason behind what takes one.
+// rankOf puts what is for all dead letters of a reason after what is for one.
 func rankOf(commands []string) int {
 	for _, c := range commands {
 		if strings.Contains(c, "redrive --reason") {
@@ -268,18 +272,18 @@ func rankOf(commands []string) int {
 	return 0
 }
 
-// letterOf is the id of the letter that died as the i-th.
-func (o *office) letterOf(t *testing.T, reason dlq.Reason, i int) string {
+// deadLetterOf is the id of the i-th dead letter.
+func (o *opsRig) deadLetterOf(t *testing.T, reason dlq.Reason, i int) string {
 	t.Helper()
 	ids := o.ids(t, "--state=all", "--reason", string(reason))
 	if len(ids) <= i {
-		t.Fatalf("%d letters", len(ids))
+		t.Fatalf("%d dead letters", len(ids))
 	}
 	return ids[i]
 }
 
 // typed types commands, with the placeholders of the runbook replaced.
-func (o *office) typed(t *testing.T, commands []string, id string) {
+func (o *opsRig) typed(t *testing.T, commands []string, id string) {
 	t.Helper()
 	if place, invalid := strings.CutPrefix(id, "redrive:"); invalid {
 		partition, offset, _ := strings.Cut(place, ":")
@@ -305,11 +309,11 @@ func replaced(commands []string, placeholder, by string) []string {
 	return all
 }
 
-// isMended checks the state of the letter, and what the CRM shows.
-func (o *office) isMended(t *testing.T, id string, w way, employee int) {
+// isFixed checks the state of the dead letter, and what the CRM shows.
+func (o *opsRig) isFixed(t *testing.T, id string, w way, employee int) {
 	t.Helper()
 	ends := w.ends
-	if strings.HasPrefix(id, "redrive:") { // the letter in the redrive topic is never run
+	if strings.HasPrefix(id, "redrive:") { // a record of the redrive topic is never processed
 		ends = dlq.StateDiscarded
 	}
 	if !slices.Contains(o.ids(t, "--state", string(ends)), id) {

@@ -29,7 +29,7 @@ func serve(ctx context.Context, r *running) error {
 func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
 		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
-		CRM: r.parts.CRM, DeadLetters: r.parts.Letters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
+		CRM: r.parts.CRM, DeadLetters: r.parts.DeadLetters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
 		EditDigest: r.parts.EditDigest,
 		Metrics:    consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}

@@ -13,7 +13,7 @@ type settingJSON struct {
 }
 
 // showConfig prints the configuration, and then what is wrong with it.
-func (in *invocation) showConfig() int {
+func showConfig(in *invocation) int {
 	all, report, err := config.Resolve(in.settings, in.Environ, in.ReadFile)
 	in.warn(report)
 	wide := 0

@@ -26,7 +26,7 @@ const (
 
 var errStartTimeout = errors.New("no answer in time")
 
-// A refusedError is something that nobody but the operator can change, met at start.
+// A refusedError is something at start that only an operator can change.
 type refusedError struct{ err error }
 
 // Error says what was refused.
@@ -90,7 +90,8 @@ func (r *running) startRedis(ctx context.Context) error {
 	}
 }
 
-// startHashes looks at the lookups that Redis holds. One that is no hash would stop every event that needs it.
+// startHashes looks at the lookups that Redis holds. One that is no hash would stop every event
+// that needs it.
 func (r *running) startHashes(ctx context.Context) error {
 	if r.parts.Hashes == nil {
 		return nil
@@ -130,8 +131,8 @@ func (r *running) recreateTopics(ctx context.Context) error {
 	return err
 }
 
-// isDenied reports whether Kafka's ACLs lack a permission. It is waited for, as at any later time: an
-// ACL that is added takes effect at once.
+// isDenied reports whether Kafka's ACLs lack a permission. It is waited for, as at any later time:
+// an ACL that is added takes effect at once.
 func isDenied(err error) bool {
 	_, denied := errors.AsType[*partlog.DeniedError](err)
 	return denied

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
 
@@ -14,10 +13,6 @@ import (
 type subject struct {
 	employee, openUserID string
 }
-
-const subjectHelp = "  --open-user-id  text\n        the member of the CRM; otherwise the employee's latest event in the source topic says it\n"
-
-func (s *subject) define(flags *flag.FlagSet) { flags.StringVar(&s.openUserID, "open-user-id", "", "") }
 
 // take takes the argument.
 func (s *subject) take(in *invocation) bool {
@@ -33,7 +28,7 @@ func (s subject) forOps() ops.Subject {
 	return ops.Subject{Employee: s.employee, OpenUserID: s.openUserID}
 }
 
-func (in *invocation) showState(ctx context.Context, d *desk, s subject) int {
+func showState(ctx context.Context, in *invocation, d *ops.Session, s subject) int {
 	if !s.take(in) {
 		return exitUsage
 	}
@@ -98,26 +93,92 @@ type forgottenJSON struct {
 	Events     int        `json:"events"` // done marks
 }
 
-func (in *invocation) forgetState(ctx context.Context, d *desk, s subject, o order) int {
-	if !s.take(in) {
+// forgetting is what state forget is asked for.
+type forgetting struct {
+	subject
+	order
+	file string // of employees, one per line
+}
+
+// subjects returns the employees, and complains if they are not given in one way.
+func (o *forgetting) subjects(in *invocation) ([]ops.Subject, bool) {
+	ids := in.args
+	if o.file != "" {
+		text, err := in.ReadFile(o.file)
+		if err != nil {
+			in.fault("--file", err.Error())
+		}
+		if len(ids) > 0 {
+			in.fault("--file", "and employees as arguments exclude each other")
+		}
+		ids = strings.Fields(string(text))
+	}
+	switch {
+	case len(in.faults) > 0:
+	case len(ids) == 0:
+		in.fault("", "give employees, ids of the HR system, or --file")
+	case o.openUserID != "" && len(ids) > 1:
+		in.fault("--open-user-id", "is for one employee")
+	}
+	var all []ops.Subject
+	for _, id := range ids {
+		all = append(all, ops.Subject{Employee: id, OpenUserID: o.openUserID})
+	}
+	return all, !in.refuse(nil)
+}
+
+func forgetState(ctx context.Context, in *invocation, d *ops.Session, o forgetting) int {
+	subjects, ok := o.subjects(in)
+	if !ok {
 		return exitUsage
 	}
-	f, err := d.PlanForget(ctx, s.forOps())
+	all, err := d.PlanForget(ctx, subjects)
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, f.Employee, f.Member, f.Fields, f.Events}
-	plan := fmt.Sprintf("forget of employee %s the versions of %s (%s) and the done marks of %s", printable(f.Employee),
-		plural(len(f.Fields), "field"), strings.Join(f.Fields, ", "), plural(f.Events, "event"))
-	if !in.plan(o, plan+"\nthe next event of each field is taken for the newest, however old", "Forget?") {
+	var plan strings.Builder
+	fmt.Fprintf(&plan, "forget %s; the next event of each field counts as the newest, however old it is", plural(len(all), "employee"))
+	for _, f := range all {
+		plan.WriteString("\n  " + forgetText(f))
+	}
+	if !in.plan(o.order, plan.String(), "Forget?") {
 		return exitFailed
 	}
-	if o.dryRun {
-		report.Result = "planned"
-		return in.printAction(report, "would: "+plan)
+	good := 0
+	for _, f := range all {
+		if f.Err == nil && !o.dryRun {
+			f.Err = f.Do(ctx, in.who(o.order))
+		}
+		if printForgotten(in, f, o.dryRun) {
+			good++
+		}
 	}
-	if err := f.Do(ctx, in.who(o)); err != nil {
-		return in.failed(ctx, err)
+	switch good {
+	case len(all):
+		return exitDone
+	case 0:
+		return exitFailed
 	}
-	return in.printAction(report, "forgotten: "+plural(len(f.Fields), "field")+" and "+plural(f.Events, "event"))
+	return exitPart
+}
+
+func forgetText(f *ops.Forgetting) string {
+	if f.Err != nil {
+		return "employee " + printable(f.Employee) + ": " + f.Err.Error()
+	}
+	return fmt.Sprintf("employee %s: versions of %s (%s), done marks of %s", printable(f.Employee),
+		plural(len(f.Fields), "field"), strings.Join(f.Fields, ", "), plural(f.Events, "event"))
+}
+
+// printForgotten prints a line, and reports whether it was forgotten or could be.
+func printForgotten(in *invocation, f *ops.Forgetting, isDryRun bool) bool {
+	report := forgottenJSON{dlq.ActionStateForget, dlq.ResultDone, f.Employee, f.Member, f.Fields, f.Events}
+	text := "forgotten: "
+	if isDryRun {
+		report.Result, text = "planned", "would forget: "
+	}
+	if f.Err != nil {
+		report.Result, text = dlq.ResultFailed, "failed: "
+	}
+	return in.printAction(report, text+forgetText(f)) == exitDone && f.Err == nil
 }

@@ -22,7 +22,7 @@ func statusCommand() command {
 		name: "status", short: "is the service working, and if not, why and what to do",
 		long: `Is the service working, and if not, why and what to do? One sentence and one line of advice, then
 instances, causes, lag, limit, open dead letters by cause, redrives and replays in progress, and the
-last actions of operators. Exit status: 1 if somebody should look.`,
+last actions of operators. Exit status: 1 if it needs attention.`,
 		example: `  membersync status
 
   # until Ctrl-C, every 2 s
@@ -31,10 +31,10 @@ last actions of operators. Exit status: 1 if somebody should look.`,
 			set.Bool(&watch, "watch", "repeat every 2 s until Ctrl-C")
 			outputFlag(in, set)
 		},
-	}, func(ctx context.Context, in *invocation, d *desk) int { return in.status(ctx, d, watch) })
+	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return showStatus(ctx, in, d, watch) })
 }
 
-func (in *invocation) status(ctx context.Context, d *desk, watch bool) int {
+func showStatus(ctx context.Context, in *invocation, d *ops.Session, watch bool) int {
 	if in.refuse(nil) {
 		return exitUsage
 	}

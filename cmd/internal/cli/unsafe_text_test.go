@@ -55,11 +55,11 @@ func unsafeEvent(id string, sequence int, more string) string {
 		quoted(id+u), sequence, quoted("E"+u), quoted(id+u), quoted(u), more)
 }
 
-// unsafeOffice is an office whose topics, Redis and CRM hold unsafe text; the service has run, and
+// unsafeOpsRig is an opsRig whose topics, Redis and CRM hold unsafe text; the service has run, and
 // its log is returned.
-func unsafeOffice(t *testing.T, format string) (o *office, log string) {
+func unsafeOpsRig(t *testing.T, format string) (o *opsRig, log string) {
 	t.Helper()
-	o = newOffice(t)
+	o = newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	o.set("LOG_LEVEL", "debug")
 	o.set("LOG_FORMAT", format)
@@ -86,8 +86,8 @@ func unsafeOffice(t *testing.T, format string) (o *office, log string) {
 }
 
 // unsafeDeadLetter is a dead letter as something else could have written it.
-func (o *office) unsafeDeadLetter() kafka.Message {
-	d := o.letter(7, dlq.ReasonCRMRejected, 5, 0)
+func (o *opsRig) unsafeDeadLetter() kafka.Message {
+	d := o.deadLetter(7, dlq.ReasonCRMRejected, 5, 0)
 	d.EventID, d.EmployeeID, d.Key, d.Value = "ev"+unsafe, "E"+unsafe, []byte("E"+unsafe), []byte(unsafeEvent("forged", 7, ""))
 	m := d.Message()
 	for i, h := range m.Headers {
@@ -161,11 +161,11 @@ func TestNothingUnsafeIsPrinted(t *testing.T) {
 	for _, output := range []string{outputTable, outputJSON} {
 		t.Run(output, func(t *testing.T) {
 			t.Parallel()
-			o, log := unsafeOffice(t, map[string]string{outputTable: "text", outputJSON: "json"}[output])
+			o, log := unsafeOpsRig(t, map[string]string{outputTable: "text", outputJSON: "json"}[output])
 			if found := unsafeCharacters(log); len(found) > 0 || !strings.Contains(log, "poison") {
 				t.Errorf("the log holds %q: %s", found, log)
 			}
-			o.app.silence = time.Millisecond
+			o.app.quiet = time.Millisecond
 			o.files["event.json"], o.files["broken.json"] = unsafeEvent("file", 1, ""), `{"`+unsafe
 			o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
 			for _, args := range unsafeCommands() {
@@ -180,7 +180,7 @@ func TestNothingUnsafeIsPrinted(t *testing.T) {
 }
 
 // wantSafe runs a command in one form of output, and checks what it prints.
-func (o *office) wantSafe(t *testing.T, output string, args []string) {
+func (o *opsRig) wantSafe(t *testing.T, output string, args []string) {
 	t.Helper()
 	args = append(slices.Clone(args), "-o", output)
 	if args[0] == "run" {
@@ -204,7 +204,7 @@ func (o *office) wantSafe(t *testing.T, output string, args []string) {
 }
 
 // wantSafeDryRun is wantSafe for the one command that does not end by itself.
-func (o *office) wantSafeDryRun(t *testing.T, output string) {
+func (o *opsRig) wantSafeDryRun(t *testing.T, output string) {
 	t.Helper()
 	_, _, _ = o.do(t, "version") // new outputs
 	end, status := o.background(t, "--dry-run", "--show-values", "--note=n"+unsafe, "--actor=a"+unsafe, "-o="+output)
@@ -231,7 +231,7 @@ func TestEveryCommandIsGivenUnsafeText(t *testing.T) {
 // The JSON with escapes means the same.
 func TestEscapesKeepTheMeaningOfJSON(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newOpsRig(t)
 	o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
 	shown := objects(t, o.must(t, "dlq", "show", "0:7:0", "--reveal", "--note=n", "-o", "json"))[0]
 	payload, _ := shown["payload"].(map[string]any)

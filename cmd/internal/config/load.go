@@ -78,7 +78,7 @@ func (l *loader) load(args, environ []string) (c Config) {
 		l.apply(&c, s)
 	}
 	if len(l.used) == len(l.all) {
-		l.checkTogether(&c)
+		checker{l}.checkTogether(&c)
 	}
 	return c
 }

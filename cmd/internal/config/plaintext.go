@@ -10,7 +10,7 @@ import (
 
 // checkPlaintext refuses passwords and tokens that would be sent without TLS to a host other than
 // loopback, unless that is allowed. SCRAM sends no password, so it is not refused.
-func (l *loader) checkPlaintext(c *Config) {
+func (l checker) checkPlaintext(c *Config) {
 	if c.AllowPlaintext {
 		return
 	}

@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// checkTogether applies the rules between settings and moves the URL's user and
-// password to their fields.
-func (l *loader) checkTogether(c *Config) {
+// A checker checks settings that belong together, once all of them are read.
+type checker struct{ *loader }
+
+// checkTogether applies the rules between settings and moves the URL's user and password to their
+// fields.
+func (l checker) checkTogether(c *Config) {
 	l.checkTLS("kafka", c.Kafka.TLS, l.nameOf("kafka.tls")+" to be true")
 	l.checkTLS("redis", c.Redis.URL.TLS || len(c.Redis.URL.Addrs) == 0, l.nameOf("redis.url")+" to begin with rediss://")
 	l.checkTLS("crm", !strings.HasPrefix(c.CRM.BaseURL, "http:"), l.nameOf("crm.base_url")+" to begin with https://")
@@ -20,7 +23,7 @@ func (l *loader) checkTogether(c *Config) {
 }
 
 // checkTLS wants the settings of a section's TLS only where there is TLS.
-func (l *loader) checkTLS(section string, on bool, needs string) {
+func (l checker) checkTLS(section string, on bool, needs string) {
 	cert, key := section+".tls_cert_file", section+".tls_key_file"
 	for _, name := range []string{section + ".tls_ca_file", cert, key, section + ".tls_server_name"} {
 		if l.isSet(name) && !on {
@@ -34,7 +37,7 @@ func (l *loader) checkTLS(section string, on bool, needs string) {
 const oauthBearer = "OAUTHBEARER"
 
 // checkSASL wants what the mechanism needs, and nothing else.
-func (l *loader) checkSASL(mechanism string) {
+func (l checker) checkSASL(mechanism string) {
 	password := []string{"kafka.sasl_username", "kafka.sasl_password"}
 	token := []string{"kafka.sasl_token_url", "kafka.sasl_client_id", "kafka.sasl_client_secret"}
 	needed, others, whose := password, token, oauthBearer
@@ -54,7 +57,7 @@ func (l *loader) checkSASL(mechanism string) {
 
 // checkProxy wants a password from the environment only, and no server name that would be the
 // proxy's too.
-func (l *loader) checkProxy(c *Config) {
+func (l checker) checkProxy(c *Config) {
 	u, name := c.CRM.ProxyURL(), l.nameOf("crm.proxy")
 	if u == nil {
 		return
@@ -69,7 +72,7 @@ func (l *loader) checkProxy(c *Config) {
 }
 
 // together reports the others that are missing next to a setting.
-func (l *loader) together(name string, others ...string) {
+func (l checker) together(name string, others ...string) {
 	if !l.isSet(name) {
 		return
 	}
@@ -82,7 +85,7 @@ func (l *loader) together(name string, others ...string) {
 
 // checkTopics wants four topics: a dead letter in the source topic would go round
 // for ever.
-func (l *loader) checkTopics(c *Config) {
+func (l checker) checkTopics(c *Config) {
 	names := []string{"kafka.topic", "dlq.topic", "dlq.redrive_topic", "audit.topic"}
 	topics := []string{c.Kafka.Topic, c.DLQ.Topic, c.DLQ.RedriveTopic, c.Audit.Topic}
 	for i, topic := range topics {
@@ -92,7 +95,7 @@ func (l *loader) checkTopics(c *Config) {
 	}
 }
 
-func (l *loader) checkRedis(c *Config) {
+func (l checker) checkRedis(c *Config) {
 	u := &c.Redis.URL
 	name := l.nameOf("redis.url")
 	if g, ok := l.find("redis.url"); ok && g.from != fromEnvironment && u.password.IsSet() {
@@ -123,7 +126,7 @@ func (l *loader) checkRedis(c *Config) {
 	}
 }
 
-func (l *loader) checkRedisMode(mode string, u RedisURL, name string) {
+func (l checker) checkRedisMode(mode string, u RedisURL, name string) {
 	switch {
 	case len(u.Addrs) == 0: // wrong already
 	case mode == "single" && len(u.Addrs) > 1:
@@ -136,7 +139,7 @@ func (l *loader) checkRedisMode(mode string, u RedisURL, name string) {
 }
 
 // checkToken wants a fixed token, or all that fetches one.
-func (l *loader) checkToken() {
+func (l checker) checkToken() {
 	fetch := []string{"crm.app_id", "crm.app_secret", "crm.permanent_code"}
 	anyFetch := slices.ContainsFunc(fetch, l.isSet)
 	switch {

@@ -9,14 +9,16 @@ import (
 	"membersync/dedupe"
 )
 
-// keptEvents is how many of the latest events a Memory knows at least; it knows twice as many at most. Maps have powers of two of
-// places, of which they use 7 of 8: this is just below one.
+// keptEvents is how many of the latest events a Memory knows at least; it knows twice as many at
+// most. Maps have powers of two of places, of which they use 7 of 8: this is just below one.
 const keptEvents = 450_000
 
-// A Memory is the state that the service keeps in Redis, in memory and for as long as the process lives: done marks and
-// versions, and a hash of the values last sent where the service would keep digests. It knows no leases, since one process has one
-// call at a time for one member anyway. It grows with the fields of the members, and with the events up to a bound, behind which
-// a repeated event is one that is new: by its version, which stays, it is superseded, or it is sent again. It is safe for concurrent use.
+// A Memory is the state that the service keeps in Redis, in memory and for as long as the process
+// lives: done marks and versions, and a hash of the values last sent where the service would keep
+// digests. It knows no leases, since one process has one call at a time for one member anyway. It
+// grows with the fields of the members, and with the events up to a bound, behind which a repeated
+// event is one that is new: by its version, which stays, it is superseded, or it is sent again. It
+// is safe for concurrent use.
 type Memory struct {
 	digests bool
 	seed    maphash.Seed
@@ -31,7 +33,7 @@ type Memory struct {
 // A word is the place of a text among the words.
 type word uint8
 
-// A mark says what became of an event.
+// A mark is the outcome of an event.
 type mark struct {
 	redrive int32
 	outcome word
@@ -66,7 +68,7 @@ func (m *Memory) word(text string) word {
 	return word(at) //nolint:gosec // fields and outcomes are some twenty
 }
 
-// mark returns what became of an event that is remembered.
+// mark returns the outcome of an event that is remembered.
 func (m *Memory) mark(id dedupe.EventID) (found mark, ok bool) {
 	if found, ok = m.done[id]; !ok {
 		found, ok = m.doneOlder[id]
@@ -109,7 +111,7 @@ func (m *Memory) Acquire(_ context.Context, req dedupe.AcquireRequest) (dedupe.G
 	}
 	for i := range g.Fields {
 		f := &g.Fields[i]
-		f.Decision = m.verdict(req.Member, f.Name, req.Events[f.Winner])
+		f.Decision = m.decide(req.Member, f.Name, req.Events[f.Winner])
 	}
 	return g, nil
 }
@@ -124,7 +126,7 @@ func (m *Memory) stale(member dedupe.Member, e dedupe.Event) bool {
 	return len(e.Fields) > 0
 }
 
-func (m *Memory) verdict(member dedupe.Member, name string, winner dedupe.Event) dedupe.FieldDecision {
+func (m *Memory) decide(member dedupe.Member, name string, winner dedupe.Event) dedupe.FieldDecision {
 	state := m.fields[fieldKey{member, m.word(name)}]
 	if state.version > winner.Version {
 		return dedupe.Superseded
@@ -137,12 +139,12 @@ func (m *Memory) verdict(member dedupe.Member, name string, winner dedupe.Event)
 	return dedupe.Send
 }
 
-// Complete notes what came of events. It is never late.
+// Complete records the outcomes of events. It is never late.
 func (m *Memory) Complete(_ context.Context, c dedupe.Completion) (late bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range c.Done {
-		m.note(e.ID, mark{int32(e.Redrive), m.word(e.Outcome)}) //nolint:gosec // nobody redrives that often
+		m.note(e.ID, mark{int32(e.Redrive), m.word(e.Outcome)}) //nolint:gosec // at most 9999
 		for _, name := range e.Fields {
 			key := fieldKey{c.Member, m.word(name)}
 			state := m.fields[key]

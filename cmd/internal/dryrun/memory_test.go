@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestMemoryIsTheStore: as long as every call succeeds, the memory says what the state in Redis says, and sends the same.
+// TestMemoryIsTheStore: as long as every call succeeds, the memory says what the state in Redis
+// says, and sends the same.
 func TestMemoryIsTheStore(t *testing.T) {
 	t.Parallel()
 	server := miniredis.RunT(t)
@@ -97,7 +98,8 @@ func fold(t *rapid.T, store *dedupe.Store, memory *Memory, member dedupe.Member)
 	}
 }
 
-// TestMemoryIsBounded: of however many events, the latest are known, and no more than twice as many; an older one is judged by its version.
+// TestMemoryIsBounded: however many events there are, the latest are known, and at most twice as
+// many; its version decides about an older one.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	const keep = 100

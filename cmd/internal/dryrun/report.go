@@ -24,8 +24,9 @@ type Options struct {
 	Object *crmapi.Object // the form of updates; nil: the user object
 }
 
-// A Report prints the calls and the dead letters that there would be, and counts what became of the events. It stands in
-// for the CRM and for the dead-letter topic, and observes the service. It is safe for concurrent use.
+// A Report prints the calls and the dead letters that there would be, and counts the outcomes of
+// the events. It stands in for the CRM and for the dead-letter topic, and observes the service. It
+// is safe for concurrent use.
 type Report struct {
 	out  io.Writer
 	opts Options
@@ -120,13 +121,14 @@ func (r *Report) Finished(end consumer.EventResult) {
 	}
 }
 
-// Summary prints how many events came to which outcome, and died for which reason, and how many calls there would have been.
+// Summary prints how many events there are of each outcome and reason, and how many calls there
+// would have been.
 func (r *Report) Summary() {
 	r.mu.Lock()
 	calls, outcomes, reasons := r.calls, maps.Clone(r.outcomes), maps.Clone(r.reasons)
 	r.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nOf this nothing was done. Calls %d\n", calls)
+	fmt.Fprintf(&b, "\ndry run: nothing was sent; %d calls would have been made\n", calls)
 	for _, o := range consumer.Outcomes() {
 		fmt.Fprintf(&b, "  %-14s %d\n", o, outcomes[string(o)])
 	}
@@ -141,7 +143,8 @@ func (r *Report) Summary() {
 	}{"summary", calls, outcomes, reasons}, "%s", strings.TrimSuffix(b.String(), "\n"))
 }
 
-// line prints one line in the form that is asked for. An output that fails does not stop the run: the summary will fail too.
+// line prints one line in the form that is asked for. An output that fails does not stop the run:
+// the summary will fail too.
 func (r *Report) line(object any, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,9 +16,10 @@ type Error struct{ Signal os.Signal }
 // Error names the signal.
 func (e *Error) Error() string { return "signal: " + e.Signal.String() }
 
-// Context returns a context that the first signal ends, with an [Error] as its cause. At the second, exit is called with [Status]: it ends the process at once.
-// Notify has the signals sent to a channel, which has room for two; without it, ctx alone counts.
-// Stop waits for the goroutine behind the context; it must be called once.
+// Context returns a context that the first signal ends, with an [Error] as its cause. At the
+// second, exit is called with [Status]: it ends the process at once. Notify has the signals sent to
+// a channel, which has room for two; without it, ctx alone counts. Stop waits for the goroutine
+// behind the context; it must be called once.
 func Context(ctx context.Context, notify func(chan<- os.Signal), exit func(status int)) (_ context.Context, stop func()) {
 	if notify == nil {
 		return ctx, func() {}

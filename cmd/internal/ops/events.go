@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,32 +50,38 @@ const maxOccurrences = 10_000
 
 var errNoEvents = errors.New("the source topic holds no event of this employee; --open-user-id names the member directly")
 
-// eventsOf finds an employee's events in ranges of the source topic, in the order of time. Of more
-// than 10,000 in a partition the first are dropped.
+// eventsOf finds an employee's events in ranges of the source topic, in the order of time.
 func (s *Members) eventsOf(ctx context.Context, employee string, ranges map[int]partlog.Range) ([]occurrence, error) {
+	all, err := s.eventsOfAll(ctx, map[string]bool{employee: true}, ranges)
+	return all[employee], err
+}
+
+// eventsOfAll finds the events of several employees in ranges of the source topic, of each in the
+// order of time. Of more than 10,000 of one employee in a partition the first are dropped.
+func (s *Members) eventsOfAll(ctx context.Context, wanted map[string]bool, ranges map[int]partlog.Range) (map[string][]occurrence, error) {
 	log := s.log()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var (
 		all   sync.WaitGroup
 		mu    sync.Mutex
-		found = map[int][]occurrence{}
+		found = map[string]map[int][]occurrence{}
 		first error
 	)
 	for partition, r := range ranges {
 		all.Go(func() {
-			var mine []occurrence
+			mine := map[string][]occurrence{}
 			_, err := log.Read(ctx, s.cfg.Kafka.Topic, partition, r, func(rec *partlog.Record) error {
-				seen, err := s.occurrences(ctx, employee, rec)
-				mine = append(mine, seen...)
-				if len(mine) > 2*maxOccurrences {
-					mine = append([]occurrence(nil), mine[len(mine)-maxOccurrences:]...)
-				}
-				return err
+				return s.addOccurrences(ctx, mine, wanted, rec)
 			})
 			mu.Lock()
 			defer mu.Unlock()
-			found[partition] = mine
+			for employee, events := range mine {
+				if found[employee] == nil {
+					found[employee] = map[int][]occurrence{}
+				}
+				found[employee][partition] = events
+			}
 			if err != nil && first == nil {
 				first = err
 				cancel(err)
@@ -85,41 +92,64 @@ func (s *Members) eventsOf(ctx context.Context, employee string, ranges map[int]
 	if first != nil {
 		return nil, fmt.Errorf("reading %s: %w", s.cfg.Kafka.Topic, first)
 	}
-	return inOrder(found), nil
+	sorted := make(map[string][]occurrence, len(found))
+	for employee, byPartition := range found {
+		sorted[employee] = inOrder(byPartition)
+	}
+	return sorted, nil
 }
 
 func inOrder(found map[int][]occurrence) []occurrence {
 	var all []occurrence
-	for partition := range len(found) {
+	for _, partition := range slices.Sorted(maps.Keys(found)) {
 		all = append(all, found[partition]...)
 	}
 	slices.SortStableFunc(all, func(a, b occurrence) int { return a.time.Compare(b.time) })
 	return all
 }
 
-// occurrences maps a record if it may be about the employee, and returns those of its events that are.
-func (s *Members) occurrences(ctx context.Context, employee string, rec *partlog.Record) ([]occurrence, error) {
+// addOccurrences maps a record if it may be about one of the employees, and adds those of its events
+// that are.
+func (s *Members) addOccurrences(ctx context.Context, to map[string][]occurrence, wanted map[string]bool, rec *partlog.Record) error {
 	if rec.Rejection != nil { // it was not read by the service either
-		return nil, nil
+		return nil
 	}
 	in, err := sourceRecord(s.cfg.Kafka.Topic, rec)
-	if err != nil {
-		return nil, err
-	}
-	if string(in.Key) != employee && isPlain(employee) && !bytes.Contains(in.Value, []byte(employee)) && bytes.IndexByte(in.Value, '\\') < 0 {
-		return nil, nil
+	if err != nil || !mayBeOf(in, wanted) {
+		return err
 	}
 	results, err := s.mapRecord(ctx, in)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var seen []occurrence
 	for _, res := range results {
-		if res.Event.EmployeeID == employee || res.Fault != nil && res.Fault.Whole && string(in.Key) == employee {
-			seen = append(seen, occurrence{rec.Partition, rec.Offset, rec.Time, res})
+		employee := res.Event.EmployeeID
+		if !wanted[employee] && res.Fault != nil && res.Fault.Whole {
+			employee = string(in.Key)
+		}
+		if !wanted[employee] {
+			continue
+		}
+		to[employee] = append(to[employee], occurrence{rec.Partition, rec.Offset, rec.Time, res})
+		if n := len(to[employee]); n > 2*maxOccurrences {
+			to[employee] = append([]occurrence(nil), to[employee][n-maxOccurrences:]...)
 		}
 	}
-	return seen, nil
+	return nil
+}
+
+// mayBeOf reports whether a record can be about one of the employees, which is cheap to find out for
+// one of them.
+func mayBeOf(rec mapper.Record, wanted map[string]bool) bool {
+	if len(wanted) > 1 || wanted[string(rec.Key)] || bytes.IndexByte(rec.Value, '\\') >= 0 {
+		return true
+	}
+	for employee := range wanted {
+		if !isPlain(employee) || bytes.Contains(rec.Value, []byte(employee)) {
+			return true
+		}
+	}
+	return false
 }
 
 // sourceRecord returns a record as the mapping takes it.

@@ -83,8 +83,8 @@ const dropTimeout = 5 * time.Second
 
 var errDropTimeout = errors.New("no response in time")
 
-// dropGroup removes a group that is not needed any more. If that fails, Kafka forgets its offsets in
-// time.
+// dropGroup removes a group that is not needed any more. If that fails, Kafka forgets its offsets
+// in time.
 func (s *GroupOffsets) dropGroup(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dropTimeout, errDropTimeout)
 	defer cancel()

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -30,11 +31,17 @@ type memberState struct {
 
 // lookUp reads ranges of the source topic for the employee's events, and Redis for their outcomes.
 // With [errNoEvents], the rest is filled as far as it is known.
-func (s *Members) lookUp(ctx context.Context, subject Subject, ranges map[int]partlog.Range) (m memberState, err error) {
-	m.openUserID = subject.OpenUserID
-	if m.events, err = s.eventsOf(ctx, subject.Employee, ranges); err != nil {
-		return m, err
+func (s *Members) lookUp(ctx context.Context, subject Subject, ranges map[int]partlog.Range) (memberState, error) {
+	events, err := s.eventsOf(ctx, subject.Employee, ranges)
+	if err != nil {
+		return memberState{}, err
 	}
+	return s.lookUpEvents(ctx, subject, events)
+}
+
+// lookUpEvents reads Redis for the outcomes of an employee's events.
+func (s *Members) lookUpEvents(ctx context.Context, subject Subject, events []occurrence) (m memberState, err error) {
+	m.openUserID, m.events = subject.OpenUserID, events
 	var latest time.Time
 	for _, e := range m.events {
 		if id := e.result.Event.OpenUserID; subject.OpenUserID == "" && id != "" && !e.time.Before(latest) {
@@ -154,26 +161,48 @@ type Forgetting struct {
 	Member   string   // as in the keys of Redis
 	Fields   []string // whose versions are removed
 	Events   int      // done marks
+	Err      error    // why it cannot be removed; then the rest is empty
 
 	members *Members
 	state   memberState
 }
 
-// PlanForget returns what Redis holds of one employee.
-func (s *Members) PlanForget(ctx context.Context, subject Subject) (*Forgetting, error) {
-	m, err := s.lookUpAll(ctx, subject)
+// PlanForget returns what Redis holds of each of the employees, in their order. It reads the source
+// topic once. An open user id is for one employee alone.
+func (s *Members) PlanForget(ctx context.Context, subjects []Subject) ([]*Forgetting, error) {
+	ranges, err := s.ranges(ctx, s.cfg.Kafka.Topic)
 	if err != nil {
 		return nil, err
 	}
-	f := &Forgetting{Employee: subject.Employee, Member: m.hash, Fields: []string{}, members: s, state: m}
-	for _, field := range m.state.Fields {
-		f.Fields = append(f.Fields, field.Name)
+	wanted := make(map[string]bool, len(subjects))
+	for _, subject := range subjects {
+		wanted[subject.Employee] = true
 	}
-	f.Events = len(slices.DeleteFunc(slices.Clone(m.done), func(g dedupe.EventGrant) bool { return !g.Done }))
-	return f, nil
+	events, err := s.eventsOfAll(ctx, wanted, ranges)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*Forgetting, 0, len(subjects))
+	for _, subject := range subjects {
+		m, err := s.lookUpEvents(ctx, subject, events[subject.Employee])
+		f := &Forgetting{Employee: subject.Employee, Fields: []string{}, Err: err, members: s}
+		all = append(all, f)
+		if err != nil {
+			if errors.Is(err, errNoEvents) {
+				continue
+			}
+			return all, err
+		}
+		f.Member, f.state = m.hash, m
+		for _, field := range m.state.Fields {
+			f.Fields = append(f.Fields, field.Name)
+		}
+		f.Events = len(slices.DeleteFunc(slices.Clone(m.done), func(g dedupe.EventGrant) bool { return !g.Done }))
+	}
+	return all, nil
 }
 
-// Do removes it. Whatever event comes next is taken for the newest, however old.
+// Do removes it. Whatever event comes next counts as the newest, however old it is.
 func (f *Forgetting) Do(ctx context.Context, who Who) error {
 	record := dlq.AuditRecord{
 		Actor: who.Actor, Action: dlq.ActionStateForget, Subject: f.Employee, Note: who.Note,

@@ -20,8 +20,8 @@ type finishedRange struct {
 	partlog.Range
 }
 
-// A Rebuild restores the state in Redis from the topics. Create it with [Replayer.PlanRebuild], then
-// call Run, once.
+// A Rebuild restores the state in Redis from the topics. Create it with [Replayer.PlanRebuild],
+// then call Run, once.
 type Rebuild struct {
 	Records int64 // offsets to read
 
@@ -89,8 +89,8 @@ func (s *State) finished(ctx context.Context) (all []finishedRange, records int6
 	return all, records, nil
 }
 
-// Run restores the state, and reports how many events were restored so far. Loss is called once, with
-// what could not be read of dead letters and audit records.
+// Run restores the state, and reports how many events were restored so far. Loss is called once,
+// with what could not be read of dead letters and audit records.
 func (r *Rebuild) Run(ctx context.Context, who Who, loss func(dlq.Loss), progress func(events int)) (RebuildResult, error) {
 	r.progress = progress
 	record := dlq.AuditRecord{

@@ -26,6 +26,7 @@ type ReplayRequest struct {
 	Employee string   // only this one's events; empty: all
 	Reapply  bool     // run what is marked done, too
 	Rate     int      // records a second; 0: no limit of its own
+	Diffs    int      // of a preview: for how many members the differences are shown
 	Who      Who
 	Version  string // of the program, for the headers of dead letters
 
@@ -248,8 +249,9 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 
 var errReplayCanceled = errors.New("the replay was canceled")
 
-// runAttended runs the consumer, reports in the meantime that the replay is running, and stops it when it
-// is canceled. It returns the result, with an error only if the replay was stopped otherwise.
+// runAttended runs the consumer, reports in the meantime that the replay is running, and stops it
+// when it is canceled. It returns the result, with an error only if the replay was stopped
+// otherwise.
 func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
 	run, cancel := context.WithCancelCause(ctx)
 	var attendants sync.WaitGroup
@@ -360,7 +362,7 @@ func (r *Replay) config() consumer.Config {
 func (r *Replay) consumerParts() consumer.Parts {
 	p := r.replays.parts
 	parts := consumer.Parts{
-		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.Letters,
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.DeadLetters,
 		Archive: p.Archive, Control: p.Store, Observer: r,
 		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.replays.cfg.CRM.ErrorCodes),
 		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.skipExpired,

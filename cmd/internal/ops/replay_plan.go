@@ -30,7 +30,19 @@ type ReplayPlan struct {
 
 	// Fields counts, by field, the members for which a value of it would be sent.
 	Fields map[string]int64 `json:"fields"`
+
+	// Members are the first members for which something would be sent, as many as were requested.
+	Members []MemberDiff `json:"members"`
 }
+
+// A MemberDiff is what would be sent for a member, masked.
+type MemberDiff struct {
+	EmployeeID string            `json:"employee_id"`
+	Fields     map[string]string `json:"fields"` // by name: ***, or "cleared"
+}
+
+// Cleared stands for a value that is removed.
+const Cleared = "cleared"
 
 // An Outcome is what a replay would do with an event.
 type Outcome string
@@ -52,12 +64,18 @@ type planned struct {
 	redrive int
 	version string // empty: it is poison, unless it is done
 	fields  []string
+	cleared []string // of these
+
+	employee string
 }
 
 func newPlanned(id dedupe.EventID, res mapper.Result) planned {
-	p := planned{id: id, version: string(res.Event.Version)}
-	for field := range res.Event.Update.All() {
+	p := planned{id: id, version: string(res.Event.Version), employee: res.Event.EmployeeID}
+	for field, value := range res.Event.Update.All() {
 		p.fields = append(p.fields, field.String())
+		if text := string(value.AppendJSON(nil)); text == `""` || text == "[]" {
+			p.cleared = append(p.cleared, field.String())
+		}
 	}
 	if res.Fault != nil {
 		p.version = ""
@@ -101,11 +119,13 @@ type replayPreview struct {
 	mu      sync.Mutex
 	sum     ReplayPlan
 	members map[dedupe.Member]map[string]bool // the fields of which something would be sent
+	diffs   map[dedupe.Member]int             // place in the plan's members
 }
 
 // Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
 func (r *Replay) Preview(ctx context.Context) (ReplayPlan, error) {
-	p := &replayPreview{replay: r, members: map[dedupe.Member]map[string]bool{}}
+	p := &replayPreview{replay: r, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}}
+	p.sum.Members = []MemberDiff{}
 	p.sum.Records = r.Total()
 	var all sync.WaitGroup
 	faults := make([]error, len(r.reads))
@@ -248,6 +268,26 @@ func (p *replayPreview) count(member dedupe.Member, events []planned, done []ded
 			for _, name := range one.sent(versions) {
 				p.members[member][name] = true
 			}
+			p.addDiffLocked(member, one, versions)
+		}
+	}
+}
+
+// addDiffLocked adds an event to the differences of its member, if these are requested.
+func (p *replayPreview) addDiffLocked(member dedupe.Member, one planned, versions map[string]string) {
+	i, known := p.diffs[member]
+	if !known {
+		if len(p.sum.Members) >= p.replay.Diffs {
+			return
+		}
+		i = len(p.sum.Members)
+		p.diffs[member] = i
+		p.sum.Members = append(p.sum.Members, MemberDiff{one.employee, map[string]string{}})
+	}
+	for _, name := range one.sent(versions) {
+		p.sum.Members[i].Fields[name] = Masked
+		if slices.Contains(one.cleared, name) {
+			p.sum.Members[i].Fields[name] = Cleared
 		}
 	}
 }

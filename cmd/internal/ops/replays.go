@@ -133,8 +133,8 @@ func (s *Replayer) replayed(ctx context.Context, r *ReplayState) (done int64, er
 	return done, nil
 }
 
-// CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot be
-// resumed. It fails with [ErrNoReplay] or [ErrReplayOver].
+// CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot
+// be resumed. It fails with [ErrNoReplay] or [ErrReplayOver].
 func (s *Replayer) CancelReplay(ctx context.Context, id string, who Who) error {
 	all, err := s.Replays(ctx)
 	if err != nil {

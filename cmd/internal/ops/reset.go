@@ -21,7 +21,8 @@ type Reset struct {
 	Result    string `json:"result"`          // done, planned or failed
 }
 
-// PlanReset returns what setting the group's offsets in the source topic to a position would change.
+// PlanReset returns what setting the group's offsets in the source topic to a position would
+// change.
 func (s *GroupOffsets) PlanReset(ctx context.Context, to Position) ([]Reset, error) {
 	topic := s.cfg.Kafka.Topic
 	offsets, ranges, err := s.resolve(ctx, topic, to)

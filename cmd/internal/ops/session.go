@@ -1,8 +1,8 @@
 // Package ops holds what the commands and the pages of an operator do: list, show, redrive and
 // discard dead letters, replay, explain, offsets, state, pause and audit.
 //
-// Start with [Session], which has a method for each. A method takes a context and returns values and
-// errors; what takes long reports its progress to a function of the caller. The values that are
+// Start with [Session], which has a method for each. A method takes a context and returns values
+// and errors; what takes long reports its progress to a function of the caller. The values that are
 // shown have the names of the JSON output, which are part of the public contract. Whatever changes
 // something takes a [Who], and is in the audit topic before it is done, except a pause: that must
 // work without Kafka.
@@ -161,7 +161,8 @@ func (e *revealError) Error() string {
 
 func (e *revealError) Unwrap() error { return e.err }
 
-// A Time is a moment as JSON shows it: RFC 3339 in UTC with milliseconds, or null for the zero time.
+// A Time is a moment as JSON shows it: RFC 3339 in UTC with milliseconds, or null for the zero
+// time.
 type Time struct{ time.Time }
 
 // MarshalJSON implements [encoding/json.Marshaler].

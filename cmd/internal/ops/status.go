@@ -45,23 +45,24 @@ func StatusCauses() []StatusCause {
 	}
 }
 
-// NeedsAttention reports whether somebody should look: everything else ends by itself.
+// NeedsAttention reports whether an operator should look: everything else ends by itself.
 func (c StatusCause) NeedsAttention() bool {
 	return c != StatusWorking && c != StatusCatchingUp && c != StatusThrottled && c != StatusQuota
 }
 
 // A Status is the state of the service, as JSON shows it.
 type Status struct {
-	At          Time              `json:"at"`
-	Cause       StatusCause       `json:"cause"`  // the most urgent one
-	Causes      []CauseState      `json:"causes"` // all of them, that one first
-	Attention   bool              `json:"needs_attention"`
-	Sentence    string            `json:"sentence"`   // made by the caller
-	Advice      string            `json:"advice"`     // likewise
-	CurrentAt   Time              `json:"current_at"` // when it will have caught up; null: it has, or that is unknown
-	Instances   []Instance        `json:"instances"`
-	Lag         Lag               `json:"lag"`
-	RateUsed    *float64          `json:"rate_limit_used_ratio"` // of the last minute; null: there is no limit, or it is unknown
+	At        Time         `json:"at"`
+	Cause     StatusCause  `json:"cause"`  // the most urgent one
+	Causes    []CauseState `json:"causes"` // all of them, that one first
+	Attention bool         `json:"needs_attention"`
+	Sentence  string       `json:"sentence"`   // made by the caller
+	Advice    string       `json:"advice"`     // likewise
+	CurrentAt Time         `json:"current_at"` // when it will have caught up; null: it has, or that is unknown
+	Instances []Instance   `json:"instances"`
+	Lag       Lag          `json:"lag"`
+	// RateUsed is of the last minute; null: there is no limit, or it is unknown.
+	RateUsed    *float64          `json:"rate_limit_used_ratio"`
 	Held        int               `json:"held_events"`
 	DeadLetters []Group           `json:"open_dead_letters"` // by cause, largest first
 	Redriving   int               `json:"redriving"`         // dead letters that were redriven and have no result yet
@@ -116,8 +117,12 @@ func (s *Session) Status(ctx context.Context) Status {
 		read  func(context.Context) error
 		fails *bool // nil: the failure is that of another source
 	}{
-		{g.readRedis, &g.redisFails}, {g.readLag, &g.kafkaFails}, {g.readDeadLetters, &g.kafkaFails}, {g.readActions, &g.kafkaFails},
-		{g.readState, nil}, {g.readReplays, nil},
+		{g.readRedis, &g.redisFails},
+		{g.readLag, &g.kafkaFails},
+		{g.readDeadLetters, &g.kafkaFails},
+		{g.readActions, &g.kafkaFails},
+		{g.readState, nil},
+		{g.readReplays, nil},
 	} {
 		all.Go(func() {
 			if err := source.read(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,8 +212,8 @@ func (w *watch) awaitAll(ctx context.Context, timeout time.Duration) error {
 }
 
 // check looks up why no result arrives: first after the quiet period, then every few seconds, since
-// an instance that was killed stays a member of its group for up to a minute. An error means that no
-// result can arrive.
+// an instance that was killed stays a member of its group for up to a minute. An error means that
+// no result can arrive.
 func (w *watch) check(ctx context.Context) error {
 	if !w.isDue(time.Now()) {
 		return nil
@@ -253,9 +254,9 @@ func (n NoResults) key() string {
 	if n.Err != nil {
 		return "error"
 	}
-	key := "causes"
-	for _, c := range n.Causes {
-		key += " " + c.Cause
+	causes := make([]string, len(n.Causes))
+	for i, c := range n.Causes {
+		causes[i] = c.Cause
 	}
-	return key
+	return "causes " + strings.Join(causes, " ")
 }

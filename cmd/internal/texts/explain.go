@@ -12,93 +12,74 @@ import (
 
 // Explain says in one sentence why the CRM shows what it shows for an employee.
 func Explain(c ops.Cause, e ops.Evidence) string {
+	if c == ops.CauseStateKey {
+		return "The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no instance calls the CRM; " +
+			"set the former key, or stop all instances and run membersync state rebuild."
+	}
+	if c == ops.CauseStateLost {
+		return "Redis has lost its state, so it is unknown what was done for this employee; " +
+			"run membersync state rebuild, then explain again."
+	}
 	if e.Latest == nil {
-		return withoutEvent(c, e)
+		return "The source topic holds no event of employee " + Quoted(e.Employee) + " in this range, " +
+			"so membersync has nothing to send for it."
 	}
+	latest := "The latest event (" + place(*e.Latest) + ")"
 	if text := ofDeadLetter(c, e); text != "" {
-		return text
+		return latest + text
 	}
-	latest := "The latest event (" + place(*e.Latest) + ")"
-	switch c {
-	case ops.CauseIgnored:
-		return fmt.Sprintf("%s is ignored by the rule %q of the mapping.", latest, e.Latest.Ignored)
-	case ops.CauseHeld:
-		return latest + " is rejected (" + rejection(*e.Latest) + ") and held by the storm guard, because most events are rejected; " +
-			"correct the cause, or run membersync resume --dead-letter-held."
-	case ops.CauseForgotten:
-		return latest + " was processed, but its outcome is forgotten, because its done mark has expired or was removed; membersync replay processes it again."
-	case ops.CauseUnacknowledged:
-		return "A value of " + strings.Join(e.Pending, ", ") + " may have reached the CRM without a response, and older values wait until its event is processed again."
-	case ops.CauseInFlight:
-		return "A call for the member is in flight, or had no response and is repeated; the latest event is " + place(*e.Latest) + "."
-	case ops.CauseNoInstance:
-		return latest + " waits, because no instance of membersync run is in the group."
-	case ops.CauseOperator:
-		return latest + " waits, because " + operatorPause(e.Paused) + "; membersync resume ends the pause."
-	case ops.CauseLagging:
-		return fmt.Sprintf("%s is not processed yet: %s before it in its partition are not finished, or it waits for the limit on calls or for a retry.",
-			latest, plural(int(e.Behind), "record"))
-	case ops.CauseSuperseded:
-		return latest + " arrived late: events with a higher order had set all its fields before."
-	case ops.CauseUnchanged:
-		return latest + " changes nothing: it states no field, or the CRM held its values already."
-	case ops.CauseApplied:
-		return latest + " was applied; if the CRM shows something else, it was changed there afterwards."
+	if why := pauseText(c); why != "" {
+		return latest + " waits, because " + why + since(e.Causes, c) + "; calls continue without action unless membersync status names one."
 	}
-	return latest + " waits, because " + pauseText(c) + since(e.Causes, c) + "; calls continue without action unless membersync status names one."
+	return ofEvent(c, e, latest)
 }
 
-// withoutEvent is about an employee without an event in the range, or about all employees.
-func withoutEvent(c ops.Cause, e ops.Evidence) string {
-	who := "employee " + Quoted(e.Employee)
-	switch c {
-	case ops.CauseStateKey:
-		return stateKeySentence
-	case ops.CauseStateLost:
-		return stateLostSentence
-	}
-	return "The source topic holds no event of " + who + " in this range, so membersync has nothing to send for it."
+// ofEvent is about a cause that the latest event itself has.
+func ofEvent(c ops.Cause, e ops.Evidence, latest string) string {
+	return map[ops.Cause]string{
+		ops.CauseIgnored: fmt.Sprintf("%s is ignored by the rule %q of the mapping.", latest, e.Latest.Ignored),
+		ops.CauseHeld: latest + " is rejected (" + rejection(*e.Latest) + ") and held by the storm guard, because most events are rejected; " +
+			"correct the cause, or run membersync resume --dead-letter-held.",
+		ops.CauseForgotten: latest + " was processed, but its outcome is forgotten, because its done mark has expired or was removed; " +
+			"membersync replay processes it again.",
+		ops.CauseUnacknowledged: "A value of " + strings.Join(e.Pending, ", ") + " may have reached the CRM without a response, " +
+			"and older values wait until its event is processed again.",
+		ops.CauseInFlight: "A call for the member is in flight, or had no response and is repeated; " +
+			"the latest event is " + place(*e.Latest) + ".",
+		ops.CauseNoInstance: latest + " waits, because no instance of membersync run is in the group.",
+		ops.CauseOperator:   latest + " waits, because " + operatorPause(e.Paused) + "; membersync resume ends the pause.",
+		ops.CauseLagging: fmt.Sprintf("%s is not processed yet: %s before it in its partition are not finished, "+
+			"or it waits for the limit on calls or for a retry.", latest, plural(int(e.Behind), "record")),
+		ops.CauseSuperseded: latest + " arrived late: events with a higher order had set all its fields before.",
+		ops.CauseUnchanged:  latest + " changes nothing: it states no field, or the CRM held its values already.",
+		ops.CauseApplied:    latest + " was applied; if the CRM shows something else, it was changed there afterwards.",
+	}[c]
 }
 
-const (
-	stateKeySentence = "The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no instance calls the CRM; " +
-		"set the former key, or stop all instances and run membersync state rebuild."
-	stateLostSentence = "Redis has lost its state, so it is unknown what was done for this employee; run membersync state rebuild, then explain again."
-)
-
-// ofDeadLetter is about a cause that a dead letter or the whole state has; empty: it has another.
+// ofDeadLetter continues the sentence about the latest event where a dead letter is the cause;
+// empty: it is not.
 func ofDeadLetter(c ops.Cause, e ops.Evidence) string {
-	latest := "The latest event (" + place(*e.Latest) + ")"
-	switch c {
-	case ops.CauseStateKey:
-		return stateKeySentence
-	case ops.CauseStateLost:
-		return stateLostSentence
-	case ops.CauseDeadLetterExpired:
-		return latest + " was dead-lettered, and the dead-letter topic no longer holds it; have the HR system send it again."
-	case ops.CauseEarlierDeadLetter:
-		return fmt.Sprintf("%s is %s, but the earlier dead letter %s (%s) is open, and the values that only that event states are missing in the CRM.",
-			latest, outcomeOf(e), e.Earlier.ID, e.Earlier.DeadLetter.Reason)
+	if c == ops.CauseDeadLetterExpired {
+		return " was dead-lettered, and the dead-letter topic no longer holds it; have the HR system send it again."
+	}
+	if c == ops.CauseEarlierDeadLetter {
+		return fmt.Sprintf(" is %s, but the earlier dead letter %s (%s) is open, and the values that only that event states are missing in the CRM.",
+			outcomeOf(e), e.Earlier.ID, e.Earlier.DeadLetter.Reason)
 	}
 	i := e.DeadLetter
 	if i == nil {
 		return ""
 	}
-	reason := i.DeadLetter.Reason
-	switch c {
-	case ops.CauseRedriving:
-		return fmt.Sprintf("%s was dead-lettered (%s) and is being redriven since %s; the service has not reported the result.", latest, reason, moment(i.RequestedAt))
-	case ops.CauseDeadLettered:
-		return fmt.Sprintf("%s is dead letter %s (%s) since %s; see the runbook, fix the cause, then run membersync dlq redrive %s.",
-			latest, i.ID, reason, moment(i.DeadLetter.FailedAt), i.ID)
-	case ops.CauseDiscarded:
-		return fmt.Sprintf("%s was dead-lettered (%s), and an operator or the mapping discarded it (dead letter %s).", latest, reason, i.ID)
-	case ops.CauseSuperseded:
-		return fmt.Sprintf("%s was dead-lettered (%s), and its redrive found newer values of all its fields.", latest, reason)
-	case ops.CauseRedriven:
-		return fmt.Sprintf("%s was dead-lettered (%s) and applied by redrive %d; if the CRM shows something else, it was changed there.", latest, reason, i.Number)
-	}
-	return ""
+	was := fmt.Sprintf(" was dead-lettered (%s)", i.DeadLetter.Reason)
+	return map[ops.Cause]string{
+		ops.CauseRedriving: was + " and is being redriven since " + moment(i.RequestedAt) + "; the service has not reported the result.",
+		ops.CauseDeadLettered: fmt.Sprintf(" is dead letter %s (%s) since %s; see the runbook, fix the cause, then run membersync dlq redrive %s.",
+			i.ID, i.DeadLetter.Reason, moment(i.DeadLetter.FailedAt), i.ID),
+		ops.CauseDiscarded:  was + fmt.Sprintf(", and an operator or the mapping discarded it (dead letter %s).", i.ID),
+		ops.CauseSuperseded: was + ", and its redrive found newer values of all its fields.",
+		ops.CauseRedriven: was + fmt.Sprintf(" and applied by redrive %d; if the CRM shows something else, it was changed there.",
+			i.Number),
+	}[c]
 }
 
 // outcomeOf is the outcome of the latest event, also of one that a redrive applied.
@@ -109,31 +90,20 @@ func outcomeOf(e ops.Evidence) string {
 	return e.Latest.Outcome
 }
 
-// pauseText says why the instances do not call.
+// pauseText says why the instances do not call; empty: the cause is not a pause of the service's
+// own.
 func pauseText(c ops.Cause) string {
-	switch c {
-	case ops.CauseOutage:
-		return "the CRM does not respond, or fails"
-	case ops.CauseThrottled:
-		return "the CRM refuses calls as too many"
-	case ops.CauseQuota:
-		return "the CRM's daily quota is used up"
-	case ops.CauseRefused:
-		return "the CRM refuses our credentials or our address, and an operator must act"
-	case ops.CauseRedis:
-		return "Redis does not respond"
-	case ops.CauseKafka:
-		return "Kafka does not respond, or a topic is missing"
-	case ops.CauseDLQ:
-		return "a dead letter cannot be written"
-	case ops.CauseStorm:
-		return "the events that the storm guard holds fill the buffer"
-	case ops.CauseStateKey:
-		return "the state in Redis was written under another MEMBERSYNC_STATE_KEY"
-	case ops.CauseControl:
-		return "the control state in Redis cannot be read"
-	}
-	return "calls are paused (" + string(c) + ")"
+	return map[ops.Cause]string{
+		ops.CauseOutage:    "the CRM does not respond, or fails",
+		ops.CauseThrottled: "the CRM refuses calls as too many",
+		ops.CauseQuota:     "the CRM's daily quota is used up",
+		ops.CauseRefused:   "the CRM refuses our credentials or our address, and an operator must act",
+		ops.CauseRedis:     "Redis does not respond",
+		ops.CauseKafka:     "Kafka does not respond, or a topic is missing",
+		ops.CauseDLQ:       "a dead letter cannot be written",
+		ops.CauseStorm:     "the events that the storm guard holds fill the buffer",
+		ops.CauseControl:   "the control state in Redis cannot be read",
+	}[c]
 }
 
 func since(causes []dedupe.PauseCause, c ops.Cause) string {

@@ -6,8 +6,8 @@ import (
 	"membersync/cmd/internal/ops"
 )
 
-// Status returns one sentence about the state of the service, and one line of advice. Both are about
-// the most urgent cause.
+// Status returns one sentence about the state of the service, and one line of advice. Both are
+// about the most urgent cause.
 func Status(st ops.Status) (sentence, advice string) {
 	if len(st.Causes) == 0 {
 		return "The state of the service is unknown.", "run membersync check"
@@ -25,7 +25,7 @@ func Status(st ops.Status) (sentence, advice string) {
 			"start membersync run; if it does not stay up, read its log and run membersync check"
 	case ops.StatusOutage:
 		return "The CRM does not respond or fails" + since + "; calls are paused and resume by themselves" + nextText(st, c) + ".",
-			"ask the vendor of the CRM; nothing is lost meanwhile"
+			"ask the vendor of the CRM; nothing is lost in the meantime"
 	case ops.StatusThrottled:
 		return "The CRM refuses calls as too many" + since + "; calls resume by themselves" + nextText(st, c) + ".",
 			"nothing to do; if it repeats, lower MEMBERSYNC_CRM_RATE"
@@ -37,39 +37,60 @@ func Status(st ops.Status) (sentence, advice string) {
 			"check token, app and IP allowlist with membersync check, and see the runbook"
 	case ops.StatusPaused:
 		return "Calls were paused by an operator" + pausedText(st) + ".", "membersync resume continues them"
+	case ops.StatusRedis, ops.StatusKafka, ops.StatusStateKey, ops.StatusStateLost, ops.StatusRetentionRisk, ops.StatusStorm,
+		ops.StatusDLQ, ops.StatusControl, ops.StatusStuck, ops.StatusMappingRejects:
+		text := ownStatus(st, since)[c.Cause]
+		return text.sentence, text.advice
 	}
-	return rareStatus(st, c.Cause, since)
+	return "The service is paused: " + string(c.Cause) + since + ".", "see the runbook"
 }
 
-// rareStatus is about the causes that are not the CRM's.
-func rareStatus(st ops.Status, c ops.StatusCause, since string) (sentence, advice string) {
-	switch c {
-	case ops.StatusRedis:
-		return "Redis does not respond" + since + "; no event is processed until it does.", "check Redis with membersync check"
-	case ops.StatusKafka:
-		return "Kafka does not respond, or a topic is missing" + since + ".", "check brokers and topics with membersync check"
-	case ops.StatusDLQ:
-		return "A dead letter or an audit record cannot be written" + since + ", so the partitions wait.",
-			"check the dead-letter and audit topics with membersync check"
-	case ops.StatusStorm:
-		return "Most events are rejected" + since + "; the storm guard holds " + plural(st.Held, "event") + " and the buffer is full.",
-			"fix the mapping or the HR system, or run membersync resume --dead-letter-held"
-	case ops.StatusStateLost:
-		return "Redis has lost its state, so no event is sent.", "run membersync state rebuild"
-	case ops.StatusStateKey:
-		return "The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no event is sent.",
-			"set the former key, or stop all instances and run membersync state rebuild"
-	case ops.StatusControl:
-		return "An instance cannot read the control state in Redis" + since + ", so it does not call the CRM.", "check Redis with membersync check"
-	case ops.StatusMappingRejects:
-		return "The mapping rejects a growing share of new events.", "membersync dlq list --group-by cause shows why"
-	case ops.StatusRetentionRisk:
-		return "Kafka will delete unprocessed records " + headroomText(st) + ".",
-			"raise retention.ms of the source topic now, then fix what keeps the service from catching up"
-	case ops.StatusStuck:
-		return "An instance has finished nothing" + since + " although it has work.", "read its log, then restart it; nothing is lost"
+type statusText struct{ sentence, advice string }
+
+// ownStatus is about the causes that are not the CRM's.
+func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
+	return map[ops.StatusCause]statusText{
+		ops.StatusRedis: {
+			"Redis does not respond" + since + "; no event is processed until it does.",
+			"check Redis with membersync check",
+		},
+		ops.StatusKafka: {
+			"Kafka does not respond, or a topic is missing" + since + ".",
+			"check brokers and topics with membersync check",
+		},
+		ops.StatusDLQ: {
+			"A dead letter or an audit record cannot be written" + since + ", so the partitions wait.",
+			"check the dead-letter and audit topics with membersync check",
+		},
+		ops.StatusStorm: {
+			"Most events are rejected" + since + "; the storm guard holds " + plural(st.Held, "event") + " and the buffer is full.",
+			"fix the mapping or the HR system, or run membersync resume --dead-letter-held",
+		},
+		ops.StatusStateLost: {
+			"Redis has lost its state, so no event is sent.",
+			"run membersync state rebuild",
+		},
+		ops.StatusStateKey: {
+			"The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no event is sent.",
+			"set the former key, or stop all instances and run membersync state rebuild",
+		},
+		ops.StatusControl: {
+			"An instance cannot read the control state in Redis" + since + ", so it does not call the CRM.",
+			"check Redis with membersync check",
+		},
+		ops.StatusMappingRejects: {
+			"The mapping rejects a growing share of new events.",
+			"membersync dlq list --group-by cause shows why",
+		},
+		ops.StatusRetentionRisk: {
+			"Kafka will delete unprocessed records " + headroomText(st) + ".",
+			"raise retention.ms of the source topic now, then fix what keeps the service from catching up",
+		},
+		ops.StatusStuck: {
+			"An instance has finished nothing" + since + " although it has work.",
+			"read its log, then restart it; nothing is lost",
+		},
 	}
-	return "The service is paused: " + string(c) + since + ".", "see the runbook"
 }
 
 func workingText(st ops.Status) string {

@@ -30,7 +30,8 @@ func NewHashes(m *mapper.Mapping, client redis.UniversalClient) (*Hashes, bool) 
 	return h, len(h.keys) > 0
 }
 
-// Find asks for all references at once, and returns those that are there. An entry that is empty counts as none.
+// Find asks for all references at once, and returns those that are there. An entry that is empty
+// counts as none.
 func (h *Hashes) Find(ctx context.Context, refs []mapper.Reference) (map[mapper.Reference]string, error) {
 	pipe := h.client.Pipeline()
 	answers := make([]*redis.StringCmd, len(refs))

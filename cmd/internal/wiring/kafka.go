@@ -51,7 +51,7 @@ func (p *Parts) addKafka(cfg config.Config) error {
 	}
 	p.Kafka = &kafka.Client{Addr: kafka.TCP(cfg.Kafka.Brokers...), Transport: transport}
 	p.Dialer = &kafka.Dialer{ClientID: clientID, Timeout: dialTimeout, DialFunc: transport.Dial, SASLMechanism: transport.SASL}
-	p.Letters, p.Archive, p.Audit = dlq.NewWriter(p.Kafka, topics.DLQ), dlq.NewReader(p.Kafka, topics), dlq.NewAuditor(p.Kafka, topics.Audit)
+	p.DeadLetters, p.Archive, p.Audit = dlq.NewWriter(p.Kafka, topics.DLQ), dlq.NewReader(p.Kafka, topics), dlq.NewAuditor(p.Kafka, topics.Audit)
 	return nil
 }
 

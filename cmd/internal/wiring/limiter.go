@@ -21,7 +21,8 @@ type Limiter struct {
 	seen time.Time // when that was
 }
 
-// NewLimiter returns the limiter that the configuration asks for, and false if it asks for no limit.
+// NewLimiter returns the limiter that the configuration asks for, and false if it asks for no
+// limit.
 func NewLimiter(cfg config.Config, store *dedupe.Store) (*Limiter, bool) {
 	if cfg.CRM.Rate.Calls == 0 {
 		return nil, false
@@ -48,8 +49,8 @@ func (l *Limiter) Permit(ctx context.Context, id string, rank int) (granted bool
 	return granted, wait, err
 }
 
-// Used is the share of the limit that all instances have taken, as of the latest permit; nothing is taken when nobody
-// has asked for a window's time. It is safe for concurrent use.
+// Used is the share of the limit that all instances have taken, as of the latest permit; nothing is
+// taken when no instance has asked for a window's time. It is safe for concurrent use.
 func (l *Limiter) Used() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,15 +16,16 @@ import (
 	"membersync/mapper"
 )
 
-// A Mapping is the configured mapping with its lookup tables. While Watch runs, a table whose file changes is read
-// again. It is safe for concurrent use.
+// A Mapping is the configured mapping with its lookup tables. While Watch runs, a table whose file
+// changes is read again. It is safe for concurrent use.
 type Mapping struct {
 	current atomic.Pointer[mapper.Mapping]
 	tables  []*tableFile
 }
 
-// LoadMapping makes the mapping alone, for a command that needs nothing else: a built-in one, or that of a file, with
-// the tables that its lookups name. Its error joins all faults, a line for each.
+// LoadMapping makes the mapping alone, for a command that needs nothing else: a built-in one, or
+// that of a file, with the tables that its lookups name. Its error joins all faults, a line for
+// each.
 func LoadMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*Mapping, error) {
 	parsed, err := parseMapping(cfg, readFile)
 	if err != nil {
@@ -36,7 +37,7 @@ func LoadMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*Map
 		if l.File == "" {
 			continue
 		}
-		file := &tableFile{lookup: l, path: beside(cfg.Mapping, l.File), readFile: readFile}
+		file := &tableFile{lookup: l, path: pathOf(cfg.Mapping, l.File), readFile: readFile}
 		table, err := file.load()
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s:%d:%d: lookup %s: %w", cfg.Mapping, l.Line, l.Column, l.Name, err))
@@ -71,8 +72,8 @@ func parseMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*ma
 	return mapper.Parse(cfg.Mapping, text, opts)
 }
 
-// beside is the path of a table's file: a relative one begins in the folder of the mapping file.
-func beside(mapping, table string) string {
+// pathOf is the path of a table's file: a relative one begins in the folder of the mapping file.
+func pathOf(mapping, table string) string {
 	if filepath.IsAbs(table) {
 		return table
 	}
@@ -105,8 +106,8 @@ func (m *Mapping) MapWith(rec mapper.Record, found map[mapper.Reference]string) 
 // tablePoll is how often the files of tables are looked at.
 const tablePoll = 5 * time.Second
 
-// Watch reads tables again whose files have changed, until the context ends. A file that cannot be used leaves the table
-// as it is; the log says so, once for each content.
+// Watch reads tables again whose files have changed, until the context ends. A file that cannot be
+// used leaves the table as it is; the log says so, once for each content.
 func (m *Mapping) Watch(ctx context.Context, log *slog.Logger) {
 	if len(m.tables) == 0 {
 		return

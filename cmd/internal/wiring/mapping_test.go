@@ -54,7 +54,8 @@ func knows(m *Mapping, id string) bool {
 	return got[0].Fault == nil
 }
 
-// TestWatch: a table follows its file, once two looks have met the same content, and outlives what cannot be used.
+// TestWatch: a table follows its file, once two checks have found the same content, and stays when
+// a new one cannot be used.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

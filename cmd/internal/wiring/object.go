@@ -8,8 +8,9 @@ import (
 	"membersync/crmapi"
 )
 
-// Object returns how updates are written for the object API, nil for the user object. Its error names the fields that the
-// mapping can set and that have no name there: leaving one out would lose changes.
+// Object returns how updates are written for the object API, nil for the user object. Its error
+// names the fields that the mapping can set and that have no name there: leaving one out would lose
+// changes.
 func Object(cfg config.CRM, mapping *Mapping) (*crmapi.Object, error) {
 	if cfg.API != "object" || mapping == nil { // without a mapping there is another error
 		return nil, nil

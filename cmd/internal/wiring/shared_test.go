@@ -14,7 +14,8 @@ import (
 	"membersync/dedupe"
 )
 
-// Instances that begin together fetch their tokens one after the other: the vendor allows no two fetches at once.
+// Instances that begin together fetch their tokens one after the other: the vendor allows no two
+// fetches at once.
 func TestInstancesFetchTheirTokensInTurn(t *testing.T) {
 	t.Parallel()
 	mini := miniredis.RunT(t)

@@ -32,8 +32,9 @@ func (f *tableFile) load() (*mapper.CSVTable, error) {
 	return f.parse(text)
 }
 
-// look reads the table again if its file has changed. A new content counts only once two looks in a row have met it: the
-// first may have met half a copy, which can be a table too. News is false where there is nothing new to say.
+// look reads the table again if its file has changed. A new content counts only once two looks in a
+// row have met it: the first may have met half a copy, which can be a table too. News is false
+// where there is nothing new to say.
 func (f *tableFile) look() (table *mapper.CSVTable, news bool, err error) {
 	text, err := f.readFile(f.path)
 	if err != nil {

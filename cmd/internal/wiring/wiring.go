@@ -25,18 +25,18 @@ const leaseMargin = 5 * time.Second
 
 // Parts are what the service is made of.
 type Parts struct {
-	Logger  *slog.Logger
-	Kafka   *kafka.Client // its transport is shared by all of the service
-	Dialer  *kafka.Dialer // of the consumer group's own connections
-	Redis   redis.UniversalClient
-	Store   *dedupe.Store
-	CRM     *crmapi.Client
-	Token   crmapi.TokenSource
-	Mapping *Mapping
-	Hashes  *Hashes // lookups of the mapping that Redis holds; nil: there are none
-	Letters *dlq.Writer
-	Archive *dlq.Reader
-	Audit   *dlq.Auditor
+	Logger      *slog.Logger
+	Kafka       *kafka.Client // its transport is shared by all of the service
+	Dialer      *kafka.Dialer // of the consumer group's own connections
+	Redis       redis.UniversalClient
+	Store       *dedupe.Store
+	CRM         *crmapi.Client
+	Token       crmapi.TokenSource
+	Mapping     *Mapping
+	Hashes      *Hashes // lookups of the mapping that Redis holds; nil: there are none
+	DeadLetters *dlq.Writer
+	Archive     *dlq.Reader
+	Audit       *dlq.Auditor
 	// EditDigest is that of edited values, under the state key; nil: there is no key.
 	EditDigest dlq.ValueDigest
 

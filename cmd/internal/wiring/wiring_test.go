@@ -56,7 +56,7 @@ func TestBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Logger == nil || p.Kafka == nil || p.Dialer == nil || p.Redis == nil || p.Store == nil || p.CRM == nil || p.Mapping == nil || p.Letters == nil {
+	if p.Logger == nil || p.Kafka == nil || p.Dialer == nil || p.Redis == nil || p.Store == nil || p.CRM == nil || p.Mapping == nil || p.DeadLetters == nil {
 		t.Errorf("a part is missing: %+v", p)
 	}
 	if token, err := p.Token.Token(t.Context()); token != "canary" || err != nil {
@@ -149,7 +149,7 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 	}
 }
 
-// A broker that refuses our certificate is not waited for: nobody mends that by waiting.
+// A broker that refuses our certificate is not waited for: waiting does not fix that.
 func TestKafkaRefusesTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := certtest.NewAuthority(t)

@@ -12,7 +12,7 @@ import (
 type node struct {
 	start, end         int32 // the value
 	nameStart, nameEnd int32 // the member name between its quotes; 0 and 0 for entries of a list
-	next               int32 // the next entry or member beside it; 0: none
+	next               int32 // the next entry or member of the same parent; 0: none
 	escaped            bool  // the name is spelled with a backslash
 }
 
@@ -69,7 +69,8 @@ func (t *Tree) Release() {
 
 // OfText returns a JSON text value of its own that holds s, which is valid UTF-8.
 func OfText(s string, base int) Value {
-	quoted, _ := jsontext.AppendQuote(nil, s)                                                   // fails only for invalid UTF-8
+	// AppendQuote fails only for invalid UTF-8.
+	quoted, _ := jsontext.AppendQuote(nil, s)
 	t := &Tree{text: quoted, base: base, inner: true, nodes: []node{{end: int32(len(quoted))}}} //nolint:gosec // records are far smaller
 	return Value{tree: t}
 }

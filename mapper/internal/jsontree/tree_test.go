@@ -136,7 +136,8 @@ func rebuilt(b []byte, v jsontree.Value) []byte {
 	return append(b, v.Raw()...)
 }
 
-// FuzzTree holds the tree to encoding/json: what is read means the same, and nothing that encoding/json refuses is read.
+// FuzzTree holds the tree to encoding/json: what is read means the same, and nothing that
+// encoding/json refuses is read.
 func FuzzTree(f *testing.F) {
 	for _, text := range []string{`{"a":[1,{"b":"x\"]}"},[]],"":null}`, `[[],{},"\u0000",1e5,true]`, ` 1 `, `{"a":1}x`, `"\ud800"`, `{"a":1,"\u0061":2}`} {
 		f.Add([]byte(text))

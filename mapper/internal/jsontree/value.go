@@ -55,9 +55,10 @@ func (v Value) Offset() int64 {
 }
 
 // Text returns the content of a JSON text.
-func (v Value) Text() string { return unquoted(v.Raw()) }
+func (v Value) Text() string { return Unquote(v.Raw()) }
 
-func unquoted(raw []byte) string {
+// Unquote returns the content of a valid JSON text.
+func Unquote(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1])
 	}
@@ -70,8 +71,11 @@ func (v Value) Member(name string) Value {
 	if !v.IsObject() {
 		return Value{}
 	}
-	for c := v.first(); c != 0; c = v.tree.nodes[c].next {
-		if v.tree.isNamed(c, name) {
+	nodes, text := v.tree.nodes, v.tree.text
+	for c := v.first(); c != 0; c = nodes[c].next {
+		n := &nodes[c]
+		if n.escaped && v.tree.name(c) == name ||
+			!n.escaped && int(n.nameEnd-n.nameStart) == len(name) && string(text[n.nameStart:n.nameEnd]) == name {
 			return Value{v.tree, c}
 		}
 	}
@@ -172,16 +176,8 @@ func (v Value) first() int32 {
 	return 0
 }
 
-func (t *Tree) isNamed(c int32, name string) bool {
-	n := &t.nodes[c]
-	if n.escaped {
-		return t.name(c) == name
-	}
-	return string(t.text[n.nameStart:n.nameEnd]) == name
-}
-
 // name returns a member's name. Its quotes stand around it in the text.
 func (t *Tree) name(c int32) string {
 	n := t.nodes[c]
-	return unquoted(t.text[n.nameStart-1 : n.nameEnd+1])
+	return Unquote(t.text[n.nameStart-1 : n.nameEnd+1])
 }

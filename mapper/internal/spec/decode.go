@@ -64,11 +64,11 @@ func (d *decoder) syntax(data []byte, err error) {
 	lines := bytes.Split(data, []byte("\n"))
 	line = min(max(line, 1), len(lines))
 	content := lines[line-1]
-	d.log.Add(Pos{line, len(content) - len(bytes.TrimLeft(content, " ")) + 1}, "is not valid YAML: "+text+remedy(text))
+	d.log.Add(Pos{line, len(content) - len(bytes.TrimLeft(content, " ")) + 1}, "is not valid YAML: "+text+hint(text))
 }
 
-// remedy tells what is mostly behind a syntax error.
-func remedy(text string) string {
+// hint names the usual cause of a syntax error.
+func hint(text string) string {
 	switch {
 	case strings.Contains(text, "',' or '}'"), strings.Contains(text, "',' or ']'"):
 		return "; a path with brackets is quoted in braces: {from: 'a[0]'}"

@@ -15,7 +15,7 @@ type File struct {
 	Lookups     Map[Lookup] `yaml:"lookups" doc:"Tables that translate values, by name."`
 	Fields      Map[Field]  `yaml:"fields" need:"yes" fields:"yes" doc:"The member fields of the CRM, and how each is read."`
 	Personal    []Path      `yaml:"personal" doc:"Paths in the document whose values views mask even where the mapping reads them as ids, types or order."`
-	Public      []Path      `yaml:"public" doc:"Paths in the document whose values views may show. All others are masked, but for ids, types and order."`
+	Public      []Path      `yaml:"public" doc:"Paths in the document whose values views may show. All others are masked, except ids, types and order."`
 	Examples    []Example   `yaml:"examples" doc:"Messages and what must come of them. membersync check runs them."`
 }
 
@@ -199,7 +199,7 @@ type Field struct {
 	Table     Map[Scalar] `yaml:"table" doc:"Translates the value, as a lookup of its own."`
 	Lookup    Text        `yaml:"lookup" doc:"The lookup that translates the value, or each entry of it."`
 	Miss      Text        `yaml:"miss" enum:"reject ignore" doc:"What becomes of a value that the lookup or table lacks. Default: reject (unresolved_reference)."`
-	AlsoEmpty []Scalar    `yaml:"also_empty" doc:"Values that count as empty beside \"\" and [], such as 0 or \"-\"."`
+	AlsoEmpty []Scalar    `yaml:"also_empty" doc:"Values that count as empty, as do \"\" and [], such as 0 or \"-\"."`
 	Null      Text        `yaml:"null" enum:"clear ignore reject" doc:"What null means. Default: that of defaults."`
 	Empty     Text        `yaml:"empty" enum:"clear ignore reject" doc:"What an empty value means. Default: that of defaults."`
 	Missing   Text        `yaml:"missing" enum:"clear ignore reject" doc:"What it means to be absent while before has a value. Default: that of defaults."`

@@ -1,5 +1,5 @@
-// Package docblocks reads the shell blocks of documents, so that tests can run each command in them,
-// or check it against the commands that exist.
+// Package docblocks reads the shell blocks of documents, so that tests can run each command in
+// them, or check it against the commands that exist.
 //
 // It must not know what the commands are: its callers do.
 package docblocks
@@ -82,7 +82,7 @@ func Parse(path string, line int, text string) ([]Command, error) {
 		if !ok {
 			return true
 		}
-		at := line + int(call.Pos().Line()) - 1 //nolint:gosec // a small number
+		at := line + int(call.Pos().Line()) - 1
 		c := Command{Place: fmt.Sprintf("%s:%d", path, at)}
 		for _, word := range call.Args {
 			c.Words = append(c.Words, textOf(word))

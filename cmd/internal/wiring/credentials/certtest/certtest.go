@@ -25,7 +25,7 @@ type Authority struct {
 	PEM []byte
 }
 
-// NewAuthority returns an authority that nobody trusts yet.
+// NewAuthority returns an authority that no client trusts yet.
 func NewAuthority(tb testing.TB) *Authority {
 	tb.Helper()
 	template := &x509.Certificate{
