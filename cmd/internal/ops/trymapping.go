@@ -7,8 +7,8 @@ import (
 )
 
 // TryMapping returns how a record would be mapped, by a mapping file or, if that is empty, by the
-// running mapping. A file may use the lookups of the running mapping, by their names, and no others.
-// No file is read. What is returned holds the record's values.
+// running mapping. A file may use the lookups of the running mapping, by their names, and no
+// others. No file is read. What is returned holds the record's values.
 func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Record) ([]mapper.Explanation, error) {
 	mapping := s.parts.Mapping.Now()
 	if file != "" {
