@@ -36,6 +36,8 @@ func (p *Parts) TLSCause(ctx context.Context, cfg config.Config, server string, 
 	return err
 }
 
+var errNoAlert = errors.New("no alert in time")
+
 func isClosed(err error) bool {
 	for _, closed := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, closed) {
