@@ -69,8 +69,6 @@ func tlsOf(cfg config.Config, server string) (addresses []string, files credenti
 		base.Scheme == "https" && c.ProxyURL() == nil
 }
 
-var errNoAlert = errors.New("no alert in time")
-
 // readAlert connects, and returns the error of the handshake or the alert that the server sends
 // after it; nil: there is none.
 func readAlert(ctx context.Context, address string, encryption *tls.Config) error {
