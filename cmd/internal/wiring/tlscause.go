@@ -47,8 +47,8 @@ func isClosed(err error) bool {
 	return false
 }
 
-// tlsOf returns the addresses of a server and the files of its TLS. Not on: it is without TLS, or is
-// reached through a proxy.
+// tlsOf returns the addresses of a server and the files of its TLS. Not on: it is without TLS, or
+// is reached through a proxy.
 func tlsOf(cfg config.Config, server string) (addresses []string, files credentials.TLSFiles, on bool) {
 	k, r, c := cfg.Kafka, cfg.Redis, cfg.CRM
 	switch server {
@@ -75,7 +75,10 @@ func readAlert(ctx context.Context, address string, encryption *tls.Config) erro
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAlert)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: encryption}).DialContext(ctx, "tcp", address)
-	if err != nil {
+	switch {
+	case err != nil && isTimeout(err):
+		return nil
+	case err != nil:
 		return err
 	}
 	defer func() { _ = conn.Close() }()
@@ -83,7 +86,7 @@ func readAlert(ctx context.Context, address string, encryption *tls.Config) erro
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil
 	}
-	if _, err = conn.Read(make([]byte, 1)); err == nil || isClosed(err) || errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+	if _, err = conn.Read(make([]byte, 1)); err == nil || isClosed(err) || isTimeout(err) {
 		return nil
 	}
 	return err
