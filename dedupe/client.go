@@ -66,8 +66,8 @@ func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " 
 // 5 s within which a call must begin after its lease was requested.
 const replyTimeout = 2 * time.Second
 
-// The limits of a connection attempt. A TLS handshake takes processor time at both ends, so that many
-// at once are slow on a healthy network, for example after a failover.
+// The limits of a connection attempt. A TLS handshake takes processor time at both ends, so that
+// many at once are slow on a healthy network, for example after a failover.
 const (
 	dialTimeout    = time.Second
 	tlsDialTimeout = 3 * time.Second // of TCP and TLS
