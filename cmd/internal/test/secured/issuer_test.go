@@ -52,11 +52,9 @@ func newRSAKey(t *testing.T) *rsa.PrivateKey {
 
 func (i *issuer) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{map[string]string{
-		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": keyID,
-		"n": base64.RawURLEncoding.EncodeToString(i.key.N.Bytes()),
-		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(i.key.E)).Bytes()),
-	}}})
+	_, _ = fmt.Fprintf(w, `{"keys":[{"kty":"RSA","use":"sig","alg":"RS256","kid":%q,"n":%q,"e":%q}]}`, keyID,
+		base64.RawURLEncoding.EncodeToString(i.key.N.Bytes()),
+		base64.RawURLEncoding.EncodeToString(big.NewInt(int64(i.key.E)).Bytes()))
 }
 
 // serveToken issues a token to the client. Its user at Kafka is the client.

@@ -107,8 +107,8 @@ func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
 	r.settle(t)
 }
 
-// proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the end
-// of a second instance makes the first one join again. Other events do not wait.
+// proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the
+// end of a second instance makes the first one join again. Other events do not wait.
 func (r *rig) proveJoinWithoutRedrives(t *testing.T, s *process) {
 	t.Helper()
 	a := acl{"User:" + service, "topic", r.topic + ".redrive", "Read", false}

@@ -76,8 +76,8 @@ func (p *process) ended(wait func(context.Context) (int, error)) int {
 // logged is how much the process has logged so far, for await.
 func (p *process) logged() int { return len(p.err.String()) }
 
-// await waits for a match in what the process logs from a place on, and returns it. The process must
-// not end before.
+// await waits for a match in what the process logs from a place on, and returns it. The process
+// must not end before.
 func (p *process) await(from int, pattern string) string {
 	p.t.Helper()
 	return p.err.AwaitFrom(p.t, from, pattern, p.Done())[0]

@@ -115,8 +115,8 @@ func (r *rig) proveOnCallAtRedis(t *testing.T) {
 	})
 }
 
-// proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event must
-// not be done without its version: an older one could then bring its value back.
+// proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event
+// must not be done without its version: an older one could then bring its value back.
 func (r *rig) proveMarksComeLast(t *testing.T) {
 	t.Helper()
 	const user = "marks"

@@ -61,7 +61,7 @@ type rig struct {
 	*servers
 	t               *testing.T
 	topic, group    string
-	variables       map[string]string // of every process, without MEMBERSYNC_
+	variables       map[string]string // of the services, without MEMBERSYNC_
 	members, people int               // how many events there were, and members for them
 	want            map[string]string // by member: the position that the CRM should hold
 }
@@ -100,8 +100,8 @@ func open(t *testing.T) *rig {
 	return r
 }
 
-// with returns a rig on the same servers with a topic and a group of its own. The pairs of names and
-// values given are variables of its processes.
+// with returns a rig on the same servers with a topic and a group of its own. The pairs of names
+// and values given are variables of its services.
 func (r *rig) with(t *testing.T, topic, group string, pairs ...string) *rig {
 	t.Helper()
 	own := &rig{t: t, servers: r.servers, topic: topic, group: group, variables: map[string]string{}, want: map[string]string{}}

@@ -33,8 +33,8 @@ const (
 	portRedis2     = 8 // with TLS for both sides, to be rotated
 )
 
-// loginLifetime is how long a connection to portRotated may live. The client library does not log in
-// again on an open connection, so the broker closes it (KIP-368).
+// loginLifetime is how long a connection to portRotated may live. The client library does not log
+// in again on an open connection, so the broker closes it (KIP-368).
 const loginLifetime = 3 * time.Second
 
 // address is one of the ports as host:port.
