@@ -20,7 +20,7 @@ func promised() map[string]string {
 		changing = "dry-run yes note actor"
 	)
 	return map[string]string{
-		"run": "dry-run", "check": "", "map": "key header timestamp", "version": "", "config": "", "healthcheck": "",
+		"run": "dry-run", "check": "", "map": "key header timestamp", "version": "", "config": "", "healthcheck": "", "ui": "",
 		"replay":       "from to employee reapply rate resume diff " + changing,
 		"offsets show": "", "offsets reset": "to " + changing,
 		"dlq list": filters + " state group-by limit follow", "dlq show": "", "dlq export": filters + " state",

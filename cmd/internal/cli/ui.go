@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,19 +21,24 @@ func uiCommand() command {
 a place to try the mapping, and the audit topic. The process never calls the CRM. One is enough;
 several do no harm. At MEMBERSYNC_UI_ADDR it also serves /livez and /metrics, without a login.
 
-Beyond loopback, MEMBERSYNC_UI_TOKEN or MEMBERSYNC_UI_VIEWER_TOKEN is required. The pages have no TLS
-of their own: put a proxy before them, which sets X-Forwarded-Proto.`,
+Beyond loopback, MEMBERSYNC_UI_TOKEN or MEMBERSYNC_UI_VIEWER_TOKEN is required. The pages have no
+TLS of their own: put a proxy before them, which sets X-Forwarded-Proto.`,
 		example: `  membersync ui --config membersync.yaml
 
   # for other machines, with a login
   MEMBERSYNC_UI_TOKEN_FILE=/run/secrets/ui membersync ui --ui-addr :8081`,
-		settings: config.Define,
+		settings: config.Define, define: outputFlag,
 		run: func(ctx context.Context, in *invocation) int {
 			ctx, stop := interrupt.Context(ctx, in.Notify, in.Exit)
 			defer stop()
 			return in.ui(ctx)
 		},
 	}
+}
+
+// The JSON form of ui, once the pages are served.
+type uiJSON struct {
+	URL string `json:"url"` // as this machine reaches them
 }
 
 // ui serves the pages until the context ends.
@@ -73,7 +77,7 @@ func (in *invocation) ui(ctx context.Context) int {
 		in.complain(err.Error())
 		return exitUsage
 	}
-	parts.Logger.LogAttrs(ctx, slog.LevelInfo, "web pages are served", slog.String("url", "http://"+reachable(server.Addr())+"/"))
+	in.printPlace(uiJSON{"http://" + reachable(server.Addr()) + "/"})
 	var all sync.WaitGroup
 	all.Go(func() { pages.Run(ctx) })
 	all.Go(func() { parts.Mapping.Watch(ctx, parts.Logger) })
@@ -86,6 +90,14 @@ func (in *invocation) ui(ctx context.Context) int {
 		return exitInterrupted
 	}
 	return exitDone
+}
+
+func (in *invocation) printPlace(place uiJSON) {
+	if in.output == outputJSON {
+		in.printJSON(place)
+		return
+	}
+	in.print("web pages: " + place.URL + "\n")
 }
 
 // uiFault says what is wrong with the settings of the pages; empty: nothing is.

@@ -153,6 +153,7 @@ func unsafeCommands() [][]string {
 		{"replay", "list"},
 		{"replay", "cancel", unsafe, "--yes", "--note=n" + unsafe, "--actor=a" + unsafe},
 		{"status"},
+		{"ui", "--ui-addr=" + unsafe},
 	}
 }
 

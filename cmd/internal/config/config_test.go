@@ -93,7 +93,7 @@ func TestDefaults(t *testing.T) {
 			BaseURL: "https://crm.test", Path: "/cgi/crm/v2/data/update", API: "user", Object: published, CorpID: "C1", Token: NewSecret("T1"),
 			Rate: Rate{100, 20 * time.Second}, QuotaReset: ClockTime{0, 0, shanghai}, Concurrency: 64, Timeout: 10 * time.Second, RetryBudget: 5 * time.Minute,
 		},
-		Admin: Admin{Addr: "127.0.0.1:8080"}, Log: Log{Format: "json"},
+		Admin: Admin{Addr: "127.0.0.1:8080"}, UI: UI{Addr: "127.0.0.1:8081"}, Log: Log{Format: "json"},
 		Mapping: "canonical", ShutdownTimeout: 25 * time.Second,
 	}
 	if d := diff(want, mustLoad(t, nil, minimal(), nil)); d != "" {
@@ -125,6 +125,7 @@ func examples() map[string]string {
 		"crm.rate": "5/1s", "crm.quota_reset": "08:30 UTC", "crm.concurrency": "3", "crm.timeout": "4s", "crm.retry_budget": "2m",
 		"crm.error_codes": "201112011:poison:crm_invalid,-7:transient",
 		"mapping":         "canonical-time", "timezone": "Asia/Shanghai", "shutdown.timeout": "9s",
+		"ui.addr": ":9998", "ui.token": "canary-operator", "ui.viewer_token": "canary-viewer", "ui.user_header": "X-Forwarded-User",
 		"admin.addr": ":9999", "log.level": "debug", "log.format": "text",
 	}
 }

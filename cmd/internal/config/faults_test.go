@@ -67,13 +67,13 @@ func TestFaults(t *testing.T) {
 		},
 		"unknown keys": {
 			environ: minimal(),
-			yaml:    "kafka:\n  topics: x\n  tls_ca: y\ncrm.token: a\nconfig: z\nkafak:\n  topic: x\nui: {addr: x}\nmapping: {}\n",
+			yaml:    "kafka:\n  topics: x\n  tls_ca: y\ncrm.token: a\nconfig: z\nkafak:\n  topic: x\npages: {addr: x}\nmapping: {}\n",
 			want: []string{
 				"kafka.topics (membersync.yaml line 2): unknown setting; did you mean kafka.topic?",
 				"kafka.tls_ca (membersync.yaml line 3): unknown setting; did you mean kafka.tls?",
 				"config (membersync.yaml line 5): unknown setting",
 				"kafak (membersync.yaml line 6): unknown setting; did you mean kafka?",
-				"ui (membersync.yaml line 8): unknown setting",
+				"pages (membersync.yaml line 8): unknown setting",
 				"mapping (membersync.yaml line 9): should be one value or a list of values",
 				"crm.token (membersync.yaml line 4): a secret comes from MEMBERSYNC_CRM_TOKEN or the file that MEMBERSYNC_CRM_TOKEN_FILE names, never from a flag or the YAML file",
 			},

@@ -51,6 +51,8 @@ func TestValues(t *testing.T) {
 		{"timezone", []string{"", "UTC", "Asia/Shanghai"}, []string{"Local", "CST8", "+08:00", "../etc"}},
 		{"shutdown.timeout", []string{"1ms"}, []string{"", "0s"}},
 		{"admin.addr", []string{"", ":0", ":8080", "127.0.0.1:8080", "[::]:1"}, []string{"8080", "h", "h:x", "h:65536", "http://h:1"}},
+		{"ui.addr", []string{"", ":0", ":8081", "127.0.0.1:8081"}, []string{"8081", "h:x"}},
+		{"ui.user_header", []string{"", "X-Forwarded-User"}, []string{"X User", "X:User", "X-\u00fcser"}},
 		{"log.level", []string{"debug", "info", "warn", "error"}, []string{"", "INFO", "trace"}},
 		{"log.format", []string{"json", "text"}, []string{"", "xml"}},
 	} {

@@ -75,7 +75,7 @@ func fieldRows(p ops.Preview) (rows []fieldRow) {
 			continue
 		}
 		newer := slices.Contains(p.NewerFields, name)
-		rows = append(rows, fieldRow{name, string(value), newer, !newer && p.Newer != ops.NewerUnknown})
+		rows = append(rows, fieldRow{name, strings.Trim(string(value), `"`), newer, !newer && p.Newer != ops.NewerUnknown})
 	}
 	slices.SortFunc(rows, func(a, b fieldRow) int { return strings.Compare(a.Name, b.Name) })
 	return rows

@@ -43,7 +43,7 @@ func tests() map[string]func(*settingTest) {
 	all := make(map[string]func(*settingTest))
 	for _, part := range []map[string]func(*settingTest){
 		kafkaTests(), connectionTests(), topicTests(), redisTests(), stateTests(), crmTests(), callTests(), tokenTests(), serviceTests(),
-		redisTLSTests(), crmTLSTests(), bearerTests(),
+		redisTLSTests(), crmTLSTests(), bearerTests(), uiTests(),
 	} {
 		maps.Copy(all, part)
 	}

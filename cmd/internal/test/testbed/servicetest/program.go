@@ -33,8 +33,11 @@ func (r *Rig) Start(observer consumer.Observer, pairs ...string) *Program {
 // and returns its URL, without a slash at the end.
 func (r *Rig) StartUI(pairs ...string) (p *Program, url string) {
 	p = r.start(nil, "ui", append([]string{"UI_ADDR", "127.0.0.1:0"}, pairs...))
-	return p, p.Logs.Await(r.tb, `"url":"([^"]+)/"`, p.Done)[1]
+	return p, p.Logs.Await(r.tb, `web pages: (\S+)/\n`, p.Done)[1]
 }
+
+// StartRefusedUI starts membersync ui with settings that it should refuse.
+func (r *Rig) StartRefusedUI(pairs ...string) *Program { return r.start(nil, "ui", pairs) }
 
 func (r *Rig) start(observer consumer.Observer, command string, pairs []string) *Program {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.tb.Context()))
