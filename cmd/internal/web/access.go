@@ -20,7 +20,7 @@ import (
 type role int
 
 const (
-	nobody role = iota
+	unknown role = iota
 	viewer
 	operator
 )
@@ -40,7 +40,8 @@ const (
 	maxFailingSource = 10_000
 )
 
-// A session is that of a browser. Its fields do not change, apart from those under the lock of access.
+// A session is that of a browser. Its fields do not change, apart from those under the lock of
+// access.
 type session struct {
 	role    role
 	name    string // as given at the login
@@ -89,7 +90,7 @@ func (a *access) roleOf(token string) role {
 	case isViewer:
 		return viewer
 	}
-	return nobody
+	return unknown
 }
 
 // open begins a session, and returns what its cookie holds.
@@ -292,7 +293,7 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, least role) *vi
 		return nil
 	case hasBearer && s.access.needsToken():
 		v.role, v.actor = s.access.roleOf(bearer), text("actor.bearer")
-		if v.role == nobody {
+		if v.role == unknown {
 			s.access.hasFailed(r)
 		}
 	default:
@@ -304,10 +305,10 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, least role) *vi
 		v.actor = named
 	}
 	switch {
-	case v.role == nobody && (hasBearer || r.Method != http.MethodGet):
+	case v.role == unknown && (hasBearer || r.Method != http.MethodGet):
 		plain(w, http.StatusUnauthorized, text("error.login"))
 		return nil
-	case v.role == nobody:
+	case v.role == unknown:
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return nil
 	case v.role < least:
@@ -376,7 +377,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		token = ""
 	}
 	given := s.access.roleOf(token)
-	if given == nobody {
+	if given == unknown {
 		s.access.hasFailed(r)
 		s.showLogin(w, r, http.StatusUnauthorized, text("login.wrong"))
 		return

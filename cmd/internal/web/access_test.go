@@ -266,7 +266,8 @@ func TestActors(t *testing.T) {
 	}
 }
 
-// Without tokens, at loopback, the form asks for a name only. Beyond loopback the pages do not start.
+// Without tokens, at loopback, the form asks for a name only. Beyond loopback the pages do not
+// start.
 func TestWithoutTokens(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -22,7 +22,7 @@ var errSlowTimeout = errors.New("not read within 60s: use the command, or a shor
 
 // slow lets an answer take longer than others.
 func (v *visit) slow(ctx context.Context) (context.Context, context.CancelFunc) {
-	_ = http.NewResponseController(v.w).SetWriteDeadline(v.now.Add(slowTimeout + planTimeout)) // a recorder in tests has none
+	_ = http.NewResponseController(v.w).SetWriteDeadline(v.now.Add(slowTimeout + planTimeout))
 	return context.WithTimeoutCause(ctx, slowTimeout, errSlowTimeout)
 }
 

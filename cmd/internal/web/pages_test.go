@@ -12,8 +12,8 @@ import (
 	"membersync/dlq"
 )
 
-// From the alarm to the cause, the plan and the result: the CRM does not know a member, it is created,
-// and the dead letter is redriven.
+// From the alarm to the cause, the plan and the result: the CRM does not know a member, it is
+// created, and the dead letter is redriven.
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -135,8 +135,8 @@ func csrfOf(text string) string {
 	return regexp.MustCompile(`name="csrf" value="([^"]*)"`).FindStringSubmatch(text)[1]
 }
 
-// A discard needs a note; of more than 100 the count is typed; a selection that has changed is planned
-// again.
+// A discard needs a note; of more than 100 the count is typed; a selection that has changed is
+// planned again.
 func TestDiscard(t *testing.T) {
 	t.Parallel()
 	const n = 120
@@ -196,33 +196,33 @@ func TestCancel(t *testing.T) {
 }
 
 // HTML, scripts and control characters of events are shown as text, on every page.
-func TestHostileEvents(t *testing.T) {
+func TestMarkupInEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e\u200b\x1b[31m"
+	const markup = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e\u200b\x1b[31m"
 	d := sampleDeadLetter(1)
-	d.EventID, d.EmployeeID, d.Error, d.CRMCode = hostile, hostile, hostile, hostile
-	d.CRMTraceID, d.ThirdTraceID, d.Group, d.Version = hostile, hostile, hostile, hostile
-	d.Key, d.Headers = []byte(hostile), []dlq.Header{{Key: hostile, Value: []byte(hostile)}}
+	d.EventID, d.EmployeeID, d.Error, d.CRMCode = markup, markup, markup, markup
+	d.CRMTraceID, d.ThirdTraceID, d.Group, d.Version = markup, markup, markup, markup
+	d.Key, d.Headers = []byte(markup), []dlq.Header{{Key: markup, Value: []byte(markup)}}
 	d.Value = []byte(`{"` + `\"><script>alert(1)</script>":"</pre><script>alert(2)</script>","x":"` + "\u202e" + `"}`)
 	r.writeDeadLetters(d)
 	b := r.operator()
 	path := "/dead-letters/0:1:0@1795334400000"
 	first := b.eventually(path, "0:1:0")
-	b.submit(b.must("/"), "/pause", "note", hostile)
-	plan := url.Values{"csrf": {csrfOf(first)}, "id": {"0:1:0@1795334400000"}, "note": {hostile}}
+	b.submit(b.must("/"), "/pause", "note", markup)
+	plan := url.Values{"csrf": {csrfOf(first)}, "id": {"0:1:0@1795334400000"}, "note": {markup}}
 	texts := map[string]string{"one": first}
 	for _, at := range []string{
-		"/", "/dead-letters", "/dead-letters?q=state:all", "/audit", "/replays", "/audit?actor=" + url.QueryEscape(hostile),
-		"/dead-letters?cause=" + url.QueryEscape(hostile), "/employees/" + url.PathEscape(hostile), "/mapping", "/login?next=" + url.QueryEscape("/"+hostile),
-		"/dead-letters/" + url.PathEscape(hostile),
+		"/", "/dead-letters", "/dead-letters?q=state:all", "/audit", "/replays", "/audit?actor=" + url.QueryEscape(markup),
+		"/dead-letters?cause=" + url.QueryEscape(markup), "/employees/" + url.PathEscape(markup), "/mapping", "/login?next=" + url.QueryEscape("/"+markup),
+		"/dead-letters/" + url.PathEscape(markup),
 	} {
 		texts[at] = b.get(at).text
 	}
 	for _, at := range []string{path + "/reveal", path + "/edit", "/dead-letters/plan"} {
 		texts[at] = b.do(http.MethodPost, at, plan).text
 	}
-	tried := url.Values{"csrf": {csrfOf(first)}, "value": {hostile}, "file": {hostile}, "key": {hostile}}
+	tried := url.Values{"csrf": {csrfOf(first)}, "value": {markup}, "file": {markup}, "key": {markup}}
 	texts["try"] = b.do(http.MethodPost, "/mapping", tried).text
 	for at, text := range texts {
 		if strings.Contains(text, "<script>") || strings.Contains(text, "<img") || strings.ContainsAny(text, "\u202e\u200b\x1b") {
@@ -251,7 +251,8 @@ func TestMapping(t *testing.T) {
 	}
 }
 
-// The page of an employee says why the CRM shows what it shows; a replay is planned, with its command.
+// The page of an employee says why the CRM shows what it shows; a replay is planned, with its
+// command.
 func TestEmployeeAndReplay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -131,8 +131,8 @@ func (b *browser) must(path string) string {
 	return p.text
 }
 
-// hidden returns the hidden fields of the form of a page that has an action; of several inputs of one
-// name, all.
+// hidden returns the hidden fields of the form of a page that has an action; of several inputs of
+// one name, all.
 func hidden(t *testing.T, text, action string) url.Values {
 	t.Helper()
 	at := regexp.MustCompile(`(?s)<form[^>]*action="` + regexp.QuoteMeta(action) + `".*?</form>`).FindString(text)
