@@ -28,8 +28,8 @@ type Sample struct {
 	Failures int     // dead letters since the sample before
 }
 
-// A Live view keeps what pages show in memory while [Live.Run] runs, so that a page waits neither for
-// Kafka nor for Redis. It is safe for concurrent use.
+// A Live view keeps what pages show in memory while [Live.Run] runs, so that a page waits neither
+// for Kafka nor for Redis. It is safe for concurrent use.
 type Live struct {
 	*Session
 	catalog *dlq.Catalog

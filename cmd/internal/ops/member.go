@@ -214,8 +214,8 @@ func (f *Forgetting) Do(ctx context.Context, who Who) error {
 	})
 }
 
-// Source returns the record of the event that has set a field, as its version states it. Not ok: the
-// version is of another form.
+// Source returns the record of the event that has set a field, as its version states it. Not ok:
+// the version is of another form.
 func (f FieldState) Source() (partition int, offset int64, index int, at time.Time, ok bool) {
 	const timeFrom, partitionFrom, offsetFrom, indexFrom, indexEnd = 25, 38, 43, 57, 60 // see mapper.Version
 	if len(f.Version) < indexEnd {

@@ -7,8 +7,8 @@ import (
 )
 
 // TryMapping returns how a record would be mapped, by a mapping file or, if that is empty, by the
-// running mapping. A file may use the lookups of the running mapping, by their names, and no others.
-// No file is read. What is returned holds the record's values.
+// running mapping. A file may use the lookups of the running mapping, by their names, and no
+// others. No file is read. What is returned holds the record's values.
 func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Record) ([]mapper.Explanation, error) {
 	mapping := s.parts.Mapping.Now()
 	if file != "" {
@@ -21,7 +21,7 @@ func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Re
 	guard.Mapper = mapping
 	var refs []mapper.Reference
 	if fault := guard.Do(ctx, rec, func() { refs = mapping.References(rec) }); fault != nil {
-		return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}, nil
+		return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}, nil //nolint:nilerr // the fault is the result
 	}
 	found := map[mapper.Reference]string{}
 	if s.parts.Hashes != nil && len(refs) > 0 {
