@@ -21,7 +21,7 @@ func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Re
 	guard.Mapper = mapping
 	var refs []mapper.Reference
 	if fault := guard.Do(ctx, rec, func() { refs = mapping.References(rec) }); fault != nil {
-		return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}, nil
+		return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}, nil //nolint:nilerr // the fault is the result
 	}
 	found := map[mapper.Reference]string{}
 	if s.parts.Hashes != nil && len(refs) > 0 {
