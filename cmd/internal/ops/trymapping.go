@@ -7,8 +7,8 @@ import (
 )
 
 // TryMapping returns how a record would be mapped, by a mapping file or, if that is empty, by the
-// running mapping. A file may use the lookups of the running mapping, by their names, and no
-// others. No file is read. What is returned holds the record's values.
+// running mapping. A file may use the lookups of the running mapping, by their names, and no others.
+// No file is read. What is returned holds the record's values.
 func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Record) ([]mapper.Explanation, error) {
 	mapping := s.parts.Mapping.Now()
 	if file != "" {
@@ -20,21 +20,28 @@ func (s *DeadLetters) TryMapping(ctx context.Context, file string, rec mapper.Re
 	guard := s.guard()
 	guard.Mapper = mapping
 	var refs []mapper.Reference
-	if fault := guard.Do(ctx, rec, func() { refs = mapping.References(rec) }); fault != nil {
-		return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}, nil //nolint:nilerr // the fault is the result
+	fault := guard.Do(ctx, rec, func() { refs = mapping.References(rec) })
+	if fault != nil {
+		return rejectedBy(fault), nil
 	}
 	found := map[mapper.Reference]string{}
 	if s.parts.Hashes != nil && len(refs) > 0 {
-		var err error
-		if found, err = s.parts.Hashes.Find(ctx, refs); err != nil {
+		all, err := s.parts.Hashes.Find(ctx, refs)
+		if err != nil {
 			return nil, err
 		}
+		found = all
 	}
 	var explanations []mapper.Explanation
-	if fault := guard.Do(ctx, rec, func() { explanations = mapping.Explain(rec, found) }); fault != nil {
-		explanations = []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}
+	if fault = guard.Do(ctx, rec, func() { explanations = mapping.Explain(rec, found) }); fault != nil {
+		explanations = rejectedBy(fault)
 	}
 	return explanations, nil
+}
+
+// rejectedBy is the explanation of a record that the mapper cannot map.
+func rejectedBy(fault *mapper.Fault) []mapper.Explanation {
+	return []mapper.Explanation{{Result: mapper.Result{Fault: fault}}}
 }
 
 // Lookups returns the names of the running mapping's lookups.

@@ -20,7 +20,7 @@ import (
 type role int
 
 const (
-	unknown role = iota
+	noRole role = iota
 	viewer
 	operator
 )
@@ -40,8 +40,7 @@ const (
 	maxFailingSource = 10_000
 )
 
-// A session is that of a browser. Its fields do not change, apart from those under the lock of
-// access.
+// A session is that of a browser. Its fields do not change, apart from those under the lock of access.
 type session struct {
 	role    role
 	name    string // as given at the login
@@ -90,7 +89,7 @@ func (a *access) roleOf(token string) role {
 	case isViewer:
 		return viewer
 	}
-	return unknown
+	return noRole
 }
 
 // open begins a session, and returns what its cookie holds.
@@ -237,6 +236,7 @@ func isTLS(r *http.Request) bool {
 }
 
 func cookie(r *http.Request, name, value string) *http.Cookie {
+	//nolint:gosec // Secure is as the connection: at loopback there is no TLS
 	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: isTLS(r), SameSite: http.SameSiteStrictMode}
 	if value == "" {
 		c.MaxAge = -1
@@ -278,7 +278,7 @@ func (s *Server) as(least role, act action) http.Handler {
 			return
 		}
 		answer, err := act(r.Context(), v)
-		s.answer(v, answer, err)
+		s.answer(r.Context(), v, answer, err)
 	})
 }
 
@@ -293,7 +293,7 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, least role) *vi
 		return nil
 	case hasBearer && s.access.needsToken():
 		v.role, v.actor = s.access.roleOf(bearer), text("actor.bearer")
-		if v.role == unknown {
+		if v.role == noRole {
 			s.access.hasFailed(r)
 		}
 	default:
@@ -305,14 +305,14 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, least role) *vi
 		v.actor = named
 	}
 	switch {
-	case v.role == unknown && (hasBearer || r.Method != http.MethodGet):
+	case v.role == noRole && (hasBearer || r.Method != http.MethodGet):
 		plain(w, http.StatusUnauthorized, text("error.login"))
 		return nil
-	case v.role == unknown:
+	case v.role == noRole:
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return nil
 	case v.role < least:
-		s.answer(v, reply{}, errViewer)
+		s.answer(r.Context(), v, reply{}, errViewer)
 		return nil
 	case r.Method != http.MethodGet && v.session != nil && !isSame(r.FormValue("csrf"), v.session.csrf):
 		plain(w, http.StatusForbidden, text("error.csrf"))
@@ -377,7 +377,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		token = ""
 	}
 	given := s.access.roleOf(token)
-	if given == unknown {
+	if given == noRole {
 		s.access.hasFailed(r)
 		s.showLogin(w, r, http.StatusUnauthorized, text("login.wrong"))
 		return
@@ -390,7 +390,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	s.access.end(r) // a session that the browser had before
 	http.SetCookie(w, cookie(r, loginCookie, ""))
 	http.SetCookie(w, cookie(r, sessionCookie, s.access.open(r, given, name, token, now)))
-	http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther)
+	http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther) //nolint:gosec // localPath lets no other host pass
 }
 
 // localPath returns a path of this server; / for anything else.

@@ -52,7 +52,7 @@ func (s *Server) showOne(ctx context.Context, v *visit, reveal bool) (reply, err
 	}
 	data := deadLetterData{
 		Shown: shown, Sentence: sentence(shown.DeadLetter), Runbook: dlq.Runbook(string(shown.Reason)), Revealed: reveal,
-		Body: body(shown), Whole: shown.DeadLetterView.Index == nil, Reason: string(shown.Reason), CanEdit: shown.State == dlq.StateOpen,
+		Body: body(shown), Whole: shown.Index == nil, Reason: string(shown.Reason), CanEdit: shown.State == dlq.StateOpen,
 	}
 	if shown.PreviewErr != nil {
 		data.Preview = shown.PreviewErr.Error()

@@ -130,7 +130,7 @@ func (s *Server) export(ctx context.Context, v *visit) error {
 			continue // removed by retention since
 		}
 		if err := out.Encode(view); err != nil {
-			return nil //nolint:nilerr // the visitor has gone
+			return nil // the visitor has gone
 		}
 	}
 	return nil
@@ -144,7 +144,7 @@ func (s *Server) streamed(write func(context.Context, *visit) error) http.Handle
 			return
 		}
 		if err := write(r.Context(), v); err != nil {
-			s.answer(v, reply{}, err)
+			s.answer(r.Context(), v, reply{}, err)
 		}
 	})
 }

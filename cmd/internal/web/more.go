@@ -96,16 +96,15 @@ func memberFields(m ops.Member) (rows []memberField) {
 
 // command is a command line of membersync, for a POSIX shell.
 func command(words ...string) string {
-	line := "membersync"
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+"
+	line := []string{"membersync"}
 	for _, w := range words {
-		if strings.ContainsFunc(w, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:/@+", r))
-		}) || w == "" {
+		if w == "" || strings.Trim(w, plain) != "" {
 			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
-		line += " " + w
+		line = append(line, w)
 	}
-	return line
+	return strings.Join(line, " ")
 }
 
 type replaysData struct {
@@ -193,7 +192,7 @@ func parsePosition(given string, now time.Time) (p ops.Position, ok bool) {
 	case isTime:
 		p.At = at
 	default:
-		for _, one := range strings.Fields(given) {
+		for one := range strings.FieldsSeq(given) {
 			if !p.AddOffset(one) {
 				return p, false
 			}

@@ -12,8 +12,8 @@ import (
 	"membersync/dlq"
 )
 
-// From the alarm to the cause, the plan and the result: the CRM does not know a member, it is
-// created, and the dead letter is redriven.
+// From the alarm to the cause, the plan and the result: the CRM does not know a member, it is created,
+// and the dead letter is redriven.
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -135,8 +135,8 @@ func csrfOf(text string) string {
 	return regexp.MustCompile(`name="csrf" value="([^"]*)"`).FindStringSubmatch(text)[1]
 }
 
-// A discard needs a note; of more than 100 the count is typed; a selection that has changed is
-// planned again.
+// A discard needs a note; of more than 100 the count is typed; a selection that has changed is planned
+// again.
 func TestDiscard(t *testing.T) {
 	t.Parallel()
 	const n = 120
@@ -196,7 +196,7 @@ func TestCancel(t *testing.T) {
 }
 
 // HTML, scripts and control characters of events are shown as text, on every page.
-func TestMarkupInEvents(t *testing.T) {
+func TestMalformedEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	const markup = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}` + "\u202e\u200b\x1b[31m"
@@ -251,8 +251,7 @@ func TestMapping(t *testing.T) {
 	}
 }
 
-// The page of an employee says why the CRM shows what it shows; a replay is planned, with its
-// command.
+// The page of an employee says why the CRM shows what it shows; a replay is planned, with its command.
 func TestEmployeeAndReplay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

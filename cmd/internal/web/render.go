@@ -102,9 +102,9 @@ type frame struct {
 }
 
 // answer writes what an action has returned.
-func (s *Server) answer(v *visit, a reply, err error) {
+func (s *Server) answer(ctx context.Context, v *visit, a reply, err error) {
 	if err != nil {
-		a = s.errorReply(v.r.Context(), err)
+		a = s.errorReply(ctx, err)
 	}
 	if a.to != "" {
 		s.access.notify(v.session, a.notice)

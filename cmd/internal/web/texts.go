@@ -34,7 +34,7 @@ func english() map[string]string {
 		"login.token": "Token", "login.button": "Log in", "login.wrong": "Wrong token.", "login.name.missing": "Give your name.",
 		"login.often": "Too many failed logins. Try again in a minute.",
 
-		"error.title": "This did not work", "error.back": "Back to the overview", "error.notfound": "Unknown page or dead letter.",
+		"error.title": "This did not work", "error.back": "Back to the overview", "error.notfound": "This page or dead letter was not found.",
 		"error.viewer": "Viewers may not change or reveal anything. Log in with the operators' token.",
 		"error.host":   "unknown host: the pages are served at localhost only", "error.origin": "refused: the request comes from another site",
 		"error.csrf": "The form has expired. Load the page again.", "error.login": "log in first, or send a valid token",

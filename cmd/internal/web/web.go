@@ -1,10 +1,9 @@
-// Package web serves the pages of membersync ui: what is wrong, since when, and what to do about
-// it.
+// Package web serves the pages of membersync ui: what is wrong, since when, and what to do about it.
 //
 // Start with [New], which returns a [Server]. [Server.Handler] answers requests while [Server.Run]
-// follows the topics and carries out jobs. Each page is a function from a visit to a reply, in a
-// file of its own; access.go decides who may see it, render.go turns the reply into HTML, and
-// texts.go holds all texts.
+// follows the topics and carries out jobs. Each page is a function from a visit to a reply, in a file
+// of its own; access.go decides who may see it, render.go turns the reply into HTML, and texts.go
+// holds all texts.
 //
 // The package calls ops for everything that it shows and does. It must not know flags, the
 // environment, Kafka, Redis and printing.
@@ -36,13 +35,12 @@ const maxBodyBytes = 4 << 20
 type Options struct {
 	Live *ops.Live
 	// OperatorToken and ViewerToken return the current tokens; empty: there is none. If both are
-	// empty, everyone who reaches the address is an operator, so it must be loopback.
+	// empty, everybody who reaches the address is an operator, so it must be loopback.
 	OperatorToken, ViewerToken func() string
 	// UserHeader is the header in which a trusted proxy names the actor. It never authenticates.
 	UserHeader string
-	// Loopback reports that the server listens at loopback only. Then only requests for a name of
-	// this machine are answered: a page of another name that resolves to loopback could act as the
-	// user.
+	// Loopback reports that the server listens at loopback only. Then only requests for a name of this
+	// machine are answered: a page of another name that resolves to loopback could act as the user.
 	Loopback bool
 	Logger   *slog.Logger
 	Metrics  *prometheus.Registry
@@ -80,8 +78,8 @@ func New(o Options) (*Server, error) {
 // Handler answers requests.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run follows the topics and carries out jobs until the context ends. A job that runs then stops:
-// what it has begun is complete, and the rest can be selected again.
+// Run follows the topics and carries out jobs until the context ends. A job that runs then stops: what
+// it has begun is complete, and the rest can be selected again.
 func (s *Server) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { s.live.Run(ctx) })

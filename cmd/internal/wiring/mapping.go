@@ -101,12 +101,11 @@ func (m *Mapping) adopt(base *mapper.Mapping, tables map[string]mapper.Table) er
 	return nil
 }
 
-// errOtherLookup means that a mapping that is tried uses a lookup that the running one does not
-// have.
-var errOtherLookup = errors.New("unknown lookup: only lookups of the running mapping may be used")
+// errOtherLookup means that a mapping that is tried uses a lookup that the running one does not have.
+var errOtherLookup = errors.New("the running mapping does not have this lookup, and only its lookups may be used")
 
-// Try returns the mapping of a text. It may use the lookups of the running mapping, by their names
-// and of their kind. No file is read.
+// Try returns the mapping of a text. It may use the lookups of the running mapping, by their names and
+// of their kind. No file is read.
 func (m *Mapping) Try(text string) (*mapper.Mapping, error) {
 	parsed, err := mapper.Parse("mapping", []byte(text), m.opts)
 	if err != nil {

@@ -112,7 +112,7 @@ func (s *settingTest) follows(name string, plan int) {
 	s.may(at, "sample-second", http.StatusOK, plan)
 }
 
-// The header names the actor, and without a token it is ignored.
+// The header names the actor, and does not authenticate.
 func uiUserHeader(s *settingTest) {
 	r := s.rig()
 	topics := dlq.Topics{Source: r.Topic, DLQ: r.Topic + ".dlq", Redrive: r.Topic + ".redrive", Audit: r.Topic + ".audit"}
