@@ -72,10 +72,7 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 	if err != nil {
 		return h, err
 	}
-	slices.SortFunc(h.Occurrences, func(a, b Occurrence) int {
-		return cmp.Or(a.DeadLetter.Redrives-b.DeadLetter.Redrives, a.Place.Partition-b.Place.Partition, cmp.Compare(a.Place.Offset, b.Place.Offset))
-	})
-	slices.SortStableFunc(h.Audit, func(a, b AuditRecord) int { return a.At.Compare(b.At) })
+	h.sort()
 	for item, err := range r.Items(ctx, x, 0, true) {
 		if err != nil {
 			return h, err
@@ -83,6 +80,13 @@ func (r *Reader) History(ctx context.Context, id string) (History, error) {
 		h.Item = item
 	}
 	return h, nil
+}
+
+func (h *History) sort() {
+	slices.SortFunc(h.Occurrences, func(a, b Occurrence) int {
+		return cmp.Or(a.DeadLetter.Redrives-b.DeadLetter.Redrives, a.Place.Partition-b.Place.Partition, cmp.Compare(a.Place.Offset, b.Place.Offset))
+	})
+	slices.SortStableFunc(h.Audit, func(a, b AuditRecord) int { return a.At.Compare(b.At) })
 }
 
 // Follow calls show for each new item, and for each new failure of a known item, that the index's

@@ -28,6 +28,7 @@ type entry struct {
 	employee    uint64      // a hash of the employee's id, to count distinct ones; 0: it is unknown
 	matches     bool        // the id and the latest failure match the query, apart from states
 	group       string
+	facts       *catalogFacts // of a [Catalog]; nil in other indexes
 }
 
 // An Index is a snapshot of all items, with a query that selects some of them. It is not safe for
@@ -176,6 +177,7 @@ func (q *Query) matches(d DeadLetter) bool {
 	case len(q.Reasons) > 0 && !slices.Contains(q.Reasons, d.Reason),
 		q.Stage != "" && q.Stage != d.stage(),
 		q.Code != "" && q.Code != d.CRMCode,
+		q.Cause != "" && q.Cause != d.Cause(),
 		q.Employee != "" && q.Employee != d.EmployeeID,
 		q.Text != "" && !strings.Contains(strings.ToLower(d.Error), strings.ToLower(q.Text)),
 		!q.Since.IsZero() && d.FailedAt.Before(q.Since),

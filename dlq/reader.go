@@ -52,6 +52,7 @@ type Query struct {
 	Reasons      []Reason
 	Stage        Stage
 	Code         string // the CRM's errorCode
+	Cause        string // as [DeadLetter.Cause] returns it
 	Employee     string
 	Text         string    // a part of the error, in any case
 	Since, Until time.Time // of the latest failure: Since inclusive, Until exclusive
@@ -74,6 +75,13 @@ func (r *Reader) scanAll(ctx context.Context, topic string, visit partlog.Visit)
 	if err != nil {
 		return nil, 0, err
 	}
+	return r.scanRanges(ctx, topic, ranges, visit)
+}
+
+// scanRanges is scanAll for these ranges.
+func (r *Reader) scanRanges(
+	ctx context.Context, topic string, ranges map[int]partlog.Range, visit partlog.Visit,
+) (ends map[int]int64, gone int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	var (

@@ -41,7 +41,7 @@ func commands() []command {
 		dlqListCommand(), dlqShowCommand(), dlqExportCommand(), dlqRedriveCommand(), dlqDiscardCommand(),
 		pauseCommand(), resumeCommand(), stateShowCommand(), stateForgetCommand(), stateRebuildCommand(),
 		offsetsShowCommand(), offsetsResetCommand(), replayCommand(), replayListCommand(), replayCancelCommand(), explainCommand(),
-		auditCommand(),
+		auditCommand(), uiCommand(),
 		configCommand(), healthcheckCommand(), versionCommand(),
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -67,7 +67,7 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 		return exitFailed
 	}
 	r := in.newResults(run.Index())
-	outstanding, err := run.Run(ctx, r.print, func(n ops.NoResults) { in.complain(noResultsText(n)) })
+	outstanding, err := run.Run(ctx, r.print, func(n ops.NoResults) { in.complain(texts.NoResults(n) + "; still waiting, Ctrl-C stops without harm") })
 	status := r.status()
 	if outstanding > 0 {
 		in.complain(fmt.Sprintf("%s sent and without a result; the results will be in membersync dlq list --state all", plural(outstanding, "redrive")))
@@ -77,22 +77,6 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 		status = max(in.failed(ctx, err), min(status, exitPart))
 	}
 	return status
-}
-
-// noResultsText says why no result of a redrive arrives.
-func noResultsText(n ops.NoResults) string {
-	if n.Err != nil {
-		return "no result has arrived, and the state of the instances is unknown: " + n.Err.Error()
-	}
-	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
-	if len(n.Causes) > 0 {
-		causes := make([]string, len(n.Causes))
-		for i, c := range n.Causes {
-			causes[i] = c.Cause + " since " + timestamp(c.Since)
-		}
-		text += "; calls are paused: " + strings.Join(causes, ", ")
-	}
-	return text + "; still waiting, Ctrl-C stops without harm"
 }
 
 // previewRedrive is the dry run: what each would do now, and how many of its fields have newer

@@ -24,6 +24,7 @@ type Config struct {
 	Order Order
 	CRM   CRM
 	Admin Admin
+	UI    UI
 	Log   Log
 
 	// Mapping names the mapping from events to updates: a built-in one or a file.
@@ -252,6 +253,27 @@ type Admin struct {
 	// Addr is host:port. Default 127.0.0.1:8080; empty: no listener.
 	Addr string
 }
+
+// UI is what the web pages of membersync ui need.
+type UI struct {
+	// Addr is host:port. Default 127.0.0.1:8081; never empty where the pages are served.
+	Addr string
+
+	// Token is that of operators, ViewerToken that of viewers. Default unset. See [UI.NeedsToken].
+	Token, ViewerToken Secret
+
+	// UserHeader is the header in which a trusted proxy names the actor. It never authenticates.
+	// Default empty: the login form asks for a name.
+	UserHeader string
+}
+
+// NeedsToken reports whether the pages can be reached from other machines although no token is set.
+func (u UI) NeedsToken() bool {
+	return !u.IsLoopback() && !u.Token.IsSet() && !u.ViewerToken.IsSet()
+}
+
+// IsLoopback reports whether only this machine can reach the address.
+func (u UI) IsLoopback() bool { return !isRemote(u.Addr) }
 
 // Log says what is logged, and how.
 type Log struct {

@@ -168,6 +168,14 @@ func optionalHost(text string) (string, bool) {
 	return text, !strings.ContainsAny(text, ":/@ ,") || net.ParseIP(text) != nil
 }
 
+// headerName reads the name of an HTTP header (RFC 9110, section 5.6.2), or nothing.
+func headerName(text string) (string, bool) {
+	legal := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	}
+	return text, !strings.ContainsFunc(text, func(r rune) bool { return !legal(r) })
+}
+
 func urlPath(text string) (string, bool) {
 	u, err := url.Parse(text)
 	return text, err == nil && strings.HasPrefix(text, "/") && u.Host == "" && u.Path == text

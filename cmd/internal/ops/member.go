@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,4 +212,20 @@ func (f *Forgetting) Do(ctx context.Context, who Who) error {
 	return f.members.recorded(ctx, record, func() error {
 		return f.members.parts.Store.Forget(ctx, f.state.member, f.state.ids...)
 	})
+}
+
+// Source returns the record of the event that has set a field, as its version states it. Not ok: the
+// version is of another form.
+func (f FieldState) Source() (partition int, offset int64, index int, at time.Time, ok bool) {
+	const timeFrom, partitionFrom, offsetFrom, indexFrom, indexEnd = 25, 38, 43, 57, 60 // see mapper.Version
+	if len(f.Version) < indexEnd {
+		return 0, 0, 0, time.Time{}, false
+	}
+	var errs [4]error
+	var millis, part, idx int64
+	millis, errs[0] = strconv.ParseInt(f.Version[timeFrom:partitionFrom], 10, 64)
+	part, errs[1] = strconv.ParseInt(f.Version[partitionFrom:offsetFrom], 10, 32)
+	offset, errs[2] = strconv.ParseInt(f.Version[offsetFrom:indexFrom], 10, 64)
+	idx, errs[3] = strconv.ParseInt(f.Version[indexFrom:indexEnd], 10, 32)
+	return int(part), offset, int(idx), time.UnixMilli(millis).UTC(), errors.Join(errs[:]...) == nil
 }

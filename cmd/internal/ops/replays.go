@@ -42,8 +42,13 @@ func (s *base) replayPrefix() string { return s.cfg.Kafka.Group + ".replay." }
 
 // Replays returns the replays that the audit topic still knows, the latest last.
 func (s *Replayer) Replays(ctx context.Context) ([]ReplayState, error) {
+	return s.replaysOf(ctx, func(show func(dlq.AuditRecord)) error { return s.reader.Audit(ctx, show) })
+}
+
+// replaysOf returns the replays that are named in the audit records which read shows.
+func (s *Replayer) replaysOf(ctx context.Context, read func(show func(dlq.AuditRecord)) error) ([]ReplayState, error) {
 	byID := map[string]*ReplayState{}
-	err := s.reader.Audit(ctx, func(a dlq.AuditRecord) {
+	err := read(func(a dlq.AuditRecord) {
 		id, ok := strings.CutPrefix(a.Subject, s.replayPrefix())
 		if !ok || a.Action != dlq.ActionReplay && a.Action != dlq.ActionReplayCancel {
 			return

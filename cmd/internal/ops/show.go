@@ -72,6 +72,10 @@ func (s *DeadLetters) Show(ctx context.Context, id string, reveal bool, who Who)
 	if err != nil {
 		return Shown{}, fmt.Errorf("%s: %w", id, err)
 	}
+	return s.showHistory(ctx, h, reveal, who)
+}
+
+func (s *DeadLetters) showHistory(ctx context.Context, h dlq.History, reveal bool, who Who) (Shown, error) {
 	if reveal {
 		if err := RecordReveal(ctx, s.audit, h.Item.ID, who); err != nil {
 			return Shown{}, err

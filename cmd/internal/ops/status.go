@@ -107,8 +107,12 @@ const catchingUpFrom = time.Minute
 const lastActions = 5
 
 // Status returns the state of the service. What cannot be read is named in it, and is not an error.
-func (s *Session) Status(ctx context.Context) Status {
-	g := &statusGathering{session: s, status: Status{
+func (s *Session) Status(ctx context.Context) Status { return s.gather(ctx, nil) }
+
+// gather reads the state of the service. With a live view, it does not read the dead-letter and
+// audit topics.
+func (s *Session) gather(ctx context.Context, live *Live) Status {
+	g := &statusGathering{session: s, live: live, status: Status{
 		At: Time{time.Now()}, Instances: []Instance{}, DeadLetters: []Group{}, Replays: []ReplayState{}, Actions: []dlq.AuditRecord{},
 		Unknown: []string{},
 	}}
@@ -138,6 +142,7 @@ func (s *Session) Status(ctx context.Context) Status {
 // A statusGathering reads a status, from several sources at once.
 type statusGathering struct {
 	session *Session
+	live    *Live // nil: the topics are read
 
 	mu          sync.Mutex
 	status      Status
@@ -240,6 +245,10 @@ func (g *statusGathering) readLag(ctx context.Context) error {
 }
 
 func (g *statusGathering) readDeadLetters(ctx context.Context) error {
+	if g.live != nil {
+		g.takeDeadLetters()
+		return g.live.Err()
+	}
 	index, err := g.session.Index(ctx, dlq.Query{States: []dlq.State{dlq.StateOpen}}, ByCause)
 	if isMissingTopic(err) {
 		return nil
@@ -257,8 +266,28 @@ func (g *statusGathering) readDeadLetters(ctx context.Context) error {
 	return nil
 }
 
+// takeDeadLetters takes from the live view what readDeadLetters reads.
+func (g *statusGathering) takeDeadLetters() {
+	now := time.Now()
+	groups, redriving := g.live.catalog.Open(now), g.live.catalog.Count(dlq.StateRedriving)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, group := range groups {
+		g.status.DeadLetters = append(g.status.DeadLetters, NewGroup("cause", group.Group, now))
+	}
+	g.status.Redriving = redriving
+}
+
 func (g *statusGathering) readActions(ctx context.Context) error {
-	records, _, err := g.session.Audit(ctx, AuditQuery{Actions: operatorActions(), Limit: lastActions})
+	query := AuditQuery{Actions: operatorActions(), Limit: lastActions}
+	if g.live != nil {
+		records := g.live.catalog.Audit(query.Limit, query.matches)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.status.Actions = append(g.status.Actions, records...)
+		return nil
+	}
+	records, _, err := g.session.Audit(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -269,7 +298,11 @@ func (g *statusGathering) readActions(ctx context.Context) error {
 }
 
 func (g *statusGathering) readReplays(ctx context.Context) error {
-	replays, err := g.session.Replays(ctx)
+	read := g.session.Replays
+	if g.live != nil {
+		read = g.live.Replays
+	}
+	replays, err := read(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range replays {

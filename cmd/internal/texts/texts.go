@@ -2,7 +2,10 @@ package texts
 
 import (
 	"strconv"
+	"strings"
 	"time"
+
+	"membersync/cmd/internal/ops"
 )
 
 // Quoted returns a text from outside as it is, or quoted if it holds a character that is not
@@ -55,4 +58,20 @@ func Duration(d time.Duration) string {
 		return unit(d/time.Hour, "h") + unit(d%time.Hour/time.Minute, "m")
 	}
 	return unit(d/day, "d") + unit(d%day/time.Hour, "h")
+}
+
+// NoResults says why no result of a redrive arrives.
+func NoResults(n ops.NoResults) string {
+	if n.Err != nil {
+		return "no result has arrived, and the state of the instances is unknown: " + n.Err.Error()
+	}
+	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
+	if len(n.Causes) > 0 {
+		causes := make([]string, len(n.Causes))
+		for i, c := range n.Causes {
+			causes[i] = c.Cause + " since " + moment(c.Since)
+		}
+		text += "; calls are paused: " + strings.Join(causes, ", ")
+	}
+	return text
 }

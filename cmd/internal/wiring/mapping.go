@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ import (
 type Mapping struct {
 	current atomic.Pointer[mapper.Mapping]
 	tables  []*tableFile
+	opts    mapper.Options
+	held    atomic.Pointer[map[string]mapper.Table] // the tables of current, by lookup
 }
 
 // LoadMapping makes the mapping alone, for a command that needs nothing else: a built-in one, or
@@ -31,7 +34,7 @@ func LoadMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*Map
 	if err != nil {
 		return nil, err
 	}
-	m := &Mapping{}
+	m := &Mapping{opts: mappingOptions(cfg)}
 	tables, faults := map[string]mapper.Table{}, []error(nil)
 	for _, l := range parsed.Lookups() {
 		if l.File == "" {
@@ -51,12 +54,12 @@ func LoadMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*Map
 	return m, m.adopt(parsed, tables)
 }
 
+func mappingOptions(cfg config.Config) mapper.Options {
+	return mapper.Options{MaxRecordBytes: int(cfg.Kafka.MaxRecordBytes), MaxAhead: cfg.Order.MaxAhead, Zone: cfg.Timezone}
+}
+
 func parseMapping(cfg config.Config, readFile func(string) ([]byte, error)) (*mapper.Mapping, error) {
-	opts := mapper.Options{
-		MaxRecordBytes: int(cfg.Kafka.MaxRecordBytes),
-		MaxAhead:       cfg.Order.MaxAhead,
-		Zone:           cfg.Timezone,
-	}
+	opts := mappingOptions(cfg)
 	if slices.Contains(mapper.Builtins(), cfg.Mapping) {
 		return mapper.Builtin(cfg.Mapping, opts)
 	}
@@ -88,8 +91,49 @@ func (m *Mapping) adopt(base *mapper.Mapping, tables map[string]mapper.Table) er
 		}
 		base = with
 	}
+	held := map[string]mapper.Table{}
+	if before := m.held.Load(); before != nil {
+		maps.Copy(held, *before)
+	}
+	maps.Copy(held, tables)
+	m.held.Store(&held)
 	m.current.Store(base)
 	return nil
+}
+
+// errOtherLookup means that a mapping that is tried uses a lookup that the running one does not have.
+var errOtherLookup = errors.New("the running mapping has no such lookup, and only its lookups may be used")
+
+// Try returns the mapping of a text. It may use the lookups of the running mapping, by their names and
+// of their kind. No file is read.
+func (m *Mapping) Try(text string) (*mapper.Mapping, error) {
+	parsed, err := mapper.Parse("mapping", []byte(text), m.opts)
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]mapper.Lookup{}
+	for _, l := range m.Now().Lookups() {
+		running[l.Name] = l
+	}
+	tables, held := map[string]mapper.Table{}, *m.held.Load()
+	var faults []error
+	for _, l := range parsed.Lookups() {
+		same, ok := running[l.Name]
+		if !ok || (same.Redis != "") != (l.Redis != "") {
+			faults = append(faults, fmt.Errorf("mapping:%d:%d: lookup %s: %w", l.Line, l.Column, l.Name, errOtherLookup))
+			continue
+		}
+		if table, ok := held[l.Name]; ok {
+			tables[l.Name] = table
+		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	if len(tables) == 0 {
+		return parsed, nil
+	}
+	return parsed.WithTables(tables)
 }
 
 // Now is the mapping with the tables of this moment.

@@ -36,6 +36,8 @@ func (p *Parts) TLSCause(ctx context.Context, cfg config.Config, server string, 
 	return err
 }
 
+var errNoAlert = errors.New("no alert in time")
+
 func isClosed(err error) bool {
 	for _, closed := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, closed) {
@@ -70,7 +72,7 @@ func tlsOf(cfg config.Config, server string) (addresses []string, files credenti
 // readAlert connects, and returns the error of the handshake or the alert that the server sends
 // after it; nil: there is none.
 func readAlert(ctx context.Context, address string, encryption *tls.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAlert)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: encryption}).DialContext(ctx, "tcp", address)
 	if err != nil {

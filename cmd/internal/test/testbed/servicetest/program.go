@@ -13,7 +13,7 @@ import (
 
 var errStopped = errors.New("servicetest: the test stops the program")
 
-// A Program is membersync run in this process.
+// A Program is membersync run, or membersync ui, in this process.
 type Program struct {
 	Logs   *Output // stdout and stderr
 	Done   chan struct{}
@@ -26,6 +26,17 @@ type Program struct {
 // them. The program ends with the test. The test fails if a secret (a text with "canary") is
 // printed.
 func (r *Rig) Start(observer consumer.Observer, pairs ...string) *Program {
+	return r.start(observer, "run", pairs)
+}
+
+// StartUI starts membersync ui as Start starts membersync run. It listens at a free port of loopback,
+// and returns its URL, without a slash at the end.
+func (r *Rig) StartUI(pairs ...string) (p *Program, url string) {
+	p = r.start(nil, "ui", append([]string{"UI_ADDR", "127.0.0.1:0"}, pairs...))
+	return p, p.Logs.Await(r.tb, `"url":"([^"]+)/"`, p.Done)[1]
+}
+
+func (r *Rig) start(observer consumer.Observer, command string, pairs []string) *Program {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.tb.Context()))
 	p := &Program{tb: r.tb, cancel: cancel, Done: make(chan struct{}), Logs: &Output{}}
 	env := cli.Env{
@@ -34,7 +45,7 @@ func (r *Rig) Start(observer consumer.Observer, pairs ...string) *Program {
 	}
 	go func() {
 		defer close(p.Done)
-		p.status = cli.Run(ctx, []string{"run"}, env)
+		p.status = cli.Run(ctx, []string{command}, env)
 	}()
 	r.tb.Cleanup(func() {
 		p.Stop()

@@ -1,0 +1,200 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
+	"membersync/dlq"
+)
+
+// A chart is a line of an inline SVG, as points from the left to the right.
+type chart struct {
+	Points string // empty: there are fewer than two values
+	Label  string // for screen readers
+	Tone   string
+}
+
+// The size of a chart's coordinates.
+const (
+	chartWidth  = 120.0
+	chartHeight = 34.0
+	chartMargin = 2.0
+)
+
+func newChart(label, tone string, values []float64) chart {
+	c := chart{Label: label, Tone: tone}
+	if len(values) < 2 {
+		return c
+	}
+	most := max(slices.Max(values), 1)
+	var b strings.Builder
+	for i, v := range values {
+		x := chartWidth * float64(i) / float64(len(values)-1)
+		y := chartHeight - chartMargin - (chartHeight-2*chartMargin)*v/most
+		fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
+	}
+	c.Points = strings.TrimSpace(b.String())
+	c.Label = text("chart.label", label, number(int64(values[0])), number(int64(values[len(values)-1])), number(int64(slices.Max(values))))
+	return c
+}
+
+type card struct{ Key, Value, Note, To string }
+
+type overviewData struct {
+	Tone, Sentence, Advice, Cause string
+	Status                        ops.Status
+	Cards                         []card
+	Charts                        []chart
+	Refresh                       int
+	Refreshes                     []int
+	Reading                       string // what has been read so far, while the topics were not read once
+	Resume                        bool
+	Release                       bool
+	OpenGroups                    bool
+}
+
+// refreshes are the choices of seconds between two loads of the overview; 0: paused.
+func refreshes() []int { return []int{0, 2, 5, 30} }
+
+func (s *Server) overview(ctx context.Context, v *visit) (reply, error) {
+	st, err := s.live.Latest(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	data := overviewData{Status: st, Cause: string(st.Cause), Tone: tone(st), Refreshes: refreshes(), Refresh: 5}
+	data.Sentence, data.Advice = texts.Status(st)
+	if n, err := strconv.Atoi(v.r.FormValue("refresh")); err == nil && slices.Contains(data.Refreshes, n) {
+		data.Refresh = n
+	}
+	slices.Reverse(data.Status.Actions)
+	data.Resume = st.Paused != nil
+	data.Release = st.Cause == ops.StatusStorm
+	data.OpenGroups = st.Cause == ops.StatusMappingRejects || st.Cause == ops.StatusWorking && len(st.DeadLetters) > 0
+	if at, items, _ := s.live.Catalog().State(); at.IsZero() {
+		data.Reading = text("deadletters.reading", number(items))
+	}
+	data.Cards = cards(st)
+	data.Charts = charts(s.live.Samples())
+	return reply{page: "overview", title: text("overview.title"), data: data, refresh: data.Refresh}, nil
+}
+
+// tone is red for what needs action, amber for what ends by itself, green otherwise.
+func tone(st ops.Status) string {
+	switch {
+	case st.Cause == ops.StatusWorking:
+		return "ok"
+	case st.Attention:
+		return "bad"
+	}
+	return "warn"
+}
+
+func cards(st ops.Status) []card {
+	open, oldest := 0, int64(0)
+	for _, g := range st.DeadLetters {
+		open += g.Count
+		oldest = max(oldest, g.OldestSeconds)
+	}
+	c := []card{
+		{Key: text("card.lag"), Value: number(st.Lag.Records), Note: text("card.lag.note", texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))},
+		{Key: text("card.current"), Value: text("card.current.now"), Note: text("card.current.note")},
+		{Key: text("card.open"), Value: number(open), Note: text("card.open.none"), To: "/dead-letters"},
+		{Key: text("card.limit"), Value: text("card.limit.unknown"), Note: text("card.limit.note")},
+		{Key: text("card.instances"), Value: strconv.Itoa(len(st.Instances)), Note: text("card.held", number(st.Held))},
+	}
+	if open > 0 {
+		c[2].Note = text("card.open.note", len(st.DeadLetters), texts.Duration(time.Duration(oldest)*time.Second))
+	}
+	switch {
+	case !st.CurrentAt.IsZero():
+		c[1].Value, c[1].Note = st.CurrentAt.UTC().Format("15:04"), text("card.current.in", texts.Duration(st.CurrentAt.Sub(st.At.Time)))
+	case st.Lag.Records > 0:
+		c[1].Value = text("card.current.unknown")
+	}
+	if st.RateUsed != nil {
+		const percent = 100
+		c[3].Value = strconv.Itoa(int(*st.RateUsed*percent)) + " %"
+	}
+	return c
+}
+
+func charts(samples []ops.Sample) []chart {
+	lag, events, failures := make([]float64, len(samples)), make([]float64, len(samples)), make([]float64, len(samples))
+	for i, s := range samples {
+		lag[i], events[i], failures[i] = float64(s.Lag), s.Events, float64(s.Failures)
+	}
+	return []chart{
+		newChart(text("chart.lag"), "warn", lag), newChart(text("chart.events"), "accent", events), newChart(text("chart.failures"), "bad", failures),
+	}
+}
+
+func (s *Server) pause(ctx context.Context, v *visit) (reply, error) {
+	var until time.Time
+	if length := v.form("for"); length != "" {
+		d, err := time.ParseDuration(length)
+		if err != nil || d < time.Second {
+			return reply{}, &inputError{text("input.duration")}
+		}
+		until = v.now.Add(d)
+	}
+	if err := s.live.Pause(ctx, until, v.who()); err != nil {
+		return reply{}, err
+	}
+	s.live.Changed(ctx)
+	return reply{to: "/", notice: text("pause.done")}, nil
+}
+
+func (s *Server) resume(ctx context.Context, v *visit) (reply, error) {
+	if err := s.live.Resume(ctx, v.form("release") == "yes", v.who()); err != nil {
+		return reply{}, err
+	}
+	s.live.Changed(ctx)
+	return reply{to: "/", notice: text("resume.done")}, nil
+}
+
+// who is the actor and the note that a form has sent.
+func (v *visit) who() ops.Who { return ops.Who{Actor: v.actor, Note: clip(v.form("note"))} }
+
+const maxNote = 500
+
+// clip bounds a note.
+func clip(note string) string {
+	if r := []rune(note); len(r) > maxNote {
+		return string(r[:maxNote])
+	}
+	return note
+}
+
+type auditData struct {
+	Records                       []dlq.AuditRecord
+	Actor, Action, Subject, Since string
+	Actions                       []dlq.Action
+	Limit                         int
+}
+
+// auditShown is how many records the page has.
+const auditShown = 200
+
+func (s *Server) audit(_ context.Context, v *visit) (reply, error) {
+	data := auditData{
+		Actor: v.form("actor"), Action: v.form("action"), Subject: v.form("subject"), Since: v.form("since"), Actions: dlq.Actions(), Limit: auditShown,
+	}
+	q := ops.AuditQuery{Actor: data.Actor, Subject: data.Subject, Limit: auditShown}
+	if data.Action != "" {
+		q.Actions = []dlq.Action{dlq.Action(data.Action)}
+	}
+	if data.Since != "" {
+		var ok bool
+		if q.Since, ok = parseTime(data.Since, v.now); !ok {
+			return reply{}, &inputError{text("input.time")}
+		}
+	}
+	data.Records = s.live.Actions(q)
+	return reply{page: "audit", title: text("audit.title"), data: data}, nil
+}
