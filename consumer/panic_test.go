@@ -113,7 +113,7 @@ func TestAPanicOfTheMapperIsADeadLetter(t *testing.T) {
 	}
 	log := r.logs.String()
 	for _, want := range []string{
-		`"level":"ERROR","msg":"mapper panicked"`, "panickingTable.Lookup", "membersync/mapper.(*work).look", "panic_test.go:",
+		`"level":"ERROR","msg":"mapper panicked"`, "panickingTable.Lookup", "membersync/mapper.(*resolver).look", "panic_test.go:",
 		`"panic":"a value of type string"`, `"panic":"runtime error: slice bounds out of range [#:#]"`,
 		`"panic":"a value of type *fmt.wrapError"`, `"panic":"runtime error: invalid memory address or nil pointer dereference"`, `"panic":"a value of type mapper.Record"`,
 	} {

@@ -3,6 +3,8 @@ package consumer_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -101,8 +103,17 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
 	r.wantField(2, "position", `"Behind"`)
 	r.wantNoOverlap()
-	if n := len(r.callsOf(1)); n > 8 {
-		t.Errorf("%d calls for a backlog of one member", n)
+	// The full lane was waiting as a whole. What follows it is folded as it arrives.
+	late := func(s crmapitest.Seen) bool {
+		var user struct{ Position string }
+		n, err := 0, json.Unmarshal(s.User, &user)
+		if err == nil {
+			n, err = strconv.Atoi(user.Position)
+		}
+		return err == nil && n >= laneCap
+	}
+	if n := len(slices.DeleteFunc(r.callsOf(1), late)); n < 1 || n > 6 {
+		t.Errorf("%d calls for the full lane of one member", n)
 	}
 }
 

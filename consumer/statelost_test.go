@@ -120,9 +120,7 @@ func TestStateLostWhileAReplayRuns(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the replay ended with %v, want it to wait until its time is over", err)
 	}
-	if !r.isLost(live) {
-		t.Error("the live service has not noticed the loss")
-	}
+	r.eventually("the live service to notice the loss", func() bool { return r.isLost(live) })
 	for i := range 5 {
 		if calls := r.callsOf(104 + i + 1); len(calls) > 1 {
 			t.Errorf("%d calls of a member whose state was lost", len(calls))

@@ -66,6 +66,13 @@ func (e *ConfigError) Error() string { return "dedupe: redis " + e.Field + ": " 
 // 5 s within which a call must begin after its lease was requested.
 const replyTimeout = 2 * time.Second
 
+// The limits of a connection attempt. A TLS handshake takes processor time at both ends, so that
+// many at once are slow on a healthy network, for example after a failover.
+const (
+	dialTimeout    = time.Second
+	tlsDialTimeout = 3 * time.Second // of TCP and TLS
+)
+
 // Open returns a client with short time-outs, so that an unavailable Redis is noticed quickly. The
 // client respects the deadline of a context. A refusal by Redis' ACL is a [*PermissionError]. Open
 // does not connect yet. The caller must close the client.
@@ -82,7 +89,7 @@ func Open(cfg ClientConfig) (redis.UniversalClient, error) {
 func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 	opts := &redis.UniversalOptions{
 		ContextTimeoutEnabled:    true,
-		DialTimeout:              time.Second,
+		DialTimeout:              dialTimeout,
 		DialerRetries:            1, // the default of five takes seconds to report an outage
 		ReadTimeout:              replyTimeout,
 		WriteTimeout:             replyTimeout,
@@ -93,6 +100,9 @@ func clientOptions(cfg ClientConfig) (*redis.UniversalOptions, error) {
 	query, err := parseURL(cfg, opts)
 	if err != nil {
 		return nil, err
+	}
+	if opts.TLSConfig != nil {
+		opts.DialTimeout = tlsDialTimeout
 	}
 	if opts.TLSConfig != nil && cfg.TLS != nil {
 		opts.TLSConfig, opts.Dialer = nil, tlsDialer(opts.DialTimeout, cfg.TLS)

@@ -333,3 +333,33 @@ func TestOpenFollowsTLS(t *testing.T) {
 		current.Store(old)
 	}
 }
+
+// A handshake of more than a second is slow, not an outage: it takes processor time at both ends.
+func TestOpenAwaitsSlowHandshakes(t *testing.T) {
+	t.Parallel()
+	secure := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	secure.Close()
+	redisServer, err := miniredis.RunTLS(&tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			<-time.After(1200 * time.Millisecond)
+			return &secure.TLS.Certificates[0], nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(redisServer.Close)
+	trusting := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	trusting.RootCAs.AddCert(secure.Certificate())
+	client, err := dedupe.Open(dedupe.ClientConfig{
+		URL: "rediss://" + redisServer.Addr(), TLS: func() *tls.Config { return trusting },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, client)
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+}

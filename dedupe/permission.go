@@ -13,9 +13,9 @@ import (
 // fails until the ACL is changed, which takes effect at once, on open connections too.
 // https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
 type PermissionError struct {
-	// Commands are those that the user may not run, in lower case, with a subcommand as config|get. In
-	// a script they are all that the scripts need and the user lacks. They are empty if the server does
-	// not say which command of a script it refused.
+	// Commands are those that the user may not run, in lower case, with a subcommand as config|get.
+	// In a script they are all that the scripts need and the user lacks. They are empty if the
+	// server does not say which command of a script it refused.
 	Commands []string
 	// Key is the first key that a command was refused for; empty: it was refused for any key. Keys
 	// hold hashes and no personal data.
@@ -92,8 +92,8 @@ func (h permissionHook) explain(ctx context.Context, cmd redis.Cmder, err error)
 	return &PermissionError{Commands: []string{refusedCommand(cmd, err)}, Err: err}
 }
 
-// refusedCommand returns the command that the reply of Redis names in quotes. In a cluster, it can be
-// one that the library needs before it can send the caller's.
+// refusedCommand returns the command that the reply of Redis names in quotes. In a cluster, it can
+// be one that the library needs before it can send the caller's.
 func refusedCommand(cmd redis.Cmder, err error) string {
 	if _, rest, ok := strings.Cut(err.Error(), "run the '"); ok {
 		if name, _, ok := strings.Cut(rest, "'"); ok {
@@ -127,7 +127,8 @@ func firstKey(cmd redis.Cmder) string {
 var permissionLua string
 
 // neededCommands are the commands that a [Store] of the service runs, in scripts or directly. Their
-// first argument is a key, or they have none. [Store.ReleaseHeld] and [Store.InvalidateDigests] also need INCR.
+// first argument is a key, or they have none. [Store.ReleaseHeld] and [Store.InvalidateDigests]
+// also need INCR.
 func neededCommands() []any {
 	return []any{
 		"evalsha", "get", "mget", "set", "setnx", "del", "pttl", "pexpire", "pexpireat", "time",

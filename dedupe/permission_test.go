@@ -15,8 +15,8 @@ import (
 	"membersync/dedupe"
 )
 
-// TestPermissionErrors shows what the replies of Redis about its ACL become. That they are the replies
-// of a real Redis is shown in cmd/internal/test/secured.
+// TestPermissionErrors shows what the replies of Redis about its ACL become. That they are the
+// replies of a real Redis is shown in cmd/internal/test/secured.
 func TestPermissionErrors(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]string{
@@ -55,9 +55,9 @@ func TestThePageHasEveryCommandOfTheScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, line, _ := strings.Cut(string(page), "ACL SETUSER membersync ")
-	line, _, _ = strings.Cut(line, "\n")
-	granted := strings.Fields(line)
+	_, rest, _ := strings.Cut(string(page), "ACL SETUSER membersync ")
+	command, _, _ := strings.Cut(rest, "```")
+	granted := strings.Fields(command)
 	needed, err := os.ReadFile("permission.go")
 	if err != nil {
 		t.Fatal(err)

@@ -17,8 +17,8 @@ import (
 const (
 	// catalogItems is how many items a catalog holds: of more, the oldest are left out.
 	catalogItems = 300_000
-	// catalogRecords is how many audit records it holds, of the actions about single dead letters and
-	// of all others.
+	// catalogRecords is how many audit records it holds, of the actions about single dead letters
+	// and of all others.
 	catalogRecords = 10_000
 	// catalogPlaces is how many records of one item it remembers, in each of the topics.
 	catalogPlaces = 100
@@ -90,8 +90,8 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	// The ends of the audit topic are looked up first: each dead letter that a record below them names
-	// is below the ends of the DLQ.
+	// The ends of the audit topic are looked up first: each dead letter that a record below them
+	// names is below the ends of the DLQ.
 	audits, err := c.reader.ranges(ctx, c.reader.topics.Audit)
 	if _, missing := errors.AsType[*MissingTopicError](err); err != nil && !missing {
 		return err

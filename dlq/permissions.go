@@ -38,8 +38,8 @@ var operationBits = map[string]int{"Read": 3, "Write": 4, "DescribeConfigs": 10}
 const unknownOperations = -1 << 31
 
 // CheckPermissions returns a [*PermissionsError] if the credentials lack a permission that the
-// service needs, as far as the brokers say: of topics that do not exist, they say whether membersync's own
-// may be created. It modifies nothing. Other errors are those of Kafka.
+// service needs, as far as the brokers say: of topics that do not exist, they say whether
+// membersync's own may be created. It modifies nothing. Other errors are those of Kafka.
 func CheckPermissions(ctx context.Context, client *kafka.Client, spec TopicSpec, group string) error {
 	var denied PermissionsError
 	missing, err := denied.addTopics(ctx, client, spec)

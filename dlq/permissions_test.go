@@ -11,8 +11,8 @@ import (
 	"membersync/dlq/partlog"
 )
 
-// TestCheckPermissionsWithoutACLs wants nothing to be missing, and nothing to be created, at a broker
-// without ACLs. What a broker with ACLs says is shown in cmd/internal/test/secured.
+// TestCheckPermissionsWithoutACLs wants nothing to be missing, and nothing to be created, at a
+// broker without ACLs. What a broker with ACLs says is shown in cmd/internal/test/secured.
 func TestCheckPermissionsWithoutACLs(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Start(t)

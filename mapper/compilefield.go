@@ -9,38 +9,41 @@ import (
 	"membersync/mapper/internal/spec"
 )
 
+// A fieldCompiler compiles the table of fields.
+type fieldCompiler struct{ c *compiler }
+
 // field compiles one row of the field table.
-func (c *compiler) field(e *spec.Entry[spec.Field]) {
+func (fc fieldCompiler) field(e *spec.Entry[spec.Field]) {
 	f := &e.Value
 	of, _ := crmapi.ParseField(e.Name.Value) // the decoder has checked the name
 	rule := fieldRule{
 		field: of, concat: len(f.Concat) > 0, separator: f.Separator.Value, split: f.Split.Value, lookup: f.Lookup.Value,
 		missIgnored: f.Miss.Value == "ignore", numbers: f.Numbers.Value, country: f.Country.Value, noEnd: f.NoEnd.Value,
 		unknownIgnored: f.Unknown.Value == "ignore", alsoEmpty: scalars(f.AlsoEmpty),
-		paths: c.paths(slices.Concat(f.From, f.Concat), path.After, path.Before), each: c.optional(f.Each, relative()...),
+		paths: fc.c.paths(slices.Concat(f.From, f.Concat), path.After, path.Before), each: fc.c.optional(f.Each, relative()...),
 	}
-	before := c.log.Len()
-	c.fieldProgram(e, &rule)
-	c.origin(e, &rule)
-	c.reading(e, &rule)
-	c.texts(f, &rule)
-	c.policies(e, &rule)
-	c.changedNames(f, &rule)
-	if c.log.Len() == before && (len(rule.paths) > 0 || rule.constant != nil) {
-		c.p.fields = append(c.p.fields, rule)
+	before := fc.c.log.Len()
+	fc.fieldProgram(e, &rule)
+	fc.origin(e, &rule)
+	fc.reading(e, &rule)
+	fc.texts(f, &rule)
+	fc.policies(e, &rule)
+	fc.changedNames(f, &rule)
+	if fc.c.log.Len() == before && (len(rule.paths) > 0 || rule.constant != nil) {
+		fc.c.p.fields = append(fc.c.p.fields, rule)
 	}
 }
 
 // fieldProgram compiles the jq program of a field. Without from it says where the value stands.
-func (c *compiler) fieldProgram(e *spec.Entry[spec.Field], rule *fieldRule) {
+func (fc fieldCompiler) fieldProgram(e *spec.Entry[spec.Field], rule *fieldRule) {
 	f := &e.Value
 	if f.JQ == nil {
 		return
 	}
-	program, ok := c.program(f.JQ)
+	program, ok := fc.c.program(f.JQ)
 	switch {
 	case len(f.Concat) > 0 || len(f.Const) > 0:
-		c.log.Add(f.JQ.Pos, "jq is a step of a field with from")
+		fc.c.log.Add(f.JQ.Pos, "jq is a step of a field with from")
 	case !ok:
 	case len(f.From) == 0:
 		f.From = []spec.Path{{Pos: f.JQ.Pos, JQ: f.JQ}}
@@ -51,7 +54,7 @@ func (c *compiler) fieldProgram(e *spec.Entry[spec.Field], rule *fieldRule) {
 }
 
 // origin checks where the value comes from.
-func (c *compiler) origin(e *spec.Entry[spec.Field], rule *fieldRule) {
+func (fc fieldCompiler) origin(e *spec.Entry[spec.Field], rule *fieldRule) {
 	f, given := &e.Value, 0
 	for _, is := range []bool{len(f.From) > 0, len(f.Concat) > 0, len(f.Const) > 0} {
 		if is {
@@ -60,40 +63,40 @@ func (c *compiler) origin(e *spec.Entry[spec.Field], rule *fieldRule) {
 	}
 	switch {
 	case given != 1:
-		c.log.Add(e.Name.Pos, e.Name.Value+" needs exactly one of from, concat and const")
+		fc.c.log.Add(e.Name.Pos, e.Name.Value+" needs exactly one of from, concat and const")
 		return
 	case f.Separator.Given() && !rule.concat:
-		c.log.Add(f.Separator.Pos, "separator stands between the parts of concat, and there is none")
+		fc.c.log.Add(f.Separator.Pos, "separator stands between the parts of concat, and there is none")
 	}
 	if len(f.Const) > 0 {
-		c.constant(e, rule)
+		fc.constant(e, rule)
 	}
 	if f.Table != nil {
-		c.ownTable(e, rule)
+		fc.ownTable(e, rule)
 	}
 	if f.Lookup.Given() {
-		c.use(f.Lookup)
+		fc.c.lookups.use(f.Lookup)
 	}
 	if f.Miss.Given() && !f.Lookup.Given() && f.Table == nil {
-		c.log.Add(f.Miss.Pos, "miss is about a lookup or a table, and there is none")
+		fc.c.log.Add(f.Miss.Pos, "miss is about a lookup or a table, and there is none")
 	}
 }
 
 // ownTable makes a lookup of a field's table. Its name is that of the field.
-func (c *compiler) ownTable(e *spec.Entry[spec.Field], rule *fieldRule) {
+func (fc fieldCompiler) ownTable(e *spec.Entry[spec.Field], rule *fieldRule) {
 	if e.Value.Lookup.Given() {
-		c.log.Add(e.Name.Pos, "a field has either a table or a lookup")
+		fc.c.log.Add(e.Name.Pos, "a field has either a table or a lookup")
 		return
 	}
 	name := "table of " + e.Name.Value
 	rule.lookup = name
-	c.p.inline[name] = c.table(e.Value.Table)
+	fc.c.p.inline[name] = fc.c.lookups.table(e.Value.Table)
 }
 
-func (c *compiler) constant(e *spec.Entry[spec.Field], rule *fieldRule) {
+func (fc fieldCompiler) constant(e *spec.Entry[spec.Field], rule *fieldRule) {
 	list := e.Value.Const
 	if rule.field.Kind() != crmapi.KindInts && len(list) != 1 {
-		c.log.Add(list[0].Pos, e.Name.Value+" takes one value")
+		fc.c.log.Add(list[0].Pos, e.Name.Value+" takes one value")
 		return
 	}
 	var ns []int64
@@ -102,13 +105,13 @@ func (c *compiler) constant(e *spec.Entry[spec.Field], rule *fieldRule) {
 			v := crmapi.Text(s.Value)
 			rule.constant = &v
 			if s.Null || s.Value == "" {
-				c.log.Add(s.Pos, "a constant is not empty")
+				fc.c.log.Add(s.Pos, "a constant is not empty")
 			}
 			return
 		}
 		n, problem := leaf{'"', s.Value}.integer()
 		if problem != "" || n < 0 {
-			c.log.Add(s.Pos, "should be a whole number from 0")
+			fc.c.log.Add(s.Pos, "should be a whole number from 0")
 		}
 		ns = append(ns, n)
 	}
@@ -120,7 +123,7 @@ func (c *compiler) constant(e *spec.Entry[spec.Field], rule *fieldRule) {
 }
 
 // usual is how a field is read unless the file says otherwise.
-func usual(f crmapi.Field) normaliser {
+func usual(f crmapi.Field) normalizer {
 	switch {
 	case f == crmapi.Gender:
 		return asGender
@@ -135,13 +138,13 @@ func usual(f crmapi.Field) normaliser {
 }
 
 // reading compiles how the value is read, and refuses keys that would do nothing.
-func (c *compiler) reading(e *spec.Entry[spec.Field], rule *fieldRule) {
+func (fc fieldCompiler) reading(e *spec.Entry[spec.Field], rule *fieldRule) {
 	f := &e.Value
 	rule.as = usual(rule.field)
 	if f.As.Given() {
-		rule.as = normaliser(find(normalisers(), f.As)) //nolint:gosec // six
-		if c.unfit(rule) {
-			c.log.Add(f.As.Pos, strconv.Quote(f.As.Value)+" does not give what "+e.Name.Value+" needs; "+normalisers()[usual(rule.field)]+" does")
+		rule.as = normalizer(find(normalizers(), f.As)) //nolint:gosec // six
+		if fc.unfit(rule) {
+			fc.c.log.Add(f.As.Pos, strconv.Quote(f.As.Value)+" does not give what "+e.Name.Value+" needs; "+normalizers()[usual(rule.field)]+" does")
 		}
 	}
 	rule.male, rule.female = texts(f.Male), texts(f.Female)
@@ -151,36 +154,30 @@ func (c *compiler) reading(e *spec.Entry[spec.Field], rule *fieldRule) {
 	if f.Female == nil {
 		rule.female = []string{"F", "f", "female", "Female", "FEMALE", "woman", "2", "女", "女性"}
 	}
-	c.disjoint(f, rule)
+	fc.disjoint(f, rule)
 	if rule.as == asDate {
-		rule.dates = c.dates(&f.Dates)
+		rule.dates = fc.c.dates(&f.Dates)
 	} else {
-		c.noDates(&f.Dates, "dates")
+		fc.c.noDates(&f.Dates, "dates")
 	}
-	c.onlyFor(rule.as == asPhone, f.Country.Pos, "phones")
-	c.onlyFor(rule.as == asGender, first(f.Male), "gender")
-	c.onlyFor(rule.as == asGender, first(f.Female), "gender")
-	c.onlyFor(rule.as == asGender, f.Unknown.Pos, "gender")
-	c.onlyFor(rule.as == asDate, f.NoEnd.Pos, "dates")
-	c.onlyFor(rule.as == asInts, f.Split.Pos, "ints")
-	c.onlyFor(rule.as == asInts, f.Each.Pos, "ints")
-	c.onlyFor(rule.as == asText || rule.as == asPhone, f.Numbers.Pos, "texts and phones")
+	fc.c.onlyFor(rule.as == asPhone, f.Country.Pos, "phones")
+	fc.c.onlyFor(rule.as == asGender, first(f.Male), "gender")
+	fc.c.onlyFor(rule.as == asGender, first(f.Female), "gender")
+	fc.c.onlyFor(rule.as == asGender, f.Unknown.Pos, "gender")
+	fc.c.onlyFor(rule.as == asDate, f.NoEnd.Pos, "dates")
+	fc.c.onlyFor(rule.as == asInts, f.Split.Pos, "ints")
+	fc.c.onlyFor(rule.as == asInts, f.Each.Pos, "ints")
+	fc.c.onlyFor(rule.as == asText || rule.as == asPhone, f.Numbers.Pos, "texts and phones")
 	if f.Split.Given() && f.Split.Value == "" {
-		c.log.Add(f.Split.Pos, "split is at least one character")
+		fc.c.log.Add(f.Split.Pos, "split is at least one character")
 	}
 	if f.Country.Given() && !isDigits(f.Country.Value) {
-		c.log.Add(f.Country.Pos, "country is digits, such as 86")
+		fc.c.log.Add(f.Country.Pos, "country is digits, such as 86")
 	}
 }
 
-func (c *compiler) onlyFor(fits bool, at spec.Pos, what string) {
-	if at.Given() && !fits {
-		c.log.Add(at, "is only for "+what)
-	}
-}
-
-// unfit reports whether the normaliser does not give the type that the field has.
-func (c *compiler) unfit(rule *fieldRule) bool {
+// unfit reports whether the normalizer does not give the type that the field has.
+func (fc fieldCompiler) unfit(rule *fieldRule) bool {
 	switch rule.field.Kind() {
 	case crmapi.KindInt:
 		return rule.as != asInt
@@ -195,21 +192,21 @@ func (c *compiler) unfit(rule *fieldRule) bool {
 }
 
 // disjoint refuses a value that means both M and F.
-func (c *compiler) disjoint(f *spec.Field, rule *fieldRule) {
+func (fc fieldCompiler) disjoint(f *spec.Field, rule *fieldRule) {
 	if f.Male == nil && f.Female == nil {
 		return
 	}
 	given := append(slices.Clone(f.Male), f.Female...)
 	for _, t := range given {
 		if slices.Contains(rule.male, t.Value) && slices.Contains(rule.female, t.Value) {
-			c.log.Add(t.Pos, strconv.Quote(t.Value)+" means both M and F; give both lists")
+			fc.c.log.Add(t.Pos, strconv.Quote(t.Value)+" means both M and F; give both lists")
 		}
 	}
 }
 
 // texts compiles what is done to texts.
-func (c *compiler) texts(f *spec.Field, rule *fieldRule) {
-	d := &c.file.Defaults
+func (fc fieldCompiler) texts(f *spec.Field, rule *fieldRule) {
+	d := &fc.c.file.Defaults
 	rule.trim = d.Trim.Value
 	if f.Trim.Given() {
 		rule.trim = f.Trim.Value
@@ -221,13 +218,13 @@ func (c *compiler) texts(f *spec.Field, rule *fieldRule) {
 	rule.form = unicodeForm(find([]string{"none", "nfc", "nfkc"}, form)) //nolint:gosec // three
 	rule.refuseMasked = f.Masked.Value == "reject" || rule.field == crmapi.Mobile || rule.as == asPhone
 	if f.Masked.Value == "allow" && (rule.field == crmapi.Mobile || rule.as == asPhone) {
-		c.log.Add(f.Masked.Pos, "masked phone numbers are never sent")
+		fc.c.log.Add(f.Masked.Pos, "masked phone numbers are never sent")
 	}
 }
 
 // policies compiles what null, empty and missing mean, and how a clear is sent.
-func (c *compiler) policies(e *spec.Entry[spec.Field], rule *fieldRule) {
-	f, d := &e.Value, &c.file.Defaults
+func (fc fieldCompiler) policies(e *spec.Entry[spec.Field], rule *fieldRule) {
+	f, d := &e.Value, &fc.c.file.Defaults
 	rule.null, rule.empty = policyOf(f.Null, d.Null, rejects), policyOf(f.Empty, d.Empty, rejects)
 	rule.missing = policyOf(f.Missing, d.Missing, ignores)
 	clearable := []crmapi.Field{crmapi.Position, crmapi.Email, crmapi.QQ, crmapi.Weixin, crmapi.AttachingDepartmentIDs}
@@ -239,7 +236,7 @@ func (c *compiler) policies(e *spec.Entry[spec.Field], rule *fieldRule) {
 	fits := f.Clear.Value == spec.ClearRefused || f.Clear.Value == spec.ClearText && rule.field.Kind() == crmapi.KindText ||
 		f.Clear.Value == spec.ClearList && rule.field.Kind() == crmapi.KindInts
 	if !fits {
-		c.log.Add(f.Clear.Pos, f.Clear.Value+" is not of the type that "+e.Name.Value+" has")
+		fc.c.log.Add(f.Clear.Pos, f.Clear.Value+" is not of the type that "+e.Name.Value+" has")
 	}
 }
 
@@ -259,7 +256,7 @@ func policyOf(of, general spec.Text, otherwise policy) policy {
 }
 
 // changedNames are what a list of changes calls the field.
-func (c *compiler) changedNames(f *spec.Field, rule *fieldRule) {
+func (fc fieldCompiler) changedNames(f *spec.Field, rule *fieldRule) {
 	rule.changedAs = texts(f.ChangedAs)
 	if f.ChangedAs != nil {
 		return

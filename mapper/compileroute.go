@@ -8,50 +8,57 @@ import (
 	"membersync/mapper/internal/spec"
 )
 
-func (c *compiler) route(r *spec.Route) {
+// A routeCompiler compiles one route.
+type routeCompiler struct {
+	c       *compiler
+	item    bool // the condition looks at the employee's entry
+	outside bool // it looks at nothing but the key, headers, and whether there is an event
+}
+
+func (rc *routeCompiler) route(r *spec.Route) {
 	if r.Name.Given() && r.Name.Value == "" {
-		c.log.Add(r.Name.Pos, "a route has a name")
+		rc.c.log.Add(r.Name.Pos, "a route has a name")
 	}
-	c.item, c.outside = false, true
-	if when := c.condition(&r.When); when != nil {
+	rc.item, rc.outside = false, true
+	if when := rc.condition(&r.When); when != nil {
 		do := action(find(actions(), r.Do)) //nolint:gosec // four
-		c.p.routes = append(c.p.routes, route{name: r.Name.Value, when: when, do: do, item: c.item, outside: c.outside})
+		rc.c.p.routes = append(rc.c.p.routes, route{name: r.Name.Value, when: when, do: do, item: rc.item, outside: rc.outside})
 	}
 }
 
 // condition compiles a condition: all that it names must hold. It is nil if something is wrong with
 // it.
-func (c *compiler) condition(s *spec.Condition) condition {
+func (rc *routeCompiler) condition(s *spec.Condition) condition {
 	if !s.At.Given() {
 		return nil // the decoder has said so
 	}
-	before := c.log.Len()
-	all := c.combined(s)
+	before := rc.c.log.Len()
+	all := rc.combined(s)
 	if s.JQ != nil {
-		if p, ok := c.program(s.JQ); ok {
-			all = append(all, holds(c.looksAt(&p)))
+		if p, ok := rc.c.program(s.JQ); ok {
+			all = append(all, holds(rc.looksAt(&p)))
 		}
 	}
-	all = append(all, c.looks(s)...)
-	if len(all) == 0 && c.log.Len() == before {
-		c.log.Add(s.At, "a condition names something")
+	all = append(all, rc.looks(s)...)
+	if len(all) == 0 && rc.c.log.Len() == before {
+		rc.c.log.Add(s.At, "a condition names something")
 	}
-	if c.log.Len() > before {
+	if rc.c.log.Len() > before {
 		return nil
 	}
 	return allOf(all)
 }
 
 // combined compiles and, or, not, type and op.
-func (c *compiler) combined(s *spec.Condition) (all []condition) {
+func (rc *routeCompiler) combined(s *spec.Condition) (all []condition) {
 	if s.And != nil {
-		all = append(all, allOf(c.conditions(s.And)))
+		all = append(all, allOf(rc.conditions(s.And)))
 	}
 	if s.Or != nil {
-		all = append(all, anyOf(c.conditions(s.Or)))
+		all = append(all, anyOf(rc.conditions(s.Or)))
 	}
 	if s.Not != nil {
-		if inner := c.condition(s.Not); inner != nil {
+		if inner := rc.condition(s.Not); inner != nil {
 			all = append(all, not(inner))
 		}
 	}
@@ -59,43 +66,43 @@ func (c *compiler) combined(s *spec.Condition) (all []condition) {
 		values []spec.Text
 		at     *path.Path
 		name   string
-	}{{s.Type, c.p.typ, "type"}, {s.Op, c.p.op, "op"}} {
+	}{{s.Type, rc.c.p.typ, "type"}, {s.Op, rc.c.p.op, "op"}} {
 		if short.values == nil {
 			continue
 		}
 		if short.at == nil {
-			c.log.Add(first(short.values), "identity does not say where the "+short.name+" stands")
+			rc.c.log.Add(first(short.values), "identity does not say where the "+short.name+" stands")
 			continue
 		}
 		values := make([]scalar, len(short.values))
 		for i, v := range short.values {
 			values[i] = scalar{value: v.Value}
 		}
-		all = append(all, isOneOf(c.looksAt(short.at), values))
+		all = append(all, isOneOf(rc.looksAt(short.at), values))
 	}
 	return all
 }
 
 // looksAt notes whether a condition looks at the employee's entry.
-func (c *compiler) looksAt(p *path.Path) *path.Path {
+func (rc *routeCompiler) looksAt(p *path.Path) *path.Path {
 	if p != nil && slices.Contains([]path.Root{path.Here, path.Item, path.After, path.Before}, p.Root) {
-		c.item = true
+		rc.item = true
 	}
 	switch {
 	case p == nil:
 	case p.JQ == nil:
-		c.outside = c.outside && (p.Root == path.Key || p.Root == path.Header || p.Root == path.Event && len(p.Steps) == 0)
+		rc.outside = rc.outside && (p.Root == path.Key || p.Root == path.Header || p.Root == path.Event && len(p.Steps) == 0)
 	default:
 		reads := &p.JQ.Reads
-		c.outside = c.outside && reads.Variables != nil && !reads.Whole && len(reads.Tops) == 0 &&
+		rc.outside = rc.outside && reads.Variables != nil && !reads.Whole && len(reads.Tops) == 0 &&
 			!slices.ContainsFunc(reads.Variables, func(name string) bool { return name != "$key" && name != "$header" })
 	}
 	return p
 }
 
-func (c *compiler) conditions(list []spec.Condition) (all []condition) {
+func (rc *routeCompiler) conditions(list []spec.Condition) (all []condition) {
 	for i := range list {
-		if one := c.condition(&list[i]); one != nil {
+		if one := rc.condition(&list[i]); one != nil {
 			all = append(all, one)
 		}
 	}
@@ -103,18 +110,18 @@ func (c *compiler) conditions(list []spec.Condition) (all []condition) {
 }
 
 // looks compiles the keys that look at path.
-func (c *compiler) looks(s *spec.Condition) (all []condition) {
+func (rc *routeCompiler) looks(s *spec.Condition) (all []condition) {
 	given := s.Exists.Given() || s.Equals.Given() || s.In != nil || s.Prefix.Given() || s.Future.Given() ||
 		s.Less.Given() || s.AtMost.Given() || s.Greater.Given() || s.AtLeast.Given()
 	if given != s.Path.Given() {
-		c.log.Add(s.At, "path, and what it is compared with, belong together")
+		rc.c.log.Add(s.At, "path, and what it is compared with, belong together")
 		return nil
 	}
 	if !given {
-		c.noDates(&s.Dates, "future")
+		rc.c.noDates(&s.Dates, "future")
 		return nil
 	}
-	p := c.looksAt(c.optional(s.Path))
+	p := rc.looksAt(rc.c.optional(s.Path))
 	if s.Exists.Given() {
 		all = append(all, exists(p, s.Exists.Value))
 	}
@@ -128,15 +135,15 @@ func (c *compiler) looks(s *spec.Condition) (all []condition) {
 		all = append(all, hasPrefix(p, s.Prefix.Value))
 	}
 	if s.Future.Given() {
-		dates := c.dates(&s.Dates)
+		dates := rc.c.dates(&s.Dates)
 		all = append(all, inFuture(p, dates, s.Future.Value))
 	} else {
-		c.noDates(&s.Dates, "future")
+		rc.c.noDates(&s.Dates, "future")
 	}
-	return append(all, c.comparisons(s, p)...)
+	return append(all, rc.comparisons(s, p)...)
 }
 
-func (c *compiler) comparisons(s *spec.Condition, p *path.Path) (all []condition) {
+func (rc *routeCompiler) comparisons(s *spec.Condition, p *path.Path) (all []condition) {
 	for _, one := range []struct {
 		limit  spec.Scalar
 		wanted []int
@@ -145,7 +152,7 @@ func (c *compiler) comparisons(s *spec.Condition, p *path.Path) (all []condition
 			continue
 		}
 		if _, ok := rational(one.limit.Value); !ok {
-			c.log.Add(one.limit.Pos, strconv.Quote(one.limit.Value)+" should be a number")
+			rc.c.log.Add(one.limit.Pos, strconv.Quote(one.limit.Value)+" should be a number")
 		}
 		all = append(all, compares(p, one.limit.Value, one.wanted...))
 	}

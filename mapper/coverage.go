@@ -34,15 +34,15 @@ func (c *Coverage) Add(rec Record, found map[Reference]string) {
 	}
 	w := c.mapping.work(rec)
 	defer c.mapping.done(w)
-	w.resolved = found
-	if w.open() != nil {
+	w.lookups.resolved = found
+	if (unwrapper{w}).open() != nil {
 		return
 	}
 	for i := range w.parts {
-		m := interpreter{w: w, p: w.p, part: &w.parts[i]}
-		m.locate()
-		m.readStates()
-		c.look(&m)
+		m := w.interpreter(&w.parts[i])
+		stateReader{m}.locate()
+		stateReader{m}.readStates()
+		c.look(m)
 	}
 }
 
@@ -52,7 +52,7 @@ func (c *Coverage) look(m *interpreter) {
 		for j := range m.p.fields[i].paths {
 			p := &m.p.fields[i].paths[j]
 			for _, s := range []side{newSide, oldSide} {
-				if v, problem := m.value(s, p); problem != "" || !v.Absent() {
+				if v, problem := m.states.value(s, p); problem != "" || !v.Absent() {
 					c.found[p] = true
 				}
 			}

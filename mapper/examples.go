@@ -136,23 +136,26 @@ func fieldJSON(u crmapi.Update, f crmapi.Field) string {
 	return ""
 }
 
+// An exampleCompiler compiles the examples.
+type exampleCompiler struct{ c *compiler }
+
 // example compiles an example.
-func (c *compiler) example(e *spec.Example) {
+func (xc exampleCompiler) example(e *spec.Example) {
 	to := example{name: e.Name.Value, line: e.At.Line, timed: e.Timestamp.Given(), lookups: map[string]Table{}, found: map[Reference]string{}}
-	to.record = c.exampleRecord(e)
+	to.record = xc.exampleRecord(e)
 	for _, l := range e.Lookups {
-		c.exampleLookup(&l, &to)
+		xc.exampleLookup(&l, &to)
 	}
 	for i := range e.Out {
-		to.out = append(to.out, expected{spec: &e.Out[i], user: c.user(&e.Out[i])})
+		to.out = append(to.out, expected{spec: &e.Out[i], user: xc.user(&e.Out[i])})
 	}
-	c.p.examples = append(c.p.examples, to)
+	xc.c.p.examples = append(xc.c.p.examples, to)
 }
 
 // exampleTime is the timestamp of an example's record that has none.
 const exampleTime = "2026-01-01T00:00:00Z"
 
-func (c *compiler) exampleRecord(e *spec.Example) Record {
+func (xc exampleCompiler) exampleRecord(e *spec.Example) Record {
 	rec := Record{Topic: "example", Value: []byte(e.Value.Value)}
 	stamp := exampleTime
 	if e.Timestamp.Given() {
@@ -160,7 +163,7 @@ func (c *compiler) exampleRecord(e *spec.Example) Record {
 	}
 	var ok bool
 	if rec.Time, ok = parseRFC3339(stamp); !ok {
-		c.log.Add(e.Timestamp.Pos, "should be a time such as "+exampleTime)
+		xc.c.log.Add(e.Timestamp.Pos, "should be a time such as "+exampleTime)
 		rec.Time = time.Time{}
 	}
 	if e.Key.Given() {
@@ -173,56 +176,56 @@ func (c *compiler) exampleRecord(e *spec.Example) Record {
 	case e.NoValue.Value && !e.Value.Given() && !e.Base64.Given():
 		rec.Value = nil
 	case e.NoValue.Value:
-		c.log.Add(e.At, "an example with no_value has neither value nor base64")
+		xc.c.log.Add(e.At, "an example with no_value has neither value nor base64")
 	case e.Value.Given() == e.Base64.Given():
-		c.log.Add(e.At, "an example has either value or base64")
+		xc.c.log.Add(e.At, "an example has either value or base64")
 	case e.Base64.Given():
 		var err error
 		if rec.Value, err = base64.StdEncoding.DecodeString(e.Base64.Value); err != nil {
-			c.log.Add(e.Base64.Pos, "is not base64")
+			xc.c.log.Add(e.Base64.Pos, "is not base64")
 		}
 	}
 	return rec
 }
 
-func (c *compiler) exampleLookup(l *spec.Entry[spec.Map[spec.Text]], to *example) {
+func (xc exampleCompiler) exampleLookup(l *spec.Entry[spec.Map[spec.Text]], to *example) {
 	at := -1
-	for i, known := range c.p.lookups {
+	for i, known := range xc.c.p.lookups {
 		if known.Name == l.Name.Value {
 			at = i
 		}
 	}
 	if at < 0 {
-		c.log.Add(l.Name.Pos, strconv.Quote(l.Name.Value)+" is no lookup that an example can fill"+spec.Hint(l.Name.Value, c.lookups))
+		xc.c.log.Add(l.Name.Pos, strconv.Quote(l.Name.Value)+" is no lookup that an example can fill"+spec.Hint(l.Name.Value, xc.c.lookups.names))
 		return
 	}
 	table := inlineTable{}
 	for _, entry := range l.Value {
 		key := entry.Name.Value
-		if c.p.folded[l.Name.Value] {
+		if xc.c.p.folded[l.Name.Value] {
 			key = strings.ToLower(key)
 		}
 		table[key] = entry.Value.Value
 		to.found[Reference{Lookup: l.Name.Value, Key: key}] = entry.Value.Value
 	}
-	if c.p.lookups[at].Redis == "" {
+	if xc.c.p.lookups[at].Redis == "" {
 		to.lookups[l.Name.Value] = table
 	}
 }
 
 // user reads the wanted user object.
-func (c *compiler) user(e *spec.Expected) (none crmapi.Update) {
+func (xc exampleCompiler) user(e *spec.Expected) (none crmapi.Update) {
 	wanted := e.User.Given()
 	if wanted != (e.Outcome.Value == outcomeUpdate) {
-		c.log.Add(e.At, "user belongs to the outcome update, and to it alone")
+		xc.c.log.Add(e.At, "user belongs to the outcome update, and to it alone")
 		return none
 	}
 	if !wanted {
 		return none
 	}
 	if e.User.Node.Kind != yaml.MappingNode {
-		c.log.Add(e.User.Pos, "should be a map")
+		xc.c.log.Add(e.User.Pos, "should be a map")
 		return none
 	}
-	return c.userUpdate(e.User.Node)
+	return xc.userUpdate(e.User.Node)
 }

@@ -12,7 +12,7 @@ import (
 
 // userUpdate reads a user object of an example by the API's types, so that a wrong one shows
 // as a fault of the file and not as a riddle.
-func (c *compiler) userUpdate(n *yaml.Node) (update crmapi.Update) {
+func (xc exampleCompiler) userUpdate(n *yaml.Node) (update crmapi.Update) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
 		at := spec.Pos{Line: value.Line, Column: value.Column}
@@ -21,11 +21,11 @@ func (c *compiler) userUpdate(n *yaml.Node) (update crmapi.Update) {
 		case name.Value == "openUserId":
 			update.OpenUserID = value.Value
 		case !known:
-			c.log.Add(spec.Pos{Line: name.Line, Column: name.Column}, strconv.Quote(name.Value)+" is no member field"+spec.Hint(name.Value, fieldNames()))
+			xc.c.log.Add(spec.Pos{Line: name.Line, Column: name.Column}, strconv.Quote(name.Value)+" is no member field"+spec.Hint(name.Value, fieldNames()))
 		default:
 			v, ok := exampleValue(f, value)
 			if !ok {
-				c.log.Add(at, name.Value+" should be "+kindName(f.Kind()))
+				xc.c.log.Add(at, name.Value+" should be "+kindName(f.Kind()))
 				continue
 			}
 			update = update.With(f, v)

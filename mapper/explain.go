@@ -42,82 +42,90 @@ func (m *Mapping) Explain(rec Record, found map[Reference]string) []Explanation 
 	}
 	w := m.work(rec)
 	defer m.done(w)
-	w.resolved, w.explains = found, true
+	w.lookups.resolved, w.notes.on = found, true
 	results := w.run()
-	if len(w.explained) == 0 {
+	if len(w.notes.list) == 0 {
 		return []Explanation{{Result: results[0]}}
 	}
-	return w.explained
+	return w.notes.list
+}
+
+// notes are the explanations of a record's employees, while they are asked for. The zero value
+// takes none.
+type notes struct {
+	on    bool
+	quiet bool // steps are left out: they are those of the old value
+	list  []Explanation
 }
 
 // current is the explanation of the employee at hand; it is asked for only while explaining.
-func (m *interpreter) current() *Explanation { return &m.w.explained[len(m.w.explained)-1] }
+func (n *notes) current() *Explanation { return &n.list[len(n.list)-1] }
 
 // explain notes an id, the order or a route.
-func (m *interpreter) explain(name, place, value, problem string) {
-	if m.w.explains {
-		e := m.current()
+func (n *notes) explain(name, place, value, problem string) {
+	if n.on {
+		e := n.current()
 		e.Parts = append(e.Parts, Explained{Name: name, Path: place, Value: value, Reason: problem})
 	}
 }
 
 // beginField begins the explanation of a field.
-func (m *interpreter) beginField(rule *fieldRule) {
-	if m.w.explains {
-		e := m.current()
+func (n *notes) beginField(rule *fieldRule) {
+	if n.on {
+		e := n.current()
 		e.Fields = append(e.Fields, Explained{Name: rule.field.String()})
 	}
 }
 
 // field is the explanation of the field at hand.
-func (m *interpreter) field() *Explained {
-	e := m.current()
+func (n *notes) field() *Explained {
+	e := n.current()
 	return &e.Fields[len(e.Fields)-1]
 }
 
 // step notes what was done to the field at hand.
-func (m *interpreter) step(name, result string) {
-	if m.w.explains && !m.quiet {
-		f := m.field()
+func (n *notes) step(name, result string) {
+	if n.on && !n.quiet {
+		f := n.field()
 		f.Steps = append(f.Steps, Step{Name: name, Result: result})
 	}
 }
 
 // found notes where the field's new value stands.
-func (m *interpreter) found(p *path.Path, v jsontree.Value) {
-	if m.w.explains {
-		f := m.field()
+func (n *notes) found(p *path.Path, v jsontree.Value) {
+	if n.on {
+		f := n.field()
 		f.Path, f.Raw = p.Text, string(bytes.Clone(v.Raw()))
 	}
 }
 
 // foundSame notes where a value stands that is not read further.
-func (m *interpreter) foundSame(rule *fieldRule) {
-	if !m.w.explains {
+func (n *notes) foundSame(rule *fieldRule, st *states) {
+	if !n.on {
 		return
 	}
 	for i := range rule.paths {
-		if v, _ := m.value(newSide, &rule.paths[i]); !v.Absent() {
-			m.found(&rule.paths[i], v)
+		if v, _ := st.value(newSide, &rule.paths[i]); !v.Absent() {
+			n.found(&rule.paths[i], v)
 			return
 		}
 	}
 }
 
 // foundParts notes where the parts of the field's new value stand.
-func (m *interpreter) foundParts(rule *fieldRule) {
-	if m.w.explains {
+func (n *notes) foundParts(rule *fieldRule) {
+	if n.on {
 		places := make([]string, len(rule.paths))
 		for i := range rule.paths {
 			places[i] = rule.paths[i].Text
 		}
-		m.field().Path = strings.Join(places, " + ")
+		n.field().Path = strings.Join(places, " + ")
 	}
 }
 
 // converted notes what a value became.
-func (m *interpreter) converted(rule *fieldRule, c content) {
-	if !m.w.explains {
+func (n *notes) converted(rule *fieldRule, c content) {
+	if !n.on {
 		return
 	}
 	result := c.problem
@@ -127,37 +135,37 @@ func (m *interpreter) converted(rule *fieldRule, c content) {
 	case result == "":
 		result = "nothing"
 	}
-	m.step("read as "+normalisers()[rule.as], result)
+	n.step("read as "+normalizers()[rule.as], result)
 }
 
 // end notes why a field has no new value.
-func (m *interpreter) end(rule *fieldRule, c content) {
-	if !m.w.explains {
+func (n *notes) end(rule *fieldRule, c content) {
+	if !n.on {
 		return
 	}
 	switch c.finding {
 	case isAbsent:
-		m.field().Reason = "absent, so unchanged"
+		n.field().Reason = "absent, so unchanged"
 		if len(rule.paths) > 1 {
 			var places []string
 			for i := range rule.paths {
 				places = append(places, rule.paths[i].Text)
 			}
-			m.field().Reason += ": nothing at " + strings.Join(places, ", ")
+			n.field().Reason += ": nothing at " + strings.Join(places, ", ")
 		}
 	case isUnavailable:
-		m.field().Reason = "unchanged, says the source"
+		n.field().Reason = "unchanged, says the source"
 	case isLeftOut:
-		m.field().Reason = "left out by the mapping"
+		n.field().Reason = "left out by the mapping"
 	case isWrong:
-		m.field().Reason = c.problem
+		n.field().Reason = c.problem
 	case isSet, isNull, isEmpty:
 	}
 }
 
 // stated notes the value that is sent.
-func (m *interpreter) stated(v crmapi.Value) {
-	if m.w.explains {
-		m.field().Value = string(v.AppendJSON(nil))
+func (n *notes) stated(v crmapi.Value) {
+	if n.on {
+		n.field().Value = string(v.AppendJSON(nil))
 	}
 }

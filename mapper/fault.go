@@ -20,6 +20,7 @@ const (
 // A Fault is why an event was rejected. It names the place and what is wrong there,
 // never a value, so it can be logged and put into headers.
 type Fault struct { //nolint:errname // not every fault is returned as an error: it is a part of a result
+
 	Reason Reason
 	Whole  bool   // the record failed whole: the event has no index
 	Path   string // the member at fault, such as "after.gender"; empty: the value as a whole

@@ -9,6 +9,12 @@ import (
 	"membersync/mapper/internal/path"
 )
 
+// A fieldReader finds what the event states of one field.
+type fieldReader struct {
+	m    *interpreter
+	rule *fieldRule
+}
+
 // A policy says what null, empty or missing means.
 type policy uint8
 
@@ -25,7 +31,7 @@ type fieldRule struct {
 	concat    bool
 	separator string
 	constant  *crmapi.Value
-	as        normaliser
+	as        normalizer
 	split     string
 	program   *path.Path // a jq program over the value
 	each      *path.Path
@@ -69,88 +75,76 @@ type content struct {
 	offset  int64
 }
 
-// changes finds the fields that the event states.
-func (m *interpreter) changes() {
-	m.event.Update.OpenUserID = m.event.OpenUserID
-	for i := range m.p.fields {
-		rule := &m.p.fields[i]
-		m.beginField(rule)
-		m.change(rule)
-		if m.fault != nil {
-			m.event.Update = crmapi.Update{}
-			return
-		}
-	}
-}
+func (fr fieldReader) values() valueReader { return valueReader(fr) }
 
 // change finds what the event states of one field, if anything. Fields whose text is
 // the same before and after are left out at once: they are not sent, so it does not
 // matter whether the CRM would take them. An old value that cannot be read is unknown,
 // hence different.
-func (m *interpreter) change(rule *fieldRule) {
+func (fr fieldReader) change() {
 	switch {
-	case !m.considers(rule):
-		m.step("not among the changed fields", "")
+	case !fr.m.states.considers(fr.rule):
+		fr.m.notes.step("not among the changed fields", "")
 		return
-	case rule.constant != nil:
-		m.step("constant", "")
-		m.state(rule, *rule.constant)
+	case fr.rule.constant != nil:
+		fr.m.notes.step("constant", "")
+		fr.state(*fr.rule.constant)
 		return
-	case m.sameText(rule) && !m.mayHideClear(rule):
-		m.foundSame(rule)
-		m.step("the same before and after", "")
+	case fr.sameText() && !fr.mayHideClear():
+		fr.m.notes.foundSame(fr.rule, &fr.m.states)
+		fr.m.notes.step("the same before and after", "")
 		return
 	}
-	now := m.content(newSide, rule)
-	m.end(rule, now)
+	now := fr.content(newSide)
+	fr.m.notes.end(fr.rule, now)
 	if now.finding == isAbsent || now.finding == isUnavailable || now.finding == isLeftOut {
-		m.absent(rule, now)
+		fr.absent(now)
 		return
 	}
 	if now.finding == isWrong {
-		m.fail(now.reason, m.fieldPlace(now.place), now.offset, now.problem)
+		fr.m.fail(now.reason, fr.fieldPlace(now.place), now.offset, now.problem)
 		return
 	}
-	m.compare(rule, now, m.content(oldSide, rule))
+	fr.compare(now, fr.content(oldSide))
 }
 
 // compare decides whether a value that is there is stated, and as what.
-func (m *interpreter) compare(rule *fieldRule, now, was content) {
-	if now.finding != isSet && (was.finding == isNull || was.finding == isEmpty) && !m.mayHideClear(rule) {
-		m.step("empty before and after", "")
+func (fr fieldReader) compare(now, was content) {
+	if now.finding != isSet && (was.finding == isNull || was.finding == isEmpty) && !fr.mayHideClear() {
+		fr.m.notes.step("empty before and after", "")
 		return
 	}
-	means := rule.null
+	means := fr.rule.null
 	switch now.finding {
 	case isSet:
 		if was.finding == isSet && was.value.Equal(now.value) {
-			m.step("means the same as before", "")
+			fr.m.notes.step("means the same as before", "")
 			return
 		}
-		m.state(rule, now.value)
+		fr.state(now.value)
 		return
 	case isEmpty:
-		means = rule.empty
+		means = fr.rule.empty
 	case isNull, isAbsent, isUnavailable, isLeftOut, isWrong:
 	}
-	m.clear(rule, means, now)
+	fr.clear(means, now)
 }
 
 // clear does what the policy says of a field that has no value.
-func (m *interpreter) clear(rule *fieldRule, means policy, now content) {
+func (fr fieldReader) clear(means policy, now content) {
 	what := now.finding.why()
 	switch {
 	case means == ignores:
-		m.step(what+": ignored", "")
+		fr.m.notes.step(what+": ignored", "")
 	case means == rejects:
-		m.step(what+": rejected", "")
-		m.fail(InvalidField, m.fieldPlace(now.place), now.offset, what+", which the mapping rejects")
-	case !rule.canClear:
-		m.step(what+": cannot be cleared", "")
-		m.fail(InvalidField, m.fieldPlace(now.place), now.offset, "cannot be cleared")
+		fr.m.notes.step(what+": rejected", "")
+		fr.m.fail(InvalidField, fr.fieldPlace(now.place), now.offset, what+", which the mapping rejects")
+	case !fr.rule.canClear:
+		fr.m.notes.step(what+": cannot be cleared", "")
+		fr.m.fail(InvalidField, fr.fieldPlace(now.place), now.offset, "cannot be cleared")
 	default:
-		m.step(what+": cleared", "")
-		m.state(rule, emptyOf(rule.field))
+		fr.m.notes.step(what+": cleared", "")
+		fr.state(emptyOf(fr.rule.field))
 	}
 }
 
@@ -175,40 +169,40 @@ func emptyOf(f crmapi.Field) crmapi.Value {
 
 // absent judges a field that is not in the new state. Absent means unchanged, unless the
 // event itself or the mapping says otherwise.
-func (m *interpreter) absent(rule *fieldRule, now content) {
+func (fr fieldReader) absent(now content) {
 	if now.finding != isAbsent {
 		return
 	}
-	if m.isPartly(rule) {
-		m.step("a part of it changed, and its value is not there", "")
-		m.fail(NeedsFetch, m.fieldPlace(now.place), -1, "changed in part, and its value is not there")
+	if fr.m.states.isPartly(fr.rule) {
+		fr.m.notes.step("a part of it changed, and its value is not there", "")
+		fr.m.fail(NeedsFetch, fr.fieldPlace(now.place), -1, "changed in part, and its value is not there")
 		return
 	}
-	if means, is := m.gone(rule); is {
-		m.clear(rule, means, now)
+	if means, is := fr.gone(); is {
+		fr.clear(means, now)
 		return
 	}
-	if m.states.named {
-		m.step("is named as changed without a value", "")
-		m.fail(NeedsFetch, m.fieldPlace(now.place), -1, "is named as changed, and its value is not there")
+	if fr.m.states.named {
+		fr.m.notes.step("is named as changed without a value", "")
+		fr.m.fail(NeedsFetch, fr.fieldPlace(now.place), -1, "is named as changed, and its value is not there")
 		return
 	}
-	if was := m.content(oldSide, rule); was.finding == isSet {
-		m.clear(rule, rule.missing, now)
+	if was := fr.content(oldSide); was.finding == isSet {
+		fr.clear(fr.rule.missing, now)
 	}
 }
 
 // gone says what it means that the new state lacks a field which the source removed, or which it
 // has set to null where it leaves nulls out.
-func (m *interpreter) gone(rule *fieldRule) (means policy, is bool) {
-	switch rules := &m.p.states; {
-	case m.isRemoved(rule), rules.holdsChanged && m.content(oldSide, rule).finding == isSet:
-		if rule.missing != ignores {
-			return rule.missing, true
+func (fr fieldReader) gone() (means policy, is bool) {
+	switch rules := &fr.m.p.states; {
+	case fr.m.states.isRemoved(fr.rule), rules.holdsChanged && fr.content(oldSide).finding == isSet:
+		if fr.rule.missing != ignores {
+			return fr.rule.missing, true
 		}
-		return rule.null, true
-	case rules.absentClears && rule.canClear && rules.pairs == nil:
-		if was := m.content(oldSide, rule); was.finding == isNull || was.finding == isEmpty {
+		return fr.rule.null, true
+	case rules.absentClears && fr.rule.canClear && rules.pairs == nil:
+		if was := fr.content(oldSide); was.finding == isNull || was.finding == isEmpty {
 			return ignores, true
 		}
 		return clears, true
@@ -218,31 +212,31 @@ func (m *interpreter) gone(rule *fieldRule) (means policy, is bool) {
 
 // mayHideClear reports whether a value that is empty before and after may have been cleared all the
 // same, since the old one may be invented.
-func (m *interpreter) mayHideClear(rule *fieldRule) bool {
-	if m.p.kind != debezium || !rule.canClear || rule.null != clears && rule.empty != clears {
+func (fr fieldReader) mayHideClear() bool {
+	if fr.m.p.kind != debezium || !fr.rule.canClear || fr.rule.null != clears && fr.rule.empty != clears {
 		return false
 	}
-	for i := range rule.paths {
-		if v, _ := m.value(newSide, &rule.paths[i]); !isZero(v) {
+	for i := range fr.rule.paths {
+		if v, _ := fr.m.states.value(newSide, &fr.rule.paths[i]); !isZero(v) {
 			return false
 		}
 	}
-	return m.inventsBefore()
+	return fr.m.states.inventsBefore()
 }
 
 // state notes that the event states a value.
-func (m *interpreter) state(rule *fieldRule, v crmapi.Value) {
-	m.stated(v)
-	m.withUpdate(rule.field, v)
+func (fr fieldReader) state(v crmapi.Value) {
+	fr.m.notes.stated(v)
+	fr.m.withUpdate(fr.rule.field, v)
 }
 
 // fieldPlace names a path within the new state.
-func (m *interpreter) fieldPlace(p *path.Path) string {
+func (fr fieldReader) fieldPlace(p *path.Path) string {
 	around := ""
-	if m.p.states.pairs != nil {
-		around = m.p.states.pairs.from.Place()
-	} else if m.p.states.after != nil {
-		around = m.p.states.after.Place()
+	if fr.m.p.states.pairs != nil {
+		around = fr.m.p.states.pairs.from.Place()
+	} else if fr.m.p.states.after != nil {
+		around = fr.m.p.states.after.Place()
 	}
 	if p.Root != path.Here || around == "" || around == "$event" || around == "$item" {
 		return p.Place()
@@ -251,11 +245,11 @@ func (m *interpreter) fieldPlace(p *path.Path) string {
 }
 
 // sameText reports whether all that the field is read from stands in both states alike.
-func (m *interpreter) sameText(rule *fieldRule) bool {
+func (fr fieldReader) sameText() bool {
 	found := false
-	for i := range rule.paths {
-		now, problem := m.value(newSide, &rule.paths[i])
-		was, _ := m.value(oldSide, &rule.paths[i])
+	for i := range fr.rule.paths {
+		now, problem := fr.m.states.value(newSide, &fr.rule.paths[i])
+		was, _ := fr.m.states.value(oldSide, &fr.rule.paths[i])
 		if problem != "" || !bytes.Equal(now.Raw(), was.Raw()) {
 			return false
 		}
@@ -265,27 +259,27 @@ func (m *interpreter) sameText(rule *fieldRule) bool {
 }
 
 // content reads the field in one state.
-func (m *interpreter) content(s side, rule *fieldRule) content {
-	m.quiet = s == oldSide
-	defer func() { m.quiet = false }()
-	if rule.concat {
-		return m.concatenated(s, rule)
+func (fr fieldReader) content(s side) content {
+	fr.m.notes.quiet = s == oldSide
+	defer func() { fr.m.notes.quiet = false }()
+	if fr.rule.concat {
+		return fr.concatenated(s)
 	}
 	var v jsontree.Value
-	place := &rule.paths[0]
-	for i := range rule.paths {
-		now, problem := m.value(s, &rule.paths[i])
+	place := &fr.rule.paths[0]
+	for i := range fr.rule.paths {
+		now, problem := fr.m.states.value(s, &fr.rule.paths[i])
 		if problem != "" {
-			return content{finding: isWrong, reason: InvalidField, problem: problem, place: &rule.paths[i], offset: -1}
+			return content{finding: isWrong, reason: InvalidField, problem: problem, place: &fr.rule.paths[i], offset: -1}
 		}
 		if v.Absent() || v.IsNull() && !now.Absent() {
-			v, place = now, &rule.paths[i]
+			v, place = now, &fr.rule.paths[i]
 		}
 	}
 	if s == newSide {
-		m.found(place, v)
+		fr.m.notes.found(place, v)
 	}
-	c := m.read(rule, v)
+	c := fr.values().read(v)
 	c.place, c.offset = place, v.Offset()
 	return c
 }
@@ -293,23 +287,23 @@ func (m *interpreter) content(s side, rule *fieldRule) content {
 // concatenated puts the parts of a field together. A part that the new state lacks is
 // unchanged, so it is that of the old one, and the other way round where before holds
 // only what changed.
-func (m *interpreter) concatenated(s side, rule *fieldRule) content {
-	parts, anything := make([]string, 0, len(rule.paths)), false
+func (fr fieldReader) concatenated(s side) content {
+	parts, anything := make([]string, 0, len(fr.rule.paths)), false
 	if s == newSide {
-		m.foundParts(rule)
+		fr.m.notes.foundParts(fr.rule)
 	}
-	for i := range rule.paths {
-		p := &rule.paths[i]
-		v, problem := m.value(s, p)
+	for i := range fr.rule.paths {
+		p := &fr.rule.paths[i]
+		v, problem := fr.m.states.value(s, p)
 		anything = anything || !v.Absent()
-		if v.Absent() && (s == newSide || m.p.states.holdsChanged) {
-			v, _ = m.value(newSide+oldSide-s, p)
+		if v.Absent() && (s == newSide || fr.m.p.states.holdsChanged) {
+			v, _ = fr.m.states.value(newSide+oldSide-s, p)
 		}
 		l, ok := leafOf(v)
 		switch {
 		case problem != "":
 			return content{finding: isWrong, reason: InvalidField, problem: problem, place: p, offset: -1}
-		case v.Absent() && s == newSide && m.anyPart(rule):
+		case v.Absent() && s == newSide && fr.anyPart():
 			return content{finding: isWrong, reason: NeedsFetch, problem: "is missing, and other parts of the field are there", place: p, offset: -1}
 		case v.Absent():
 			return content{place: p}
@@ -320,7 +314,7 @@ func (m *interpreter) concatenated(s side, rule *fieldRule) content {
 		case v.IsNull():
 			continue
 		}
-		c := rule.text(m.tidy(rule, l))
+		c := fr.rule.text(fr.values().tidy(l))
 		if c.finding == isWrong {
 			c.place, c.offset = p, v.Offset()
 			return c
@@ -328,16 +322,16 @@ func (m *interpreter) concatenated(s side, rule *fieldRule) content {
 		parts = append(parts, c.text)
 	}
 	if !anything {
-		return content{place: &rule.paths[0]}
+		return content{place: &fr.rule.paths[0]}
 	}
-	c := m.joinedParts(rule, slices.DeleteFunc(parts, func(part string) bool { return part == "" }))
-	c.place, c.offset = &rule.paths[0], -1
+	c := fr.values().joinedParts(slices.DeleteFunc(parts, func(part string) bool { return part == "" }))
+	c.place, c.offset = &fr.rule.paths[0], -1
 	return c
 }
 
-func (m *interpreter) anyPart(rule *fieldRule) bool {
-	return slices.ContainsFunc(rule.paths, func(p path.Path) bool {
-		v, _ := m.value(newSide, &p)
+func (fr fieldReader) anyPart() bool {
+	return slices.ContainsFunc(fr.rule.paths, func(p path.Path) bool {
+		v, _ := fr.m.states.value(newSide, &p)
 		return !v.Absent()
 	})
 }

@@ -156,8 +156,8 @@ func TestMapDateWithoutZone(t *testing.T) {
 	}
 }
 
-// TestMapComparesNormalised: the old and the new value may be spelled in different ways.
-func TestMapComparesNormalised(t *testing.T) {
+// TestMapComparesNormalized: the old and the new value may be spelled in different ways.
+func TestMapComparesNormalized(t *testing.T) {
 	t.Parallel()
 	got := only(t, builtin(t, "canonical", options()), record(envelope(
 		`"before":{"hireDate":"2023-03-16","birthDate":0,"mainDepartmentId":"1000","attachingDepartmentIds":[1,2]},`+

@@ -32,7 +32,8 @@ func leafOf(v jsontree.Value) (l leaf, ok bool) {
 	}
 }
 
-func (l leaf) isText() bool   { return l.kind == '"' }
+func (l leaf) isText() bool { return l.kind == '"' }
+
 func (l leaf) isNumber() bool { return l.kind == '-' || l.kind >= '0' && l.kind <= '9' }
 
 // what names the JSON type for the texts of faults.

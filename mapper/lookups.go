@@ -75,9 +75,9 @@ func (m *Mapping) References(rec Record) []Reference {
 	}
 	w := m.work(rec)
 	defer m.done(w)
-	w.collects = true
+	w.lookups.collects = true
 	w.run()
-	return slices.Clone(w.needs)
+	return slices.Clone(w.lookups.needs)
 }
 
 // asks reports whether a lookup is left to the caller.
@@ -93,26 +93,34 @@ func (m *Mapping) MapWith(rec Record, found map[Reference]string) []Result {
 	}
 	w := m.work(rec)
 	defer m.done(w)
-	w.resolved = found
+	w.lookups.resolved = found
 	return w.run()
+}
+
+// A resolver translates keys by the lookups of the mapping.
+type resolver struct {
+	w        *work
+	resolved map[Reference]string // what the caller found for lookups that are not tables
+	collects bool                 // needs are gathered, and nothing else matters
+	needs    []Reference
 }
 
 // translate looks a key up. The problem names the lookup, never the key. A value that JSON cannot
 // carry does not count.
-func (w *work) translate(name, key string) (value, problem string) {
-	if value, problem = w.look(name, key); !utf8.ValidString(value) {
+func (rs *resolver) translate(name, key string) (value, problem string) {
+	if value, problem = rs.look(name, key); !utf8.ValidString(value) {
 		return "", "is in lookup " + name + " with a value that is not valid UTF-8"
 	}
 	return value, problem
 }
 
-func (w *work) look(name, key string) (value, problem string) {
-	if w.p.folded[name] {
+func (rs *resolver) look(name, key string) (value, problem string) {
+	if rs.w.p.folded[name] {
 		key = strings.ToLower(key)
 	}
-	table := w.p.inline[name]
+	table := rs.w.p.inline[name]
 	if table == nil {
-		table = w.m.tables[name]
+		table = rs.w.m.tables[name]
 	}
 	if table != nil {
 		if value, ok := table.Lookup(key); ok {
@@ -120,17 +128,17 @@ func (w *work) look(name, key string) (value, problem string) {
 		}
 		return "", "is not in lookup " + name
 	}
-	if !w.p.external[name] {
+	if !rs.w.p.external[name] {
 		return "", "needs lookup " + name + ", which is not loaded"
 	}
 	ref := Reference{Lookup: name, Key: key}
-	if w.collects {
-		if !slices.Contains(w.needs, ref) {
-			w.needs = append(w.needs, ref)
+	if rs.collects {
+		if !slices.Contains(rs.needs, ref) {
+			rs.needs = append(rs.needs, ref)
 		}
 		return "0", "" // anything that reads on: nothing of it is kept
 	}
-	if value, ok := w.resolved[ref]; ok {
+	if value, ok := rs.resolved[ref]; ok {
 		return value, ""
 	}
 	return "", "is not in lookup " + name

@@ -60,6 +60,7 @@ func (m *Mapping) work(rec Record) *work {
 		w = newWork() // cannot happen
 	}
 	w.m, w.p, w.rec = m, m.program, rec
+	w.meta.w, w.jq.w, w.lookups.w = w, w, w
 	return w
 }
 

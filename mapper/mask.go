@@ -24,42 +24,41 @@ func (m *Mapping) Mask(rec Record) []byte {
 	w := m.work(rec)
 	defer m.done(w)
 	w.masks = &masker{shown: map[jsontree.Value]bool{}, hidden: map[jsontree.Value]bool{}, inside: map[jsontree.Value]jsontree.Value{}}
-	if fault := w.open(); fault != nil && w.root.Absent() {
+	if fault := (unwrapper{w}).open(); fault != nil && w.root.Absent() {
 		return nil
 	}
 	for i := range w.parts {
-		w.markPart(&w.parts[i])
+		w.masks.markPart(w.interpreter(&w.parts[i]))
 	}
 	return w.masks.append(nil, w.root)
 }
 
 // markPart notes what may be shown of one employee's part.
-func (w *work) markPart(p *part) {
-	m := interpreter{w: w, p: w.p, part: p}
-	m.locate()
-	for _, s := range []*source{&w.p.eventID, &w.p.employeeID, &w.p.openUser} {
-		m.mark(w.masks.shown, s.from)
-		m.mark(w.masks.shown, s.concat)
+func (k *masker) markPart(m *interpreter) {
+	stateReader{m}.locate()
+	for _, s := range []*source{&m.p.eventID, &m.p.employeeID, &m.p.openUser} {
+		k.mark(m, k.shown, s.from)
+		k.mark(m, k.shown, s.concat)
 	}
-	m.mark(w.masks.shown, w.p.order.from)
-	for _, one := range []*path.Path{w.p.typ, w.p.op} {
+	k.mark(m, k.shown, m.p.order.from)
+	for _, one := range []*path.Path{m.p.typ, m.p.op} {
 		if one != nil {
-			m.mark(w.masks.shown, []path.Path{*one})
+			k.mark(m, k.shown, []path.Path{*one})
 		}
 	}
-	m.mark(w.masks.shown, w.p.public)
-	for i := range w.p.personal {
-		if one := &w.p.personal[i]; one.JQ != nil && !m.marked(w.masks.hidden, one) {
-			w.masks.none = true // it is not known what to hide
+	k.mark(m, k.shown, m.p.public)
+	for i := range m.p.personal {
+		if one := &m.p.personal[i]; one.JQ != nil && !k.marked(m, k.hidden, one) {
+			k.none = true // it is not known what to hide
 		}
 	}
-	m.mark(w.masks.hidden, w.p.personal)
+	k.mark(m, k.hidden, m.p.personal)
 }
 
-func (m *interpreter) mark(in map[jsontree.Value]bool, paths []path.Path) {
+func (k *masker) mark(m *interpreter, in map[jsontree.Value]bool, paths []path.Path) {
 	for i := range paths {
 		if paths[i].JQ != nil {
-			m.marked(in, &paths[i])
+			k.marked(m, in, &paths[i])
 			continue
 		}
 		in[m.at(&paths[i])] = true
@@ -104,4 +103,33 @@ func (k *masker) appendList(b []byte, v jsontree.Value) []byte {
 		separator = ","
 	}
 	return append(b, ']')
+}
+
+// marked notes the values in the record that a program reads its result from, or reports that its
+// text does not tell.
+func (k *masker) marked(m *interpreter, in map[jsontree.Value]bool, p *path.Path) bool {
+	from := m.part.item
+	values, problem := m.w.jq.variables(m, p.JQ.Reads.Variables)
+	if problem != "" {
+		return false
+	}
+	places, ok := p.JQ.Paths(m.w.jq.spending(), m.w.jq.plain(from), values)
+	for _, place := range places {
+		v := from
+		for _, step := range place {
+			switch step := step.(type) {
+			case string:
+				v = v.Member(step)
+			case int:
+				v = v.Entry(step)
+			default:
+				v = jsontree.Value{}
+			}
+		}
+		if v.Absent() {
+			continue
+		}
+		in[v] = true
+	}
+	return ok
 }

@@ -9,6 +9,9 @@ import (
 	"membersync/mapper/internal/path"
 )
 
+// A router decides what happens to one employee's event.
+type router struct{ m *interpreter }
+
 // A route says what becomes of the events that meet its condition.
 type route struct {
 	name string
@@ -82,36 +85,36 @@ func rational(s string) (*big.Rat, bool) {
 
 // routed decides by the routes, and by what the envelope itself says, whether the event
 // goes on. It reports whether its outcome is settled.
-func (m *interpreter) routed() bool {
-	for i := range m.p.routes {
-		r := &m.p.routes[i]
-		if r.item && m.part.fault != nil {
+func (rt router) routed() bool {
+	for i := range rt.m.p.routes {
+		r := &rt.m.p.routes[i]
+		if r.item && rt.m.part.fault != nil {
 			continue
 		}
-		if matches := r.when(m); m.broken {
+		if matches := r.when(rt.m); rt.m.broken {
 			return true // its condition cannot be known
 		} else if !matches {
 			continue
 		}
-		m.explain("route", r.name, actions()[r.do], "")
-		return m.follow(r)
+		rt.m.notes.explain("route", r.name, actions()[r.do], "")
+		return rt.follow(r)
 	}
-	ignored, problem := m.news()
+	ignored, problem := rt.news()
 	switch {
 	case ignored != "":
-		m.ignore(ignored)
+		rt.ignore(ignored)
 		return true
 	case problem != "":
-		m.fail(InvalidEvent, m.p.op.Place(), m.at(m.p.op).Offset(), problem)
+		rt.m.fail(InvalidEvent, rt.m.p.op.Place(), rt.m.at(rt.m.p.op).Offset(), problem)
 	}
 	return false
 }
 
-func (m *interpreter) news() (ignored, problem string) {
+func (rt router) news() (ignored, problem string) {
 	switch {
-	case m.p.kind == debezium:
-		return debeziumNews(m.part.event, m.at(m.p.op))
-	case m.p.kind == debeziumFlat && flatDeleted(m.part.item):
+	case rt.m.p.kind == debezium:
+		return debeziumNews(rt.m.part.event, rt.m.at(rt.m.p.op))
+	case rt.m.p.kind == debeziumFlat && flatDeleted(rt.m.part.item):
 		return "deletion", ""
 	}
 	return "", ""
@@ -119,26 +122,23 @@ func (m *interpreter) news() (ignored, problem string) {
 
 // follow does what the route says. An event that is ignored or dead-lettered by a rule
 // need not be complete: what is missing in it is no longer of interest.
-func (m *interpreter) follow(r *route) bool {
+func (rt router) follow(r *route) bool {
 	switch r.do {
 	case ignore:
-		m.ignore(r.name)
+		rt.ignore(r.name)
 	case deadLetter:
-		m.fault = &Fault{Reason: Routed, Text: "is dead-lettered by the rule " + strconv.Quote(r.name), Offset: -1}
+		rt.m.fault = &Fault{Reason: Routed, Text: "is dead-lettered by the rule " + strconv.Quote(r.name), Offset: -1}
 	case needsFetch:
-		m.fault = &Fault{Reason: NeedsFetch, Text: "carries no values, says the rule " + strconv.Quote(r.name), Offset: -1}
+		rt.m.fault = &Fault{Reason: NeedsFetch, Text: "carries no values, says the rule " + strconv.Quote(r.name), Offset: -1}
 	case take:
 		return false
 	}
 	return true
 }
 
-func (m *interpreter) ignore(why string) {
-	m.event.Ignored, m.fault = why, nil
+func (rt router) ignore(why string) {
+	rt.m.event.Ignored, rt.m.fault = why, nil
 }
-
-// operand reads the value that a condition looks at.
-func (m *interpreter) operand(p *path.Path) (l leaf, ok bool) { return leafOf(m.at(p)) }
 
 func allOf(conditions []condition) condition {
 	return func(m *interpreter) bool {

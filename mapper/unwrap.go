@@ -11,6 +11,9 @@ import (
 	"membersync/mapper/internal/path"
 )
 
+// An unwrapper finds the employees' parts of a record.
+type unwrapper struct{ w *work }
+
 // An unwrapStep is one step from a value to a value within it.
 type unwrapStep struct {
 	kind     stepKind
@@ -27,11 +30,11 @@ const (
 )
 
 // open finds the employees' parts of the record. A fault is one of the record as a whole.
-func (w *work) open() *Fault {
-	value := w.rec.Value
-	if w.p.registry {
+func (u unwrapper) open() *Fault {
+	value := u.w.rec.Value
+	if u.w.p.registry {
 		n := framing(value)
-		if n == 0 && !w.p.registryOptional && value != nil {
+		if n == 0 && !u.w.p.registryOptional && value != nil {
 			return whole(Malformed, 0, "does not begin with schema-registry framing")
 		}
 		value = value[n:]
@@ -39,17 +42,17 @@ func (w *work) open() *Fault {
 	if problem := notJSON(value); problem != "" {
 		return whole(Malformed, 0, problem)
 	}
-	root, err := w.tree.Read(value, len(w.rec.Value)-len(value))
+	root, err := u.w.tree.Read(value, len(u.w.rec.Value)-len(value))
 	if err != nil {
-		return w.malformed(err)
+		return u.malformed(err)
 	}
-	w.root = root
-	root, fault := w.steps(w.p.unwrap, root)
+	u.w.root = root
+	root, fault := u.steps(u.w.p.unwrap, root)
 	if fault != nil {
 		fault.Whole = true
 		return fault
 	}
-	return w.documents(root)
+	return u.documents(root)
 }
 
 // framing returns the length of the schema registry's framing, 0 if there is none.
@@ -65,13 +68,13 @@ func framing(value []byte) int {
 
 // malformed words an error of the tree, with as much of its place as consists of
 // names that the mapping mentions.
-func (w *work) malformed(err error) *Fault {
+func (u unwrapper) malformed(err error) *Fault {
 	wrong, ok := errors.AsType[*jsontree.Error](err)
 	if !ok {
 		return whole(Malformed, -1, "is not valid JSON") // cannot happen
 	}
 	fault := whole(Malformed, int64(wrong.Offset), wrong.Error())
-	place, complete := w.knownPath(wrong.Pointer)
+	place, complete := u.knownPath(wrong.Pointer)
 	fault.Path = place
 	if wrong.Problem == jsontree.Duplicate && complete {
 		fault.Text = "occurs twice"
@@ -79,9 +82,9 @@ func (w *work) malformed(err error) *Fault {
 	return fault
 }
 
-func (w *work) knownPath(pointer jsontext.Pointer) (place string, complete bool) {
+func (u unwrapper) knownPath(pointer jsontext.Pointer) (place string, complete bool) {
 	for name := range pointer.Tokens() {
-		if !w.p.names[name] {
+		if !u.w.p.names[name] {
 			return place, false
 		}
 		place = strings.TrimPrefix(place+"."+name, ".")
@@ -90,9 +93,9 @@ func (w *work) knownPath(pointer jsontext.Pointer) (place string, complete bool)
 }
 
 // steps goes from v along the steps.
-func (w *work) steps(steps []unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
+func (u unwrapper) steps(steps []unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
 	for i := range steps {
-		to, fault := w.step(&steps[i], v)
+		to, fault := u.step(&steps[i], v)
 		if fault != nil {
 			return v, fault
 		}
@@ -101,10 +104,10 @@ func (w *work) steps(steps []unwrapStep, v jsontree.Value) (jsontree.Value, *Fau
 	return v, nil
 }
 
-func (w *work) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
+func (u unwrapper) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
 	switch {
 	case s.kind == goTo:
-		to, problem := w.follow(nil, v, &s.path, 0)
+		to, problem := u.w.follow(nil, v, &s.path, 0)
 		if problem != "" {
 			return v, &Fault{Reason: InvalidEvent, Path: s.path.Place(), Text: problem, Offset: v.Offset()}
 		}
@@ -121,11 +124,11 @@ func (w *work) step(s *unwrapStep, v jsontree.Value) (jsontree.Value, *Fault) {
 		text := "is " + jsonType(v) + ", not a text that holds JSON"
 		return v, &Fault{Reason: Malformed, Whole: true, Text: text, Offset: v.Offset()}
 	}
-	return w.within(v, s.kind == fromBase64)
+	return u.within(v, s.kind == fromBase64)
 }
 
 // within reads the JSON that a JSON text holds.
-func (w *work) within(v jsontree.Value, isBase64 bool) (jsontree.Value, *Fault) {
+func (u unwrapper) within(v jsontree.Value, isBase64 bool) (jsontree.Value, *Fault) {
 	content, at := []byte(v.Text()), int(v.Offset())
 	if isBase64 {
 		decoded, err := base64.StdEncoding.AppendDecode(nil, content)
@@ -134,66 +137,66 @@ func (w *work) within(v jsontree.Value, isBase64 bool) (jsontree.Value, *Fault) 
 		}
 		content = decoded
 	}
-	inside, err := w.another().ReadInner(content, at)
+	inside, err := u.w.another().ReadInner(content, at)
 	if err == nil {
-		if w.masks != nil {
-			w.masks.inside[v] = inside
+		if u.w.masks != nil {
+			u.w.masks.inside[v] = inside
 		}
 		return inside, nil
 	}
-	fault := w.malformed(err)
+	fault := u.malformed(err)
 	fault.Text = "holds a text that " + fault.Text
 	return v, fault
 }
 
 // documents takes the documents from the envelope, and the employees from them.
-func (w *work) documents(root jsontree.Value) *Fault {
-	if w.p.kind == cloudEvents {
-		return w.cloudEvents(root)
+func (u unwrapper) documents(root jsontree.Value) *Fault {
+	if u.w.p.kind == cloudEvents {
+		return u.cloudEvents(root)
 	}
 	doc := root
-	if w.p.kind == debezium || w.p.kind == debeziumFlat {
+	if u.w.p.kind == debezium || u.w.p.kind == debeziumFlat {
 		doc = connectPayload(root)
 		if doc.IsNull() {
-			w.tombstone = true
+			u.w.tombstone = true
 			return nil
 		}
 	}
-	doc, fault := w.steps(w.p.then, doc)
+	doc, fault := u.steps(u.w.p.then, doc)
 	if fault != nil {
 		fault.Whole = true
 		return fault
 	}
-	return w.employees(part{event: doc})
+	return u.employees(part{event: doc})
 }
 
 // employees appends the parts of the employees in one document.
-func (w *work) employees(p part) *Fault {
-	if w.p.list == nil {
+func (u unwrapper) employees(p part) *Fault {
+	if u.w.p.list == nil {
 		if !p.event.IsObject() {
 			return whole(Malformed, p.event.Offset(), "is "+jsonType(p.event)+", not an object")
 		}
 		p.item = p.event
-		w.parts = append(w.parts, p)
+		u.w.parts = append(u.w.parts, p)
 		return nil
 	}
-	list, problem := w.follow(nil, p.event, w.p.list, 0)
+	list, problem := u.w.follow(nil, p.event, u.w.p.list, 0)
 	if !list.IsList() { // a route may know what to do with it
 		text := problem
 		if text == "" {
 			text = "is " + jsonType(list) + ", not a list"
 		}
-		p.fault = &Fault{Reason: InvalidEvent, Whole: true, Path: w.p.list.Place(), Text: text, Offset: list.Offset()}
-		w.parts = append(w.parts, p)
+		p.fault = &Fault{Reason: InvalidEvent, Whole: true, Path: u.w.p.list.Place(), Text: text, Offset: list.Offset()}
+		u.w.parts = append(u.w.parts, p)
 		return nil
 	}
 	index := 0
 	for item := range list.Entries() {
-		if len(w.parts) > maxEmployees {
+		if len(u.w.parts) > maxEmployees {
 			return nil // refused as a whole by the caller
 		}
 		p.item, p.index = item, index
-		w.parts = append(w.parts, p)
+		u.w.parts = append(u.w.parts, p)
 		index++
 	}
 	return nil

@@ -232,7 +232,8 @@ func TestInterruptedCommand(t *testing.T) {
 	}
 }
 
-// A list of employees is forgotten one by one; one of them that is unknown does not stop the others.
+// A list of employees is forgotten one by one; one of them that is unknown does not stop the
+// others.
 func TestForgetAList(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)

@@ -108,8 +108,8 @@ func inOrder(found map[int][]occurrence) []occurrence {
 	return all
 }
 
-// addOccurrences maps a record if it may be about one of the employees, and adds those of its events
-// that are.
+// addOccurrences maps a record if it may be about one of the employees, and adds those of its
+// events that are.
 func (s *Members) addOccurrences(ctx context.Context, to map[string][]occurrence, wanted map[string]bool, rec *partlog.Record) error {
 	if rec.Rejection != nil { // it was not read by the service either
 		return nil
@@ -138,8 +138,8 @@ func (s *Members) addOccurrences(ctx context.Context, to map[string][]occurrence
 	return nil
 }
 
-// mayBeOf reports whether a record can be about one of the employees, which is cheap to find out for
-// one of them.
+// mayBeOf reports whether a record can be about one of the employees, which is cheap to find out
+// for one of them.
 func mayBeOf(rec mapper.Record, wanted map[string]bool) bool {
 	if len(wanted) > 1 || wanted[string(rec.Key)] || bytes.IndexByte(rec.Value, '\\') >= 0 {
 		return true

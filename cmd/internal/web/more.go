@@ -22,7 +22,6 @@ var errSlowTimeout = errors.New("not read within 60s: use the command, or a shor
 
 // slow lets an answer take longer than others.
 func (v *visit) slow(ctx context.Context) (context.Context, context.CancelFunc) {
-	// A connection without a deadline has none to move.
 	_ = http.NewResponseController(v.w).SetWriteDeadline(v.now.Add(slowTimeout + planTimeout))
 	return context.WithTimeoutCause(ctx, slowTimeout, errSlowTimeout)
 }

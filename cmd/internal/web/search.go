@@ -35,8 +35,8 @@ func parseTime(given string, now time.Time) (time.Time, bool) {
 
 const maxDays = 36500
 
-// parseSearch reads the tokens of a search: reason: code: employee: since: until: state: text:,
-// and words without a token, which are a part of the error. A value with blanks stands in quotes.
+// parseSearch reads the tokens of a search: reason: code: employee: since: until: state: text:, and
+// words without a token, which are a part of the error. A value with blanks stands in quotes.
 // Without a state, open items are meant.
 func parseSearch(search string, now time.Time) (dlq.Query, error) {
 	q := dlq.Query{States: []dlq.State{dlq.StateOpen}}

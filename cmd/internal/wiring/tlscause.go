@@ -36,6 +36,8 @@ func (p *Parts) TLSCause(ctx context.Context, cfg config.Config, server string, 
 	return err
 }
 
+var errNoAlert = errors.New("no alert in time")
+
 func isClosed(err error) bool {
 	for _, closed := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, closed) {
@@ -45,8 +47,8 @@ func isClosed(err error) bool {
 	return false
 }
 
-// tlsOf returns the addresses of a server and the files of its TLS. Not on: it is without TLS, or is
-// reached through a proxy.
+// tlsOf returns the addresses of a server and the files of its TLS. Not on: it is without TLS, or
+// is reached through a proxy.
 func tlsOf(cfg config.Config, server string) (addresses []string, files credentials.TLSFiles, on bool) {
 	k, r, c := cfg.Kafka, cfg.Redis, cfg.CRM
 	switch server {
@@ -70,10 +72,13 @@ func tlsOf(cfg config.Config, server string) (addresses []string, files credenti
 // readAlert connects, and returns the error of the handshake or the alert that the server sends
 // after it; nil: there is none.
 func readAlert(ctx context.Context, address string, encryption *tls.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAlert)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: encryption}).DialContext(ctx, "tcp", address)
-	if err != nil {
+	switch {
+	case err != nil && isTimeout(err):
+		return nil
+	case err != nil:
 		return err
 	}
 	defer func() { _ = conn.Close() }()
@@ -81,7 +86,7 @@ func readAlert(ctx context.Context, address string, encryption *tls.Config) erro
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil
 	}
-	if _, err = conn.Read(make([]byte, 1)); err == nil || isClosed(err) || errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+	if _, err = conn.Read(make([]byte, 1)); err == nil || isClosed(err) || isTimeout(err) {
 		return nil
 	}
 	return err

@@ -131,6 +131,12 @@ func canaryRecords() []outcome.Record {
 	return records
 }
 
+// openRecord returns a record whose call the test keeps open.
+func openRecord() outcome.Record {
+	value := canaryEvent(19, 50, map[string]any{"position": stem + "-open"})
+	return outcome.Record{Partition: 19 % 3, Key: []byte("E0019"), Value: []byte(value)}
+}
+
 // own returns a variant of the value for this employee if it must be unique in the company.
 func own(value any, i int) any {
 	if text, ok := value.(string); ok {

@@ -1,13 +1,15 @@
 // Package secured proves cmd/SECURITY.md: on a real Kafka with SASL, TLS and ACLs and a real Redis
 // with TLS and ACLs, the permissions of that page suffice, and each of them is needed.
+// Certificates, passwords and access tokens are replaced while the service runs.
 //
 // # Contents
 //
 //   - page_test.go: the permissions, read from the page.
-//   - certificates_test.go, servers_test.go: a CA of its own, Kafka, Redis and the fake CRM with TLS.
+//   - servers_test.go, issuer_test.go: Kafka, Redis, the fake CRM, and an issuer of access tokens.
 //   - permissions_test.go: granting and revoking, at Kafka and at Redis.
 //   - process_test.go, rig_test.go: the binary as the service and as the on-call user.
-//   - start_test.go, kafka_test.go, redis_test.go: the proofs.
+//   - proof_test.go, kafka_test.go, redis_test.go: the proofs of the permissions.
+//   - rotation_test.go, tokens_test.go: the proofs of what is replaced.
 //
 // # How to run it
 //

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
+
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // A need is what one permission is needed for.
@@ -32,7 +33,7 @@ func (r *rig) rejected(*testing.T) func(*testing.T) {
 	delete(r.want, p.member)
 	return func(t *testing.T) {
 		t.Helper()
-		eventually(t, "a dead letter", func() bool { return r.deadLetters() > before })
+		servicetest.Eventually(t, "a dead letter", func() bool { return r.deadLetters() > before })
 	}
 }
 
@@ -44,7 +45,7 @@ func (r *rig) redriven(p person, id string) func(*testing.T) func(*testing.T) {
 		return func(t *testing.T) {
 			t.Helper()
 			r.awaitApplied(t, p)
-			eventually(t, "the result", func() bool { return strings.Contains(r.must(t, "dlq", "list", "--state=applied"), p.employee) })
+			servicetest.Eventually(t, "the result", func() bool { return strings.Contains(r.must(t, "dlq", "list", "--state=applied"), p.employee) })
 		}
 	}
 }
@@ -55,7 +56,7 @@ func (r *rig) needs(t *testing.T, a acl) need {
 	if a.operation == "DescribeConfigs" {
 		return need{}
 	}
-	name := strings.TrimPrefix(a.name, topic)
+	name := strings.TrimPrefix(a.name, r.topic)
 	switch {
 	case a.resource == "group":
 		return need{do: r.event, log: `cannot join the consumer group.*may not Read group membersync:`, cause: "kafka"}
@@ -83,7 +84,7 @@ func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
 	for _, a := range own {
 		t.Run(a.String(), func(t *testing.T) {
 			n := r.needs(t, a)
-			from := len(s.err.String())
+			from := s.logged()
 			r.revoke(a)
 			r.wantCheckFails(t, service, a.String())
 			if n.do == nil {
@@ -94,27 +95,27 @@ func (r *rig) proveServiceAtKafka(t *testing.T, s *process, own []acl) {
 			if text := s.await(from, n.log+`.*`); !strings.Contains(text, "cmd/SECURITY.md") {
 				t.Errorf("it does not say what to do: %s", text)
 			}
-			eventually(t, "a pause for "+n.cause, func() bool { return s.isPaused(n.cause) })
+			servicetest.Eventually(t, "a pause for "+n.cause, func() bool { return s.isPaused(n.cause) })
 			if n.goesOn {
 				r.apply(t)
 			}
 			r.grant(a)
 			done(t)
-			eventually(t, "the end of the pause for "+n.cause, func() bool { return !s.isPaused(n.cause) })
+			servicetest.Eventually(t, "the end of the pause for "+n.cause, func() bool { return !s.isPaused(n.cause) })
 		})
 	}
 	r.settle(t)
 }
 
-// proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the end of
-// a second instance makes the first one join again. Other events do not wait.
+// proveJoinWithoutRedrives lets the group be joined while the redrive topic may not be read: the
+// end of a second instance makes the first one join again. Other events do not wait.
 func (r *rig) proveJoinWithoutRedrives(t *testing.T, s *process) {
 	t.Helper()
-	a := acl{"User:" + service, "topic", topic + ".redrive", "Read", false}
+	a := acl{"User:" + service, "topic", r.topic + ".redrive", "Read", false}
 	p, id := r.deadLetter(t)
 	second := r.run(t)
 	second.await(0, "joined the group")
-	from := len(s.err.String())
+	from := s.logged()
 	r.revoke(a)
 	defer r.settle(t)
 	defer r.awaitApplied(t, p)
@@ -147,9 +148,9 @@ func (r *rig) proveViewer(t *testing.T, others []acl) {
 		r.mustAs(t, viewer, strings.Fields(command)...)
 	}
 	for command, missing := range map[string]string{
-		"dlq show " + id + " --reveal --note test": "Write topic " + topic + ".audit",
-		"dlq discard " + id + " --note test --yes": "Write topic " + topic + ".audit",
-		"dlq redrive " + id + " --yes":             "Write topic " + topic + ".audit",
+		"dlq show " + id + " --reveal --note test": "Write topic " + r.topic + ".audit",
+		"dlq discard " + id + " --note test --yes": "Write topic " + r.topic + ".audit",
+		"dlq redrive " + id + " --yes":             "Write topic " + r.topic + ".audit",
 	} {
 		status, stdout, stderr := r.do(t, viewer, strings.Fields(command)...)
 		if status == 0 || strings.Contains(stdout, rejectedPosition) {
@@ -168,8 +169,8 @@ func (r *rig) proveOnCallAtKafka(t *testing.T, others []acl) {
 	for _, a := range others {
 		t.Run(a.String(), func(t *testing.T) {
 			r.revoke(a)
-			switch command, texts := commandFor(a, p, id); {
-			case a == (acl{"User:" + onCall, "topic", topic + ".dlq", "Write", false}):
+			switch command, texts := r.commandFor(a, p, id); {
+			case a == (acl{"User:" + onCall, "topic", r.topic + ".dlq", "Write", false}):
 				r.proveReplayWaits(t, a, texts)
 				return // it has granted it
 			case command == "":
@@ -190,8 +191,8 @@ func (r *rig) proveOnCallAtKafka(t *testing.T, others []acl) {
 	r.awaitApplied(t, p)
 }
 
-// proveReplayWaits runs a replay that rejects an event. Like the service, it says what is missing, and
-// continues when it is back.
+// proveReplayWaits runs a replay that rejects an event. Like the service, it says what is missing,
+// and continues when it is back.
 func (r *rig) proveReplayWaits(t *testing.T, a acl, texts []string) {
 	t.Helper()
 	p := r.newPerson(true)
@@ -202,7 +203,7 @@ func (r *rig) proveReplayWaits(t *testing.T, a acl, texts []string) {
 	r.must(t, "state", "forget", p.employee, "--yes")
 	r.crm.RemoveMember(p.member)
 	before := r.deadLetters()
-	replay := launch(t, r.binary, r.environ(onCall, nil), "replay", "--from", "earliest", "--employee", p.employee, "--yes")
+	replay := launch(t, r.binary, r.environ(onCall), "replay", "--from", "earliest", "--employee", p.employee, "--yes")
 	replay.await(0, texts[0]+".*cmd/SECURITY.md")
 	r.grant(a)
 	if status := replay.status(); status != 0 {
@@ -216,28 +217,23 @@ func (r *rig) proveReplayWaits(t *testing.T, a acl, texts []string) {
 // proveDryRun runs the service without effects until it has said what is missing.
 func (r *rig) proveDryRun(t *testing.T, a acl, texts []string) {
 	t.Helper()
-	dry := launch(t, r.binary, r.environ(onCall, nil), "run", "--dry-run")
+	dry := launch(t, r.binary, r.environ(onCall), "run", "--dry-run")
 	if a.operation == "Delete" {
 		dry.await(0, "joined the group")
 	} else {
 		dry.await(0, "cannot join")
 	}
-	if err := dry.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if status := dry.status(); status != 0 {
-		t.Errorf("run --dry-run: status %d", status)
-	}
+	dry.terminate()
 	wantOneOf(t, "run --dry-run", texts, dry.out.String()+dry.err.String())
 }
 
 // commandFor returns a command that needs a permission, and what it names.
-func commandFor(a acl, p person, id string) (command string, texts []string) {
+func (r *rig) commandFor(a acl, p person, id string) (command string, texts []string) {
 	texts = []string{"may not " + a.String()}
 	if a.operation == "Read" { // which includes Describe
 		texts = append(texts, fmt.Sprintf("may not Describe %s %s", a.resource, a.name))
 	}
-	switch a.operation + " " + a.resource + " " + strings.TrimPrefix(strings.TrimPrefix(a.name, topic), group) {
+	switch a.operation + " " + a.resource + " " + strings.TrimPrefix(strings.TrimPrefix(a.name, r.topic), r.group) {
 	case "Read topic ":
 		return "explain " + p.employee, texts
 	case "Read topic .redrive":

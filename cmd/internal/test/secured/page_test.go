@@ -31,7 +31,8 @@ func readPage(t *testing.T, root string) page {
 	}
 	p := page{redis: map[string][]string{}}
 	fenced := false
-	for line := range strings.Lines(string(text)) {
+	// A backslash at the end of a line continues the command in the next one.
+	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
 		if strings.HasPrefix(line, "```") {
 			fenced = !fenced
 			continue
@@ -43,7 +44,7 @@ func readPage(t *testing.T, root string) page {
 			p.acls = append(p.acls, parseACL(t, words[1:])...)
 		case words[0] == "redis-cli" && slices.Equal(words[1:3], []string{"ACL", "SETUSER"}):
 			p.redis[words[3]] = slices.DeleteFunc(words[4:], func(w string) bool { return w == ">SECRET" })
-		case !strings.HasPrefix(line, "acl()"):
+		case words[0] != "acl()":
 			t.Fatalf("the page has a command that this test does not know: %s", line)
 		}
 	}
@@ -75,9 +76,16 @@ func parseACL(t *testing.T, words []string) []acl {
 	return all
 }
 
-// of returns the permissions of a principal, those to create topics apart.
-func (p page) of(principal string) (all, create []acl) {
-	for _, a := range p.acls {
+// acls returns the permissions of a principal of the page, with the names of the rig; those to
+// create topics apart.
+func (r *rig) acls(principal string) (all, create []acl) {
+	for _, a := range r.page.acls {
+		for old, own := range map[string]string{pageTopic: r.topic, pageGroup: r.group} {
+			if rest, ok := strings.CutPrefix(a.name, old); ok {
+				a.name = own + rest
+				break
+			}
+		}
 		switch {
 		case a.principal != "User:"+principal:
 		case a.operation == "Create":

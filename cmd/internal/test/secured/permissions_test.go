@@ -8,39 +8,38 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
 // The users, and what they log in with at both servers.
 const (
 	service, onCall = "membersync", "oncall"
 	viewer          = "viewer" // at Kafka alone; at Redis it is onCall
+	adminName       = "admin"  // of Redis
 	password        = "made-up-password-of-the-test"
 	adminPassword   = "made-up-password-of-the-admin"
 )
 
-// addKafkaUsers adds the users with SCRAM-SHA-512 (RFC 5802, KIP-554).
-func (r *rig) addKafkaUsers() {
+// setKafkaPassword sets a user's password with SCRAM-SHA-512 (RFC 5802, KIP-554). It adds the user
+// if there is none.
+func (r *rig) setKafkaPassword(name, password string) {
 	r.t.Helper()
 	const iterations = 4096
-	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
-	for _, name := range []string{service, onCall, viewer} {
-		one := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-		one.Name, one.Mechanism, one.Iterations, one.Salt = name, 2, iterations, []byte("salt of "+name)
-		salted, err := pbkdf2.Key(sha512.New, password, one.Salt, iterations, sha512.Size)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		one.SaltedPassword = salted
-		req.Upsertions = append(req.Upsertions, one)
+	one := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+	one.Name, one.Mechanism, one.Iterations, one.Salt = name, 2, iterations, []byte("salt of "+name)
+	var err error
+	if one.SaltedPassword, err = pbkdf2.Key(sha512.New, password, one.Salt, iterations, sha512.Size); err != nil {
+		r.t.Fatal(err)
 	}
+	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+	req.Upsertions = append(req.Upsertions, one)
 	answer, err := req.RequestWith(r.t.Context(), r.admin)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, result := range answer.Results {
-		if result.ErrorCode != 0 {
-			r.t.Fatalf("user %s: error code %d", result.User, result.ErrorCode)
-		}
+	if code := answer.Results[0].ErrorCode; code != 0 {
+		r.t.Fatalf("user %s: error code %d", name, code)
 	}
 }
 
@@ -85,7 +84,7 @@ func (r *rig) grant(all ...acl) {
 		if result.ErrorCode != 0 {
 			r.t.Fatalf("granting %v: error code %d", all[i], result.ErrorCode)
 		}
-		eventually(r.t, "the permission to be in force", func() bool { return r.isGranted(all[i]) })
+		servicetest.Eventually(r.t, "the permission to be in force", func() bool { return r.isGranted(all[i]) })
 	}
 }
 
@@ -104,7 +103,7 @@ func (r *rig) revoke(a acl) {
 	if len(answer.Results) != 1 || len(answer.Results[0].MatchingACLs) != 1 {
 		r.t.Fatalf("revoking %v: %+v", a, answer.Results)
 	}
-	eventually(r.t, "the permission to be gone", func() bool { return !r.isGranted(a) })
+	servicetest.Eventually(r.t, "the permission to be gone", func() bool { return !r.isGranted(a) })
 }
 
 func (r *rig) isGranted(a acl) bool {
@@ -122,24 +121,21 @@ func (r *rig) isGranted(a acl) bool {
 // setUser gives a user of Redis what the page says, less what is left out.
 func (r *rig) setUser(name string, without ...string) {
 	r.t.Helper()
-	args := []any{"ACL", "SETUSER", name}
-	for _, rule := range r.page.redis[name] {
-		if !slices.Contains(without, rule) {
-			args = append(args, rule)
-		}
-		if rule == "on" {
-			args = append(args, ">"+password)
-		}
-	}
-	// "reset" would close the user's connections for a moment that no operator causes.
-	args = slices.DeleteFunc(args, func(a any) bool { return a == "reset" && r.users[name] })
-	if r.users[name] {
-		args = slices.Insert(args, 3, any("resetkeys"), any("-@all"))
-	}
-	if err := r.redis.Do(r.t.Context(), args...).Err(); err != nil {
+	if err := r.redis.Do(r.t.Context(), r.userCommand(name, password, without...)...).Err(); err != nil {
 		r.t.Fatalf("ACL SETUSER %s: %v", name, err)
 	}
-	r.users[name] = true
+}
+
+// userCommand returns the page's command for a user. A "reset" would close the user's connections
+// for a moment that no operator causes.
+func (r *rig) userCommand(name, password string, without ...string) []any {
+	args := []any{"ACL", "SETUSER", name, "resetkeys", "-@all", "resetpass", ">" + password}
+	for _, rule := range r.page.redis[name] {
+		if rule != "reset" && !slices.Contains(without, rule) {
+			args = append(args, rule)
+		}
+	}
+	return args
 }
 
 // commandsOf are the commands that the page grants a user.

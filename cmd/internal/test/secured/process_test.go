@@ -1,166 +1,95 @@
 package secured
 
 import (
-	"bytes"
-	"io"
-	"net/http"
+	"context"
+	"errors"
 	"os"
 	"os/exec"
-	"regexp"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"membersync/cmd/internal/test/testbed"
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
-// limit bounds each wait. What is waited for comes within seconds.
-const limit = 30 * time.Second
+var errWaitLimit = errors.New("the process takes too long")
 
 // A process is the binary, as the service or as a command.
 type process struct {
+	*testbed.Process
+
 	t        *testing.T
-	cmd      *exec.Cmd
-	out, err output
-	done     chan struct{}
+	args     []string
+	out, err servicetest.Output
 }
 
 // launch starts the binary with just these variables.
-func launch(t *testing.T, binary string, environ []string, args ...string) *process {
+func launch(t *testing.T, binary string, variables map[string]string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, done: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // built here; end ends it
-	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = &p.out, &p.err, environ
-	if err := p.cmd.Start(); err != nil {
+	p := &process{t: t, args: args}
+	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // built here; end ends it
+	cmd.Stdout, cmd.Stderr = &p.out, &p.err
+	// By default a process with the race detector sleeps for a second before its end.
+	cmd.Env = testbed.Environ(variables, "TMPDIR="+os.TempDir(), "USER=sample", "GORACE=atexit_sleep_ms=10")
+	var err error
+	if p.Process, err = testbed.StartProcess(cmd); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait()
-	}()
 	t.Cleanup(p.end)
 	return p
 }
 
 // end kills the process if it still runs, and shows its output if the test has failed.
 func (p *process) end() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
-	if all := p.err.String(); p.t.Failed() && p.isService() {
+	if err := p.Kill(); err != nil {
+		p.t.Error(err)
+	}
+	if all := p.err.String(); p.t.Failed() && p.args[0] == "run" {
 		p.t.Logf("the end of the service's log:\n%s", all[max(0, len(all)-6000):])
 	}
 }
 
-func (p *process) isService() bool { return p.cmd.Args[1] == "run" }
-
 // status waits for the end and returns the exit status.
 func (p *process) status() int {
 	p.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(limit):
-		p.t.Fatalf("%q has not ended after %v: %s", p.cmd.Args[1:], limit, p.err.String())
-	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.ended(p.Wait)
 }
 
 // terminate ends the service by SIGTERM, after which its status must be 0.
 func (p *process) terminate() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
-	if status := p.status(); status != 0 {
+	if status := p.ended(p.Terminate); status != 0 {
 		p.t.Errorf("status %d on SIGTERM, want 0", status)
 	}
 }
 
-// await waits for a match in what the process logs from a place on, and returns it. The process must
-// not end.
-func (p *process) await(from int, pattern string) string {
+func (p *process) ended(wait func(context.Context) (int, error)) int {
 	p.t.Helper()
-	re := regexp.MustCompile(pattern)
-	var found string
-	eventually(p.t, pattern+" in the log", func() bool {
-		select {
-		case <-p.done:
-			p.t.Fatalf("the process has ended with status %d: %s", p.cmd.ProcessState.ExitCode(), p.err.String())
-		default:
-		}
-		found = re.FindString(p.err.String()[from:])
-		return found != ""
-	})
-	return found
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(p.t.Context()), servicetest.Limit, errWaitLimit)
+	defer cancel()
+	status, err := wait(ctx)
+	if err != nil {
+		p.t.Fatalf("%v: %s", err, p.err.String())
+	}
+	return status
 }
 
-// metrics returns what /metrics shows.
-func (p *process) metrics() string {
+// logged is how much the process has logged so far, for await.
+func (p *process) logged() int { return len(p.err.String()) }
+
+// await waits for a match in what the process logs from a place on, and returns it. The process
+// must not end before.
+func (p *process) await(from int, pattern string) string {
 	p.t.Helper()
-	addr := regexp.MustCompile(`"addr":"([^"]*)"`).FindStringSubmatch(p.err.String())
-	if addr == nil {
-		return ""
-	}
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+addr[1]+"/metrics", http.NoBody)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return string(text)
+	return p.err.AwaitFrom(p.t, from, pattern, p.Done())[0]
 }
 
 // isPaused reports whether the service pauses for a cause.
 func (p *process) isPaused(cause string) bool {
-	return strings.Contains(p.metrics(), `membersync_paused{cause="`+cause+`"} 1`)
-}
-
-// eventually asks until the answer is yes.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	timeout := time.After(limit)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("waited %v for %s", limit, what)
-		}
+	p.t.Helper()
+	admin := testbed.Admin(p.err.Await(p.t, `"addr":"([^"]*)"`, p.Done())[1])
+	metrics, err := admin.Metrics(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
 	}
-}
-
-// An output can be read while it is written.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
-}
-
-// environment is that of a process: nothing of the test's own but what programs need.
-func environment(variables map[string]string) []string {
-	environ := []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=sample", "GORACE=atexit_sleep_ms=10"}
-	for name, value := range variables {
-		environ = append(environ, name+"="+value)
-	}
-	return environ
+	return metrics.Sum("membersync_paused", `cause="`+cause+`"`) > 0
 }

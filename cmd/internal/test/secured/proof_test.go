@@ -1,35 +1,66 @@
 package secured
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestPermissions runs one service through all proofs, in this order: what is done in one is the
-// ground of the next.
-//
-//nolint:paralleltest // it starts servers on given ports
-func TestPermissions(t *testing.T) {
+// TestPage runs the proofs on the same servers, those that do not meet each other at the same time.
+// Within a part, what is done in one proof is the ground of the next.
+func TestPage(t *testing.T) {
+	t.Parallel()
 	r := open(t)
-	own, create := r.page.of(service)
-	others, _ := r.page.of(onCall)
+	for name, part := range map[string]func(*testing.T, *rig){
+		"service": proveService, "on call": proveOnCall, "rotation": proveRotation, "tokens": proveTokens,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			part(t, r)
+		})
+	}
+}
+
+// proveService runs one service, with the names of the page.
+func proveService(t *testing.T, r *rig) {
+	t.Helper()
+	r = r.with(t, pageTopic, pageGroup)
+	own, create := r.acls(service)
+	others, _ := r.acls(onCall)
 	r.grant(own...)
 	r.grant(others...)
-	r.setUser(service)
-	r.setUser(onCall)
 	s := r.run(t)
 	t.Run("start", func(t *testing.T) { r.proveStart(t, s, create) })
 	t.Run("minimum", r.proveMinimum)
-	t.Run("kafka for the service", func(t *testing.T) { r.proveServiceAtKafka(t, s, own) })
+	t.Run("kafka", func(t *testing.T) { r.proveServiceAtKafka(t, s, own) })
 	t.Run("a join without redrives", func(t *testing.T) { r.proveJoinWithoutRedrives(t, s) })
+	t.Run("redis", func(t *testing.T) { r.proveServiceAtRedis(t, s) })
+	r.settle(t)
+	s.terminate()
+	wantOneStart(t, s)
+}
+
+// proveOnCall runs the commands on a topic of their own, whose service lacks nothing.
+func proveOnCall(t *testing.T, r *rig) {
+	t.Helper()
+	r = r.with(t, "oncall.changed", "group-on-call", "REDIS_USERNAME", adminName, "REDIS_PASSWORD", adminPassword)
+	own, create := r.acls(service)
+	others, _ := r.acls(onCall)
+	r.grant(slices.Concat(own, create, others)...)
+	s := r.run(t)
+	r.apply(t)
 	t.Run("viewer", func(t *testing.T) { r.proveViewer(t, others) })
-	t.Run("kafka on call", func(t *testing.T) { r.proveOnCallAtKafka(t, others) })
-	t.Run("redis for the service", func(t *testing.T) { r.proveServiceAtRedis(t, s) })
-	t.Run("redis on call", r.proveOnCallAtRedis)
+	t.Run("kafka", func(t *testing.T) { r.proveOnCallAtKafka(t, others) })
+	t.Run("redis", r.proveOnCallAtRedis)
 	t.Run("marks come after versions", r.proveMarksComeLast)
 	r.settle(t)
 	s.terminate()
+	wantOneStart(t, s)
 	t.Run("redis cluster", r.proveCluster)
+}
+
+func wantOneStart(t *testing.T, s *process) {
+	t.Helper()
 	if n := strings.Count(s.err.String(), "admin server listens"); n != 1 {
 		t.Errorf("the service started %d times", n)
 	}
@@ -41,7 +72,7 @@ func (r *rig) proveStart(t *testing.T, s *process, create []acl) {
 	t.Helper()
 	for _, a := range create {
 		want := []string{"Create topic " + a.name}
-		from := len(s.err.String())
+		from := s.logged()
 		s.await(from, `start waits.*may not `+want[0]+`.*cmd/SECURITY.md`)
 		r.wantCheckFails(t, service, want...)
 		r.grant(a)

@@ -8,22 +8,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/dedupe"
 )
 
-// perEvent are the commands that the service runs for each event, or every few seconds. It needs the
-// others now and then, and check looks for them.
+// perEvent are the commands that the service runs for each event, or every few seconds. It needs
+// the others now and then, and check looks for them.
 func perEvent() []string {
-	return []string{"evalsha", "time", "get", "mget", "set", "del", "hget", "hmget", "hset", "hdel", "zadd", "zcard", "zremrangebyscore", "zscore"}
+	return strings.Fields("evalsha time get mget set del hget hmget hset hdel zadd zcard zremrangebyscore zscore")
 }
 
-// proveServiceAtRedis takes each command away, and the keys, while the service runs. It names what is
-// missing, and continues when it is back.
+// proveServiceAtRedis takes each command away, and the keys, while the service runs. It names what
+// is missing, and continues when it is back.
 func (r *rig) proveServiceAtRedis(t *testing.T, s *process) {
 	t.Helper()
 	for _, command := range r.commandsOf(service) {
 		t.Run(command, func(t *testing.T) {
-			from := len(s.err.String())
+			from := s.logged()
 			r.setUser(service, "+"+command)
 			p := r.newPerson(true)
 			r.produce(p, "Sample Clerk")
@@ -36,14 +37,14 @@ func (r *rig) proveServiceAtRedis(t *testing.T, s *process) {
 			}
 			r.setUser(service)
 			r.awaitApplied(t, p)
-			eventually(t, "the end of the pause", func() bool { return !s.isPaused("redis") && !s.isPaused("control") })
+			servicetest.Eventually(t, "the end of the pause", func() bool { return !s.isPaused("redis") && !s.isPaused("control") })
 			if n := r.callsOf(p); n > 2 {
 				t.Errorf("%d calls for one event", n)
 			}
 		})
 	}
 	t.Run("keys", func(t *testing.T) {
-		from := len(s.err.String())
+		from := s.logged()
 		r.setUser(service, "~ms:*")
 		s.await(from, `may not access key \\"ms:.*cmd/SECURITY.md`)
 		r.wantCheckFails(t, service, `may not access key "ms:`)
@@ -114,8 +115,8 @@ func (r *rig) proveOnCallAtRedis(t *testing.T) {
 	})
 }
 
-// proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event must not
-// be done without its version: an older one could then bring its value back.
+// proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event
+// must not be done without its version: an older one could then bring its value back.
 func (r *rig) proveMarksComeLast(t *testing.T) {
 	t.Helper()
 	const user = "marks"
@@ -135,7 +136,7 @@ func (r *rig) proveMarksComeLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	member, id := dedupe.NewMember(r.crmURL, corp, "FSUID_TEST"), dedupe.NewEventID(topic, "ev", 0, "1")
+	member, id := dedupe.NewMember(r.crmURL, corp, "FSUID_TEST"), dedupe.NewEventID(r.topic, "ev", 0, "1")
 	token, version, field := dedupe.NewToken(), strings.Repeat("1", 64), dedupe.Field{Name: "position", Value: []byte("x")}
 	_, err = store.Acquire(ctx, dedupe.AcquireRequest{
 		Member: member, Token: token, Events: []dedupe.Event{{ID: id, Version: version, Fields: []dedupe.Field{field}}},
@@ -166,9 +167,11 @@ func (r *rig) proveMarksComeLast(t *testing.T) {
 // proveCluster runs the service with a Redis Cluster, where it may do as little.
 func (r *rig) proveCluster(t *testing.T) {
 	t.Helper()
-	s := launch(t, r.binary, r.environ(service, map[string]string{
-		"MEMBERSYNC_REDIS_URL": r.startCluster(), "MEMBERSYNC_REDIS_MODE": "cluster",
-	}), "run")
+	variables := r.environ(service)
+	delete(variables, "REDIS_TLS_CA_FILE")
+	variables["REDIS_URL"], variables["REDIS_MODE"] = r.startCluster(), "cluster"
+	variables["REDIS_USERNAME"], variables["REDIS_PASSWORD"] = service, password
+	s := launch(t, r.binary, variables, "run")
 	r.apply(t)
 	r.settle(t)
 	s.terminate()

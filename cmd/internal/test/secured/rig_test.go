@@ -18,11 +18,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"membersync/cmd/internal/test/testbed"
+	"membersync/cmd/internal/test/testbed/servicetest"
+	"membersync/cmd/internal/wiring/credentials/certtest"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq/kafkatest"
 )
 
-// What .ci/secured sets: the first of the ports, and a folder for the servers.
+// What .ci/secured sets: the first of the ports, and a folder for the servers. It also names the
+// listener of the test's own clients, as [kafkatest.Env].
 const (
 	portEnv = "MEMBERSYNC_TEST_SECURED"
 	dirEnv  = "MEMBERSYNC_TEST_SECURED_DIR"
@@ -32,25 +36,32 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The names of the page, and those of the CRM.
 const (
-	topic, group = "hris.employee.changed", "membersync"
-	corp, token  = "CORP_TEST", "TOKEN_TEST"
+	pageTopic, pageGroup = "hris.employee.changed", "membersync"
+	corp, token          = "CORP_TEST", "TOKEN_TEST"
 )
 
-// A rig is the servers and the binary.
+// The servers are shared by all rigs.
+type servers struct {
+	root, dir string
+	port      int
+	binary    string
+	ca        *certtest.Authority
+	caFile    string
+	page      page
+	broker    *kafkatest.Broker
+	admin     *kgo.Client
+	redis     *redis.Client
+	crm       *crmapitest.Server
+	crmURL    string
+	issuer    *issuer
+}
+
+// A rig is the servers and a source topic. One goroutine uses it.
 type rig struct {
+	*servers
 	t               *testing.T
-	root, dir       string
-	port            int
-	binary          string
-	ca              *authority
-	caFile          string
-	page            page
-	broker          *kafkatest.Broker
-	admin           *kgo.Client
-	redis           *redis.Client
-	users           map[string]bool // of Redis, that exist
-	crm             *crmapitest.Server
-	crmURL          string
+	topic, group    string
+	variables       map[string]string // of the services, without MEMBERSYNC_
 	members, people int               // how many events there were, and members for them
 	want            map[string]string // by member: the position that the CRM should hold
 }
@@ -66,70 +77,95 @@ func open(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{
-		t: t, root: root, dir: os.Getenv(dirEnv), port: port, ca: newAuthority(t), page: readPage(t, root),
-		users: map[string]bool{}, want: map[string]string{},
-	}
-	r.caFile = write(t, r.dir, "ca.pem", r.ca.pem)
-	r.build()
+	r := &rig{t: t, servers: &servers{
+		root: root, dir: os.Getenv(dirEnv), port: port, ca: certtest.NewAuthority(t), page: readPage(t, root),
+	}}
+	r.caFile = write(t, r.dir, "ca.pem", r.ca.PEM)
+	built := r.build()
 	r.startCRM()
-	r.startRedis()
+	r.startIssuer()
+	r.redis = r.startRedis("redis", portRedis, "no")
 	r.startKafka()
-	t.Setenv(kafkatest.Env, r.address(portAdmin))
 	r.broker = kafkatest.Start(t)
 	if r.admin, err = kgo.NewClient(kgo.SeedBrokers(r.address(portAdmin))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.admin.Close)
-	r.addKafkaUsers()
-	r.broker.Create(t, topic, 2)
+	for _, name := range []string{service, onCall, viewer} {
+		r.setKafkaPassword(name, password)
+	}
+	r.setUser(service)
+	r.setUser(onCall)
+	built()
 	return r
 }
 
-func (r *rig) build() {
+// with returns a rig on the same servers with a topic and a group of its own. The pairs of names
+// and values given are variables of its services.
+func (r *rig) with(t *testing.T, topic, group string, pairs ...string) *rig {
+	t.Helper()
+	own := &rig{t: t, servers: r.servers, topic: topic, group: group, variables: map[string]string{}, want: map[string]string{}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		own.variables[pairs[i]] = pairs[i+1]
+	}
+	r.broker.Create(t, topic, 2)
+	return own
+}
+
+// build builds the binary while the servers start. The function that it returns waits for it.
+func (r *rig) build() (wait func()) {
 	r.t.Helper()
 	r.binary = filepath.Join(r.dir, "membersync")
 	cmd := exec.CommandContext(context.WithoutCancel(r.t.Context()), "go", "build", "-race", "-o", r.binary, "membersync/cmd/membersync") //nolint:gosec // fixed words
-	if out, err := cmd.CombinedOutput(); err != nil {
-		r.t.Fatalf("building: %v\n%s", err, out)
+	var out servicetest.Output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	built, err := testbed.StartProcess(cmd)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return func() {
+		r.t.Helper()
+		if <-built.Done(); !built.State().Success() {
+			r.t.Fatalf("building: %v\n%s", built.State(), out.String())
+		}
 	}
 }
 
-// environ is the environment of a process that logs in as the user.
-func (r *rig) environ(user string, more map[string]string) []string {
+// environ are the variables of a process that logs in as the user.
+func (r *rig) environ(user string) map[string]string {
 	redisUser := user
 	if user == viewer {
 		redisUser = onCall
 	}
 	variables := map[string]string{
-		"MEMBERSYNC_KAFKA_BROKERS": r.address(portKafka), "MEMBERSYNC_KAFKA_TOPIC": topic, "MEMBERSYNC_KAFKA_GROUP": group,
-		"MEMBERSYNC_KAFKA_TLS": "true", "MEMBERSYNC_KAFKA_TLS_CA_FILE": r.caFile,
-		"MEMBERSYNC_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-		"MEMBERSYNC_KAFKA_SASL_USERNAME":  user, "MEMBERSYNC_KAFKA_SASL_PASSWORD": password,
-		"MEMBERSYNC_REDIS_URL": "rediss://" + r.address(portRedis) + "/0", "MEMBERSYNC_REDIS_USERNAME": redisUser,
-		"MEMBERSYNC_REDIS_PASSWORD": password, "MEMBERSYNC_STATE_KEY": "a made-up state key of more than 32 bytes",
-		"MEMBERSYNC_CRM_BASE_URL": r.crmURL, "MEMBERSYNC_CRM_CORP_ID": corp, "MEMBERSYNC_CRM_TOKEN": token,
-		"MEMBERSYNC_CRM_RATE": "1000/10s", "MEMBERSYNC_ADMIN_ADDR": "127.0.0.1:0",
-		"MEMBERSYNC_REDIS_TLS_CA_FILE": r.caFile, "MEMBERSYNC_CRM_TLS_CA_FILE": r.caFile,
+		"KAFKA_BROKERS": r.address(portKafka), "KAFKA_TOPIC": r.topic, "KAFKA_GROUP": r.group,
+		"KAFKA_TLS": "true", "KAFKA_TLS_CA_FILE": r.caFile, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+		"KAFKA_SASL_USERNAME": user, "KAFKA_SASL_PASSWORD": password,
+		"REDIS_URL": "rediss://" + r.address(portRedis) + "/0", "REDIS_TLS_CA_FILE": r.caFile,
+		"REDIS_USERNAME": redisUser, "REDIS_PASSWORD": password,
+		"STATE_KEY":    "a made-up state key of more than 32 bytes",
+		"CRM_BASE_URL": r.crmURL, "CRM_CORP_ID": corp, "CRM_TOKEN": token, "CRM_TLS_CA_FILE": r.caFile,
+		"CRM_RATE": "1000/10s", "ADMIN_ADDR": "127.0.0.1:0",
 	}
-	maps.Copy(variables, more)
-	if strings.HasPrefix(variables["MEMBERSYNC_REDIS_URL"], "redis://") {
-		delete(variables, "MEMBERSYNC_REDIS_TLS_CA_FILE")
+	if user == service {
+		maps.Copy(variables, r.variables)
 	}
-	return environment(variables)
+	// An empty value is as good as given, and some variables exclude others.
+	maps.DeleteFunc(variables, func(_, value string) bool { return value == "" })
+	return variables
 }
 
 // run starts the service.
 func (r *rig) run(t *testing.T) *process {
 	t.Helper()
-	return launch(t, r.binary, r.environ(service, nil), "run")
+	return launch(t, r.binary, r.environ(service), "run")
 }
 
 // do runs a command as a user to its end. It must take seconds.
 func (r *rig) do(t *testing.T, user string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	began := time.Now()
-	p := launch(t, r.binary, r.environ(user, nil), args...)
+	p := launch(t, r.binary, r.environ(user), args...)
 	status = p.status()
 	took := time.Since(began)
 	t.Logf("%s: %q: status %d in %.1f s", user, args, status, took.Seconds())
@@ -163,7 +199,7 @@ type person struct{ employee, member string }
 
 func (r *rig) newPerson(known bool) person {
 	r.people++
-	p := person{fmt.Sprintf("E%04d", r.people), fmt.Sprintf("FSUID_TEST%04d", r.people)}
+	p := person{fmt.Sprintf("E%04d", r.people), fmt.Sprintf("FSUID_TEST_%s_%04d", r.group, r.people)}
 	if known {
 		r.crm.SetMember(p.member, nil)
 	}
@@ -176,7 +212,7 @@ func (r *rig) produce(p person, position string) {
 	r.members++
 	value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%d,"employeeId":%q,"openUserId":%q,"after":{"position":%q}}`,
 		r.members, r.members, p.employee, p.member, position)
-	r.broker.Produce(r.t, topic, kafka.Message{Partition: r.members % 2, Key: []byte(p.employee), Value: []byte(value)})
+	r.broker.Produce(r.t, r.topic, kafka.Message{Partition: r.members % 2, Key: []byte(p.employee), Value: []byte(value)})
 	r.want[p.member] = position
 }
 
@@ -190,7 +226,7 @@ func (r *rig) position(p person) string {
 // awaitApplied waits until the CRM holds what was produced last for a person.
 func (r *rig) awaitApplied(t *testing.T, p person) {
 	t.Helper()
-	eventually(t, "the position of "+p.member, func() bool { return r.position(p) == r.want[p.member] })
+	servicetest.Eventually(t, "the position of "+p.member, func() bool { return r.position(p) == r.want[p.member] })
 }
 
 // apply produces an event of a new member, and waits for its effect.
@@ -213,24 +249,24 @@ func (r *rig) redrive(t *testing.T, p person, id string, args ...string) {
 	}
 }
 
-// deadLetter produces an event of a member that the CRM does not know, waits for its dead letter, and
-// makes the member known. It returns the dead letter's id.
+// deadLetter produces an event of a member that the CRM does not know, waits for its dead letter,
+// and makes the member known. It returns the dead letter's id.
 func (r *rig) deadLetter(t *testing.T) (person, string) {
 	t.Helper()
 	p := r.newPerson(false)
 	before := r.deadLetters()
 	r.produce(p, rejectedPosition)
 	delete(r.want, p.member) // until a redrive
-	eventually(t, "a dead letter", func() bool { return r.deadLetters() > before })
+	servicetest.Eventually(t, "a dead letter", func() bool { return r.deadLetters() > before })
 	r.crm.SetMember(p.member, nil)
 	return p, r.idOf(t, p)
 }
 
-func (r *rig) deadLetters() int { return len(r.broker.ReadAll(r.t, topic+".dlq")) }
+func (r *rig) deadLetters() int { return len(r.broker.ReadAll(r.t, r.topic+".dlq")) }
 
 func (r *rig) idOf(t *testing.T, p person) string {
 	t.Helper()
-	for _, m := range r.broker.ReadAll(t, topic+".dlq") {
+	for _, m := range r.broker.ReadAll(t, r.topic+".dlq") {
 		facts := map[string]string{}
 		for _, h := range m.Headers {
 			facts[h.Key] = string(h.Value)
@@ -243,12 +279,12 @@ func (r *rig) idOf(t *testing.T, p person) string {
 	return ""
 }
 
-// settle waits until the group has committed everything, so that nothing is lost, and compares the
-// CRM with what it should hold.
+// settle waits until the group has committed everything, so that nothing is lost, and compares
+// the CRM with what it should hold.
 func (r *rig) settle(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{topic, topic + ".redrive"} {
-		eventually(t, "the lag of "+name+" to end", func() bool { return r.broker.Lag(t, group, name) == 0 })
+	for _, name := range []string{r.topic, r.topic + ".redrive"} {
+		servicetest.Eventually(t, "the lag of "+name+" to end", func() bool { return r.broker.Lag(t, r.group, name) == 0 })
 	}
 	for member, position := range r.want {
 		if got := r.position(person{member: member}); got != position {

@@ -16,15 +16,16 @@ type Options struct {
 	Kafka string
 	// Redis is the URL of a running Redis, redis://host:port/db. Empty: one is started.
 	Redis string
-	// Binary is the path of a membersync that is already built. Empty: it is built from this module.
+	// Binary is the path of a membersync that is already built. Empty: it is built from this
+	// module.
 	Binary string
 	// Keep leaves the temporary folder, with the logs of all processes.
 	Keep bool
 	// AppendOnly makes the started Redis keep its data over Kill and Start. Otherwise it is empty
 	// then.
 	AppendOnly bool
-	// KafkaVia is the host:port of a proxy through which the instances connect to the started Kafka.
-	// The proxy's upstream is Server.Upstream of [Testbed.Kafka].
+	// KafkaVia is the host:port of a proxy through which the instances connect to the started
+	// Kafka. The proxy's upstream is Server.Upstream of [Testbed.Kafka].
 	KafkaVia string
 	// Progress gets one line for each slow step. Nil: none.
 	Progress io.Writer

@@ -86,8 +86,9 @@ func Advice(err error, prefix string) string {
 		return "; renew the server's certificate, or correct this machine's clock"
 	case isPlain:
 		return "; the server does not use TLS at this address"
-	case isAlert(err, "certificate required"):
-		return "; set " + prefix + "TLS_CERT_FILE and " + prefix + "TLS_KEY_FILE to the client's certificate and key"
+	case isAlert(err, "certificate required"): // one of another authority is not sent at all
+		return "; set " + prefix + "TLS_CERT_FILE and " + prefix + "TLS_KEY_FILE to the client's certificate and key, " +
+			"signed by an authority that the server trusts"
 	case isAlert(err, ""):
 		return "; the server refuses " + prefix + "TLS_CERT_FILE, or shares no version of TLS"
 	default:

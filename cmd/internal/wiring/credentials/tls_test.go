@@ -78,7 +78,7 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	t.Parallel()
 	ca, stranger := certtest.NewAuthority(t), certtest.NewAuthority(t)
-	own := ca.Issue(t)
+	own, old := ca.Issue(t), ca.Issue(t, certtest.Expired)
 	for name, tc := range map[string]struct {
 		server  *tls.Config // nil: no TLS
 		client  credentials.TLSFiles
@@ -91,12 +91,14 @@ func TestAdvice(t *testing.T) {
 		"another name":      {ca.Issue(t, certtest.Named("name.test")).Server(t, nil), named("ca", "", "", ""), "127.0.0.1", "set X_TLS_SERVER_NAME to"},
 		"expired":           {ca.Issue(t, certtest.Expired).Server(t, nil), named("ca", "", "", ""), "expired", "renew the server's certificate"},
 		"no client's":       {ca.Issue(t).Server(t, ca), named("ca", "", "", ""), "certificate required", "set X_TLS_CERT_FILE and X_TLS_KEY_FILE to"},
-		"another client's":  {ca.Issue(t).Server(t, stranger), named("ca", "cert", "key", ""), "", "the server refuses X_TLS_CERT_FILE"},
+		"another client's":  {ca.Issue(t).Server(t, stranger), named("ca", "cert", "key", ""), "required", "an authority that the server trusts"},
+		"expired client's":  {ca.Issue(t).Server(t, ca), named("ca", "old-cert", "old-key", ""), "", "the server refuses X_TLS_CERT_FILE"},
 		"no TLS":            {nil, named("ca", "", "", ""), "first record does not look like a TLS handshake", "the server does not use TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := &disk{files: map[string]string{"ca": string(ca.PEM), "cert": string(own.Cert), "key": string(own.Key)}}
+			d.files["old-cert"], d.files["old-key"] = string(old.Cert), string(old.Key)
 			current, err := credentials.TLS(d.source(), tc.client)
 			if err != nil {
 				t.Fatal(err)

@@ -70,11 +70,17 @@ func (o *Output) nextWrite() <-chan struct{} {
 // the test if the program ends (done) without a match, and after [Limit].
 func (o *Output) Await(tb testing.TB, pattern string, done <-chan struct{}) []string {
 	tb.Helper()
+	return o.AwaitFrom(tb, 0, pattern, done)
+}
+
+// AwaitFrom is Await for what is printed after the first from bytes.
+func (o *Output) AwaitFrom(tb testing.TB, from int, pattern string, done <-chan struct{}) []string {
+	tb.Helper()
 	re := regexp.MustCompile(pattern)
 	limit := time.After(Limit)
 	for ended := false; ; {
 		written := o.nextWrite()
-		if match := re.FindStringSubmatch(o.String()); match != nil {
+		if match := re.FindStringSubmatch(o.String()[from:]); match != nil {
 			return match
 		}
 		if ended {

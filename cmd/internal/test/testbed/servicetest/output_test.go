@@ -26,6 +26,9 @@ func TestAwait(t *testing.T) {
 		if match := out.Await(t, `line ([1-9])`, done); match[1] != "1" || time.Since(began) != 2*time.Second {
 			t.Errorf("match %q after %v", match, time.Since(began))
 		}
+		if match := out.AwaitFrom(t, len("line 0\nline 1\n"), `line .`, done); match[0] != "line 2" {
+			t.Errorf("after the second line: %q", match)
+		}
 		<-done
 		if match := out.Await(t, `line 2`, done); match[0] != "line 2" {
 			t.Errorf("after the end: %q", match)

@@ -29,8 +29,8 @@ func (r *Rig) Start(observer consumer.Observer, pairs ...string) *Program {
 	return r.start(observer, "run", pairs)
 }
 
-// StartUI starts membersync ui as Start starts membersync run. It listens at a free port of loopback,
-// and returns its URL, without a slash at the end.
+// StartUI starts membersync ui as Start starts membersync run. It listens at a free port of
+// loopback, and returns its URL, without a slash at the end.
 func (r *Rig) StartUI(pairs ...string) (p *Program, url string) {
 	p = r.start(nil, "ui", append([]string{"UI_ADDR", "127.0.0.1:0"}, pairs...))
 	return p, p.Logs.Await(r.tb, `web pages: (\S+)/\n`, p.Done)[1]

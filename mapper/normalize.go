@@ -11,10 +11,16 @@ import (
 	"membersync/mapper/internal/jsontree"
 )
 
-type normaliser uint8
+// A valueReader turns a JSON value into what it means for a field.
+type valueReader struct {
+	m    *interpreter
+	rule *fieldRule
+}
+
+type normalizer uint8
 
 const (
-	asText normaliser = iota
+	asText normalizer = iota
 	asPhone
 	asGender
 	asDate
@@ -22,11 +28,11 @@ const (
 	asInts
 )
 
-// normalisers lists the names of the normalisers, each at its number.
-func normalisers() []string { return []string{"text", "phone", "gender", "date", "int", "ints"} }
+// normalizers lists the names of the normalizers, each at its number.
+func normalizers() []string { return []string{"text", "phone", "gender", "date", "int", "ints"} }
 
 // wants names what a normalizer reads, for the texts of faults.
-func (n normaliser) wants() string {
+func (n normalizer) wants() string {
 	switch n {
 	case asDate:
 		return "a time"
@@ -56,86 +62,86 @@ func setText(s string) content { return content{finding: isSet, value: crmapi.Te
 func set(v crmapi.Value) content { return content{finding: isSet, value: v} }
 
 // read turns a JSON value into what it means for the field.
-func (m *interpreter) read(rule *fieldRule, v jsontree.Value) content {
+func (vr valueReader) read(v jsontree.Value) content {
 	switch {
 	case v.Absent():
 		return content{}
 	case unavailable(v.Raw()):
-		m.step("placeholder of an unchanged value", "")
+		vr.m.notes.step("placeholder of an unchanged value", "")
 		return content{finding: isUnavailable}
 	}
-	v, c := m.program(rule, v)
+	v, c := vr.program(v)
 	if c.finding != isSet {
 		return c
 	}
-	if rule.as == asInts {
-		return m.readList(rule, v)
+	if vr.rule.as == asInts {
+		return vr.readList(v)
 	}
 	l, ok := leafOf(v)
 	if !ok {
-		return wrong("is " + l.what() + ", not " + rule.as.wants())
+		return wrong("is " + l.what() + ", not " + vr.rule.as.wants())
 	}
-	return m.readLeaf(rule, m.tidy(rule, l))
+	return vr.readLeaf(vr.tidy(l))
 }
 
 // readLeaf goes on from a plain value.
-func (m *interpreter) readLeaf(rule *fieldRule, l leaf) content {
+func (vr valueReader) readLeaf(l leaf) content {
 	switch {
-	case l.kind == 'n' && !slices.ContainsFunc(rule.alsoEmpty, l.equals):
+	case l.kind == 'n' && !slices.ContainsFunc(vr.rule.alsoEmpty, l.equals):
 		return content{finding: isNull}
-	case l.isText() && l.s == "", slices.ContainsFunc(rule.alsoEmpty, l.equals):
+	case l.isText() && l.s == "", slices.ContainsFunc(vr.rule.alsoEmpty, l.equals):
 		return content{finding: isEmpty}
 	}
-	if rule.lookup != "" {
-		to, c := m.lookUp(rule, l)
+	if vr.rule.lookup != "" {
+		to, c := vr.lookUp(l)
 		if c.finding != isSet {
 			return c
 		}
 		l = to
 	}
-	if rule.as == asText && (rule.numbers || rule.field == crmapi.EmployeeNumber || rule.field == crmapi.LeaderID) && l.isText() && m.w.looksLikeBytes(l.s) {
+	if vr.rule.as == asText && (vr.rule.numbers || vr.rule.field == crmapi.EmployeeNumber || vr.rule.field == crmapi.LeaderID) && l.isText() && vr.m.p.looksLikeBytes(l.s) {
 		return wrong(bytesProblem)
 	}
-	c := rule.convert(l)
-	if c.finding == isWrong && rule.lookup != "" {
-		c.problem = "is translated by lookup " + rule.lookup + " to what " + c.problem
+	c := vr.rule.convert(l)
+	if c.finding == isWrong && vr.rule.lookup != "" {
+		c.problem = "is translated by lookup " + vr.rule.lookup + " to what " + c.problem
 	}
-	m.converted(rule, c)
+	vr.m.notes.converted(vr.rule, c)
 	return c
 }
 
-func (m *interpreter) joinedParts(rule *fieldRule, parts []string) content {
-	text := strings.Join(parts, rule.separator)
-	m.step("concat", text)
-	return m.readLeaf(rule, leaf{'"', text})
+func (vr valueReader) joinedParts(parts []string) content {
+	text := strings.Join(parts, vr.rule.separator)
+	vr.m.notes.step("concat", text)
+	return vr.readLeaf(leaf{'"', text})
 }
 
 // lookUp translates a value. The content is set if that went well.
-func (m *interpreter) lookUp(rule *fieldRule, l leaf) (leaf, content) {
+func (vr valueReader) lookUp(l leaf) (leaf, content) {
 	key, problem := l.id()
 	if problem != "" {
 		return l, wrong(problem)
 	}
-	found, problem := m.w.translate(rule.lookup, key)
-	m.step("lookup "+rule.lookup, found)
+	found, problem := vr.m.w.lookups.translate(vr.rule.lookup, key)
+	vr.m.notes.step("lookup "+vr.rule.lookup, found)
 	switch {
 	case problem == "":
 		return leaf{'"', found}, content{finding: isSet}
-	case rule.missIgnored:
-		m.step("not found: ignored", "")
+	case vr.rule.missIgnored:
+		vr.m.notes.step("not found: ignored", "")
 		return l, content{finding: isLeftOut}
 	}
 	return l, content{finding: isWrong, reason: UnresolvedReference, problem: problem}
 }
 
 // tidy brings a text into its Unicode form and trims it.
-func (m *interpreter) tidy(r *fieldRule, l leaf) leaf {
+func (vr valueReader) tidy(l leaf) leaf {
 	if !l.isText() {
 		return l
 	}
 	formed := l
-	form := r.form
-	if r.as == asPhone { // it reads full-width digits itself, and NFKC makes digits of marks such as ¹
+	form := vr.rule.form
+	if vr.rule.as == asPhone { // it reads full-width digits itself, and NFKC makes digits of marks such as ¹
 		form = formNone
 	}
 	switch form {
@@ -146,14 +152,14 @@ func (m *interpreter) tidy(r *fieldRule, l leaf) leaf {
 	case formNone:
 	}
 	if formed.s != l.s {
-		m.step("Unicode form", formed.s)
+		vr.m.notes.step("Unicode form", formed.s)
 	}
-	if !r.trim {
+	if !vr.rule.trim {
 		return formed
 	}
 	trimmed := leaf{l.kind, strings.TrimSpace(formed.s)}
 	if trimmed.s != formed.s {
-		m.step("trim", trimmed.s)
+		vr.m.notes.step("trim", trimmed.s)
 	}
 	return trimmed
 }
@@ -239,43 +245,43 @@ func (r *fieldRule) date(l leaf) content {
 const maxDepartments = 500
 
 // readList reads a list of integers, or a text that holds one.
-func (m *interpreter) readList(rule *fieldRule, v jsontree.Value) content {
+func (vr valueReader) readList(v jsontree.Value) content {
 	if !v.IsList() {
-		return m.readSplit(rule, v)
+		return vr.readSplit(v)
 	}
 	var entries []leaf
 	for entry := range v.Entries() {
 		if len(entries) == maxDepartments {
 			return wrong("has more than " + strconv.Itoa(maxDepartments) + " entries")
 		}
-		if rule.each != nil {
-			entry = m.inside(entry, rule.each)
+		if vr.rule.each != nil {
+			entry = vr.m.inside(entry, vr.rule.each)
 		}
 		l, ok := leafOf(entry)
 		if !ok {
 			return wrong("entry " + strconv.Itoa(len(entries)) + " is " + l.what() + ", not an integer")
 		}
-		entries = append(entries, m.tidy(rule, l))
+		entries = append(entries, vr.tidy(l))
 	}
-	return m.integers(rule, entries)
+	return vr.integers(entries)
 }
 
 // readSplit reads a plain value in place of a list.
-func (m *interpreter) readSplit(rule *fieldRule, v jsontree.Value) content {
+func (vr valueReader) readSplit(v jsontree.Value) content {
 	l, ok := leafOf(v)
-	l = m.tidy(rule, l)
+	l = vr.tidy(l)
 	switch {
 	case !ok:
 		return wrong("is " + l.what() + ", not a list")
-	case l.kind == 'n' && !slices.ContainsFunc(rule.alsoEmpty, l.equals):
+	case l.kind == 'n' && !slices.ContainsFunc(vr.rule.alsoEmpty, l.equals):
 		return content{finding: isNull}
-	case l.isText() && l.s == "", slices.ContainsFunc(rule.alsoEmpty, l.equals):
+	case l.isText() && l.s == "", slices.ContainsFunc(vr.rule.alsoEmpty, l.equals):
 		return content{finding: isEmpty}
-	case rule.split == "" || !l.isText() && !l.isNumber():
+	case vr.rule.split == "" || !l.isText() && !l.isNumber():
 		return wrong("is " + l.what() + ", not a list")
 	}
 	var entries []leaf
-	for entry := range strings.SplitSeq(l.s, rule.split) {
+	for entry := range strings.SplitSeq(l.s, vr.rule.split) {
 		if len(entries) == maxDepartments {
 			return wrong("has more than " + strconv.Itoa(maxDepartments) + " entries")
 		}
@@ -283,12 +289,12 @@ func (m *interpreter) readSplit(rule *fieldRule, v jsontree.Value) content {
 			entries = append(entries, leaf{'"', entry})
 		}
 	}
-	m.step("split", "")
-	return m.integers(rule, entries)
+	vr.m.notes.step("split", "")
+	return vr.integers(entries)
 }
 
 // integers translates the entries of a list and gives them their type.
-func (m *interpreter) integers(rule *fieldRule, entries []leaf) content {
+func (vr valueReader) integers(entries []leaf) content {
 	if len(entries) == 0 {
 		return content{finding: isEmpty}
 	}
@@ -297,8 +303,8 @@ func (m *interpreter) integers(rule *fieldRule, entries []leaf) content {
 		if l.isText() && isPlaceholderText(l.s) {
 			return content{finding: isUnavailable}
 		}
-		if rule.lookup != "" {
-			to, c := m.lookUp(rule, l)
+		if vr.rule.lookup != "" {
+			to, c := vr.lookUp(l)
 			if c.finding == isWrong {
 				c.problem = "entry " + strconv.Itoa(i) + " " + c.problem
 			}
@@ -317,6 +323,23 @@ func (m *interpreter) integers(rule *fieldRule, entries []leaf) content {
 		ns = append(ns, n)
 	}
 	c := set(crmapi.Ints(ns))
-	m.converted(rule, c)
+	vr.m.notes.converted(vr.rule, c)
 	return c
+}
+
+// step runs the program of a field over its value.
+func (vr valueReader) program(v jsontree.Value) (to jsontree.Value, c content) {
+	if vr.rule.program == nil || v.IsNull() {
+		return v, content{finding: isSet}
+	}
+	to, problem := vr.m.w.jq.run(vr.m, vr.rule.program.JQ, v)
+	switch {
+	case problem != "":
+		return to, wrong(problem)
+	case to.Absent():
+		vr.m.notes.step("jq", "nothing")
+		return to, content{finding: isLeftOut}
+	}
+	vr.m.notes.step("jq", string(to.Raw()))
+	return to, content{finding: isSet}
 }
