@@ -63,6 +63,30 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
+// Two operators redrive the same dead letter at once: it is sent once.
+func TestTwoOperators(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.Start(nil)
+	r.produce(1)
+	one, other := r.operator(), r.operator()
+	list := one.eventually("/dead-letters?q=state:open", "E1")
+	r.CRM.SetMember("FSUID_TEST1", nil)
+	before := r.CRM.Stats().Requests
+	plans := []string{
+		one.submit(list, "/dead-letters/plan", "scope", "all", "kind", "redrive").text,
+		other.submit(other.must("/dead-letters?q=state:open"), "/dead-letters/plan", "scope", "all", "kind", "redrive").text,
+	}
+	first, second := one.submit(plans[0], "/jobs"), other.submit(plans[1], "/jobs")
+	one.eventually(first.header.Get("Location"), "applied: 1")
+	if second.status == http.StatusSeeOther { // it was still open then
+		other.eventually(second.header.Get("Location"), "it is applied already")
+	}
+	if n := r.CRM.Stats().Requests - before; n != 1 {
+		t.Errorf("%d calls", n)
+	}
+}
+
 // Values are shown once the audit topic has who looks at them and why, and not without a note.
 func TestReveal(t *testing.T) {
 	t.Parallel()
