@@ -40,8 +40,9 @@ type Options struct {
 	OperatorToken, ViewerToken func() string
 	// UserHeader is the header in which a trusted proxy names the actor. It never authenticates.
 	UserHeader string
-	// Loopback reports that the server listens at loopback only. Then only requests for a name of this
-	// machine are answered: a page of another name that resolves to loopback could act as the user.
+	// Loopback reports that the server listens at loopback only. Then only requests for a name of
+	// this machine are answered: a page of another name that resolves to loopback could act as the
+	// user.
 	Loopback bool
 	Logger   *slog.Logger
 	Metrics  *prometheus.Registry
