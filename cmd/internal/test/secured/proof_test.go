@@ -12,13 +12,21 @@ func TestPage(t *testing.T) {
 	t.Parallel()
 	r := open(t)
 	for name, part := range map[string]func(*testing.T, *rig){
-		"service": proveService, "on call": proveOnCall, "rotation": proveRotation, "tokens": proveTokens,
+		"permissions": provePermissions, "rotation": proveRotation, "tokens": proveTokens,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			part(t, r)
 		})
 	}
+}
+
+// provePermissions runs one proof after the other: what is taken away from the on-call user would
+// make the commands fail with which the permissions of the service are proven.
+func provePermissions(t *testing.T, r *rig) {
+	t.Helper()
+	t.Run("service", func(t *testing.T) { proveService(t, r) })
+	t.Run("on call", func(t *testing.T) { proveOnCall(t, r) })
 }
 
 // proveService runs one service, with the names of the page.
