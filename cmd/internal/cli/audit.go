@@ -6,6 +6,7 @@ import (
 
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -56,7 +57,7 @@ func showAudit(ctx context.Context, in *invocation, d *ops.Session, q ops.AuditQ
 		}
 	}
 	if more > 0 {
-		in.complain(fmt.Sprintf("%s left out; --limit 0 prints all", plural(more, "older record")))
+		in.complain(fmt.Sprintf("%s left out; --limit 0 prints all", texts.Plural(more, "older record")))
 	}
 	return exitDone
 }

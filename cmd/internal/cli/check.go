@@ -11,6 +11,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
@@ -116,7 +117,7 @@ func printFinding(in *invocation, f finding) {
 		_ = in.printJSON(f)
 		return
 	}
-	in.print(fmt.Sprintf("%-13s  %-7s  %s\n", f.Check, f.State, printable(f.Detail)))
+	in.print(fmt.Sprintf("%-13s  %-7s  %s\n", f.Check, f.State, texts.Quoted(f.Detail)))
 }
 
 // checkKafka looks at the topics alone: a check creates nothing.

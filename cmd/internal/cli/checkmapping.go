@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer/preview"
 	"membersync/crmapi"
@@ -143,8 +144,8 @@ func printFailedExample(in *invocation, name string, r mapper.ExampleResult) {
 	}
 	printFinding(in, finding{"example", "failed", where + " (- wanted, + came)"})
 	for _, d := range r.Diffs {
-		in.print(fmt.Sprintf("  - employee %d  %s  %s\n", d.Index, d.What, printable(orNone(d.Want))))
-		in.print(fmt.Sprintf("  + employee %d  %s  %s\n", d.Index, d.What, printable(orNone(d.Got))))
+		in.print(fmt.Sprintf("  - employee %d  %s  %s\n", d.Index, d.What, texts.Quoted(orNone(d.Want))))
+		in.print(fmt.Sprintf("  + employee %d  %s  %s\n", d.Index, d.What, texts.Quoted(orNone(d.Got))))
 	}
 }
 

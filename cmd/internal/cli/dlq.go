@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -65,7 +66,7 @@ func itemTable() table {
 func itemRow(x *dlq.Index, i dlq.Item) string {
 	l := i.DeadLetter
 	return itemTable().row(x.ShortID(i.ID), string(i.State), string(l.Reason), l.EmployeeID, l.CRMCode, fmt.Sprint(i.Number),
-		timestamp(l.FailedAt), l.Error)
+		texts.Moment(l.FailedAt), l.Error)
 }
 
 func printGroups(in *invocation, by string, groups []dlq.Group, now time.Time) int {
@@ -83,8 +84,8 @@ func printGroups(in *invocation, by string, groups []dlq.Group, now time.Time) i
 	}
 	for _, g := range groups {
 		if in.output == outputTable {
-			in.print(t.row(fmt.Sprint(g.Count), fmt.Sprint(g.Employees), age(g.Oldest, now), timestamp(g.Oldest), timestamp(g.Newest),
-				timestamp(g.Redriven), g.Name))
+			in.print(t.row(fmt.Sprint(g.Count), fmt.Sprint(g.Employees), age(g.Oldest, now), texts.Moment(g.Oldest), texts.Moment(g.Newest),
+				texts.Moment(g.Redriven), g.Name))
 			continue
 		}
 		if status := in.printJSON(ops.NewGroup(by, g, now)); status != exitDone {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -70,9 +71,9 @@ func discardDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o d
 // planOf says how many items of each group are concerned.
 func planOf(x *dlq.Index, now time.Time) string {
 	var b strings.Builder
-	b.WriteString(plural(x.Selected(), "dead letter") + "\n")
+	b.WriteString(texts.Plural(x.Selected(), "dead letter") + "\n")
 	for _, g := range x.Groups() {
-		fmt.Fprintf(&b, "  %-18s %6d  oldest %s\n", printable(g.Name), g.Count, age(g.Oldest, now))
+		fmt.Fprintf(&b, "  %-18s %6d  oldest %s\n", texts.Quoted(g.Name), g.Count, age(g.Oldest, now))
 	}
 	return b.String()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -40,7 +41,7 @@ func exportDeadLetters(ctx context.Context, in *invocation, d *ops.Session, f fi
 		}
 	}
 	if missing := len(x.Missing()); missing > 0 {
-		in.complain(plural(missing, "id") + " without a dead letter")
+		in.complain(texts.Plural(missing, "id") + " without a dead letter")
 		status = exitFailed
 	}
 	if status != exitDone && done > 0 {

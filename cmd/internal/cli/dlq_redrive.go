@@ -70,7 +70,7 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 	outstanding, err := run.Run(ctx, r.print, func(n ops.NoResults) { in.complain(texts.NoResults(n) + "; still waiting, Ctrl-C stops without harm") })
 	status := r.status()
 	if outstanding > 0 {
-		in.complain(fmt.Sprintf("%s sent and without a result; the results will be in membersync dlq list --state all", plural(outstanding, "redrive")))
+		in.complain(fmt.Sprintf("%s sent and without a result; the results will be in membersync dlq list --state all", texts.Plural(outstanding, "redrive")))
 		status = exitPart
 	}
 	if err != nil {
@@ -91,7 +91,7 @@ func previewRedrive(ctx context.Context, in *invocation, run *ops.Redrive) int {
 	in.say(fmt.Sprintf("newer values: %d all, %d some, %d none, %d unknown; %d state no fields or would fail again\n",
 		plan.NewerAll, plan.NewerSome, plan.NewerNone, plan.NewerUnknown, plan.Other))
 	if plan.Duration > 0 {
-		in.say(fmt.Sprintf("at most %s, %s under the rate limit\n", plural(plan.Calls, "call"), plan.Duration))
+		in.say(fmt.Sprintf("at most %s, %s under the rate limit\n", texts.Plural(plan.Calls, "call"), plan.Duration))
 	}
 	return status
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -18,7 +19,7 @@ func deadLetterText(v ops.DeadLetterView, now time.Time) string {
 	var b strings.Builder
 	fact := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "%-13s %s\n", name, printable(value))
+			fmt.Fprintf(&b, "%-13s %s\n", name, texts.Quoted(value))
 		}
 	}
 	fact("ID", v.ID)
@@ -35,7 +36,7 @@ func deadLetterText(v ops.DeadLetterView, now time.Time) string {
 	fact("FIRST FAILED", failedText(v.FirstFailedAt, now))
 	fact("FAILED", failedText(v.FailedAt, now))
 	fact("SOURCE", fmt.Sprintf("%s %d:%d", v.Source.Topic, v.Source.Partition, v.Source.Offset))
-	fact("DEAD LETTER", fmt.Sprintf("%d:%d in the DLQ, %s", v.DLQ.Partition, v.DLQ.Offset, plural(v.Occurrences, "occurrence")))
+	fact("DEAD LETTER", fmt.Sprintf("%d:%d in the DLQ, %s", v.DLQ.Partition, v.DLQ.Offset, texts.Plural(v.Occurrences, "occurrence")))
 	fact("SERVICE", strings.TrimSpace(v.Group+" "+v.Version))
 	historyText(&b, v)
 	payloadText(&b, v)
@@ -69,7 +70,7 @@ func historyText(b *strings.Builder, v ops.DeadLetterView) {
 func payloadText(b *strings.Builder, v ops.DeadLetterView) {
 	fmt.Fprintf(b, "\nPAYLOAD (%d bytes)\n", v.PayloadBytes)
 	for _, h := range v.Headers {
-		fmt.Fprintf(b, "  header %s: %s\n", printable(h.Key), printable(h.Value))
+		fmt.Fprintf(b, "  header %s: %s\n", texts.Quoted(h.Key), texts.Quoted(h.Value))
 	}
 	var indented bytes.Buffer
 	switch {
@@ -90,7 +91,7 @@ func nowText(b *strings.Builder, v ops.DeadLetterView) {
 	for _, n := range v.Now {
 		fmt.Fprintf(b, "  event %d: %s", n.Index, n.Outcome)
 		if n.Reason != "" {
-			b.WriteString(", " + printable(n.Reason))
+			b.WriteString(", " + texts.Quoted(n.Reason))
 		}
 		b.WriteString("\n")
 		if n.Outcome != "update" {
@@ -101,7 +102,7 @@ func nowText(b *strings.Builder, v ops.DeadLetterView) {
 			if slices.Contains(n.NewerFields, name) {
 				mark = "   has a newer value"
 			}
-			fmt.Fprintf(b, "    %-24s %s%s\n", name, printable(string(n.User[name])), mark)
+			fmt.Fprintf(b, "    %-24s %s%s\n", name, texts.Quoted(string(n.User[name])), mark)
 		}
 		b.WriteString("  fields with newer values: " + string(n.Newer) + "\n")
 	}

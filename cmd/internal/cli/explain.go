@@ -6,6 +6,7 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"membersync/cmd/internal/texts"
 	"membersync/mapper"
 )
 
@@ -65,9 +66,9 @@ func row(w io.Writer, name, place, value string) {
 	if name == "" {
 		name = " "
 	} else {
-		name = printable(name)
+		name = texts.Quoted(name)
 	}
-	_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", name, printable(place), printable(value))
+	_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", name, texts.Quoted(place), texts.Quoted(value))
 }
 
 // The json form of an explanation is that of the result, and explain.

@@ -39,7 +39,7 @@ func explanationText(x ops.Explanation) string {
 			i.FailedAt.String(), i.Error))
 	}
 	for _, n := range x.Next {
-		fmt.Fprintf(&b, "\na redrive of %s: %s\n", x.Index.ShortID(n.ID), printable(n.What))
+		fmt.Fprintf(&b, "\na redrive of %s: %s\n", x.Index.ShortID(n.ID), texts.Quoted(n.What))
 	}
 	fmt.Fprintf(&b, "\nCAUSE  %s\n%s\n", x.Cause, x.Sentence)
 	return b.String()

@@ -13,6 +13,7 @@ import (
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/texts"
 )
 
 // healthTimeout bounds the answer of the instance.
@@ -128,5 +129,5 @@ type notLiveError struct {
 
 // Error returns the status and the text of the answer.
 func (e *notLiveError) Error() string {
-	return fmt.Sprintf("HTTP %d, want 200: %s", e.status, printable(e.text))
+	return fmt.Sprintf("HTTP %d, want 200: %s", e.status, texts.Quoted(e.text))
 }

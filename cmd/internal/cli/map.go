@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer/preview"
 	"membersync/mapper"
@@ -139,7 +140,7 @@ func printMapped(in *invocation, results []mapper.Result) error {
 		if r.Fault != nil && r.Fault.Whole {
 			index = "-"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", index, printable(r.Event.EmployeeID), printable(r.Event.ID), outcome, printable(detail))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", index, texts.Quoted(r.Event.EmployeeID), texts.Quoted(r.Event.ID), outcome, texts.Quoted(detail))
 	}
 	return w.Flush() // a stdout that failed above fails here too
 }
@@ -168,18 +169,4 @@ func describeMapped(in *invocation, r mapper.Result) (outcome, detail string) {
 	default:
 		return "update", string(r.Event.Update.AppendJSON(nil))
 	}
-}
-
-// printable quotes a text from outside that could move the cursor of a terminal or
-// the columns of the table.
-func printable(text string) string {
-	if text == "" {
-		return "-"
-	}
-	for _, r := range text {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }

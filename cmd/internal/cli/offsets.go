@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 )
 
 func showOffsets(ctx context.Context, in *invocation, d *ops.Session) int {
@@ -27,9 +28,9 @@ func showOffsets(ctx context.Context, in *invocation, d *ops.Session) int {
 
 func offsetsText(group ops.GroupState, lines []ops.Offset) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "GROUP  %s, %s, %s\n", group.Group, group.State, plural(len(group.Members), "member"))
+	fmt.Fprintf(&b, "GROUP  %s, %s, %s\n", group.Group, group.State, texts.Plural(len(group.Members), "member"))
 	for _, m := range group.Members {
-		fmt.Fprintf(&b, "  %s  %s  %s  %s\n", printable(m.ID), printable(m.ClientID), printable(m.Host), strings.Join(m.Partitions, " "))
+		fmt.Fprintf(&b, "  %s  %s  %s  %s\n", texts.Quoted(m.ID), texts.Quoted(m.ClientID), texts.Quoted(m.Host), strings.Join(m.Partitions, " "))
 	}
 	t := table{{"PARTITION", 30}, {"COMMITTED", 10}, {"LOG START", 10}, {"LOG END", 10}, {"LAG", 8}, {"LAG TIME", 9}, {"MEMBER", 0}}
 	b.WriteString("\n" + t.heading())

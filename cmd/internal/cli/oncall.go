@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -121,19 +121,12 @@ func (t table) row(cells ...string) string {
 	var b strings.Builder
 	for i, cell := range cells {
 		if i < len(cells)-1 {
-			fmt.Fprintf(&b, "%-*s  ", t[i].width, printable(cell))
+			fmt.Fprintf(&b, "%-*s  ", t[i].width, texts.Quoted(cell))
 		} else {
-			b.WriteString(printable(cell))
+			b.WriteString(texts.Quoted(cell))
 		}
 	}
 	return b.String() + "\n"
-}
-
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 // age is how long ago something was, in at most two units.
@@ -153,12 +146,4 @@ func age(since, now time.Time) string {
 	}
 	const day = 24 * time.Hour
 	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
-}
-
-// plural is n with the word in its number.
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return strconv.Itoa(n) + " " + word + "s"
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -54,8 +55,8 @@ func resumeCalls(ctx context.Context, in *invocation, d *ops.Session, o order, r
 			return in.failed(ctx, err)
 		}
 		report.Held = &held
-		plan += "\n" + plural(held, "held event") + " to be sent to the dead-letter topic " + d.Target().DLQ
-		done += ", " + plural(held, "held event") + " to be dead-lettered"
+		plan += "\n" + texts.Plural(held, "held event") + " to be sent to the dead-letter topic " + d.Target().DLQ
+		done += ", " + texts.Plural(held, "held event") + " to be dead-lettered"
 	}
 	if !in.plan(o, plan+wasText(was), "Resume?") {
 		return exitFailed
@@ -84,19 +85,19 @@ func untilText(until time.Time) string {
 	if until.IsZero() {
 		return "until resume"
 	}
-	return "until " + timestamp(until)
+	return "until " + texts.Moment(until)
 }
 
 func wasText(was *ops.Pause) string {
 	if was == nil {
 		return ""
 	}
-	text := "\npaused already since " + was.At.String() + " by " + printable(was.Actor)
+	text := "\npaused already since " + was.At.String() + " by " + texts.Quoted(was.Actor)
 	if !was.Until.IsZero() {
 		text += " until " + was.Until.String()
 	}
 	if was.Note != "" {
-		text += ": " + printable(was.Note)
+		text += ": " + texts.Quoted(was.Note)
 	}
 	return text
 }

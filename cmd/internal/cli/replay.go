@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/consumer"
 )
 
@@ -46,7 +47,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	if o.dryRun {
 		return previewReplay(ctx, in, run)
 	}
-	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", run.ID, run.Total(), plural(run.Partitions(), "partition"),
+	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", run.ID, run.Total(), texts.Plural(run.Partitions(), "partition"),
 		map[bool]string{true: ", of one employee alone"}[run.Employee != ""], map[bool]string{true: "processed again", false: "skipped"}[run.Reapply])
 	if !in.plan(o.order, plan, "Replay?") {
 		return exitFailed
@@ -137,11 +138,11 @@ func replayPlanText(p ops.ReplayPlan) string {
 		fmt.Fprintf(&b, "  %-24s %d\n", name, p.Fields[name])
 	}
 	for _, m := range p.Members {
-		fmt.Fprintf(&b, "employee %s\n", printable(m.EmployeeID))
+		fmt.Fprintf(&b, "employee %s\n", texts.Quoted(m.EmployeeID))
 		for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
 			fmt.Fprintf(&b, "  %-24s %s\n", name, m.Fields[name])
 		}
 	}
-	fmt.Fprintf(&b, "at least %s, %s under the rate limit\n", plural(int(p.Calls), "call"), time.Duration(p.Seconds)*time.Second)
+	fmt.Fprintf(&b, "at least %s, %s under the rate limit\n", texts.Plural(int(p.Calls), "call"), time.Duration(p.Seconds)*time.Second)
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -62,7 +63,7 @@ func cancelReplay(ctx context.Context, in *invocation, d *ops.Session, o order) 
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	plan := "cancel replay " + printable(in.args[0])
+	plan := "cancel replay " + texts.Quoted(in.args[0])
 	if !in.plan(o, plan, "Cancel it?") {
 		return exitFailed
 	}
@@ -74,7 +75,7 @@ func cancelReplay(ctx context.Context, in *invocation, d *ops.Session, o order) 
 		return in.failed(ctx, err)
 	}
 	report.Result = dlq.ResultDone
-	return in.printAction(report, "canceled replay "+printable(in.args[0]))
+	return in.printAction(report, "canceled replay "+texts.Quoted(in.args[0]))
 }
 
 // The json form of replay cancel.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/texts"
 	"membersync/dlq"
 )
 
@@ -45,7 +46,7 @@ func showState(ctx context.Context, in *invocation, d *ops.Session, s subject) i
 
 func memberText(v ops.Member) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "EMPLOYEE  %s\nMEMBER    %s, in Redis %s\n", printable(v.EmployeeID), printable(v.OpenUserID), v.Member)
+	fmt.Fprintf(&b, "EMPLOYEE  %s\nMEMBER    %s, in Redis %s\n", texts.Quoted(v.EmployeeID), texts.Quoted(v.OpenUserID), v.Member)
 	if v.Leased {
 		fmt.Fprintf(&b, "LEASE     held by %s…, %d ms left\n", v.Holder, v.LeaseLeft)
 	} else {
@@ -137,7 +138,7 @@ func forgetState(ctx context.Context, in *invocation, d *ops.Session, o forgetti
 		return in.failed(ctx, err)
 	}
 	var plan strings.Builder
-	fmt.Fprintf(&plan, "forget %s; the next event of each field counts as the newest, however old it is", plural(len(all), "employee"))
+	fmt.Fprintf(&plan, "forget %s; the next event of each field counts as the newest, however old it is", texts.Plural(len(all), "employee"))
 	for _, f := range all {
 		plan.WriteString("\n  " + forgetText(f))
 	}
@@ -164,10 +165,10 @@ func forgetState(ctx context.Context, in *invocation, d *ops.Session, o forgetti
 
 func forgetText(f *ops.Forgetting) string {
 	if f.Err != nil {
-		return "employee " + printable(f.Employee) + ": " + f.Err.Error()
+		return "employee " + texts.Quoted(f.Employee) + ": " + f.Err.Error()
 	}
-	return fmt.Sprintf("employee %s: versions of %s (%s), done marks of %s", printable(f.Employee),
-		plural(len(f.Fields), "field"), strings.Join(f.Fields, ", "), plural(f.Events, "event"))
+	return fmt.Sprintf("employee %s: versions of %s (%s), done marks of %s", texts.Quoted(f.Employee),
+		texts.Plural(len(f.Fields), "field"), strings.Join(f.Fields, ", "), texts.Plural(f.Events, "event"))
 }
 
 // printForgotten prints a line, and reports whether it was forgotten or could be.

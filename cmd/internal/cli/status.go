@@ -86,17 +86,17 @@ func statusText(st ops.Status, target ops.Target) string {
 			fact("ALSO", "%s%s", c.Cause, sinceText(c.Since))
 		}
 	}
-	fact("LAG", "%s, %s", plural(int(st.Lag.Records), "record"), texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))
+	fact("LAG", "%s, %s", texts.Plural(int(st.Lag.Records), "record"), texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))
 	if st.RateUsed != nil {
 		fact("LIMIT USED", "%.0f %%", *st.RateUsed*100)
 	}
-	fact("HELD", "%s", plural(st.Held, "event"))
-	fact("REDRIVING", "%s", plural(st.Redriving, "dead letter"))
+	fact("HELD", "%s", texts.Plural(st.Held, "event"))
+	fact("REDRIVING", "%s", texts.Plural(st.Redriving, "dead letter"))
 	for _, r := range st.Replays {
-		fact("REPLAY", "%s: %d of %d, by %s", r.ID, r.Done, r.Records, printable(r.Actor))
+		fact("REPLAY", "%s: %d of %d, by %s", r.ID, r.Done, r.Records, texts.Quoted(r.Actor))
 	}
 	for _, unknown := range st.Unknown {
-		fact("UNKNOWN", "%s", printable(unknown))
+		fact("UNKNOWN", "%s", texts.Quoted(unknown))
 	}
 	instancesText(&b, st)
 	openText(&b, st)
@@ -108,14 +108,14 @@ func sinceText(since ops.Time) string {
 	if since.IsZero() {
 		return ""
 	}
-	return " since " + timestamp(since.Time)
+	return " since " + texts.Moment(since.Time)
 }
 
 func instancesText(b *strings.Builder, st ops.Status) {
 	t := table{{"INSTANCE", 20}, {"VERSION", 12}, {"SINCE", 20}, {"PARTITIONS", 10}, {"EVENTS/S", 8}, {"CALLS/S", 8}, {"IN FLIGHT", 9}, {"CAUSES", 0}}
 	b.WriteString("\n" + t.heading())
 	for _, i := range st.Instances {
-		b.WriteString(t.row(i.Host, i.Version, timestamp(i.Since.Time), fmt.Sprint(i.Partitions), fmt.Sprintf("%.1f", i.EventsRate),
+		b.WriteString(t.row(i.Host, i.Version, texts.Moment(i.Since.Time), fmt.Sprint(i.Partitions), fmt.Sprintf("%.1f", i.EventsRate),
 			fmt.Sprintf("%.1f", i.CallsRate), fmt.Sprint(i.InFlight), strings.Join(i.Causes, ", ")))
 	}
 }

@@ -49,7 +49,7 @@ func ofEvent(c ops.Cause, e ops.Evidence, latest string) string {
 		ops.CauseNoInstance: latest + " waits, because no instance of membersync run is in the group.",
 		ops.CauseOperator:   latest + " waits, because " + operatorPause(e.Paused) + "; membersync resume ends the pause.",
 		ops.CauseLagging: fmt.Sprintf("%s is not processed yet: %s before it in its partition are not finished, "+
-			"or it waits for the limit on calls or for a retry.", latest, plural(int(e.Behind), "record")),
+			"or it waits for the limit on calls or for a retry.", latest, Plural(int(e.Behind), "record")),
 		ops.CauseSuperseded: latest + " arrived late: events with a higher order had set all its fields before.",
 		ops.CauseUnchanged:  latest + " changes nothing: it states no field, or the CRM held its values already.",
 		ops.CauseApplied:    latest + " was applied; if the CRM shows something else, it was changed there afterwards.",
@@ -72,9 +72,9 @@ func ofDeadLetter(c ops.Cause, e ops.Evidence) string {
 	}
 	was := fmt.Sprintf(" was dead-lettered (%s)", i.DeadLetter.Reason)
 	return map[ops.Cause]string{
-		ops.CauseRedriving: was + " and is being redriven since " + moment(i.RequestedAt) + "; the service has not reported the result.",
+		ops.CauseRedriving: was + " and is being redriven since " + Moment(i.RequestedAt) + "; the service has not reported the result.",
 		ops.CauseDeadLettered: fmt.Sprintf(" is dead letter %s (%s) since %s; see the runbook, fix the cause, then run membersync dlq redrive %s.",
-			i.ID, i.DeadLetter.Reason, moment(i.DeadLetter.FailedAt), i.ID),
+			i.ID, i.DeadLetter.Reason, Moment(i.DeadLetter.FailedAt), i.ID),
 		ops.CauseDiscarded:  was + fmt.Sprintf(", and an operator or the mapping discarded it (dead letter %s).", i.ID),
 		ops.CauseSuperseded: was + ", and its redrive found newer values of all its fields.",
 		ops.CauseRedriven: was + fmt.Sprintf(" and applied by redrive %d; if the CRM shows something else, it was changed there.",
@@ -109,7 +109,7 @@ func pauseText(c ops.Cause) string {
 func since(causes []dedupe.PauseCause, c ops.Cause) string {
 	for _, one := range causes {
 		if one.Cause == string(c) {
-			return " since " + moment(one.Since)
+			return " since " + Moment(one.Since)
 		}
 	}
 	return ""
@@ -120,9 +120,14 @@ func operatorPause(p *ops.Pause) string {
 	if p == nil {
 		return "an operator has paused calls"
 	}
-	text := "calls were paused by " + Quoted(p.Actor) + " at " + moment(p.At.Time)
+	return "calls were paused by " + Quoted(p.Actor) + " at " + pauseTimes(p)
+}
+
+// pauseTimes says since when calls are paused, until when and why.
+func pauseTimes(p *ops.Pause) string {
+	text := Moment(p.At.Time)
 	if !p.Until.IsZero() {
-		text += " until " + moment(p.Until.Time)
+		text += " until " + Moment(p.Until.Time)
 	}
 	if p.Note != "" {
 		text += " (" + Quoted(p.Note) + ")"

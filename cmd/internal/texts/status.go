@@ -18,7 +18,7 @@ func Status(st ops.Status) (sentence, advice string) {
 	case ops.StatusWorking:
 		return "The service works: " + workingText(st) + ".", "nothing to do"
 	case ops.StatusCatchingUp:
-		return "The service is catching up: " + plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
+		return "The service is catching up: " + Plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
 			Duration(time.Duration(st.Lag.Seconds)*time.Second) + " old" + currentText(st) + ".", "wait; membersync status --watch follows it"
 	case ops.StatusNoInstance:
 		return "No instance of membersync run has reported in the last 30 s, so nothing is processed.",
@@ -63,7 +63,7 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 			"check the dead-letter and audit topics with membersync check",
 		},
 		ops.StatusStorm: {
-			"Most events are rejected" + since + "; the storm guard holds " + plural(st.Held, "event") + " and the buffer is full.",
+			"Most events are rejected" + since + "; the storm guard holds " + Plural(st.Held, "event") + " and the buffer is full.",
 			"fix the mapping or the HR system, or run membersync resume --dead-letter-held",
 		},
 		ops.StatusStateLost: {
@@ -94,11 +94,11 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 }
 
 func workingText(st ops.Status) string {
-	text := plural(len(st.Instances), "instance")
+	text := Plural(len(st.Instances), "instance")
 	if st.Lag.Records == 0 {
 		return text + ", no lag"
 	}
-	return text + ", " + plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
+	return text + ", " + Plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
 		Duration(time.Duration(st.Lag.Seconds)*time.Second) + " old"
 }
 
@@ -106,7 +106,7 @@ func sinceText(st ops.Status, c ops.CauseState) string {
 	if c.Since.IsZero() {
 		return ""
 	}
-	return " since " + moment(c.Since.Time) + " (" + Duration(st.At.Sub(c.Since.Time)) + ")"
+	return " since " + Moment(c.Since.Time) + " (" + Duration(st.At.Sub(c.Since.Time)) + ")"
 }
 
 func nextText(st ops.Status, c ops.CauseState) string {
@@ -120,22 +120,14 @@ func currentText(st ops.Status) string {
 	if st.CurrentAt.IsZero() {
 		return ""
 	}
-	return "; it will be current at about " + moment(st.CurrentAt.Time) + " (in " + Duration(max(st.CurrentAt.Sub(st.At.Time), time.Second)) + ")"
+	return "; it will be current at about " + Moment(st.CurrentAt.Time) + " (in " + Duration(max(st.CurrentAt.Sub(st.At.Time), time.Second)) + ")"
 }
 
 func pausedText(st ops.Status) string {
-	p := st.Paused
-	if p == nil {
+	if st.Paused == nil {
 		return ""
 	}
-	text := ", " + Quoted(p.Actor) + ", at " + moment(p.At.Time)
-	if !p.Until.IsZero() {
-		text += " until " + moment(p.Until.Time)
-	}
-	if p.Note != "" {
-		text += " (" + Quoted(p.Note) + ")"
-	}
-	return text
+	return ", " + Quoted(st.Paused.Actor) + ", at " + pauseTimes(st.Paused)
 }
 
 func headroomText(st ops.Status) string {

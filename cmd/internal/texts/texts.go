@@ -22,16 +22,16 @@ func Quoted(text string) string {
 	return text
 }
 
-// moment returns a time in RFC 3339; empty for the zero time.
-func moment(t time.Time) string {
+// Moment returns a time in RFC 3339; empty for the zero time.
+func Moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
 }
 
-// plural returns n with the word in its number.
-func plural(n int, word string) string {
+// Plural returns n with the word in its number.
+func Plural(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
@@ -65,11 +65,11 @@ func NoResults(n ops.NoResults) string {
 	if n.Err != nil {
 		return "no result has arrived, and the state of the instances is unknown: " + n.Err.Error()
 	}
-	text := "no result has arrived yet; " + plural(n.Instances, "instance") + " in the group"
+	text := "no result has arrived yet; " + Plural(n.Instances, "instance") + " in the group"
 	if len(n.Causes) > 0 {
 		causes := make([]string, len(n.Causes))
 		for i, c := range n.Causes {
-			causes[i] = c.Cause + " since " + moment(c.Since)
+			causes[i] = c.Cause + " since " + Moment(c.Since)
 		}
 		text += "; calls are paused: " + strings.Join(causes, ", ")
 	}
