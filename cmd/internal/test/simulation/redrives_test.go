@@ -28,16 +28,16 @@ func forgeries() []string {
 	}
 }
 
-// planRedrives makes the operator process the open dead letters several times.
-func (w *world) planRedrives(r *rand.Rand) {
+// redrives makes the operator process the open dead letters several times.
+func (p *planner) redrives(r *rand.Rand) {
 	for range 2 + r.IntN(4) {
 		draw := rand.New(rand.NewPCG(r.Uint64(), 0))
-		w.operate(between(r, 15*time.Second, w.horizon+20*time.Second), "redrives", func(ctx context.Context, o *operator) error {
+		p.operate(between(r, 15*time.Second, p.w.horizon+20*time.Second), "redrives", func(ctx context.Context, o *operator) error {
 			return o.redriveSome(ctx, draw)
 		})
 	}
 	if r.IntN(2) == 0 {
-		w.operate(w.horizon+50*time.Second, "redrive all", func(ctx context.Context, o *operator) error { return o.redriveAll(ctx) })
+		p.operate(p.w.horizon+50*time.Second, "redrive all", func(ctx context.Context, o *operator) error { return o.redriveAll(ctx) })
 	}
 }
 
@@ -138,10 +138,11 @@ func redriveOf(item dlq.Item, value []byte) dlq.Redrive {
 }
 
 // sendLater sends a redrive that was requested but not sent. False: the request has an edited
-// value, which is stored nowhere else.
+// value, which is stored nowhere else, or names an earlier dead letter of the item, since a redrive
+// sent before it failed after it. Such a request is never sent.
 func (o *operator) sendLater(ctx context.Context, item dlq.Item) (bool, error) {
 	a, err := o.reader.AuditRecord(ctx, item.Request)
-	if err != nil || a.Detail.Edited {
+	if err != nil || a.Detail.Edited || a.Detail.DeadLetter != item.Place.String() {
 		return false, err
 	}
 	one := redriveOf(item, nil)
@@ -273,7 +274,7 @@ func (o *operator) sendForged(ctx context.Context, one dlq.Redrive, partition in
 	for _, h := range m.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
-	if err := o.w.kafka.ProduceSync(ctx, rec).FirstErr(); err != nil {
+	if err := o.w.kafka.client.ProduceSync(ctx, rec).FirstErr(); err != nil {
 		return err
 	}
 	o.w.fired("forged: "+how, 0)
