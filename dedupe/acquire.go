@@ -96,9 +96,8 @@ func (s *MemberStore) Acquire(ctx context.Context, req AcquireRequest) (Grant, e
 		return Grant{}, err
 	}
 	names := fieldNames(req.Events)
-	keys := s.withPending(req.Member, s.keys(req.Member, len(req.Events), func(i int) EventID { return req.Events[i].ID }))
-	began := time.Now()
-	reply, err := s.batch.run(ctx, s.scripts.acquire, keys, s.acquireArgs(req, names)...).Slice()
+	began, h := time.Now(), s.hasher()
+	reply, err := s.batch.run(ctx, s.scripts.acquire, s.keys(h, req.Member), s.acquireArgs(h, req, names)...).Slice()
 	if err != nil {
 		return Grant{}, failed("acquire", err)
 	}
@@ -140,20 +139,25 @@ func fieldNames(events []Event) []string {
 }
 
 // acquireArgs builds the ARGV of acquire.lua.
-func (s *MemberStore) acquireArgs(req AcquireRequest, names []string) []any {
-	n := 7 + len(names)
+func (s *MemberStore) acquireArgs(h *hasher, req AcquireRequest, names []string) []any {
+	first := 9 + len(names)
+	n := first + len(req.Events)
 	for _, e := range req.Events {
 		n += 5 + 2*len(e.Fields)
 	}
-	args := make([]any, 0, n)
-	args = append(args, string(req.Token), s.opts.Lease.Milliseconds(), req.Reapply, s.opts.DigestTTL.Milliseconds(),
-		pendingTTL.Milliseconds(), len(req.Events), len(names))
-	for _, name := range names {
-		args = append(args, name)
+	args := make([]any, first+len(req.Events), n)
+	copy(args, []any{
+		string(req.Token), req.Token.short(), s.opts.Lease.Milliseconds(), req.Reapply, s.hours(), s.opts.DigestTTL.Milliseconds(),
+		pendingTTL.Milliseconds(), len(req.Events), len(names),
+	})
+	for i, name := range names {
+		args[9+i] = name
 	}
-	h, d := s.hasher(), s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
-	for _, e := range req.Events {
-		args = append(args, h.order(e.ID), e.Redrive, e.TryHeld, e.Version, len(e.Fields))
+	d := s.digester(req.Member, req.DigestGeneration, !req.Reapply && !req.DistrustDigests)
+	for i, e := range req.Events {
+		var event string
+		args[first+i], event = h.event(e.ID)
+		args = append(args, event, e.Redrive, e.TryHeld, e.Version, len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}
@@ -163,8 +167,10 @@ func (s *MemberStore) acquireArgs(req AcquireRequest, names []string) []any {
 
 func readGrant(r *replyReader, events []Event, names []string, expires time.Time) (Grant, error) {
 	g := Grant{Expires: expires, Events: make([]EventGrant, len(events))}
+	reused := isReused(events)
 	for i := range events {
 		g.Events[i] = r.eventGrant()
+		g.Events[i].Reused = g.Events[i].Reused || reused(i)
 	}
 	stored := make([]string, len(names))
 	for i, name := range names {
@@ -221,8 +227,9 @@ func (r *replyReader) eventGrant() EventGrant {
 	if text == "" {
 		return EventGrant{Reused: reused}
 	}
-	number, outcome, ok := strings.Cut(text, ":")
+	number, encoded, _ := strings.Cut(text, ":")
 	redrive, err := strconv.Atoi(number)
+	outcome, ok := decodeOutcome(encoded)
 	r.bad = r.bad || !ok || err != nil
 	if held := parseHeld(outcome); held != nil {
 		return EventGrant{Held: held, Reused: reused}

@@ -1,11 +1,12 @@
 -- Takes the lease of a member and returns which values of the events must still be sent.
 -- All reads come before all writes, so an error leaves nothing half done.
 --
--- KEYS: the lease, the fields, then the done mark of each event, then the pending values.
--- ARGV: token, lease in ms, reapply (0 or 1), digest TTL in ms, pending TTL in ms,
---       the number of events E, the number of field names F, F names;
---       then for each event: order, redrive number, try it though it is held (0 or 1), version, the
---       number of its fields N,
+-- KEYS: the lease, the fields, the done marks, the pending values.
+-- ARGV: token, its hash, lease in ms, reapply (0 or 1), done TTL in hours, digest TTL in ms,
+--       pending TTL in ms, the number of events E, the number of field names F;
+--       F names; E times: name of the mark;
+--       then for each event: its hash, redrive number, try it though it is held (0 or 1), version,
+--       the number of its fields N,
 --       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
 -- Reapply ignores done marks, except those of dead letters: a redrive tries these again.
 -- Reply: {0, ms left}: another token owns the lease.
@@ -13,58 +14,51 @@
 --        {3, ms left}: a newer value of a field is pending, and an older value must wait for its
 --            outcome.
 --        {1, E times: '' when live, redrive:outcome when done or held, with '+' in front when the
---            mark, or an earlier event of the request, has the same name under another order value,
+--            mark has the same name under another order value,
 --            F times: winning event (0: none), decision (0 send, 1 superseded, 2 unchanged),
 --            stored version}.
-local token, reapply = ARGV[1], ARGV[3] == '1'
-local events, names = tonumber(ARGV[6]), tonumber(ARGV[7])
+local token, by, reapply, ttl = ARGV[1], ARGV[2], ARGV[4] == '1', tonumber(ARGV[5])
+local events, names = tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= token then
   return {0, redis.call('PTTL', KEYS[1])}
 end
 
--- In chunks of 1,000: Lua's stack limits the number of arguments of a call.
-local marks = {}
-for from = 3, 2 + events, 1000 do
-  for i, mark in ipairs(redis.call('MGET', unpack(KEYS, from, math.min(from + 999, 2 + events)))) do
-    marks[from + i - 3] = mark
-  end
-end
+local marks = read_marks(KEYS[3], 10 + names, events)
+local now = millis()
+local hour = hour_of(now)
 
 local reply = {1}
 local winner, version, digest, winner_id = {}, {}, {}, {} -- by index of the name
-local last_order = {} -- by done mark: the order value of the last requested event
-local live = {}       -- by id: requested and not done; the highest edit of its value
-local at = 8 + names
+local live = {} -- by id: requested and not done; the highest edit of its value
+local at = 10 + names + events
 for i = 1, events do
-  local order, redrive, try_held = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
+  local id, redrive, try_held = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
   local ver, stated = ARGV[at + 3], tonumber(ARGV[at + 4])
   at = at + 5
-  local key = KEYS[2 + i]
-  local reused, done = last_order[key] and last_order[key] ~= order, false
-  last_order[key] = order
+  local reused, done = false, false
   if marks[i] then
-    -- A mark has an entry for each order value: order:redrive:token:outcome, separated by
-    -- semicolons.
-    for value, number, by, outcome in string.gmatch(marks[i], '(%x+):(%d+):([^:]+):([^;]+)') do
-      if by == token then return {2} end -- a delayed request, overtaken by its own complete
-      if value ~= order then
+    local entries = read_mark(marks[i], hour, ttl)
+    if not entries then return redis.error_reply(bad_format) end
+    for _, entry in ipairs(entries) do
+      if entry.by == by then return {2} end -- a delayed request, overtaken by its own complete
+      if entry.id ~= id then
         reused = true
-      elseif string.sub(outcome, 1, 5) == 'held.' then
-        if not try_held then done = number .. ':' .. outcome end
-      elseif tonumber(number) >= redrive and (not reapply or outcome == 'dead_lettered') then
-        done = number .. ':' .. outcome
+      elseif is_held(entry.outcome) then
+        if not try_held then done = entry.redrive .. ':' .. entry.outcome end
+      elseif entry.redrive >= redrive and (not reapply or entry.outcome == dead_lettered) then
+        done = entry.redrive .. ':' .. entry.outcome
       end
     end
   end
-  if not done then live[event_id(key, order)] = math.max(live[event_id(key, order)] or 0, edited(ver)) end
+  if not done then live[id] = math.max(live[id] or 0, edited(ver)) end
   reply[1 + i] = (reused and '+' or '') .. (done or '')
   for _ = 1, stated do
     local f = tonumber(ARGV[at])
     -- Versions are digits of one width, so comparing strings with < is correct in every locale.
     if not done and (not version[f] or version[f] <= ver) then
-      winner[f], version[f], digest[f], winner_id[f] = i, ver, ARGV[at + 1], event_id(key, order)
+      winner[f], version[f], digest[f], winner_id[f] = i, ver, ARGV[at + 1], id
     end
     at = at + 2
   end
@@ -72,29 +66,28 @@ end
 
 -- Each call into Redis costs more than the Lua code around it. So one call reads all versions, and
 -- one reads all digests.
-local now = millis()
 local fields, digested, proven = {}, {}, {}
 local pending, versions = false, {}
 for f = 1, names do
   if winner[f] then
     fields[#fields + 1] = f
-    versions[#versions + 1] = 'v:' .. ARGV[7 + f]
+    versions[#versions + 1] = 'v:' .. ARGV[9 + f]
     if digest[f] ~= '' then digested[#digested + 1] = f end
   end
 end
 if #fields > 0 then
   versions = redis.call('HMGET', KEYS[2], unpack(versions))
-  pending = redis.call('GET', KEYS[3 + events])
+  pending = redis.call('GET', KEYS[4])
 end
 if #digested > 0 then
   local wanted = {}
-  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[7 + f] end
+  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[9 + f] end
   for i, stored_digest in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
     if stored_digest then
       -- A digest proves a value only while it is young, and never if the clock went back.
-      local written, mac = string.match(stored_digest, '^(%d+):(.+)$')
-      local age = now - tonumber(written)
-      proven[digested[i]] = mac == digest[digested[i]] and age >= 0 and age < tonumber(ARGV[4])
+      local age = now - time_of(stored_digest)
+      local f = digested[i]
+      proven[f] = string.sub(stored_digest, 7) == digest[f] and age >= 0 and age < tonumber(ARGV[6])
     end
   end
 end
@@ -105,7 +98,7 @@ for f = 1, names do
   reply[r + 1], reply[r + 2], reply[r + 3] = 0, 0, ''
 end
 for i, f in ipairs(fields) do
-  local r, name, stored, decision = 1 + events + 3 * (f - 1), ARGV[7 + f], versions[i] or '', 0
+  local r, name, stored, decision = 1 + events + 3 * (f - 1), ARGV[9 + f], digits_of(versions[i]), 0
   if stored > version[f] then
     decision = 1
   elseif proven[f] then
@@ -138,17 +131,17 @@ local list = read_pending(pending, now, function(p, name)
 end)
 if wait > 0 then return {3, wait} end
 
-redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
+redis.call('SET', KEYS[1], token, 'PX', ARGV[3])
 if #handed == 0 then return reply end
 -- From here on it is unknown what the CRM holds, until a complete reports it.
 local entry = {}
 for _, f in ipairs(handed) do
-  local name = ARGV[7 + f]
-  local by = twice[name] and '-' or token
-  local key = winner_id[f] .. by
+  local name = ARGV[9 + f]
+  local owner = twice[name] and '-' or token
+  local key = winner_id[f] .. owner
   if not entry[key] then
-    local expires = string.format('%.0f', now + ARGV[5])
-    entry[key] = {event = winner_id[f], version = version[f], token = by, expires = expires, names = {}}
+    local expires = string.format('%.0f', now + ARGV[7])
+    entry[key] = {event = winner_id[f], version = version[f], token = owner, expires = expires, names = {}}
     list[#list + 1] = entry[key]
   end
   table.insert(entry[key].names, name)
@@ -158,6 +151,6 @@ if #list > 64 then
   table.sort(list, function(a, b) return a.version > b.version end)
   for i = #list, 65, -1 do list[i] = nil end
 end
-write_pending(KEYS[3 + events], pending, list)
+write_pending(KEYS[4], pending, list)
 redis.call('HDEL', KEYS[2], unpack(digests))
 return reply

@@ -94,7 +94,7 @@ func (b *bubble) acquire(ctx context.Context, n, events int) {
 	b.calls.Go(func() {
 		req := dedupe.AcquireRequest{Member: b.member(n), Token: token(n)}
 		for i := range events {
-			req.Events = append(req.Events, dedupe.Event{ID: dedupe.NewRecordID("t", 0, int64(i), 0, 0), Version: "1"})
+			req.Events = append(req.Events, dedupe.Event{ID: dedupe.NewRecordID("t", 0, int64(i), 0, 0), Version: "01"})
 		}
 		g, err := b.store.Acquire(ctx, req)
 		if err == nil && (g.Leased || len(g.Events) != events) {

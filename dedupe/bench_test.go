@@ -39,31 +39,6 @@ func BenchmarkAcquireComplete(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory measures what a real server, which no other program uses, keeps for a member with
-// three fields and for an event of it: see DESIGN.md.
-func BenchmarkMemory(b *testing.B) {
-	if os.Getenv("MEMBERSYNC_TEST_REDIS") == "" {
-		b.Skip("miniredis does not report its memory")
-	}
-	client, prefix := openBench(b), "bench-"+string(dedupe.NewToken())
-	deletePrefix(b, client, prefix)
-	s := newStore(b, client, func(o *dedupe.Options) { o.Prefix = prefix })
-	const members, more = 4096, 10
-	for b.Loop() {
-		empty := infoOf(b, client, "memory", "used_memory")
-		for round := range members {
-			fold(b, s, round, 1)
-		}
-		first := infoOf(b, client, "memory", "used_memory")
-		for round := range members {
-			fold(b, s, members+round, more)
-		}
-		event := (infoOf(b, client, "memory", "used_memory") - first) / (members * more)
-		b.ReportMetric(event, "B/event")
-		b.ReportMetric((first-empty)/members-event, "B/member")
-	}
-}
-
 func measureFolds(b *testing.B, client redis.UniversalClient, stores chan *dedupe.Store, events int) {
 	b.Helper()
 	var round atomic.Int64

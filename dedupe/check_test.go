@@ -71,11 +71,11 @@ func TestCheckUnreachable(t *testing.T) {
 
 func TestNewReportsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := dedupe.New(nil, dedupe.Options{Prefix: "a{b}", Key: []byte("key")})
+	_, err := dedupe.New(nil, dedupe.Options{Prefix: "a{b}", MemberTTL: -1, Key: []byte("key")})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"prefix", "done TTL", "lease", "digest TTL"} {
+	for _, part := range []string{"prefix", "done TTL", "member TTL", "lease", "digest TTL"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q, want it to name the %s", err, part)
 		}

@@ -174,8 +174,8 @@ func TestSetClientLog(t *testing.T) { //nolint:paralleltest // sets the shared l
 // Each new connection logs in with the password of the moment.
 func TestOpenFollowsThePassword(t *testing.T) {
 	t.Parallel()
-	server := miniredis.RunT(t)
 	for name, mode := range map[string]dedupe.Mode{"single": dedupe.ModeSingle, "cluster": dedupe.ModeCluster} {
+		server := miniredis.RunT(t)
 		server.RequireUserAuth("user", "old")
 		var password atomic.Value
 		password.Store("old")
@@ -190,10 +190,10 @@ func TestOpenFollowsThePassword(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		server.Close()
+		server.RequireUserAuth("user", "new") // while nothing listens: it is read without a lock
 		if err := server.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		server.RequireUserAuth("user", "new")
 		if err := client.Ping(t.Context()).Err(); err == nil {
 			t.Errorf("%s: the old password is accepted", name)
 		}
@@ -288,12 +288,16 @@ func TestOpenLogsInAtSentinels(t *testing.T) {
 		}
 		for _, s := range []*miniredis.Miniredis{master, watcher.Miniredis} {
 			s.Close()
+		}
+		// While nothing listens: the clients connect again in the background, and miniredis reads its
+		// passwords without a lock.
+		watcher.setLogin(user, "new")
+		for _, s := range []*miniredis.Miniredis{master, watcher.Miniredis} {
 			if err := s.Restart(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		watcher.hook()
-		watcher.setLogin(user, "new")
 		password.Store("new")
 		if err := client.Ping(t.Context()).Err(); err != nil {
 			t.Errorf("user %q, changed: %v", user, err)

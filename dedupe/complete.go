@@ -16,8 +16,8 @@ func (s *MemberStore) Complete(ctx context.Context, c Completion) (late bool, er
 	if err := c.check(); err != nil {
 		return false, err
 	}
-	keys := s.withPending(c.Member, s.keys(c.Member, len(c.Done), func(i int) EventID { return c.Done[i].ID }))
-	n, err := s.batch.run(ctx, s.scripts.complete, keys, s.completeArgs(c)...).Int()
+	h := s.hasher()
+	n, err := s.batch.run(ctx, s.scripts.complete, s.keys(h, c.Member), s.completeArgs(h, c)...).Int()
 	if err != nil {
 		return false, failed("complete", err)
 	}
@@ -25,21 +25,31 @@ func (s *MemberStore) Complete(ctx context.Context, c Completion) (late bool, er
 }
 
 // completeArgs builds the ARGV of complete.lua.
-func (s *MemberStore) completeArgs(c Completion) []any {
+func (s *MemberStore) completeArgs(h *hasher, c Completion) []any {
 	moves := newestVersions(c.Done)
-	args := make([]any, 0, 5+3*len(c.Done)+3*len(moves))
-	args = append(args, string(c.Token), c.Keep, s.opts.DoneTTL.Milliseconds(), len(c.Done), len(moves))
-	h := s.hasher()
-	for _, e := range c.Done {
-		args = append(args, h.order(e.ID), e.Redrive, e.outcomeText())
-	}
+	args := make([]any, 0, 8+4*len(c.Done)+4*len(moves))
+	args = append(args, string(c.Token), c.Token.short(), c.Keep, s.opts.DoneTTL.Milliseconds(), s.hours(), len(c.Done), len(moves))
+	args = appendDone(args, h, c.Done)
 	d := s.digester(c.Member, c.DigestGeneration, true)
 	for _, m := range moves {
 		digest := ""
 		if i := slices.IndexFunc(c.Sent, func(f Field) bool { return f.Name == m.name }); i >= 0 {
 			digest = d.sum(c.Sent[i])
 		}
-		args = append(args, m.name, m.version, digest)
+		args = append(args, m.name, m.version, packVersion(m.version), digest)
+	}
+	return append(args, s.opts.MemberTTL.Milliseconds())
+}
+
+// appendDone appends the names of the marks, and then hash, redrive number and outcome of each
+// event.
+func appendDone(args []any, h *hasher, done []DoneEvent) []any {
+	names := args
+	args = append(args, make([]any, len(done))...)
+	for i, e := range done {
+		var event string
+		args[len(names)+i], event = h.event(e.ID)
+		args = append(args, event, e.Redrive, encodeOutcome(e.outcomeText()))
 	}
 	return args
 }

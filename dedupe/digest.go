@@ -3,7 +3,6 @@ package dedupe
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"hash"
 )
@@ -25,7 +24,7 @@ func (s *MemberStore) digester(m Member, generation int64, on bool) *digester {
 	return d
 }
 
-// sum returns 128 bits of the digest as text, or an empty string if digests are off.
+// sum returns 128 bits of the digest, or an empty string if digests are off.
 func (d *digester) sum(f Field) string {
 	if d.mac == nil {
 		return ""
@@ -38,5 +37,5 @@ func (d *digester) sum(f Field) string {
 	d.mac.Write(d.buf)
 	d.mac.Write(f.Value)
 	d.buf = d.mac.Sum(d.buf[:0])
-	return base64.RawStdEncoding.EncodeToString(d.buf[:16])
+	return string(d.buf[:16])
 }

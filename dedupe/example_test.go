@@ -31,7 +31,7 @@ func ExampleStore_Acquire() {
 	ctx := context.Background()
 	member := dedupe.NewMember("https://crm.example.com", "CORP_TEST", "FSUID_TEST0001")
 	event := dedupe.Event{
-		ID: dedupe.NewEventID("hris.employee.changed", "ev-42", 0, "00042"), Version: "00042",
+		ID: dedupe.NewEventID("hris.employee.changed", "ev-42", 0, "000042"), Version: "000042",
 		Fields: []dedupe.Field{{Name: "position", Value: []byte("Sample Engineer")}},
 	}
 	for range 2 {

@@ -3,7 +3,7 @@ package dedupe
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"hash"
 )
 
@@ -25,26 +25,44 @@ func (s *keyspace) hasher() *hasher {
 	return h
 }
 
-// sum returns as many bits as the id has, 128 at most, as hexadecimal digits.
-func (h *hasher) sum(kind string, id []byte) string {
+// sum returns as many bytes as the id has, 16 at most.
+func (h *hasher) sum(kind string, id []byte) []byte {
+	h.buf = append(append(h.buf[:0], kind...), 0)
+	h.buf = append(h.buf, id...)
+	return h.hash(len(id))
+}
+
+// hash returns the first bytes of the hash of the buffer, which are valid until the next call.
+func (h *hasher) hash(n int) []byte {
 	if h.mac == nil {
-		return hex.EncodeToString(id)
+		full := sha256.Sum256(h.buf)
+		h.buf = append(h.buf[:0], full[:n]...)
+		return h.buf
 	}
 	h.mac.Reset()
-	h.buf = append(append(h.buf[:0], kind...), 0)
-	h.mac.Write(append(h.buf, id...))
-	h.buf = h.mac.Sum(h.buf[:0])
-	return hex.EncodeToString(h.buf[:len(id)])
+	h.mac.Write(h.buf)
+	h.buf = h.mac.Sum(h.buf[:0])[:n]
+	return h.buf
 }
 
-func (h *hasher) order(id EventID) string { return h.sum("order", id.order[:]) }
+// member returns E: 128 bits as 22 characters.
+func (h *hasher) member(m Member) string {
+	if h.mac == nil {
+		return base64.RawURLEncoding.EncodeToString(m.sum[:])
+	}
+	return base64.RawURLEncoding.EncodeToString(h.sum("member", m.sum[:]))
+}
+
+// event returns the name of the event's mark, and the hash of the event in it.
+func (h *hasher) event(id EventID) (name, event string) {
+	name = string(h.sum("event", id.sum[:])[:nameBytes])
+	h.buf = append(append(append(h.buf[:0], "order\x00"...), id.sum[:]...), id.order[:]...)
+	return name, string(h.hash(eventBytes))
+}
 
 // MemberHash returns E, the hash of the member in its keys.
-func (s *keyspace) MemberHash(m Member) string { return s.hasher().sum("member", m.sum[:]) }
+func (s *keyspace) MemberHash(m Member) string { return s.hasher().member(m) }
 
-// EventHash returns the hash of the event's name in the key of its done mark, and that of its order
-// value in the mark.
-func (s *keyspace) EventHash(id EventID) (name, order string) {
-	h := s.hasher()
-	return h.sum("event", id.sum[:]), h.order(id)
-}
+// EventHash returns the name of the event's done mark among those of its member, and the hash of
+// the event in it. Both are bytes and no text.
+func (s *keyspace) EventHash(id EventID) (name, event string) { return s.hasher().event(id) }

@@ -104,3 +104,11 @@ func (s *ControlStore) Heartbeats(ctx context.Context, group string) ([]Heartbea
 func (s *ControlStore) heartbeatKey(group string) string {
 	return s.scope + "heartbeats:" + sumOf("heartbeats", group).String()
 }
+
+// EndBeat removes the heartbeat of an instance that has ended.
+func (s *ControlStore) EndBeat(ctx context.Context, group, id string) error {
+	if err := s.client.HDel(ctx, s.heartbeatKey(group), id).Err(); err != nil {
+		return failed("end of beats", err)
+	}
+	return nil
+}

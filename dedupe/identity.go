@@ -45,8 +45,11 @@ func (m Member) String() string { return m.sum.String() }
 // part is the order value, which distinguishes a reuse of the name from a repeated delivery.
 type EventID struct {
 	sum   sum
-	order [8]byte // zero without an order value
+	order orderHash
 }
+
+// An orderHash is the first 96 bits of the hash of an order value; zero without one.
+type orderHash [12]byte
 
 // NewEventID returns the identity of an event from its topic, the id that its source gave it, its
 // index in its record, and its order value. The same id with another order value is another event:
@@ -66,7 +69,7 @@ func NewRecordID(topic string, partition int, offset, timestampMillis int64, ind
 		strconv.FormatInt(timestampMillis, 10), strconv.Itoa(index))}
 }
 
-// String returns both parts as hexadecimal digits: 32 for the name, and 16 for the order value.
+// String returns both parts as hexadecimal digits: 32 for the name, and 24 for the order value.
 func (e EventID) String() string { return e.sum.String() + e.orderText() }
 
 func (e EventID) orderText() string { return hex.EncodeToString(e.order[:]) }

@@ -47,7 +47,7 @@ func TestLostReply(t *testing.T) {
 			apply(t, s, dedupe.NewMember("b", "c", "another"), 1, "a") // loads the scripts
 
 			fields := []dedupe.Field{{Name: "mobile", Value: []byte("a")}}
-			e := dedupe.Event{ID: dedupe.NewEventID("t", "e", 0, "1"), Version: "1", Fields: fields}
+			e := dedupe.Event{ID: dedupe.NewEventID("t", "e", 0, "1"), Version: "01", Fields: fields}
 			req := dedupe.AcquireRequest{Member: m, Token: dedupe.NewToken(), Events: []dedupe.Event{e}}
 			proxy.LoseReply("evalsha")
 			g, err := s.Acquire(t.Context(), req)
@@ -61,7 +61,7 @@ func TestLostReply(t *testing.T) {
 			proxy.LoseReply("evalsha")
 			late, err := s.Complete(t.Context(), dedupe.Completion{
 				Member: m, Token: req.Token, Sent: fields,
-				Done: []dedupe.DoneEvent{{ID: e.ID, Outcome: "applied", Version: "1", Fields: []string{"mobile"}}},
+				Done: []dedupe.DoneEvent{{ID: e.ID, Outcome: "applied", Version: "01", Fields: []string{"mobile"}}},
 			})
 			if late || err != nil {
 				t.Errorf("complete: late %v, %v, want it in time", late, err)

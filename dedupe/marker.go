@@ -3,6 +3,7 @@ package dedupe
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"strings"
 
@@ -42,7 +43,7 @@ func (s *GroupStore) Marker(ctx context.Context, group string) (Marker, error) {
 	return m, nil
 }
 
-// readMarker reads incarnation:kind:fingerprint.
+// readMarker reads incarnation:kind:fingerprint:format.
 func (s *GroupStore) readMarker(cmd *redis.StringCmd) (Marker, error) {
 	text, err := cmd.Result()
 	if errors.Is(err, redis.Nil) {
@@ -52,8 +53,11 @@ func (s *GroupStore) readMarker(cmd *redis.StringCmd) (Marker, error) {
 		return Marker{}, err
 	}
 	parts := strings.Split(text, ":")
-	if len(parts) != 3 || parts[0] == "" {
+	if len(parts) < 3 || parts[0] == "" {
 		return Marker{}, errReply
+	}
+	if len(parts) != 4 || parts[3] != stateFormat {
+		return Marker{}, ErrFormat
 	}
 	return Marker{Incarnation: parts[0], Rebuilt: parts[1] == markerRebuilt, OtherKey: parts[2] != s.fingerprint()}, nil
 }
@@ -63,11 +67,11 @@ func (s *GroupStore) fingerprint() string {
 	if len(s.opts.Key) == 0 {
 		return "none"
 	}
-	return s.hasher().sum("fingerprint", make([]byte, 16))
+	return hex.EncodeToString(s.hasher().sum("fingerprint", make([]byte, 16)))
 }
 
 func (s *GroupStore) newMarker(kind string) string {
-	return rand.Text() + ":" + kind + ":" + s.fingerprint()
+	return strings.Join([]string{rand.Text(), kind, s.fingerprint(), stateFormat}, ":")
 }
 
 // MarkInitialized records that the state exists for a consumer group that begins. If there is a

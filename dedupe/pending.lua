@@ -1,13 +1,10 @@
 -- Functions for pending values, prepended to the scripts acquire, complete, release and view.
 --
 -- The member's pending key holds the values that were handed out and whose outcome is unknown: the
--- CRM may or may not hold them. Its format is event:version:token:until:name,name with entries
--- separated by semicolons; until is in ms. The token is '-' where two tokens handed out the same
--- value. It is a key of its own because a long value would keep Redis from storing the fields
+-- CRM may or may not hold them. An entry is the 12 bytes of the event's hash and then
+-- version:token:until:name,name; with until in ms. The token is '-' where two tokens handed out the
+-- same value. It is a key of its own because a long value would keep Redis from storing the fields
 -- compactly, for good.
-
--- event_id joins the event's name, which ends the key of its mark, and its order value.
-local function event_id(key, order) return string.sub(key, -32) .. order end
 
 -- edited is the number of the redrive that edited the value of a version: its last four digits.
 local function edited(version) return tonumber(string.sub(version, -4)) end
@@ -22,7 +19,9 @@ end
 -- asks keep whether to keep that name.
 local function read_pending(text, now, keep)
   local list = {}
-  for event, version, token, expires, names in string.gmatch(text or '', '(%x+):(%d+):([^:]+):(%d+):([^;]+)') do
+  local entry = '^(............)(%d+):([^:]+):(%d+):([^;]+);()'
+  local event, version, token, expires, names, next = string.match(text or '', entry)
+  while event do
     local p = {event = event, version = version, token = token, expires = expires, names = {}}
     if tonumber(expires) > now then
       for name in string.gmatch(names, '[^,]+') do
@@ -30,6 +29,7 @@ local function read_pending(text, now, keep)
       end
     end
     if #p.names > 0 then list[#list + 1] = p end
+    event, version, token, expires, names, next = string.match(text, entry, next)
   end
   return list
 end
@@ -37,9 +37,9 @@ end
 local function pending_text(list)
   local entries = {}
   for i, p in ipairs(list) do
-    entries[i] = table.concat({p.event, p.version, p.token, p.expires, table.concat(p.names, ',')}, ':')
+    entries[i] = p.event .. table.concat({p.version, p.token, p.expires, table.concat(p.names, ',')}, ':') .. ';'
   end
-  return table.concat(entries, ';')
+  return table.concat(entries)
 end
 
 -- write_pending replaces the stored text if it changes. The key expires with its last entry.

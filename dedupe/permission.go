@@ -3,6 +3,7 @@ package dedupe
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -54,7 +55,8 @@ func (h permissionHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook implements [redis.Hook]. One script is examined for all of a pipeline.
+// ProcessPipelineHook implements [redis.Hook]. One script is examined for all of a pipeline. The
+// error of a pipeline is that of its first command without a permission, if there is one.
 func (h permissionHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
@@ -68,6 +70,14 @@ func (h permissionHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redi
 				cmd.SetErr(inScript)
 			default:
 				cmd.SetErr(h.explain(ctx, cmd, cmd.Err()))
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		for _, cmd := range cmds {
+			if denied, ok := errors.AsType[*PermissionError](cmd.Err()); ok {
+				return denied
 			}
 		}
 		return err
@@ -131,8 +141,8 @@ var permissionLua string
 // also need INCR.
 func neededCommands() []any {
 	return []any{
-		"evalsha", "get", "mget", "set", "setnx", "del", "pttl", "pexpire", "pexpireat", "time",
-		"hget", "hgetall", "hmget", "hset", "hdel", "zadd", "zcard", "zrange", "zrem", "zremrangebyscore", "zscore",
+		"evalsha", "get", "set", "setnx", "del", "pttl", "pexpire", "pexpireat", "persist", "time",
+		"hget", "hgetall", "hmget", "hset", "hdel", "hrandfield", "zadd", "zcard", "zrange", "zrem", "zremrangebyscore", "zscore",
 	}
 }
 

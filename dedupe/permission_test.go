@@ -2,6 +2,7 @@ package dedupe_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +41,10 @@ func TestPermissionErrors(t *testing.T) {
 		_, err = store.Marker(t.Context(), "group")
 		if _, ok := errors.AsType[*dedupe.PermissionError](err); !ok || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", reply, err, want)
+		}
+		events := []dedupe.MemberEvent{{Member: dedupe.NewMember("http://crm", "C", "sample"), ID: dedupe.NewEventID("topic", "sample", 0, "1")}}
+		if _, err := store.DoneOf(t.Context(), events); !strings.Contains(fmt.Sprint(err), "cmd/SECURITY.md") {
+			t.Errorf("%s: %v in a pipeline", reply, err)
 		}
 		server.SetError("")
 		if err := store.Check(t.Context()); err != nil && !errors.Is(err, dedupe.ErrEvictionUnknown) {

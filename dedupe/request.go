@@ -11,7 +11,7 @@ import (
 type Event struct {
 	ID      EventID
 	Redrive int    // 0: the original; an event with a higher number than its done mark is live
-	Version string // digits of the same width for all events, compared as bytes
+	Version string // digits of the same even width for all events, compared as bytes
 	// TryHeld: the event is live also if it is marked as held.
 	TryHeld bool
 	Fields  []Field // the fields that the event states; may be empty
@@ -100,11 +100,11 @@ func (r AcquireRequest) check() error {
 		return &RequestError{What: "token: must come from NewToken"}
 	}
 	for i, e := range r.Events {
-		if e.Redrive < 0 {
-			return eventFault(i, "redrive number: must not be negative")
+		if e.Redrive < 0 || e.Redrive > maxRedrive {
+			return eventFault(i, "redrive number: must be from 0 to 65535")
 		}
 		if !isVersion(e.Version) || len(e.Version) != len(r.Events[0].Version) {
-			return eventFault(i, "version: must be at most 64 decimal digits, as many as in the first event")
+			return eventFault(i, "version: must be an even number of decimal digits, at most 64, as many as in the first event")
 		}
 		if slices.ContainsFunc(e.Fields, func(f Field) bool { return !isFieldName(f.Name) }) {
 			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,61}")
@@ -122,8 +122,8 @@ func (c Completion) check() error {
 
 func checkDone(done []DoneEvent) error {
 	for i, e := range done {
-		if e.Redrive < 0 {
-			return eventFault(i, "redrive number: must not be negative")
+		if e.Redrive < 0 || e.Redrive > maxRedrive {
+			return eventFault(i, "redrive number: must be from 0 to 65535")
 		}
 		if e.Held != nil && (!isOutcome(e.Held.Reason) || !isCode(e.Held.Code) || e.Outcome != "" || len(e.Fields) > 0) {
 			return eventFault(i, "held: must have a reason [a-z_]{1,32}, a decimal code or none, and neither outcome nor fields")
@@ -132,7 +132,7 @@ func checkDone(done []DoneEvent) error {
 			return eventFault(i, "outcome: must match [a-z_]{1,32}")
 		}
 		if len(e.Fields) > 0 && !isVersion(e.Version) {
-			return eventFault(i, "version: must be at most 64 decimal digits")
+			return eventFault(i, "version: must be an even number of decimal digits, at most 64")
 		}
 		if !allOf(e.Fields, isFieldName) {
 			return eventFault(i, "field name: must match [A-Za-z][A-Za-z0-9_]{0,61}")
@@ -149,10 +149,13 @@ func eventFault(i int, what string) error {
 // (hash-max-listpack-value). One longer value makes a member's hash several times as large.
 const maxValueLen = 64
 
+// maxVersionLen is the number of digits of a version at most.
+const maxVersionLen = 64
+
 // isVersion accepts only digits: Redis compares strings by its locale, and only digits are certain
-// to be ordered as bytes in every locale.
+// to be ordered as bytes in every locale. Two of them are stored in a byte.
 func isVersion(s string) bool {
-	return s != "" && len(s) <= maxValueLen && eachByte(s, func(c byte) bool { return '0' <= c && c <= '9' })
+	return s != "" && len(s) <= maxVersionLen && len(s)%2 == 0 && eachByte(s, func(c byte) bool { return '0' <= c && c <= '9' })
 }
 
 func isFieldName(s string) bool {

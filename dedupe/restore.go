@@ -16,17 +16,15 @@ func (s *MemberStore) Restore(ctx context.Context, m Member, done []DoneEvent) e
 	}
 	for chunk := range slices.Chunk(done, markChunk) {
 		moves := newestVersions(chunk)
-		args := make([]any, 0, 3+3*len(chunk)+2*len(moves))
-		args = append(args, s.opts.DoneTTL.Milliseconds(), len(chunk), len(moves))
 		h := s.hasher()
-		for _, e := range chunk {
-			args = append(args, h.order(e.ID), e.Redrive, e.outcomeText())
-		}
+		args := make([]any, 0, 5+4*len(chunk)+3*len(moves))
+		args = append(args, s.opts.DoneTTL.Milliseconds(), s.hours(), len(chunk), len(moves))
+		args = appendDone(args, h, chunk)
 		for _, v := range moves {
-			args = append(args, v.name, v.version)
+			args = append(args, v.name, v.version, packVersion(v.version))
 		}
-		keys := s.keys(m, len(chunk), func(i int) EventID { return chunk[i].ID })
-		if err := s.batch.run(ctx, s.scripts.restore, keys, args...).Err(); err != nil {
+		args = append(args, s.opts.MemberTTL.Milliseconds())
+		if err := s.batch.run(ctx, s.scripts.restore, s.keys(h, m), args...).Err(); err != nil {
 			return failed("restore", err)
 		}
 	}
@@ -37,16 +35,23 @@ func (s *MemberStore) Restore(ctx context.Context, m Member, done []DoneEvent) e
 // any order value.
 //
 // The lease stays: its owner may have a call in flight, whose completion is then the first fact
-// stored again. Marks of other events stay until they expire, because a member's marks cannot be
-// listed without a scan of every key. So an event that is not named stays a duplicate, and runs
-// again only through a redrive or with Reapply. Without versions, the next live event counts as the
-// newest, however old it is.
+// stored again. Marks of other events stay until they expire. So an event that is not named stays a
+// duplicate, and runs again only through a redrive or with Reapply. Without versions, the next live
+// event counts as the newest, however old it is.
 func (s *MemberStore) Forget(ctx context.Context, m Member, ids ...EventID) error {
-	keys := s.withPending(m, s.keys(m, len(ids), func(i int) EventID { return ids[i] }))[1:]
-	for chunk := range slices.Chunk(keys, markChunk) {
-		if err := s.client.Del(ctx, chunk...).Err(); err != nil {
-			return failed("forget", err)
+	h := s.hasher()
+	keys := s.keys(h, m)
+	pipe := s.client.Pipeline()
+	pipe.Del(ctx, keys[1], keys[3])
+	for chunk := range slices.Chunk(ids, markChunk) {
+		names := make([]string, len(chunk))
+		for i, id := range chunk {
+			names[i], _ = h.event(id)
 		}
+		pipe.HDel(ctx, keys[2], names...)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return failed("forget", err)
 	}
 	return nil
 }

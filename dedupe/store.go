@@ -18,8 +18,12 @@ type Options struct {
 	// Scope identifies who shares the rate limit and the control state: the CRM's base URL and the
 	// company. It is needed only by Permit, PermitDone, Throttle, the locks and the control state.
 	Scope string
-	// DoneTTL is how long an event is remembered as done. Required, at least 1 ms.
+	// DoneTTL is how long an event is remembered as done at least; it may be up to two hours longer.
+	// Required, from 1 ms to 30000 h.
 	DoneTTL time.Duration
+	// MemberTTL is how long the versions of a member are kept after its last completion or restore.
+	// No topic may hold an event for longer, see DESIGN.md. Zero: for good; else at least DoneTTL.
+	MemberTTL time.Duration
 	// Lease is how long a lease lasts from each send: twice the call's time-out plus five seconds.
 	// Required, at least 1 ms.
 	Lease time.Duration
@@ -39,7 +43,8 @@ func (o Options) check() error {
 		}
 	}
 	fault(o.Prefix == "" || strings.ContainsAny(o.Prefix, "{}"), "prefix: must not be empty or contain a brace")
-	fault(o.DoneTTL < time.Millisecond, "done TTL: must be at least 1 ms")
+	fault(o.DoneTTL < time.Millisecond || o.DoneTTL > maxDoneTTL, "done TTL: must be from 1 ms to 30000 h")
+	fault(o.MemberTTL < 0 || o.MemberTTL > 0 && o.MemberTTL < o.DoneTTL, "member TTL: must be 0 or at least the done TTL")
 	fault(o.Lease < time.Millisecond, "lease: must be at least 1 ms")
 	fault(len(o.Key) > 0 && o.DigestTTL < time.Millisecond, "digest TTL: must be at least 1 ms")
 	return errors.Join(faults...)
@@ -101,6 +106,9 @@ type scripts struct {
 //go:embed pending.lua
 var pendingLua string
 
+//go:embed marks.lua
+var marksLua string
+
 //go:embed acquire.lua
 var acquireLua string
 
@@ -125,8 +133,8 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		opts:   opts,
 		scope:  opts.Prefix + ":{limit:" + sumOf("scope", opts.Scope).String() + "}:",
 		scripts: scripts{
-			acquire:    redis.NewScript(pendingLua + acquireLua),
-			complete:   redis.NewScript(pendingLua + completeLua),
+			acquire:    redis.NewScript(pendingLua + marksLua + acquireLua),
+			complete:   redis.NewScript(pendingLua + marksLua + completeLua),
 			renew:      redis.NewScript(renewLua),
 			release:    redis.NewScript(pendingLua + releaseLua),
 			permit:     redis.NewScript(permitLua),
@@ -135,7 +143,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			lock:       redis.NewScript(lockLua),
 			unlock:     redis.NewScript(unlockLua),
 			view:       redis.NewScript(pendingLua + viewLua),
-			restore:    redis.NewScript(restoreLua),
+			restore:    redis.NewScript(pendingLua + marksLua + restoreLua),
 			beat:       redis.NewScript(pendingLua + beatLua),
 			beats:      redis.NewScript(pendingLua + beatsLua),
 			markLost:   redis.NewScript(markLostLua),
@@ -150,24 +158,23 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 
 // memberKey is the prefix of one member's keys. The braces are the hash tag: all keys of a member
 // are in one slot of a cluster, so that one script may access them together.
-func (s *keyspace) memberKey(m Member) string { return s.opts.Prefix + ":{" + s.MemberHash(m) + "}:" }
+func (s *keyspace) memberKey(h *hasher, m Member) string {
+	return s.opts.Prefix + ":{" + h.member(m) + "}:"
+}
 
-// keys lists the keys of the lease, the fields and then the done mark of each of n events.
-func (s *keyspace) keys(m Member, n int, event func(int) EventID) []string {
-	h := s.hasher()
-	base := s.opts.Prefix + ":{" + h.sum("member", m.sum[:]) + "}:"
-	keys := make([]string, 0, 3+n)
-	keys = append(keys, base+"lease", base+"fields")
-	for i := range n {
-		id := event(i)
-		keys = append(keys, base+"done:"+h.sum("event", id.sum[:]))
+// keys lists the keys of the lease, the fields, the done marks and the pending values. The names of
+// those that stay are short: with the default prefix each of them fits into 32 bytes of memory.
+func (s *keyspace) keys(h *hasher, m Member) []string {
+	base := s.memberKey(h, m)
+	return []string{base + "lease", base + "f", base + "d", base + "pending"}
+}
+
+// doneKey is the key of the member's done marks.
+func (s *keyspace) doneKey(h *hasher, m Member) string { return s.memberKey(h, m) + "d" }
+
+func failed(op string, err error) error {
+	if isFormatError(err) {
+		err = ErrFormat
 	}
-	return keys
+	return fmt.Errorf("dedupe: %s: %w", op, err)
 }
-
-// withPending appends the key of the member's pending values.
-func (s *keyspace) withPending(m Member, keys []string) []string {
-	return append(keys, s.memberKey(m)+"pending")
-}
-
-func failed(op string, err error) error { return fmt.Errorf("dedupe: %s: %w", op, err) }

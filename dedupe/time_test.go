@@ -86,6 +86,47 @@ func TestDigestAge(t *testing.T) {
 	}
 }
 
+// Versions last for the member TTL from the last completion. After it nothing keeps an older value
+// out, and nothing keeps a replay of all events from bringing the newest one back.
+func TestVersionsExpire(t *testing.T) {
+	t.Parallel()
+	const ttl = 3 * time.Hour
+	for name, tt := range map[string]struct {
+		idle time.Duration
+		want dedupe.FieldDecision
+	}{
+		"within the member TTL": {ttl - time.Minute, dedupe.Superseded},
+		"after it":              {ttl, dedupe.Send},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, client := newMini(t)
+			m.ClockTTL(false)
+			now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+			pass := func(d time.Duration) {
+				now = now.Add(d)
+				m.SetTime(now)
+				m.FastForward(d)
+			}
+			pass(0)
+			s := newStore(t, client, func(o *dedupe.Options) { o.MemberTTL = ttl })
+			member := dedupe.NewMember("b", "c", "u")
+			apply(t, s, member, 8, "a")
+			pass(2 * time.Hour)
+			apply(t, s, member, 9, "b") // renews them
+			pass(tt.idle)
+			if got := apply(t, s, member, 7, "c").Fields[0].Decision; got != tt.want {
+				t.Errorf("an older event after %v: %v, want %v", tt.idle, got, tt.want)
+			}
+			if tt.want == dedupe.Send {
+				if got := apply(t, s, member, 9, "b").Fields; len(got) != 1 || got[0].Decision != dedupe.Send {
+					t.Errorf("the newest event in a replay: %v, want it sent", got)
+				}
+			}
+		})
+	}
+}
+
 // A call as the vendor may count it: at any moment from its send to its response.
 type call struct {
 	id             string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -34,9 +33,9 @@ type FieldState struct {
 const viewLua = `
 local fields, now = redis.call('HGETALL', KEYS[2]), millis()
 for i = 2, #fields, 2 do
-  if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.match(fields[i], '^%d+') or '' end
+  if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.sub(fields[i], 1, 6) end
 end
-local pending = read_pending(redis.call('GET', KEYS[3]), now, function() return true end)
+local pending = read_pending(redis.call('GET', KEYS[4]), now, function() return true end)
 return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields, pending_text(pending)}`
 
 // shownTokenLen is the number of characters that distinguish a token from others.
@@ -45,7 +44,7 @@ const shownTokenLen = 8
 // Member reads the state of a member and of the given fields. With nil it returns all fields of
 // which something is known. It changes nothing.
 func (s *MemberStore) Member(ctx context.Context, m Member, fields []string) (MemberState, error) {
-	reply, err := s.batch.run(ctx, s.scripts.view, s.withPending(m, s.keys(m, 0, nil))).Slice()
+	reply, err := s.batch.run(ctx, s.scripts.view, s.keys(s.hasher(), m)).Slice()
 	if err != nil {
 		return MemberState{}, failed("member", err)
 	}
@@ -89,7 +88,7 @@ func (r *replyReader) fields() fieldTable {
 	for len(inner.rest) > 0 {
 		member, value := inner.string(), inner.string()
 		if name, ok := strings.CutPrefix(member, "v:"); ok {
-			t.versions[name] = value
+			t.versions[name] = unpackVersion(value)
 		} else if name, ok := strings.CutPrefix(member, "d:"); ok {
 			t.digests[name] = value
 		}
@@ -100,69 +99,28 @@ func (r *replyReader) fields() fieldTable {
 
 // readPending reads what pending.lua wrote. The view script has already removed expired entries.
 func (t fieldTable) readPending(text string) {
-	for entry := range strings.SplitSeq(text, ";") {
-		parts := strings.Split(entry, ":") // event, version, token, until, names
-		if len(parts) != 5 {
-			continue
+	for len(text) > eventBytes {
+		var entry string
+		entry, text, _ = strings.Cut(text[eventBytes:], ";")
+		parts := strings.Split(entry, ":") // version, token, until, names
+		if len(parts) != 4 {
+			return
 		}
-		for name := range strings.SplitSeq(parts[4], ",") {
-			t.pending[name] = max(t.pending[name], parts[1])
+		for name := range strings.SplitSeq(parts[3], ",") {
+			t.pending[name] = max(t.pending[name], parts[0])
 		}
 	}
 }
 
 // isFresh reports whether a digest is young enough to be trusted. It must agree with acquire.lua.
 func (s *MemberStore) isFresh(written string, now int64) bool {
-	at, err := strconv.ParseInt(written, 10, 64)
+	if len(written) != 6 || len(s.opts.Key) == 0 {
+		return false
+	}
+	var at int64
+	for i := range len(written) {
+		at = at<<8 | int64(written[i])
+	}
 	age := now - at
-	return err == nil && len(s.opts.Key) > 0 && age >= 0 && age < s.opts.DigestTTL.Milliseconds()
-}
-
-// markChunk is how many marks are read, removed or restored at once.
-const markChunk = 500
-
-// Done looks up the outcomes of events. The result has the same order as ids. Done takes no lease
-// and changes nothing.
-func (s *MemberStore) Done(ctx context.Context, m Member, ids []EventID) ([]EventGrant, error) {
-	grants, h := make([]EventGrant, 0, len(ids)), s.hasher()
-	for chunk := range slices.Chunk(ids, markChunk) {
-		marks, err := s.client.MGet(ctx, s.keys(m, len(chunk), func(i int) EventID { return chunk[i] })[2:]...).Result()
-		if err != nil {
-			return nil, failed("done", err)
-		}
-		for i, mark := range marks {
-			text, _ := mark.(string)
-			g, ok := readMark(text, h.order(chunk[i]))
-			if !ok {
-				return nil, failed("done", errReply)
-			}
-			grants = append(grants, g)
-		}
-	}
-	return grants, nil
-}
-
-// readMark reads the mark of an event. It must agree with acquire.lua.
-func readMark(mark, order string) (g EventGrant, ok bool) {
-	if mark == "" {
-		return EventGrant{}, true
-	}
-	for entry := range strings.SplitSeq(mark, ";") {
-		parts := strings.Split(entry, ":") // order, redrive number, token, outcome
-		if len(parts) != 4 {
-			return EventGrant{}, false
-		}
-		if parts[0] != order {
-			g.Reused = true
-			continue
-		}
-		redrive, err := strconv.Atoi(parts[1])
-		if err != nil {
-			return EventGrant{}, false
-		}
-		if g.Held = parseHeld(parts[3]); g.Held == nil {
-			g.Done, g.Redrive, g.Outcome = true, redrive, parts[3]
-		}
-	}
-	return g, true
+	return age >= 0 && age < s.opts.DigestTTL.Milliseconds()
 }

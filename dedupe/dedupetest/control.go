@@ -9,7 +9,7 @@ import (
 
 func controlTests() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"without any state it is zero":                      func(f *fixture) { f.wantControl("nothing", dedupe.Control{}) },
+		"without any state it is zero":                      func(f *fixture) { f.view.wantControl("nothing", dedupe.Control{}) },
 		"a pause, its end and each release are reported":    pauseReported,
 		"each invalidation begins a generation of digests":  generationsReported,
 		"a state is initialized once per scope and group":   initializedOnce,
@@ -21,105 +21,77 @@ func controlTests() map[string]func(*fixture) {
 	}
 }
 
-func (f *fixture) control(group string) dedupe.Control {
-	f.Helper()
-	c, err := f.store.Control(f.Context(), group)
-	f.must(err)
-	return c
-}
-
-func (f *fixture) wantControl(what string, want dedupe.Control) {
-	f.Helper()
-	got := f.control("group")
-	got.Pause.At = time.Time{}
-	f.equal(what, got, want)
-}
-
 func pauseReported(f *fixture) {
 	f.must(f.store.Pause(f.Context(), time.Time{}, "vendor maintenance", "oncall@test"))
-	f.wantControl("paused", dedupe.Control{Paused: true, Pause: dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"}})
+	f.view.wantControl("paused", dedupe.Control{Paused: true, Pause: dedupe.Pause{Note: "vendor maintenance", Actor: "oncall@test"}})
 	f.must(f.store.Resume(f.Context()))
-	f.wantControl("resumed", dedupe.Control{})
+	f.view.wantControl("resumed", dedupe.Control{})
 	f.must(f.store.ReleaseHeld(f.Context()))
 	f.must(f.store.ReleaseHeld(f.Context()))
-	f.wantControl("released twice", dedupe.Control{Releases: 2})
+	f.view.wantControl("released twice", dedupe.Control{Releases: 2})
 	f.must(f.store.Pause(f.Context(), time.Now().Add(time.Hour), "", ""))
-	f.equal("paused again", f.control("group").Paused, true)
-	f.equal("releases", f.control("group").Releases, int64(2))
+	f.equal("paused again", f.view.control("group").Paused, true)
+	f.equal("releases", f.view.control("group").Releases, int64(2))
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantControl("another scope", dedupe.Control{})
+	f.view.wantControl("another scope", dedupe.Control{})
 }
 
 func generationsReported(f *fixture) {
 	f.must(f.store.InvalidateDigests(f.Context()))
 	f.must(f.store.InvalidateDigests(f.Context()))
-	f.wantControl("invalidated twice", dedupe.Control{DigestGeneration: 2})
+	f.view.wantControl("invalidated twice", dedupe.Control{DigestGeneration: 2})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantControl("another scope", dedupe.Control{})
-}
-
-// marker returns the group's marker, and checks that its incarnation is not one of the others.
-func (f *fixture) marker(not ...string) dedupe.Marker {
-	f.Helper()
-	m, err := f.store.Marker(f.Context(), "group")
-	f.must(err)
-	f.equal("the marker that Control reads", f.control("group").Marker, m)
-	for _, earlier := range not {
-		if m.Incarnation == earlier {
-			f.Errorf("the incarnation %q is not new", earlier)
-		}
-	}
-	return m
+	f.view.wantControl("another scope", dedupe.Control{})
 }
 
 func initializedOnce(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	keys := f.keys(f.Context())
+	keys := f.redis.keys()
 	f.equal("keys", len(keys), 1)
-	f.equal("TTL", f.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
-	first := f.marker("")
+	f.equal("TTL", f.redis.client.PTTL(f.Context(), keys[0]).Val(), time.Duration(-1))
+	first := f.view.marker("")
 	f.equal("the marker", first, dedupe.Marker{Incarnation: first.Incarnation})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("marked again", f.marker(), first)
+	f.equal("marked again", f.view.marker(), first)
 
-	f.wantControl("the group", dedupe.Control{Marker: first})
-	f.equal("another group", f.control("another"), dedupe.Control{})
+	f.view.wantControl("the group", dedupe.Control{Marker: first})
+	f.equal("another group", f.view.control("another"), dedupe.Control{})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.wantControl("another scope", dedupe.Control{})
+	f.view.wantControl("another scope", dedupe.Control{})
 }
 
 func initializedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	first := f.marker()
+	first := f.view.marker()
 	f.must(f.store.ReleaseHeld(f.Context()))
-	f.deleteKeys()
-	f.wantControl("emptied", dedupe.Control{})
+	f.redis.clear()
+	f.view.wantControl("emptied", dedupe.Control{})
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	f.equal("a rebuild has marked it", f.marker("", first.Incarnation).Rebuilt, false)
+	f.equal("a rebuild has marked it", f.view.marker("", first.Incarnation).Rebuilt, false)
 }
 
 func markedLost(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	second := f.marker("")
+	second := f.view.marker("")
 	f.must(f.store.MarkLost(f.Context(), "group", "another"))
-	f.equal("lost for another incarnation", f.marker(), second)
+	f.equal("lost for another incarnation", f.view.marker(), second)
 	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
 	f.must(f.store.MarkLost(f.Context(), "group", second.Incarnation))
-	f.equal("lost", f.marker(), dedupe.Marker{})
+	f.equal("lost", f.view.marker(), dedupe.Marker{})
 }
 
 func rebuildMarks(f *fixture) {
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
-	first := f.marker()
+	first := f.view.marker()
 	id, err := f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
-	f.equal("during the rebuild", f.marker(), first)
+	f.equal("during the rebuild", f.view.marker(), first)
 	for range 2 { // the second one is a repetition
 		f.must(f.store.EndRebuild(f.Context(), "group", id))
-		m := f.marker("", first.Incarnation)
+		m := f.view.marker("", first.Incarnation)
 		f.equal("rebuilt", m, dedupe.Marker{Incarnation: m.Incarnation, Rebuilt: true})
 	}
-	f.equal("keys", len(f.keys(f.Context())), 1)
+	f.equal("keys", len(f.redis.keys()), 1)
 }
 
 func rebuildInterrupted(f *fixture) {
@@ -131,14 +103,14 @@ func rebuildInterrupted(f *fixture) {
 	}
 	first, err := f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
-	f.deleteKeys()
+	f.redis.clear()
 	interrupted("emptied during the rebuild", first)
 	f.must(f.store.MarkInitialized(f.Context(), "group"))
 	interrupted("emptied, and initialized since", first)
 	_, err = f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
 	interrupted("another rebuild began", first)
-	f.equal("rebuilt", f.marker().Rebuilt, false)
+	f.equal("rebuilt", f.view.marker().Rebuilt, false)
 }
 
 // otherKey: the key changes by a rebuild alone.
@@ -147,14 +119,14 @@ func otherKey(f *fixture) {
 	own := f.store
 	for name, key := range map[string][]byte{"another key": []byte("another key made up for tests"), "no key": nil} {
 		f.store = f.newStore(func(o *dedupe.Options) { o.Key = key })
-		f.equal(name, f.marker("").OtherKey, true)
+		f.equal(name, f.view.marker("").OtherKey, true)
 		f.must(f.store.MarkInitialized(f.Context(), "group"))
-		f.equal(name+", marked again", f.marker("").OtherKey, true)
+		f.equal(name+", marked again", f.view.marker("").OtherKey, true)
 	}
 	id, err := f.store.BeginRebuild(f.Context(), "group")
 	f.must(err)
 	f.must(f.store.EndRebuild(f.Context(), "group", id))
-	f.equal("after a rebuild", f.marker("").OtherKey, false)
+	f.equal("after a rebuild", f.view.marker("").OtherKey, false)
 	f.store = own
-	f.equal("the former key", f.marker("").OtherKey, true)
+	f.equal("the former key", f.view.marker("").OtherKey, true)
 }

@@ -1,6 +1,7 @@
 package dedupetest
 
 import (
+	"encoding/hex"
 	"time"
 
 	"membersync/dedupe"
@@ -41,18 +42,16 @@ func digestOfAnotherValue(f *fixture) {
 
 func unchangedKeepsDigest(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
-	e, token := event(2, "mobile", "a"), dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "unchanged")}})
-	f.equal("versions", f.versions(), map[string]string{"mobile": version(2)})
+	e := event(2, "mobile", "a")
+	f.finish(e, "unchanged")
+	f.equal("versions", f.redis.versions(), map[string]string{"mobile": version(2)})
 	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "unchanged"})
 }
 
 func supersededKeepsDigest(f *fixture) {
 	f.apply(event(5, "mobile", "a"))
-	e, token := event(4, "mobile", "b"), dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "superseded")}})
+	e := event(4, "mobile", "b")
+	f.finish(e, "superseded")
 	f.equal("decisions", f.decisions(event(6, "mobile", "a")), map[string]string{"mobile": "unchanged"})
 }
 
@@ -60,15 +59,14 @@ func handedOutHasNone(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	// Its call may take effect before the process crashes.
 	f.acquire(dedupe.NewToken(), event(2, "mobile", "b"))
-	f.expire()
+	f.redis.expireLease()
 	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
 func failureLeavesNone(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
-	e, token := event(2, "mobile", "b"), dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
+	e := event(2, "mobile", "b")
+	f.finish(e, "dead_lettered")
 	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
@@ -76,10 +74,10 @@ func lateLeavesNone(f *fixture) {
 	stalled, next := dedupe.NewToken(), dedupe.NewToken()
 	old, newer := event(1, "mobile", "old"), event(2, "mobile", "new", "title", "a")
 	f.acquire(stalled, old)
-	f.expire()
+	f.redis.expireLease()
 	f.acquire(next, newer, old)
-	f.complete(dedupe.Completion{Token: next, Done: []dedupe.DoneEvent{done(newer, "applied")}, Sent: newer.Fields})
-	late := f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(old, "applied")}, Sent: old.Fields})
+	f.complete(applied(next, newer))
+	late := f.completeLate(applied(stalled, old))
 	f.equal("late", late, true)
 	// The CRM may hold the old value now. What the late call did not send is known as before.
 	want := map[string]string{"mobile": "send", "title": "unchanged"}
@@ -103,7 +101,7 @@ func notDoneGetsNone(f *fixture) {
 
 func olderGetsNone(f *fixture) {
 	f.apply(event(5, "mobile", "a"))
-	f.must(f.client.HDel(f.Context(), f.key("fields"), "d:mobile").Err())
+	f.must(f.redis.client.HDel(f.Context(), f.redis.key("f"), "d:mobile").Err())
 	// No caller sends it, and a caller must not be able to make it look like the newest.
 	f.apply(event(4, "mobile", "b"))
 	f.equal("decisions", f.decisions(event(6, "mobile", "b")), map[string]string{"mobile": "send"})
@@ -112,7 +110,7 @@ func olderGetsNone(f *fixture) {
 func equalGetsOne(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
-	f.must(f.client.HDel(f.Context(), f.key("fields"), "d:mobile").Err())
+	f.must(f.redis.client.HDel(f.Context(), f.redis.key("f"), "d:mobile").Err())
 	f.apply(redrive(e, 1))
 	f.equal("decisions", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "unchanged"})
 }
@@ -122,7 +120,7 @@ func digestGrowsOld(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	// The server's clock decides, so the test waits for that clock.
 	server := func() time.Time {
-		now, err := f.client.Time(f.Context()).Result()
+		now, err := f.redis.client.Time(f.Context()).Result()
 		f.must(err)
 		return now
 	}
@@ -135,36 +133,31 @@ func digestGrowsOld(f *fixture) {
 func digestOfAnother(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	// The digest of one member is stored for another member, and for a member under another key.
-	digest, err := f.client.HGet(f.Context(), f.key("fields"), "d:mobile").Result()
+	digest, err := f.redis.client.HGet(f.Context(), f.redis.key("f"), "d:mobile").Result()
 	f.must(err)
-	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:gender", digest).Err())
+	f.redis.setDigest("gender", digest)
 	f.equal("another field", f.decisions(event(2, "gender", "a")), map[string]string{"gender": "send"})
 	f.member = memberNumber(2)
-	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:mobile", digest).Err())
+	f.redis.setDigest("mobile", digest)
 	f.equal("another member", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "send"})
 	f.member = memberNumber(1)
 	f.store = f.newStore(func(o *dedupe.Options) { o.Key = []byte("another key") })
-	f.must(f.client.HSet(f.Context(), f.key("fields"), "d:mobile", digest).Err())
+	f.redis.setDigest("mobile", digest)
 	f.equal("another key", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
 func digestsOff(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.Key = nil })
 	f.apply(event(1, "mobile", "a"))
-	all, err := f.client.HGetAll(f.Context(), f.key("fields")).Result()
+	all, err := f.redis.client.HGetAll(f.Context(), f.redis.key("f")).Result()
 	f.must(err)
-	f.equal("fields", all, map[string]string{"v:mobile": version(1)})
+	packed := func(digits string) string {
+		b, err := hex.DecodeString(digits)
+		f.must(err)
+		return string(b)
+	}
+	f.equal("fields", all, map[string]string{"v:mobile": packed(version(1))})
 	f.equal("decisions", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "send"})
-}
-
-// decisionsOf returns the decisions for the request's events, and releases the lease.
-func (f *fixture) decisionsOf(req dedupe.AcquireRequest) map[string]string {
-	f.Helper()
-	req.Member, req.Token = f.member, dedupe.NewToken()
-	g, err := f.store.Acquire(f.Context(), req)
-	f.must(err)
-	f.must(f.store.Release(f.Context(), f.member, req.Token))
-	return fieldDecisions(g)
 }
 
 func digestOfAnotherGeneration(f *fixture) {

@@ -13,25 +13,8 @@ func heartbeatTests() map[string]func(*fixture) {
 	}
 }
 
-// beats returns the heartbeats of a group by instance, without their ages.
-func (f *fixture) beats(group string) map[string]dedupe.Heartbeat {
-	f.Helper()
-	all, err := f.store.Heartbeats(f.Context(), group)
-	f.must(err)
-	byID := make(map[string]dedupe.Heartbeat)
-	for _, b := range all {
-		if b.Age < 0 || b.Age > time.Minute {
-			f.Errorf("age %v", b.Age)
-		}
-		b.Age = 0
-		byID[b.ID] = b
-	}
-	f.equal("one for each instance", len(all), len(byID))
-	return byID
-}
-
 func heartbeatsPerInstance(f *fixture) {
-	f.equal("no instance", f.beats("group"), map[string]dedupe.Heartbeat{})
+	f.equal("no instance", f.view.beats("group"), map[string]dedupe.Heartbeat{})
 	since := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	first := dedupe.Heartbeat{
 		ID: "one", Host: "host-1", Version: "0.1.0", Since: since, Partitions: 3, InFlight: 2, Held: 7, Storm: true,
@@ -40,22 +23,22 @@ func heartbeatsPerInstance(f *fixture) {
 	f.must(f.store.Beat(f.Context(), "group", dedupe.Heartbeat{ID: "one", Since: since}))
 	f.must(f.store.Beat(f.Context(), "group", dedupe.Heartbeat{ID: "two", Since: since}))
 	f.must(f.store.Beat(f.Context(), "group", first))
-	f.equal("the latest of each", f.beats("group"), map[string]dedupe.Heartbeat{"one": first, "two": {ID: "two", Since: since}})
-	f.equal("another group", f.beats("another"), map[string]dedupe.Heartbeat{})
+	f.equal("the latest of each", f.view.beats("group"), map[string]dedupe.Heartbeat{"one": first, "two": {ID: "two", Since: since}})
+	f.equal("another group", f.view.beats("another"), map[string]dedupe.Heartbeat{})
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.equal("another scope", f.beats("group"), map[string]dedupe.Heartbeat{})
+	f.equal("another scope", f.view.beats("group"), map[string]dedupe.Heartbeat{})
 }
 
 func heartbeatsExpire(f *fixture) {
 	f.must(f.store.Beat(f.Context(), "group", dedupe.Heartbeat{ID: "one"}))
-	key := f.keys(f.Context())[0]
-	ttl := f.client.PTTL(f.Context(), key).Val()
+	key := f.redis.keys()[0]
+	ttl := f.redis.client.PTTL(f.Context(), key).Val()
 	if ttl <= dedupe.HeartbeatTTL-time.Minute || ttl > dedupe.HeartbeatTTL {
 		f.Errorf("TTL %v, want %v", ttl, dedupe.HeartbeatTTL)
 	}
-	text := f.client.HGet(f.Context(), key, "one").Val()
-	f.must(f.client.HSet(f.Context(), key, "one", "1000:"+text[len(text)-2:]).Err())
-	f.equal("an old one", f.beats("group"), map[string]dedupe.Heartbeat{})
+	text := f.redis.client.HGet(f.Context(), key, "one").Val()
+	f.must(f.redis.client.HSet(f.Context(), key, "one", "1000:"+text[len(text)-2:]).Err())
+	f.equal("an old one", f.view.beats("group"), map[string]dedupe.Heartbeat{})
 	f.must(f.store.Beat(f.Context(), "group", dedupe.Heartbeat{ID: "two"}))
-	f.equal("is removed by the next", f.client.HLen(f.Context(), key).Val(), int64(1))
+	f.equal("is removed by the next", f.redis.client.HLen(f.Context(), key).Val(), int64(1))
 }

@@ -17,18 +17,6 @@ func heldTests() map[string]func(*fixture) {
 
 func rejectedBefore() *dedupe.Held { return &dedupe.Held{Reason: "crm_invalid", Code: "40001"} }
 
-// hold marks events as held, as after a call that the CRM has rejected.
-func (f *fixture) hold(events ...dedupe.Event) {
-	f.Helper()
-	token := dedupe.NewToken()
-	f.acquire(token, events...)
-	c := dedupe.Completion{Token: token}
-	for _, e := range events {
-		c.Done = append(c.Done, dedupe.DoneEvent{ID: e.ID, Held: rejectedBefore()})
-	}
-	f.complete(c)
-}
-
 func heldIsNeither(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.hold(e)
@@ -63,17 +51,14 @@ func outcomeReplacesHeld(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.hold(e)
 	f.apply(tried(e))
-	f.equal("the event", f.acquireOnce(e), dedupe.EventGrant{Done: true, Outcome: "applied"})
+	f.wantGrant("the event", e, dedupe.EventGrant{Done: true, Outcome: "applied"})
 }
 
 func redrivePassesHeld(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.hold(e)
-	f.equal("a redrive", f.acquireOnce(tried(redrive(e, 1))), dedupe.EventGrant{})
-	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
-		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{tried(e)}, Reapply: true,
-	})
-	f.must(err)
+	f.wantGrant("a redrive", tried(redrive(e, 1)), dedupe.EventGrant{})
+	g := f.request(dedupe.AcquireRequest{Events: []dedupe.Event{tried(e)}, Reapply: true})
 	f.equal("reapplied", g.Events, []dedupe.EventGrant{{}})
 }
 
@@ -83,8 +68,8 @@ func heldMovesNothing(f *fixture) {
 	f.hold(e)
 	g := f.acquire(dedupe.NewToken(), event(1, "mobile", "a"), event(3, "title", "c"))
 	f.equal("no version has moved, and nothing is pending", fieldDecisions(g), map[string]string{"title": "send"})
-	f.equal("stored version", f.client.HGet(f.Context(), f.key("fields"), "v:mobile").Val(), version(1))
-	f.equal("its digest was deleted when the value was handed out", f.client.HExists(f.Context(), f.key("fields"), "d:mobile").Val(), false)
+	f.equal("stored version", f.redis.versions()["mobile"], version(1))
+	f.equal("its digest was deleted when the value was handed out", f.redis.client.HExists(f.Context(), f.redis.key("f"), "d:mobile").Val(), false)
 }
 
 // A call of the event got no response, and its repetition was rejected. The first one may still

@@ -15,34 +15,15 @@ func keyTests() map[string]func(*fixture) {
 	}
 }
 
-// stored returns all keys and values of the test as one text.
-func (f *fixture) stored() string {
-	f.Helper()
-	var all []string
-	for _, key := range f.keys(f.Context()) {
-		all = append(all, key)
-		switch f.client.Type(f.Context(), key).Val() {
-		case "string":
-			all = append(all, f.client.Get(f.Context(), key).Val())
-		case "hash":
-			for name, value := range f.client.HGetAll(f.Context(), key).Val() {
-				all = append(all, name, value)
-			}
-		default:
-			f.Errorf("key %s of an unexpected type", key)
-		}
-	}
-	return strings.Join(all, "\n")
-}
-
 // A guess is a part of an identity that a reader of Redis can compute who knows or guesses the ids.
 func guesses(f *fixture, e dedupe.Event) []string {
-	id := e.ID.String()
-	return []string{f.member.String(), id[:32], id[32:]}
+	plain := f.newStore(func(o *dedupe.Options) { o.Key = nil })
+	name, id := plain.EventHash(e.ID)
+	return []string{plain.MemberHash(f.member), name, id}
 }
 
 // storeAll stores something of each kind: lease, versions, digests, pending values and a done mark.
-func (f *fixture) storeAll() dedupe.Event {
+func storeAll(f *fixture) dedupe.Event {
 	f.Helper()
 	e := event(1, "mobile", "a")
 	f.apply(e)
@@ -51,22 +32,22 @@ func (f *fixture) storeAll() dedupe.Event {
 }
 
 func identitiesKeyed(f *fixture) {
-	e := f.storeAll()
-	stored := f.stored()
+	e := storeAll(f)
+	stored := f.redis.dump()
 	for _, guess := range guesses(f, e) {
 		if strings.Contains(stored, guess) {
-			f.Errorf("Redis holds the plain hash %s", guess)
+			f.Errorf("Redis holds the plain hash %q", guess)
 		}
 	}
 }
 
 func identitiesPlain(f *fixture) {
 	f.store = f.newStore(func(o *dedupe.Options) { o.Key = nil })
-	e := f.storeAll()
-	stored := f.stored()
+	e := storeAll(f)
+	stored := f.redis.dump()
 	for _, guess := range guesses(f, e) {
 		if !strings.Contains(stored, guess) {
-			f.Errorf("Redis does not hold the hash %s", guess)
+			f.Errorf("Redis does not hold the hash %q", guess)
 		}
 	}
 }
@@ -75,7 +56,7 @@ func keyOfAnother(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
 	f.store = f.newStore(func(o *dedupe.Options) { o.Key = []byte("another key made up for tests") })
-	f.equal("the event", f.outcomes(e), []dedupe.EventGrant{{}})
+	f.equal("the event", f.view.outcomes(e), []dedupe.EventGrant{{}})
 	f.equal("decisions", f.decisions(event(0, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
@@ -87,13 +68,13 @@ func keyless(f *fixture) {
 	limit := dedupe.PermitRequest{ID: "a", Limit: 1, Window: f.opts.DoneTTL, Hold: f.opts.Lease}
 	_, _, _, err = f.store.Permit(f.Context(), limit)
 	f.must(err)
-	before := len(f.keys(f.Context()))
+	before := len(f.redis.keys())
 	f.store = f.newStore(func(o *dedupe.Options) { o.Key = []byte("another key made up for tests") })
-	f.equal("releases", f.control("group").Releases, int64(1))
+	f.equal("releases", f.view.control("group").Releases, int64(1))
 	limit.ID = "b"
 	granted, _, _, err := f.store.Permit(f.Context(), limit)
 	f.must(err)
 	f.equal("another permit is granted", granted, false)
 	f.must(f.store.ReleaseHeld(f.Context()))
-	f.equal("keys that were added", len(f.keys(f.Context()))-before, 1) // the rank that waits
+	f.equal("keys that were added", len(f.redis.keys())-before, 1) // the rank that waits
 }

@@ -1,7 +1,6 @@
 package dedupetest
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -39,8 +38,8 @@ func leaseIsOwned(f *fixture) {
 	if !g.Leased || g.Wait <= 0 || g.Wait > f.opts.Lease {
 		f.Errorf("Leased %v, Wait %v, want it leased for at most %v", g.Leased, g.Wait, f.opts.Lease)
 	}
-	f.equal("holder", f.holder(), first)
-	f.must(f.store.Release(f.Context(), f.member, first))
+	f.equal("holder", f.redis.holder(), first)
+	f.release(first)
 	f.acquire(second)
 }
 
@@ -68,74 +67,56 @@ func acquireRepeated(f *fixture) {
 	events := []dedupe.Event{event(1, "title", "a", "mobile", "a"), event(2, "title", "b", "mobile", "a"), event(0, "title", "c")}
 	token := dedupe.NewToken()
 	first := f.acquire(token, events...)
-	f.must(f.client.PExpire(f.Context(), f.key("lease"), 2*f.opts.Lease).Err())
+	f.redis.expireIn("lease", 2*f.opts.Lease)
 	again := f.acquire(token, events...)
 	first.Expires, again.Expires = time.Time{}, time.Time{}
 	f.equal("second reply", again, first)
-	f.wantRenewed()
+	f.redis.wantTTL("lease", f.opts.Lease)
 }
 
 func acquireDelayed(f *fixture) {
-	e, token := event(1, "mobile", "a"), dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
-	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{e}})
-	if !errors.Is(err, dedupe.ErrTokenUsed) {
-		f.Errorf("error %v, want ErrTokenUsed", err)
-	}
-	f.equal("holder", f.holder(), dedupe.Token(""))
+	e := event(1, "mobile", "a")
+	f.wantUsed(f.apply(e).Token, e)
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
 	f.equal("decisions", f.decisions(event(2, "mobile", "a")), map[string]string{"mobile": "unchanged"})
 }
 
 func renewByOwner(f *fixture) {
 	first, second := dedupe.NewToken(), dedupe.NewToken()
 	f.acquire(first)
-	f.must(f.client.PExpire(f.Context(), f.key("lease"), 2*f.opts.Lease).Err())
-	f.equal("renewed by another", f.renew(second), false)
-	f.equal("renewed by the owner", f.renew(first), true)
-	f.wantRenewed()
-	f.expire()
-	f.equal("renewed after it expired", f.renew(first), false)
-	f.equal("holder", f.holder(), dedupe.Token(""))
-}
-
-// wantRenewed expects that the lease was renewed. Before, its TTL was set to more than a lease
-// lasts.
-func (f *fixture) wantRenewed() {
-	f.Helper()
-	ttl, err := f.client.PTTL(f.Context(), f.key("lease")).Result()
-	f.must(err)
-	if ttl <= 0 || ttl > f.opts.Lease {
-		f.Errorf("the lease has %v left, want %v", ttl, f.opts.Lease)
+	f.redis.expireIn("lease", 2*f.opts.Lease)
+	renew := func(t dedupe.Token) bool {
+		owned, err := f.store.Renew(f.Context(), f.member, t)
+		f.must(err)
+		return owned
 	}
-}
-
-func (f *fixture) renew(t dedupe.Token) bool {
-	f.Helper()
-	owned, err := f.store.Renew(f.Context(), f.member, t)
-	f.must(err)
-	return owned
+	f.equal("renewed by another", renew(second), false)
+	f.equal("renewed by the owner", renew(first), true)
+	f.redis.wantTTL("lease", f.opts.Lease)
+	f.redis.expireLease()
+	f.equal("renewed after it expired", renew(first), false)
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
 }
 
 func releaseByOwner(f *fixture) {
 	first, second := dedupe.NewToken(), dedupe.NewToken()
 	f.acquire(first)
-	f.must(f.store.Release(f.Context(), f.member, second))
-	f.equal("holder", f.holder(), first)
-	f.must(f.store.Release(f.Context(), f.member, first))
-	f.equal("holder", f.holder(), dedupe.Token(""))
-	f.must(f.store.Release(f.Context(), f.member, first))
+	f.release(second)
+	f.equal("holder", f.redis.holder(), first)
+	f.release(first)
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
+	f.release(first)
 }
 
 func completeLate(f *fixture) {
 	e, stalled, next := event(1, "mobile", "a"), dedupe.NewToken(), dedupe.NewToken()
 	f.acquire(stalled, e)
-	f.expire()
+	f.redis.expireLease()
 	f.acquire(next, e)
-	f.equal("late", f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields}), true)
-	f.equal("versions", f.versions(), map[string]string{})
-	f.equal("holder", f.holder(), next)
-	f.complete(dedupe.Completion{Token: next, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
+	f.equal("late", f.completeLate(applied(stalled, e)), true)
+	f.equal("versions", f.redis.versions(), map[string]string{})
+	f.equal("holder", f.redis.holder(), next)
+	f.complete(applied(next, e))
 	// The event is done by another token, so the late completion stays late.
 	f.equal("late", f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(e, "applied")}}), true)
 }
@@ -143,7 +124,7 @@ func completeLate(f *fixture) {
 func completeAfterExpiry(f *fixture) {
 	e, token := event(1, "mobile", "a"), dedupe.NewToken()
 	f.acquire(token, e)
-	f.expire()
+	f.redis.expireLease()
 	f.equal("late", f.completeLate(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}}), true)
 	f.equal("done", f.acquire(dedupe.NewToken(), e).Events, []dedupe.EventGrant{{}})
 }
@@ -157,31 +138,25 @@ func completeKeeps(f *fixture) {
 	more := event(2, "title", "a")
 	c.Done = append(c.Done, done(more, "unchanged"))
 	f.complete(c)
-	f.equal("holder", f.holder(), token)
-	f.expire()
+	f.equal("holder", f.redis.holder(), token)
+	f.redis.expireLease()
 	want := []dedupe.EventGrant{{Done: true, Outcome: "applied"}, {Done: true, Outcome: "unchanged"}}
 	f.equal("events", f.acquire(dedupe.NewToken(), e, more).Events, want)
 }
 
 func completeRepeated(f *fixture) {
-	e, token := event(1, "mobile", "a"), dedupe.NewToken()
-	f.acquire(token, e)
-	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields}
+	c := f.apply(event(1, "mobile", "a"))
 	f.complete(c)
-	f.complete(c)
-	f.equal("holder", f.holder(), dedupe.Token(""))
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
 }
 
 func completeRepeatedUnderAnother(f *fixture) {
-	e, token, next := event(1, "mobile", "a"), dedupe.NewToken(), dedupe.NewToken()
-	f.acquire(token, e)
-	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields}
-	f.complete(c)
+	c, next := f.apply(event(1, "mobile", "a")), dedupe.NewToken()
 	f.acquire(next, event(2, "mobile", "b"))
 	f.complete(c)
-	f.equal("holder", f.holder(), next)
+	f.equal("holder", f.redis.holder(), next)
 	// The repeated completion did not restore the digest that the next acquire deleted.
-	f.must(f.store.Release(f.Context(), f.member, next))
+	f.release(next)
 	f.equal("decisions", f.decisions(event(3, "mobile", "a")), map[string]string{"mobile": "send"})
 }
 
@@ -222,8 +197,7 @@ func concurrentMembers(f *fixture) {
 	var wg sync.WaitGroup
 	for n := range members {
 		wg.Go(func() {
-			g := *f
-			g.member = memberNumber(n)
+			g := f.ofMember(n)
 			field, other := fmt.Sprint("field", n), fmt.Sprint("other", n)
 			for round := range rounds {
 				e := event(n*rounds+round, field, "a", other, fmt.Sprint(round))
@@ -237,7 +211,7 @@ func concurrentMembers(f *fixture) {
 					Token: token, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields,
 				}), false)
 				if n == 0 {
-					g.flushScripts()
+					g.redis.flushScripts()
 				}
 			}
 		})

@@ -25,70 +25,80 @@ func limitTests() map[string]func(*fixture) {
 	}
 }
 
-// permit asks with a window so long that no permit becomes free by itself.
-func (f *fixture) permit(id string, rank, limit int) (ok bool, wait time.Duration, used int) {
-	f.Helper()
-	ok, wait, used, err := f.store.Permit(f.Context(), dedupe.PermitRequest{
-		Limit: limit, Window: time.Hour, Rank: rank, ID: id, Hold: time.Minute,
+// permits are those of a limit.
+type permits struct {
+	f     *fixture
+	limit int
+}
+
+// ask asks with a window so long that no permit becomes free by itself.
+func (p permits) ask(id string, rank int) (ok bool, wait time.Duration, used int) {
+	p.f.Helper()
+	ok, wait, used, err := p.f.store.Permit(p.f.Context(), dedupe.PermitRequest{
+		Limit: p.limit, Window: time.Hour, Rank: rank, ID: id, Hold: time.Minute,
 	})
-	f.must(err)
+	p.f.must(err)
 	return ok, wait, used
 }
 
 // fill takes n permits and returns their ids.
-func (f *fixture) fill(n, rank, limit int) []string {
-	f.Helper()
+func (p permits) fill(n, rank int) []string {
+	p.f.Helper()
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = string(dedupe.NewToken())
-		if ok, wait, used := f.permit(ids[i], rank, limit); !ok {
-			f.Fatalf("permit %d: wait %v, used %d, want it granted", i, wait, used)
+		if ok, wait, used := p.ask(ids[i], rank); !ok {
+			p.f.Fatalf("permit %d: wait %v, used %d, want it granted", i, wait, used)
 		}
 	}
 	return ids
 }
 
-func (f *fixture) denied(what string, rank, limit int) {
-	f.Helper()
-	ok, wait, _ := f.permit(string(dedupe.NewToken()), rank, limit)
+func (p permits) denied(what string, rank int) {
+	p.f.Helper()
+	ok, wait, _ := p.ask(string(dedupe.NewToken()), rank)
 	if ok || wait <= 0 || wait > time.Hour {
-		f.Errorf("%s: granted %v, wait %v, want it denied for at most the window", what, ok, wait)
+		p.f.Errorf("%s: granted %v, wait %v, want it denied for at most the window", what, ok, wait)
 	}
 }
 
-func (f *fixture) permitDone(id string, sent bool) {
-	f.Helper()
-	f.must(f.store.PermitDone(f.Context(), id, sent))
+func (p permits) done(id string, sent bool) {
+	p.f.Helper()
+	p.f.must(p.f.store.PermitDone(p.f.Context(), id, sent))
 }
 
 func limitIsEnforced(f *fixture) {
-	f.fill(3, dedupe.RankLive, 3)
-	f.denied("the fourth", dedupe.RankLive, 3)
+	p := permits{f, 3}
+	p.fill(3, dedupe.RankLive)
+	p.denied("the fourth", dedupe.RankLive)
 }
 
 func permitReturned(f *fixture) {
-	ids := f.fill(3, dedupe.RankReplay, 3)
-	f.permitDone(ids[1], false)
-	f.permitDone(ids[1], false)
-	f.fill(1, dedupe.RankLive, 3)
-	f.denied("the fourth", dedupe.RankLive, 3)
+	p := permits{f, 3}
+	ids := p.fill(3, dedupe.RankReplay)
+	p.done(ids[1], false)
+	p.done(ids[1], false)
+	p.fill(1, dedupe.RankLive)
+	p.denied("the fourth", dedupe.RankLive)
 }
 
 func permitRepeated(f *fixture) {
+	p := permits{f, 2}
 	for range 3 {
-		ok, _, used := f.permit("same", dedupe.RankRedrive, 2)
+		ok, _, used := p.ask("same", dedupe.RankRedrive)
 		f.equal("granted", ok, true)
 		f.equal("used", used, 1)
 	}
-	f.fill(1, dedupe.RankLive, 2)
-	ok, _, used := f.permit("same", dedupe.RankRedrive, 2) // the limit is reached, but this id has its permit
+	p.fill(1, dedupe.RankLive)
+	ok, _, used := p.ask("same", dedupe.RankRedrive) // the limit is reached, but this id has its permit
 	f.equal("granted", ok, true)
 	f.equal("used", used, 2)
 }
 
 func permitAnswered(f *fixture) {
-	f.permitDone(f.fill(1, dedupe.RankLive, 1)[0], true)
-	f.denied("the second", dedupe.RankLive, 1)
+	p := permits{f, 1}
+	p.done(p.fill(1, dedupe.RankLive)[0], true)
+	p.denied("the second", dedupe.RankLive)
 }
 
 func permitExpires(f *fixture) {
@@ -109,61 +119,64 @@ func permitExpires(f *fixture) {
 }
 
 func permitPutBack(f *fixture) {
-	f.permitDone("an id that the log dropped", true)
-	f.denied("the next", dedupe.RankLive, 1)
+	p := permits{f, 1}
+	p.done("an id that the log dropped", true)
+	p.denied("the next", dedupe.RankLive)
 }
 
 func lowerRanksUseAll(f *fixture) {
-	f.fill(20, dedupe.RankReplay, 40)
-	f.fill(20, dedupe.RankRedrive, 40)
-	f.denied("one more", dedupe.RankLive, 40)
+	p := permits{f, 40}
+	p.fill(20, dedupe.RankReplay)
+	p.fill(20, dedupe.RankRedrive)
+	p.denied("one more", dedupe.RankLive)
 }
 
 func lowerRanksYield(f *fixture) {
-	const limit = 40 // 5 % are two calls
-	ids := f.fill(limit, dedupe.RankLive, limit)
-	f.denied("live", dedupe.RankLive, limit)
+	p := permits{f, 40} // 5 % are two calls
+	ids := p.fill(p.limit, dedupe.RankLive)
+	p.denied("live", dedupe.RankLive)
 	for _, id := range ids[:6] {
-		f.permitDone(id, false)
+		p.done(id, false)
 	}
-	f.permitDone(ids[6], true) // still counts for its own rank, and for no other
-	f.permitDone(ids[7], true)
-	f.fill(2, dedupe.RankRedrive, limit)
-	f.denied("a third redrive", dedupe.RankRedrive, limit)
-	f.fill(2, dedupe.RankReplay, limit)
-	f.denied("a third replay", dedupe.RankReplay, limit)
-	f.fill(2, dedupe.RankLive, limit)
+	p.done(ids[6], true) // still counts for its own rank, and for no other
+	p.done(ids[7], true)
+	p.fill(2, dedupe.RankRedrive)
+	p.denied("a third redrive", dedupe.RankRedrive)
+	p.fill(2, dedupe.RankReplay)
+	p.denied("a third replay", dedupe.RankReplay)
+	p.fill(2, dedupe.RankLive)
 }
 
 func liveLeavesShare(f *fixture) {
-	const limit = 40
-	ids := f.fill(limit, dedupe.RankLive, limit)
-	f.denied("a replay", dedupe.RankReplay, limit)
+	p := permits{f, 40}
+	ids := p.fill(p.limit, dedupe.RankLive)
+	p.denied("a replay", dedupe.RankReplay)
 	for _, id := range ids[:3] {
-		f.permitDone(id, false)
+		p.done(id, false)
 	}
-	f.fill(1, dedupe.RankLive, limit)
-	f.denied("live", dedupe.RankLive, limit)
-	f.fill(2, dedupe.RankReplay, limit)
+	p.fill(1, dedupe.RankLive)
+	p.denied("live", dedupe.RankLive)
+	p.fill(2, dedupe.RankReplay)
 }
 
 func smallLimit(f *fixture) {
-	ids := f.fill(2, dedupe.RankLive, 2)
-	f.denied("a replay", dedupe.RankReplay, 2)
-	f.denied("live", dedupe.RankLive, 2)
-	f.permitDone(ids[0], false)
-	f.denied("a replay", dedupe.RankReplay, 2)
-	f.fill(1, dedupe.RankLive, 2)
+	p := permits{f, 2}
+	ids := p.fill(2, dedupe.RankLive)
+	p.denied("a replay", dedupe.RankReplay)
+	p.denied("live", dedupe.RankLive)
+	p.done(ids[0], false)
+	p.denied("a replay", dedupe.RankReplay)
+	p.fill(1, dedupe.RankLive)
 }
 
 func throttleStopsAll(f *fixture) {
-	f.fill(1, dedupe.RankLive, 10)
+	permits{f, 10}.fill(1, dedupe.RankLive)
 	f.must(f.store.Throttle(f.Context(), 2*time.Hour))
 	f.must(f.store.Throttle(f.Context(), time.Minute))
 	f.must(f.store.Throttle(f.Context(), 0))
 	f.store = f.newStore(func(*dedupe.Options) {})
 	for _, limit := range []int{10, 1, 0} { // not reached, reached, no limit
-		ok, wait, used := f.permit("next", dedupe.RankLive, limit)
+		ok, wait, used := permits{f, limit}.ask("next", dedupe.RankLive)
 		if ok || wait <= time.Hour || wait > 2*time.Hour || used != 1 {
 			f.Errorf("limit %d: granted %v, wait %v, used %d, want it denied for two hours with 1 used", limit, ok, wait, used)
 		}
@@ -171,12 +184,13 @@ func throttleStopsAll(f *fixture) {
 }
 
 func limitOfAnotherScope(f *fixture) {
-	f.fill(1, dedupe.RankLive, 1)
+	p := permits{f, 1}
+	p.fill(1, dedupe.RankLive)
 	f.store = f.newStore(func(o *dedupe.Options) { o.Scope = "another" })
-	f.fill(1, dedupe.RankLive, 1)
+	p.fill(1, dedupe.RankLive)
 }
 
-func noLimit(f *fixture) { f.fill(50, dedupe.RankReplay, 0) }
+func noLimit(f *fixture) { permits{f, 0}.fill(50, dedupe.RankReplay) }
 
 func invalidPermits(f *fixture) {
 	good := dedupe.PermitRequest{Limit: 1, Window: time.Second, ID: "x", Hold: time.Second}

@@ -18,9 +18,9 @@ func lockTests() map[string]func(*fixture) {
 	}
 }
 
-// lock takes the lock, with a context of 10 s. It fails if that takes more than 5 s: then a lock
-// was not released but expired.
-func (f *fixture) lock(name string) (unlock func()) {
+// takeLock takes the lock, with a context of 10 s. It fails if that takes more than 5 s: then a
+// lock was not released but expired.
+func takeLock(f *fixture, name string) (unlock func()) {
 	f.Helper()
 	ctx, cancel := context.WithTimeoutCause(f.Context(), 10*time.Second, errLockTimeout)
 	f.Cleanup(cancel)
@@ -33,17 +33,12 @@ func (f *fixture) lock(name string) (unlock func()) {
 	return unlock
 }
 
-func (f *fixture) wantLocks(want int) {
-	f.Helper()
-	f.equal("locks", len(f.keys(f.Context())), want)
-}
-
 func lockReleased(f *fixture) {
 	for range 2 {
-		unlock := f.lock("token")
-		f.wantLocks(1)
+		unlock := takeLock(f, "token")
+		f.equal("locks", len(f.redis.keys()), 1)
 		unlock()
-		f.wantLocks(0)
+		f.equal("locks", len(f.redis.keys()), 0)
 	}
 }
 
@@ -53,17 +48,17 @@ func lockReleasedAfterContext(f *fixture) {
 	f.must(err)
 	cancel()
 	unlock()
-	f.wantLocks(0)
+	f.equal("locks", len(f.redis.keys()), 0)
 }
 
 func lockOfAnother(f *fixture) {
-	stale := f.lock("token")
-	f.deleteKeys() // the lock expired
-	unlock := f.lock("token")
+	stale := takeLock(f, "token")
+	f.redis.clear() // the lock expired
+	unlock := takeLock(f, "token")
 	stale()
-	f.wantLocks(1)
+	f.equal("locks", len(f.redis.keys()), 1)
 	unlock()
-	f.wantLocks(0)
+	f.equal("locks", len(f.redis.keys()), 0)
 }
 
 // A use counts until a window after its unlock, whether or not it was of any use to its owner.
@@ -89,7 +84,7 @@ func lockLimited(f *fixture) {
 }
 
 func lockOfAnotherName(f *fixture) {
-	f.lock("token")
-	f.lock("other")
-	f.wantLocks(2)
+	takeLock(f, "token")
+	takeLock(f, "other")
+	f.equal("locks", len(f.redis.keys()), 2)
 }

@@ -3,7 +3,6 @@ package dedupetest
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"membersync/dedupe"
 )
@@ -34,43 +33,26 @@ func markIsDuplicate(f *fixture) {
 func markTTL(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
-	ttl := f.client.PTTL(f.Context(), f.mark(e)).Val()
-	if ttl <= f.opts.DoneTTL-time.Minute || ttl > f.opts.DoneTTL {
-		f.Errorf("the mark has a TTL of %v, want %v", ttl, f.opts.DoneTTL)
-	}
-	f.equal("TTL of the fields", f.client.PTTL(f.Context(), f.key("fields")).Val(), time.Duration(-1))
+	f.redis.wantTTL("d", f.opts.DoneTTL)
+	f.redis.wantTTL("f", 0)
 }
 
 func redriveRunsOnce(f *fixture) {
 	e := event(1, "mobile", "a")
-	token := dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
-	f.equal("the original", f.acquireOnce(e), dedupe.EventGrant{Done: true, Outcome: "dead_lettered"})
-	f.equal("its redrive", f.acquireOnce(redrive(e, 1)), dedupe.EventGrant{})
+	f.finish(e, "dead_lettered")
+	f.wantGrant("the original", e, dedupe.EventGrant{Done: true, Outcome: "dead_lettered"})
+	f.wantGrant("its redrive", redrive(e, 1), dedupe.EventGrant{})
 	f.apply(redrive(e, 1))
 	applied := dedupe.EventGrant{Done: true, Outcome: "applied", Redrive: 1}
-	f.equal("sent twice", f.acquireOnce(redrive(e, 1)), applied)
-	f.equal("the original again", f.acquireOnce(e), applied)
-	f.equal("the next redrive", f.acquireOnce(redrive(e, 2)), dedupe.EventGrant{})
-}
-
-// acquireOnce returns the grant for one event and releases the lease.
-func (f *fixture) acquireOnce(e dedupe.Event) dedupe.EventGrant {
-	f.Helper()
-	token := dedupe.NewToken()
-	g := f.acquire(token, e)
-	f.must(f.store.Release(f.Context(), f.member, token))
-	return g.Events[0]
+	f.wantGrant("sent twice", redrive(e, 1), applied)
+	f.wantGrant("the original again", e, applied)
+	f.wantGrant("the next redrive", redrive(e, 2), dedupe.EventGrant{})
 }
 
 func reapplyIgnoresMarks(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(e)
-	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
-		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{e}, Reapply: true,
-	})
-	f.must(err)
+	g := f.request(dedupe.AcquireRequest{Events: []dedupe.Event{e}, Reapply: true})
 	f.equal("events", g.Events, []dedupe.EventGrant{{}})
 	f.equal("fields", fieldDecisions(g), map[string]string{"mobile": "send"}) // its digest is ignored too
 }
@@ -79,19 +61,15 @@ func reapplyKeepsRedrive(f *fixture) {
 	e := event(1, "mobile", "a")
 	f.apply(redrive(e, 2))
 	token := dedupe.NewToken()
-	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
-		Member: f.member, Token: token, Events: []dedupe.Event{e}, Reapply: true,
-	})
-	f.must(err)
+	f.request(dedupe.AcquireRequest{Token: token, Events: []dedupe.Event{e}, Reapply: true})
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "unchanged")}})
-	f.equal("redrive 2", f.acquireOnce(redrive(e, 2)), dedupe.EventGrant{Done: true, Outcome: "unchanged", Redrive: 2})
+	f.wantGrant("redrive 2", redrive(e, 2), dedupe.EventGrant{Done: true, Outcome: "unchanged", Redrive: 2})
 }
 
 func deadLetterMovesNothing(f *fixture) {
-	e, token := event(5, "mobile", "a"), dedupe.NewToken()
-	f.acquire(token, e)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(e, "dead_lettered")}})
-	f.equal("versions", f.versions(), map[string]string{})
+	e := event(5, "mobile", "a")
+	f.finish(e, "dead_lettered")
+	f.equal("versions", f.redis.versions(), map[string]string{})
 	f.equal("an older event", f.decisions(event(4, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
@@ -99,17 +77,15 @@ func releaseMarksNothing(f *fixture) {
 	events := []dedupe.Event{event(1, "mobile", "a"), event(2, "title", "a")}
 	token := dedupe.NewToken()
 	f.acquire(token, events...)
-	f.must(f.store.Release(f.Context(), f.member, token))
+	f.release(token)
 	f.equal("events", f.acquire(dedupe.NewToken(), events...).Events, []dedupe.EventGrant{{}, {}})
 }
 
 func offendingAlone(f *fixture) {
 	offending, good := event(1, "mobile", "a", "title", "a"), event(2, "title", "b")
-	token := dedupe.NewToken()
-	f.acquire(token, offending)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(offending, "dead_lettered")}})
+	f.finish(offending, "dead_lettered")
 	f.apply(good)
-	f.equal("versions", f.versions(), map[string]string{"title": version(2)})
+	f.equal("versions", f.redis.versions(), map[string]string{"title": version(2)})
 	g := f.acquire(dedupe.NewToken(), redrive(offending, 1))
 	f.equal("redriven", fieldDecisions(g), map[string]string{"mobile": "send", "title": "superseded"})
 }

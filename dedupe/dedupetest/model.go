@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -15,24 +13,35 @@ import (
 	"membersync/dedupe"
 )
 
-// The model is the expected state in Redis, written in plain Go, together with a CRM whose fields
-// the owners set. Owners acquire, call, complete, repeat requests, release, crash and stall in any
-// order. Leases expire at any moment. Owners never call after their lease has expired: no state in
-// Redis can prevent that.
+// A model is the expected state in Redis, written in plain Go, together with owners that acquire,
+// call, complete, repeat requests, release, crash and stall in any order, and a CRM that they call.
+// Leases expire at any moment. Owners never call after their lease has expired: no state in Redis
+// can prevent that.
 type model struct {
 	f      *fixture
 	t      *rapid.T
 	events []dedupe.Event
-	poison map[int]bool // by event number: the CRM rejects it permanently
+	owners [3]owner
+	crm    modelCRM
+	want   expected
+}
 
+// expected is the state that Redis must have.
+type expected struct {
 	holder   dedupe.Token // owns the lease; empty: none
 	versions map[string]string
 	marks    map[dedupe.EventID]int
 	counts   map[dedupe.EventID]bool // the event ended, and not as a dead letter
 	pending  []pending
-	crm      map[string]string
-	sent     map[string]string // by field: the version of the value that the CRM holds
-	owners   [3]owner
+	redriven map[dedupe.EventID]bool // the event was handed out as a redrive
+}
+
+// A modelCRM is a CRM that rejects some events permanently.
+type modelCRM struct {
+	t      *rapid.T
+	poison map[dedupe.EventID]bool
+	fields map[string]string
+	sent   map[string]string // by field: the version of the value that the CRM holds
 }
 
 // A pending value was handed out, and its outcome is unknown.
@@ -55,9 +64,7 @@ type owner struct {
 func modelTest(f *fixture) {
 	var members atomic.Int32
 	rapid.Check(f.T, func(t *rapid.T) {
-		g := *f
-		g.member = memberNumber(int(members.Add(1)))
-		m := newModel(&g, t)
+		m := newModel(f.ofMember(int(members.Add(1))), t)
 		t.Repeat(map[string]func(*rapid.T){
 			"":              m.check,
 			"acquire":       m.acquire,
@@ -67,7 +74,7 @@ func modelTest(f *fixture) {
 			"again":         m.completeAgain,
 			"release":       m.release,
 			"crash":         func(t *rapid.T) { *m.anyOwner(t) = owner{} },
-			"expire":        func(*rapid.T) { m.f.expire(); m.holder = "" },
+			"expire":        func(*rapid.T) { m.f.redis.expireLease(); m.want.holder = "" },
 		})
 		m.converge()
 	})
@@ -75,8 +82,11 @@ func modelTest(f *fixture) {
 
 func newModel(f *fixture, t *rapid.T) *model {
 	m := &model{
-		f: f, t: t, poison: map[int]bool{},
-		versions: map[string]string{}, marks: map[dedupe.EventID]int{}, counts: map[dedupe.EventID]bool{}, crm: map[string]string{}, sent: map[string]string{},
+		f: f, t: t, crm: modelCRM{t: t, poison: map[dedupe.EventID]bool{}, fields: map[string]string{}, sent: map[string]string{}},
+		want: expected{
+			versions: map[string]string{}, marks: map[dedupe.EventID]int{}, counts: map[dedupe.EventID]bool{},
+			redriven: map[dedupe.EventID]bool{},
+		},
 	}
 	fields := []string{"mobile", "title", "name"}
 	for n := range 8 {
@@ -89,7 +99,7 @@ func newModel(f *fixture, t *rapid.T) *model {
 				e.Fields = append(e.Fields, dedupe.Field{Name: field, Value: []byte(value)})
 			}
 		}
-		m.poison[n] = rapid.IntRange(0, 3).Draw(t, "poison") == 0
+		m.crm.poison[e.ID] = rapid.IntRange(0, 3).Draw(t, "poison") == 0
 		m.events = append(m.events, e)
 	}
 	return m
@@ -99,25 +109,20 @@ func (m *model) anyOwner(t *rapid.T) *owner { return &m.owners[rapid.IntRange(0,
 
 // check compares what is stored with the model, in one round trip.
 func (m *model) check(t *rapid.T) {
-	ctx, p := m.f.Context(), m.f.client.Pipeline()
-	fields, lease := p.HGetAll(ctx, m.f.key("fields")), p.Get(ctx, m.f.key("lease"))
-	keys := make([]string, len(m.events))
-	for i, e := range m.events {
-		keys[i] = m.f.mark(e)
-	}
-	marks := p.MGet(ctx, keys...)
+	ctx, p := m.f.Context(), m.f.redis.client.Pipeline()
+	fields, lease := p.HGetAll(ctx, m.f.redis.key("f")), p.Get(ctx, m.f.redis.key("lease"))
+	marks := p.HGetAll(ctx, m.f.redis.key("d"))
 	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
-	m.same(t, "versions", maps.Equal(versionsOf(fields.Val()), m.versions))
-	m.same(t, "holder", lease.Val() == string(m.holder))
-	for i, e := range m.events {
-		number, marked := m.marks[e.ID]
-		stored, _ := marks.Val()[i].(string)
-		_, order := m.f.store.EventHash(e.ID)
-		entry := order + ":" // the prefix of its order value's entry
-		m.same(t, "done mark", strings.Contains(stored, entry) == marked)
-		m.same(t, "redrive number", !marked || strings.Contains(stored, entry+strconv.Itoa(number)+":"))
+	m.same(t, "versions", maps.Equal(versionsOf(fields.Val()), m.want.versions))
+	m.same(t, "holder", lease.Val() == string(m.want.holder))
+	for _, e := range m.events {
+		number, marked := m.want.marks[e.ID]
+		name, _ := m.f.store.EventHash(e.ID)
+		stored, ok := m.f.redis.markIn(marks.Val()[name], e)
+		m.same(t, "done mark", ok == marked)
+		m.same(t, "redrive number", !marked || stored.redrive == number)
 	}
 }
 
@@ -126,7 +131,7 @@ func (m *model) reused(fold []dedupe.Event, at int) bool {
 	markName := func(id dedupe.EventID) string { name, _ := m.f.store.EventHash(id); return name }
 	other := func(id dedupe.EventID) bool { return id != fold[at].ID && markName(id) == markName(fold[at].ID) }
 	return slices.ContainsFunc(fold[:at], func(e dedupe.Event) bool { return other(e.ID) }) ||
-		slices.ContainsFunc(slices.Collect(maps.Keys(m.marks)), other)
+		slices.ContainsFunc(slices.Collect(maps.Keys(m.want.marks)), other)
 }
 
 func (m *model) same(t *rapid.T, what string, same bool) {
@@ -146,91 +151,34 @@ func (m *model) acquire(t *rapid.T) {
 	}
 	token := dedupe.NewToken()
 	g := m.f.ask(token, fold...)
-	m.same(t, "leased by another", g.Leased == (m.holder != ""))
+	m.same(t, "leased by another", g.Leased == (m.want.holder != ""))
 	if g.Leased {
 		return
 	}
-	m.same(t, "waits for a newer value", g.Pending == m.mustWait(fold))
+	m.same(t, "waits for a newer value", g.Pending == m.want.mustWait(fold))
 	if g.Pending {
 		return
 	}
-	m.holder = token
+	m.want.holder = token
 	*o = owner{token: token, events: fold, grant: g}
 	m.checkGrant(t, o)
-	m.handOut(o)
-}
-
-// winners returns the indexes of the newest live events, by field.
-func (m *model) winners(fold []dedupe.Event) map[string]int {
-	newest := map[string]int{}
-	for i, e := range fold {
-		for _, field := range e.Fields {
-			if old, ok := newest[field.Name]; !m.isDone(e) && (!ok || fold[old].Version <= e.Version) {
-				newest[field.Name] = i
-			}
-		}
-	}
-	return newest
-}
-
-func (m *model) isDone(e dedupe.Event) bool {
-	number, marked := m.marks[e.ID]
-	return marked && number >= e.Redrive
-}
-
-// mustWait reports whether a value of the fold is neither superseded nor at least as new as each
-// pending value of other events.
-func (m *model) mustWait(fold []dedupe.Event) bool {
-	for field, i := range m.winners(fold) {
-		if fold[i].Version < m.versions[field] {
-			continue
-		}
-		if slices.ContainsFunc(m.pending, func(p pending) bool {
-			requested := func(e dedupe.Event) bool { return e.ID == p.event && !m.isDone(e) }
-			return p.field == field && p.version > max(fold[i].Version, m.versions[field]) && !slices.ContainsFunc(fold, requested)
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
-// handOut records what the owner may send.
-func (m *model) handOut(o *owner) {
-	for _, field := range o.grant.Fields {
-		if field.Decision != dedupe.Send {
-			continue
-		}
-		winner := o.events[field.Winner]
-		same := pending{field.Name, winner.ID, winner.Version, o.token}
-		before := len(m.pending)
-		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.field == same.field && p.event == same.event })
-		if len(m.pending) < before {
-			same.token = "-"
-		}
-		m.pending = append(m.pending, same)
-	}
-}
-
-// settle removes the pending values of the token: the CRM has reported their outcome.
-func (m *model) settle(token dedupe.Token) {
-	m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.token == token })
+	m.want.handOut(o)
 }
 
 // checkGrant compares the grant with one computed from the model and, for digests, from the CRM.
 func (m *model) checkGrant(t *rapid.T, o *owner) {
-	newest := m.winners(o.events)
+	newest := m.want.winners(o.events)
 	for i, e := range o.events {
-		m.same(t, "done", o.grant.Events[i].Done == m.isDone(e))
+		m.same(t, "done", o.grant.Events[i].Done == m.want.isDone(e))
 		m.same(t, "reused", o.grant.Events[i].Reused == m.reused(o.events, i))
 	}
 	m.same(t, "fields granted", len(newest) == len(o.grant.Fields))
 	for _, field := range o.grant.Fields {
 		m.same(t, "winner", field.Winner == newest[field.Name])
 		winner := o.events[field.Winner]
-		older := winner.Version < m.versions[field.Name]
+		older := winner.Version < m.want.versions[field.Name]
 		m.same(t, "superseded", older == (field.Decision == dedupe.Superseded))
-		if field.Decision == dedupe.Unchanged && m.crm[field.Name] != value(winner, field.Name) {
+		if field.Decision == dedupe.Unchanged && m.crm.fields[field.Name] != value(winner, field.Name) {
 			t.Fatalf("%s: unchanged, but the CRM holds another value", field.Name)
 		}
 	}
@@ -238,7 +186,7 @@ func (m *model) checkGrant(t *rapid.T, o *owner) {
 
 func (m *model) acquireAgain(t *rapid.T) {
 	o := m.anyOwner(t)
-	if o.token == "" || o.called || o.token != m.holder {
+	if o.token == "" || o.called || o.token != m.want.holder {
 		t.Skip("nothing to repeat")
 	}
 	again := m.f.ask(o.token, o.events...)
@@ -250,45 +198,15 @@ func (m *model) acquireAgain(t *rapid.T) {
 // contains poison. Only a fold of that single event then ends, as a dead letter.
 func (m *model) call(t *rapid.T) {
 	o := m.anyOwner(t)
-	if o.token == "" || o.called || o.token != m.holder {
+	if o.token == "" || o.called || o.token != m.want.holder {
 		t.Skip("nothing to call")
 	}
-	if !m.send(o) && len(o.events) > 1 {
-		m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
-		m.holder = ""
-		m.settle(o.token)
+	if !m.crm.send(o) && len(o.events) > 1 {
+		m.f.release(o.token)
+		m.want.holder = ""
+		m.want.settle(o.token)
 		*o = owner{}
 	}
-}
-
-// send applies what was granted to the CRM, unless an event of it is poison.
-func (m *model) send(o *owner) bool {
-	o.called = true
-	for _, field := range o.grant.Fields {
-		if field.Decision == dedupe.Send && m.isPoison(o.events[field.Winner]) {
-			return false
-		}
-	}
-	for _, field := range o.grant.Fields {
-		if field.Decision == dedupe.Send {
-			winner := o.events[field.Winner]
-			if winner.Version < m.sent[field.Name] {
-				m.t.Fatalf("%s: the field goes back", field.Name)
-			}
-			m.sent[field.Name] = winner.Version
-			m.crm[field.Name] = value(winner, field.Name)
-		}
-	}
-	return true
-}
-
-func (m *model) isPoison(e dedupe.Event) bool {
-	return m.poison[slices.IndexFunc(m.events, func(o dedupe.Event) bool { return o.ID == e.ID })]
-}
-
-func value(e dedupe.Event, name string) string {
-	i := slices.IndexFunc(e.Fields, func(f dedupe.Field) bool { return f.Name == name })
-	return string(e.Fields[i].Value)
 }
 
 func (m *model) complete(t *rapid.T) {
@@ -299,10 +217,10 @@ func (m *model) complete(t *rapid.T) {
 	c := m.completion(o)
 	c.Keep = rapid.Bool().Draw(t, "keep")
 	late := m.f.completeLate(c)
-	m.same(t, "late", late == (o.token != m.holder))
+	m.same(t, "late", late == (o.token != m.want.holder))
 	*o = owner{}
 	if !late {
-		m.record(c)
+		m.want.record(c)
 		o.completed = &c
 	}
 }
@@ -310,9 +228,7 @@ func (m *model) complete(t *rapid.T) {
 // completion returns a completion with the outcome of each live event.
 func (m *model) completion(o *owner) dedupe.Completion {
 	c := dedupe.Completion{Token: o.token}
-	rejected := slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
-		return f.Decision == dedupe.Send && m.isPoison(o.events[f.Winner])
-	})
+	rejected := m.crm.rejects(o)
 	for i, e := range o.events {
 		switch {
 		case o.grant.Events[i].Done:
@@ -331,24 +247,6 @@ func (m *model) completion(o *owner) dedupe.Completion {
 	return c
 }
 
-// record applies a completion in time to the model.
-func (m *model) record(c dedupe.Completion) {
-	if !c.Keep {
-		m.settle(c.Token)
-	}
-	for _, e := range c.Done {
-		m.pending = slices.DeleteFunc(m.pending, func(p pending) bool { return p.event == e.ID && e.Held == nil })
-		m.marks[e.ID] = max(m.marks[e.ID], e.Redrive)
-		m.counts[e.ID] = m.counts[e.ID] || e.Outcome != "dead_lettered"
-		for _, field := range e.Fields {
-			m.versions[field] = max(m.versions[field], e.Version)
-		}
-	}
-	if !c.Keep {
-		m.holder = ""
-	}
-}
-
 // completeAgain repeats a completion whose reply was lost, at any later time. Others may have
 // overwritten its marks since then, so they no longer prove anything and "late" may have either
 // value.
@@ -358,7 +256,7 @@ func (m *model) completeAgain(t *rapid.T) {
 		t.Skip("nothing to repeat")
 	}
 	late := m.f.completeLate(*o.completed)
-	if late && o.completed.Token == m.holder {
+	if late && o.completed.Token == m.want.holder {
 		t.Fatal("late, but the token owns the lease")
 	}
 }
@@ -368,27 +266,34 @@ func (m *model) release(t *rapid.T) {
 	if o.token == "" || o.called {
 		t.Skip("nothing to release")
 	}
-	m.f.must(m.f.store.Release(m.f.Context(), m.f.member, o.token))
-	if o.token == m.holder {
-		m.holder = ""
+	m.f.release(o.token)
+	if o.token == m.want.holder {
+		m.want.holder = ""
 	}
-	m.settle(o.token)
+	m.want.settle(o.token)
 	*o = owner{}
 }
 
-// converge delivers every event once more. Then the CRM must hold, for each field, the value of the
-// newest event that states it and did not end as a dead letter. An event that the CRM would reject
-// also counts if it was delivered when the CRM already had its value.
+// converge delivers every event once more, and every redrive that was handed out and has not ended:
+// its record is not committed. Older values wait for those. Then the CRM must hold, for each field,
+// the value of the newest event that states it and did not end as a dead letter. An event that the
+// CRM would reject also counts if it was delivered when the CRM already had its value.
 func (m *model) converge() {
-	m.f.expire()
-	m.holder = ""
-	left := rapid.Permutation(m.events).Draw(m.t, "redelivery")
+	m.f.redis.expireLease()
+	m.want.holder = ""
+	all := slices.Clone(m.events)
+	for _, e := range m.events {
+		if m.want.redriven[e.ID] && !m.want.isDone(redrive(e, 1)) {
+			all = append(all, redrive(e, 1))
+		}
+	}
+	left := rapid.Permutation(all).Draw(m.t, "redelivery")
 	for waiting := 0; len(left) > 0; {
 		e := left[0]
 		left = left[1:]
 		o := &owner{token: dedupe.NewToken(), events: []dedupe.Event{e}}
 		o.grant = m.f.ask(o.token, e)
-		m.same(m.t, "waits for a newer value", o.grant.Pending == m.mustWait(o.events))
+		m.same(m.t, "waits for a newer value", o.grant.Pending == m.want.mustWait(o.events))
 		if o.grant.Pending { // the newest remaining event never waits
 			left = append(left, e)
 			if waiting++; waiting == len(left) {
@@ -397,26 +302,133 @@ func (m *model) converge() {
 			continue
 		}
 		waiting = 0
-		m.holder = o.token
+		m.want.holder = o.token
 		m.checkGrant(m.t, o)
-		m.handOut(o)
-		m.send(o)
+		m.want.handOut(o)
+		m.crm.send(o)
 		c := m.completion(o)
 		m.f.complete(c)
-		m.record(c)
+		m.want.record(c)
 		m.check(m.t)
 	}
 	want := map[string]string{}
 	for _, e := range m.events { // oldest first
 		for _, field := range e.Fields {
-			if m.counts[e.ID] {
+			if m.want.counts[e.ID] {
 				want[field.Name] = string(field.Value)
 			}
 		}
 	}
 	for name, wanted := range want {
-		if m.crm[name] != wanted {
+		if m.crm.fields[name] != wanted {
 			m.t.Fatalf("%s: the CRM does not hold the value of the newest event", name)
 		}
 	}
+}
+
+// winners returns the indexes of the newest live events, by field.
+func (x *expected) winners(fold []dedupe.Event) map[string]int {
+	newest := map[string]int{}
+	for i, e := range fold {
+		for _, field := range e.Fields {
+			if old, ok := newest[field.Name]; !x.isDone(e) && (!ok || fold[old].Version <= e.Version) {
+				newest[field.Name] = i
+			}
+		}
+	}
+	return newest
+}
+
+func (x *expected) isDone(e dedupe.Event) bool {
+	number, marked := x.marks[e.ID]
+	return marked && number >= e.Redrive
+}
+
+// mustWait reports whether a value of the fold is neither superseded nor at least as new as each
+// pending value of other events.
+func (x *expected) mustWait(fold []dedupe.Event) bool {
+	for field, i := range x.winners(fold) {
+		if fold[i].Version < x.versions[field] {
+			continue
+		}
+		if slices.ContainsFunc(x.pending, func(p pending) bool {
+			requested := func(e dedupe.Event) bool { return e.ID == p.event && !x.isDone(e) }
+			return p.field == field && p.version > max(fold[i].Version, x.versions[field]) && !slices.ContainsFunc(fold, requested)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// handOut records what the owner may send.
+func (x *expected) handOut(o *owner) {
+	for _, field := range o.grant.Fields {
+		if field.Decision != dedupe.Send {
+			continue
+		}
+		winner := o.events[field.Winner]
+		x.redriven[winner.ID] = x.redriven[winner.ID] || winner.Redrive > 0
+		same := pending{field.Name, winner.ID, winner.Version, o.token}
+		before := len(x.pending)
+		x.pending = slices.DeleteFunc(x.pending, func(p pending) bool { return p.field == same.field && p.event == same.event })
+		if len(x.pending) < before {
+			same.token = "-"
+		}
+		x.pending = append(x.pending, same)
+	}
+}
+
+// settle removes the pending values of the token: the CRM has reported their outcome.
+func (x *expected) settle(token dedupe.Token) {
+	x.pending = slices.DeleteFunc(x.pending, func(p pending) bool { return p.token == token })
+}
+
+// record applies a completion in time to the model.
+func (x *expected) record(c dedupe.Completion) {
+	if !c.Keep {
+		x.settle(c.Token)
+	}
+	for _, e := range c.Done {
+		x.pending = slices.DeleteFunc(x.pending, func(p pending) bool { return p.event == e.ID && e.Held == nil })
+		x.marks[e.ID] = max(x.marks[e.ID], e.Redrive)
+		x.counts[e.ID] = x.counts[e.ID] || e.Outcome != "dead_lettered"
+		for _, field := range e.Fields {
+			x.versions[field] = max(x.versions[field], e.Version)
+		}
+	}
+	if !c.Keep {
+		x.holder = ""
+	}
+}
+
+// send applies what was granted to the CRM, unless it rejects the fold.
+func (c modelCRM) send(o *owner) bool {
+	o.called = true
+	if c.rejects(o) {
+		return false
+	}
+	for _, field := range o.grant.Fields {
+		if field.Decision == dedupe.Send {
+			winner := o.events[field.Winner]
+			if winner.Version < c.sent[field.Name] {
+				c.t.Fatalf("%s: the field goes back", field.Name)
+			}
+			c.sent[field.Name] = winner.Version
+			c.fields[field.Name] = value(winner, field.Name)
+		}
+	}
+	return true
+}
+
+// rejects reports whether a value that the owner may send is poison.
+func (c modelCRM) rejects(o *owner) bool {
+	return slices.ContainsFunc(o.grant.Fields, func(f dedupe.FieldGrant) bool {
+		return f.Decision == dedupe.Send && c.poison[o.events[f.Winner].ID]
+	})
+}
+
+func value(e dedupe.Event, name string) string {
+	i := slices.IndexFunc(e.Fields, func(f dedupe.Field) bool { return f.Name == name })
+	return string(e.Fields[i].Value)
 }

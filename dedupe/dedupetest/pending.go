@@ -28,26 +28,6 @@ func pendingTests() map[string]func(*fixture) {
 	}
 }
 
-// crashed acquires events, and lets the lease expire with no outcome recorded.
-func (f *fixture) crashed(events ...dedupe.Event) dedupe.Token {
-	f.Helper()
-	t := dedupe.NewToken()
-	f.acquire(t, events...)
-	f.expire()
-	return t
-}
-
-// waits reports whether the events must wait. If not, it releases what was granted.
-func (f *fixture) waits(events ...dedupe.Event) bool {
-	f.Helper()
-	t := dedupe.NewToken()
-	g := f.ask(t, events...)
-	if !g.Pending {
-		f.must(f.store.Release(f.Context(), f.member, t))
-	}
-	return g.Pending
-}
-
 func olderWaits(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	f.crashed(event(3, "mobile", "c"))
@@ -70,7 +50,7 @@ func waitTakesNothing(f *fixture) {
 	f.apply(event(1, "title", "a"))
 	f.crashed(event(3, "mobile", "c"))
 	f.equal("waits", f.waits(event(2, "mobile", "b", "title", "b")), true)
-	f.equal("holder", f.holder(), dedupe.Token(""))
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
 	f.equal("decisions", f.decisions(event(2, "title", "a")), map[string]string{"title": "unchanged"})
 }
 
@@ -84,7 +64,7 @@ func successEndsWait(f *fixture) {
 func refusalEndsWait(f *fixture) {
 	t := dedupe.NewToken()
 	f.acquire(t, event(3, "mobile", "c"))
-	f.must(f.store.Release(f.Context(), f.member, t))
+	f.release(t)
 	f.equal("decisions", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
 }
 
@@ -92,7 +72,7 @@ func refusalOfAnother(f *fixture) {
 	f.crashed(event(3, "mobile", "c"))
 	t := dedupe.NewToken()
 	f.acquire(t, event(2, "mobile", "b", "title", "b"), event(3, "mobile", "c"))
-	f.must(f.store.Release(f.Context(), f.member, t))
+	f.release(t)
 	f.equal("an older value waits", f.waits(event(2, "mobile", "b")), true)
 	f.equal("a field that only the refused call had waits", f.waits(event(1, "title", "a")), false)
 }
@@ -100,9 +80,9 @@ func refusalOfAnother(f *fixture) {
 func refusalLate(f *fixture) {
 	first, second := f.crashed(event(3, "mobile", "c")), dedupe.NewToken()
 	f.acquire(second, event(3, "title", "c"))
-	f.must(f.store.Release(f.Context(), f.member, first))
-	f.equal("holder", f.holder(), second)
-	f.must(f.store.Release(f.Context(), f.member, second))
+	f.release(first)
+	f.equal("holder", f.redis.holder(), second)
+	f.release(second)
 	f.equal("an older value waits", f.waits(event(2, "mobile", "b")), false)
 }
 
@@ -132,7 +112,7 @@ func keptStaysPending(f *fixture) {
 	t := dedupe.NewToken()
 	f.acquire(t, event(3, "mobile", "c"), event(4, "title", "d"))
 	f.complete(dedupe.Completion{Token: t, Keep: true, Done: []dedupe.DoneEvent{done(event(3, "mobile", "c"), "dead_lettered")}})
-	f.expire()
+	f.redis.expireLease()
 	f.equal("an older value of the dead letter's field waits", f.waits(event(2, "mobile", "b")), false)
 	f.equal("an older value of the other field waits", f.waits(event(2, "title", "b")), true)
 }
@@ -146,15 +126,13 @@ func foldWaits(f *fixture) {
 func pendingRemoved(f *fixture) {
 	f.crashed(event(3, "mobile", "c", "title", "c"))
 	f.apply(event(3, "mobile", "c", "title", "c"))
-	f.equal("stored", f.client.Exists(f.Context(), f.key("pending")).Val(), int64(0))
+	f.equal("stored", f.redis.client.Exists(f.Context(), f.redis.key("pending")).Val(), int64(0))
 }
 
 func pendingIsShown(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	f.crashed(event(3, "mobile", "c", "title", "c"))
-	state, err := f.store.Member(f.Context(), f.member, nil)
-	f.must(err)
-	f.equal("fields", state.Fields, []dedupe.FieldState{
+	f.equal("fields", f.view.state().Fields, []dedupe.FieldState{
 		{Name: "mobile", Version: version(1), Pending: version(3)}, {Name: "title", Pending: version(3)},
 	})
 }
@@ -163,7 +141,7 @@ func pendingBounded(f *fixture) {
 	for n := range 70 {
 		f.crashed(event(n+10, "mobile", "a"))
 	}
-	if n := len(f.client.Get(f.Context(), f.key("pending")).Val()); n == 0 || n > 64*192 {
+	if n := len(f.redis.client.Get(f.Context(), f.redis.key("pending")).Val()); n == 0 || n > 64*192 {
 		f.Errorf("%d bytes, want a bound", n)
 	}
 	f.equal("an event older than the newest waits", f.waits(event(78, "mobile", "b")), true)
@@ -204,11 +182,11 @@ func originalEndsNoEdit(f *fixture) {
 func pendingApart(f *fixture) {
 	e := wide(1)
 	f.crashed(e)
-	f.equal("fields", f.client.Exists(f.Context(), f.key("fields")).Val(), int64(0))
-	if ttl := f.client.PTTL(f.Context(), f.key("pending")).Val(); ttl <= 5*time.Hour || ttl > 6*time.Hour {
+	f.equal("fields", f.redis.client.Exists(f.Context(), f.redis.key("f")).Val(), int64(0))
+	if ttl := f.redis.ttl("pending"); ttl <= 5*time.Hour || ttl > 6*time.Hour {
 		f.Errorf("the pending values have a TTL of %v, want that of the last of them", ttl)
 	}
 	f.apply(e)
 	f.apply(wide(2))
-	f.wantCompact()
+	f.redis.wantCompact()
 }

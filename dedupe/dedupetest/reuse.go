@@ -1,9 +1,7 @@
 package dedupetest
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"membersync/dedupe"
@@ -32,11 +30,6 @@ func reused(n int, pairs ...string) dedupe.Event {
 	return e
 }
 
-func (f *fixture) wantGrant(what string, e dedupe.Event, want dedupe.EventGrant) {
-	f.Helper()
-	f.equal(what, f.acquireOnce(e), want)
-}
-
 func reuseIsNew(f *fixture) {
 	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
 	f.wantGrant("the first", a, dedupe.EventGrant{})
@@ -47,10 +40,7 @@ func reuseIsNew(f *fixture) {
 	f.apply(b)
 	f.wantGrant("the second again", b, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
 	f.wantGrant("the first once more", a, dedupe.EventGrant{Done: true, Outcome: "applied", Reused: true})
-	g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
-		Member: f.member, Token: dedupe.NewToken(), Events: []dedupe.Event{b}, Reapply: true,
-	})
-	f.must(err)
+	g := f.request(dedupe.AcquireRequest{Events: []dedupe.Event{b}, Reapply: true})
 	f.equal("reapplied", g.Events, []dedupe.EventGrant{{Reused: true}})
 }
 
@@ -107,38 +97,28 @@ func reuseRepeated(f *fixture) {
 	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "superseded"), done(b, "applied")}}
 	f.complete(c)
 	f.complete(c)
-	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{a, b}})
-	if !errors.Is(err, dedupe.ErrTokenUsed) {
-		f.Errorf("acquire once more: error %v, want ErrTokenUsed", err)
-	}
+	f.wantUsed(token, a, b)
 }
 
 func reuseLate(f *fixture) {
 	a, b, stalled := reused(1, "mobile", "a"), reused(2, "mobile", "b"), dedupe.NewToken()
 	f.acquire(stalled, a, b)
-	f.expire()
+	f.redis.expireLease()
 	late := f.completeLate(dedupe.Completion{Token: stalled, Done: []dedupe.DoneEvent{done(a, "superseded"), done(b, "applied")}})
 	f.equal("late", late, true)
-	f.equal("a mark", f.client.Exists(f.Context(), f.mark(a)).Val(), int64(0))
+	_, marked := f.redis.mark(a)
+	f.equal("a mark", marked, false)
 }
 
 func reuseKeepsEntry(f *fixture) {
-	a, b, token := reused(1, "mobile", "a"), reused(2, "mobile", "b"), dedupe.NewToken()
-	f.acquire(token, a)
-	c := dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(a, "applied")}, Sent: a.Fields}
-	f.complete(c)
+	a, b := reused(1, "mobile", "a"), reused(2, "mobile", "b")
+	c := f.apply(a)
 	f.apply(b)
 	f.acquire(dedupe.NewToken())
-	f.complete(c) // repeated after a lost reply: not late
-	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{b}})
-	if err != nil {
-		f.Fatal("while another token owns the lease:", err)
-	}
-	f.expire()
-	_, err = f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: token, Events: []dedupe.Event{a}})
-	if !errors.Is(err, dedupe.ErrTokenUsed) {
-		f.Errorf("acquire delayed: error %v, want ErrTokenUsed", err)
-	}
+	f.complete(c)     // repeated after a lost reply: not late
+	f.ask(c.Token, b) // while another token owns the lease
+	f.redis.expireLease()
+	f.wantUsed(c.Token, a)
 }
 
 func reuseBounded(f *fixture) {
@@ -148,7 +128,7 @@ func reuseBounded(f *fixture) {
 	f.apply(redrive(reused(2, "mobile", "2"), 1)) // completed last, so it stays
 	f.apply(reused(10, "mobile", "10"))
 	for n := range 11 {
-		f.equal(fmt.Sprint("done ", n), f.acquireOnce(reused(n, "mobile", fmt.Sprint(n))).Done, n == 2 || n >= 4)
+		f.equal(fmt.Sprint("done ", n), f.grantOf(reused(n, "mobile", fmt.Sprint(n))).Done, n == 2 || n >= 4)
 	}
 }
 
@@ -163,7 +143,8 @@ func reuseManyInFold(f *fixture) {
 	f.acquire(token, fold...)
 	f.complete(c)
 	f.complete(c)
-	f.equal("entries", strings.Count(f.client.Get(f.Context(), f.mark(fold[0])).Val(), string(token)), 8)
+	last, _ := f.redis.mark(fold[19])
+	f.equal("entries", last.entries, 8)
 	for n, v := range f.acquire(dedupe.NewToken(), fold...).Events {
 		f.equal(fmt.Sprint("event ", n), v.Done, n >= 12)
 	}
@@ -179,9 +160,7 @@ func reuseDropped(f *fixture) {
 
 func reuseTTL(f *fixture) {
 	f.apply(reused(1, "mobile", "a"))
-	f.must(f.client.PExpire(f.Context(), f.mark(reused(1)), time.Minute).Err())
+	f.redis.expireIn("d", time.Minute)
 	f.apply(reused(2, "mobile", "b"))
-	if ttl := f.client.PTTL(f.Context(), f.mark(reused(1))).Val(); ttl <= f.opts.DoneTTL-time.Minute {
-		f.Errorf("the mark has a TTL of %v, want %v", ttl, f.opts.DoneTTL)
-	}
+	f.redis.wantTTL("d", f.opts.DoneTTL)
 }

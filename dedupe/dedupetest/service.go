@@ -3,11 +3,8 @@ package dedupetest
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"membersync/dedupe"
 )
@@ -59,13 +56,8 @@ func pauseEnds(f *fixture) {
 }
 
 func scriptsFlushed(f *fixture) {
-	f.flushScripts()
+	f.redis.flushScripts()
 	f.apply(event(1, "mobile", "a"))
-}
-
-func (f *fixture) flushScripts() {
-	f.Helper()
-	f.must(f.eachServer(f.Context(), func(ctx context.Context, c redis.Cmdable) error { return c.ScriptFlush(ctx).Err() }))
 }
 
 func nothingPersonalStored(f *fixture) {
@@ -76,13 +68,14 @@ func nothingPersonalStored(f *fixture) {
 	e.ID = dedupe.NewEventID("topic", "canary-event", 0, version(1))
 	f.apply(e)
 	f.acquire(dedupe.NewToken(), event(2, "mobile", "canary-value-2"))
-	f.fill(1, dedupe.RankRedrive, 1)
-	f.denied("one more", dedupe.RankRedrive, 1)
+	p := permits{f, 1}
+	p.fill(1, dedupe.RankRedrive)
+	p.denied("one more", dedupe.RankRedrive)
 	f.must(f.store.Throttle(f.Context(), time.Minute))
 	f.must(f.store.Pause(f.Context(), time.Time{}, "note", "actor"))
 
-	stored := f.dump()
-	for _, want := range []string{"lease", "fields", "done:", "v:mobile", "d:title", "log", "pause", "throttle", "waiting"} {
+	stored := f.redis.dump()
+	for _, want := range []string{"lease", "}:f", "}:d", "v:mobile", "d:title", "log", "pause", "throttle", "waiting"} {
 		if !strings.Contains(stored, want) {
 			f.Errorf("%s was not stored: the test covers too little", want)
 		}
@@ -92,30 +85,6 @@ func nothingPersonalStored(f *fixture) {
 			f.Errorf("%s is stored in plain form", canary)
 		}
 	}
-}
-
-// dump returns all keys of the test and their contents.
-func (f *fixture) dump() string {
-	f.Helper()
-	ctx := f.Context()
-	var all []string
-	for _, key := range f.keys(ctx) {
-		all = append(all, key)
-		switch kind := f.client.Type(ctx, key).Val(); kind {
-		case "string":
-			all = append(all, f.client.Get(ctx, key).Val())
-		case "hash":
-			for name, value := range f.client.HGetAll(ctx, key).Val() {
-				all = append(all, name, value)
-			}
-		case "zset":
-			all = append(all, f.client.ZRange(ctx, key, 0, -1).Val()...)
-		default:
-			f.Errorf("a key has the unexpected type %s", kind)
-		}
-	}
-	slices.Sort(all)
-	return strings.Join(all, "\n")
 }
 
 func invalidRequests(f *fixture) {
@@ -146,17 +115,6 @@ func invalidRequests(f *fixture) {
 	}
 }
 
-func (f *fixture) isFault(what string, err error) {
-	f.Helper()
-	if _, ok := errors.AsType[*dedupe.RequestError](err); !ok {
-		f.Errorf("%s: error %v, want a RequestError", what, err)
-		return
-	}
-	if strings.Contains(err.Error(), "secret") {
-		f.Errorf("%s: the error quotes the value: %v", what, err)
-	}
-}
-
 func canceled(f *fixture) {
 	cause := errors.New("canceled by the test")
 	ctx, cancel := context.WithCancelCause(f.Context())
@@ -165,5 +123,5 @@ func canceled(f *fixture) {
 	if !errors.Is(err, context.Canceled) {
 		f.Errorf("error %v, want context.Canceled", err)
 	}
-	f.equal("holder", f.holder(), dedupe.Token(""))
+	f.equal("holder", f.redis.holder(), dedupe.Token(""))
 }

@@ -9,10 +9,9 @@
 package dedupetest
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +33,7 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 		"marks":    markTests(),
 		"reuse":    reuseTests(),
 		"versions": versionTests(),
+		"expiry":   expiryTests(),
 		"digests":  digestTests(),
 		"limit":    limitTests(),
 		"lock":     lockTests(),
@@ -57,17 +57,18 @@ func Run(t *testing.T, newClient func(testing.TB) redis.UniversalClient) {
 
 // A fixture is a store under its own prefix, and a member.
 type fixture struct {
-	*testing.T
+	check
 
-	client redis.UniversalClient
 	opts   dedupe.Options
 	store  *dedupe.Store
 	member dedupe.Member
+	redis  stored
+	view   view
 }
 
 func newFixture(t *testing.T, client redis.UniversalClient) *fixture {
 	t.Helper()
-	f := &fixture{T: t, client: client, member: memberNumber(1), opts: dedupe.Options{
+	f := &fixture{check: check{t}, member: memberNumber(1), opts: dedupe.Options{
 		Prefix:    "test-" + string(dedupe.NewToken()),
 		Scope:     "scope",
 		DoneTTL:   time.Hour,
@@ -75,13 +76,51 @@ func newFixture(t *testing.T, client redis.UniversalClient) *fixture {
 		Key:       []byte("a key made up for tests"),
 		DigestTTL: time.Hour,
 	}}
+	f.redis, f.view = stored{f, client}, view{f}
 	f.store = f.newStore(func(*dedupe.Options) {})
-	t.Cleanup(f.deleteKeys)
+	t.Cleanup(f.redis.clear)
 	return f
+}
+
+// ofMember returns a fixture of another member with the same store.
+func (f *fixture) ofMember(n int) *fixture {
+	other := *f
+	other.member, other.redis.f, other.view.f = memberNumber(n), &other, &other
+	return &other
 }
 
 func memberNumber(n int) dedupe.Member {
 	return dedupe.NewMember("https://crm.invalid", "corp-test", fmt.Sprintf("FSUID_TEST%04d", n))
+}
+
+// A check fails its test.
+type check struct{ *testing.T }
+
+func (c check) must(err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+// equal compares an actual with an expected value.
+func (c check) equal(what string, got, want any) {
+	c.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		c.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// isFault checks that an invalid request was rejected, and that the error quotes no value.
+func (c check) isFault(what string, err error) {
+	c.Helper()
+	if _, ok := errors.AsType[*dedupe.RequestError](err); !ok {
+		c.Errorf("%s: error %v, want a RequestError", what, err)
+		return
+	}
+	if strings.Contains(err.Error(), "secret") {
+		c.Errorf("%s: the error quotes the value: %v", what, err)
+	}
 }
 
 // newStore returns another store on the same keys, with changed options.
@@ -89,24 +128,9 @@ func (f *fixture) newStore(change func(*dedupe.Options)) *dedupe.Store {
 	f.Helper()
 	opts := f.opts
 	change(&opts)
-	store, err := dedupe.New(f.client, opts)
+	store, err := dedupe.New(f.redis.client, opts)
 	f.must(err)
 	return store
-}
-
-func (f *fixture) must(err error) {
-	f.Helper()
-	if err != nil {
-		f.Fatal(err)
-	}
-}
-
-// equal compares an actual with an expected value.
-func (f *fixture) equal(what string, got, want any) {
-	f.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		f.Errorf("%s (-want +got):\n%s", what, diff)
-	}
 }
 
 // version returns a version in the format of the mapper: 64 digits, the last four of which are the
@@ -142,6 +166,11 @@ func done(e dedupe.Event, outcome string) dedupe.DoneEvent {
 	return d
 }
 
+// applied returns the completion of events whose fields were sent successfully.
+func applied(t dedupe.Token, e dedupe.Event) dedupe.Completion {
+	return dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields}
+}
+
 // ask requests the lease.
 func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
@@ -153,11 +182,35 @@ func (f *fixture) ask(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 // acquire takes the lease, or ends the test.
 func (f *fixture) acquire(t dedupe.Token, events ...dedupe.Event) dedupe.Grant {
 	f.Helper()
-	g := f.ask(t, events...)
+	return f.request(dedupe.AcquireRequest{Token: t, Events: events})
+}
+
+// request takes the lease, or ends the test. A request without a token gets a new one.
+func (f *fixture) request(req dedupe.AcquireRequest) dedupe.Grant {
+	f.Helper()
+	if req.Member = f.member; req.Token == "" {
+		req.Token = dedupe.NewToken()
+	}
+	g, err := f.store.Acquire(f.Context(), req)
+	f.must(err)
 	if g.Leased || g.Pending {
 		f.Fatalf("leased %v, pending %v, for %v; want the lease granted", g.Leased, g.Pending, g.Wait)
 	}
 	return g
+}
+
+// wantUsed checks that the token cannot acquire any more.
+func (f *fixture) wantUsed(t dedupe.Token, events ...dedupe.Event) {
+	f.Helper()
+	_, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{Member: f.member, Token: t, Events: events})
+	if !errors.Is(err, dedupe.ErrTokenUsed) {
+		f.Errorf("error %v, want ErrTokenUsed", err)
+	}
+}
+
+func (f *fixture) release(t dedupe.Token) {
+	f.Helper()
+	f.must(f.store.Release(f.Context(), f.member, t))
 }
 
 // complete completes in time, or ends the test.
@@ -177,21 +230,86 @@ func (f *fixture) completeLate(c dedupe.Completion) bool {
 }
 
 // apply acquires and completes one event whose fields are sent successfully.
-func (f *fixture) apply(e dedupe.Event) {
+func (f *fixture) apply(e dedupe.Event) dedupe.Completion {
+	f.Helper()
+	c := applied(dedupe.NewToken(), e)
+	f.acquire(c.Token, e)
+	f.complete(c)
+	return c
+}
+
+// finish acquires and completes one event of which nothing is sent.
+func (f *fixture) finish(e dedupe.Event, outcome string) {
 	f.Helper()
 	t := dedupe.NewToken()
 	f.acquire(t, e)
-	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(e, "applied")}, Sent: e.Fields})
+	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(e, outcome)}})
+}
+
+// waits reports whether the events must wait. If not, it releases what was granted.
+func (f *fixture) waits(events ...dedupe.Event) bool {
+	f.Helper()
+	t := dedupe.NewToken()
+	g := f.ask(t, events...)
+	if !g.Pending {
+		f.release(t)
+	}
+	return g.Pending
+}
+
+// crashed acquires events, and lets the lease expire with no outcome recorded.
+func (f *fixture) crashed(events ...dedupe.Event) dedupe.Token {
+	f.Helper()
+	t := dedupe.NewToken()
+	f.acquire(t, events...)
+	f.redis.expireLease()
+	return t
+}
+
+// hold marks events as held, as after a call that the CRM has rejected.
+func (f *fixture) hold(events ...dedupe.Event) {
+	f.Helper()
+	token := dedupe.NewToken()
+	f.acquire(token, events...)
+	c := dedupe.Completion{Token: token}
+	for _, e := range events {
+		c.Done = append(c.Done, dedupe.DoneEvent{ID: e.ID, Held: rejectedBefore()})
+	}
+	f.complete(c)
+}
+
+func (f *fixture) restore(done ...dedupe.DoneEvent) {
+	f.Helper()
+	f.must(f.store.Restore(f.Context(), f.member, done))
 }
 
 // decisions returns the decisions for the fields of the events, and releases the lease. The request
 // deletes the digests of the fields that are handed out.
 func (f *fixture) decisions(events ...dedupe.Event) map[string]string {
 	f.Helper()
-	t := dedupe.NewToken()
-	g := f.acquire(t, events...)
-	f.must(f.store.Release(f.Context(), f.member, t))
+	return f.decisionsOf(dedupe.AcquireRequest{Events: events})
+}
+
+func (f *fixture) decisionsOf(req dedupe.AcquireRequest) map[string]string {
+	f.Helper()
+	req.Token = dedupe.NewToken()
+	g := f.request(req)
+	f.release(req.Token)
 	return fieldDecisions(g)
+}
+
+// grantOf returns the grant for one event, and releases the lease.
+func (f *fixture) grantOf(e dedupe.Event) dedupe.EventGrant {
+	f.Helper()
+	t := dedupe.NewToken()
+	g := f.acquire(t, e)
+	f.release(t)
+	return g.Events[0]
+}
+
+func (f *fixture) wantGrant(what string, e dedupe.Event, want dedupe.EventGrant) {
+	f.Helper()
+	f.equal(what, f.grantOf(e), want)
 }
 
 func fieldDecisions(g dedupe.Grant) map[string]string {
@@ -200,79 +318,4 @@ func fieldDecisions(g dedupe.Grant) map[string]string {
 		m[field.Name] = field.Decision.String()
 	}
 	return m
-}
-
-func (f *fixture) key(name string) string {
-	return f.opts.Prefix + ":{" + f.store.MemberHash(f.member) + "}:" + name
-}
-
-// mark returns the key of the event's done mark. It contains the name of the event and not its
-// order value.
-func (f *fixture) mark(e dedupe.Event) string {
-	f.Helper()
-	name, _ := f.store.EventHash(e.ID)
-	return f.key("done:" + name)
-}
-
-// expire deletes the lease, as its TTL does.
-func (f *fixture) expire() {
-	f.Helper()
-	f.must(f.client.Del(f.Context(), f.key("lease")).Err())
-}
-
-// holder returns the token that owns the lease, or an empty token.
-func (f *fixture) holder() dedupe.Token {
-	f.Helper()
-	return dedupe.Token(f.client.Get(f.Context(), f.key("lease")).Val())
-}
-
-// versions returns the stored versions by field.
-func (f *fixture) versions() map[string]string {
-	f.Helper()
-	all, err := f.client.HGetAll(f.Context(), f.key("fields")).Result()
-	f.must(err)
-	return versionsOf(all)
-}
-
-func versionsOf(stored map[string]string) map[string]string {
-	versions := map[string]string{}
-	for name, v := range stored {
-		if field, ok := strings.CutPrefix(name, "v:"); ok {
-			versions[field] = v
-		}
-	}
-	return versions
-}
-
-// eachServer runs fn on each server that stores keys.
-func (f *fixture) eachServer(ctx context.Context, fn func(context.Context, redis.Cmdable) error) error {
-	if cluster, ok := f.client.(*redis.ClusterClient); ok {
-		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return fn(ctx, c) })
-	}
-	return fn(ctx, f.client)
-}
-
-// keys lists the keys of the test.
-func (f *fixture) keys(ctx context.Context) []string {
-	f.Helper()
-	var mu sync.Mutex
-	var keys []string
-	err := f.eachServer(ctx, func(ctx context.Context, c redis.Cmdable) error {
-		iter := c.Scan(ctx, 0, f.opts.Prefix+"*", 1000).Iterator()
-		for iter.Next(ctx) {
-			mu.Lock()
-			keys = append(keys, iter.Val())
-			mu.Unlock()
-		}
-		return iter.Err()
-	})
-	f.must(err)
-	return keys
-}
-
-func (f *fixture) deleteKeys() {
-	ctx := context.WithoutCancel(f.Context())
-	for _, key := range f.keys(ctx) {
-		f.must(f.client.Del(ctx, key).Err())
-	}
 }

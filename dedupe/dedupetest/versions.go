@@ -1,8 +1,6 @@
 package dedupetest
 
 import (
-	"strings"
-
 	"membersync/dedupe"
 )
 
@@ -23,9 +21,7 @@ func versionTests() map[string]func(*fixture) {
 
 func versionsByField(f *fixture) {
 	seven, eight := event(7, "mobile", "a"), event(8, "title", "a")
-	token := dedupe.NewToken()
-	f.acquire(token, seven)
-	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{done(seven, "dead_lettered")}})
+	f.finish(seven, "dead_lettered")
 	f.apply(eight)
 	f.equal("redriven", f.decisions(redrive(seven, 1)), map[string]string{"mobile": "send"})
 }
@@ -81,19 +77,19 @@ func versionsMoveAlike(f *fixture) {
 	f.complete(dedupe.Completion{Token: token, Done: []dedupe.DoneEvent{
 		done(applied, "applied"), done(unchanged, "unchanged"), done(superseded, "superseded"),
 	}})
-	f.equal("versions", f.versions(), map[string]string{"mobile": version(5), "title": version(7), "name": version(3)})
+	f.equal("versions", f.redis.versions(), map[string]string{"mobile": version(5), "title": version(7), "name": version(3)})
 }
 
 func versionsNeverGoBack(f *fixture) {
 	f.apply(event(5, "mobile", "a"))
 	f.apply(event(4, "mobile", "b", "title", "b"))
-	f.equal("versions", f.versions(), map[string]string{"mobile": version(5), "title": version(4)})
+	f.equal("versions", f.redis.versions(), map[string]string{"mobile": version(5), "title": version(4)})
 }
 
 func crashBeforeComplete(f *fixture) {
 	f.apply(event(1, "mobile", "a"))
 	f.acquire(dedupe.NewToken(), event(2, "mobile", "b")) // sent, and then the process crashed
-	f.expire()
+	f.redis.expireLease()
 	f.equal("an older event", f.decisions(event(1, "mobile", "a")), map[string]string{})
 	f.equal("the event again", f.decisions(event(2, "mobile", "b")), map[string]string{"mobile": "send"})
 }
@@ -103,13 +99,8 @@ func editsWin(f *fixture) {
 	for what, e := range map[string]dedupe.Event{
 		"the original": event(3, "mobile", "c"), "an earlier edit": edit(1, "mobile", "d"),
 	} {
-		t := dedupe.NewToken()
-		g, err := f.store.Acquire(f.Context(), dedupe.AcquireRequest{
-			Member: f.member, Token: t, Events: []dedupe.Event{e}, Reapply: true,
-		})
-		f.must(err)
-		f.equal(what, fieldDecisions(g), map[string]string{"mobile": "superseded"})
-		f.must(f.store.Release(f.Context(), f.member, t))
+		got := f.decisionsOf(dedupe.AcquireRequest{Events: []dedupe.Event{e}, Reapply: true})
+		f.equal(what, got, map[string]string{"mobile": "superseded"})
 	}
 	f.equal("a later edit", f.decisions(edit(3, "mobile", "e")), map[string]string{"mobile": "send"})
 	f.equal("a newer event", f.decisions(event(4, "mobile", "f")), map[string]string{"mobile": "send"})
@@ -124,22 +115,8 @@ func wide(n int) dedupe.Event {
 func storedCompactly(f *fixture) {
 	f.apply(wide(1))
 	f.apply(wide(2))
-	f.equal("values", len(f.client.HGetAll(f.Context(), f.key("fields")).Val()), 16)
-	f.wantCompact()
+	f.equal("values", len(f.redis.client.HGetAll(f.Context(), f.redis.key("f")).Val()), 16)
+	f.redis.wantCompact()
 	f.restore(done(wide(3), "applied"))
-	f.wantCompact()
-}
-
-// wantCompact checks how the server stores the fields, at its default settings: one value of more
-// than 64 bytes would make a hash table of them, which takes several times as much memory.
-func (f *fixture) wantCompact() {
-	f.Helper()
-	encoding, err := f.client.ObjectEncoding(f.Context(), f.key("fields")).Result()
-	if err != nil && strings.Contains(err.Error(), "unknown") {
-		return // miniredis knows no encodings
-	}
-	f.must(err)
-	if encoding != "listpack" && encoding != "ziplist" { // the latter before Redis 7
-		f.Errorf("the fields are a %s", encoding)
-	}
+	f.redis.wantCompact()
 }
