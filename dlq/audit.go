@@ -70,6 +70,8 @@ type Detail struct {
 	Employee string `json:"employee,omitempty"`
 	Reapply  bool   `json:"reapply,omitempty"`
 	Records  int64  `json:"records,omitempty"`
+	// Of a bulk job: its own facts. Such a record is about no single dead letter, see [Job].
+	Job *JobDetail `json:"job,omitempty"`
 }
 
 // An OffsetChange is one partition of an offsets reset or a replay. An offset of -1 means none.

@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -51,11 +52,21 @@ type DeadLetter struct {
 	Group, Version string // the consumer group and the version of the service that wrote this
 	Redrives       int    // how often the event was redriven before this failure
 	Edited         int    // the number of the redrive that edited the value; 0: it is the original
+	Traceparent    string // W3C trace context of the span that wrote this; empty: it was not traced
 }
 
 // ID returns the id of the item that this dead letter belongs to, see the type [ID]. It is the same
 // for copies of the dead letter and for later failures of the event.
 func (d DeadLetter) ID() string { return d.itemID().String() }
+
+// TraceID is the id of the trace in which the dead letter was written (W3C Trace Context, trace-id,
+// 32 hexadecimal digits); empty: it was not traced.
+func (d DeadLetter) TraceID() string {
+	if parts := strings.Split(d.Traceparent, "-"); len(parts) >= 4 && len(parts[1]) == 32 {
+		return parts[1]
+	}
+	return ""
+}
 
 // Message encodes the dead letter as a record: the source's key, value and headers, then the facts.
 // The [Writer] chooses topic and partition, and the time is set when the record is written. Key and

@@ -26,6 +26,20 @@ func sample() dlq.DeadLetter {
 		CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1", EventID: "ev-1", EmployeeID: "E1001",
 		Index: 1, Count: 2, Attempts: 1, FirstFailedAt: at.Add(time.Second), FailedAt: at.Add(2 * time.Second),
 		Group: "membersync", Version: "v1.2.3", Redrives: 1, Edited: 1,
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+}
+
+// The id of a trace is read from a header, which anyone could have written.
+func TestTraceID(t *testing.T) {
+	t.Parallel()
+	if got := sample().TraceID(); got != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("trace %q", got)
+	}
+	for _, header := range []string{"", "00", "00-0af7651916cd43dd-b7ad6b7169203331-01", "x y"} {
+		if got := (dlq.DeadLetter{Traceparent: header}).TraceID(); got != "" {
+			t.Errorf("header %q: trace %q", header, got)
+		}
 	}
 }
 
@@ -56,6 +70,7 @@ func TestMessageHeaders(t *testing.T) {
 		{"dlq.membersync.version", "v1.2.3"},
 		{"dlq.redrives", "1"},
 		{"dlq.edited", "1"},
+		{"dlq.traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	}
 	if diff := cmp.Diff(want, pairs(sample().Message())); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
@@ -349,6 +364,7 @@ func deadLetters() *rapid.Generator[dlq.DeadLetter] {
 			EventID: text.Draw(t, "event"), EmployeeID: text.Draw(t, "employee"), Attempts: number.Draw(t, "attempts"),
 			FirstFailedAt: times().Draw(t, "first"), FailedAt: times().Draw(t, "failed"),
 			Group: text.Draw(t, "group"), Version: text.Draw(t, "version"), Redrives: number.Draw(t, "redrives"), Edited: number.Draw(t, "edited"),
+			Traceparent: text.Draw(t, "traceparent"),
 		}
 		if rapid.Bool().Draw(t, "unread") {
 			d.LastOffset = rapid.Int64Min(1).Draw(t, "last offset")

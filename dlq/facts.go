@@ -34,6 +34,10 @@ const (
 	headerVersion         = "dlq.membersync.version"
 	headerRedrives        = "dlq.redrives"
 	headerEdited          = "dlq.edited"
+
+	// HeaderTraceparent holds the W3C trace context of the span that wrote the dead letter, if it was
+	// traced. A redrive links to it.
+	HeaderTraceparent = "dlq.traceparent"
 )
 
 const (
@@ -49,7 +53,7 @@ func factNames() []string {
 		headerID, headerReason, headerStage, headerError, headerCRMCode, headerCRMTraceID, headerThirdTraceID,
 		headerEventID, headerEmployeeID, headerEventIndex, headerEventCount, headerAttempts, headerFirstFailedAt,
 		headerFailedAt, headerSourceTopic, headerSourcePartition, headerSourceOffset, headerSourceTimestamp, headerLastOffset,
-		headerGroup, headerVersion, headerRedrives, headerEdited,
+		headerGroup, headerVersion, headerRedrives, headerEdited, HeaderTraceparent,
 	}
 }
 
@@ -121,6 +125,7 @@ func (d DeadLetter) appendFacts(headers []kafka.Header) []kafka.Header {
 	if d.Edited > 0 {
 		number(headerEdited, int64(d.Edited))
 	}
+	id(HeaderTraceparent, d.Traceparent)
 	return headers
 }
 
@@ -155,6 +160,7 @@ func (d *DeadLetter) readFacts(f *facts) {
 	}
 	d.LastOffset = f.number(headerLastOffset, math.MaxInt64)
 	d.Group, d.Version = unescapeID(v[headerGroup]), unescapeID(v[headerVersion])
+	d.Traceparent = unescapeID(v[HeaderTraceparent])
 }
 
 // facts decodes the headers of a dead letter and keeps the first error.

@@ -32,17 +32,34 @@ var (
 // A Broker is a Kafka cluster for one test. Its methods fail the test when the cluster returns an
 // error. They are safe for concurrent use.
 type Broker struct {
-	addrs []string
-	fake  *kfake.Cluster // nil for a real Kafka
-	kgo   *kgo.Client    // for what kafka-go cannot do, and for writes without duplicates
+	*cluster
+	*Topics
+	*Offsets
+	*Records
 }
+
+type (
+	// Topics creates, changes and deletes topics.
+	Topics struct{ *cluster }
+	// Offsets reads those of topics and groups.
+	Offsets struct{ *Topics }
+	// Records writes and reads records.
+	Records struct{ *Offsets }
+
+	// cluster is what the parts share.
+	cluster struct {
+		addrs []string
+		fake  *kfake.Cluster // nil for a real Kafka
+		kgo   *kgo.Client    // for what kafka-go cannot do, and for writes without duplicates
+	}
+)
 
 // Start returns the real Kafka that [Env] names. If Env is not set, it returns a fake cluster of
 // the test's own.
 func Start(tb testing.TB) *Broker {
 	tb.Helper()
 	if env := os.Getenv(Env); env != "" {
-		return connect(tb, &Broker{addrs: strings.Split(env, ",")})
+		return connect(tb, &cluster{addrs: strings.Split(env, ",")})
 	}
 	return StartFake(tb)
 }
@@ -57,20 +74,22 @@ func StartFake(tb testing.TB, opts ...kfake.Opt) *Broker {
 		tb.Fatalf("starting a fake Kafka: %v", err)
 	}
 	tb.Cleanup(fake.Close)
-	return connect(tb, &Broker{addrs: fake.ListenAddrs(), fake: fake})
+	return connect(tb, &cluster{addrs: fake.ListenAddrs(), fake: fake})
 }
 
-func connect(tb testing.TB, b *Broker) *Broker {
+func connect(tb testing.TB, c *cluster) *Broker {
 	tb.Helper()
-	b.kgo = b.newKgo(tb)
-	return b
+	c.kgo = c.newKgo(tb)
+	topics := &Topics{c}
+	offsets := &Offsets{topics}
+	return &Broker{cluster: c, Topics: topics, Offsets: offsets, Records: &Records{offsets}}
 }
 
 // newKgo returns a franz-go client that is closed at the end of the test.
-func (b *Broker) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
+func (c *cluster) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
 	tb.Helper()
 	base := []kgo.Opt{
-		kgo.SeedBrokers(b.addrs...),
+		kgo.SeedBrokers(c.addrs...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(maxBatchBytes),
@@ -85,13 +104,13 @@ func (b *Broker) newKgo(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
 }
 
 // Real reports whether the cluster is a real Kafka.
-func (b *Broker) Real() bool { return b.fake == nil }
+func (c *cluster) Real() bool { return c.fake == nil }
 
 // Fake returns the fake cluster, or nil for a real Kafka.
-func (b *Broker) Fake() *kfake.Cluster { return b.fake }
+func (c *cluster) Fake() *kfake.Cluster { return c.fake }
 
 // Addrs returns the addresses of the brokers.
-func (b *Broker) Addrs() []string { return b.addrs }
+func (c *cluster) Addrs() []string { return c.addrs }
 
 // int32of converts a partition number or a partition count.
 func int32of(n int) int32 { return int32(n) } //nolint:gosec // int in kafka-go, int32 in the protocol
@@ -107,7 +126,7 @@ func bounded(tb testing.TB) (context.Context, context.CancelFunc) {
 
 // retry repeats f while the cluster is not ready for it: a broker does not know a new topic yet, a
 // coordinator is moving, or a deleted topic still exists.
-func (b *Broker) retry(tb testing.TB, what string, f func(context.Context) error) {
+func (c *cluster) retry(tb testing.TB, what string, f func(context.Context) error) {
 	tb.Helper()
 	ctx, cancel := bounded(tb)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 
 // Client returns a client whose connections are closed at the end of the test. It notices topic
 // changes after at most 200 ms.
-func (b *Broker) Client(tb testing.TB) *kafka.Client {
+func (b *cluster) Client(tb testing.TB) *kafka.Client {
 	tb.Helper()
 	return b.ClientLooking(tb, 200*time.Millisecond)
 }
@@ -20,7 +20,7 @@ func (b *Broker) Client(tb testing.TB) *kafka.Client {
 // ClientLooking returns a client that fetches the cluster's metadata again when its last fetch is
 // older than every. kafka-go's own interval (MetadataTTL) is also its timeout for a metadata fetch:
 // a short one fails on a busy machine, and with it all requests.
-func (b *Broker) ClientLooking(tb testing.TB, every time.Duration) *kafka.Client {
+func (b *cluster) ClientLooking(tb testing.TB, every time.Duration) *kafka.Client {
 	tb.Helper()
 	t := &refreshingTransport{every: every}
 	tb.Cleanup(t.close)

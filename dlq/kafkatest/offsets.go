@@ -11,7 +11,7 @@ import (
 
 // Group returns a name for a consumer group. At the end of the test it deletes the group, if it
 // exists and is empty.
-func (b *Broker) Group(tb testing.TB) string {
+func (b *Offsets) Group(tb testing.TB) string {
 	tb.Helper()
 	name := unique()
 	tb.Cleanup(func() {
@@ -34,7 +34,7 @@ type Commit struct {
 
 // Commits returns what the group has committed for the topic's partitions. Partitions without a
 // commit are absent.
-func (b *Broker) Commits(tb testing.TB, group, topic string) map[int]Commit {
+func (b *Offsets) Commits(tb testing.TB, group, topic string) map[int]Commit {
 	tb.Helper()
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group, req.RequireStable = group, true
@@ -75,7 +75,7 @@ func collect(commits map[int]Commit, partitions []kmsg.OffsetFetchResponseTopicP
 }
 
 // Committed returns the offsets of [Broker.Commits].
-func (b *Broker) Committed(tb testing.TB, group, topic string) map[int]int64 {
+func (b *Offsets) Committed(tb testing.TB, group, topic string) map[int]int64 {
 	tb.Helper()
 	offsets := make(map[int]int64)
 	for p, c := range b.Commits(tb, group, topic) {
@@ -86,7 +86,7 @@ func (b *Broker) Committed(tb testing.TB, group, topic string) map[int]int64 {
 
 // Lag returns how many offsets the group's commits are behind [Broker.Ends], summed over all
 // partitions. A partition without a commit counts from its log start.
-func (b *Broker) Lag(tb testing.TB, group, topic string) int64 {
+func (b *Offsets) Lag(tb testing.TB, group, topic string) int64 {
 	tb.Helper()
 	committed := b.Committed(tb, group, topic)
 	first, last := b.offsets(tb, topic)
@@ -103,14 +103,14 @@ func (b *Broker) Lag(tb testing.TB, group, topic string) int64 {
 
 // Ends returns the last stable offset of each partition, where readers of committed data stop: the
 // high watermark unless a transaction is open.
-func (b *Broker) Ends(tb testing.TB, topic string) map[int]int64 {
+func (b *Offsets) Ends(tb testing.TB, topic string) map[int]int64 {
 	tb.Helper()
 	_, last := b.offsets(tb, topic)
 	return last
 }
 
 // offsets returns the log start and the last stable offset of each partition.
-func (b *Broker) offsets(tb testing.TB, topic string) (first, last map[int]int64) {
+func (b *Offsets) offsets(tb testing.TB, topic string) (first, last map[int]int64) {
 	tb.Helper()
 	const earliest, latest = -2, -1
 	b.retry(tb, "listing the offsets of "+topic, func(ctx context.Context) error {
@@ -127,7 +127,7 @@ func (b *Broker) offsets(tb testing.TB, topic string) (first, last map[int]int64
 	return first, last
 }
 
-func (b *Broker) listOffsets(ctx context.Context, topic string, partitions int, at int64) (map[int]int64, error) {
+func (b *cluster) listOffsets(ctx context.Context, topic string, partitions int, at int64) (map[int]int64, error) {
 	const readCommitted = 1
 	rt := kmsg.NewListOffsetsRequestTopic()
 	rt.Topic = topic

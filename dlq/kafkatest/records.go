@@ -12,7 +12,7 @@ import (
 // Produce writes messages to a topic, acknowledged by all replicas and without duplicates. Each
 // message goes to the partition that it names, with its own time, key, value and headers. The zero
 // time means now. Messages of one partition keep their order.
-func (b *Broker) Produce(tb testing.TB, topic string, msgs ...kafka.Message) {
+func (b *Records) Produce(tb testing.TB, topic string, msgs ...kafka.Message) {
 	tb.Helper()
 	ctx, cancel := bounded(tb)
 	defer cancel()
@@ -34,7 +34,7 @@ func produce(ctx context.Context, tb testing.TB, cl *kgo.Client, topic string, m
 
 // ReadAll returns the committed records of a topic, from the start of each partition to its current
 // end, sorted by partition and offset.
-func (b *Broker) ReadAll(tb testing.TB, topic string) []kafka.Message {
+func (b *Records) ReadAll(tb testing.TB, topic string) []kafka.Message {
 	tb.Helper()
 	first, last := b.offsets(tb, topic)
 	open := make(map[int32]int64) // the end offsets of the partitions not yet read to their end

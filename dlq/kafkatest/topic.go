@@ -13,7 +13,7 @@ import (
 
 // Topic creates a topic with a unique name. At the end of the test it deletes that topic and every
 // topic whose name is this name, a dot and a suffix.
-func (b *Broker) Topic(tb testing.TB, partitions int, configs map[string]string) string {
+func (b *Topics) Topic(tb testing.TB, partitions int, configs map[string]string) string {
 	tb.Helper()
 	name := b.Name(tb)
 	b.create(tb, name, partitions, configs)
@@ -22,7 +22,7 @@ func (b *Broker) Topic(tb testing.TB, partitions int, configs map[string]string)
 
 // Name returns a name for a topic that does not exist. If the topic is created, it is deleted at
 // the end of the test as by [Broker.Topic].
-func (b *Broker) Name(tb testing.TB) string {
+func (b *Topics) Name(tb testing.TB) string {
 	tb.Helper()
 	name := unique()
 	tb.Cleanup(func() { b.deleteAll(tb, name) })
@@ -30,20 +30,20 @@ func (b *Broker) Name(tb testing.TB) string {
 }
 
 // Recreate deletes a topic and creates it again, empty and with offsets from 0.
-func (b *Broker) Recreate(tb testing.TB, topic string, partitions int, configs map[string]string) {
+func (b *Topics) Recreate(tb testing.TB, topic string, partitions int, configs map[string]string) {
 	tb.Helper()
 	b.Delete(tb, topic)
 	b.create(tb, topic, partitions, configs)
 }
 
 // Create creates a topic again that was deleted.
-func (b *Broker) Create(tb testing.TB, topic string, partitions int) {
+func (b *Topics) Create(tb testing.TB, topic string, partitions int) {
 	tb.Helper()
 	b.create(tb, topic, partitions, nil)
 }
 
 // Delete deletes topics.
-func (b *Broker) Delete(tb testing.TB, topics ...string) {
+func (b *Topics) Delete(tb testing.TB, topics ...string) {
 	tb.Helper()
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = timeoutMillis
@@ -66,7 +66,7 @@ func (b *Broker) Delete(tb testing.TB, topics ...string) {
 	b.kgo.PurgeTopicsFromClient(topics...) // otherwise it keeps writing to the old topic's id
 }
 
-func (b *Broker) awaitGone(tb testing.TB, topic string) {
+func (b *Topics) awaitGone(tb testing.TB, topic string) {
 	tb.Helper()
 	b.retry(tb, "waiting for the deletion of topic "+topic, func(ctx context.Context) error {
 		_, err := b.countPartitions(ctx, topic)
@@ -81,7 +81,7 @@ func (b *Broker) awaitGone(tb testing.TB, topic string) {
 }
 
 // AddPartitions increases a topic's number of partitions to total.
-func (b *Broker) AddPartitions(tb testing.TB, topic string, total int) {
+func (b *Topics) AddPartitions(tb testing.TB, topic string, total int) {
 	tb.Helper()
 	req := kmsg.NewPtrCreatePartitionsRequest()
 	req.TimeoutMillis = timeoutMillis
@@ -100,7 +100,7 @@ func (b *Broker) AddPartitions(tb testing.TB, topic string, total int) {
 
 // DeleteRecords moves the start of a partition's log to offset, as retention does. The records
 // before it no longer exist.
-func (b *Broker) DeleteRecords(tb testing.TB, topic string, partition int, offset int64) {
+func (b *Topics) DeleteRecords(tb testing.TB, topic string, partition int, offset int64) {
 	tb.Helper()
 	rp := kmsg.NewDeleteRecordsRequestTopicPartition()
 	rp.Partition, rp.Offset = int32of(partition), offset
@@ -119,7 +119,7 @@ func (b *Broker) DeleteRecords(tb testing.TB, topic string, partition int, offse
 }
 
 // Configs returns the settings of a topic.
-func (b *Broker) Configs(tb testing.TB, topic string) map[string]string {
+func (b *Topics) Configs(tb testing.TB, topic string) map[string]string {
 	tb.Helper()
 	rr := kmsg.NewDescribeConfigsRequestResource()
 	rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeTopic, topic
@@ -141,7 +141,7 @@ func (b *Broker) Configs(tb testing.TB, topic string) map[string]string {
 	return configs
 }
 
-func (b *Broker) create(tb testing.TB, name string, partitions int, configs map[string]string) {
+func (b *Topics) create(tb testing.TB, name string, partitions int, configs map[string]string) {
 	tb.Helper()
 	rt := kmsg.NewCreateTopicsRequestTopic()
 	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = name, int32of(partitions), -1
@@ -165,7 +165,7 @@ func (b *Broker) create(tb testing.TB, name string, partitions int, configs map[
 
 // await waits until the brokers know the topic and lead its partitions. They learn of it shortly
 // after the controller has responded.
-func (b *Broker) await(tb testing.TB, topic string, partitions int) {
+func (b *Topics) await(tb testing.TB, topic string, partitions int) {
 	tb.Helper()
 	b.retry(tb, "waiting for topic "+topic, func(ctx context.Context) error {
 		n, err := b.countPartitions(ctx, topic)
@@ -182,7 +182,7 @@ func (b *Broker) await(tb testing.TB, topic string, partitions int) {
 }
 
 // countPartitions returns the number of partitions that have a leader.
-func (b *Broker) countPartitions(ctx context.Context, topic string) (int, error) {
+func (b *Topics) countPartitions(ctx context.Context, topic string) (int, error) {
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = new(topic)
 	req := kmsg.NewPtrMetadataRequest()
@@ -201,7 +201,7 @@ func (b *Broker) countPartitions(ctx context.Context, topic string) (int, error)
 }
 
 // deleteAll deletes the topic and every topic whose name is this name, a dot and a suffix.
-func (b *Broker) deleteAll(tb testing.TB, name string) {
+func (b *Topics) deleteAll(tb testing.TB, name string) {
 	tb.Helper()
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = nil // all

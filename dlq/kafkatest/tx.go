@@ -13,14 +13,14 @@ import (
 
 // A Tx is a producer transaction, which kafka-go does not support.
 type Tx struct {
-	b  *Broker
+	b  *Records
 	id string
 	cl *kgo.Client
 }
 
 // Begin starts a transaction. Until it is committed or aborted, the last stable offset of its
 // partitions does not advance past it.
-func (b *Broker) Begin(tb testing.TB) *Tx {
+func (b *Records) Begin(tb testing.TB) *Tx {
 	tb.Helper()
 	id := unique()
 	cl := b.newKgo(tb, kgo.TransactionalID(id))

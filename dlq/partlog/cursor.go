@@ -24,7 +24,8 @@ type Cursor struct {
 
 	mu       sync.Mutex // of all below
 	closed   bool
-	data     []byte // the batches that were not opened yet, after that which is open
+	response []byte // all batches
+	data     []byte // those that were not opened yet, after that which is open
 	aborted  aborted
 	reader   batch.Reader
 	open     batch.Header
@@ -90,6 +91,13 @@ func (c *Cursor) Kept() {
 	c.keptLocked()
 }
 
+// Reuse lets the next record have the memory of the latest one: the caller keeps nothing of it.
+func (c *Cursor) Reuse() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reader.Reuse()
+}
+
 func (c *Cursor) keptLocked() {
 	c.log.budget.Records.Release(c.record)
 	c.record = 0
@@ -103,8 +111,9 @@ func (c *Cursor) Close() {
 	if c.closed {
 		return
 	}
-	c.closed, c.isOpen, c.data = true, false, nil
 	c.reader.Close()
+	c.log.buffers.put(c.response)
+	c.closed, c.isOpen, c.data, c.response = true, false, nil, nil
 	c.log.budget.Responses.Release(c.reserved)
 	c.log.budget.Decoders.Release(c.decoder)
 	c.reserved, c.decoder = 0, 0

@@ -20,6 +20,7 @@ type request struct {
 	*fetch.Request
 	clientID string
 	room     int64 // for the bytes of the records; more of them are not kept
+	buffers  *buffers
 	version  int16
 }
 
@@ -115,7 +116,7 @@ func (r *request) decode(d *decoder) *response {
 	case res.size > d.left:
 		d.fail(io.ErrUnexpectedEOF)
 	case res.size <= r.room:
-		res.data = make([]byte, res.size)
+		res.data = r.buffers.get(res.size)
 		d.read(res.data)
 	default:
 		head := make([]byte, min(res.size, batch.HeaderBytes))

@@ -71,6 +71,7 @@ type Log struct {
 	batchBytes    int64
 	limits        batch.Limits
 	budget        Budget
+	buffers       buffers
 }
 
 // Bounds limit what a [Log] requests and holds. Every field is required.
@@ -182,7 +183,7 @@ func (l *Log) Open(ctx context.Context, topic string, partition int, offset, byt
 			c.reject(res.first)
 			return c, nil
 		}
-		c.data, c.reserved = res.data, res.size
+		c.data, c.response, c.reserved = res.data, res.data, res.size
 		memory.Shrink(room, res.size)
 		return c, nil
 	}
@@ -192,7 +193,7 @@ func (l *Log) Open(ctx context.Context, topic string, partition int, offset, byt
 func (l *Log) fetch(ctx context.Context, topic string, partition int, offset, room int64) (*response, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.wait+grace, errFetchTimeout)
 	defer cancel()
-	req := &request{Request: l.request(topic, partition, offset, room), room: room}
+	req := &request{Request: l.request(topic, partition, offset, room), room: room, buffers: &l.buffers}
 	if t, ok := l.transport().(*kafka.Transport); ok {
 		req.clientID = t.ClientID
 	}

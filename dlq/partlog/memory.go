@@ -2,6 +2,7 @@ package partlog
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -40,6 +41,29 @@ func (m *Memory) Shrink(bytes, rest int64) {
 
 // Release gives back what one call has reserved.
 func (m *Memory) Release(bytes int64) { m.Shrink(bytes, 0) }
+
+// buffers are those of responses that were read: a full one has half a megabyte, which would be
+// cleared and collected for each fetch. They are kept until the next collection. The zero value is
+// ready for use, and safe for concurrent use.
+type buffers struct{ pool sync.Pool }
+
+// get returns so many bytes, with any content. A buffer that is much larger is not used: the bytes
+// are what a budget has counted.
+func (b *buffers) get(n int64) []byte {
+	if kept, ok := b.pool.Get().(*[]byte); ok && int64(cap(*kept)) >= n && int64(cap(*kept)) <= n+n/4 {
+		return (*kept)[:n]
+	}
+	return make([]byte, n)
+}
+
+// minKept is the least size that is worth to be kept.
+const minKept = 16 << 10
+
+func (b *buffers) put(buffer []byte) {
+	if cap(buffer) >= minKept {
+		b.pool.Put(&buffer)
+	}
+}
 
 // A Budget is the memory that the fetches of several partitions share. What waits for a decoder
 // holds a response, what waits for room for a large record holds both, and never the other way

@@ -102,8 +102,22 @@ func newBackoff() *backoff.ExponentialBackOff {
 	)
 }
 
-// Partitions returns the ids of the topic's partitions.
+// Partitions returns the ids of the topic's partitions. It fails with kafka.UnknownTopicOrPartition
+// if the topic does not exist.
 func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
+	ids, err := l.partitions(ctx, topic)
+	if !errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return ids, err
+	}
+	// kafka.Transport responds from metadata that may be seconds old: the topic may be newer. It reads
+	// the metadata again after a request to create topics. This one creates none.
+	if _, refused := l.client.CreateTopics(ctx, &kafka.CreateTopicsRequest{}); refused != nil {
+		return nil, err
+	}
+	return l.partitions(ctx, topic)
+}
+
+func (l *Log) partitions(ctx context.Context, topic string) ([]int, error) {
 	res, err := l.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)

@@ -23,7 +23,8 @@ type Limits struct {
 }
 
 // A Record is one record of a batch, or stands for one that was not read. Nil and empty keys and
-// values stay different. The caller may keep all of it: nothing is shared with the batch.
+// values stay different. The caller may keep all of it, unless it calls [Reader.Reuse]: nothing is
+// shared with the batch.
 type Record struct {
 	Offset int64
 	// Time is the producer's timestamp, or the broker's where the topic has LogAppendTime.
@@ -57,7 +58,8 @@ type Reader struct {
 	index int    // of the next record
 	next  int64  // the lowest offset that may follow
 	skip  int64  // bytes of the latest record that were not read
-	spare []byte // of a record that was rejected
+	spare []byte // of a record of which nothing is kept
+	last  []byte // of the latest record
 	whole *Record
 
 	// The next record, whose content was not read, if peeked.
@@ -220,11 +222,23 @@ func (r *Reader) tooLarge(offset, size int64) *Rejection {
 	return &Rejection{Last: offset, Text: fmt.Sprintf("has %d bytes; the bound is %d", size, r.limits.RecordBytes)}
 }
 
-// alloc returns n bytes, those of a rejected record if they suffice.
+// reuseBytes bounds the memory that a reader keeps for its next record.
+const reuseBytes = 32 << 10
+
+// Reuse lets the next record have the memory of the latest one: its caller keeps nothing of that
+// but what it has copied.
+func (r *Reader) Reuse() {
+	if cap(r.last) <= reuseBytes && cap(r.last) > cap(r.spare) {
+		r.spare = r.last
+	}
+	r.last = nil
+}
+
+// alloc returns n bytes, those of a record of which nothing is kept if they suffice.
 func (r *Reader) alloc(n int64) []byte {
 	if b := r.spare; int64(cap(b)) >= n {
 		r.spare = nil
-		return b[:n:n]
+		return b[:n]
 	}
 	return make([]byte, n)
 }
@@ -267,7 +281,9 @@ func (r *Reader) content(rec *Record) error {
 	}
 	if rec.Rejection != nil {
 		rec.Key, rec.Value, rec.Headers, r.spare = nil, nil, nil, body
+		return nil
 	}
+	r.last = body
 	return nil
 }
 

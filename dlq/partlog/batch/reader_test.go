@@ -400,3 +400,42 @@ func TestMarkers(t *testing.T) {
 		}
 	}
 }
+
+// A record whose memory may be used again is read as any other, and one that is kept stays as it
+// is.
+func TestReuseChangesNoOtherRecord(t *testing.T) {
+	t.Parallel()
+	ms := sample(0, 60)
+	for i := range ms {
+		ms[i].Value = bytes.Repeat([]byte{byte(i)}, 1+(i*37)%200)
+	}
+	for name, codec := range codecs() {
+		data := encoded{codec: codec, first: ms[0].Time, records: ms}.bytes(t)
+		want := read(t, data, 0, limits())
+		h, err := batch.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r batch.Reader
+		r.Open(h, data, 0, limits())
+		var kept, wantKept []batch.Record
+		for i := range want {
+			rec, err := r.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want[i], rec); diff != "" {
+				t.Fatalf("%s, record %d (-want +got):\n%s", name, i, diff)
+			}
+			if i%3 == 0 {
+				kept, wantKept = append(kept, rec), append(wantKept, want[i])
+				continue
+			}
+			r.Reuse()
+		}
+		if diff := cmp.Diff(wantKept, kept); diff != "" {
+			t.Errorf("%s, kept records (-want +got):\n%s", name, diff)
+		}
+		r.Close()
+	}
+}
