@@ -48,6 +48,9 @@ type Config struct {
 	// The environment's HTTP_PROXY, HTTPS_PROXY and NO_PROXY are never used. It has no effect if
 	// HTTP is set.
 	Proxy *url.URL
+	// Inject adds headers to the request of each update, such as those of a trace. Nil means none. It
+	// must be safe for concurrent use, and must not change other headers.
+	Inject func(context.Context, http.Header)
 }
 
 func (c Config) validate() error {
@@ -89,6 +92,7 @@ type Client struct {
 	token   TokenSource
 	http    *http.Client
 	codes   Table
+	inject  func(context.Context, http.Header) // may be nil
 }
 
 // New returns a client. Its error reports all faults of the configuration at once.
@@ -104,6 +108,7 @@ func New(cfg Config) (*Client, error) {
 		token:   cfg.Token,
 		http:    httpClient(cfg.HTTP, connections{cmp.Or(cfg.MaxConns, 64), cfg.TLS, cfg.Proxy}),
 		codes:   cfg.Codes,
+		inject:  cfg.Inject,
 	}, nil
 }
 
@@ -210,6 +215,7 @@ func (c *Client) send(ctx context.Context, call Call, token string) (Response, *
 		url:    c.url + "?thirdTraceId=" + thirdTraceID,
 		body:   c.body(call.Update, token),
 		sendBy: call.SendBy,
+		inject: c.inject,
 	}.do(ctx)
 	if failed != nil {
 		failed.ThirdTraceID = thirdTraceID

@@ -402,3 +402,37 @@ func TestConfigReportsAllFaults(t *testing.T) {
 		}
 	}
 }
+
+// What Inject adds is in the request of an update, next to the client's own headers.
+func TestInject(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		_, _ = io.WriteString(w, `{"errorCode":0}`)
+	}))
+	defer server.Close()
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type key struct{}
+	client, err := crmapi.New(crmapi.Config{
+		BaseURL: base, CorpID: "CORP_TEST", Token: crmapi.FixedToken("token"),
+		Inject: func(ctx context.Context, h http.Header) {
+			text, _ := ctx.Value(key{}).(string)
+			h.Set("Traceparent", text)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	u := crmapi.Update{OpenUserID: "FSUID_TEST0001"}.With(crmapi.Name, crmapi.Text("Sample Person"))
+	if _, err := client.Modify(context.WithValue(t.Context(), key{}, "00-1"), crmapi.Call{Update: u}); err != nil {
+		t.Fatal(err)
+	}
+	if got.Get("Traceparent") != "00-1" || got.Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -20,6 +21,7 @@ type exchange struct {
 	url    string
 	body   []byte
 	sendBy time.Time
+	inject func(context.Context, http.Header) // may be nil
 }
 
 // do sends the request once. It returns the body only if the response is a success.
@@ -66,10 +68,17 @@ func (x exchange) request(ctx context.Context, p *payload) (*http.Request, error
 		return nil, err
 	}
 	req.ContentLength, req.GetBody = int64(len(x.body)), p.reopen
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "membersync")
+	req.Header = requestHeader
+	if x.inject != nil {
+		req.Header = requestHeader.Clone()
+		x.inject(ctx, req.Header)
+	}
 	return req, nil
+}
+
+// requestHeader is that of all requests. Nothing changes it: a [http.RoundTripper] must not.
+var requestHeader = http.Header{ //nolint:gochecknoglobals // a constant
+	"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"membersync"},
 }
 
 // readResponse classifies a response. It reads the body to its end, so that the connection can be
@@ -78,7 +87,7 @@ func (x exchange) readResponse(ctx context.Context, resp *http.Response) (respon
 	var data []byte
 	var err error
 	if resp.StatusCode >= 200 { // what follows a 101 is not a body and never ends
-		data, err = io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
+		data, err = readAll(io.LimitReader(resp.Body, maxResponseBody+1), resp.ContentLength)
 	}
 	if err != nil && needsBody(resp.StatusCode) {
 		return nil, unacknowledged(resp.StatusCode, detailCutShort, networkCauses(ctx, err))
@@ -95,6 +104,27 @@ func (x exchange) readResponse(ctx context.Context, resp *http.Response) (respon
 	e.TraceID = body.traceID()
 	e.RetryAfter = retryAfter(resp.Header, time.Now())
 	return nil, &e
+}
+
+// readAll is [io.ReadAll] of a body that has mostly the size that its header states, if it does.
+func readAll(r io.Reader, stated int64) ([]byte, error) {
+	size := int64(512)
+	if stated >= 0 {
+		size = min(stated, maxResponseBody) + 1 // the last read finds the end
+	}
+	b := bytes.NewBuffer(make([]byte, 0, size))
+	for {
+		n, err := r.Read(b.AvailableBuffer()[:b.Available()])
+		b.Write(b.AvailableBuffer()[:n])
+		switch {
+		case errors.Is(err, io.EOF):
+			return b.Bytes(), nil
+		case err != nil:
+			return b.Bytes(), err
+		case b.Available() == 0:
+			b.Grow(512)
+		}
+	}
 }
 
 // plainBody undoes what a proxy may do to a body without having been asked: compress it with gzip

@@ -170,13 +170,13 @@ func (o Object) Name(f Field) string { return o.fields[f].name }
 // update has no name. The caller must have made sure that every field has one.
 func (o Object) AppendJSON(b []byte, u Update) []byte {
 	b = appendString(append(b, `{"dataObjectApiName":"PersonnelObj","_id":`...), u.OpenUserID)
-	for _, s := range u.settings {
-		field := o.fields[s.field]
+	for f, v := range u.All() {
+		field := o.fields[f]
 		if field.name == "" {
-			panic("crmapi: no object API name for field " + s.field.String())
+			panic("crmapi: no object API name for field " + f.String())
 		}
 		b = append(append(append(b, ',', '"'), field.name...), '"', ':')
-		b = field.append(b, s.value)
+		b = field.append(b, v)
 	}
 	return append(b, '}')
 }
@@ -213,15 +213,11 @@ func (field objectField) append(b []byte, v Value) []byte {
 
 // texts returns the contents of a value as texts. It returns none if the value clears its field.
 func (v Value) texts() []string {
-	if v.kind == KindText {
-		if v.text == "" {
-			return nil
-		}
-		return []string{v.text}
+	switch {
+	case v.IsEmpty():
+		return nil
+	case v.kind == KindInts:
+		return strings.Split(strings.Trim(v.text, "[]"), ",")
 	}
-	texts := make([]string, len(v.ints))
-	for i, n := range v.ints {
-		texts[i] = fmt.Sprint(n)
-	}
-	return texts
+	return []string{v.text}
 }

@@ -3,6 +3,7 @@ package crmapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -92,16 +93,29 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-func TestNotSent(t *testing.T) {
-	t.Parallel()
-	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// refusingAddr returns an address that refuses connections. The port is bound to a socket that does
+// not listen: one that was only closed may be that of another server by the time of the call.
+func refusingAddr(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusing := "http://" + closed.Addr().String()
-	if err := closed.Close(); err != nil {
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
+	name, err := syscall.Getsockname(fd)
+	addr, ok := name.(*syscall.SockaddrInet4)
+	if err != nil || !ok {
+		t.Fatalf("the socket's address is %v: %v", name, err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", addr.Port)
+}
+
+func TestNotSent(t *testing.T) {
+	t.Parallel()
+	refusing := "http://" + refusingAddr(t)
 	secure := httptest.NewUnstartedServer(crmapitest.New(options())) // its certificate is from an unknown authority
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()

@@ -2,11 +2,11 @@ package crmapi
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
-	"slices"
 	"strconv"
 )
 
@@ -17,50 +17,46 @@ import (
 // one shows a mask. Only its JSON contains the content.
 type Value struct {
 	kind Kind
-	text string
-	ints []int64
+	text string // of an integer or a list: its JSON, so that a value is one string
 }
 
 // Text returns a text value.
 func Text(s string) Value { return Value{kind: KindText, text: s} }
 
 // Int returns an integer value.
-func Int(n int64) Value { return Value{kind: KindInt, ints: []int64{n}} }
+func Int(n int64) Value { return Value{kind: KindInt, text: strconv.FormatInt(n, 10)} }
 
 // Ints returns a list value. It copies the list.
 func Ints(ns []int64) Value {
-	return Value{kind: KindInts, ints: append(make([]int64, 0, len(ns)), ns...)}
+	b := append(make([]byte, 0, 32), '[')
+	for i, n := range ns {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return Value{kind: KindInts, text: string(append(b, ']'))}
 }
 
 // Kind returns the JSON type of the value.
 func (v Value) Kind() Kind { return v.kind }
 
 // IsEmpty reports whether the value clears its field.
-func (v Value) IsEmpty() bool { return v.kind != KindInt && v.text == "" && len(v.ints) == 0 }
+func (v Value) IsEmpty() bool {
+	return v.kind != KindInt && v.text == "" || v.kind == KindInts && v.text == emptyList
+}
+
+const emptyList = "[]"
 
 // Equal reports whether both values have the same kind and content.
-func (v Value) Equal(o Value) bool {
-	return v.kind == o.kind && v.text == o.text && slices.Equal(v.ints, o.ints)
-}
+func (v Value) Equal(o Value) bool { return v == o }
 
 // AppendJSON appends the value as the API expects it.
 func (v Value) AppendJSON(b []byte) []byte {
-	switch v.kind {
-	case KindInt:
-		return strconv.AppendInt(b, v.ints[0], 10)
-	case KindInts:
-		b = append(b, '[')
-		for i, n := range v.ints {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendInt(b, n, 10)
-		}
-		return append(b, ']')
-	case KindText:
+	if v.kind == KindText {
 		return appendString(b, v.text)
 	}
-	return b
+	return append(b, v.text...)
 }
 
 // String masks the content.
@@ -72,11 +68,6 @@ func (Value) GoString() string { return "***" }
 // LogValue masks the content.
 func (Value) LogValue() slog.Value { return slog.StringValue("***") }
 
-type setting struct {
-	field Field
-	value Value
-}
-
 // An Update is a sparse change of one member: a field that is not set is not sent, and therefore
 // not modified. The zero value names no member and sets no field.
 //
@@ -84,7 +75,18 @@ type setting struct {
 // names of its fields, never their contents.
 type Update struct {
 	OpenUserID string // the member to modify
-	settings   []setting
+	// The fields that are set, in the order of the API's page: of each its number in one byte, the
+	// length of its text as a varint, and its text. Many updates wait in memory, so one is a single
+	// allocation.
+	settings string
+}
+
+// Pack returns the fields that are set as one string, for [Unpack]. It holds their values.
+func (u Update) Pack() string { return u.settings }
+
+// Unpack returns the update of a member with the fields that [Update.Pack] has returned.
+func Unpack(openUserID, packed string) Update {
+	return Update{OpenUserID: openUserID, settings: packed}
 }
 
 // With returns a copy in which field f has the value v. It panics if the kind of v is not the kind
@@ -93,66 +95,100 @@ func (u Update) With(f Field, v Value) Update {
 	if f >= numFields || f.Kind() != v.kind {
 		panic(fmt.Sprintf("crmapi: value of kind %d for field %s", v.kind, f))
 	}
-	i, found := slices.BinarySearchFunc(u.settings, f, func(s setting, f Field) int { return int(s.field) - int(f) })
-	if found {
-		u.settings = slices.Clone(u.settings)
-		u.settings[i].value = v
-		return u
-	}
-	settings := make([]setting, 0, len(u.settings)+1)
-	settings = append(settings, u.settings[:i]...)
-	settings = append(settings, setting{f, v})
-	u.settings = append(settings, u.settings[i:]...)
+	at, next := u.place(f)
+	var space [256]byte // enough for most updates
+	b := append(space[:0], u.settings[:at]...)
+	b = binary.AppendUvarint(append(b, byte(f)), uint64(len(v.text)))
+	b = append(append(b, v.text...), u.settings[next:]...)
+	u.settings = string(b)
 	return u
 }
 
 // Without returns a copy in which field f is not set.
 func (u Update) Without(f Field) Update {
-	u.settings = slices.DeleteFunc(slices.Clone(u.settings), func(s setting) bool { return s.field == f })
+	if at, next := u.place(f); next > at {
+		u.settings = u.settings[:at] + u.settings[next:]
+	}
 	return u
+}
+
+// place returns where the setting of field f begins and ends; if it is not set, twice where it
+// belongs.
+func (u Update) place(f Field) (at, next int) {
+	for rest := u.settings; rest != ""; {
+		of, _, after := cut(rest)
+		switch {
+		case of == f:
+			return at, at + len(rest) - len(after)
+		case of > f:
+			return at, at
+		}
+		at, rest = at+len(rest)-len(after), after
+	}
+	return at, at
+}
+
+// cut splits settings, which are not empty, into the first one and the others.
+func cut(settings string) (f Field, text, rest string) {
+	f, settings = Field(settings[0]), settings[1:]
+	n, size := 0, 0
+	for shift := 0; ; shift += 7 {
+		c := settings[size]
+		size++
+		n |= int(c&0x7f) << shift
+		if c < 0x80 {
+			break
+		}
+	}
+	return f, settings[size : size+n], settings[size+n:]
 }
 
 // Get returns the value of field f and whether it is set.
 func (u Update) Get(f Field) (Value, bool) {
-	for _, s := range u.settings {
-		if s.field == f {
-			return s.value, true
+	for rest := u.settings; rest != ""; {
+		of, text, after := cut(rest)
+		if of == f {
+			return Value{f.Kind(), text}, true
 		}
+		rest = after
 	}
 	return Value{}, false
 }
 
 // Len returns the number of fields that are set.
-func (u Update) Len() int { return len(u.settings) }
+func (u Update) Len() (n int) {
+	for rest := u.settings; rest != ""; n++ {
+		_, _, rest = cut(rest)
+	}
+	return n
+}
 
 // All yields the fields that are set and their values, in the order of the API's page.
 func (u Update) All() iter.Seq2[Field, Value] {
 	return func(yield func(Field, Value) bool) {
-		for _, s := range u.settings {
-			if !yield(s.field, s.value) {
+		for rest := u.settings; rest != ""; {
+			f, text, after := cut(rest)
+			if !yield(f, Value{f.Kind(), text}) {
 				return
 			}
+			rest = after
 		}
 	}
 }
 
 // Equal reports whether both updates set the same fields of the same member to the same values.
-func (u Update) Equal(o Update) bool {
-	return u.OpenUserID == o.OpenUserID && slices.EqualFunc(u.settings, o.settings, func(a, b setting) bool {
-		return a.field == b.field && a.value.Equal(b.value)
-	})
-}
+func (u Update) Equal(o Update) bool { return u == o }
 
 // AppendJSON appends the update as the API's user object: the member's ID and the fields that are
 // set.
 func (u Update) AppendJSON(b []byte) []byte {
 	b = append(b, `{"openUserId":`...)
 	b = appendString(b, u.OpenUserID)
-	for _, s := range u.settings {
+	for f, v := range u.All() {
 		b = append(b, ',', '"')
-		b = append(b, fieldName(s.field)...)
+		b = append(b, fieldName(f)...)
 		b = append(b, '"', ':')
-		b = s.value.AppendJSON(b)
+		b = v.AppendJSON(b)
 	}
 	return append(b, '}')
 }
@@ -162,9 +198,9 @@ func (u Update) MarshalJSON() ([]byte, error) { return u.AppendJSON(nil), nil }
 
 // String returns the names of the fields that are set, without their values.
 func (u Update) String() string {
-	names := make([]string, 0, len(u.settings))
-	for _, s := range u.settings {
-		names = append(names, s.field.String())
+	names := []string{}
+	for f := range u.All() {
+		names = append(names, f.String())
 	}
 	return fmt.Sprint(names)
 }

@@ -226,3 +226,36 @@ func TestUpdateShowsNoValue(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// What With has set is there in whatever order it was set, also texts whose length needs two bytes.
+func TestPackedUpdateIsTheUpdate(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 70_000)
+	values := map[crmapi.Field]crmapi.Value{
+		crmapi.Name: crmapi.Text(long), crmapi.Position: crmapi.Text(""), crmapi.Email: crmapi.Text(long[:128]),
+		crmapi.MainDepartmentID: crmapi.Int(-9_007_199_254_740_993), crmapi.AttachingDepartmentIDs: crmapi.Ints(nil),
+	}
+	for range 20 { // the order of a map is drawn
+		u := crmapi.Update{OpenUserID: "FSUID_TEST0001"}
+		for f, v := range values {
+			u = u.With(f, v).With(f, v)
+		}
+		u = crmapi.Unpack(u.OpenUserID, u.Pack())
+		if u.Len() != len(values) {
+			t.Fatalf("%d fields, want %d", u.Len(), len(values))
+		}
+		last := crmapi.Field(0)
+		for f, v := range u.All() {
+			if f < last || !v.Equal(values[f]) {
+				t.Errorf("field %s is out of order, or has another value", f)
+			}
+			last = f
+		}
+		for f := range values {
+			without := u.Without(f)
+			if _, ok := without.Get(f); ok || without.Len() != len(values)-1 || !without.With(f, values[f]).Equal(u) {
+				t.Errorf("without %s", f)
+			}
+		}
+	}
+}

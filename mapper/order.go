@@ -49,30 +49,68 @@ const maxOrderDigits = 19
 // timestamp has one. A number that does not fit its width is a problem, since a version
 // cut short would win or lose against the wrong ones.
 func (o order) version(value string, rec Record, index int) (v Version, problem string) {
-	parts := [...]struct {
-		name   string
-		digits string
-		width  int
+	var space [versionDigits]byte
+	b, problem := o.appendVersion(space[:0], value, rec, index)
+	return Version(b), problem
+}
+
+// appendVersion appends nothing if there is a problem.
+func (o order) appendVersion(b []byte, value string, rec Record, index int) (to []byte, problem string) {
+	const zeros = "0000000000000000000"
+	to = b
+	for _, p := range [...]struct {
+		name  string
+		n     int64
+		width int
 	}{
-		{"order epoch", strconv.Itoa(o.epoch), epochDigits},
-		{"order value", value, maxOrderDigits},
-		{"record timestamp", natural(rec.Time.UnixMilli()), timeDigits},
-		{"partition", natural(int64(rec.Partition)), partitionDigits},
-		{"offset", natural(rec.Offset), offsetDigits},
-		{"index in the record", strconv.Itoa(index), indexDigits},
-		{"number of the redrive", natural(int64(rec.Edited)), editedDigits},
-	}
-	b := make([]byte, 0, versionDigits)
-	for _, p := range parts {
-		if len(p.digits) > p.width {
-			return "", "has no version: the " + p.name + " has more than " + strconv.Itoa(p.width) + " digits"
+		{"order epoch", int64(o.epoch), epochDigits},
+		{"order value", 0, maxOrderDigits},
+		{"record timestamp", rec.Time.UnixMilli(), timeDigits},
+		{"partition", int64(rec.Partition), partitionDigits},
+		{"offset", rec.Offset, offsetDigits},
+		{"index in the record", int64(index), indexDigits},
+		{"number of the redrive", int64(rec.Edited), editedDigits},
+	} {
+		var digits [20]byte
+		d := append(digits[:0], value...)
+		if p.width != maxOrderDigits {
+			d = strconv.AppendInt(digits[:0], max(p.n, 0), 10)
 		}
-		for range p.width - len(p.digits) {
-			b = append(b, '0')
+		if len(d) > p.width {
+			return b, "has no version: the " + p.name + " has more than " + strconv.Itoa(p.width) + " digits"
 		}
-		b = append(b, p.digits...)
+		to = append(append(to, zeros[:p.width-len(d)]...), d...)
 	}
-	return Version(b), ""
+	return to, ""
+}
+
+// NewVersion returns the version of the event with this index in a record, of which only the
+// coordinates count. Not ok: a number does not fit its width.
+func NewVersion(epoch int, value uint64, rec Record, index int) (v Version, ok bool) {
+	v, problem := order{epoch: epoch}.version(FormatOrder(value), rec, index)
+	return v, problem == ""
+}
+
+// Is reports whether this is the version that [NewVersion] makes.
+func (v Version) Is(epoch int, value uint64, rec Record, index int) bool {
+	var space [versionDigits]byte
+	var digits [20]byte
+	b, problem := order{epoch: epoch}.appendVersion(space[:0], string(strconv.AppendUint(digits[:0], value, 10)), rec, index)
+	return problem == "" && string(b) == string(v)
+}
+
+// FormatOrder returns an order value as [Event] holds it.
+func FormatOrder(value uint64) string { return strconv.FormatUint(value, 10) }
+
+// Order returns the order epoch and the order value in a version. Not ok: it is not a version as
+// this package makes them.
+func (v Version) Order() (epoch int, value uint64, ok bool) {
+	if len(v) != versionDigits {
+		return 0, 0, false
+	}
+	epoch, err1 := strconv.Atoi(string(v[:epochDigits]))
+	value, err2 := strconv.ParseUint(string(v[epochDigits:epochDigits+maxOrderDigits]), 10, 64)
+	return epoch, value, err1 == nil && err2 == nil && epoch >= 0
 }
 
 // natural writes a number; a negative one counts as 0.

@@ -64,65 +64,73 @@ func (f Fault) matches(seen Seen) bool {
 	return endpoint == seen.Endpoint && (f.Member == "" || f.Member == seen.OpenUserID)
 }
 
+// A FaultScript is what goes wrong with later requests. It is safe for concurrent use.
+type FaultScript struct {
+	*core
+	faults   []Fault
+	blockAt  Point         // where Block blocks requests; empty means nowhere
+	released chan struct{} // closed and replaced by Release
+}
+
 // Push queues faults for later requests. If several faults match a request, the first one applies.
-func (s *Server) Push(faults ...Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, faults...)
+func (q *FaultScript) Push(faults ...Fault) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.faults = append(q.faults, faults...)
 }
 
 // Clear removes all pushed faults.
-func (s *Server) Clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
+func (q *FaultScript) Clear() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.faults = nil
 }
 
 // pickFault returns the fault for a request, and counts it against the fault's Times. Without a
 // pushed fault, it asks Options.Fault.
-func (s *Server) pickFault(seen Seen) Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, f := range s.faults {
+func (q *FaultScript) pickFault(seen Seen) Fault {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, f := range q.faults {
 		if !f.matches(seen) {
 			continue
 		}
 		switch {
 		case f.Times > 1:
-			s.faults[i].Times--
+			q.faults[i].Times--
 		case f.Times >= 0:
-			s.faults = append(s.faults[:i:i], s.faults[i+1:]...)
+			q.faults = append(q.faults[:i:i], q.faults[i+1:]...)
 		}
 		return f
 	}
-	if s.opts.Fault != nil {
-		return s.opts.Fault(seen)
+	if q.opts.Fault != nil {
+		return q.opts.Fault(seen)
 	}
 	return Fault{}
 }
 
 // Block blocks all update requests from now on at a point, until Release. If the client of a
 // blocked request gives up before the effect, the request has no effect.
-func (s *Server) Block(at Point) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.blockAt = at
+func (q *FaultScript) Block(at Point) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.blockAt = at
 }
 
 // Release ends Block and continues all blocked requests.
-func (s *Server) Release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.blockAt = ""
-	close(s.released)
-	s.released = make(chan struct{})
+func (q *FaultScript) Release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.blockAt = ""
+	close(q.released)
+	q.released = make(chan struct{})
 }
 
 // applyFault applies the part of a fault that belongs to this point. It reports whether the request
 // ends there without a response.
-func (s *Server) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (ended bool) {
+func (q *FaultScript) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (ended bool) {
 	due := f.At == at || f.At == "" && at == BeforeEffect
-	if (due && f.Block || s.blocksAt(seen.Endpoint, at)) && !s.block(r.Context()) {
+	if (due && f.Block || q.blocksAt(seen.Endpoint, at)) && !q.block(r.Context()) {
 		seen.Outcome = OutcomeGone
 		return true
 	}
@@ -139,24 +147,24 @@ func (s *Server) applyFault(r *http.Request, f Fault, at Point, seen *Seen) (end
 }
 
 // blocksAt reports whether Block blocks requests of the endpoint at this point.
-func (s *Server) blocksAt(endpoint Endpoint, at Point) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return endpoint == EndpointUpdate && s.blockAt == at
+func (q *FaultScript) blocksAt(endpoint Endpoint, at Point) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return endpoint == EndpointUpdate && q.blockAt == at
 }
 
 // block waits for Release. It reports whether the client was still waiting then.
-func (s *Server) block(ctx context.Context) bool {
-	s.mu.Lock()
-	released := s.released
-	s.nBlocked++
-	s.notifyLocked()
-	s.mu.Unlock()
+func (q *FaultScript) block(ctx context.Context) bool {
+	q.mu.Lock()
+	released := q.released
+	q.nBlocked++
+	q.notifyLocked()
+	q.mu.Unlock()
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.nBlocked--
-		s.notifyLocked()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.nBlocked--
+		q.notifyLocked()
 	}()
 	select {
 	case <-released:

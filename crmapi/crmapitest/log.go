@@ -40,6 +40,14 @@ type Seen struct {
 	Together int `json:"together,omitempty"`
 }
 
+// A RequestLog is what the fake has seen. It is safe for concurrent use.
+type RequestLog struct {
+	*core
+	log      []*entry
+	open     map[string][]*entry // by member
+	overlaps int
+}
+
 // An entry is a request in the log. The server's mutex guards it.
 type entry struct {
 	seen Seen
@@ -47,38 +55,38 @@ type entry struct {
 }
 
 // snapshot returns a copy of the request's log entry.
-func (e *entry) snapshot(s *Server) Seen {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (l *RequestLog) snapshot(e *entry) Seen {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return e.seen
 }
 
 // logArrival adds a request to the log and counts the open requests of its member.
-func (s *Server) logArrival(r *http.Request, endpoint Endpoint, body []byte) *entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := len(s.log) + 1
+func (l *RequestLog) logArrival(r *http.Request, endpoint Endpoint, body []byte) *entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.log) + 1
 	ctx := r.Context()
 	e := &entry{gone: func() bool { return ctx.Err() != nil }, seen: Seen{
 		N: n, Endpoint: endpoint, Arrived: time.Now(), Outcome: OutcomeOpen,
 		TraceID: "fake-" + strconv.Itoa(n), ThirdTraceID: r.URL.Query().Get("thirdTraceId"),
 	}}
 	if endpoint == EndpointUpdate {
-		e.seen.User, e.seen.OpenUserID = s.parseMember(body)
-		s.countTogetherLocked(e)
+		e.seen.User, e.seen.OpenUserID = l.parseMember(body)
+		l.countTogetherLocked(e)
 	}
-	s.log = append(s.log, e)
-	s.open[e.seen.OpenUserID] = append(s.open[e.seen.OpenUserID], e)
-	s.notifyLocked()
+	l.log = append(l.log, e)
+	l.open[e.seen.OpenUserID] = append(l.open[e.seen.OpenUserID], e)
+	l.notifyLocked()
 	return e
 }
 
 // countTogetherLocked counts the open requests of the same member. It counts only those whose
 // clients are still waiting: a request whose client timed out may be sent again. The caller must
 // hold mu.
-func (s *Server) countTogetherLocked(e *entry) {
+func (l *RequestLog) countTogetherLocked(e *entry) {
 	var waiting []*entry
-	for _, other := range s.open[e.seen.OpenUserID] {
+	for _, other := range l.open[e.seen.OpenUserID] {
 		if !other.gone() {
 			waiting = append(waiting, other)
 		}
@@ -88,45 +96,39 @@ func (s *Server) countTogetherLocked(e *entry) {
 		other.seen.Together = max(other.seen.Together, e.seen.Together)
 	}
 	if len(waiting) > 0 && e.seen.OpenUserID != "" {
-		s.overlaps++
+		l.overlaps++
 	}
 }
 
 // logEnd records how a request ended. It is called before the response is written, because the next
 // request may arrive as soon as the client has read the response.
-func (s *Server) logEnd(e *entry, done Seen) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (l *RequestLog) logEnd(e *entry, done Seen) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	e.seen.Outcome, e.seen.Status, e.seen.Code = done.Outcome, done.Status, done.Code
 	e.seen.Finished, e.gone = time.Now(), nil
 	id := e.seen.OpenUserID
-	s.open[id] = slices.DeleteFunc(s.open[id], func(o *entry) bool { return o == e })
-	if len(s.open[id]) == 0 {
-		delete(s.open, id)
+	l.open[id] = slices.DeleteFunc(l.open[id], func(o *entry) bool { return o == e })
+	if len(l.open[id]) == 0 {
+		delete(l.open, id)
 	}
-	s.notifyLocked()
-}
-
-// notifyLocked wakes all callers of Wait. The caller must hold mu.
-func (s *Server) notifyLocked() {
-	close(s.changeSignal)
-	s.changeSignal = make(chan struct{})
+	l.notifyLocked()
 }
 
 // Log returns all requests in the order of their arrival.
-func (s *Server) Log() []Seen {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]Seen, 0, len(s.log))
-	for _, e := range s.log {
+func (l *RequestLog) Log() []Seen {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Seen, 0, len(l.log))
+	for _, e := range l.log {
 		all = append(all, e.seen)
 	}
 	return all
 }
 
 // Calls returns the requests of the update API.
-func (s *Server) Calls() []Seen {
-	return slices.DeleteFunc(s.Log(), func(e Seen) bool { return e.Endpoint != EndpointUpdate })
+func (l *RequestLog) Calls() []Seen {
+	return slices.DeleteFunc(l.Log(), func(e Seen) bool { return e.Endpoint != EndpointUpdate })
 }
 
 // Stats are counts of the requests so far.
@@ -139,42 +141,42 @@ type Stats struct {
 }
 
 // Stats returns the current counts.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.statsLocked()
+func (l *RequestLog) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.statsLocked()
 }
 
 // statsLocked returns the current counts. The caller must hold mu.
-func (s *Server) statsLocked() Stats {
+func (l *RequestLog) statsLocked() Stats {
 	open := 0
-	for _, entries := range s.open {
+	for _, entries := range l.open {
 		open += len(entries)
 	}
 	return Stats{
-		Requests: len(s.log), Open: open, Blocked: s.nBlocked, Overlaps: s.overlaps, Violations: slices.Clone(s.violations),
+		Requests: len(l.log), Open: open, Blocked: l.nBlocked, Overlaps: l.overlaps, Violations: slices.Clone(l.violations),
 	}
 }
 
 // Open returns the number of requests that are open.
-func (s *Server) Open() int { return s.Stats().Open }
+func (l *RequestLog) Open() int { return l.Stats().Open }
 
 // Blocked returns the number of requests that wait for Release.
-func (s *Server) Blocked() int { return s.Stats().Blocked }
+func (l *RequestLog) Blocked() int { return l.Stats().Blocked }
 
 // Overlaps returns how many update requests arrived while another of the same member was open.
-func (s *Server) Overlaps() int { return s.Stats().Overlaps }
+func (l *RequestLog) Overlaps() int { return l.Stats().Overlaps }
 
 // Violations returns the breaches of the protocol so far.
-func (s *Server) Violations() []string { return s.Stats().Violations }
+func (l *RequestLog) Violations() []string { return l.Stats().Violations }
 
 // Wait waits until the function returns true for the current counts. It returns the cause of the
 // context if that ends first.
-func (s *Server) Wait(ctx context.Context, until func(Stats) bool) error {
+func (l *RequestLog) Wait(ctx context.Context, until func(Stats) bool) error {
 	for {
-		s.mu.Lock()
-		stats, changeSignal := s.statsLocked(), s.changeSignal
-		s.mu.Unlock()
+		l.mu.Lock()
+		stats, changeSignal := l.statsLocked(), l.changeSignal
+		l.mu.Unlock()
 		if until(stats) {
 			return nil
 		}
@@ -184,11 +186,4 @@ func (s *Server) Wait(ctx context.Context, until func(Stats) bool) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// violate records a breach of the protocol.
-func (s *Server) violate(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.violations = append(s.violations, text)
 }

@@ -11,52 +11,60 @@ import (
 	"time"
 )
 
-// A Server is a fake CRM. It is safe for concurrent use.
+// A Server is a fake CRM. Its parts share one lock. It is safe for concurrent use.
 type Server struct {
-	opts        Options
-	departments map[int64]bool // IDs that exist; nil means all
+	*core
+	*MemberStore
+	*RequestLog
+	*FaultScript
+	*TokenIssuer
 
-	mu           sync.Mutex // guards all fields below
-	members      map[string]map[string]json.RawMessage
-	owners       map[uniqueValue]string // openUserId of the member that has the value
-	faults       []Fault
-	blockAt      Point         // where Block blocks requests; empty means nowhere
-	released     chan struct{} // closed and replaced by Release
-	nBlocked     int           // requests that wait for Release
+	calls  []time.Time     // of the update API, within the rate window
+	traces map[string]bool // thirdTraceIds used so far
+}
+
+// core is what the parts share.
+type core struct {
+	opts Options
+
+	mu           sync.Mutex // guards all fields of all parts
+	nBlocked     int        // requests that wait for Release
+	violations   []string
 	changeSignal chan struct{} // closed and replaced when the stats change
-
-	log        []*entry
-	open       map[string][]*entry // by member
-	overlaps   int
-	calls      []time.Time     // of the update API, within the rate window
-	traces     map[string]bool // thirdTraceIds used so far
-	violations []string
-
-	tokens     []token
-	tokenCalls []time.Time // within a minute
 }
 
 // New returns a fake CRM.
 func New(opts Options) *Server {
-	s := &Server{
-		opts:         opts.withDefaults(),
-		members:      make(map[string]map[string]json.RawMessage),
-		owners:       make(map[uniqueValue]string),
-		released:     make(chan struct{}),
-		changeSignal: make(chan struct{}),
-		open:         make(map[string][]*entry),
-		traces:       make(map[string]bool),
-	}
+	c := &core{opts: opts.withDefaults(), changeSignal: make(chan struct{})}
+	members := &MemberStore{core: c, members: make(map[string]map[string]json.RawMessage), owners: make(map[uniqueValue]string)}
 	if opts.Departments != nil {
-		s.departments = make(map[int64]bool)
+		members.departments = make(map[int64]bool)
 	}
 	for _, id := range opts.Departments {
-		s.departments[id] = true
+		members.departments[id] = true
 	}
 	for _, id := range opts.Members {
-		s.SetMember(id, nil)
+		members.SetMember(id, nil)
 	}
-	return s
+	requests := &RequestLog{core: c, open: make(map[string][]*entry)}
+	return &Server{
+		core: c, MemberStore: members, RequestLog: requests,
+		FaultScript: &FaultScript{core: c, released: make(chan struct{})},
+		TokenIssuer: &TokenIssuer{core: c, requests: requests}, traces: make(map[string]bool),
+	}
+}
+
+// notifyLocked wakes all callers of Wait. The caller must hold mu.
+func (c *core) notifyLocked() {
+	close(c.changeSignal)
+	c.changeSignal = make(chan struct{})
+}
+
+// violate records a breach of the protocol.
+func (c *core) violate(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.violations = append(c.violations, text)
 }
 
 // ServeHTTP serves both APIs and, under /_fake/, the API for other processes.
@@ -96,7 +104,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint Endpoint
 // handle processes a request. It returns the response and the fault, and false if there is no
 // response.
 func (s *Server) handle(r *http.Request, e *entry, body []byte) (response, Fault, bool) {
-	fault := s.pickFault(e.snapshot(s))
+	fault := s.pickFault(s.snapshot(e))
 	done := Seen{Endpoint: e.seen.Endpoint}
 	defer func() { s.logEnd(e, done) }()
 	if !s.delay(r.Context(), e.seen.Endpoint, fault.Latency) {

@@ -74,7 +74,7 @@ func (s *Server) parse(body []byte) (req updateRequest, ok bool) {
 
 // modifyLocked checks and applies a user object, and returns the errorCode. The caller must hold
 // mu.
-func (s *Server) modifyLocked(user fields) int {
+func (m *MemberStore) modifyLocked(user fields) int {
 	id, isText := text(user["openUserId"])
 	delete(user, "openUserId")
 	if !isText || id == "" || len(user) == 0 {
@@ -85,16 +85,16 @@ func (s *Server) modifyLocked(user fields) int {
 			return code
 		}
 	}
-	if _, ok := s.members[id]; !ok && !s.opts.AutoCreate {
+	if _, ok := m.members[id]; !ok && !m.opts.AutoCreate {
 		return CodeNoMember
 	}
-	if !s.departmentsExist(user) {
+	if !m.departmentsExist(user) {
 		return CodeNoDepartment
 	}
-	if s.isTakenLocked(id, user) {
-		return s.opts.DuplicateCode
+	if m.isTakenLocked(id, user) {
+		return m.opts.DuplicateCode
 	}
-	s.applyLocked(id, user)
+	m.applyLocked(id, user)
 	return CodeSuccess
 }
 
@@ -183,7 +183,7 @@ func checkInts(list []jsontext.Value) int {
 }
 
 // departmentsExist reports whether the departments of a checked update exist.
-func (s *Server) departmentsExist(user fields) bool {
+func (m *MemberStore) departmentsExist(user fields) bool {
 	var ids []int64
 	if list := user["attachingDepartmentIds"]; list != nil {
 		_ = json.Unmarshal(list, &ids) // checkField has checked it
@@ -191,12 +191,12 @@ func (s *Server) departmentsExist(user fields) bool {
 	if main, ok := integer(user["mainDepartmentId"]); ok {
 		ids = append(ids, main)
 	}
-	return s.departments == nil || !slices.ContainsFunc(ids, func(id int64) bool { return !s.departments[id] })
+	return m.departments == nil || !slices.ContainsFunc(ids, func(id int64) bool { return !m.departments[id] })
 }
 
 // parseMember returns the user object and the member of a request with any content. It translates
 // an object_data to a user object, so that a reader of the log need not know which API it was.
-func (s *Server) parseMember(body []byte) (user stdjson.RawMessage, id string) {
+func (l *RequestLog) parseMember(body []byte) (user stdjson.RawMessage, id string) {
 	var req struct {
 		User jsontext.Value `json:"user"`
 		Data struct {
@@ -207,7 +207,7 @@ func (s *Server) parseMember(body []byte) (user stdjson.RawMessage, id string) {
 	if json.Unmarshal(body, &req) != nil {
 		return nil, ""
 	}
-	if s.opts.ObjectAPI {
+	if l.opts.ObjectAPI {
 		var ok bool
 		if json.Unmarshal(req.Data.Object, &member) != nil {
 			return nil, ""
