@@ -17,15 +17,15 @@ import (
 func TestPartitionsUnknownToTheLeaderAreAssignedLater(t *testing.T) {
 	t.Parallel()
 	for name, unknown := range map[string]func(r *rig) string{
-		"of the source topic":  func(r *rig) string { return r.topic },
-		"of the redrive topic": func(r *rig) string { return r.topics().Redrive },
+		"of the source topic":  func(r *rig) string { return r.kafka.topic },
+		"of the redrive topic": func(r *rig) string { return r.kafka.topics().Redrive },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newFakeRig(t, 2)
 			topic := unknown(r)
 			var incomplete atomic.Int32
-			r.broker.Fake().ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			r.kafka.Fake().ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
 				asked, ok := req.(*kmsg.MetadataRequest)
 				if !ok || len(asked.Topics) < 2 {
 					return nil, nil, false
@@ -33,17 +33,15 @@ func TestPartitionsUnknownToTheLeaderAreAssignedLater(t *testing.T) {
 				incomplete.Add(1)
 				return metadataWithout(asked, topic), nil, true
 			})
-			r.start(r.redriving, func(cfg *consumer.Config, _ *consumer.Parts) {
+			r.start(r.dlq.redriving, func(cfg *consumer.Config, _ *consumer.Parts) {
 				cfg.Session.Watch = 100 * time.Millisecond
 			})
-			r.produce(r.change(1, fields{"position": "First"}), r.change(2, fields{"mobile": "1"}))
-			r.settled()
-			r.wantField(1, "position", `"First"`)
+			r.process(r.change(1, fields{"position": "First"}), r.change(2, fields{"mobile": "1"}))
+			r.crm.wantField(1, "position", `"First"`)
 			r.wantOutcomes("ev-1", consumer.Applied)
-			r.produce(r.change(3, fields{"gender": "X"}))
-			r.settled()
-			for _, item := range r.items() {
-				r.redrive(item)
+			r.process(r.change(3, fields{"gender": "X"}))
+			for _, item := range r.dlq.items() {
+				r.dlq.redrive(item)
 			}
 			r.redrivesSettled()
 			if incomplete.Load() != 1 {

@@ -10,34 +10,32 @@ import (
 
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
-	"membersync/dlq/kafkatest"
 )
 
 // These tests show where reading a partition starts: at the first start of a group, after a gap,
 // and in a topic that was recreated.
 
 // some produces n changes of one member.
-func (r *rig) some(n int) {
+func some(r *rig, n int) {
+	r.t.Helper()
 	for range n {
-		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", r.seq)}))
+		r.kafka.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", r.seq)}))
 	}
 }
 
 func TestRecordsDeletedWhileStoppedAreCountedAsGap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.some(2)
+	some(r, 2)
 	inst := r.start()
 	r.settled()
 	inst.stop()
-	r.some(5)
-	r.broker.DeleteRecords(t, r.topic, 0, 6)
+	some(r, 5)
+	r.kafka.DeleteRecords(t, r.kafka.topic, 0, 6)
 	inst = r.start()
 	r.settled()
-	r.wantField(1, "position", `"Level 6"`)
-	if got := r.metric(inst, "membersync_gap_records_total"); got != 4 {
-		t.Errorf("gap of %v records, want 4", got)
-	}
+	r.crm.wantField(1, "position", `"Level 6"`)
+	inst.wantMetric(4, "membersync_gap_records_total")
 	if !strings.Contains(r.logs.String(), "gap in the source topic") {
 		t.Error("the gap is not logged")
 	}
@@ -57,19 +55,19 @@ func TestRecordsDeletedWhileRunningAreCountedAsGap(t *testing.T) {
 			// The record is larger than a fetch. So the next ones are not in memory yet.
 			big := r.change(1, fields{"position": "First"})
 			big.Headers = []kafka.Header{{Key: "large", Value: make([]byte, 600<<10)}}
-			r.produce(big)
+			r.kafka.produce(big)
 			r.eventually("the first call", func() bool { return r.crm.Blocked() == 1 })
 			for i := range 6 {
 				m := r.change(2, fields{"position": fmt.Sprintf("Level %d", i)})
 				m.Headers = big.Headers
-				r.produce(m)
+				r.kafka.produce(m)
 			}
-			r.broker.DeleteRecords(t, r.topic, 0, 5)
+			r.kafka.DeleteRecords(t, r.kafka.topic, 0, 5)
 			r.crm.Release()
 			r.settled()
-			r.wantField(1, "position", `"First"`)
-			r.wantField(2, "position", `"Level 5"`)
-			if got := r.metric(inst, "membersync_gap_records_total"); got < 3 || got > 4 {
+			r.crm.wantField(1, "position", `"First"`)
+			r.crm.wantField(2, "position", `"Level 5"`)
+			if got := inst.metric("membersync_gap_records_total"); got < 3 || got > 4 {
 				t.Errorf("gap of %v records, want the 3 or 4 that were neither read nor in memory", got)
 			}
 		})
@@ -100,45 +98,30 @@ func TestRecreatedTopicIsReadFromItsStart(t *testing.T) {
 					msgs[len(msgs)-1].Time = time.Now().Add(-time.Duration(10-r.seq) * time.Second)
 				}
 				if !c.transaction {
-					r.produce(msgs...)
+					r.kafka.produce(msgs...)
 					return
 				}
-				tx := r.broker.Begin(t)
-				tx.Produce(t, r.topic, msgs...)
+				tx := r.kafka.Begin(t)
+				tx.Produce(t, r.kafka.topic, msgs...)
 				tx.Commit(t)
 			}
 			write(4, "old")
 			inst := r.start()
 			r.settled()
 			inst.stop()
-			stored := r.broker.Commits(t, r.group, r.topic)[0]
-			r.broker.Recreate(t, r.topic, 1, nil)
+			stored := r.kafka.Commits(t, r.kafka.group, r.kafka.topic)[0]
+			r.kafka.Recreate(t, r.kafka.topic, 1, nil)
 			write(c.records, "new")
-			r.restore(stored)
+			r.kafka.restore(stored)
 			inst = r.start()
 			last := fmt.Sprintf("%q", fmt.Sprint(r.seq-1))
-			r.eventually("all of the new topic", func() bool { return r.field(1, "qq") == last })
-			r.eventually("the offset of the new topic", func() bool { return r.broker.Lag(t, r.group, r.topic) == 0 })
+			r.eventually("all of the new topic", func() bool { return r.crm.field(1, "qq") == last })
+			r.eventually("the offset of the new topic", func() bool { return r.kafka.lag(r.kafka.topic) == 0 })
 			if n := r.outcome.records(); n != 4+c.records {
 				t.Errorf("%d records were read, want all %d", n, 4+c.records)
 			}
-			if got := r.metric(inst, "membersync_gap_records_total"); got != 1 {
-				t.Errorf("gap of %v records, want 1 for an unknown number", got)
-			}
+			inst.wantMetric(1, "membersync_gap_records_total")
 		})
-	}
-}
-
-// restore commits the former offset again. Deleting a topic deletes its offsets too, but not where
-// the topic was mirrored, or was restored from a backup.
-func (r *rig) restore(c kafkatest.Commit) {
-	r.t.Helper()
-	res, err := r.client().OffsetCommit(r.t.Context(), &kafka.OffsetCommitRequest{
-		GroupID: r.group, GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{r.topic: {{Partition: 0, Offset: c.Offset, Metadata: c.Metadata}}},
-	})
-	if err != nil || res.Topics[r.topic][0].Error != nil {
-		r.t.Fatal(err, res)
 	}
 }
 
@@ -147,15 +130,13 @@ func (r *rig) restore(c kafkatest.Commit) {
 func TestRestartReadsNoRecordTwice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.some(3)
+	some(r, 3)
 	for range 3 {
 		inst := r.start()
 		r.settled()
-		r.eventually("the assignment", func() bool { ok, _ := inst.service.Ready(); return ok })
+		inst.waitReady()
 		inst.stop()
-		if got := r.metric(inst, "membersync_gap_records_total"); got != 0 {
-			t.Errorf("gap of %v records", got)
-		}
+		inst.wantMetric(0, "membersync_gap_records_total")
 	}
 	if n := r.outcome.records(); n != 3 {
 		t.Errorf("%d records were read, want 3", n)
@@ -166,12 +147,11 @@ func TestPartitionsAddedWhileRunningAreReadFromTheirStart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start(latest)
-	r.eventually("the start to be committed", func() bool { return r.committed(0) == 0 })
-	r.broker.AddPartitions(t, r.topic, 3)
-	r.produce(on(2, r.change(1, fields{"position": "Early"})), on(1, r.change(2, fields{"position": "Too"})))
-	r.settled()
-	r.wantField(1, "position", `"Early"`)
-	r.wantField(2, "position", `"Too"`)
+	r.eventually("the start to be committed", func() bool { return r.kafka.committed(0) == 0 })
+	r.kafka.AddPartitions(t, r.kafka.topic, 3)
+	r.process(on(2, r.change(1, fields{"position": "Early"})), on(1, r.change(2, fields{"position": "Too"})))
+	r.crm.wantField(1, "position", `"Early"`)
+	r.crm.wantField(2, "position", `"Too"`)
 }
 
 // latest starts a new group at the end of the topic.
@@ -180,29 +160,28 @@ func latest(cfg *consumer.Config, _ *consumer.Parts) { cfg.StartLatest = true }
 func TestLatestAppliesToANewGroupOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.produce(on(0, r.change(1, fields{"position": "History"})))
+	r.kafka.produce(on(0, r.change(1, fields{"position": "History"})))
 	inst := r.start(latest)
-	r.eventually("the starts to be committed", func() bool { return r.committed(0) == 1 && r.committed(1) == 0 })
-	r.produce(on(0, r.change(2, fields{"position": "Recent"})))
-	r.settled()
+	r.eventually("the starts to be committed", func() bool { return r.kafka.committed(0) == 1 && r.kafka.committed(1) == 0 })
+	r.process(on(0, r.change(2, fields{"position": "Recent"})))
 	inst.stop()
-	r.wantField(1, "position", "")
-	r.wantField(2, "position", `"Recent"`)
-	r.produce(on(1, r.change(3, fields{"position": "While stopped"})))
+	r.crm.wantField(1, "position", "")
+	r.crm.wantField(2, "position", `"Recent"`)
+	r.kafka.produce(on(1, r.change(3, fields{"position": "While stopped"})))
 	r.start(latest)
 	r.settled()
-	r.wantField(3, "position", `"While stopped"`)
+	r.crm.wantField(3, "position", `"While stopped"`)
 }
 
 func TestEarliestReadsTheRetainedHistory(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.some(3)
-	r.broker.DeleteRecords(t, r.topic, 0, 2)
+	some(r, 3)
+	r.kafka.DeleteRecords(t, r.kafka.topic, 0, 2)
 	inst := r.start()
 	r.settled()
-	r.wantField(1, "position", `"Level 2"`)
-	if got := r.metric(inst, "membersync_gap_records_total"); got != 0 {
+	r.crm.wantField(1, "position", `"Level 2"`)
+	if got := inst.metric("membersync_gap_records_total"); got != 0 {
 		t.Errorf("gap of %v records: a new group misses nothing", got)
 	}
 }
@@ -211,18 +190,18 @@ func TestAbortedRecordsAreNotProcessed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start()
-	bad, good := r.broker.Begin(t), r.broker.Begin(t)
-	bad.Produce(t, r.topic, r.change(1, fields{"position": "Never"}))
-	good.Produce(t, r.topic, r.change(2, fields{"position": "Good"}))
+	bad, good := r.kafka.Begin(t), r.kafka.Begin(t)
+	bad.Produce(t, r.kafka.topic, r.change(1, fields{"position": "Never"}))
+	good.Produce(t, r.kafka.topic, r.change(2, fields{"position": "Good"}))
 	bad.Abort(t)
 	good.Commit(t)
 	r.settled() // past the markers too
-	r.wantField(1, "position", "")
-	r.wantField(2, "position", `"Good"`)
+	r.crm.wantField(1, "position", "")
+	r.crm.wantField(2, "position", `"Good"`)
 	r.eventually("the lag in the metrics to end", func() bool {
-		return r.metric(inst, "membersync_lag_records", "topic", r.topic, "partition", "0") == 0
+		return inst.metric("membersync_lag_records", "topic", r.kafka.topic, "partition", "0") == 0
 	})
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 }
 
 // A done mark that expires before its record is not an error, but the operator is warned.
@@ -234,9 +213,9 @@ func TestWarningWhenDoneMarksExpireBeforeTheRecords(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = ttl })
-			r.produce(r.change(1, fields{"position": "x"}))
+			r.kafka.produce(r.change(1, fields{"position": "x"}))
 			r.eventually("the retention to be known", func() bool {
-				return r.metric(inst, "membersync_retention_headroom_seconds") > 0
+				return inst.metric("membersync_retention_headroom_seconds") > 0
 			})
 			inst.stop()
 			n := strings.Count(r.logs.String(), "done marks expire before the topic's records do")
@@ -250,8 +229,8 @@ func TestWarningWhenDoneMarksExpireBeforeTheRecords(t *testing.T) {
 func TestWarningWhenRecordsNeverExpire(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.topic = r.broker.Topic(t, 1, map[string]string{"retention.ms": "-1"})
-	r.ensureTopics()
+	r.kafka.topic = r.kafka.Topic(t, 1, map[string]string{"retention.ms": "-1"})
+	r.kafka.ensureTopics()
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DoneTTL = 1000 * time.Hour })
 	r.eventually("the warning", func() bool {
 		return strings.Contains(r.logs.String(), `"retention":"unlimited"`)
@@ -262,10 +241,10 @@ func TestWarningWhenRecordsNeverExpire(t *testing.T) {
 func TestRetentionHeadroomIsReportedForBothTopics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	inst := r.start(r.redriving)
-	for _, topic := range []string{r.topic, r.topics().Redrive} {
+	inst := r.start(r.dlq.redriving)
+	for _, topic := range []string{r.kafka.topic, r.kafka.topics().Redrive} {
 		r.eventually("the headroom of "+topic, func() bool {
-			return r.metric(inst, "membersync_retention_headroom_seconds", "topic", topic, "partition", "0") > 0
+			return inst.metric("membersync_retention_headroom_seconds", "topic", topic, "partition", "0") > 0
 		})
 	}
 }

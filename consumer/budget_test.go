@@ -16,19 +16,19 @@ func TestLoneFailingMemberWaits(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: -1}))
 	inst := r.start(noBudget)
-	r.produce(
+	r.kafka.produce(
 		r.change(1, fields{"position": "x"}),
 		r.change(2, fields{"position": "y"}), r.change(3, fields{"position": "y"}))
-	r.eventually("six attempts", func() bool { return len(r.callsOf(1)) >= 6 })
+	r.eventually("six attempts", func() bool { return len(r.crm.callsOf(1)) >= 6 })
 	r.eventually("the lane to be waiting", func() bool {
-		return r.metric(inst, "membersync_lanes_retrying") == 1
+		return inst.metric("membersync_lanes_retrying") == 1
 	})
 	if ids := r.outcome.deadLettered(); len(ids) > 0 {
 		t.Errorf("%v dead-lettered, though only two other members succeeded", ids)
 	}
 	r.crm.Clear()
 	r.settled()
-	r.wantField(1, "position", `"x"`)
+	r.crm.wantField(1, "position", `"x"`)
 	r.wantNoDeadLetters()
 }
 
@@ -41,15 +41,15 @@ func TestRetryBudgetIsUsedUpWhileOthersSucceed(t *testing.T) {
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: -1}))
 	stop := r.stream(2, 3, 4, 5)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 2 * time.Second })
-	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
+	r.eventually("the dead letter", func() bool { return len(r.dlq.rejections()) > 0 })
 	stop()
 	r.settled()
-	deadLetters := r.deadLetters()
+	deadLetters := r.dlq.read()
 	if len(deadLetters) != 1 || deadLetters[0].Reason != "retries_exhausted" || deadLetters[0].CRMCode != "-1" {
 		t.Fatalf("dead letters %+v", deadLetters)
 	}
-	l, calls := deadLetters[0], r.callsOf(1)
+	l, calls := deadLetters[0], r.crm.callsOf(1)
 	if l.Attempts < 5 || l.Attempts != len(calls) || l.CRMTraceID != calls[len(calls)-1].TraceID {
 		t.Errorf("attempts %d of %d calls, trace %s", l.Attempts, len(calls), l.CRMTraceID)
 	}
@@ -66,11 +66,11 @@ func TestUnknownCodeIsTriedForTheRetryBudget(t *testing.T) {
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: unknownCode}))
 	stop := r.stream(2, 3, 4, 5)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 3 * time.Second })
-	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
+	r.eventually("the dead letter", func() bool { return len(r.dlq.rejections()) > 0 })
 	stop()
 	r.settled()
-	deadLetters := r.deadLetters()
+	deadLetters := r.dlq.read()
 	if len(deadLetters) != 1 || deadLetters[0].Reason != "crm_rejected" || deadLetters[0].CRMCode != fmt.Sprint(unknownCode) {
 		t.Fatalf("dead letters %+v", deadLetters)
 	}
@@ -87,11 +87,11 @@ func TestMaintenanceWithAnUnknownCodeDeadLettersNothing(t *testing.T) {
 	r.crm.Push(always(crmapitest.Fault{Code: unknownCode}))
 	r.start(noBudget)
 	for i := range 4 {
-		r.produce(on(i%3, r.change(i, fields{"position": "x"})))
+		r.kafka.produce(on(i%3, r.change(i, fields{"position": "x"})))
 	}
 	r.eventually("six attempts of each", func() bool {
 		for i := range 4 {
-			if len(r.callsOf(i)) < 6 {
+			if len(r.crm.callsOf(i)) < 6 {
 				return false
 			}
 		}
@@ -112,22 +112,21 @@ func TestUnknownCodeDeadLettersOnlyTheOffendingEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(oneByOne)
-	r.produce(r.event("owner", 50, 1, fields{"mobile": "00000000050"}))
-	r.settled()
-	r.backlog(inst,
+	r.process(event("owner", 50, 1, fields{"mobile": "00000000050"}))
+	inst.backlog(
 		r.change(1, fields{"position": "Good"}), r.change(1, fields{"mobile": "00000000050"}),
 		r.change(1, fields{"email": "a@test.invalid"}), r.change(1, fields{"qq": "1"}))
 	stop := r.stream(2, 3, 4, 5) // the retry budget needs members whose calls succeed
-	r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
+	r.eventually("the dead letter", func() bool { return len(r.dlq.rejections()) > 0 })
 	stop()
 	r.settled()
-	if rejected := r.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_rejected" {
+	if rejected := r.dlq.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_rejected" {
 		t.Errorf("dead letters %v", rejected)
 	}
-	r.wantField(1, "position", `"Good"`)
-	r.wantField(1, "email", `"a@test.invalid"`)
-	r.wantField(1, "qq", `"1"`)
-	r.wantField(1, "mobile", "")
+	r.crm.wantField(1, "position", `"Good"`)
+	r.crm.wantField(1, "email", `"a@test.invalid"`)
+	r.crm.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "mobile", "")
 }
 
 func TestTwoOffendingEventsAreFoundInAFoldOfTen(t *testing.T) {
@@ -139,22 +138,22 @@ func TestTwoOffendingEventsAreFoundInAFoldOfTen(t *testing.T) {
 	for i, name := range names {
 		switch i {
 		case 2:
-			msgs = append(msgs, r.event("offending 1", 1, 40, fields{"mainDepartmentId": 404}))
+			msgs = append(msgs, event("offending 1", 1, 40, fields{"mainDepartmentId": 404}))
 		case 7:
-			msgs = append(msgs, r.event("offending 2", 1, 41, fields{"attachingDepartmentIds": []int{1, 404}}))
+			msgs = append(msgs, event("offending 2", 1, 41, fields{"attachingDepartmentIds": []int{1, 404}}))
 		}
 		msgs = append(msgs, r.change(1, fields{name: fmt.Sprintf("v%d", i)}))
 	}
-	r.backlog(inst, msgs...)
+	inst.backlog(msgs...)
 	r.settled()
 	for i, name := range names {
-		r.wantField(1, name, fmt.Sprintf(`"v%d"`, i))
+		r.crm.wantField(1, name, fmt.Sprintf(`"v%d"`, i))
 	}
-	rejected := r.rejections()
+	rejected := r.dlq.rejections()
 	if len(rejected) != 2 || rejected["offending 1"] != "crm_not_found" || rejected["offending 2"] != "crm_not_found" {
 		t.Errorf("dead letters %v", rejected)
 	}
-	if n := len(r.callsOf(1)); n > 14 {
+	if n := len(r.crm.callsOf(1)); n > 14 {
 		t.Errorf("%d calls to find two of ten", n)
 	}
 	r.wantNoOverlap()
@@ -166,15 +165,15 @@ func TestValueSupersededByADeadLetteredEventIsSent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
 	inst := r.start(oneByOne)
-	r.backlog(inst,
+	inst.backlog(
 		r.change(1, fields{"position": "Old", "qq": "1"}),
 		r.change(1, fields{"position": "New", "mainDepartmentId": 404}),
 		r.change(1, fields{"email": "a@test.invalid"}))
 	r.settled()
-	r.wantField(1, "position", `"Old"`)
-	r.wantField(1, "qq", `"1"`)
-	r.wantField(1, "email", `"a@test.invalid"`)
-	if rejected := r.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_not_found" {
+	r.crm.wantField(1, "position", `"Old"`)
+	r.crm.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "email", `"a@test.invalid"`)
+	if rejected := r.dlq.rejections(); len(rejected) != 1 || rejected["ev-2"] != "crm_not_found" {
 		t.Errorf("dead letters %v", rejected)
 	}
 }
@@ -188,18 +187,17 @@ func TestMemberNotFoundRejectsTheWholeFold(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			inst := r.start(oneByOne)
-			r.produce(r.event("newest", 1, 100, fields{"weixin": "w"}))
-			r.settled()
+			r.process(event("newest", 1, 100, fields{"weixin": "w"}))
 			r.crm.Push(always(crmapitest.Fault{Member: member(1), Code: code}))
-			r.backlog(inst,
-				r.event("late", 1, 3, fields{"weixin": "older"}),
+			inst.backlog(
+				event("late", 1, 3, fields{"weixin": "older"}),
 				r.change(1, fields{"position": "a"}),
 				r.change(1, fields{"position": "b"}), r.change(1, fields{"qq": "1"}))
 			r.settled()
-			if n := len(r.callsOf(1)); n != 2 {
+			if n := len(r.crm.callsOf(1)); n != 2 {
 				t.Errorf("%d calls, want 2: one that succeeds, one that rejects the whole fold", n)
 			}
-			deadLetters := r.deadLetters()
+			deadLetters := r.dlq.read()
 			if len(deadLetters) != 3 {
 				t.Errorf("%d dead letters", len(deadLetters))
 			}
@@ -210,9 +208,8 @@ func TestMemberNotFoundRejectsTheWholeFold(t *testing.T) {
 			}
 			r.wantOutcomes("late", consumer.Superseded)
 			r.crm.Clear() // the member exists now; a dead letter advances no version
-			r.produce(r.event("after", 1, 4, fields{"position": "c"}))
-			r.settled()
-			r.wantField(1, "position", `"c"`)
+			r.process(event("after", 1, 4, fields{"position": "c"}))
+			r.crm.wantField(1, "position", `"c"`)
 		})
 	}
 }
@@ -224,15 +221,11 @@ func TestDeadLetteredEventDeliveredAgainIsADuplicate(t *testing.T) {
 	r.crm.Push(crmapitest.Fault{Member: member(1), Code: 10001})
 	r.start()
 	m := r.change(1, fields{"position": "x"})
-	r.produce(m)
-	r.settled()
-	r.produce(m)
-	r.settled()
+	r.process(m)
+	r.process(m)
 	r.wantOutcomes("ev-1", consumer.DeadLettered, consumer.Duplicate)
-	r.wantCalls(1)
-	if n := len(r.deadLetters()); n != 1 {
-		t.Errorf("%d dead letters", n)
-	}
+	r.crm.wantCalls(1)
+	r.dlq.wantCount(1)
 }
 
 // A backlog holds two deliveries of an event, and between them another event with an equal order
@@ -246,11 +239,11 @@ func TestDuplicateWithinAFoldDoesNotWin(t *testing.T) {
 		m.Time = now.Add(time.Duration(ms) * time.Millisecond)
 		return m
 	}
-	a, b := r.event("a", 1, 5, fields{"position": "A", "qq": "1"}), r.event("b", 1, 5, fields{"position": "B"})
-	r.backlog(inst, at(1, a), at(2, b), at(3, a))
+	a, b := event("a", 1, 5, fields{"position": "A", "qq": "1"}), event("b", 1, 5, fields{"position": "B"})
+	inst.backlog(at(1, a), at(2, b), at(3, a))
 	r.settled()
-	r.wantField(1, "position", `"B"`)
-	r.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "position", `"B"`)
+	r.crm.wantField(1, "qq", `"1"`)
 	r.wantOutcomes("a", consumer.Applied, consumer.Duplicate)
 	r.wantOutcomes("b", consumer.Applied)
 }

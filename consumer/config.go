@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/trace"
 
 	"membersync/consumer/decode"
 	"membersync/consumer/deliver"
@@ -84,6 +85,8 @@ type (
 	Archive = decode.Archive
 	// Items says which events a replay leaves out because of their dead letters.
 	Items = decode.Items
+	// Marks reads done marks, many at once.
+	Marks = decode.Marks
 	// A Store records what was done and keeps two processes off one member.
 	Store = deliver.Store
 	// Leases is the part of a [Store] between a failed call and the next attempt.
@@ -103,6 +106,7 @@ type Parts struct {
 	Mapper      Mapper
 	Lookups     Lookups // nil: no mapping refers to any
 	Store       Store
+	Marks       Marks // of the store; nil: done events are recognized by Acquire only
 	CRM         CRM
 	DeadLetters DeadLetterWriter
 	Archive     Archive // needed for redrives
@@ -122,8 +126,10 @@ type Parts struct {
 	// dead letter or its request. It must not block, and is called concurrently; nil: for none.
 	Expired  func()
 	Observer Observer // nil: none
-	Metrics  *Metrics
-	Logger   *slog.Logger
+	// Tracer makes the spans of events; nil: tracing is off, and costs nothing.
+	Tracer  trace.Tracer
+	Metrics *Metrics
+	Logger  *slog.Logger
 }
 
 // covers returns the filter of a replay's redrives; nil: there is none.

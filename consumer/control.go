@@ -46,7 +46,8 @@ type controlWatcher struct {
 	schedule *schedule.Schedule
 	report   *reporter
 	redis    *redisGuard
-	restored func() // called when the state is complete again
+	restored func()        // called when the state is complete again
+	mayJoin  chan struct{} // closed when the group may be joined (invariant 15)
 	log      *slog.Logger
 
 	mu    sync.Mutex
@@ -56,6 +57,7 @@ type controlWatcher struct {
 // A controlState is what is known of the control state.
 type controlState struct {
 	known      bool           // it has been read once; before that, nothing is called
+	joins      bool           // the group may be joined
 	latest     dedupe.Control // as of the latest read
 	readAt     time.Time      // when that read began
 	hasOffsets bool           // the group has committed offsets, so the state must exist
@@ -108,7 +110,20 @@ func (c *controlWatcher) read(ctx context.Context) bool {
 	if !before.known {
 		c.schedule.SetControlKnown()
 	}
+	if !now.Marker.OtherKey {
+		c.letJoin()
+	}
 	return true
+}
+
+// letJoin lets the service join its group.
+func (c *controlWatcher) letJoin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.state.joins {
+		c.state.joins = true
+		close(c.mayJoin)
+	}
 }
 
 // readFailed keeps to the control state that is known while Redis does not answer. A pause that has

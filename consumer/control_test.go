@@ -18,41 +18,38 @@ import (
 func TestOperatorPauseStopsCalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	store := r.store(r.redis)
+	store := r.redis.store()
 	if err := store.Pause(t.Context(), time.Time{}, "test", "tester"); err != nil {
 		t.Fatal(err)
 	}
 	inst := r.start() // a pause that is in force blocks even the first call
 	for i := range 5 {
-		r.produce(r.change(i, fields{"position": "Engineer"}))
+		r.kafka.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	r.produce(message{Value: []byte("no event")})
-	r.eventually("the pause", func() bool { return r.paused(inst, "operator") })
-	r.waiting(inst, 5)
+	r.kafka.produce(message{Value: []byte("no event")})
+	r.eventually("the pause", func() bool { return inst.paused("operator") })
+	inst.waiting(5)
 	r.never("a call in the pause", 2500*time.Millisecond, func() bool { return len(r.crm.Calls()) > 0 })
-	if ok, cause := inst.service.Ready(); !ok || cause != "operator" {
-		t.Errorf("ready %v, cause %q", ok, cause)
-	}
-	if n := len(r.deadLetters()); n != 1 {
+	inst.wantReady("operator")
+	if n := len(r.dlq.read()); n != 1 {
 		t.Errorf("%d dead letters, want 1: processing without a call continues in a pause", n)
 	}
 	if err := store.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.settled()
-	r.wantCalls(5)
+	r.crm.wantCalls(5)
 
 	until := time.Now().Add(5 * time.Second)
 	if err := store.Pause(t.Context(), until, "test", "tester"); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the pause", func() bool { return r.paused(inst, "operator") })
-	r.produce(r.change(9, fields{"position": "Engineer"}))
-	r.settled()
+	r.eventually("the pause", func() bool { return inst.paused("operator") })
+	r.process(r.change(9, fields{"position": "Engineer"}))
 	if time.Now().Before(until) {
 		t.Error("the call went out before the pause ended")
 	}
-	r.wantCalls(6)
+	r.crm.wantCalls(6)
 }
 
 // The state is deleted from Redis while the group has committed offsets. The service reports the
@@ -60,29 +57,22 @@ func TestOperatorPauseStopsCalls(t *testing.T) {
 func TestLostStateIsReported(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.produce(r.change(1, fields{"position": "Engineer"}))
+	r.kafka.produce(r.change(1, fields{"position": "Engineer"}))
 	inst := r.start()
 	r.settled()
-	lost := func() bool { return r.metric(inst, "membersync_state_lost") == 1 }
+	lost := func() bool { return inst.isLost() }
 	r.never("the state of a new group is reported as lost", 2500*time.Millisecond, lost)
-	keys, err := r.redis.Keys(t.Context(), r.prefix+":*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.redis.Del(t.Context(), keys...).Err(); err != nil {
-		t.Fatal(err)
-	}
+	r.redis.empty()
 	r.eventually("the loss to be noticed", lost)
 	if !strings.Contains(r.logs.String(), "the state in redis was lost") {
 		t.Error("the loss is not logged")
 	}
-	r.produce(r.change(2, fields{"position": "Engineer"})) // live traffic continues
-	r.settled()
-	r.wantCalls(2)
+	r.process(r.change(2, fields{"position": "Engineer"})) // live traffic continues
+	r.crm.wantCalls(2)
 	inst.stop()
 	inst = r.start() // another process notices the loss, too
 	r.eventually("the loss to be noticed", lost)
-	r.rebuilt()
+	r.redis.rebuilt(r.kafka.group)
 	r.eventually("the state to be reported as present again", func() bool { return !lost() })
 }
 
@@ -91,25 +81,25 @@ func TestLostStateIsReported(t *testing.T) {
 func TestShutdownWaitsForACompletion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.throughAProxy()
+	r.redis.throughAProxy()
 	r.crm.Block(crmapitest.AfterEffect)
 	inst := r.start()
-	r.produce(r.change(1, fields{"position": "Once"}), r.change(2, fields{"position": "Next"}))
+	r.kafka.produce(r.change(1, fields{"position": "Once"}), r.change(2, fields{"position": "Next"}))
 	r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
-	r.awayAndBack(func() {
+	r.redis.awayAndBack(func() {
 		r.crm.Release()
-		r.eventually("the pause", func() bool { return r.paused(inst, "redis") })
+		r.eventually("the pause", func() bool { return inst.paused("redis") })
 		inst.cancel()
 		r.eventually("the drain", inst.service.Revoked)
-		r.never("committed without a completion", 500*time.Millisecond, func() bool { return r.committed(0) > 0 })
+		r.never("committed without a completion", 500*time.Millisecond, func() bool { return r.kafka.committed(0) > 0 })
 	})
 	inst.stop()
-	if at := r.committed(0); at != 2 {
+	if at := r.kafka.committed(0); at != 2 {
 		t.Errorf("committed %d, want 2", at)
 	}
 	r.start()
 	r.settled()
-	r.wantCalls(2)
+	r.crm.wantCalls(2)
 }
 
 // The same id with another order value is another event. It is counted, since it shows that the
@@ -119,15 +109,11 @@ func TestReusedIDsAreCounted(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start()
 	for sequence := 1; sequence <= 3; sequence++ {
-		r.produce(r.event("the same id", 1, sequence, fields{"position": fmt.Sprint(sequence)}))
-		r.settled()
+		r.process(event("the same id", 1, sequence, fields{"position": fmt.Sprint(sequence)}))
 	}
-	r.produce(r.event("the same id", 1, 3, fields{"position": "3"})) // a duplicate is not a reuse
-	r.settled()
+	r.process(event("the same id", 1, 3, fields{"position": "3"})) // a duplicate is not a reuse
 	r.wantOutcomes("the same id", consumer.Applied, consumer.Applied, consumer.Applied, consumer.Duplicate)
-	if n := r.metric(inst, "membersync_reused_event_ids_total"); n != 2 {
-		t.Errorf("%v reused ids, want 2", n)
-	}
+	inst.wantMetric(2, "membersync_reused_event_ids_total")
 }
 
 // A failableControl is a Control that can no longer be read once failing is set.
@@ -175,14 +161,13 @@ func TestInvalidatedDigestsAreNotTrusted(t *testing.T) {
 			r, control := newRig(t, 1, crmapitest.Options{}), &failableControl{}
 			r.start(control.install)
 			produceAgain := func() int {
-				r.produce(r.change(1, fields{"position": "Engineer"}))
-				r.settled()
+				r.process(r.change(1, fields{"position": "Engineer"}))
 				return len(r.crm.Calls())
 			}
 			if first, second := produceAgain(), produceAgain(); first != 1 || second != 1 {
 				t.Errorf("%d calls, and then %d; want 1: the value is sent once", first, second)
 			}
-			distrust(t, r.store(r.redis), control)
+			distrust(t, r.redis.store(), control)
 			r.eventually("the value to be sent again", func() bool { return produceAgain() == 2 })
 		})
 	}

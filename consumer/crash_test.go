@@ -52,31 +52,31 @@ func (b *stepBreaker) passed() (int, op) {
 func newStepRig(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1}})
-	r.callTimeout, r.lease = time.Millisecond, 2*time.Second // nearly all of the lease is left for the call to begin
+	r.callTimeout, r.redis.lease = time.Millisecond, 2*time.Second // nearly all of the lease is left for the call to begin
 	r.crm.Push(crmapitest.Fault{Member: member(3), Code: -1}, always(crmapitest.Fault{Member: member(5), Code: 10001}))
-	twice := r.event("twice", 1, 10, fields{"position": "A", "qq": "1"})
-	r.produce(twice,
-		r.event("offending", 2, 1, fields{"mainDepartmentId": 404}),
-		r.event("valid", 2, 2, fields{"email": "a@test.invalid"}),
+	twice := event("twice", 1, 10, fields{"position": "A", "qq": "1"})
+	r.kafka.produce(twice,
+		event("offending", 2, 1, fields{"mainDepartmentId": 404}),
+		event("valid", 2, 2, fields{"email": "a@test.invalid"}),
 		message{Key: []byte("k"), Value: []byte("{")},
-		r.event("newer", 1, 11, fields{"position": "B"}),
-		r.event("older", 1, 9, fields{"position": "Z", "weixin": "w"}), twice,
-		r.event("invalid", 4, 1, fields{"gender": "X"}), r.event("retried", 3, 1, fields{"position": "C"}),
-		r.event("refused", 5, 1, fields{"position": "D"}))
+		event("newer", 1, 11, fields{"position": "B"}),
+		event("older", 1, 9, fields{"position": "Z", "weixin": "w"}), twice,
+		event("invalid", 4, 1, fields{"gender": "X"}), event("retried", 3, 1, fields{"position": "C"}),
+		event("refused", 5, 1, fields{"position": "D"}))
 	return r
 }
 
 // wantConverged waits for the outcome of all events of a step rig, and checks the result.
-func (r *rig) wantConverged() {
+func wantConverged(r *rig) {
 	r.t.Helper()
 	r.settled()
-	r.wantField(1, "position", `"B"`)
-	r.wantField(1, "qq", `"1"`)
-	r.wantField(1, "weixin", `"w"`)
-	r.wantField(2, "email", `"a@test.invalid"`)
-	r.wantField(3, "position", `"C"`)
-	r.wantField(5, "position", "")
-	rejected := r.rejections()
+	r.crm.wantField(1, "position", `"B"`)
+	r.crm.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "weixin", `"w"`)
+	r.crm.wantField(2, "email", `"a@test.invalid"`)
+	r.crm.wantField(3, "position", `"C"`)
+	r.crm.wantField(5, "position", "")
+	rejected := r.dlq.rejections()
 	want := map[string]string{
 		"offending": "crm_not_found", "": "malformed", "invalid": "invalid_field", "refused": "crm_invalid",
 	}
@@ -97,10 +97,10 @@ func (r *rig) wantConverged() {
 }
 
 // wantNoRegression checks that the position only changed from Z via A to B.
-func (r *rig) wantNoRegression(employee int) {
+func wantNoRegression(r *rig, employee int) {
 	r.t.Helper()
 	rank, reached := map[string]int{"Z": 1, "A": 2, "B": 3}, 0
-	for _, c := range r.callsOf(employee) {
+	for _, c := range r.crm.callsOf(employee) {
 		user := userOf(r.t, c)
 		if now := rank[user["position"]]; now > 0 && c.Applied {
 			if now < reached {
@@ -117,7 +117,7 @@ func steps(t *testing.T) int {
 	r := newStepRig(t)
 	var b stepBreaker
 	inst := r.start(b.tap().install, oneByOne)
-	r.wantConverged()
+	wantConverged(r)
 	inst.stop()
 	n, _ := b.passed()
 	return n
@@ -132,8 +132,8 @@ func TestEachStepCanFailOnce(t *testing.T) {
 			r := newStepRig(t)
 			b := stepBreaker{at: n}
 			r.start(b.tap().install, oneByOne)
-			r.wantConverged()
-			r.wantNoRegression(1)
+			wantConverged(r)
+			wantNoRegression(r, 1)
 			if _, where := b.passed(); t.Failed() {
 				t.Logf("the step that failed: %s", where)
 			}
@@ -156,12 +156,12 @@ func TestProcessCanCrashAtEachStep(t *testing.T) {
 				case <-crashed:
 					return true
 				default:
-					return r.broker.Lag(t, r.group, r.topic) == 0 // with other folds it passes fewer points
+					return r.kafka.lag(r.kafka.topic) == 0 // with other folds it passes fewer points
 				}
 			})
 			inst.stop()
 			r.start(oneByOne)
-			r.wantConverged()
+			wantConverged(r)
 			if _, where := b.passed(); t.Failed() {
 				t.Logf("the last step: %s", where)
 			}
@@ -175,7 +175,7 @@ func TestInstancesCrashUnderLoad(t *testing.T) {
 	t.Parallel()
 	const members = 20
 	r := newRig(t, 4, crmapitest.Options{Latency: 2 * time.Millisecond})
-	r.callTimeout, r.clientTimeout, r.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
+	r.callTimeout, r.crm.timeout, r.redis.lease = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
 	survivor := r.start()
 	const crashes = 5
 	for round := range crashes {
@@ -187,23 +187,23 @@ func TestInstancesCrashUnderLoad(t *testing.T) {
 			for m := range members {
 				msgs = append(msgs, on(m%4, r.change(m, fields{"position": fmt.Sprintf("%03d", 10*round+i)})))
 			}
-			r.produce(msgs...)
+			r.kafka.produce(msgs...)
 		}
 		r.eventually("the crash, or the end of the lag", func() bool {
 			select {
 			case <-crashed:
 				return true
 			default:
-				return r.broker.Lag(t, r.group, r.topic) == 0
+				return r.kafka.lag(r.kafka.topic) == 0
 			}
 		})
 		inst.stop()
 	}
 	r.settled()
 	for m := range members {
-		r.wantField(m, "position", `"049"`)
+		r.crm.wantField(m, "position", `"049"`)
 		newest := ""
-		for _, c := range r.callsOf(m) {
+		for _, c := range r.crm.callsOf(m) {
 			if v := userOf(t, c)["position"]; c.Applied {
 				if v < newest {
 					t.Errorf("member %d went back from %s to %s", m, newest, v)
@@ -218,7 +218,5 @@ func TestInstancesCrashUnderLoad(t *testing.T) {
 		}
 	}
 	r.wantNoDeadLetters()
-	if n := r.metric(survivor, "membersync_late_calls_total"); n != 0 {
-		t.Errorf("%v late calls", n)
-	}
+	survivor.wantMetric(0, "membersync_late_calls_total")
 }

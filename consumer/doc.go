@@ -10,6 +10,7 @@
 //   - schedule: which member's batch runs next. Lanes, pauses, CRM health, storm guard, ranks.
 //   - deliver: the stages of one batch. Acquire, update, complete, dead letter.
 //   - preview: what serves the commands only.
+//   - tracing: spans of the stages.
 //   - wait: a wait that a context can end.
 //
 // This package owns the loop between them: ask schedule, draw a permit, deliver, settle. No part

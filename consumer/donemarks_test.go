@@ -22,16 +22,12 @@ func TestDeadLetteredEventFinishesWithItsDoneMark(t *testing.T) {
 	}}
 	r.start(lost.install)
 	r.crm.Push(crmapitest.Fault{Member: member(3), Code: 10001})
-	refused := r.event("refused", 3, 1, fields{"position": "x"})
-	r.produce(refused)
-	r.settled()
+	refused := event("refused", 3, 1, fields{"position": "x"})
+	r.process(refused)
 	if !failed.Load() {
 		t.Fatal("no done mark was lost")
 	}
-	r.produce(refused)
-	r.settled()
+	r.process(refused)
 	r.wantOutcomes("refused", consumer.DeadLettered, consumer.Duplicate)
-	if got := len(r.deadLetters()); got != 1 {
-		t.Errorf("%d dead letters, want 1", got)
-	}
+	r.dlq.wantCount(1)
 }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer"
-	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -21,13 +19,13 @@ import (
 type fields = map[string]any
 
 // event returns a canonical event of a synthetic employee.
-func (r *rig) event(id string, employee int, sequence int, after fields) kafka.Message {
+func event(id string, employee int, sequence int, after fields) kafka.Message {
 	body, err := json.Marshal(map[string]any{
 		"eventId": id, "employeeId": fmt.Sprintf("E%04d", employee), "openUserId": member(employee),
 		"sequence": sequence, "after": after,
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		panic(err)
 	}
 	return kafka.Message{Key: fmt.Appendf(nil, "E%04d", employee), Value: body}
 }
@@ -35,7 +33,7 @@ func (r *rig) event(id string, employee int, sequence int, after fields) kafka.M
 // change returns an event with the next sequence number n. Its id is ev-n, from ev-1 on.
 func (r *rig) change(employee int, after fields) kafka.Message {
 	r.seq++
-	return r.event(fmt.Sprintf("ev-%d", r.seq), employee, r.seq, after)
+	return event(fmt.Sprintf("ev-%d", r.seq), employee, r.seq, after)
 }
 
 // on returns the message with its partition set.
@@ -47,15 +45,32 @@ func on(partition int, m kafka.Message) kafka.Message {
 // member returns the openUserId of an employee.
 func member(employee int) string { return fmt.Sprintf("FSUID_TEST%04d", employee) }
 
-func (r *rig) produce(msgs ...kafka.Message) {
-	r.t.Helper()
-	r.broker.Produce(r.t, r.topic, msgs...)
-}
-
 // settled waits until all records of the source topic are finished and committed.
 func (r *rig) settled() {
 	r.t.Helper()
-	r.eventually("the lag to reach zero", func() bool { return r.broker.Lag(r.t, r.group, r.topic) == 0 })
+	r.eventually("the lag to reach zero", func() bool { return r.kafka.lag(r.kafka.topic) == 0 })
+}
+
+// redrivesSettled waits until all records of the redrive topic are finished and committed.
+func (r *rig) redrivesSettled() {
+	r.t.Helper()
+	r.eventually("the lag of the redrive topic to reach zero", func() bool {
+		return r.kafka.lag(r.kafka.topics().Redrive) == 0
+	})
+}
+
+// process produces records and waits until they are finished and committed.
+func (r *rig) process(msgs ...message) {
+	r.t.Helper()
+	r.kafka.produce(msgs...)
+	r.settled()
+}
+
+// processRedrive redrives a dead letter and waits until the redrive is finished and committed.
+func (r *rig) processRedrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
+	r.t.Helper()
+	r.dlq.redrive(item, changes...)
+	r.redrivesSettled()
 }
 
 // eventually waits until ok is true. After 90 s it logs what the services hold in memory, and fails
@@ -95,24 +110,6 @@ func (r *rig) never(what string, d time.Duration, happens func() bool) {
 	}
 }
 
-// waiting waits until the instance's lanes contain n events, running or waiting.
-func (r *rig) waiting(inst *instance, n int) {
-	r.t.Helper()
-	r.eventually(fmt.Sprintf("%d events in the lanes", n), func() bool { return inst.service.Items() == n })
-}
-
-// field returns the value of a member's field in the CRM, as JSON; empty if it is not set.
-func (r *rig) field(employee int, name string) string {
-	return string(r.crm.State(member(employee))[name])
-}
-
-func (r *rig) wantField(employee int, name, want string) {
-	r.t.Helper()
-	if got := r.field(employee, name); got != want {
-		r.t.Errorf("member %d: %s = %s, want %s", employee, name, got, want)
-	}
-}
-
 // wantOutcomes checks the outcomes of all deliveries of an event, in any order.
 func (r *rig) wantOutcomes(id string, want ...consumer.Outcome) {
 	r.t.Helper()
@@ -122,18 +119,10 @@ func (r *rig) wantOutcomes(id string, want ...consumer.Outcome) {
 	}
 }
 
-// wantCalls checks the number of update requests that the CRM has received.
-func (r *rig) wantCalls(want int) {
-	r.t.Helper()
-	if got := len(r.crm.Calls()); got != want {
-		r.t.Errorf("%d calls, want %d", got, want)
-	}
-}
-
 // wantNoDeadLetters checks that nothing was dead-lettered and no two calls of a member overlapped.
 func (r *rig) wantNoDeadLetters() {
 	r.t.Helper()
-	for _, l := range r.deadLetters() {
+	for _, l := range r.dlq.read() {
 		r.t.Errorf("dead letter of %s: %s: %s", l.EventID, l.Reason, l.Error)
 	}
 	r.wantNoOverlap()
@@ -147,76 +136,6 @@ func (r *rig) wantNoOverlap() {
 	if n := r.crm.Overlaps(); n > r.recorder.givenUp() {
 		r.t.Errorf("%d overlapping calls", n)
 	}
-}
-
-// deadLetters returns the content of the dead-letter topic.
-func (r *rig) deadLetters() []dlq.DeadLetter {
-	r.t.Helper()
-	var all []dlq.DeadLetter
-	for _, m := range r.broker.ReadAll(r.t, r.topic+".dlq") {
-		l, err := dlq.Parse(m)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		all = append(all, l)
-	}
-	return all
-}
-
-// rejections returns the reasons of the dead letters, by event id.
-func (r *rig) rejections() map[string]dlq.Reason {
-	r.t.Helper()
-	reasons := map[string]dlq.Reason{}
-	for _, l := range r.deadLetters() {
-		reasons[l.EventID] = l.Reason
-	}
-	return reasons
-}
-
-// callsOf returns the update requests of a member that the fake CRM has received.
-func (r *rig) callsOf(employee int) []crmapitest.Seen {
-	return slices.DeleteFunc(r.crm.Calls(), func(s crmapitest.Seen) bool { return s.OpenUserID != member(employee) })
-}
-
-// committed returns the group's committed offset of a partition of the source topic; -1 if nothing
-// was committed.
-func (r *rig) committed(partition int) int64 {
-	r.t.Helper()
-	if at, ok := r.broker.Committed(r.t, r.group, r.topic)[partition]; ok {
-		return at
-	}
-	return -1
-}
-
-// metric returns the value of a counter or gauge; -1 if it does not exist. The labels are names and
-// values in turn.
-func (r *rig) metric(inst *instance, name string, labels ...string) float64 {
-	r.t.Helper()
-	families, err := inst.registry.Gather()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			has := map[string]string{}
-			for _, l := range m.GetLabel() {
-				has[l.GetName()] = l.GetValue()
-			}
-			if f.GetName() == name && hasAll(has, labels) {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	return -1
-}
-
-func hasAll(has map[string]string, labels []string) bool {
-	for i := 0; i < len(labels); i += 2 {
-		if has[labels[i]] != labels[i+1] {
-			return false
-		}
-	}
-	return true
 }
 
 // An outcomes is an observer that records all reports.
@@ -300,14 +219,4 @@ func (o *outcomes) deadLettered() (ids []string) {
 		}
 	}
 	return ids
-}
-
-// userOf returns the fields of the update that a request carried. All of them must be texts.
-func userOf(tb testing.TB, c crmapitest.Seen) map[string]string {
-	tb.Helper()
-	var user map[string]string
-	if err := json.Unmarshal(c.User, &user); err != nil {
-		tb.Fatal(err)
-	}
-	return user
 }

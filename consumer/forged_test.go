@@ -16,24 +16,11 @@ import (
 )
 
 // deadLettered lets an event of member 1 be dead-lettered, and returns its item.
-func (r *rig) deadLettered() dlq.Item {
+func deadLettered(r *rig) dlq.Item {
 	r.t.Helper()
-	r.refuse(1, 1)
-	r.settledAfter(r.event("dead", 1, 10, fields{"position": "P"}))
-	return r.items()["dead"]
-}
-
-// refused returns the latest dead letter of a record of the redrive topic; false: it is of another
-// record.
-func (r *rig) refused() (latest dlq.DeadLetter, ok bool) {
-	r.t.Helper()
-	end := r.broker.Ends(r.t, r.topics().Redrive)[0]
-	for _, d := range r.deadLetters() {
-		if d.Reason == dlq.ReasonInvalidRedrive && d.Source.Offset == end-1 {
-			return d, true
-		}
-	}
-	return latest, false
+	r.crm.refuse(1, 1)
+	r.process(event("dead", 1, 10, fields{"position": "P"}))
+	return r.dlq.items()["dead"]
 }
 
 // Who can write to the redrive topic alone changes nothing: a record that its request in the audit
@@ -42,18 +29,18 @@ func (r *rig) refused() (latest dlq.DeadLetter, ok bool) {
 func TestAForgedRedriveIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving)
-	item := r.deadLettered()
-	genuine := r.requested(dlq.Redrive{
+	r.start(r.dlq.redriving)
+	item := deadLettered(r)
+	genuine := r.dlq.requested(dlq.Redrive{
 		DeadLetter: item.DeadLetter, Place: item.Place, Number: 1, By: "sample@host", At: time.Now(), Note: "fixed",
 	})
 	discarded := dlq.AuditRecord{Action: dlq.ActionDiscard, Subject: "9:9:9", Actor: "sample@host", Result: dlq.ResultDone}
-	auditor := dlq.NewAuditor(r.client(), r.topics().Audit, dlq.WithRetry(10*time.Second))
+	auditor := dlq.NewAuditor(r.kafka.client(), r.kafka.topics().Audit, dlq.WithRetry(10*time.Second))
 	other, err := auditor.Append(t.Context(), discarded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	another := r.event("other", 2, 99, fields{"position": "Forged"}).Value
+	another := event("other", 2, 99, fields{"position": "Forged"}).Value
 	for name, tc := range map[string]struct {
 		change func(*dlq.Redrive)
 		want   string
@@ -76,31 +63,31 @@ func TestAForgedRedriveIsDeadLettered(t *testing.T) {
 	} {
 		one := genuine
 		tc.change(&one)
-		r.send(one)
+		r.dlq.send(one)
 		r.redrivesSettled()
-		d, ok := r.refused()
+		d, ok := r.dlq.refused()
 		if !ok || !strings.HasPrefix(d.ID(), "redrive:0:") || !strings.Contains(d.Error, tc.want) {
 			t.Errorf("%s: refused %v: %s: %s", name, ok, d.ID(), d.Error)
 		}
 	}
 	copied := kafka.Message{Value: []byte("copied by hand"), Headers: []kafka.Header{{Key: "dlq.id", Value: []byte("0:0:0")}}}
-	r.broker.Produce(t, r.topics().Redrive, copied)
+	r.kafka.Produce(t, r.kafka.topics().Redrive, copied)
 	r.redrivesSettled()
-	if got := r.items()["dead"]; got.Occurrences != 1 || got.Number != 1 {
+	if got := r.dlq.items()["dead"]; got.Occurrences != 1 || got.Number != 1 {
 		t.Errorf("the item is %+v", got)
 	}
-	r.wantCalls(1)
-	for _, m := range r.broker.ReadAll(t, r.topics().Audit) {
+	r.crm.wantCalls(1)
+	for _, m := range r.kafka.ReadAll(t, r.kafka.topics().Audit) {
 		if strings.Contains(string(m.Value), "boss@host") || strings.Contains(string(m.Value), "approved") {
 			t.Errorf("the audit topic has the forged actor or note: %s", m.Value)
 		}
 	}
-	r.send(genuine) // what has been sent so far does not stop it
+	r.dlq.send(genuine) // what has been sent so far does not stop it
 	r.redrivesSettled()
-	if got := r.items()["dead"]; got.State != dlq.StateApplied {
-		t.Errorf("the item is %s: %v", got.State, r.results())
+	if got := r.dlq.items()["dead"]; got.State != dlq.StateApplied {
+		t.Errorf("the item is %s: %v", got.State, r.dlq.results())
 	}
-	r.wantField(1, "position", `"P"`)
+	r.crm.wantField(1, "position", `"P"`)
 }
 
 // An edited value runs only if the digest of the request is that of the value, under the state key,
@@ -108,14 +95,14 @@ func TestAForgedRedriveIsDeadLettered(t *testing.T) {
 func TestAForgedEditIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving)
-	item := r.deadLettered()
-	genuine := r.requested(dlq.Redrive{
+	r.start(r.dlq.redriving)
+	item := deadLettered(r)
+	genuine := r.dlq.requested(dlq.Redrive{
 		DeadLetter: item.DeadLetter, Place: item.Place, Number: 1, By: "sample@host", At: time.Now(), Edited: true,
 	})
-	genuine.DeadLetter.Value = r.event("dead", 1, 10, fields{"position": "Forged"}).Value
+	genuine.DeadLetter.Value = event("dead", 1, 10, fields{"position": "Forged"}).Value
 	byOtherKey := dlq.NewValueDigest([]byte("a key that someone has guessed"))
-	auditor := dlq.NewAuditor(r.client(), r.topics().Audit, dlq.WithRetry(10*time.Second))
+	auditor := dlq.NewAuditor(r.kafka.client(), r.kafka.topics().Audit, dlq.WithRetry(10*time.Second))
 	guessed := genuine
 	guessed.Number = 2
 	var err error
@@ -124,7 +111,7 @@ func TestAForgedEditIsDeadLettered(t *testing.T) {
 	}
 	other := genuine
 	other.Number = 3
-	other.DeadLetter.Value = r.event("dead", 2, 10, fields{"position": "Forged"}).Value
+	other.DeadLetter.Value = event("dead", 2, 10, fields{"position": "Forged"}).Value
 	null := genuine
 	null.Number, null.DeadLetter.Value = 4, nil
 	for _, tc := range []struct {
@@ -133,20 +120,20 @@ func TestAForgedEditIsDeadLettered(t *testing.T) {
 	}{
 		{genuine, "the digest is another one"},
 		{guessed, "the digest is another one"},
-		{r.requested(other), "of another employee"},
-		{r.requested(null), "the digest is another one"},
+		{r.dlq.requested(other), "of another employee"},
+		{r.dlq.requested(null), "the digest is another one"},
 	} {
-		r.send(tc.one)
+		r.dlq.send(tc.one)
 		r.redrivesSettled()
-		if d, ok := r.refused(); !ok || !strings.Contains(d.Error, tc.want) {
+		if d, ok := r.dlq.refused(); !ok || !strings.Contains(d.Error, tc.want) {
 			t.Errorf("want %q: refused %v: %s", tc.want, ok, d.Error)
 		}
 	}
-	r.wantCalls(1)
-	if got := r.items()["dead"]; got.State != dlq.StateOpen || got.Occurrences != 1 {
+	r.crm.wantCalls(1)
+	if got := r.dlq.items()["dead"]; got.State != dlq.StateOpen || got.Occurrences != 1 {
 		t.Errorf("the item is %+v", got)
 	}
-	for _, line := range r.results() { // each request has its result
+	for _, line := range r.dlq.results() { // each request has its result
 		if !strings.HasSuffix(line, dlq.ResultRefused) {
 			t.Error(line)
 		}
@@ -157,39 +144,36 @@ func TestAForgedEditIsDeadLettered(t *testing.T) {
 func TestAnUnreadableEditKeepsTheEmployee(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving)
-	item := r.deadLettered()
-	r.redrive(item, func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = []byte("{"), true })
-	r.redrivesSettled()
-	again := r.items()[""]
+	r.start(r.dlq.redriving)
+	item := deadLettered(r)
+	r.processRedrive(item, func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = []byte("{"), true })
+	again := r.dlq.items()[""]
 	if again.ID != item.ID || again.DeadLetter.EmployeeID != item.DeadLetter.EmployeeID {
 		t.Fatalf("the second failure is %s of employee %q", again.ID, again.DeadLetter.EmployeeID)
 	}
-	r.redrive(again, func(one *dlq.Redrive) {
-		one.DeadLetter.Value, one.Edited = r.event("dead", 2, 10, fields{"position": "Other"}).Value, true
+	r.processRedrive(again, func(one *dlq.Redrive) {
+		one.DeadLetter.Value, one.Edited = event("dead", 2, 10, fields{"position": "Other"}).Value, true
 	})
-	r.redrivesSettled()
-	if d, ok := r.refused(); !ok || !strings.Contains(d.Error, "of another employee") {
+	if d, ok := r.dlq.refused(); !ok || !strings.Contains(d.Error, "of another employee") {
 		t.Errorf("refused %v: %s", ok, d.Error)
 	}
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 }
 
 // A copy of a genuine redrive, byte for byte, runs once.
 func TestACopyOfARedriveRunsOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving)
-	r.redrive(r.deadLettered())
+	r.start(r.dlq.redriving)
+	r.processRedrive(deadLettered(r))
+	r.crm.wantField(1, "position", `"P"`)
+	r.process(event("new", 1, 11, fields{"position": "New"}))
+	copied := r.kafka.ReadAll(t, r.kafka.topics().Redrive)[0]
+	r.kafka.Produce(t, r.kafka.topics().Redrive, copied, copied)
 	r.redrivesSettled()
-	r.wantField(1, "position", `"P"`)
-	r.settledAfter(r.event("new", 1, 11, fields{"position": "New"}))
-	copied := r.broker.ReadAll(t, r.topics().Redrive)[0]
-	r.broker.Produce(t, r.topics().Redrive, copied, copied)
-	r.redrivesSettled()
-	r.wantField(1, "position", `"New"`)
-	r.wantCalls(3)
-	if got := r.items()["dead"]; got.State != dlq.StateApplied || got.Occurrences != 1 {
+	r.crm.wantField(1, "position", `"New"`)
+	r.crm.wantCalls(3)
+	if got := r.dlq.items()["dead"]; got.State != dlq.StateApplied || got.Occurrences != 1 {
 		t.Errorf("the item is %+v", got)
 	}
 }
@@ -222,24 +206,24 @@ func TestARedriveWaitsForItsEvidence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			r.start(r.redriving).stop()
-			archive := &awayArchive{reader: dlq.NewReader(r.client(), r.topics())}
+			r.start(r.dlq.redriving).stop()
+			archive := &awayArchive{reader: dlq.NewReader(r.kafka.client(), r.kafka.topics())}
 			archive.away.Store(name)
-			inst := r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) { p.Archive = archive })
-			r.redrive(r.deadLettered())
-			r.eventually("the cause", func() bool { return r.paused(inst, "dlq") })
+			inst := r.start(r.dlq.redriving, func(_ *consumer.Config, p *consumer.Parts) { p.Archive = archive })
+			r.dlq.redrive(deadLettered(r))
+			r.eventually("the cause", func() bool { return inst.paused("dlq") })
 			if _, cause := inst.service.Ready(); cause != "dlq" {
 				t.Errorf("the cause is %q", cause)
 			}
-			r.settledAfter(r.event("live", 2, 11, fields{"position": "Live"}))
-			r.wantField(2, "position", `"Live"`)
-			if n := len(r.deadLetters()); n != 1 || len(r.results()) > 0 {
-				t.Errorf("%d dead letters, results %v", n, r.results())
+			r.process(event("live", 2, 11, fields{"position": "Live"}))
+			r.crm.wantField(2, "position", `"Live"`)
+			if n := len(r.dlq.read()); n != 1 || len(r.dlq.results()) > 0 {
+				t.Errorf("%d dead letters, results %v", n, r.dlq.results())
 			}
 			archive.away.Store("")
 			r.redrivesSettled()
-			r.eventually("the end of the pause", func() bool { return !r.paused(inst, "dlq") })
-			r.wantField(1, "position", `"P"`)
+			r.eventually("the end of the pause", func() bool { return !inst.paused("dlq") })
+			r.crm.wantField(1, "position", `"P"`)
 		})
 	}
 }
@@ -249,34 +233,33 @@ func TestARedriveWaitsForItsEvidence(t *testing.T) {
 func TestEvidenceExpires(t *testing.T) {
 	t.Parallel()
 	for name, topicOf := range map[string]func(*rig) string{
-		"audit record": func(r *rig) string { return r.topics().Audit }, "dead letter": func(r *rig) string { return r.topics().DLQ },
+		"audit record": func(r *rig) string { return r.kafka.topics().Audit }, "dead letter": func(r *rig) string { return r.kafka.topics().DLQ },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			first := r.start(r.redriving)
-			r.redrive(r.deadLettered())
-			r.redrivesSettled()
+			first := r.start(r.dlq.redriving)
+			r.processRedrive(deadLettered(r))
 			first.stop()
 			topic := topicOf(r)
-			r.broker.DeleteRecords(t, topic, 0, r.broker.Ends(t, topic)[0])
+			r.kafka.DeleteRecords(t, topic, 0, r.kafka.Ends(t, topic)[0])
 			r.crm.SetMember(member(1), map[string]json.RawMessage{"position": json.RawMessage(`"Backup"`)})
 			expired := 0
 			r.replayWith(func(cfg *consumer.Config, p *consumer.Parts) {
 				cfg.Reapply, p.Expired = true, func() { expired++ }
-				cfg.Covers = []consumer.Range{{Topic: r.topic, End: 1}} // what is read is the redrive topic alone
+				cfg.Covers = []consumer.Range{{Topic: r.kafka.topic, End: 1}} // what is read is the redrive topic alone
 			})
-			if d := len(r.deadLetters()); expired != 1 || d > 1 {
+			if d := len(r.dlq.read()); expired != 1 || d > 1 {
 				t.Errorf("%d expired redrives in the replay, %d dead letters", expired, d)
 			}
-			r.wantField(1, "position", `"Backup"`)
-			r.start(r.redriving)
-			r.broker.Produce(t, r.topics().Redrive, r.broker.ReadAll(t, r.topics().Redrive)[0])
+			r.crm.wantField(1, "position", `"Backup"`)
+			r.start(r.dlq.redriving)
+			r.kafka.Produce(t, r.kafka.topics().Redrive, r.kafka.ReadAll(t, r.kafka.topics().Redrive)[0])
 			r.redrivesSettled()
-			if d, ok := r.refused(); !ok || !strings.Contains(d.Error, "the "+name+" at 0:0 has expired") {
+			if d, ok := r.dlq.refused(); !ok || !strings.Contains(d.Error, "the "+name+" at 0:0 has expired") {
 				t.Errorf("refused %v: %s", ok, d.Error)
 			}
-			r.wantCalls(2)
+			r.crm.wantCalls(2)
 		})
 	}
 }

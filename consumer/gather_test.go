@@ -18,12 +18,12 @@ func TestBacklogIsGatheredBeforeTheFirstCall(t *testing.T) {
 	for i := range 600 {
 		backlog = append(backlog, on(i%3, r.change(i%20, fields{"position": fmt.Sprintf("Level %d", i)})))
 	}
-	r.produce(backlog...)
+	r.kafka.produce(backlog...)
 	r.start()
 	r.settled()
-	r.wantCalls(20)
+	r.crm.wantCalls(20)
 	for i := range 20 {
-		r.wantField(i, "position", fmt.Sprintf("%q", fmt.Sprintf("Level %d", 580+i)))
+		r.crm.wantField(i, "position", fmt.Sprintf("%q", fmt.Sprintf("Level %d", 580+i)))
 	}
 }
 
@@ -40,11 +40,11 @@ func TestGatheringEnds(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			for i := range 100 {
-				r.produce(r.change(i, fields{"position": "Engineer"}))
+				r.kafka.produce(r.change(i, fields{"position": "Engineer"}))
 			}
 			r.start(change)
 			r.settled()
-			r.wantCalls(100)
+			r.crm.wantCalls(100)
 		})
 	}
 }
@@ -53,15 +53,15 @@ func TestGatheringEnds(t *testing.T) {
 func TestGatheringDoesNotWaitForATransaction(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.produce(r.change(1, fields{"position": "Engineer"}))
-	tx := r.broker.Begin(t)
-	tx.Produce(t, r.topic, r.change(2, fields{"position": "Open"}))
+	r.kafka.produce(r.change(1, fields{"position": "Engineer"}))
+	tx := r.kafka.Begin(t)
+	tx.Produce(t, r.kafka.topic, r.change(2, fields{"position": "Open"}))
 	r.start()
 	r.eventually("the call", func() bool { return len(r.crm.Calls()) == 1 })
-	if end := r.broker.Ends(t, r.topic)[0]; end != 1 {
+	if end := r.kafka.Ends(t, r.kafka.topic)[0]; end != 1 {
 		t.Errorf("the log can be read up to %d, want 1: the transaction must still be open at the first call", end)
 	}
 	tx.Commit(t)
 	r.settled()
-	r.wantCalls(2)
+	r.crm.wantCalls(2)
 }

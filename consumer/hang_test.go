@@ -35,9 +35,9 @@ func (h hungTopic) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Reque
 }
 
 // hang returns a client for writes whose topic hangs.
-func (r *rig) hang(topic string) (client *kafka.Client, waiting *atomic.Int32, release func()) {
-	h := hungTopic{r.client().Transport, topic, new(atomic.Int32), make(chan struct{})}
-	return &kafka.Client{Addr: kafka.TCP(r.broker.Addrs()...), Transport: h}, h.waiting, func() { close(h.released) }
+func (k *testKafka) hang(topic string) (client *kafka.Client, waiting *atomic.Int32, release func()) {
+	h := hungTopic{k.client().Transport, topic, new(atomic.Int32), make(chan struct{})}
+	return &kafka.Client{Addr: kafka.TCP(k.Addrs()...), Transport: h}, h.waiting, func() { close(h.released) }
 }
 
 // The leader of the dead-letter topic does not answer, and more dead letters than there are call
@@ -45,25 +45,25 @@ func (r *rig) hang(topic string) (client *kafka.Client, waiting *atomic.Int32, r
 func TestHungDeadLetterTopicDelaysNoOtherEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	client, waiting, release := r.hang(r.topics().DLQ)
+	client, waiting, release := r.kafka.hang(r.kafka.topics().DLQ)
 	const poison = 150
 	for m := range poison {
 		r.crm.Push(crmapitest.Fault{Member: member(1000 + m), Code: crmapitest.CodeNoMember})
 	}
 	inst := r.start(func(cfg *consumer.Config, p *consumer.Parts) {
 		cfg.Concurrency = 4
-		p.DeadLetters = dlq.NewWriter(client, r.topics().DLQ, dlq.WithTimeout(unending))
+		p.DeadLetters = dlq.NewWriter(client, r.kafka.topics().DLQ, dlq.WithTimeout(unending))
 	})
 	for m := range poison {
-		r.produce(on(0, r.change(1000+m, fields{"position": "x"})))
+		r.kafka.produce(on(0, r.change(1000+m, fields{"position": "x"})))
 	}
 	r.eventually("as many writes as may be in flight", func() bool { return waiting.Load() >= 64 })
 	for m := range 20 {
-		r.produce(on(m%2, r.change(m, fields{"position": "Good"})))
+		r.kafka.produce(on(m%2, r.change(m, fields{"position": "Good"})))
 	}
 	r.eventually("the others", func() bool {
 		for m := range 20 {
-			if r.field(m, "position") == "" {
+			if r.crm.field(m, "position") == "" {
 				return false
 			}
 		}
@@ -74,7 +74,7 @@ func TestHungDeadLetterTopicDelaysNoOtherEvent(t *testing.T) {
 	}
 	release()
 	r.settled()
-	if n := len(r.deadLetters()); n != poison {
+	if n := len(r.dlq.read()); n != poison {
 		t.Errorf("%d dead letters, want %d", n, poison)
 	}
 	inst.stop()
@@ -89,21 +89,21 @@ func TestHungAuditTopicDelaysNoOtherEvent(t *testing.T) {
 	first := r.start()
 	for m := range redrives {
 		r.crm.Push(crmapitest.Fault{Member: member(1000 + m), Code: crmapitest.CodeNoMember, Times: 1})
-		r.produce(r.change(1000+m, fields{"position": "x"}))
+		r.kafka.produce(r.change(1000+m, fields{"position": "x"}))
 	}
 	r.settled()
 	first.stop()
-	for _, item := range r.items() {
-		r.redrive(item)
+	for _, item := range r.dlq.items() {
+		r.dlq.redrive(item)
 	}
-	client, waiting, release := r.hang(r.topics().Audit)
-	r.start(r.redriving, func(cfg *consumer.Config, p *consumer.Parts) {
+	client, waiting, release := r.kafka.hang(r.kafka.topics().Audit)
+	r.start(r.dlq.redriving, func(cfg *consumer.Config, p *consumer.Parts) {
 		cfg.Concurrency = 2
-		p.Audit = dlq.NewAuditor(client, r.topics().Audit, dlq.WithTimeout(unending))
+		p.Audit = dlq.NewAuditor(client, r.kafka.topics().Audit, dlq.WithTimeout(unending))
 	})
 	r.eventually("the results", func() bool { return waiting.Load() >= redrives })
-	r.produce(r.change(1, fields{"position": "Good"}))
-	r.eventually("the other", func() bool { return r.field(1, "position") != "" })
+	r.kafka.produce(r.change(1, fields{"position": "Good"}))
+	r.eventually("the other", func() bool { return r.crm.field(1, "position") != "" })
 	release()
 	r.redrivesSettled()
 }

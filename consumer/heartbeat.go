@@ -167,14 +167,13 @@ func (s *Service) releaseExpiring(ctx context.Context) {
 
 func isExpiring(now time.Time, lags []intake.Lag) func(*event.Event) bool {
 	return func(ev *event.Event) bool {
-		origin := &ev.Record.Origin
 		i := slices.IndexFunc(lags, func(l intake.Lag) bool {
-			return l.Topic == origin.Topic && l.Partition == origin.Partition && l.Retention > 0
+			return l.Topic == ev.Record.Topic() && l.Partition == ev.Record.Partition() && l.Retention > 0
 		})
 		if i < 0 {
 			return false
 		}
-		left := lags[i].Retention - now.Sub(origin.Time)
+		left := lags[i].Retention - now.Sub(ev.Record.OriginTime())
 		return left < min(lags[i].Retention/expiryPart, expiryAtMost)
 	}
 }

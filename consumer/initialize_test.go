@@ -37,19 +37,19 @@ func (u *uninitializable) MarkInitialized(ctx context.Context, group string) err
 func TestNothingIsCommittedBeforeTheStateIsInitialized(t *testing.T) {
 	t.Parallel()
 	r, control := newRig(t, 1, crmapitest.Options{}), &uninitializable{}
-	r.produce(r.change(1, fields{"position": "A"}))
+	r.kafka.produce(r.change(1, fields{"position": "A"}))
 	inst := r.start(func(_ *consumer.Config, p *consumer.Parts) {
 		control.HeartbeatStore, control.inner, p.Control = p.Control, p.Control, control
 	})
 	r.eventually("two attempts", func() bool { return control.attempts.Load() >= 2 })
 	r.never("a commit or a call", 300*time.Millisecond, func() bool {
-		return r.committed(0) >= 0 || len(r.crm.Calls()) > 0
+		return r.kafka.committed(0) >= 0 || len(r.crm.Calls()) > 0
 	})
 	control.fixed.Store(true)
 	r.settled()
-	r.wantField(1, "position", `"A"`)
+	r.crm.wantField(1, "position", `"A"`)
 	r.never("the state counts as lost", 2500*time.Millisecond, func() bool {
-		return r.metric(inst, "membersync_state_lost") == 1
+		return inst.metric("membersync_state_lost") == 1
 	})
 }
 

@@ -26,16 +26,13 @@ func TestNoCallUnderALeaseThatIsTooOld(t *testing.T) {
 		return nil
 	}
 	inst := r.start(slow.install)
-	r.produce(r.change(1, fields{"position": "A"}))
-	r.settled()
+	r.process(r.change(1, fields{"position": "A"}))
 	if n := sent.Load(); n < 2 {
 		t.Errorf("the call was made under lease %d, want a later one: the first was too old", n)
 	}
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 	r.wantOutcomes("ev-1", consumer.Applied)
-	if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
-		t.Errorf("%v late calls", n)
-	}
+	inst.wantMetric(0, "membersync_late_calls_total")
 }
 
 // A lease under which a call went unacknowledged is never released, whatever the response to the
@@ -57,10 +54,9 @@ func TestLeaseOfAnUnacknowledgedCallIsKept(t *testing.T) {
 				r.crm.Push(second)
 			}
 			r.start()
-			r.produce(r.change(1, fields{"position": "A"}))
-			r.settled()
-			r.wantCalls(2)
-			if n := r.leases(); n != 1 {
+			r.process(r.change(1, fields{"position": "A"}))
+			r.crm.wantCalls(2)
+			if n := r.redis.leases(); n != 1 {
 				t.Errorf("%d leases, want the one that is kept", n)
 			}
 		})
@@ -73,22 +69,21 @@ func TestRepetitionRenewsTheLease(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Status: 503, Header: map[string]string{"Retry-After": "2"}})
 	r.start()
-	r.produce(r.change(1, fields{"position": "A"}))
-	r.settled()
-	keys, err := r.redis.Keys(t.Context(), r.prefix+":*:lease").Result()
-	if err != nil || len(keys) != 1 {
-		t.Fatal(keys, err)
+	r.process(r.change(1, fields{"position": "A"}))
+	keys := r.redis.keys("*:lease")
+	if len(keys) != 1 {
+		t.Fatal(keys)
 	}
-	left, err := r.redis.PTTL(t.Context(), keys[0]).Result()
+	left, err := r.redis.client.PTTL(t.Context(), keys[0]).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := r.callsOf(1)
+	calls := r.crm.callsOf(1)
 	if len(calls) != 2 {
 		t.Fatalf("%d calls", len(calls))
 	}
-	if lives := time.Now().Add(left).Sub(calls[0].Arrived); lives < r.lease+time.Second {
+	if lives := time.Now().Add(left).Sub(calls[0].Arrived); lives < r.redis.lease+time.Second {
 		t.Errorf("the lease lives until %v after the first call, want %v after the second, which came %v later",
-			lives, r.lease, calls[1].Arrived.Sub(calls[0].Arrived))
+			lives, r.redis.lease, calls[1].Arrived.Sub(calls[0].Arrived))
 	}
 }

@@ -93,9 +93,9 @@ func TestInstancesShareTheRateLimit(t *testing.T) {
 	t.Parallel()
 	// The fake CRM throttles calls beyond its limit. So any throttling response is an error.
 	r := newRig(t, 2, crmapitest.Options{RateLimit: 5, RateWindow: 500 * time.Millisecond})
-	l := &limiter{store: r.store(r.redis), limit: 5, window: 500 * time.Millisecond, hold: r.lease}
+	l := &limiter{store: r.redis.store(), limit: 5, window: 500 * time.Millisecond, hold: r.redis.lease}
 	for i := range 25 {
-		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
+		r.kafka.produce(on(i%2, r.change(i, fields{"position": "x"})))
 	}
 	r.start(l.install)
 	r.start(l.install)
@@ -105,7 +105,7 @@ func TestInstancesShareTheRateLimit(t *testing.T) {
 			t.Errorf("call %d was answered with %d", c.N, c.Code)
 		}
 	}
-	r.wantCalls(25)
+	r.crm.wantCalls(25)
 	r.eventually("all permits to be given back", func() bool { return l.out() == 0 })
 }
 
@@ -117,15 +117,15 @@ func TestPermitIsPassedOnForALimitedTime(t *testing.T) {
 	const members = 80
 	var msgs []message
 	for i := range members {
-		msgs = append(msgs, r.event(fmt.Sprint("old ", i), i, 1, fields{"position": "x"}))
+		msgs = append(msgs, event(fmt.Sprint("old ", i), i, 1, fields{"position": "x"}))
 	}
-	r.produce(msgs...)
+	r.kafka.produce(msgs...)
 	inst := r.start()
 	r.settled()
 	inst.stop()
 	// many duplicates, then a change
-	r.produce(append(msgs, r.event("new", members, 1, fields{"position": "x"}))...)
-	l := &limiter{store: r.store(r.redis), limit: 100000, window: time.Second, hold: r.lease}
+	r.kafka.produce(append(msgs, event("new", members, 1, fields{"position": "x"}))...)
+	l := &limiter{store: r.redis.store(), limit: 100000, window: time.Second, hold: r.redis.lease}
 	var batches counting
 	l.now = func() int { return batches.of(opAcquire) }
 	count := batches.tap().at
@@ -148,15 +148,14 @@ func TestPermitIsPassedOnForALimitedTime(t *testing.T) {
 func TestUnusedPermitIsGivenBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	l := &limiter{store: r.store(r.redis), limit: 2, window: 200 * time.Millisecond, hold: r.lease}
+	l := &limiter{store: r.redis.store(), limit: 2, window: 200 * time.Millisecond, hold: r.redis.lease}
 	r.start(l.install)
 	for range 5 {
-		m := r.event("same", 1, 1, fields{"position": "x"})
-		r.produce(m, m, m)
-		r.settled()
+		m := event("same", 1, 1, fields{"position": "x"})
+		r.process(m, m, m)
 		r.eventually("the permits to be given back", func() bool { return l.out() == 0 })
 	}
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 }
 
 func TestThrottlingDelaysTheNextCall(t *testing.T) {
@@ -169,13 +168,13 @@ func TestThrottlingDelaysTheNextCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+			l := &limiter{store: r.redis.store(), limit: 1000, window: time.Second, hold: r.redis.lease}
 			r.crm.Push(f)
 			inst := r.start(l.install, oneByOne, noBudget)
 			for i := range 5 {
-				r.produce(r.change(i, fields{"position": "x"}))
+				r.kafka.produce(r.change(i, fields{"position": "x"}))
 			}
-			r.eventually("the pause", func() bool { return r.paused(inst, "crm_throttled") })
+			r.eventually("the pause", func() bool { return inst.paused("crm_throttled") })
 			r.settled()
 			calls := r.crm.Calls()
 			if len(calls) != 6 {
@@ -186,7 +185,7 @@ func TestThrottlingDelaysTheNextCall(t *testing.T) {
 			}
 			// Another instance would not have got a permit either.
 			r.wantNoDeadLetters()
-			if r.paused(inst, "crm_throttled") {
+			if inst.paused("crm_throttled") {
 				t.Error("the pause did not end")
 			}
 		})
@@ -197,11 +196,11 @@ func TestThrottlingSlowsAllInstances(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Code: 14001, Header: map[string]string{"Retry-After": "3"}})
-	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+	l := &limiter{store: r.redis.store(), limit: 1000, window: time.Second, hold: r.redis.lease}
 	r.start(l.install)
-	r.produce(r.change(1, fields{"position": "x"}))
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
 	r.eventually("the throttled call", func() bool { return len(r.outcome.called()) == 1 })
-	other := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+	other := &limiter{store: r.redis.store(), limit: 1000, window: time.Second, hold: r.redis.lease}
 	asked := 0
 	r.eventually("the other instance to be throttled", func() bool {
 		asked++ // a new id each time: one that was granted before the throttling would keep its permit

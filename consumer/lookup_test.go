@@ -61,28 +61,28 @@ func TestEventsWaitForAnUnavailableLookup(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	d := &directory{}
 	for i := 1; i <= 4; i++ {
-		r.produce(r.change(i, fields{"position": "Lead"}))
+		r.kafka.produce(r.change(i, fields{"position": "Lead"}))
 	}
 	inst := r.start(d.install(t))
 	r.eventually("the lookup", func() bool { return d.asked.Load() >= 2 })
 	r.never("a dead letter or a call without the lookup", 300*time.Millisecond, func() bool {
-		return len(r.deadLetters())+len(r.crm.Calls()) > 0
+		return len(r.dlq.read())+len(r.crm.Calls()) > 0
 	})
-	if ok, cause := inst.service.Ready(); !ok || !strings.Contains(cause, "redis") || !r.paused(inst, "redis") {
+	if ok, cause := inst.service.Ready(); !ok || !strings.Contains(cause, "redis") || !inst.paused("redis") {
 		t.Errorf("ready %v, %q", ok, cause)
 	}
 	inst.stop()
-	if at := r.committed(0); at > 0 {
+	if at := r.kafka.committed(0); at > 0 {
 		t.Errorf("committed %d", at)
 	}
 	again := r.start(d.install(t))
-	r.eventually("the pause", func() bool { return r.paused(again, "redis") })
+	r.eventually("the pause", func() bool { return again.paused("redis") })
 	d.available.Store(true)
 	r.settled()
-	deadLetters := r.deadLetters()
+	deadLetters := r.dlq.read()
 	if len(deadLetters) != 1 || deadLetters[0].Reason != "unresolved_reference" ||
 		!strings.HasSuffix(deadLetters[0].EmployeeID, "3") {
 		t.Errorf("dead letters %+v", deadLetters)
 	}
-	r.wantCalls(3)
+	r.crm.wantCalls(3)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/consumer"
@@ -23,20 +22,18 @@ func TestRedriveRunsOnlyTheNamedEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(2), Times: 2, Code: crmapitest.CodeNoMember})
-	r.start(lists, r.redriving)
+	r.start(lists, r.dlq.redriving)
 	all := list(
-		r.event("first", 1, 1, fields{"position": "A"}),
-		r.event("rejected", 2, 2, fields{"position": "B"}),
-		r.event("last", 3, 3, fields{"position": "C"}))
+		event("first", 1, 1, fields{"position": "A"}),
+		event("rejected", 2, 2, fields{"position": "B"}),
+		event("last", 3, 3, fields{"position": "C"}))
 	all.Headers = []kafka.Header{
 		{Key: "h", Value: []byte("v")}, {Key: "dlq.note", Value: []byte("the source's own")},
 	}
-	r.produce(all)
-	r.settled()
-	first := r.items()["rejected"]
-	r.redrive(first)
-	r.redrivesSettled()
-	again := r.items()["rejected"]
+	r.process(all)
+	first := r.dlq.items()["rejected"]
+	r.processRedrive(first)
+	again := r.dlq.items()["rejected"]
 	if again.ID != first.ID || again.Occurrences != 2 || again.DeadLetter.Index != 1 || again.DeadLetter.Count != 3 {
 		t.Errorf("item %s with %d dead letters, index %d of %d; want item %s with 2 dead letters, index 1 of 3",
 			again.ID, again.Occurrences, again.DeadLetter.Index, again.DeadLetter.Count, first.ID)
@@ -44,13 +41,12 @@ func TestRedriveRunsOnlyTheNamedEvent(t *testing.T) {
 	if d := cmp.Diff(first.DeadLetter.Headers, again.DeadLetter.Headers); d != "" || len(first.DeadLetter.Headers) != 2 {
 		t.Errorf("headers of the second dead letter (-first +second): %s", d)
 	}
-	r.redrive(again)
-	r.redrivesSettled()
-	r.wantField(2, "position", `"B"`)
+	r.processRedrive(again)
+	r.crm.wantField(2, "position", `"B"`)
 	r.wantOutcomes("first", consumer.Applied)
 	r.wantOutcomes("last", consumer.Applied)
 	r.wantOutcomes("rejected", consumer.DeadLettered, consumer.DeadLettered, consumer.Applied)
-	r.wantCalls(5)
+	r.crm.wantCalls(5)
 }
 
 // An invalid redrive is an item that cannot be redriven. The event that it names has a dead letter
@@ -59,25 +55,22 @@ func TestRedriveOfAnInvalidRedriveIsRejected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
-	r.start(r.redriving)
-	r.produce(r.event("rejected", 1, 1, fields{"position": "P"}))
-	r.settled()
-	r.redrive(r.items()["rejected"], func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") })
-	r.redrivesSettled()
-	invalid := r.items()[""]
+	r.start(r.dlq.redriving)
+	r.process(event("rejected", 1, 1, fields{"position": "P"}))
+	r.processRedrive(r.dlq.items()["rejected"], func(o *dlq.Redrive) { o.DeadLetter.Value = []byte("other") })
+	invalid := r.dlq.items()[""]
 	if invalid.DeadLetter.Reason != dlq.ReasonInvalidRedrive {
 		t.Fatalf("%+v", invalid)
 	}
-	r.redrive(invalid)
-	r.redrivesSettled()
-	deadLetters := r.deadLetters()
+	r.processRedrive(invalid)
+	deadLetters := r.dlq.read()
 	at := slices.IndexFunc(deadLetters, func(l dlq.DeadLetter) bool {
 		return strings.Contains(l.Error, "is an invalid redrive")
 	})
 	if len(deadLetters) != 3 || at < 0 || deadLetters[at].Reason != dlq.ReasonInvalidRedrive {
 		t.Errorf("%d dead letters: %+v", len(deadLetters), deadLetters)
 	}
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 }
 
 // While the state is lost, an old value could win. So redrives wait until the state is rebuilt.
@@ -86,28 +79,20 @@ func TestRedrivesWaitWhileTheStateIsLost(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
-	inst := r.start(r.redriving)
-	r.produce(r.event("rejected", 1, 1, fields{"position": "P"}))
-	r.settled()
-	item := r.items()["rejected"]
-	keys, err := r.redis.Keys(t.Context(), r.prefix+":*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.redis.Del(t.Context(), keys...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	r.eventually("the loss to be noticed", func() bool { return r.metric(inst, "membersync_state_lost") == 1 })
-	r.redrive(item)
-	r.produce(r.event("live", 2, 1, fields{"position": "L"}))
-	r.settled()
+	inst := r.start(r.dlq.redriving)
+	r.process(event("rejected", 1, 1, fields{"position": "P"}))
+	item := r.dlq.items()["rejected"]
+	r.redis.empty()
+	r.eventually("the loss to be noticed", inst.isLost)
+	r.dlq.redrive(item)
+	r.process(event("live", 2, 1, fields{"position": "L"}))
 	r.never("a redrive without the state", 1500*time.Millisecond, func() bool {
-		return r.field(1, "position") != "" || r.broker.Lag(t, r.group, r.topics().Redrive) == 0
+		return r.crm.field(1, "position") != "" || r.kafka.lag(r.kafka.topics().Redrive) == 0
 	})
-	r.rebuilt()
+	r.redis.rebuilt(r.kafka.group)
 	r.redrivesSettled()
-	r.wantField(1, "position", `"P"`)
-	r.wantField(2, "position", `"L"`)
+	r.crm.wantField(1, "position", `"P"`)
+	r.crm.wantField(2, "position", `"L"`)
 }
 
 const byRecord = `version: 1
@@ -118,13 +103,13 @@ fields: {position: position, qq: qq}
 `
 
 // mapping orders events by their record's timestamp.
-func (r *rig) mapping(eventID string) change {
-	r.t.Helper()
-	mapping, err := mapper.Parse("test", []byte(strings.Replace(byRecord, "%s", eventID, 1)), mapper.Options{})
+func mapping(t *testing.T, eventID string) change {
+	t.Helper()
+	parsed, err := mapper.Parse("test", []byte(strings.Replace(byRecord, "%s", eventID, 1)), mapper.Options{})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return func(_ *consumer.Config, p *consumer.Parts) { p.Mapper = mapping }
+	return func(_ *consumer.Config, p *consumer.Parts) { p.Mapper = parsed }
 }
 
 // Without an order value, events are ordered by their record's timestamp. A redriven event keeps
@@ -134,15 +119,12 @@ func TestRedrivenEventKeepsTheTimestampOfItsOriginalRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: crmapitest.CodeNoMember})
-	r.start(r.redriving, r.mapping("$event.eventId"))
-	r.produce(r.event("rejected", 1, 1, fields{"position": "Old", "qq": "1"}))
-	r.settled()
-	r.produce(r.event("newer", 1, 1, fields{"position": "New"}))
-	r.settled()
-	r.redrive(r.items()["rejected"])
-	r.redrivesSettled()
-	r.wantField(1, "position", `"New"`)
-	r.wantField(1, "qq", `"1"`)
+	r.start(r.dlq.redriving, mapping(t, "$event.eventId"))
+	r.process(event("rejected", 1, 1, fields{"position": "Old", "qq": "1"}))
+	r.process(event("newer", 1, 1, fields{"position": "New"}))
+	r.processRedrive(r.dlq.items()["rejected"])
+	r.crm.wantField(1, "position", `"New"`)
+	r.crm.wantField(1, "qq", `"1"`)
 	r.wantOutcomes("rejected", consumer.DeadLettered, consumer.Applied)
 }
 
@@ -151,15 +133,14 @@ func TestRedrivenEventKeepsTheTimestampOfItsOriginalRecord(t *testing.T) {
 func TestEventsWithoutIDsAreIdentifiedByTheirCoordinates(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.mapping("{record: true}"))
+	r.start(mapping(t, "{record: true}"))
 	for _, position := range []string{"A", "B", "A"} {
-		r.produce(r.event("the same", 1, 1, fields{"position": position}))
-		r.settled()
+		r.process(event("the same", 1, 1, fields{"position": position}))
 	}
-	r.wantField(1, "position", `"A"`)
-	r.wantCalls(3)
-	r.replayAs(r.mapping("{record: true}"))
-	r.wantCalls(3)
+	r.crm.wantField(1, "position", `"A"`)
+	r.crm.wantCalls(3)
+	r.replayWith(mapping(t, "{record: true}"), r.kafka.all()...)
+	r.crm.wantCalls(3)
 	want := []consumer.Outcome{
 		consumer.Applied, consumer.Applied, consumer.Applied,
 		consumer.Duplicate, consumer.Duplicate, consumer.Duplicate,
@@ -177,17 +158,4 @@ func (o *outcomes) all() (got []consumer.Outcome) {
 		got = append(got, e.Outcome)
 	}
 	return got
-}
-
-// replayAs replays the whole topic with the mapping.
-func (r *rig) replayAs(mapping change) {
-	r.t.Helper()
-	api := r.api()
-	defer api.Close()
-	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
-	mapping(&cfg, &parts)
-	cfg.Group, cfg.LiveGroup, cfg.Replay = r.group+".replay.test", r.group, true
-	if err := consumer.New(cfg, parts).Replay(r.t.Context(), r.all(), func(consumer.ReplayProgress) {}); err != nil {
-		r.t.Error(err)
-	}
 }

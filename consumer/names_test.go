@@ -18,8 +18,7 @@ func TestLogAttributesAndHeadersOfADeadLetteredEvent(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Code: 20012})
 	inst := r.start()
-	r.produce(r.change(1, fields{"position": "x"}))
-	r.settled()
+	r.process(r.change(1, fields{"position": "x"}))
 	inst.stop()
 
 	var line map[string]any
@@ -44,7 +43,7 @@ func TestLogAttributesAndHeadersOfADeadLetteredEvent(t *testing.T) {
 	}
 
 	var headers []string
-	for _, h := range r.broker.ReadAll(t, r.topic+".dlq")[0].Headers {
+	for _, h := range r.kafka.ReadAll(t, r.kafka.topic+".dlq")[0].Headers {
 		headers = append(headers, h.Key)
 	}
 	slices.Sort(headers)

@@ -85,6 +85,18 @@ func (o *outages) EvidenceRead(ctx context.Context) { o.report.evidenceWorks(ctx
 // backlog implements [intake.Backlog]: calls wait for the backlog, for a moment.
 type backlog struct{ schedule *schedule.Schedule }
 
+// An orderedBacklog reports what was read only once it is in lanes or finished.
+type orderedBacklog struct {
+	backlog
+	ahead *lookahead
+}
+
+// Complete implements [intake.Backlog].
+func (b orderedBacklog) Complete() { b.ahead.signal(false, b.backlog) }
+
+// Full implements [intake.Backlog].
+func (b orderedBacklog) Full() { b.ahead.signal(true, b.backlog) }
+
 // Assigned implements [intake.Backlog].
 func (b backlog) Assigned() { b.schedule.StartGathering(time.Now()) }
 

@@ -80,15 +80,15 @@ func TestAPanicOfTheMapperIsADeadLetter(t *testing.T) {
 	m := panickingMapper(t)
 	bad := []string{"text-needle", "error-needle", "index-needle", "nil-needle", "references-needle"}
 	for i, kind := range bad {
-		r.produce(message{Key: []byte(kind), Value: fmt.Appendf(nil,
+		r.kafka.produce(message{Key: []byte(kind), Value: fmt.Appendf(nil,
 			`{"eventId":"needle-%d","sequence":1,"employeeId":"needle","openUserId":%q,"after":{"position":"needle"}}`, i, kind)})
-		r.produce(message{Value: fmt.Appendf(nil,
+		r.kafka.produce(message{Value: fmt.Appendf(nil,
 			`{"eventId":"good-%d","sequence":1,"employeeId":"E1","openUserId":"good%d","after":{"position":"Good"}}`, i, i)})
 	}
 	r.start(func(cfg *consumer.Config, p *consumer.Parts) { cfg.StormShare, p.Mapper = 0, m })
 	r.settled()
 	var keys []string
-	for _, d := range r.deadLetters() {
+	for _, d := range r.dlq.read() {
 		keys = append(keys, string(d.Key))
 		const text = "malformed: the record makes the mapper panic; the log has the stack"
 		if d.Reason != dlq.ReasonMalformed || d.Stage != dlq.StageDecode || !d.Whole || d.Error != text || d.EventID+d.EmployeeID != "" {

@@ -17,10 +17,6 @@ func always(f crmapitest.Fault) crmapitest.Fault {
 	return f
 }
 
-func (r *rig) paused(inst *instance, cause string) bool {
-	return r.metric(inst, "membersync_paused", "cause", cause) == 1
-}
-
 // stream produces changes of the members continuously, so that there are always calls that can
 // succeed.
 func (r *rig) stream(members ...int) (stop func()) {
@@ -34,7 +30,7 @@ func (r *rig) stream(members ...int) (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				r.broker.Produce(r.t, r.topic, r.event(
+				r.kafka.Produce(r.t, r.kafka.topic, event(
 					"stream "+time.Now().String(), members[n%len(members)], n, fields{"qq": time.Now().String()}))
 			}
 		}
@@ -60,20 +56,19 @@ func TestRefusalOfOneMemberDeadLettersItsEvent(t *testing.T) {
 			r.crm.Push(always(f))
 			stop := r.stream(2, 3, 4, 5, 6)
 			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 100 * time.Millisecond })
-			r.produce(r.change(1, fields{"position": "x"}))
-			r.eventually("the dead letter", func() bool { return len(r.rejections()) > 0 })
+			r.kafka.produce(r.change(1, fields{"position": "x"}))
+			r.eventually("the dead letter", func() bool { return len(r.dlq.rejections()) > 0 })
 			stop()
 			r.settled()
-			deadLetters := r.deadLetters()
+			deadLetters := r.dlq.read()
 			if len(deadLetters) != 1 || deadLetters[0].EventID != "ev-1" ||
 				deadLetters[0].Reason != "crm_rejected" || deadLetters[0].Attempts < 5 {
 				t.Errorf("dead letters %+v", deadLetters)
 			}
 			// The last refusal paused all calls once more. The next member's call ends this pause
 			// at once.
-			r.produce(r.change(2, fields{"position": "next"}))
-			r.settled()
-			if r.paused(inst, "crm_refused") {
+			r.process(r.change(2, fields{"position": "next"}))
+			if inst.paused("crm_refused") {
 				t.Error("the pause did not end")
 			}
 		})
@@ -86,23 +81,21 @@ func TestRefusalOfALoneMemberDeadLettersNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(always(crmapitest.Fault{Member: member(1), Status: 403}))
-	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
-	r.produce(r.change(1, fields{"position": "x"}))
-	r.eventually("three attempts", func() bool { return len(r.callsOf(1)) >= 3 })
+	inst := r.start(noBudget)
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
+	r.eventually("three attempts", func() bool { return len(r.crm.callsOf(1)) >= 3 })
 	began := time.Now()
-	r.produce(r.change(2, fields{"position": "y"}))
-	r.eventually("the other member", func() bool { return r.field(2, "position") == `"y"` })
+	r.kafka.produce(r.change(2, fields{"position": "y"}))
+	r.eventually("the other member", func() bool { return r.crm.field(2, "position") == `"y"` })
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the other member waited %v", took)
 	}
 	r.never("the lone failing event finished", time.Second, func() bool { return len(r.outcome.of("ev-1")) > 0 })
-	if n := len(r.deadLetters()); n != 0 {
-		t.Errorf("%d dead letters", n)
-	}
+	r.dlq.wantCount(0)
 	r.crm.Clear()
 	r.settled()
-	r.wantField(1, "position", `"x"`)
-	if r.paused(inst, "crm_refused") {
+	r.crm.wantField(1, "position", `"x"`)
+	if inst.paused("crm_refused") {
 		t.Error("the pause did not end")
 	}
 }
@@ -118,12 +111,12 @@ func TestRefusalOfAllMembersStopsCalls(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
 			r.crm.Push(always(f))
-			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			inst := r.start(noBudget)
 			for i := range 20 {
-				r.produce(r.change(i, fields{"position": "x"}))
+				r.kafka.produce(r.change(i, fields{"position": "x"}))
 			}
 			r.eventually("the pause", func() bool {
-				return r.paused(inst, "crm_refused") && len(r.crm.Calls()) > 1
+				return inst.paused("crm_refused") && len(r.crm.Calls()) > 1
 			})
 			calls := 0
 			r.eventually("the in-flight calls to end", func() bool {
@@ -134,14 +127,12 @@ func TestRefusalOfAllMembersStopsCalls(t *testing.T) {
 			r.never("more than two probes within three seconds", 3*time.Second, func() bool {
 				return len(r.crm.Calls()) > calls+2
 			})
-			if ok, cause := inst.service.Ready(); !ok || cause != "crm_refused" {
-				t.Errorf("ready %v, cause %q", ok, cause)
-			}
+			inst.wantReady("crm_refused")
 			r.crm.Clear()
 			r.settled()
 			r.wantNoDeadLetters()
 			for i := range 20 {
-				r.wantField(i, "position", `"x"`)
+				r.crm.wantField(i, "position", `"x"`)
 			}
 		})
 	}
@@ -157,9 +148,9 @@ func TestNoCallBeforeTheQuotaReset(t *testing.T) {
 		cfg.RetryBudget = 0
 	}, oneByOne)
 	for i := range 5 {
-		r.produce(r.change(i, fields{"position": "x"}))
+		r.kafka.produce(r.change(i, fields{"position": "x"}))
 	}
-	r.eventually("the pause", func() bool { return r.paused(inst, "crm_quota") })
+	r.eventually("the pause", func() bool { return inst.paused("crm_quota") })
 	r.never("a call before the reset", time.Until(reset)-500*time.Millisecond, func() bool {
 		return len(r.crm.Calls()) > 1
 	})
@@ -181,51 +172,39 @@ func TestOutageDeadLettersNothing(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{}).quick()
 			for i := range 12 {
-				r.produce(r.change(i, fields{"position": "before"}))
+				r.kafka.produce(r.change(i, fields{"position": "before"}))
 			}
-			inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.RetryBudget = 0 })
+			inst := r.start(noBudget)
 			r.settled()
 			r.crm.Push(always(f))
 			for i := range 12 {
-				r.produce(r.change(i, fields{"position": "after"}))
+				r.kafka.produce(r.change(i, fields{"position": "after"}))
 			}
-			r.eventually("the pause", func() bool { return r.paused(inst, "crm_outage") })
-			if s := r.breaker(inst); s == "closed" {
+			r.eventually("the pause", func() bool { return inst.paused("crm_outage") })
+			if s := inst.breaker(); s == "closed" {
 				t.Errorf("the breaker is %s", s)
 			}
 			// Fetching continues while calls are paused, and the group membership is kept.
-			r.produce(r.change(20, fields{"position": "during"}))
+			r.kafka.produce(r.change(20, fields{"position": "during"}))
 			r.eventually("a record to arrive in the outage", func() bool { return r.outcome.records() == 25 })
 			r.never("an event was dead-lettered in the outage", 9*time.Second, func() bool {
 				return len(r.outcome.deadLettered()) > 0
 			})
-			if at := r.committed(0); at != 12 {
+			if at := r.kafka.committed(0); at != 12 {
 				t.Errorf("committed %d, want 12", at)
 			}
 			r.crm.Clear()
 			r.settled()
 			r.wantNoDeadLetters()
 			for i := range 12 {
-				r.wantField(i, "position", `"after"`)
+				r.crm.wantField(i, "position", `"after"`)
 			}
-			if s := r.breaker(inst); s != "closed" {
+			if s := inst.breaker(); s != "closed" {
 				t.Errorf("the breaker is %s", s)
 			}
-			if n := r.metric(inst, "membersync_rebalances_total"); n != 1 {
-				t.Errorf("%v rebalances", n)
-			}
+			inst.wantMetric(1, "membersync_rebalances_total")
 		})
 	}
-}
-
-// breaker returns the state of the circuit breaker.
-func (r *rig) breaker(inst *instance) string {
-	for _, s := range []string{"closed", "open", "half_open"} {
-		if r.metric(inst, "membersync_breaker_state", "state", s) == 1 {
-			return s
-		}
-	}
-	return "in no state"
 }
 
 // Probes rotate over the members: one that always fails must not keep the breaker open.
@@ -235,20 +214,20 @@ func TestProbesRotateOverMembers(t *testing.T) {
 	inst := r.start()
 	r.crm.Push(always(crmapitest.Fault{Status: 503}))
 	for i := range 8 {
-		r.produce(r.change(i, fields{"position": "x"}))
+		r.kafka.produce(r.change(i, fields{"position": "x"}))
 	}
-	r.eventually("the pause", func() bool { return r.paused(inst, "crm_outage") })
+	r.eventually("the pause", func() bool { return inst.paused("crm_outage") })
 	r.crm.Clear()
 	r.crm.Push(always(crmapitest.Fault{Member: member(0), Status: 503}))
 	r.eventually("the others", func() bool {
 		for i := 1; i < 8; i++ {
-			if r.field(i, "position") != `"x"` {
+			if r.crm.field(i, "position") != `"x"` {
 				return false
 			}
 		}
 		return true
 	})
-	r.eventually("the breaker to close", func() bool { return r.breaker(inst) == "closed" })
+	r.eventually("the breaker to close", func() bool { return inst.breaker() == "closed" })
 	r.crm.Clear()
 	r.settled()
 	r.wantNoDeadLetters()

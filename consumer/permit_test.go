@@ -18,15 +18,15 @@ func TestAnUnneededPermitIsUsedByTheNextLane(t *testing.T) {
 	const members = 60
 	var all []message
 	for i := range members {
-		all = append(all, r.event(fmt.Sprint("old ", i), i, 1, fields{"position": "A"}))
+		all = append(all, event(fmt.Sprint("old ", i), i, 1, fields{"position": "A"}))
 	}
-	r.produce(all...)
+	r.kafka.produce(all...)
 	inst := r.start()
 	r.settled()
 	inst.stop()
-	r.produce(all...)
-	r.produce(r.event("new", 99, 1, fields{"position": "B"}))
-	l := &limiter{store: r.store(r.redis), limit: 100000, window: time.Second, hold: r.lease}
+	r.kafka.produce(all...)
+	r.kafka.produce(event("new", 99, 1, fields{"position": "B"}))
+	l := &limiter{store: r.redis.store(), limit: 100000, window: time.Second, hold: r.redis.lease}
 	began := time.Now()
 	r.start(l.install, oneByOne)
 	r.settled()
@@ -34,8 +34,8 @@ func TestAnUnneededPermitIsUsedByTheNextLane(t *testing.T) {
 	if n := l.asked(); n > most {
 		t.Errorf("%d permits were asked for, want at most %d", n, most)
 	}
-	r.wantField(99, "position", `"B"`)
-	r.wantCalls(members + 1)
+	r.crm.wantField(99, "position", `"B"`)
+	r.crm.wantCalls(members + 1)
 	r.eventually("all permits to be returned", func() bool { return l.out() == 0 })
 }
 
@@ -44,8 +44,8 @@ func TestAnUnneededPermitIsUsedByTheNextLane(t *testing.T) {
 func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	store := r.store(r.redis)
-	l := &limiter{store: store, limit: 1, window: 100 * time.Millisecond, hold: r.lease}
+	store := r.redis.store()
+	l := &limiter{store: store, limit: 1, window: 100 * time.Millisecond, hold: r.redis.lease}
 	granted, _, _, err := store.Permit(t.Context(), dedupe.PermitRequest{
 		Limit: 1, Window: l.window, ID: "another-process", Hold: time.Minute,
 	})
@@ -54,18 +54,18 @@ func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
 	}
 	var ops counting
 	r.start(l.install, ops.tap().install)
-	r.produce(r.change(1, fields{"position": "A"}))
+	r.kafka.produce(r.change(1, fields{"position": "A"}))
 	r.eventually("the permit to be refused", func() bool { return l.asked() > 0 })
-	r.produce(r.change(1, fields{"qq": "1"}))
+	r.kafka.produce(r.change(1, fields{"qq": "1"}))
 	r.eventually("the second event to be decoded", func() bool { return r.outcome.records() == 2 })
-	if n := ops.of(opAcquire); n != 0 || r.leases() != 0 {
+	if n := ops.of(opAcquire); n != 0 || r.redis.leases() != 0 {
 		t.Errorf("%d acquires without a permit", n)
 	}
 	if err := store.PermitDone(t.Context(), "another-process", false); err != nil {
 		t.Fatal(err)
 	}
 	r.settled()
-	r.wantCalls(1)
+	r.crm.wantCalls(1)
 	r.wantOutcomes("ev-1", consumer.Applied)
 	r.wantOutcomes("ev-2", consumer.Applied)
 }

@@ -12,6 +12,7 @@ import (
 	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/consumer/schedule"
+	"membersync/consumer/tracing"
 	"membersync/consumer/wait"
 	"membersync/dlq"
 )
@@ -19,8 +20,8 @@ import (
 // This file is the pipeline of an event, from top to bottom:
 //
 //	fetch ─► decode ─► lane ─► fold ─► acquire ─► update ─► complete ─► offset ─► commit
-//	                                       │         │           │
-//	                                       └─────────┴───────────┴──► dead letter
+//	              │                        │         │           │
+//	              └─► done already         └─────────┴───────────┴──► dead letter
 //
 // Package intake fetches and commits: it calls Handle with each record, in partition order, and
 // Revoked when partitions are taken away. Package schedule folds: it decides which member's batch
@@ -39,6 +40,8 @@ type pipeline struct {
 	control  *controlWatcher
 	beats    *heart
 	report   *reporter
+	tracer   *tracing.Tracer // nil: tracing is off
+	ahead    *lookahead
 	runs     sync.WaitGroup // batches that run
 }
 
@@ -56,21 +59,18 @@ func (p *pipeline) Await(ctx context.Context, topic string) error {
 // Invariant 2: intake has begun the record's offset in the watermark before this call. From now on
 // no commit passes it until every ticket is finished.
 func (p *pipeline) Handle(ctx context.Context, d intake.Delivery) error {
-	events, err := p.decode(ctx, d) // waits for lookups and dead letters: an outage rejects nothing
+	rec := recordOf(d)
+	trace := p.tracer.Receive(ctx, rec, d.FetchedAt)
+	events, err := p.decode(ctx, d, rec, trace) // waits for lookups and dead letters: an outage rejects nothing
+	trace.Issue(len(events))
 	if err != nil {
 		return err // the generation is over; intake drops the record
 	}
 	tickets := d.Issue(len(events))
 	for i, ev := range events {
-		ev.Ticket = &tickets[i]
-		if err := p.place(ctx, ev); err != nil {
-			for j := range tickets[i:] {
-				tickets[i+j].Drop()
-			}
-			return err
-		}
+		ev.Ticket, ev.Record.Trace = &tickets[i], trace
 	}
-	return nil
+	return p.enterAll(ctx, d, events) // ahead.go: those that are done already are finished there
 }
 
 // place puts an event into its lane. It waits while the lane is full, and only the partition with
@@ -79,14 +79,14 @@ func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	p.schedule.RecordMapped(ev)
 	switch {
 	case ev.Skipped:
-		return p.finishUnrun(ctx, ev, event.Duplicate)
-	case ev.Mapped.Ignored != "" && ev.Rejection == nil: // a rule of the mapping
-		return p.finishUnrun(ctx, ev, event.Ignored)
+		return p.finishUnrun(ctx, event.Finished{Event: ev, Outcome: event.Duplicate})
+	case ev.Ignored() != "" && ev.Rejection == nil: // a rule of the mapping
+		return p.finishUnrun(ctx, event.Finished{Event: ev, Outcome: event.Ignored})
 	}
 	for {
-		full := p.schedule.Add(time.Now(), ev)
+		full, err := p.addUnlessRevoked(ev)
 		if full == nil {
-			return nil
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -96,16 +96,28 @@ func (p *pipeline) place(ctx context.Context, ev *event.Event) error {
 	}
 }
 
+// addUnlessRevoked puts an event into its lane, unless its partition was taken away: then nothing
+// would drop it from there.
+func (p *pipeline) addUnlessRevoked(ev *event.Event) (full <-chan struct{}, err error) {
+	p.ahead.placing.RLock()
+	defer p.ahead.placing.RUnlock()
+	if ev.Ticket.IsRevoked() {
+		return nil, errRevoked
+	}
+	return p.schedule.Add(time.Now(), ev), nil
+}
+
+var errRevoked = errors.New("consumer: the partition was taken away")
+
 // finishUnrun finishes an event that needs no lane.
-func (p *pipeline) finishUnrun(ctx context.Context, ev *event.Event, outcome event.Outcome) error {
-	f := event.Finished{Event: ev, Outcome: outcome}
+func (p *pipeline) finishUnrun(ctx context.Context, f event.Finished) error {
 	for !p.recordResult(ctx, f) {
 		if err := wait.For(ctx, auditWait); err != nil {
 			return err
 		}
 	}
 	p.report.finished(ctx, f)
-	ev.Ticket.Finish()
+	f.Event.Finish()
 	return nil
 }
 
@@ -116,20 +128,24 @@ func (p *pipeline) finishUnrun(ctx context.Context, ev *event.Event, outcome eve
 // cancels no call: a batch that runs goes on to its result, and intake waits for it up to the drain
 // limit.
 func (p *pipeline) Revoked() {
+	p.ahead.placing.Lock()   // who puts an event into its lane after this sees that it is revoked
+	p.ahead.placing.Unlock() //nolint:staticcheck // empty on purpose
 	for _, ev := range p.schedule.DropRevoked() {
-		ev.Ticket.Drop()
+		ev.Drop()
 	}
 }
 
 // Initialize implements [intake.Handler].
 func (p *pipeline) Initialize(ctx context.Context, groupIsNew bool) error {
 	p.beats.joining()
+	p.ahead.recognizer.Restart()
 	return p.control.initialize(ctx, groupIsNew)
 }
 
 // dispatch starts batches until the context ends, and returns when the last batch has ended. The
 // context is that of the process and not of a generation: it ends after the last drain.
 func (p *pipeline) dispatch(ctx context.Context) {
+	defer p.ahead.running.Wait()
 	defer p.runs.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -173,6 +189,15 @@ func (p *pipeline) startReady(ctx context.Context) time.Time {
 // Invariant 4: a lane runs one batch at a time, so nothing else in this process touches the member;
 // the lease keeps other processes off.
 func (p *pipeline) run(ctx context.Context, b *event.Batch) {
+	r := p.process(ctx, b)
+	p.permits.settle(ctx, b)
+	p.settle(b, r)
+}
+
+// process carries one batch to its result, and reports it.
+func (p *pipeline) process(ctx context.Context, b *event.Batch) event.Result {
+	ctx, span := p.tracer.Batch(ctx, b)
+	defer span.End(nil)
 	r := (&attempt{p, b}).process(ctx)
 	if !b.Key.IsMember() && r.Wait == 0 {
 		r.Wait = rejectedWait // if it is not finished: no pause of calls slows its lane down
@@ -181,8 +206,7 @@ func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 	for _, f := range r.Finished {
 		p.report.finished(ctx, f)
 	}
-	p.permits.settle(ctx, b)
-	p.settle(b, r)
+	return r
 }
 
 // settle takes the finished events off the account and gives the lane back.
@@ -192,10 +216,10 @@ func (p *pipeline) run(ctx context.Context, b *event.Batch) {
 func (p *pipeline) settle(b *event.Batch, r event.Result) {
 	settled := p.schedule.Settle(time.Now(), b, r)
 	for _, f := range r.Finished {
-		f.Event.Ticket.Finish()
+		f.Event.Finish()
 	}
 	for _, ev := range settled.Dropped {
-		ev.Ticket.Drop()
+		ev.Drop()
 	}
 	for _, ev := range settled.Waiting {
 		ev.Ticket.ReleaseBuffer()
@@ -242,10 +266,11 @@ func (a *attempt) acquire(ctx context.Context) event.Result {
 	case err != nil:
 		return a.redisFailed(ctx, "acquire", err)
 	case u == nil: // another process owns the lease, or a newer value is pending there (invariant 11)
-		a.redisWorked()
+		a.control.redis.worked()
 		return event.Result{Wait: got.Wait, WaitsAhead: got.WaitsAhead}
 	}
-	a.redisWorked()
+	a.control.redis.worked()
+	a.ahead.recognizer.RecordAcquired(len(batch.Events), len(got.Finished))
 	u.StateMark = string(mark)
 	var r event.Result
 	switch {
@@ -269,7 +294,7 @@ func (a *attempt) repeat(ctx context.Context, u *event.Update) event.Result {
 	if err != nil {
 		return a.redisFailed(ctx, "renew", err)
 	}
-	a.redisWorked()
+	a.control.redis.worked()
 	if !leased { // it has expired, so a different update may be sent: start again with acquire
 		a.batch.State.Pinned = nil
 		return event.Result{}
@@ -315,7 +340,7 @@ func (a *attempt) complete(ctx context.Context, u *event.Update) event.Result {
 		u.Accepted, s.Pinned = true, u
 		return a.redisFailed(ctx, "complete", err)
 	}
-	a.redisWorked()
+	a.control.redis.worked()
 	s.Pinned = nil
 	if late { // the lease had expired: run the events again, and the versions decide (invariant 6)
 		a.report.late(ctx, u)
@@ -420,7 +445,7 @@ func (a *attempt) deadLetter(ctx context.Context, rejected []*event.Event, u *ev
 		if err != nil {
 			return a.redisFailed(ctx, "acquire", err)
 		}
-		a.redisWorked()
+		a.control.redis.worked()
 		if u = got.Update; u == nil {
 			return event.Result{Wait: got.Wait, WaitsAhead: got.WaitsAhead}
 		}
@@ -486,7 +511,7 @@ func (a *attempt) decodeAgain(ctx context.Context) event.Result {
 	case ev.Rejection != nil:
 		ev.Rejection.Again, ev.Rejection.Counted = false, false
 		return a.deadLetter(ctx, a.batch.Events, nil)
-	case ev.Mapped.Ignored != "":
+	case ev.Ignored() != "":
 		return event.Result{Finished: []event.Finished{{Event: ev, Outcome: event.Ignored}}}
 	}
 	return event.Result{Moved: []*event.Event{ev}}

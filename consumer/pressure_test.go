@@ -22,18 +22,18 @@ func TestTheBufferIsBoundedByRecords(t *testing.T) {
 	r.crm.Block(crmapitest.BeforeEffect)
 	r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 3 })
 	for i := range 12 {
-		r.produce(on(i%2, r.change(i, fields{"position": "x"})))
+		r.kafka.produce(on(i%2, r.change(i, fields{"position": "x"})))
 	}
 	r.eventually("three calls", func() bool { return r.crm.Blocked() == 3 })
 	r.never("more records than the buffer holds were decoded", 500*time.Millisecond, func() bool {
 		return r.outcome.records() > 3
 	})
-	if at := r.committed(0) + r.committed(1); at > 0 {
+	if at := r.kafka.committed(0) + r.kafka.committed(1); at > 0 {
 		t.Errorf("committed past records that are not finished: %d", at)
 	}
 	r.crm.Release()
 	r.settled()
-	r.wantCalls(12)
+	r.crm.wantCalls(12)
 }
 
 // The buffer takes no more than three quarters of BufferBytes of records, headers included.
@@ -45,7 +45,7 @@ func TestTheBufferIsBoundedByBytes(t *testing.T) {
 	for i := range 6 {
 		m := r.change(i, fields{"position": "x"})
 		m.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 10<<10)}}
-		r.produce(m)
+		r.kafka.produce(m)
 	}
 	r.eventually("two calls", func() bool { return r.crm.Blocked() == 2 })
 	r.never("more bytes than the buffer holds were decoded", 500*time.Millisecond, func() bool {
@@ -53,7 +53,7 @@ func TestTheBufferIsBoundedByBytes(t *testing.T) {
 	})
 	r.crm.Release()
 	r.settled()
-	r.wantCalls(6)
+	r.crm.wantCalls(6)
 }
 
 // A record that is larger than the buffer is admitted once the buffer is empty.
@@ -65,7 +65,7 @@ func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 	small, large := r.change(1, fields{"position": "s"}), r.change(2, fields{"position": "l"})
 	last := r.change(3, fields{"position": "e"})
 	large.Headers = []kafka.Header{{Key: "filler", Value: make([]byte, 100<<10)}}
-	r.produce(small, large, last)
+	r.kafka.produce(small, large, last)
 	for n := 1; n <= 3; n++ {
 		r.eventually(fmt.Sprintf("record %d", n), func() bool { return r.crm.Blocked() == 1 && r.outcome.records() == n })
 		r.never("another record is in the buffer", 100*time.Millisecond, func() bool { return r.outcome.records() > n })
@@ -75,7 +75,7 @@ func TestARecordLargerThanTheBufferIsAdmittedAlone(t *testing.T) {
 		}
 	}
 	r.settled()
-	r.wantCalls(3)
+	r.crm.wantCalls(3)
 }
 
 // A lane at its cap pauses the partition that feeds it, and no other.
@@ -89,10 +89,10 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	for i := range laneCap + 300 {
 		msgs = append(msgs, on(0, r.change(1, fields{"position": fmt.Sprint(i)})))
 	}
-	r.produce(append(msgs, on(0, r.change(2, fields{"position": "Behind"})))...)
+	r.kafka.produce(append(msgs, on(0, r.change(2, fields{"position": "Behind"})))...)
 	r.eventually("the lane to be full", func() bool { return r.outcome.records() == laneCap+1 })
-	r.produce(on(1, r.change(3, fields{"position": "Alongside"})))
-	r.eventually("the other partition to continue", func() bool { return r.field(3, "position") == `"Alongside"` })
+	r.kafka.produce(on(1, r.change(3, fields{"position": "Alongside"})))
+	r.eventually("the other partition to continue", func() bool { return r.crm.field(3, "position") == `"Alongside"` })
 	if n := r.outcome.records(); n != laneCap+2 {
 		t.Errorf("%d records were decoded, want %d", n, laneCap+2)
 	}
@@ -100,8 +100,8 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 	r.eventually("the call to be blocked", func() bool { return r.crm.Blocked() == 1 })
 	r.crm.Release()
 	r.settled()
-	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
-	r.wantField(2, "position", `"Behind"`)
+	r.crm.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+299)))
+	r.crm.wantField(2, "position", `"Behind"`)
 	r.wantNoOverlap()
 	// The full lane was waiting as a whole. What follows it is folded as it arrives.
 	late := func(s crmapitest.Seen) bool {
@@ -112,7 +112,7 @@ func TestAFullLanePausesItsPartitionOnly(t *testing.T) {
 		}
 		return err == nil && n >= laneCap
 	}
-	if n := len(slices.DeleteFunc(r.callsOf(1), late)); n < 1 || n > 6 {
+	if n := len(slices.DeleteFunc(r.crm.callsOf(1), late)); n < 1 || n > 6 {
 		t.Errorf("%d calls for the full lane of one member", n)
 	}
 }
@@ -130,14 +130,14 @@ func TestAFullLaneHoldsNoFetchOfOtherPartitions(t *testing.T) {
 	for i := range laneCap + 100 {
 		msgs = append(msgs, on(0, r.change(1, fields{"position": fmt.Sprint(i)})))
 	}
-	r.produce(msgs...)
+	r.kafka.produce(msgs...)
 	r.eventually("the lane to be full", func() bool { return r.outcome.records() == laneCap+1 })
-	r.produce(on(1, r.change(3, fields{"position": "Alongside"})))
-	r.eventually("the other partition to continue", func() bool { return r.field(3, "position") == `"Alongside"` })
+	r.kafka.produce(on(1, r.change(3, fields{"position": "Alongside"})))
+	r.eventually("the other partition to continue", func() bool { return r.crm.field(3, "position") == `"Alongside"` })
 	r.eventually("the call to be blocked", func() bool { return r.crm.Blocked() == 1 })
 	r.crm.Release()
 	r.settled()
-	r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+99)))
+	r.crm.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(laneCap+99)))
 }
 
 // A listMapper maps a record that contains a list of events. The real mapper maps each of them.
@@ -190,26 +190,26 @@ func TestARecordIsFinishedWhenAllItsEventsAre(t *testing.T) {
 	deleted := kafka.Message{}
 	deleted.Value = []byte(
 		`{"eventId":"gone","employeeId":"E0003","openUserId":"FSUID_TEST0003","sequence":3,"before":{},"after":null}`)
-	r.produce(first, list(
+	r.kafka.produce(first, list(
 		r.change(2, fields{"position": "Good"}),
-		r.event("bad", 5, 90, fields{"gender": "X"}),
+		event("bad", 5, 90, fields{"gender": "X"}),
 		deleted, first,
-		r.event("slow", 4, 91, fields{"position": "Slow"}),
-		r.event("twice", 2, 92, fields{"qq": "2"}),
+		event("slow", 4, 91, fields{"position": "Slow"}),
+		event("twice", 2, 92, fields{"qq": "2"}),
 	))
 	r.eventually("the other outcomes", func() bool {
 		return len(r.outcome.of("ev-2")) == 1 && len(r.outcome.of("bad")) == 1 && len(r.outcome.of("gone")) == 1 &&
 			len(r.outcome.of("twice")) == 1
 	})
 	r.eventually("the slow call", func() bool { return r.crm.Blocked() == 1 })
-	r.never("committed past an unfinished event", 1500*time.Millisecond, func() bool { return r.committed(0) > 1 })
+	r.never("committed past an unfinished event", 1500*time.Millisecond, func() bool { return r.kafka.committed(0) > 1 })
 	r.crm.Release()
 	r.settled()
-	r.wantField(4, "position", `"Slow"`)
-	r.wantField(2, "qq", `"2"`)
+	r.crm.wantField(4, "position", `"Slow"`)
+	r.crm.wantField(2, "qq", `"2"`)
 	r.wantOutcomes("bad", consumer.DeadLettered)
 	r.wantOutcomes("gone", consumer.Ignored)
-	deadLetters := r.deadLetters()
+	deadLetters := r.dlq.read()
 	if len(deadLetters) != 1 || deadLetters[0].Index != 1 || deadLetters[0].Count != 6 {
 		t.Errorf("dead letters: %+v", deadLetters)
 	}
@@ -220,9 +220,8 @@ func TestARecordWithoutEventsIsFinishedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(lists, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.BufferRecords = 2 })
-	r.produce(list(), list(), list(), r.change(1, fields{"position": "Behind"}))
-	r.settled()
-	r.wantField(1, "position", `"Behind"`)
+	r.process(list(), list(), list(), r.change(1, fields{"position": "Behind"}))
+	r.crm.wantField(1, "position", `"Behind"`)
 	if n := inst.service.Items(); n != 0 {
 		t.Errorf("%d events left", n)
 	}

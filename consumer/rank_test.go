@@ -11,15 +11,15 @@ import (
 
 // seedDeadLetters runs one event of each of these members, which the CRM rejects, and returns when
 // their dead letters are written.
-func (r *rig) seedDeadLetters(members ...int) {
+func seedDeadLetters(r *rig, members ...int) {
 	r.t.Helper()
 	var msgs []message
 	for _, n := range members {
 		r.crm.Push(crmapitest.Fault{Member: member(n), Times: 1, Code: crmapitest.CodeNoMember})
-		msgs = append(msgs, r.event("dead "+member(n), n, 1, fields{"position": "P"}))
+		msgs = append(msgs, event("dead "+member(n), n, 1, fields{"position": "P"}))
 	}
-	r.produce(msgs...)
-	inst := r.start(r.redriving)
+	r.kafka.produce(msgs...)
+	inst := r.start(r.dlq.redriving)
 	r.settled()
 	inst.stop()
 }
@@ -29,21 +29,19 @@ func (r *rig) seedDeadLetters(members ...int) {
 func TestRedrivesHaveARankOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.seedDeadLetters(1, 2)
-	l := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
-	inst := r.start(r.redriving, l.install)
-	r.produce(r.event("live", 3, 1, fields{"position": "P"}))
-	r.settled()
-	r.redrive(r.items()["dead "+member(1)])
-	r.redrivesSettled()
+	seedDeadLetters(r, 1, 2)
+	l := &limiter{store: r.redis.store(), limit: 1000, window: time.Second, hold: r.redis.lease}
+	inst := r.start(r.dlq.redriving, l.install)
+	r.process(event("live", 3, 1, fields{"position": "P"}))
+	r.processRedrive(r.dlq.items()["dead "+member(1)])
 	if got, want := l.ranks(), []int{dedupe.RankLive, dedupe.RankRedrive}; !slices.Equal(got, want) {
 		t.Errorf("ranks %v, want %v", got, want)
 	}
 	r.crm.Block(crmapitest.BeforeEffect)
-	r.produce(r.event("blocked", 2, 5, fields{"qq": "1"}))
+	r.kafka.produce(event("blocked", 2, 5, fields{"qq": "1"}))
 	r.eventually("the blocked call", func() bool { return r.crm.Stats().Blocked == 1 })
-	r.redrive(r.items()["dead "+member(2)])
-	r.produce(r.event("behind", 2, 6, fields{"weixin": "w"}))
+	r.dlq.redrive(r.dlq.items()["dead "+member(2)])
+	r.kafka.produce(event("behind", 2, 6, fields{"weixin": "w"}))
 	r.eventually("the events behind it", func() bool { return inst.service.Items() == 3 })
 	r.crm.Release()
 	r.settled()
@@ -51,7 +49,7 @@ func TestRedrivesHaveARankOfTheirOwn(t *testing.T) {
 	if got := l.ranks()[2:]; slices.Contains(got, dedupe.RankRedrive) || len(got) == 0 {
 		t.Errorf("ranks %v of a lane with live events and redrives", got)
 	}
-	r.wantField(2, "position", `"P"`)
+	r.crm.wantField(2, "position", `"P"`)
 }
 
 // While live traffic waits for permits, redrives get their share of the rate limit, and no more.
@@ -59,21 +57,22 @@ func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	redrives := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	r.seedDeadLetters(redrives...)
-	store := r.store(r.redis)
+	seedDeadLetters(r, redrives...)
+	store := r.redis.store()
 	if err := store.Pause(t.Context(), time.Time{}, "", "sample@host"); err != nil {
 		t.Fatal(err)
 	}
-	l := &limiter{store: store, limit: 4, window: 500 * time.Millisecond, hold: r.lease} // redrives have a share of 1
-	inst := r.start(r.redriving, l.install)
-	items := r.items()
+	// Redrives have a share of 1.
+	l := &limiter{store: store, limit: 4, window: 500 * time.Millisecond, hold: r.redis.lease}
+	inst := r.start(r.dlq.redriving, l.install)
+	items := r.dlq.items()
 	for _, n := range redrives {
-		r.redrive(items["dead "+member(n)])
+		r.dlq.redrive(items["dead "+member(n)])
 	}
 	r.eventually("the redrives to wait", func() bool { return inst.service.Redrives() == len(redrives) })
 	const live = 12
 	for i := range live {
-		r.produce(r.event("live "+member(101+i), 101+i, 1, fields{"position": "L"}))
+		r.kafka.produce(event("live "+member(101+i), 101+i, 1, fields{"position": "L"}))
 	}
 	r.eventually("the live events to wait behind them", func() bool { return inst.service.Items() == len(redrives)+live })
 	before := len(r.crm.Calls())
@@ -95,7 +94,7 @@ func TestLiveTrafficGoesBeforeRedrives(t *testing.T) {
 		t.Errorf("%d of %d redrives were sent before the last of %d live calls", early, len(redrives), liveCalls)
 	}
 	for _, n := range redrives {
-		r.wantField(n, "position", `"P"`)
+		r.crm.wantField(n, "position", `"P"`)
 	}
 	if n := inst.service.Redrives(); n != 0 {
 		t.Errorf("%d redrives are counted as waiting, want 0", n)

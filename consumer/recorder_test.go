@@ -17,10 +17,10 @@ import (
 // against the leases as the services know them: a lease lives at least from the moment when it was
 // asked for. So what it reports is a fault, on however slow a machine.
 type recorder struct {
-	url   string        // of the CRM
-	lease time.Duration // for which a lease lives
+	url string // of the CRM
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex    // guards what follows
+	lease   time.Duration // for which a lease lives
 	members map[dedupe.Member]leaseHistory
 	gaveUp  int // calls whose client gave up before the response
 	faults  []string
@@ -41,7 +41,10 @@ type leased struct {
 	unacknowledged bool
 }
 
-func (rec *recorder) install(p *consumer.Parts) {
+func (rec *recorder) install(p *consumer.Parts, lease time.Duration) {
+	rec.mu.Lock()
+	rec.lease = lease // other instances may run
+	rec.mu.Unlock()
 	p.Store, p.CRM = recordedStore{p.Store, rec}, recordedCRM{p.CRM, rec}
 }
 
@@ -207,27 +210,4 @@ func (c recordedCRM) Modify(ctx context.Context, call crmapi.Call) (crmapi.Respo
 	res, err := c.CRM.Modify(ctx, call)
 	c.rec.ends(ctx, l, err)
 	return res, err
-}
-
-// expireLeases ends all leases at once, as if they had expired.
-func (r *rig) expireLeases() {
-	r.t.Helper()
-	keys := r.leaseKeys()
-	if len(keys) == 0 {
-		return
-	}
-	r.recorder.forget()
-	if err := r.redis.Del(r.t.Context(), keys...).Err(); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// leaseKeys returns the Redis keys of all leases.
-func (r *rig) leaseKeys() []string {
-	r.t.Helper()
-	keys, err := r.redis.Keys(r.t.Context(), r.prefix+":*:lease").Result()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return keys
 }

@@ -7,24 +7,7 @@ import (
 
 	"membersync/consumer"
 	"membersync/crmapi/crmapitest"
-	"membersync/dedupe/dedupetest"
 )
-
-// awayAndBack makes Redis unavailable to the services while the function runs. They reach it
-// through a proxy; see throughAProxy.
-func (r *rig) awayAndBack(while func()) {
-	r.t.Helper()
-	r.proxy.Away()
-	while()
-	r.proxy.Back()
-}
-
-// throughAProxy lets the services that start from now on reach Redis through a proxy.
-func (r *rig) throughAProxy() {
-	r.t.Helper()
-	r.proxy = dedupetest.NewProxy(r.t, r.addr)
-	r.redis = r.redisAt(r.proxy.Addr())
-}
 
 // While Redis is unavailable, no call is made and nothing is committed. Redis is tried rarely.
 func TestNothingIsCalledWithoutRedis(t *testing.T) {
@@ -33,10 +16,10 @@ func TestNothingIsCalledWithoutRedis(t *testing.T) {
 		t.Run(fmt.Sprintf("limited %v", limited), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			r.throughAProxy()
-			r.produce(r.change(1, fields{"position": "Before"}))
+			r.redis.throughAProxy()
+			r.kafka.produce(r.change(1, fields{"position": "Before"}))
 			var ops counting
-			limiter := &limiter{store: r.store(r.redis), limit: 1000, window: time.Second, hold: r.lease}
+			limiter := &limiter{store: r.redis.store(), limit: 1000, window: time.Second, hold: r.redis.lease}
 			inst := r.start(ops.tap().install, func(_ *consumer.Config, p *consumer.Parts) {
 				if limited {
 					p.Limiter = limiter
@@ -44,30 +27,28 @@ func TestNothingIsCalledWithoutRedis(t *testing.T) {
 			})
 			r.settled()
 			tries := func() int { return ops.of(opAcquire) + limiter.asked() }
-			r.awayAndBack(func() {
+			r.redis.awayAndBack(func() {
 				before, began := tries(), time.Now()
 				for i := range 30 {
-					r.produce(r.change(i, fields{"position": "After"}))
+					r.kafka.produce(r.change(i, fields{"position": "After"}))
 				}
-				r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
+				r.eventually("the pause", func() bool { return inst.metric("membersync_paused", "cause", "redis") == 1 })
 				r.never("a call or a commit without Redis", 2*time.Second, func() bool {
-					return len(r.crm.Calls()) > 1 || r.committed(0) > 1
+					return len(r.crm.Calls()) > 1 || r.kafka.committed(0) > 1
 				})
 				// The tries after 100, 200, 400, 800 and 1600 ms, and those that had begun before.
 				if n, took := tries()-before, time.Since(began); n > 28+int(took/time.Second) {
 					t.Errorf("%d tries in %v without Redis", n, took)
 				}
-				if ok, cause := inst.service.Ready(); !ok || cause != "redis" {
-					t.Errorf("ready %v, cause %q", ok, cause)
-				}
+				inst.wantReady("redis")
 			})
 			r.settled()
 			for i := range 30 {
-				r.wantField(i, "position", `"After"`)
+				r.crm.wantField(i, "position", `"After"`)
 			}
 			r.wantNoDeadLetters()
-			r.wantCalls(31)
-			if r.metric(inst, "membersync_paused", "cause", "redis") != 0 {
+			r.crm.wantCalls(31)
+			if inst.metric("membersync_paused", "cause", "redis") != 0 {
 				t.Error("the pause has not ended")
 			}
 		})
@@ -79,20 +60,20 @@ func TestNothingIsCalledWithoutRedis(t *testing.T) {
 func TestCompletionFollowsWhenRedisIsBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.throughAProxy()
+	r.redis.throughAProxy()
 	r.crm.Block(crmapitest.AfterEffect)
 	inst := r.start()
-	r.produce(r.change(1, fields{"position": "Once"}))
+	r.kafka.produce(r.change(1, fields{"position": "Once"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
-	r.awayAndBack(func() {
+	r.redis.awayAndBack(func() {
 		r.crm.Release()
-		r.eventually("the pause", func() bool { return r.metric(inst, "membersync_paused", "cause", "redis") == 1 })
-		r.produce(r.change(1, fields{"position": "Next"}))
-		r.never("committed without a completion", 1200*time.Millisecond, func() bool { return r.committed(0) > 0 })
+		r.eventually("the pause", func() bool { return inst.metric("membersync_paused", "cause", "redis") == 1 })
+		r.kafka.produce(r.change(1, fields{"position": "Next"}))
+		r.never("committed without a completion", 1200*time.Millisecond, func() bool { return r.kafka.committed(0) > 0 })
 	})
 	r.settled()
-	r.wantField(1, "position", `"Next"`)
-	r.wantCalls(2)
+	r.crm.wantField(1, "position", `"Next"`)
+	r.crm.wantCalls(2)
 	r.wantOutcomes("ev-1", consumer.Applied)
 	r.wantNoDeadLetters()
 }
@@ -101,37 +82,34 @@ func TestCompletionFollowsWhenRedisIsBack(t *testing.T) {
 // and no call may be made twice.
 func TestALostReplyOfRedisIsNoDuplicate(t *testing.T) {
 	t.Parallel()
-	for name, key := range map[string]string{"fields of an acquire": ":fields", "done mark": ":done:", "lease": ":lease"} {
+	for name, key := range map[string]string{"fields": "}:f", "done marks": "}:d", "lease": "}:lease"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 1, crmapitest.Options{})
-			r.throughAProxy()
+			r.redis.throughAProxy()
 			inst := r.start()
-			r.produce(r.change(1, fields{"position": "0"}))
-			r.settled()
+			r.process(r.change(1, fields{"position": "0"}))
 			for i := 1; i <= 6; i++ { // the lost reply is one of acquire or of complete
-				r.proxy.LoseReply(key)
+				r.redis.proxy.LoseReply(key)
 				if i%2 == 0 {
 					r.crm.Block(crmapitest.BeforeEffect)
 				}
-				r.produce(r.change(1, fields{"position": fmt.Sprint(i)}))
+				r.kafka.produce(r.change(1, fields{"position": fmt.Sprint(i)}))
 				if i%2 == 0 {
 					r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
-					r.proxy.LoseReply(key)
+					r.redis.proxy.LoseReply(key)
 					r.crm.Release()
 				}
 				r.settled()
-				r.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(i)))
+				r.crm.wantField(1, "position", fmt.Sprintf("%q", fmt.Sprint(i)))
 				r.wantOutcomes(fmt.Sprintf("ev-%d", i+1), consumer.Applied)
 			}
-			if r.proxy.Lost() < 6 {
-				t.Errorf("%d replies were lost", r.proxy.Lost())
+			if r.redis.proxy.Lost() < 6 {
+				t.Errorf("%d replies were lost", r.redis.proxy.Lost())
 			}
-			r.wantCalls(7)
+			r.crm.wantCalls(7)
 			r.wantNoDeadLetters()
-			if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
-				t.Errorf("%v late calls", n)
-			}
+			inst.wantMetric(0, "membersync_late_calls_total")
 		})
 	}
 }

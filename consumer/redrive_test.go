@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -16,135 +15,39 @@ import (
 	"membersync/dlq"
 )
 
-// redriving lets a service consume the redrive topic.
-func (r *rig) redriving(cfg *consumer.Config, parts *consumer.Parts) {
-	client := r.client()
-	cfg.Redrives = r.topics().Redrive
-	parts.Archive = dlq.NewReader(client, r.topics())
-	parts.Audit = dlq.NewAuditor(client, r.topics().Audit, dlq.WithRetry(10*time.Second))
-	parts.EditDigest = editDigest()
-}
-
-// editDigest is that of edited values, under the state key of the tests.
-func editDigest() dlq.ValueDigest { return dlq.NewValueDigest([]byte("a state key made up for tests")) }
-
-// items returns the dead letters with their states, by event id.
-func (r *rig) items() map[string]dlq.Item {
-	r.t.Helper()
-	reader := dlq.NewReader(r.client(), r.topics())
-	s, err := reader.Index(r.t.Context(), dlq.Query{}, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	items := map[string]dlq.Item{}
-	for item, err := range reader.Items(r.t.Context(), s, 0, true) {
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		items[item.DeadLetter.EventID] = item
-	}
-	return items
-}
-
-// redrive requests a redrive of the latest dead letter of an item in the audit topic, and writes it
-// to the redrive topic.
-func (r *rig) redrive(item dlq.Item, changes ...func(*dlq.Redrive)) {
-	r.t.Helper()
-	one := dlq.Redrive{
-		DeadLetter: item.DeadLetter, Place: item.Place, Number: item.Number + 1,
-		By: "sample@host", At: time.Now(), Note: "fixed",
-	}
-	for _, c := range changes {
-		c(&one)
-	}
-	r.send(r.requested(one))
-}
-
-// requested writes the request of a redrive.
-func (r *rig) requested(one dlq.Redrive) dlq.Redrive {
-	r.t.Helper()
-	auditor := dlq.NewAuditor(r.client(), r.topics().Audit, dlq.WithRetry(10*time.Second))
-	var err error
-	if one.Audit, err = auditor.Append(r.t.Context(), one.Request(editDigest())); err != nil {
-		r.t.Fatal(err)
-	}
-	return one
-}
-
-// send writes a redrive to the redrive topic.
-func (r *rig) send(one dlq.Redrive) {
-	r.t.Helper()
-	redriver := dlq.NewRedriver(r.client(), r.topics().Redrive, dlq.WithRetry(10*time.Second))
-	if err := redriver.Write(r.t.Context(), one); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// redrivesSettled waits until all records of the redrive topic are finished and committed.
-func (r *rig) redrivesSettled() {
-	r.t.Helper()
-	r.eventually("the lag of the redrive topic to reach zero", func() bool {
-		return r.broker.Lag(r.t, r.group, r.topics().Redrive) == 0
-	})
-}
-
-// results returns the results of redrives in the audit topic as "subject number result", sorted.
-func (r *rig) results() []string {
-	r.t.Helper()
-	var lines []string
-	for _, m := range r.broker.ReadAll(r.t, r.topics().Audit) {
-		a, err := dlq.ParseAudit(m.Value)
-		if err == nil && a.Action == dlq.ActionRedrive {
-			continue
-		}
-		if err != nil || a.Action != dlq.ActionRedriveResult {
-			r.t.Errorf("an unexpected audit record: %s", m.Value)
-		}
-		lines = append(lines, fmt.Sprintf("%s %d %s", a.Subject, a.Detail.Number, a.Result))
-	}
-	slices.Sort(lines)
-	return lines
-}
-
 // A redrive applies an event that the CRM refused. It keeps the event's own version: it does not
 // replace a value of a newer event.
 func TestARedriveKeepsItsVersion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Code: 20012})
-	inst := r.start(r.redriving, oneByOne)
-	r.produce(r.event("whole", 1, 10, fields{"position": "Old", "qq": "1"}))
-	r.settled()
-	r.produce(r.event("gone", 1, 9, fields{"email": "old@test.invalid"}))
-	r.settled()
-	r.produce(r.event("again", 1, 8, fields{"weixin": "w"}))
-	r.settled()
-	r.produce(r.event("new", 1, 20, fields{"position": "New", "email": "new@test.invalid"}))
-	r.settled()
-	items := r.items()
+	inst := r.start(r.dlq.redriving, oneByOne)
+	r.process(event("whole", 1, 10, fields{"position": "Old", "qq": "1"}))
+	r.process(event("gone", 1, 9, fields{"email": "old@test.invalid"}))
+	r.process(event("again", 1, 8, fields{"weixin": "w"}))
+	r.process(event("new", 1, 20, fields{"position": "New", "email": "new@test.invalid"}))
+	items := r.dlq.items()
 	if len(items) != 3 {
 		t.Fatalf("%d dead letters", len(items))
 	}
 	for _, id := range []string{"whole", "gone"} {
-		r.redrive(items[id])
+		r.dlq.redrive(items[id])
 	}
 	r.redrivesSettled()
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
-	r.redrive(items["again"])
-	r.redrivesSettled()
-	again := r.items()["again"]
-	r.redrive(again)
-	r.redrive(again) // the operator requests it twice
-	r.redrivesSettled()
-	r.wantField(1, "position", `"New"`)
-	r.wantField(1, "email", `"new@test.invalid"`)
-	r.wantField(1, "qq", `"1"`)
-	r.wantField(1, "weixin", `"w"`)
+	r.processRedrive(items["again"])
+	again := r.dlq.items()["again"]
+	r.dlq.redrive(again)
+	r.processRedrive(again) // the operator requests it twice
+	r.crm.wantField(1, "position", `"New"`)
+	r.crm.wantField(1, "email", `"new@test.invalid"`)
+	r.crm.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "weixin", `"w"`)
 	for id, want := range map[string]dlq.State{
 		"whole": dlq.StateApplied, "gone": dlq.StateSuperseded, "again": dlq.StateApplied,
 	} {
-		if got := r.items()[id]; got.State != want {
-			t.Errorf("%s is %s, want %s: %+v", id, got.State, want, r.results())
+		if got := r.dlq.items()[id]; got.State != want {
+			t.Errorf("%s is %s, want %s: %+v", id, got.State, want, r.dlq.results())
 		}
 	}
 	original := items["again"].DeadLetter
@@ -158,16 +61,14 @@ func TestARedriveKeepsItsVersion(t *testing.T) {
 		items["gone"].ID + " 1 superseded", items["whole"].ID + " 1 applied",
 	}
 	slices.Sort(want)
-	if d := cmp.Diff(want, r.results()); d != "" {
+	if d := cmp.Diff(want, r.dlq.results()); d != "" {
 		t.Error(d)
 	}
 	// Three refused ones, new, whole, again (refused), again. The repeated request makes no call.
-	if n := len(r.callsOf(1)); n != 7 {
+	if n := len(r.crm.callsOf(1)); n != 7 {
 		t.Errorf("%d calls", n)
 	}
-	if got := r.metric(inst, "membersync_events_total", "outcome", "applied", "path", "redrive"); got != 2 {
-		t.Errorf("%v applied on the redrive path", got)
-	}
+	inst.wantMetric(2, "membersync_events_total", "outcome", "applied", "path", "redrive")
 }
 
 // A record that could not be mapped at all is processed as a whole once it can be mapped, here
@@ -175,33 +76,30 @@ func TestARedriveKeepsItsVersion(t *testing.T) {
 func TestARedriveOfAnUnreadableRecordRunsAllOfIt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.start(r.redriving)
-	r.produce(
+	r.start(r.dlq.redriving)
+	r.process(
 		kafka.Message{Key: []byte("E0001"), Value: []byte("{")},
-		r.event("bad", 2, 5, fields{"gender": "X", "position": "P"}),
+		event("bad", 2, 5, fields{"gender": "X", "position": "P"}),
 	)
-	r.settled()
-	items := r.items()
+	items := r.dlq.items()
 	edited := func(m kafka.Message) func(*dlq.Redrive) {
 		return func(one *dlq.Redrive) { one.DeadLetter.Value, one.Edited = m.Value, true }
 	}
-	r.redrive(items[""], edited(r.event("ok", 1, 1, fields{"position": "Edited"})))
-	r.redrive(items["bad"], edited(kafka.Message{Value: []byte("{still")}))
-	r.redrivesSettled()
-	r.wantField(1, "position", `"Edited"`)
+	r.dlq.redrive(items[""], edited(event("ok", 1, 1, fields{"position": "Edited"})))
+	r.processRedrive(items["bad"], edited(kafka.Message{Value: []byte("{still")}))
+	r.crm.wantField(1, "position", `"Edited"`)
 	bad := items["bad"].ID
 	want := []string{items[""].ID + " 1 applied", bad + " 1 dead_lettered"}
 	slices.Sort(want)
-	if d := cmp.Diff(want, r.results()); d != "" {
+	if d := cmp.Diff(want, r.dlq.results()); d != "" {
 		t.Error(d)
 	}
-	again := r.items()[""] // of the two without an event id the latest: that of the unreadable edited value
+	again := r.dlq.items()[""] // of the two without an event id the latest: that of the unreadable edited value
 	if again.ID != bad || again.DeadLetter.Reason != dlq.ReasonMalformed || again.Occurrences != 2 {
 		t.Errorf("after the second failure: %+v", again)
 	}
-	r.redrive(again, edited(r.event("bad", 2, 5, fields{"position": "P"})))
-	r.redrivesSettled()
-	r.wantField(2, "position", `"P"`)
+	r.processRedrive(again, edited(event("bad", 2, 5, fields{"position": "P"})))
+	r.crm.wantField(2, "position", `"P"`)
 }
 
 // A flakyAuditor refuses the first records: as many as refuse states.
@@ -225,24 +123,23 @@ func TestTheOffsetIsCommittedAfterTheResultIsRecorded(t *testing.T) {
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 1, Code: 20012})
 	auditor := &flakyAuditor{}
 	auditor.refuse.Store(1 << 20)
-	first := r.start(r.redriving, func(_ *consumer.Config, p *consumer.Parts) {
+	first := r.start(r.dlq.redriving, func(_ *consumer.Config, p *consumer.Parts) {
 		auditor.Auditor = p.Audit
 		p.Audit = auditor
 	})
-	r.produce(r.event("dead", 1, 10, fields{"position": "P"}))
-	r.settled()
-	r.redrive(r.items()["dead"])
-	r.eventually("the call", func() bool { return r.field(1, "position") == `"P"` })
+	r.process(event("dead", 1, 10, fields{"position": "P"}))
+	r.dlq.redrive(r.dlq.items()["dead"])
+	r.eventually("the call", func() bool { return r.crm.field(1, "position") == `"P"` })
 	r.never("an offset was committed without the result", time.Second, func() bool {
-		return r.broker.Lag(t, r.group, r.topics().Redrive) == 0
+		return r.kafka.lag(r.kafka.topics().Redrive) == 0
 	})
 	first.stop()
-	if len(r.results()) != 0 || r.items()["dead"].State == dlq.StateApplied {
+	if len(r.dlq.results()) != 0 || r.dlq.items()["dead"].State == dlq.StateApplied {
 		t.Fatal("there is a result, though its record was refused")
 	}
-	r.start(r.redriving)
+	r.start(r.dlq.redriving)
 	r.redrivesSettled()
-	if d := cmp.Diff([]string{r.items()["dead"].ID + " 1 applied"}, r.results()); d != "" || len(r.crm.Calls()) != 2 {
+	if d := cmp.Diff([]string{r.dlq.items()["dead"].ID + " 1 applied"}, r.dlq.results()); d != "" || len(r.crm.Calls()) != 2 {
 		t.Errorf("%d calls: %s", len(r.crm.Calls()), d)
 	}
 }

@@ -41,34 +41,24 @@ func (r *rig) replayFor(limit time.Duration, c change, ranges ...consumer.Range)
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	api := r.api()
+	api := r.crm.client()
 	defer api.Close()
 	cfg, parts := r.config(), r.parts(api, prometheus.NewRegistry())
-	r.redriving(&cfg, &parts)
-	index, err := dlq.NewReader(r.client(), r.topics()).Index(r.t.Context(), dlq.Query{}, nil)
+	r.dlq.redriving(&cfg, &parts)
+	index, err := dlq.NewReader(r.kafka.client(), r.kafka.topics()).Index(r.t.Context(), dlq.Query{}, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.replays++
-	cfg.Group, cfg.Replay, cfg.Covers = fmt.Sprintf("%s.replay.%d", r.group, r.replays), true, ranges
-	cfg.LiveGroup, parts.Items = r.group, index
+	cfg.Group, cfg.Replay, cfg.Covers = fmt.Sprintf("%s.replay.%d", r.kafka.group, r.replays), true, ranges
+	cfg.LiveGroup, parts.Items = r.kafka.group, index
 	c(&cfg, &parts)
 	ranges = slices.Clone(ranges)
-	for partition, end := range r.broker.Ends(r.t, r.topics().Redrive) {
-		ranges = append(ranges, consumer.Range{Topic: r.topics().Redrive, Partition: partition, End: end})
+	for partition, end := range r.kafka.Ends(r.t, r.kafka.topics().Redrive) {
+		ranges = append(ranges, consumer.Range{Topic: r.kafka.topics().Redrive, Partition: partition, End: end})
 	}
 	err = consumer.New(cfg, parts).Replay(ctx, ranges, func(at consumer.ReplayProgress) { last = at })
 	return last, err
-}
-
-// all returns the ranges of the whole source topic, up to its current end.
-func (r *rig) all() []consumer.Range {
-	r.t.Helper()
-	var ranges []consumer.Range
-	for partition, end := range r.broker.Ends(r.t, r.topic) {
-		ranges = append(ranges, consumer.Range{Topic: r.topic, Partition: partition, End: end})
-	}
-	return ranges
 }
 
 // The CRM was restored from an older backup, and the live service changes the same members during
@@ -76,31 +66,30 @@ func (r *rig) all() []consumer.Range {
 func TestReapplyRepairsARestoredCRM(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.start(r.redriving)
+	r.start(r.dlq.redriving)
 	const members = 5
 	for round := range 4 {
 		for m := range members {
-			r.produce(r.change(m, fields{"position": fmt.Sprintf("P%d", round), "qq": fmt.Sprint(round)}))
+			r.kafka.produce(r.change(m, fields{"position": fmt.Sprintf("P%d", round), "qq": fmt.Sprint(round)}))
 		}
 	}
-	r.produce(r.change(0, fields{"weixin": "w"}))
-	r.settled()
+	r.process(r.change(0, fields{"weixin": "w"}))
 	for m := range members { // the backup has only the first round
 		r.crm.SetMember(member(m), map[string]json.RawMessage{
 			"position": json.RawMessage(`"P0"`), "qq": json.RawMessage(`"0"`),
 		})
 	}
-	ranges := r.all()
+	ranges := r.kafka.all()
 	for m := range members {
-		r.produce(r.change(m, fields{"position": "Newest"}))
+		r.kafka.produce(r.change(m, fields{"position": "Newest"}))
 	}
 	r.replay(true, ranges...)
 	r.settled()
 	for m := range members {
-		r.wantField(m, "position", `"Newest"`)
-		r.wantField(m, "qq", `"3"`)
+		r.crm.wantField(m, "position", `"Newest"`)
+		r.crm.wantField(m, "qq", `"3"`)
 	}
-	r.wantField(0, "weixin", `"w"`)
+	r.crm.wantField(0, "weixin", `"w"`)
 }
 
 // Without reapply, a replay skips the events that are done, without a call.
@@ -108,18 +97,13 @@ func TestReplaySkipsEventsThatAreDone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(2), Times: 1, Code: 20012})
-	live := r.start(r.redriving)
-	r.produce(r.change(1, fields{"position": "A"}), r.change(2, fields{"position": "B"}))
-	r.settled()
+	live := r.start(r.dlq.redriving)
+	r.process(r.change(1, fields{"position": "A"}), r.change(2, fields{"position": "B"}))
 	live.stop()
-	r.produce(r.change(3, fields{"position": "C"})) // not processed yet
-	r.replay(false, r.all()...)
-	if calls := r.crm.Calls(); len(calls) != 3 {
-		t.Errorf("%d calls, want 3", len(calls))
-	}
-	r.wantField(3, "position", `"C"`)
-	r.replay(false, r.all()...) // it was complete, and stays so
-	if len(r.deadLetters()) != 1 {
-		t.Errorf("%d dead letters", len(r.deadLetters()))
-	}
+	r.kafka.produce(r.change(3, fields{"position": "C"})) // not processed yet
+	r.replay(false, r.kafka.all()...)
+	r.crm.wantCalls(3)
+	r.crm.wantField(3, "position", `"C"`)
+	r.replay(false, r.kafka.all()...) // it was complete, and stays so
+	r.dlq.wantCount(1)
 }

@@ -9,6 +9,7 @@ import (
 
 	"membersync/consumer/event"
 	"membersync/consumer/schedule"
+	"membersync/consumer/tracing"
 	"membersync/crmapi"
 )
 
@@ -55,16 +56,18 @@ func (r *reporter) finished(ctx context.Context, f event.Finished) {
 		level, reason = slog.LevelWarn, string(ev.Rejection.Reason)
 		r.metrics.deadLetter(reason)
 	}
+	tracing.Finished(f, reason)
 	r.activity.finish(ev, f.Outcome)
 	r.metrics.finished(f.Outcome, r.pathOf(ev), time.Since(ev.Record.Time()))
 	if ev.Reused {
 		r.metrics.reusedIDs.Inc()
 	}
-	origin := &ev.Record.Origin
-	r.observer.Finished(EventResult{
-		Topic: origin.Topic, Partition: origin.Partition, Offset: origin.Offset, Redrive: ev.Record.RedriveNumber(),
-		Event: ev.Mapped, Outcome: f.Outcome, Reason: reason, LeftOut: f.LeftOut,
-	})
+	if _, none := r.observer.(noObserver); !none {
+		r.observer.Finished(EventResult{
+			Topic: ev.Record.Topic(), Partition: ev.Record.Partition(), Offset: ev.Record.Offset(), Redrive: ev.Record.RedriveNumber(),
+			Event: ev.Mapped(), Outcome: f.Outcome, Reason: reason, LeftOut: f.LeftOut,
+		})
+	}
 	if !r.log.Enabled(ctx, level) {
 		return
 	}
@@ -88,11 +91,15 @@ func (r *reporter) pathOf(ev *event.Event) string {
 }
 
 func eventAttrs(ev *event.Event) []slog.Attr {
-	origin := &ev.Record.Origin
-	return []slog.Attr{
-		slog.String("event_id", ev.Mapped.ID), slog.String("employee_id", ev.Mapped.EmployeeID),
-		slog.String("topic", origin.Topic), slog.Int("partition", origin.Partition), slog.Int64("offset", origin.Offset),
+	mapped := ev.Mapped()
+	attrs := []slog.Attr{
+		slog.String("event_id", mapped.ID), slog.String("employee_id", mapped.EmployeeID), slog.String("topic", ev.Record.Topic()),
+		slog.Int("partition", ev.Record.Partition()), slog.Int64("offset", ev.Record.Offset()),
 	}
+	if id := ev.Record.Trace.ID(); id != "" {
+		attrs = append(attrs, slog.String("trace_id", id))
+	}
+	return attrs
 }
 
 func crmAttrs(err *crmapi.Error) []slog.Attr {
@@ -127,7 +134,7 @@ func (r *reporter) late(ctx context.Context, u *event.Update) {
 	}
 	r.metrics.late()
 	r.log.LogAttrs(ctx, slog.LevelError, "a call was completed after its lease had expired; it may have undone a newer change",
-		append(eventAttrs(u.Events[0]), slog.String("command", repairCommand(u.Events[0].Mapped.EmployeeID)))...)
+		append(eventAttrs(u.Events[0]), slog.String("command", repairCommand(u.Events[0].Mapped().EmployeeID)))...)
 }
 
 // repairCommand is the command that sends the newest values of an employee again. The newer change

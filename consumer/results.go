@@ -58,31 +58,33 @@ func (p *pipeline) mayWrite(ctx context.Context, b *event.Batch) bool {
 }
 
 // redisFailed pauses calls; the batch ends without a result.
-func (p *pipeline) redisFailed(ctx context.Context, op string, err error) event.Result {
-	p.control.redis.failed(ctx, op, err)
+func (a *attempt) redisFailed(ctx context.Context, op string, err error) event.Result {
+	a.control.redis.failed(ctx, op, err)
 	return event.Result{}
 }
 
-func (p *pipeline) redisWorked() { p.control.redis.worked() }
-
 // release gives a lease back early.
-func (p *pipeline) release(ctx context.Context, u *event.Update) {
-	if err := p.deliver.Release(ctx, u); err != nil {
-		p.log.LogAttrs(ctx, levelOf(ctx), "lease not released; it expires by itself", errAttr(err))
+func (a *attempt) release(ctx context.Context, u *event.Update) {
+	if err := a.deliver.Release(ctx, u); err != nil {
+		a.log.LogAttrs(ctx, levelOf(ctx), "lease not released; it expires by itself", errAttr(err))
 	}
 }
 
 // decode returns the events of a delivery; of a record that was not read, its rejection.
-func (p *pipeline) decode(ctx context.Context, d intake.Delivery) ([]*event.Event, error) {
+func (p *pipeline) decode(
+	ctx context.Context, d intake.Delivery, rec mapper.Record, trace *event.Trace,
+) (events []*event.Event, err error) {
+	ctx, span := p.tracer.Decode(ctx, trace)
+	defer func() { span.End(err) }()
 	no := d.Record.Rejection
 	if no == nil {
-		return p.decoder.Decode(ctx, recordOf(d))
+		return p.decoder.Decode(ctx, rec)
 	}
 	last := no.Last
 	if last == d.Record.Offset {
 		last = 0
 	}
-	return p.decoder.Unread(recordOf(d), decode.UnreadFault(no.IsMalformed, no.Text), last), nil
+	return p.decoder.Unread(rec, decode.UnreadFault(no.IsMalformed, no.Text), last), nil
 }
 
 // recordOf is the record of a delivery, for the mapper.

@@ -10,8 +10,10 @@ import (
 
 	"membersync/consumer/decode"
 	"membersync/consumer/deliver"
+	"membersync/consumer/event"
 	"membersync/consumer/intake"
 	"membersync/consumer/schedule"
+	"membersync/consumer/tracing"
 	"membersync/dlq"
 )
 
@@ -47,17 +49,20 @@ func New(cfg Config, parts Parts) *Service {
 	redis := &redisGuard{schedule: plan, log: parts.Logger}
 	control := &controlWatcher{
 		group: cmp.Or(cfg.LiveGroup, cfg.Group), control: parts.Control, schedule: plan, report: report, redis: redis, log: parts.Logger,
+		mayJoin: make(chan struct{}),
 	}
 	control.state.hasOffsets = cfg.Replay // the command has seen to it that there is a marker
 	if parts.Control == nil {
 		control.state.known = true
 		plan.SetControlKnown()
+		control.letJoin()
 	}
 	beats := newHeart(&cfg, &parts, plan)
 	report.beat = beats.wake
+	tracer := tracing.New(parts.Tracer, cfg.Topic, cfg.Group)
 	p := &pipeline{
-		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, beats: beats, report: report,
-		deliver: newDeliverer(&cfg, &parts),
+		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, beats: beats, report: report, tracer: tracer,
+		deliver: newDeliverer(&cfg, &parts, tracer), ahead: newLookahead(decode.NewRecognizer(parts.Marks, cfg.Reapply)),
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
 	}
 	in := newIntake(&cfg, &parts, p, topics)
@@ -78,7 +83,7 @@ func newIntake(cfg *Config, parts *Parts, p *pipeline, topics *topicKeeper) *int
 		BufferRecords: cfg.BufferRecords, BufferBytes: cfg.BufferBytes, DrainLimit: cfg.DrainLimit, DoneTTL: cfg.DoneTTL,
 		MaxRecordBytes: cmp.Or(cfg.MaxRecordBytes, defaultRecordBytes), Session: cfg.Session,
 	}, intake.Parts{
-		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: backlog{p.schedule}, Metrics: parts.Metrics,
+		Kafka: parts.Kafka, Dialer: parts.Dialer, Handler: p, Backlog: orderedBacklog{backlog{p.schedule}, p.ahead}, Metrics: parts.Metrics,
 		Logger: parts.Logger, Pace: parts.Pace, RedrivesMissing: topics.reportMissing,
 	})
 }
@@ -93,12 +98,13 @@ func newDecoder(cfg *Config, parts *Parts, outages decode.Outages, originals dec
 	})
 }
 
-func newDeliverer(cfg *Config, parts *Parts) *deliver.Deliverer {
+func newDeliverer(cfg *Config, parts *Parts, tracer *tracing.Tracer) *deliver.Deliverer {
 	return deliver.New(deliver.Config{
 		Topic: cfg.Topic, Group: cfg.Group, Version: cfg.Version, Concurrency: cfg.Concurrency,
 		CallTimeout: cfg.CallTimeout, Lease: cfg.Lease, QuotaReset: cfg.QuotaReset, Reapply: cfg.Reapply,
 	}, deliver.Parts{
 		Store: parts.Store, CRM: parts.CRM, DeadLetters: parts.DeadLetters, Audit: parts.Audit, Metrics: parts.Metrics,
+		Tracer: tracer,
 	})
 }
 
@@ -111,11 +117,16 @@ func (noAudit) Write(context.Context, dlq.AuditRecord) error { return nil }
 var errStopped = errors.New("consumer: stopped")
 
 // Run consumes until the context ends, then drains in-flight calls within the drain limit, commits
-// and leaves the group. It returns an error only if the group cannot be set up; it waits for an
-// unavailable Kafka, Redis or CRM.
+// and leaves the group. It joins the group only when it may call (invariant 15). It returns an
+// error only if the group cannot be set up; it waits for an unavailable Kafka, Redis or CRM.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.start(ctx)()
-	return s.intake.Run(ctx)
+	select {
+	case <-s.control.mayJoin:
+		return s.intake.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Replay runs ranges of the topics again, as a process of its own alongside the live service: it
@@ -148,14 +159,16 @@ func (s *Service) start(ctx context.Context) (stop func()) {
 // Ready reports whether the service takes part in its group, and what it waits for: the reason if
 // it is not ready, the causes of a pause if it is.
 func (s *Service) Ready() (ok bool, cause string) {
-	status := s.intake.Status()
+	status, control := s.intake.Status(), s.control.snapshot()
 	switch {
 	case status.Draining:
 		return false, "draining"
+	case !control.joins && control.otherKey:
+		return false, event.CauseStateKey.String()
+	case !control.joins:
+		return false, causeControl
 	case !status.Joined:
 		return false, "not joined the consumer group yet"
-	case !s.control.snapshot().known: // and so no call is made
-		return false, causeControl
 	}
 	return true, strings.Join(s.causes(status), ", ")
 }

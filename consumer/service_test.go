@@ -17,17 +17,13 @@ import (
 func TestAChangeReachesTheCRM(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.produce(r.change(1, fields{"position": "Engineer", "mainDepartmentId": 7}))
+	r.kafka.produce(r.change(1, fields{"position": "Engineer", "mainDepartmentId": 7}))
 	r.start()
 	r.settled()
-	r.wantField(1, "position", `"Engineer"`)
-	r.wantField(1, "mainDepartmentId", `7`)
-	if calls := r.crm.Calls(); len(calls) != 1 {
-		t.Errorf("%d calls, want 1", len(calls))
-	}
-	if got := r.outcome.of("ev-1"); !slices.Equal(got, []consumer.Outcome{consumer.Applied}) {
-		t.Errorf("outcomes %v", got)
-	}
+	r.crm.wantField(1, "position", `"Engineer"`)
+	r.crm.wantField(1, "mainDepartmentId", `7`)
+	r.crm.wantCalls(1)
+	r.wantOutcomes("ev-1", consumer.Applied)
 }
 
 // The newest event wins for each field on its own.
@@ -35,18 +31,13 @@ func TestNewestWinsFieldByField(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	inst := r.start(oneByOne)
-	r.produce(r.event("new", 1, 9, fields{"position": "Lead"}))
-	r.settled()
-	r.produce(r.event("late", 1, 3, fields{"position": "Engineer", "email": "a@test.invalid"}))
-	r.settled()
-	r.produce(r.event("late again", 1, 2, fields{"position": "Trainee"}))
-	r.settled()
+	r.process(event("new", 1, 9, fields{"position": "Lead"}))
+	r.process(event("late", 1, 3, fields{"position": "Engineer", "email": "a@test.invalid"}))
+	r.process(event("late again", 1, 2, fields{"position": "Trainee"}))
 	inst.stop()
-	r.wantField(1, "position", `"Lead"`)
-	r.wantField(1, "email", `"a@test.invalid"`)
-	if calls := r.crm.Calls(); len(calls) != 2 {
-		t.Errorf("%d calls, want 2", len(calls))
-	}
+	r.crm.wantField(1, "position", `"Lead"`)
+	r.crm.wantField(1, "email", `"a@test.invalid"`)
+	r.crm.wantCalls(2)
 	for id, want := range map[string]consumer.Outcome{"late": consumer.Applied, "late again": consumer.Superseded} {
 		if got := r.outcome.of(id); !slices.Equal(got, []consumer.Outcome{want}) {
 			t.Errorf("%s: outcomes %v, want %v", id, got, want)
@@ -59,13 +50,9 @@ func TestADuplicateCausesNoCall(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	first := r.change(1, fields{"position": "Engineer"})
 	r.start()
-	r.produce(first)
-	r.settled()
-	r.produce(first)
-	r.settled()
-	if calls := r.crm.Calls(); len(calls) != 1 {
-		t.Errorf("%d calls, want 1", len(calls))
-	}
+	r.process(first)
+	r.process(first)
+	r.crm.wantCalls(1)
 	want := []consumer.Outcome{consumer.Applied, consumer.Duplicate}
 	if got := r.outcome.of("ev-1"); !slices.Equal(got, want) {
 		t.Errorf("outcomes %v, want %v", got, want)
@@ -77,15 +64,10 @@ func TestAValueTheCRMHoldsIsNotSentAgain(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.start()
 	for range 2 {
-		r.produce(r.change(1, fields{"position": "Engineer"}))
-		r.settled()
+		r.process(r.change(1, fields{"position": "Engineer"}))
 	}
-	if calls := r.crm.Calls(); len(calls) != 1 {
-		t.Errorf("%d calls, want 1", len(calls))
-	}
-	if got := r.outcome.of("ev-2"); !slices.Equal(got, []consumer.Outcome{consumer.Unchanged}) {
-		t.Errorf("outcomes %v", got)
-	}
+	r.crm.wantCalls(1)
+	r.wantOutcomes("ev-2", consumer.Unchanged)
 }
 
 // oneByOne gives a service a single call slot.
@@ -95,22 +77,15 @@ func oneByOne(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 1 }
 func TestABacklogFoldsIntoOneCallPerMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
-	r.crm.Block(crmapitest.BeforeEffect)
-	inst := r.start(oneByOne)
-	r.produce(r.change(99, fields{"position": "Blocker"}))
-	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
+	var msgs []message
 	for i := range 40 {
-		r.produce(r.change(1, fields{"position": fmt.Sprintf("Level %d", i)}),
-			r.change(2, fields{"qq": fmt.Sprint(i)}))
+		msgs = append(msgs, r.change(1, fields{"position": fmt.Sprintf("Level %d", i)}), r.change(2, fields{"qq": fmt.Sprint(i)}))
 	}
-	r.waiting(inst, 81)
-	r.crm.Release()
+	r.start(oneByOne).backlog(msgs...)
 	r.settled()
-	r.wantField(1, "position", `"Level 39"`)
-	r.wantField(2, "qq", `"39"`)
-	if calls := r.crm.Calls(); len(calls) != 3 {
-		t.Errorf("%d calls, want 3", len(calls))
-	}
+	r.crm.wantField(1, "position", `"Level 39"`)
+	r.crm.wantField(2, "qq", `"39"`)
+	r.crm.wantCalls(3)
 }
 
 // Events that fail for good are dead-lettered with their reason. Their records' keys, values and
@@ -127,11 +102,11 @@ func TestDeadLettersKeepTheBytesOfTheirRecords(t *testing.T) {
 		r.change(5, fields{"position": "Unknown"}),
 	}
 	msgs[0].Headers = []kafka.Header{{Key: "h", Value: nil}, {Key: "dlq.reason", Value: []byte("of the source")}}
-	r.produce(msgs...)
+	r.kafka.produce(msgs...)
 	r.start()
 	r.settled()
 	got := map[dlq.Reason]int{}
-	for _, l := range r.deadLetters() {
+	for _, l := range r.dlq.read() {
 		got[l.Reason]++
 		if l.Reason == dlq.ReasonCRMNotFound && (l.CRMCode != "20012" || l.Attempts != 1 || l.EmployeeID != "E0005") {
 			t.Errorf("dead letter of the refused event: %+v", l)
@@ -141,21 +116,15 @@ func TestDeadLettersKeepTheBytesOfTheirRecords(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	r.wantField(2, "position", `"Good"`)
-	r.samePayloads(msgs[:3])
-}
-
-// samePayloads checks that each message has a dead letter with the same bytes.
-func (r *rig) samePayloads(msgs []kafka.Message) {
-	r.t.Helper()
-	deadLetters := r.deadLetters()
-	for i, m := range msgs {
+	r.crm.wantField(2, "position", `"Good"`)
+	deadLetters := r.dlq.read()
+	for i, m := range msgs[:3] {
 		found := slices.ContainsFunc(deadLetters, func(l dlq.DeadLetter) bool {
 			return string(l.Key) == string(m.Key) && string(l.Value) == string(m.Value) &&
 				(l.Value == nil) == (m.Value == nil) && len(l.Headers) == len(m.Headers)
 		})
 		if !found {
-			r.t.Errorf("message %d has no dead letter with the same bytes", i)
+			t.Errorf("message %d has no dead letter with the same bytes", i)
 		}
 	}
 }
@@ -165,24 +134,20 @@ func (r *rig) samePayloads(msgs []kafka.Message) {
 func TestOnlyTheOffendingEventOfAFoldIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{Departments: []int64{1, 2, 3}})
-	r.crm.Block(crmapitest.BeforeEffect)
-	inst := r.start(oneByOne)
-	r.produce(r.change(99, fields{"position": "Blocker"}))
-	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
+	var msgs []message
 	names := []string{"position", "email", "qq", "weixin", "account"}
 	for i, f := range names {
-		r.produce(r.change(1, fields{f: fmt.Sprintf("value-%d", i)}))
+		msgs = append(msgs, r.change(1, fields{f: fmt.Sprintf("value-%d", i)}))
 		if i == 2 {
-			r.produce(r.event("offending", 1, 50, fields{"mainDepartmentId": 404}))
+			msgs = append(msgs, event("offending", 1, 50, fields{"mainDepartmentId": 404}))
 		}
 	}
-	r.waiting(inst, len(names)+2)
-	r.crm.Release()
+	r.start(oneByOne).backlog(msgs...)
 	r.settled()
 	for i, f := range names {
-		r.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
+		r.crm.wantField(1, f, fmt.Sprintf(`"value-%d"`, i))
 	}
-	deadLetters := r.deadLetters()
+	deadLetters := r.dlq.read()
 	if len(deadLetters) != 1 || deadLetters[0].EventID != "offending" || deadLetters[0].Reason != dlq.ReasonCRMNotFound {
 		t.Fatalf("%d dead letters: %+v", len(deadLetters), deadLetters)
 	}
@@ -192,14 +157,12 @@ func TestATransientFailureIsRetriedAndDelaysNoOtherMember(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Push(crmapitest.Fault{Member: member(1), Times: 3, Status: 503})
-	r.produce(r.change(1, fields{"position": "Retried"}), r.change(2, fields{"position": "Quick"}))
+	r.kafka.produce(r.change(1, fields{"position": "Retried"}), r.change(2, fields{"position": "Quick"}))
 	r.start()
 	r.settled()
-	r.wantField(1, "position", `"Retried"`)
-	r.wantField(2, "position", `"Quick"`)
-	if n := len(r.deadLetters()); n != 0 {
-		t.Errorf("%d dead letters", n)
-	}
+	r.crm.wantField(1, "position", `"Retried"`)
+	r.crm.wantField(2, "position", `"Quick"`)
+	r.dlq.wantCount(0)
 	r.wantNoOverlap()
 }
 
@@ -218,21 +181,19 @@ func TestRebalancesOfTwoInstancesLoseNothing(t *testing.T) {
 			want[employee] = fmt.Sprintf("%q", fmt.Sprint(r.seq-1))
 			msgs = append(msgs, m)
 		}
-		r.produce(msgs...)
+		r.kafka.produce(msgs...)
 	}
 	send(500)
 	second := r.start()
 	send(500)
-	r.eventually("the second instance to join", func() bool { ok, _ := second.service.Ready(); return ok })
+	second.waitReady()
 	send(500)
 	second.stop()
 	send(500)
 	r.settled()
 	for employee, v := range want {
-		r.wantField(employee, "position", v)
+		r.crm.wantField(employee, "position", v)
 	}
 	r.wantNoOverlap()
-	if n := len(r.deadLetters()); n != 0 {
-		t.Errorf("%d dead letters", n)
-	}
+	r.dlq.wantCount(0)
 }

@@ -17,23 +17,23 @@ func TestShutdownDrainsAnInFlightCall(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(oneByOne)
-	r.produce(r.change(1, fields{"position": "Running"}))
+	r.kafka.produce(r.change(1, fields{"position": "Running"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
-	r.produce(r.change(2, fields{"position": "Waiting"}))
-	r.waiting(inst, 2)
+	r.kafka.produce(r.change(2, fields{"position": "Waiting"}))
+	inst.waiting(2)
 	inst.cancel()
 	r.eventually("the drain", func() bool { ok, why := inst.service.Ready(); return !ok && why == "draining" })
 	r.never("the call ended before its response", 300*time.Millisecond, func() bool { return r.crm.Blocked() != 1 })
 	r.crm.Release()
 	inst.stop() // well before the drain limit
-	if at := r.committed(0); at != 1 {
+	if at := r.kafka.committed(0); at != 1 {
 		t.Errorf("committed %d, want 1: the finished event, without the waiting one", at)
 	}
 	r.wantOutcomes("ev-2")
 	r.start()
 	r.settled()
-	r.wantField(2, "position", `"Waiting"`)
-	r.wantCalls(2)
+	r.crm.wantField(2, "position", `"Waiting"`)
+	r.crm.wantCalls(2)
 	r.wantOutcomes("ev-1", consumer.Applied)
 }
 
@@ -45,30 +45,24 @@ func TestShutdownReleasesTheLeaseOfABatchWithoutASlot(t *testing.T) {
 	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.Concurrency = 4 })
 	for i := range 4 {
-		r.produce(r.change(i, fields{"position": "Running"}))
+		r.kafka.produce(r.change(i, fields{"position": "Running"}))
 	}
 	r.eventually("the calls", func() bool { return r.crm.Blocked() == 4 })
-	r.produce(r.change(9, fields{"position": "Waiting"}))
-	r.eventually("its lease", func() bool { return r.leases() == 5 })
+	r.kafka.produce(r.change(9, fields{"position": "Waiting"}))
+	r.eventually("its lease", func() bool { return r.redis.leases() == 5 })
 	inst.cancel()
 	r.eventually("the drain", inst.service.Revoked)
 	r.crm.Release()
 	inst.stop()
 	r.wantOutcomes("ev-5")
-	r.wantCalls(4)
-	if n := r.leases(); n != 0 {
+	r.crm.wantCalls(4)
+	if n := r.redis.leases(); n != 0 {
 		t.Errorf("%d leases are left", n)
 	}
 	r.start()
 	r.settled()
-	r.wantField(9, "position", `"Waiting"`)
-	r.wantCalls(5)
-}
-
-// leases returns how many members are leased.
-func (r *rig) leases() int {
-	r.t.Helper()
-	return len(r.leaseKeys())
+	r.crm.wantField(9, "position", `"Waiting"`)
+	r.crm.wantCalls(5)
 }
 
 // An idle instance stops at once, with or without partitions.
@@ -80,9 +74,9 @@ func TestShutdownWhileIdle(t *testing.T) {
 			r := newRig(t, partitions, crmapitest.Options{})
 			first, second := r.start(), r.start()
 			for _, inst := range []*instance{first, second} {
-				r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
+				inst.waitReady()
 			}
-			r.some(2)
+			some(r, 2)
 			r.settled()
 			second.stop() // well before the drain limit
 			first.stop()
@@ -97,17 +91,17 @@ func TestTheDrainEndsAtItsLimit(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start(func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = 500 * time.Millisecond })
-	r.produce(r.change(1, fields{"position": "x"}))
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
 	r.eventually("the call", func() bool { return r.crm.Blocked() == 1 })
 	inst.stop() // the call is still blocked
-	if at := r.committed(0); at > 0 {
+	if at := r.kafka.committed(0); at > 0 {
 		t.Errorf("committed %d, past a call that was given up", at)
 	}
 	r.crm.Release()
-	r.expireLeases()
+	r.redis.expireLeases()
 	r.start()
 	r.settled()
-	r.wantField(1, "position", `"x"`)
+	r.crm.wantField(1, "position", `"x"`)
 	r.wantOutcomes("ev-1", consumer.Applied)
 	r.wantNoDeadLetters()
 }
@@ -124,36 +118,33 @@ func TestARebalanceDuringACall(t *testing.T) {
 			r := newRig(t, 2, crmapitest.Options{})
 			drain := func(cfg *consumer.Config, _ *consumer.Parts) { cfg.DrainLimit = limit }
 			first := r.start(drain)
-			r.eventually("the assignment", func() bool { return r.committed(0) == 0 && r.committed(1) == 0 })
+			r.eventually("the assignment", func() bool { return r.kafka.committed(0) == 0 && r.kafka.committed(1) == 0 })
 			for m := range 2 { // one per partition, since one of these will be taken away
 				r.crm.Push(crmapitest.Fault{Member: member(m), Block: true})
-				r.produce(on(m, r.change(m, fields{"position": "Blocked"})))
+				r.kafka.produce(on(m, r.change(m, fields{"position": "Blocked"})))
 			}
 			r.eventually("the calls", func() bool { return r.crm.Blocked() == 2 })
 			second := r.start(drain)
 			for m := range 2 {
-				r.produce(on(m, r.change(m, fields{"position": "Next", "qq": "1"})))
+				r.kafka.produce(on(m, r.change(m, fields{"position": "Next", "qq": "1"})))
 			}
 			if limit < unending {
-				r.eventually("the second instance to join", func() bool { ok, _ := second.service.Ready(); return ok })
+				second.waitReady()
 			}
 			r.never("a commit or another call while the calls are blocked", 1500*time.Millisecond, func() bool {
-				return r.committed(0)+r.committed(1) > 0 || len(r.crm.Calls()) > 2
+				return r.kafka.committed(0)+r.kafka.committed(1) > 0 || len(r.crm.Calls()) > 2
 			})
 			r.crm.Release()
 			r.settled()
 			for m := range 2 {
-				r.wantField(m, "position", `"Next"`)
+				r.crm.wantField(m, "position", `"Next"`)
 			}
 			r.wantNoDeadLetters()
 			for _, inst := range []*instance{first, second} {
-				if n := r.metric(inst, "membersync_late_calls_total"); n != 0 {
-					t.Errorf("%v late calls", n)
-				}
+				inst.wantMetric(0, "membersync_late_calls_total")
 			}
 			first.stop() // it had lanes of a lost partition, whose events the other instance has finished
-			r.produce(on(0, r.change(7, fields{"position": "Last"})), on(1, r.change(8, fields{"position": "Last"})))
-			r.settled()
+			r.process(on(0, r.change(7, fields{"position": "Last"})), on(1, r.change(8, fields{"position": "Last"})))
 		})
 	}
 }
@@ -164,9 +155,8 @@ func TestAnInstanceWithoutPartitionsDelaysNoRebalance(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{})
 	for i := range 3 {
 		inst := r.start()
-		r.eventually("the join", func() bool { ok, _ := inst.service.Ready(); return ok })
-		r.produce(r.change(i, fields{"position": fmt.Sprint(i)}))
-		r.settled() // well before the drain limit
+		inst.waitReady()
+		r.process(r.change(i, fields{"position": fmt.Sprint(i)})) // well before the drain limit
 	}
 	r.wantNoDeadLetters()
 }
@@ -195,7 +185,7 @@ func TestWaitingEventsSurviveRebalances(t *testing.T) {
 		for m := range 8 {
 			for i := range 3 {
 				field := []string{"qq", "email", "weixin"}[i]
-				r.produce(on(m%4, r.change(m, fields{"position": fmt.Sprint(round), field: fmt.Sprint(round)})))
+				r.kafka.produce(on(m%4, r.change(m, fields{"position": fmt.Sprint(round), field: fmt.Sprint(round)})))
 			}
 		}
 		r.start() // each joins while events are processed
@@ -204,7 +194,7 @@ func TestWaitingEventsSurviveRebalances(t *testing.T) {
 	r.settled()
 	for m := range 8 {
 		for _, f := range []string{"position", "qq", "email", "weixin"} {
-			r.wantField(m, f, `"2"`)
+			r.crm.wantField(m, f, `"2"`)
 		}
 	}
 	r.wantNoDeadLetters()

@@ -21,19 +21,19 @@ func TestALaneThatWaitsHoldsNoSlot(t *testing.T) {
 			for m := range 3 {
 				f.Member = member(m)
 				r.crm.Push(f)
-				r.produce(r.change(m, fields{"position": "Retried"}))
+				r.kafka.produce(r.change(m, fields{"position": "Retried"}))
 			}
 			inst := r.start(oneByOne)
-			r.eventually("all three lanes to wait", func() bool { return r.metric(inst, "membersync_lanes_retrying") == 3 })
-			r.produce(r.change(3, fields{"position": "Quick"}))
-			r.eventually("the other member", func() bool { return r.field(3, "position") == `"Quick"` })
+			r.eventually("all three lanes to wait", func() bool { return inst.metric("membersync_lanes_retrying") == 3 })
+			r.kafka.produce(r.change(3, fields{"position": "Quick"}))
+			r.eventually("the other member", func() bool { return r.crm.field(3, "position") == `"Quick"` })
 			r.settled()
 			calls := r.crm.Calls()
 			if len(calls) != 7 || calls[3].OpenUserID != member(3) {
 				t.Fatalf("%d calls, the fourth for %s", len(calls), calls[3].OpenUserID)
 			}
 			for m := range 3 {
-				if own := r.callsOf(m); own[1].Arrived.Sub(own[0].Arrived) < 4*time.Second {
+				if own := r.crm.callsOf(m); own[1].Arrived.Sub(own[0].Arrived) < 4*time.Second {
 					t.Errorf("member %d was tried again after %v, want at least 4 s", m, own[1].Arrived.Sub(own[0].Arrived))
 				}
 			}
@@ -51,7 +51,7 @@ func TestAFoldHasAtMost500Events(t *testing.T) {
 	for i := range 1200 {
 		msgs = append(msgs, r.change(1, fields{"position": fmt.Sprint(i)}))
 	}
-	r.backlog(inst, msgs...)
+	inst.backlog(msgs...)
 	r.settled()
 	var folds []int
 	for _, c := range r.outcome.called() {
@@ -62,7 +62,7 @@ func TestAFoldHasAtMost500Events(t *testing.T) {
 	if got := fmt.Sprint(folds); got != "[500 500 200]" {
 		t.Errorf("folds of %s events, want 500, 500 and 200", got)
 	}
-	r.wantField(1, "position", `"1199"`)
+	r.crm.wantField(1, "position", `"1199"`)
 }
 
 // The events of two employee ids of one member, in different partitions, share a lane: one call at
@@ -77,14 +77,14 @@ func TestTwoEmployeeIDsOfAMemberShareALane(t *testing.T) {
 	}
 	r.crm.Block(crmapitest.BeforeEffect)
 	inst := r.start()
-	r.produce(on(0, as("E-old", 1, "A")))
+	r.kafka.produce(on(0, as("E-old", 1, "A")))
 	r.eventually("the first call", func() bool { return r.crm.Blocked() == 1 })
-	r.produce(on(1, as("E-new", 3, "C")), on(0, as("E-old", 2, "B")))
-	r.waiting(inst, 3)
+	r.kafka.produce(on(1, as("E-new", 3, "C")), on(0, as("E-old", 2, "B")))
+	inst.waiting(3)
 	r.never("a second call was made during the first", 200*time.Millisecond, func() bool { return len(r.crm.Calls()) > 1 })
 	r.crm.Release()
 	r.settled()
-	r.wantField(1, "position", `"C"`)
-	r.wantCalls(2) // the two waiting events are one fold
+	r.crm.wantField(1, "position", `"C"`)
+	r.crm.wantCalls(2) // the two waiting events are one fold
 	r.wantNoOverlap()
 }

@@ -22,22 +22,22 @@ func TestOnlyTheEventWithoutRetryBudgetLeavesTheFold(t *testing.T) {
 	stop := r.stream(2, 3, 4, 5)
 	r.start(noBudget)
 	r.eventually("the other members", func() bool {
-		return r.field(2, "qq") != "" && r.field(3, "qq") != "" && r.field(4, "qq") != ""
+		return r.crm.field(2, "qq") != "" && r.crm.field(3, "qq") != "" && r.crm.field(4, "qq") != ""
 	})
-	r.produce(r.event("old", 1, 1, fields{"position": "x"}))
-	r.eventually("three of its five attempts", func() bool { return len(r.callsOf(1)) >= 3 })
-	r.produce(r.event("new", 1, 2, fields{"qq": "1"}))
+	r.kafka.produce(event("old", 1, 1, fields{"position": "x"}))
+	r.eventually("three of its five attempts", func() bool { return len(r.crm.callsOf(1)) >= 3 })
+	r.kafka.produce(event("new", 1, 2, fields{"qq": "1"}))
 	r.eventually("the old event to be finished", func() bool { return len(r.outcome.of("old")) > 0 })
 	stop()
 	r.settled()
 	r.wantOutcomes("old", consumer.DeadLettered)
 	r.wantOutcomes("new", consumer.Applied)
-	if !slices.ContainsFunc(r.callsOf(1), func(c crmapitest.Seen) bool { return len(userOf(t, c)) == 3 }) {
+	if !slices.ContainsFunc(r.crm.callsOf(1), func(c crmapitest.Seen) bool { return len(userOf(t, c)) == 3 }) {
 		t.Error("the two events were never in one fold")
 	}
-	r.wantField(1, "qq", `"1"`)
-	r.wantField(1, "position", "")
-	if reasons := r.rejections(); len(reasons) != 1 || reasons["old"] != "retries_exhausted" {
+	r.crm.wantField(1, "qq", `"1"`)
+	r.crm.wantField(1, "position", "")
+	if reasons := r.dlq.rejections(); len(reasons) != 1 || reasons["old"] != "retries_exhausted" {
 		t.Errorf("dead letters %v", reasons)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // Redis they would bring older values back. This file keeps them from it (invariant 12).
 
 // relies reports whether an event may only be sent while the versions in Redis are complete.
-func (p *pipeline) relies(ev *event.Event) bool { return p.cfg.Replay || ev.IsRedrive() }
+func (a *attempt) relies(ev *event.Event) bool { return a.cfg.Replay || ev.IsRedrive() }
 
 // withoutRedrives returns the batch without the events that rely on the state; nil: none is left.
 // They stay in their lane, and in the batch itself, which settles them if they are taken away.

@@ -27,13 +27,13 @@ func TestAStormEndsAfterAnUnacknowledgedTry(t *testing.T) {
 	}}).quick()
 	inst := r.start(stormy)
 	for i := range 90 {
-		r.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
+		r.kafka.produce(on(i%3, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.heldOrDeadLettered(inst, 90)
-	dead := len(r.deadLetters())
+	inst.heldOrDeadLettered(90)
+	dead := len(r.dlq.read())
 	fixed.Store(true)
 	r.settled()
-	if got := len(r.deadLetters()); got != dead || r.metric(inst, "membersync_events_held") != 0 {
+	if got := len(r.dlq.read()); got != dead || inst.metric("membersync_events_held") != 0 {
 		t.Errorf("%d dead letters, want the first %d alone", got, dead)
 	}
 }
@@ -47,25 +47,25 @@ func TestAMalformedRecordDoesNotKeepAStormUp(t *testing.T) {
 	r := newRig(t, 2, refusingWhile(&broken))
 	first := r.start(holding)
 	for i := range 90 {
-		r.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
+		r.kafka.produce(on(i%2, r.change(i, fields{"position": "Engineer"})))
 	}
-	r.heldOrDeadLettered(first, 90)
-	dead := len(r.deadLetters())
+	first.heldOrDeadLettered(90)
+	dead := len(r.dlq.read())
 	for p := range 2 {
-		r.produce(on(p, message{Key: []byte("k"), Value: []byte("{")}))
+		r.kafka.produce(on(p, message{Key: []byte("k"), Value: []byte("{")}))
 	}
-	r.holds(first, 92-dead)
+	first.holds(92 - dead)
 	broken.Store(false)
 	r.start(stormy)
 	first.stop()
 	r.settled()
 	malformed := 0
-	for _, l := range r.deadLetters() {
+	for _, l := range r.dlq.read() {
 		if l.Reason == dlq.ReasonMalformed {
 			malformed++
 		}
 	}
-	if got := len(r.deadLetters()); malformed != 2 || got != dead+2 {
+	if got := len(r.dlq.read()); malformed != 2 || got != dead+2 {
 		t.Errorf("%d dead letters, %d of them malformed, want %d and 2", got, malformed, dead+2)
 	}
 }
@@ -79,16 +79,16 @@ func TestAHeldEventLosesToANewerOne(t *testing.T) {
 	r := newRig(t, 1, refusingWhile(&broken))
 	inst := r.start(stormy)
 	for i := range 90 {
-		r.produce(r.change(i, fields{"position": "Old"}))
+		r.kafka.produce(r.change(i, fields{"position": "Old"}))
 	}
-	r.heldOrDeadLettered(inst, 90)
+	inst.heldOrDeadLettered(90)
 	broken.Store(false)
 	for i := range 90 {
-		r.produce(r.change(i, fields{"position": "New"}))
+		r.kafka.produce(r.change(i, fields{"position": "New"}))
 	}
 	r.settled()
 	for i := range 90 {
-		r.wantField(i, "position", `"New"`)
+		r.crm.wantField(i, "position", `"New"`)
 	}
 	r.wantNoOverlap()
 }
@@ -101,20 +101,18 @@ func TestDuplicatesBeginNoStorm(t *testing.T) {
 	bad := fields{"gender": "X"}
 	calm := r.start()
 	for i := range 100 {
-		r.produce(r.change(i, bad))
+		r.kafka.produce(r.change(i, bad))
 	}
 	r.settled()
 	calm.stop()
 	for i := range 40 {
-		r.produce(r.change(100+i, bad))
+		r.kafka.produce(r.change(100+i, bad))
 	}
-	r.restore(kafkatest.Commit{})
+	r.kafka.restore(kafkatest.Commit{})
 	inst := r.start(holding)
 	r.settled()
-	if n := len(r.deadLetters()); n != 140 {
-		t.Errorf("%d dead letters, want 140", n)
-	}
-	if held := r.metric(inst, "membersync_events_held"); held > 0 {
+	r.dlq.wantCount(140)
+	if held := inst.metric("membersync_events_held"); held > 0 {
 		t.Errorf("%v held", held)
 	}
 }
@@ -123,19 +121,19 @@ func TestDuplicatesBeginNoStorm(t *testing.T) {
 func TestHeldEventsAreDeadLetteredBeforeTheyExpire(t *testing.T) {
 	t.Parallel()
 	r := newFakeRig(t, 1)
-	r.topic = r.broker.Topic(t, 1, map[string]string{"retention.ms": "600000"})
-	r.ensureTopics()
+	r.kafka.topic = r.kafka.Topic(t, 1, map[string]string{"retention.ms": "600000"})
+	r.kafka.ensureTopics()
 	for i := range 60 {
 		old := r.change(i, fields{"position": "Engineer"})
 		old.Time = time.Now().Add(-9*time.Minute - time.Duration(i%2)*10*time.Second)
-		r.produce(old)
-		r.produce(r.change(100+i, fields{"position": "Engineer"}))
+		r.kafka.produce(old)
+		r.kafka.produce(r.change(100+i, fields{"position": "Engineer"}))
 	}
 	inst := r.start(holding, (&brokenMapper{}).install)
-	r.holds(inst, 60)
-	r.eventually("the dead letters of the old ones", func() bool { return len(r.deadLetters()) == 60 })
-	r.wantHeld(inst, 60, 60)
-	for _, l := range r.deadLetters() {
+	inst.holds(60)
+	r.eventually("the dead letters of the old ones", func() bool { return len(r.dlq.read()) == 60 })
+	inst.wantHeld(60, 60)
+	for _, l := range r.dlq.read() {
 		if time.Since(l.Source.Timestamp) < 9*time.Minute {
 			t.Fatal("a new one was dead-lettered")
 		}

@@ -20,22 +20,21 @@ func TestRedrivesBeginNoStorm(t *testing.T) {
 		return crmapitest.Fault{}
 	}})
 	for i := range n {
-		r.produce(r.change(i, fields{"position": "Engineer"}))
+		r.kafka.produce(r.change(i, fields{"position": "Engineer"}))
 	}
-	calm := r.start(r.redriving)
+	calm := r.start(r.dlq.redriving)
 	r.settled()
 	calm.stop()
-	inst := r.start(r.redriving, stormy)
-	for _, item := range r.items() {
-		r.redrive(item)
+	inst := r.start(r.dlq.redriving, stormy)
+	for _, item := range r.dlq.items() {
+		r.dlq.redrive(item)
 	}
 	r.redrivesSettled()
-	if got, held := len(r.deadLetters()), r.metric(inst, "membersync_events_held"); got != 2*n || held > 0 {
+	if got, held := len(r.dlq.read()), inst.metric("membersync_events_held"); got != 2*n || held > 0 {
 		t.Errorf("%d dead letters, want %d; %v held, want none", got, 2*n, held)
 	}
-	r.produce(r.change(n, fields{"position": "Engineer"}))
-	r.settled()
-	r.wantField(n, "position", `"Engineer"`)
+	r.process(r.change(n, fields{"position": "Engineer"}))
+	r.crm.wantField(n, "position", `"Engineer"`)
 }
 
 // A redrive is neither held nor tried again by the storm guard, so it is dead-lettered at once, and
@@ -46,27 +45,24 @@ func TestRedrivesPassAStorm(t *testing.T) {
 	r := newRig(t, 2, crmapitest.Options{})
 	broken := &brokenMapper{breaks: func(ev mapper.Event) bool { return ev.OpenUserID != member(98) }}
 	for i := range 2 {
-		r.produce(r.change(98+i, fields{"gender": "X"}))
+		r.kafka.produce(r.change(98+i, fields{"gender": "X"}))
 	}
-	calm := r.start(r.redriving)
+	calm := r.start(r.dlq.redriving)
 	r.settled()
 	calm.stop()
 	for i := range 60 { // before the start, so that all are read at once
-		r.produce(on(1, r.change(i, fields{"position": "Engineer"})))
+		r.kafka.produce(on(1, r.change(i, fields{"position": "Engineer"})))
 	}
-	inst := r.start(r.redriving, holding, broken.install)
-	r.holds(inst, 60)
-	items := r.items()
-	r.redrive(items["ev-1"], func(d *dlq.Redrive) {
-		d.DeadLetter.Value = r.event("ev-1", 98, 1, fields{"position": "Engineer"}).Value
+	inst := r.start(r.dlq.redriving, holding, broken.install)
+	inst.holds(60)
+	items := r.dlq.items()
+	r.dlq.redrive(items["ev-1"], func(d *dlq.Redrive) {
+		d.DeadLetter.Value = event("ev-1", 98, 1, fields{"position": "Engineer"}).Value
 		d.Edited = true
 	})
-	r.redrive(items["ev-2"])
-	r.redrivesSettled()
-	r.wantField(98, "position", `"Engineer"`)
-	r.wantCalls(1)
-	if n := len(r.deadLetters()); n != 3 {
-		t.Errorf("%d dead letters, want the two, and the one that failed again", n)
-	}
-	r.holds(inst, 60)
+	r.processRedrive(items["ev-2"])
+	r.crm.wantField(98, "position", `"Engineer"`)
+	r.crm.wantCalls(1)
+	r.dlq.wantCount(3)
+	inst.holds(60)
 }

@@ -25,21 +25,21 @@ type otherProgram struct {
 }
 
 // join lets another program join the group. It supports only the given assignment strategy.
-func (r *rig) join(balancer kgo.GroupBalancer, opts ...kgo.Opt) *otherProgram {
-	r.t.Helper()
-	s := &otherProgram{topic: r.topic, owned: make(map[int32]bool)}
+func (k *testKafka) join(balancer kgo.GroupBalancer, opts ...kgo.Opt) *otherProgram {
+	k.t.Helper()
+	s := &otherProgram{topic: k.topic, owned: make(map[int32]bool)}
 	set := func(owned bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) { s.set(changed[s.topic], owned) }
 	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(r.broker.Addrs()...), kgo.ConsumerGroup(r.group), kgo.ConsumeTopics(r.topic),
+		kgo.SeedBrokers(k.Addrs()...), kgo.ConsumerGroup(k.group), kgo.ConsumeTopics(k.topic),
 		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.SessionTimeout(6 * time.Second),
 		kgo.OnPartitionsAssigned(set(true)), kgo.OnPartitionsRevoked(set(false)), kgo.OnPartitionsLost(set(false)),
 	}, opts...)...)
 	if err != nil {
-		r.t.Fatal(err)
+		k.t.Fatal(err)
 	}
-	r.t.Cleanup(cl.Close)
+	k.t.Cleanup(cl.Close)
 	s.Client = cl
 	return s
 }
@@ -63,20 +63,20 @@ func (o *otherProgram) owns(partition int32) bool {
 func TestAnotherProgramKeepsTheServiceOutOfItsGroup(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
-	r.produce(r.change(1, fields{"position": "x"}))
-	other := r.join(kgo.CooperativeStickyBalancer())
+	r.kafka.produce(r.change(1, fields{"position": "x"}))
+	other := r.kafka.join(kgo.CooperativeStickyBalancer())
 	r.eventually("the other program to own both partitions", func() bool { return other.owns(0) && other.owns(1) })
 	inst := r.start()
-	r.eventually("the pause", func() bool { return r.paused(inst, "kafka") })
-	r.wantCalls(0)
-	if a, b := r.committed(0), r.committed(1); a > 0 || b > 0 {
+	r.eventually("the pause", func() bool { return inst.paused("kafka") })
+	r.crm.wantCalls(0)
+	if a, b := r.kafka.committed(0), r.kafka.committed(1); a > 0 || b > 0 {
 		t.Errorf("committed up to %d and %d without being a member of the group", a, b)
 	}
 	other.Close()
 	r.settled()
-	r.wantField(1, "position", `"x"`)
-	r.wantCalls(1)
-	if r.paused(inst, "kafka") {
+	r.crm.wantField(1, "position", `"x"`)
+	r.crm.wantCalls(1)
+	if inst.paused("kafka") {
 		t.Error("the pause has not ended")
 	}
 }
@@ -87,11 +87,10 @@ func TestTheServiceProcessesWhatAnotherProgramLeft(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, crmapitest.Options{})
 	inst := r.start()
-	r.produce(on(0, r.change(1, fields{"position": "x"})), on(1, r.change(2, fields{"position": "x"})))
-	r.settled()
-	other := r.join(kgo.RoundRobinBalancer())
+	r.process(on(0, r.change(1, fields{"position": "x"})), on(1, r.change(2, fields{"position": "x"})))
+	other := r.kafka.join(kgo.RoundRobinBalancer())
 	owns := func(p int) bool {
-		return r.metric(inst, "membersync_lag_records", "topic", r.topic, "partition", strconv.Itoa(p)) >= 0
+		return inst.metric("membersync_lag_records", "topic", r.kafka.topic, "partition", strconv.Itoa(p)) >= 0
 	}
 	var theirs int
 	r.eventually("each to own a partition", func() bool {
@@ -101,16 +100,16 @@ func TestTheServiceProcessesWhatAnotherProgramLeft(t *testing.T) {
 		}
 		return other.owns(0) != other.owns(1) && owns(1-theirs) && !owns(theirs)
 	})
-	r.produce(on(0, r.change(1, fields{"position": "y"})), on(1, r.change(2, fields{"position": "y"})))
-	r.eventually("the commit of the service's partition", func() bool { return r.committed(1-theirs) == 2 })
-	if got := r.committed(theirs); got != 1 {
+	r.kafka.produce(on(0, r.change(1, fields{"position": "y"})), on(1, r.change(2, fields{"position": "y"})))
+	r.eventually("the commit of the service's partition", func() bool { return r.kafka.committed(1-theirs) == 2 })
+	if got := r.kafka.committed(theirs); got != 1 {
 		t.Errorf("partition %d, which the other program owns, is committed up to %d, want 1", theirs, got)
 	}
 	other.Close()
 	r.settled()
-	r.wantField(1, "position", `"y"`)
-	r.wantField(2, "position", `"y"`)
-	r.wantCalls(4)
+	r.crm.wantField(1, "position", `"y"`)
+	r.crm.wantField(2, "position", `"y"`)
+	r.crm.wantCalls(4)
 }
 
 // Kafka stops responding to an instance that has joined the group. The instance stays ready, since
@@ -119,21 +118,16 @@ func TestReadinessNamesKafka(t *testing.T) {
 	t.Parallel()
 	r := newFakeRig(t, 1)
 	inst := r.start()
-	r.produce(r.change(1, fields{"position": "x"}))
-	r.settled()
+	r.process(r.change(1, fields{"position": "x"}))
 	var unavailable atomic.Bool
 	unavailable.Store(true)
-	r.broker.Fake().ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-		r.broker.Fake().KeepControl()
+	r.kafka.Fake().ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.kafka.Fake().KeepControl()
 		return nil, errors.New("unavailable"), unavailable.Load()
 	})
-	r.eventually("the pause", func() bool { return r.paused(inst, "kafka") })
-	if ok, cause := inst.service.Ready(); !ok || cause != "kafka" {
-		t.Errorf("ready %v, cause %q", ok, cause)
-	}
+	r.eventually("the pause", func() bool { return inst.paused("kafka") })
+	inst.wantReady("kafka")
 	unavailable.Store(false)
-	r.eventually("the end of the pause", func() bool { return !r.paused(inst, "kafka") })
-	if ok, cause := inst.service.Ready(); !ok || cause != "" {
-		t.Errorf("ready %v, cause %q", ok, cause)
-	}
+	r.eventually("the end of the pause", func() bool { return !inst.paused("kafka") })
+	inst.wantReady("")
 }

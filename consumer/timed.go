@@ -22,6 +22,9 @@ func timed(parts *Parts) {
 	if parts.Store != nil {
 		parts.Store = timedStore{parts.Store, parts.Metrics}
 	}
+	if parts.Marks != nil {
+		parts.Marks = timedMarks{parts.Marks, parts.Metrics}
+	}
 	if parts.Limiter != nil {
 		parts.Limiter = timedLimiter{parts.Limiter, parts.Metrics}
 	}
@@ -45,6 +48,17 @@ func (t timedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (ded
 func (t timedStore) Complete(ctx context.Context, c dedupe.Completion) (late bool, err error) {
 	defer t.metrics.redisTook(opComplete, time.Now())
 	return t.Store.Complete(ctx, c)
+}
+
+type timedMarks struct {
+	Marks
+	metrics *Metrics
+}
+
+// DoneOf implements [Marks].
+func (t timedMarks) DoneOf(ctx context.Context, events []dedupe.MemberEvent) ([]dedupe.EventGrant, error) {
+	defer t.metrics.redisTook(opOther, time.Now())
+	return t.Marks.DoneOf(ctx, events)
 }
 
 // Renew implements [Leases].

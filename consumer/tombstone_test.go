@@ -23,11 +23,11 @@ func TestTombstonesAreNoStorm(t *testing.T) {
 	for i := range changes {
 		msgs = append(msgs, r.change(i, fields{"position": "After the purge"}))
 	}
-	r.produce(msgs...)
+	r.kafka.produce(msgs...)
 	inst := r.start(stormy)
 	r.settled()
 	r.wantNoDeadLetters()
-	if held := r.metric(inst, "membersync_events_held"); held > 0 {
+	if held := inst.metric("membersync_events_held"); held > 0 {
 		t.Errorf("%v events are held", held)
 	}
 	count := map[consumer.Outcome]int{}

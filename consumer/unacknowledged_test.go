@@ -34,14 +34,14 @@ func TestAnUnacknowledgedCallIsRepeated(t *testing.T) {
 			f.Member, f.Times = member(1), 2
 			r.crm.Push(f)
 			r.start()
-			r.produce(r.change(1, fields{"position": "First", "qq": "1"}))
-			r.eventually("the first call", func() bool { return len(r.callsOf(1)) > 0 })
-			r.produce(r.change(1, fields{"position": "Second"}), r.change(2, fields{"position": "Other"}))
-			r.eventually("the other member", func() bool { return r.field(2, "position") == `"Other"` })
+			r.kafka.produce(r.change(1, fields{"position": "First", "qq": "1"}))
+			r.eventually("the first call", func() bool { return len(r.crm.callsOf(1)) > 0 })
+			r.kafka.produce(r.change(1, fields{"position": "Second"}), r.change(2, fields{"position": "Other"}))
+			r.eventually("the other member", func() bool { return r.crm.field(2, "position") == `"Other"` })
 			r.settled()
-			r.wantField(1, "position", `"Second"`)
-			r.wantField(1, "qq", `"1"`)
-			if n := len(r.callsOf(1)); n < 3 {
+			r.crm.wantField(1, "position", `"Second"`)
+			r.crm.wantField(1, "qq", `"1"`)
+			if n := len(r.crm.callsOf(1)); n < 3 {
 				t.Errorf("%d calls, want the first, its repetitions and the second", n)
 			}
 			r.wantNoDeadLetters()
@@ -61,11 +61,10 @@ func TestAThrottledRepetitionKeepsItsUpdateAndLease(t *testing.T) {
 		crmapitest.Fault{Member: member(1), Code: -1},
 	)
 	r.start()
-	r.produce(r.change(1, fields{"position": "First"}))
-	r.eventually("the first call", func() bool { return len(r.callsOf(1)) > 0 })
-	r.produce(r.change(1, fields{"position": "Second"}))
-	r.settled()
-	r.wantField(1, "position", `"Second"`)
+	r.kafka.produce(r.change(1, fields{"position": "First"}))
+	r.eventually("the first call", func() bool { return len(r.crm.callsOf(1)) > 0 })
+	r.process(r.change(1, fields{"position": "Second"}))
+	r.crm.wantField(1, "position", `"Second"`)
 	r.wantNoDeadLetters()
 }
 
@@ -80,29 +79,16 @@ func TestARefusedRepetitionIsSplitAfterTheLease(t *testing.T) {
 		crmapitest.Fault{Member: member(1), Code: 10001},
 	)
 	inst := r.start(oneByOne)
-	r.backlog(inst, r.change(1, fields{"position": "Bad"}), r.change(1, fields{"qq": "good"}))
+	inst.backlog(r.change(1, fields{"position": "Bad"}), r.change(1, fields{"qq": "good"}))
 	r.settled()
-	r.wantField(1, "qq", `"good"`)
-	if reasons := r.rejections(); len(reasons) != 1 || reasons["ev-1"] != "crm_invalid" {
+	r.crm.wantField(1, "qq", `"good"`)
+	if reasons := r.dlq.rejections(); len(reasons) != 1 || reasons["ev-1"] != "crm_invalid" {
 		t.Errorf("dead letters %v", reasons)
 	}
-	if n := len(r.callsOf(1)); n != 4 {
+	if n := len(r.crm.callsOf(1)); n != 4 {
 		t.Errorf("%d calls, want 4: both events twice, the offending one, the good one", n)
 	}
 	r.wantNoOverlap()
-}
-
-// backlog blocks the only call slot until the messages are in their lanes, so that they are folded.
-func (r *rig) backlog(inst *instance, msgs ...message) {
-	r.t.Helper()
-	r.crm.Block(crmapitest.BeforeEffect)
-	blocker := r.event("blocker", 99, 1, fields{"position": "Blocker"})
-	blocker.Partition = msgs[0].Partition
-	r.produce(blocker)
-	r.eventually("the slot to be taken", func() bool { return r.crm.Blocked() == 1 })
-	r.produce(msgs...)
-	r.waiting(inst, len(msgs)+1)
-	r.crm.Release()
 }
 
 // A process stalls between a call and its completion until the lease has expired. This is counted,
@@ -110,13 +96,10 @@ func (r *rig) backlog(inst *instance, msgs ...message) {
 func TestALateCompletionIsCountedAndLogged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, crmapitest.Options{}).quick()
-	inst := r.start(r.stalls().install)
-	r.produce(r.change(1, fields{"position": "Late"}))
-	r.settled()
-	r.wantField(1, "position", `"Late"`)
-	if n := r.metric(inst, "membersync_late_calls_total"); n != 1 {
-		t.Errorf("%v late calls", n)
-	}
+	inst := r.start(stalls(r).install)
+	r.process(r.change(1, fields{"position": "Late"}))
+	r.crm.wantField(1, "position", `"Late"`)
+	inst.wantMetric(1, "membersync_late_calls_total")
 	if want := `"command":"membersync replay --from earliest --employee E0001 --reapply"`; !strings.Contains(r.logs.String(), want) {
 		t.Errorf("the log does not name the command, %s", want)
 	}
@@ -138,15 +121,15 @@ func TestAnExpiredLeaseAllowsANewFold(t *testing.T) {
 		}
 		return nil
 	}}.install)
-	r.produce(r.change(1, fields{"position": "First"}))
-	r.eventually("the first call", func() bool { return len(r.callsOf(1)) > 0 })
-	r.produce(r.change(1, fields{"position": "Second"}))
-	r.waiting(inst, 2)
-	r.expireLeases()
+	r.kafka.produce(r.change(1, fields{"position": "First"}))
+	r.eventually("the first call", func() bool { return len(r.crm.callsOf(1)) > 0 })
+	r.kafka.produce(r.change(1, fields{"position": "Second"}))
+	inst.waiting(2)
+	r.redis.expireLeases()
 	close(expired)
 	r.settled()
-	r.wantField(1, "position", `"Second"`)
-	r.wantCalls(2)
+	r.crm.wantField(1, "position", `"Second"`)
+	r.crm.wantCalls(2)
 	r.wantOutcomes("ev-1", consumer.Superseded)
 	r.wantNoDeadLetters()
 }
@@ -157,14 +140,14 @@ func TestAnotherInstanceWaitsForTheLease(t *testing.T) {
 	r := newRig(t, 1, crmapitest.Options{}).quick().withoutClientTimeout()
 	r.crm.Push(crmapitest.Fault{Member: member(1), Hang: true})
 	first := r.start(hasty)
-	r.produce(r.change(1, fields{"position": "First"}))
-	r.eventually("the first call", func() bool { return len(r.callsOf(1)) > 0 })
+	r.kafka.produce(r.change(1, fields{"position": "First"}))
+	r.eventually("the first call", func() bool { return len(r.crm.callsOf(1)) > 0 })
 	first.stop()
-	r.produce(r.change(1, fields{"position": "Second"}))
+	r.kafka.produce(r.change(1, fields{"position": "Second"}))
 	r.start()
 	r.settled()
-	r.wantField(1, "position", `"Second"`)
-	r.wantCalls(2)
+	r.crm.wantField(1, "position", `"Second"`)
+	r.crm.wantCalls(2)
 	r.wantNoDeadLetters()
 }
 
@@ -193,14 +176,14 @@ func TestNoFieldReturnsToAnOlderValue(t *testing.T) {
 	r.start()
 	for round := range rounds {
 		for m := range members {
-			r.produce(on(m%2, r.change(m, fields{"position": fmt.Sprintf("%03d", round), "qq": fmt.Sprintf("%03d", round)})))
+			r.kafka.produce(on(m%2, r.change(m, fields{"position": fmt.Sprintf("%03d", round), "qq": fmt.Sprintf("%03d", round)})))
 		}
 	}
 	r.settled()
 	for m := range members {
-		r.wantField(m, "position", fmt.Sprintf(`"%03d"`, rounds-1))
+		r.crm.wantField(m, "position", fmt.Sprintf(`"%03d"`, rounds-1))
 		newest := ""
-		for _, c := range r.callsOf(m) {
+		for _, c := range r.crm.callsOf(m) {
 			if v := string(c.User); c.Applied {
 				if v < newest {
 					t.Errorf("member %d went back from %s to the older %s", m, newest, v)

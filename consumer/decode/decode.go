@@ -121,26 +121,28 @@ func (d *Decoder) Decode(ctx context.Context, in mapper.Record) ([]*event.Event,
 // Again decodes the record of a rejected event once more: lookup tables may have changed since. If
 // the event is valid now, or ignored, its rejection is gone. The error says that this is not known.
 func (d *Decoder) Again(ctx context.Context, ev *event.Event) error {
-	results, err := d.tryMap(ctx, ev.Record.Origin)
+	rec, mapped := ev.Record.Origin(), ev.Mapped()
+	results, err := d.tryMap(ctx, rec)
 	if err != nil {
 		return err
 	}
-	if ev.Rejection.Whole || len(results) != ev.Mapped.Count {
+	if ev.Rejection.Whole || len(results) != mapped.Count {
 		return nil
 	}
-	if res := results[ev.Mapped.Index]; res.Fault == nil {
-		ev.Mapped, ev.Rejection = res.Event, nil
-		if res.Event.Ignored == "" {
-			d.identify(ev)
+	if res := results[mapped.Index]; res.Fault == nil {
+		ev.SetMapped(res.Event)
+		if ev.Rejection = nil; res.Event.Ignored == "" {
+			d.identify(ev, rec, res.Event)
 		}
 	}
 	return nil
 }
 
 func (d *Decoder) events(rec *event.Record, results []mapper.Result) []*event.Event {
+	packed := event.Pack(rec)
 	events := make([]*event.Event, len(results))
 	for i, res := range results {
-		ev := &event.Event{Record: rec, Mapped: res.Event}
+		ev := event.New(packed, res.Event)
 		if ev.IsRedrive() {
 			ev.Guard = event.Exempt // the storm guard is about live events
 		}
@@ -151,7 +153,7 @@ func (d *Decoder) events(rec *event.Record, results []mapper.Result) []*event.Ev
 			}
 			ev.Key, ev.ID = d.keyOfRejected(rec.Origin, res.Event), recordID(rec.Origin, res.Event)
 		case res.Event.Ignored == "":
-			d.identify(ev)
+			d.identify(ev, rec.Origin, res.Event)
 		}
 		ev.Skipped = d.parts.Items != nil &&
 			d.parts.Items.ReplaySkips(DeliveryOf(d.cfg.Topic, rec.Origin, rec.RedriveNumber(), res))
@@ -179,16 +181,18 @@ var errNoLookups = errors.New("decode: the mapping refers to lookups, and none a
 // mapUntil maps a record, once everything that it refers to has been looked up. It waits until that
 // can be done. Its error is the end of the context.
 func (d *Decoder) mapUntil(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {
+	results, err := d.tryMap(ctx, in)
+	if err == nil { // almost always
+		return results, nil
+	}
 	retry := crmapi.NewBackoff(crmapi.BackoffConfig{Initial: 200 * time.Millisecond, Max: 5 * time.Second})
-	for {
-		results, err := d.tryMap(ctx, in)
-		if err == nil {
-			return results, nil
-		}
+	for err != nil {
 		if err := wait.For(ctx, retry.Next(err)); err != nil {
 			return nil, err
 		}
+		results, err = d.tryMap(ctx, in)
 	}
+	return results, nil
 }
 
 func (d *Decoder) tryMap(ctx context.Context, in mapper.Record) ([]mapper.Result, error) {

@@ -5,5 +5,7 @@
 // partition. An outage of what decoding needs (lookups, the dead-letter topic) is waited for: a
 // record is never rejected because of it. Start with [Decoder.Decode].
 //
+// [Recognizer] finds events that are done already, many at once.
+//
 // It must not know lanes or the group membership.
 package decode

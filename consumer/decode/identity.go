@@ -20,15 +20,14 @@ func Identify(baseURL, corpID string, rec mapper.Record, res mapper.Result) (ded
 }
 
 // identify sets the lane and the id of a valid event.
-func (d *Decoder) identify(ev *event.Event) {
-	ev.Key = event.LaneKey{Member: dedupe.NewMember(d.cfg.BaseURL, d.cfg.CorpID, ev.Mapped.OpenUserID)}
-	ev.ID = eventID(ev.Record.Origin, ev.Mapped)
+func (d *Decoder) identify(ev *event.Event, rec mapper.Record, mapped mapper.Event) {
+	ev.Key = event.LaneKey{Member: dedupe.NewMember(d.cfg.BaseURL, d.cfg.CorpID, mapped.OpenUserID)}
+	ev.ID = eventID(rec, mapped)
 }
 
 // keyOfRejected is the lane of an event that could not be read.
 func (d *Decoder) keyOfRejected(rec mapper.Record, ev mapper.Event) event.LaneKey {
-	place := placeOf(rec, ev)
-	return event.LaneKey{Member: dedupe.NewMember(d.cfg.BaseURL, d.cfg.CorpID, placeID(place)), Place: place}
+	return event.LaneKey{Member: dedupe.NewMember(d.cfg.BaseURL, d.cfg.CorpID, placeID(placeOf(rec, ev))), Unread: true}
 }
 
 // eventID identifies an event by the id that its source gave it, or by its place in the topic if

@@ -18,12 +18,20 @@ func (d *Deliverer) WriteDeadLetters(ctx context.Context, rejected []*event.Even
 		if ev.Rejection.Written {
 			continue
 		}
-		if err := d.parts.DeadLetters.Write(ctx, d.deadLetter(ev)); err != nil {
+		if err := d.writeDeadLetter(ctx, ev); err != nil {
 			return err
 		}
 		ev.Rejection.Written = true
 	}
 	return nil
+}
+
+func (d *Deliverer) writeDeadLetter(ctx context.Context, ev *event.Event) (err error) {
+	ctx, span := d.parts.Tracer.DeadLetter(ctx, ev)
+	defer func() { span.End(err) }()
+	l := d.deadLetter(ev)
+	l.Traceparent = span.Traceparent()
+	return d.parts.DeadLetters.Write(ctx, l)
 }
 
 // MarksOf returns the marks of rejected events: done marks of those whose dead letter is written,
@@ -49,7 +57,7 @@ func MarksOf(deadLettered, held []*event.Event) []dedupe.DoneEvent {
 // be tried again, and could be applied as well. It returns false if the marks are not known to be
 // set: then the dead-lettered events are tried again under another lease.
 func (d *Deliverer) Mark(ctx context.Context, u *event.Update, marks []dedupe.DoneEvent) (marked bool, err error) {
-	late, err := d.parts.Store.Complete(ctx, dedupe.Completion{
+	late, err := d.complete(ctx, dedupe.Completion{
 		Member: u.Member, Token: u.Token, Keep: u.Unacknowledged, Done: marks,
 	})
 	return err == nil && !late, err
@@ -85,7 +93,7 @@ func resolveRejected(u *event.Update, rejected []*event.Event, grant dedupe.Gran
 		case ev.Rejection.Written:
 			finished = append(finished, event.Finished{Event: ev, Outcome: event.DeadLettered})
 		default:
-			finished = append(finished, duplicate(ev, grant.Events[i]))
+			finished = append(finished, Duplicate(ev, grant.Events[i]))
 		}
 	}
 	return finished
@@ -93,14 +101,14 @@ func resolveRejected(u *event.Update, rejected []*event.Event, grant dedupe.Gran
 
 // deadLetter is the dead letter of a rejected event.
 func (d *Deliverer) deadLetter(ev *event.Event) dlq.DeadLetter {
-	origin, r := ev.Record.Origin, ev.Rejection
+	origin, mapped, r := ev.Record.Origin(), ev.Mapped(), ev.Rejection
 	l := dlq.DeadLetter{
 		Key: origin.Key, Value: origin.Value,
 		Source: dlq.Source{
 			Topic: origin.Topic, Partition: origin.Partition, Offset: origin.Offset, Timestamp: origin.Time,
 		},
 		LastOffset: r.LastOffset, Reason: r.Reason, Error: r.Text, Whole: r.Whole,
-		EventID: ev.Mapped.ID, EmployeeID: ev.Mapped.EmployeeID, Index: ev.Mapped.Index, Count: ev.Mapped.Count,
+		EventID: mapped.ID, EmployeeID: mapped.EmployeeID, Index: mapped.Index, Count: mapped.Count,
 		FirstFailedAt: r.At, FailedAt: r.At, Group: d.cfg.Group, Version: d.cfg.Version, Edited: origin.Edited,
 	}
 	for _, h := range origin.Headers {

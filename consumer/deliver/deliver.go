@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"membersync/consumer/event"
+	"membersync/consumer/tracing"
 	"membersync/crmapi"
 	"membersync/dedupe"
 	"membersync/dlq"
@@ -67,6 +68,7 @@ type Parts struct {
 	DeadLetters DeadLetterWriter
 	Audit       Auditor // needed for redrives
 	Metrics     Metrics
+	Tracer      *tracing.Tracer // nil: tracing is off
 }
 
 // A Deliverer has the stages of one batch. It is safe for concurrent use by different batches.
@@ -116,7 +118,7 @@ func (d *Deliverer) Acquire(ctx context.Context, b *event.Batch, digests Digests
 func (d *Deliverer) AcquireRejected(ctx context.Context, b *event.Batch, rejected []*event.Event, digests Digests) (Acquired, error) {
 	asked := make([]dedupe.Event, len(rejected))
 	for i, ev := range rejected {
-		asked[i] = dedupe.Event{ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: "0", TryHeld: true}
+		asked[i] = dedupe.Event{ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: "00", TryHeld: true}
 	}
 	return d.acquire(ctx, b, digests, asked, func(u *event.Update, grant dedupe.Grant) ([]event.Finished, []*event.Event) {
 		return resolveRejected(u, rejected, grant), nil
@@ -132,10 +134,13 @@ func (d *Deliverer) acquire(
 		s.Token = dedupe.NewToken()
 	}
 	u := &event.Update{Member: b.Key.Member, Token: s.Token, LeasedAt: time.Now(), DigestGeneration: digests.Generation}
-	grant, err := d.parts.Store.Acquire(ctx, dedupe.AcquireRequest{
+	grant, err := d.grant(ctx, dedupe.AcquireRequest{
 		Member: u.Member, Token: u.Token, Events: events, Reapply: d.cfg.Reapply,
 		DigestGeneration: digests.Generation, DistrustDigests: digests.Distrust,
 	})
+	if errors.Is(err, dedupe.ErrTokenUsed) {
+		s.Token = "" // a mark of another token has the same hash of it
+	}
 	if err != nil {
 		s.FoldLimit = (len(events) + 1) / 2 // perhaps it was too much for Redis in the time that it has
 		return Acquired{}, err
@@ -147,6 +152,12 @@ func (d *Deliverer) acquire(
 	s.LeaseWait, s.PendingWaits = 0, 0
 	finished, held := resolve(u, grant)
 	return Acquired{Update: u, Finished: finished, Held: held}, nil
+}
+
+func (d *Deliverer) grant(ctx context.Context, req dedupe.AcquireRequest) (g dedupe.Grant, err error) {
+	ctx, span := d.parts.Tracer.Stage(ctx, "acquire")
+	defer func() { span.EndAcquire(g, err) }()
+	return d.parts.Store.Acquire(ctx, req)
 }
 
 // A lease that another process owns is mostly released long before it expires, so ask again soon.
@@ -172,6 +183,8 @@ func waitFor(s *event.LaneState, grant dedupe.Grant) Acquired {
 // Renew renews the lease under which a call went unacknowledged, before the same update is sent
 // again. It returns false if the lease has expired: a different update may be sent then.
 func (d *Deliverer) Renew(ctx context.Context, u *event.Update) (leased bool, err error) {
+	ctx, span := d.parts.Tracer.Stage(ctx, "renew")
+	defer func() { span.End(err) }()
 	start := time.Now()
 	leased, err = d.parts.Store.Renew(ctx, u.Member, u.Token)
 	if leased && err == nil {
@@ -217,13 +230,21 @@ func (d *Deliverer) Send(ctx context.Context, u *event.Update, h Hooks) error {
 		<-d.slots
 		return ErrNotCalled
 	}
-	start := time.Now()
-	d.parts.Metrics.CallBegins()
-	_, err := d.parts.CRM.Modify(ctx, crmapi.Call{Update: u.Fields, SendBy: sendBy, BeforeResend: h.BeforeResend})
-	d.parts.Metrics.CallEnds(time.Since(start), u, err)
+	err := d.call(ctx, u, crmapi.Call{Update: u.Fields, SendBy: sendBy, BeforeResend: h.BeforeResend})
 	<-d.slots
 	h.CallOver()
 	u.Accepted = err == nil
+	return err
+}
+
+func (d *Deliverer) call(ctx context.Context, u *event.Update, call crmapi.Call) (err error) {
+	var response crmapi.Response
+	ctx, span := d.parts.Tracer.Call(ctx, u)
+	defer func() { span.EndCall(response, err) }()
+	start := time.Now()
+	d.parts.Metrics.CallBegins()
+	response, err = d.parts.CRM.Modify(ctx, call)
+	d.parts.Metrics.CallEnds(time.Since(start), u, err)
 	return err
 }
 
@@ -255,13 +276,19 @@ func (d *Deliverer) Complete(ctx context.Context, u *event.Update) (finished []e
 		outcome := outcomeOf(u, ev)
 		finished = append(finished, event.Finished{Event: ev, Outcome: outcome, LeftOut: u.LeftOut[ev]})
 		c.Done = append(c.Done, dedupe.DoneEvent{
-			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Outcome: string(outcome), Version: string(ev.Mapped.Version),
-			Fields: fieldNames(ev),
+			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Outcome: string(outcome), Version: string(ev.Version()),
+			Fields: fieldNames(ev.Update()),
 		})
 	}
 	for f, v := range u.Fields.All() {
 		c.Sent = append(c.Sent, dedupe.Field{Name: f.String(), Value: v.AppendJSON(nil)})
 	}
-	late, err = d.parts.Store.Complete(ctx, c)
+	late, err = d.complete(ctx, c)
 	return finished, late, err
+}
+
+func (d *Deliverer) complete(ctx context.Context, c dedupe.Completion) (late bool, err error) {
+	ctx, span := d.parts.Tracer.Stage(ctx, "complete")
+	defer func() { span.EndComplete(late, err) }()
+	return d.parts.Store.Complete(ctx, c)
 }

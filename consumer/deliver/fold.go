@@ -13,24 +13,24 @@ func storeEvents(b *event.Batch) []dedupe.Event {
 	asked := make([]dedupe.Event, len(b.Events))
 	for i, ev := range b.Events {
 		asked[i] = dedupe.Event{
-			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: string(ev.Mapped.Version), Fields: statedFields(ev),
+			ID: ev.ID, Redrive: ev.Record.RedriveNumber(), Version: string(ev.Version()), Fields: statedFields(ev.Update()),
 			TryHeld: !b.InStorm || ev.Guard != event.Watched,
 		}
 	}
 	return asked
 }
 
-func statedFields(ev *event.Event) []dedupe.Field {
-	fields := make([]dedupe.Field, 0, ev.Mapped.Update.Len())
-	for f, v := range ev.Mapped.Update.All() {
+func statedFields(u crmapi.Update) []dedupe.Field {
+	fields := make([]dedupe.Field, 0, u.Len())
+	for f, v := range u.All() {
 		fields = append(fields, dedupe.Field{Name: f.String(), Value: v.AppendJSON(nil)})
 	}
 	return fields
 }
 
-func fieldNames(ev *event.Event) []string {
-	names := make([]string, 0, ev.Mapped.Update.Len())
-	for f := range ev.Mapped.Update.All() {
+func fieldNames(u crmapi.Update) []string {
+	names := make([]string, 0, u.Len())
+	for f := range u.All() {
 		names = append(names, f.String())
 	}
 	return names
@@ -44,7 +44,7 @@ func resolve(
 	u.LeftOut = make(map[*event.Event]event.LeftOut, len(events))
 	for i, ev := range events {
 		if grant.Events[i].Done {
-			finished = append(finished, duplicate(ev, grant.Events[i]))
+			finished = append(finished, Duplicate(ev, grant.Events[i]))
 			continue
 		}
 		if as := grant.Events[i].Held; as != nil {
@@ -66,7 +66,7 @@ func resolve(
 		resolveField(u, f, events[g.Winner], g.Decision)
 	}
 	if len(u.Events) > 0 {
-		u.Fields.OpenUserID = u.Events[0].Mapped.OpenUserID
+		u.Fields.OpenUserID = u.Events[0].Update().OpenUserID
 	}
 	return finished, held
 }
@@ -75,7 +75,7 @@ func resolve(
 // or the CRM holds the value.
 func resolveField(u *event.Update, f crmapi.Field, winner *event.Event, decision dedupe.FieldDecision) {
 	for _, ev := range u.Events {
-		value, states := ev.Mapped.Update.Get(f)
+		value, states := ev.Update().Get(f)
 		switch {
 		case !states:
 		case ev != winner:
@@ -100,9 +100,9 @@ func leaveOut(u *event.Update, ev *event.Event, f crmapi.Field, why string) {
 	u.LeftOut[ev][f] = why
 }
 
-// duplicate is the outcome of an event that was done before. A redrive whose own earlier delivery
+// Duplicate is the outcome of an event that was done before. A redrive whose own earlier delivery
 // was done, and whose result may not have been recorded, has that result.
-func duplicate(ev *event.Event, done dedupe.EventGrant) event.Finished {
+func Duplicate(ev *event.Event, done dedupe.EventGrant) event.Finished {
 	f := event.Finished{Event: ev, Outcome: event.Duplicate}
 	if n := ev.Record.RedriveNumber(); n > 0 && done.Redrive == n {
 		f.Earlier = event.Outcome(done.Outcome)
@@ -128,7 +128,7 @@ func outcomeOf(u *event.Update, ev *event.Event) event.Outcome {
 func NotSuperseded(u *event.Update) []*event.Event {
 	var events []*event.Event
 	for _, ev := range u.Events {
-		if !slices.Contains(u.Superseded, ev) && ev.Mapped.Update.Len() > 0 {
+		if !slices.Contains(u.Superseded, ev) && ev.Update().Len() > 0 {
 			events = append(events, ev)
 		}
 	}

@@ -27,7 +27,7 @@ func Outcomes() []Outcome {
 	return []Outcome{Applied, Superseded, Unchanged, Duplicate, Ignored, DeadLettered}
 }
 
-// A Record is one Kafka record in memory.
+// A Record is one Kafka record as it was read. [Pack] makes of it what is kept in memory.
 type Record struct {
 	// Origin is the record of the source topic that the events are of. Identity, version, dead letter
 	// and logs use its coordinates. For a redrive it is the record of the dead letter; for a record of
@@ -52,19 +52,14 @@ type Redrive struct {
 
 // RedriveNumber is how often the event was redriven, this delivery included; 0 for the original
 // delivery and for an invalid redrive.
-func (r *Record) RedriveNumber() int {
-	if r.Redrive == nil || r.Redrive.Invalid != "" {
+func (r *Record) RedriveNumber() int { return r.Redrive.number() }
+
+// number may be called without a redrive.
+func (r *Redrive) number() int {
+	if r == nil || r.Invalid != "" {
 		return 0
 	}
-	return r.Redrive.Request.Number
-}
-
-// Time is the timestamp of the delivered record: that of the redrive, if it is one.
-func (r *Record) Time() time.Time {
-	if r.Redrive != nil {
-		return r.Redrive.Time
-	}
-	return r.Origin.Time
+	return r.Request.Number
 }
 
 // A Ticket is an event's place in the account of its partition. Exactly one of Finish and Drop must
@@ -87,28 +82,77 @@ type Ticket interface {
 	IsClosed() bool
 }
 
-// An Event is one employee's change, from its decoding to its outcome.
+// An Event is one employee's change, from its decoding to its outcome. Make one with [New]. The
+// order of the fields keeps it small.
 type Event struct {
-	Record *Record
+	Record *Packed
 	Ticket Ticket
-	Mapped mapper.Event
+	mapped packedEvent
 	Key    LaneKey
-	ID     ID
-	// Rejection is not nil while the event is to be dead-lettered.
-	Rejection *Rejection
-	// Attempts is nil while no call that carried the event has failed.
-	Attempts *Attempts
 	// Guard is what the storm guard has decided, and Counted where it has counted that the event was
 	// read. Both are the schedule's, or the batch's in which the event runs.
-	Guard   GuardState
-	Counted uint64
-	// Storms is how many storms had ended when the event was read, or last put back into its lane. A
-	// rejection from before the end of a storm says nothing.
-	Storms int
+	Guard GuardState
 	// Skipped: a replay leaves the event out, since its dead letter is for a redrive to try again.
 	Skipped bool
 	// Reused: the source gave the event's id to an event with another order value too.
 	Reused bool
+	// Storms is how many storms had ended when the event was read, or last put back into its lane. A
+	// rejection from before the end of a storm says nothing.
+	Storms  int32
+	ID      ID
+	Counted uint64
+	// Rejection is not nil while the event is to be dead-lettered.
+	Rejection *Rejection
+	// Attempts is nil while no call that carried the event has failed.
+	Attempts *Attempts
+}
+
+// New returns an event of a record, as the mapper has read it.
+func New(rec *Packed, mapped mapper.Event) *Event {
+	return &Event{Record: rec, mapped: packEvent(rec, &mapped)}
+}
+
+// Mapped returns the event as the mapper has read it.
+func (e *Event) Mapped() mapper.Event {
+	p := e.mapped.parts()
+	mapped := mapper.Event{
+		Index: int(p.index), Count: int(p.count), ID: p.id, EmployeeID: p.employeeID, OpenUserID: p.openUserID, //nolint:gosec // as they were packed
+		Order: p.order, Version: p.versionIn(e.Record), Update: crmapi.Unpack(p.openUserID, p.settings), Ignored: p.ignored,
+	}
+	if p.isOrderOfVersion {
+		mapped.Order = mapper.FormatOrder(p.value)
+	}
+	return mapped
+}
+
+// Update returns the fields that the event states.
+func (e *Event) Update() crmapi.Update {
+	p := e.mapped.parts()
+	return crmapi.Unpack(p.openUserID, p.settings)
+}
+
+// Version is what the fields that the event states are compared by.
+func (e *Event) Version() mapper.Version {
+	p := e.mapped.parts()
+	return p.versionIn(e.Record)
+}
+
+// Ignored is the rule of the mapping that ignores the event; empty: none does.
+func (e *Event) Ignored() string { return e.mapped.parts().ignored }
+
+// SetMapped replaces what the mapper has read.
+func (e *Event) SetMapped(mapped mapper.Event) { e.mapped = packEvent(e.Record, &mapped) }
+
+// Finish says that the event has its outcome, see [Ticket].
+func (e *Event) Finish() {
+	e.Ticket.Finish()
+	e.Record.Trace.leave()
+}
+
+// Drop says that this process does not finish the event, see [Ticket].
+func (e *Event) Drop() {
+	e.Ticket.Drop()
+	e.Record.Trace.drop()
 }
 
 // IsRedrive reports whether the event comes from the redrive topic.
@@ -119,11 +163,11 @@ func (e *Event) IsRedrive() bool { return e.Record.Redrive != nil }
 // mark.
 type LaneKey struct {
 	Member dedupe.Member
-	Place  string // empty for a member; else the place of the record or event, unique among them
+	Unread bool // of a record or event that could not be read: Member is made of its place
 }
 
 // IsMember reports whether the lane is that of a member, and so needs the CRM.
-func (k LaneKey) IsMember() bool { return k.Place == "" }
+func (k LaneKey) IsMember() bool { return !k.Unread }
 
 // A Rejection is why an event will be dead-lettered, and how far that is.
 type Rejection struct {

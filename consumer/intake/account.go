@@ -26,7 +26,7 @@ type partition struct {
 	last     lastRead
 
 	mark      *watermark.Watermark // nil until the start is known
-	epoch     int                  // raised when the account begins again, because offsets are used again
+	epoch     int32                // raised when the account begins again, because offsets are used again
 	committed int64                // as the group has it
 	end       int64                // end of the log as of the latest fetch
 	target    int64                // end of the log at the assignment; -1 until it is known
@@ -34,15 +34,15 @@ type partition struct {
 
 func (p *partition) buffer() *buffer { return p.gen.buffers.of(p.topic) }
 
-// A record is one record in memory: its place in the watermark and in the buffer. The accounts'
-// lock guards its last fields.
+// A record is one record in memory: its place in the watermark and in the buffer. It is small,
+// since there are as many as the buffer holds. The accounts' lock guards its last fields.
 type record struct {
 	part   *partition
 	offset int64
-	size   int64
+	size   int32
 
-	open     int       // tickets that are neither finished nor dropped
-	epoch    int       // of the partition's account when the record was begun
+	epoch    int32     // of the partition's account when the record was begun
+	open     int32     // tickets that are neither finished nor dropped
 	released bool      // it has given its place in the buffer back
 	aside    bool      // likewise, but it is not finished: it is one of those that the buffer bounds separately
 	dropped  bool      // a ticket of it was dropped: it is never finished here
@@ -55,6 +55,7 @@ type Delivery struct {
 	Topic     string
 	Partition int
 	Record    source.Record
+	FetchedAt time.Time // when Kafka answered the fetch
 
 	accounts *accounts
 	rec      *record
@@ -64,10 +65,12 @@ type Delivery struct {
 // called, once; it panics otherwise, since committing past a lost event is worse than stopping. It
 // is safe for concurrent use.
 type Ticket struct {
-	accounts *accounts
-	rec      *record
-	spent    bool // guarded by the accounts' lock
+	rec   *record
+	spent bool // guarded by the accounts' lock
 }
+
+// mu returns the accounts' lock.
+func (t *Ticket) mu() *sync.Mutex { return &t.rec.part.gen.accounts.mu }
 
 // Issue returns a ticket for each of n events. A record without events is finished. It is called
 // once.
@@ -75,7 +78,7 @@ func (d Delivery) Issue(n int) []Ticket {
 	d.accounts.mu.Lock()
 	defer d.accounts.mu.Unlock()
 	d.rec.issued = true
-	if d.rec.open = n; n == 0 {
+	if d.rec.open = int32(n); n == 0 { //nolint:gosec // the mapper bounds the events of a record
 		d.rec.closeLocked()
 		return nil
 	}
@@ -85,7 +88,7 @@ func (d Delivery) Issue(n int) []Ticket {
 		tickets = make([]Ticket, n)
 	}
 	for i := range tickets {
-		tickets[i] = Ticket{accounts: d.accounts, rec: d.rec}
+		tickets[i] = Ticket{rec: d.rec}
 	}
 	return tickets
 }
@@ -98,8 +101,8 @@ func (t *Ticket) Finish() { t.spend(false) }
 func (t *Ticket) Drop() { t.spend(true) }
 
 func (t *Ticket) spend(isDropped bool) {
-	t.accounts.mu.Lock()
-	defer t.accounts.mu.Unlock()
+	t.mu().Lock()
+	defer t.mu().Unlock()
 	if t.spent {
 		panic("intake: a ticket was finished or dropped twice")
 	}
@@ -114,10 +117,10 @@ func (t *Ticket) spend(isDropped bool) {
 // ReleaseBuffer gives the record's place in the buffer to another record, unless those that have
 // done so and are not finished take too much memory. Further calls try again, or do nothing.
 func (t *Ticket) ReleaseBuffer() {
-	t.accounts.mu.Lock()
-	defer t.accounts.mu.Unlock()
+	t.mu().Lock()
+	defer t.mu().Unlock()
 	if r := t.rec; !r.released && !r.aside {
-		r.aside = r.part.buffer().setAside(r.size)
+		r.aside = r.part.buffer().setAside(int64(r.size))
 	}
 }
 
@@ -143,15 +146,15 @@ func (r *record) releaseBufferLocked() {
 	}
 	r.released = true
 	if b := r.part.buffer(); r.aside {
-		b.returnAside(r.size)
+		b.returnAside(int64(r.size))
 	} else {
-		b.records.release(r.size)
+		b.records.release(int64(r.size))
 	}
 }
 
 // begin notes in the watermark that a record was taken in: nothing can commit past it from now on.
 // The buffer has admitted it.
-func (a *accounts) begin(p *partition, src source.Record, size int64) Delivery {
+func (a *accounts) begin(p *partition, src source.Record, size int32) Delivery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.mark.Begin(src.Offset, src.Time)

@@ -14,8 +14,16 @@ type account struct {
 }
 
 func newAccount(offset int64) account {
-	g := &generation{drained: make(chan struct{}), buffers: buffers{source: newBuffer(100, 400, func() {})}}
-	return account{newAccounts(), &partition{gen: g, mark: watermark.New(offset)}}
+	a := accountIn(newBuffer(100, 400, func() {}))
+	a.part.mark = watermark.New(offset)
+	return a
+}
+
+// accountIn is an account that has not begun, of a partition that shares a buffer.
+func accountIn(b *buffer) account {
+	all := newAccounts()
+	g := &generation{accounts: all, drained: make(chan struct{}), buffers: buffers{source: b}}
+	return account{all, &partition{gen: g}}
 }
 
 // begin takes a record with so many events in.

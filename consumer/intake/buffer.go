@@ -136,7 +136,7 @@ func (r *room) release(size int64) {
 func (r *room) clip(size int64) int64 { return min(size, r.maxBytes) }
 
 const (
-	maxFetch = 512 << 10 // more does not make reading faster
+	maxFetch = 256 << 10 // more does not make reading faster
 	minFetch = 1 << 10
 )
 

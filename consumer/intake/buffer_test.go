@@ -60,7 +60,7 @@ func TestTheRedriveTopicKeepsItsShare(t *testing.T) {
 func TestAFetchShrinksWithTheNumberOfPartitions(t *testing.T) {
 	t.Parallel()
 	b := newBuffer(100, 32<<20, func() {})
-	for partitions, want := range map[int]int64{0: 512 << 10, 1: 512 << 10, 12: 279620, 100: 33554, 100_000: 1 << 10} {
+	for partitions, want := range map[int]int64{0: 256 << 10, 1: 256 << 10, 12: 256 << 10, 16: 209715, 100: 33554, 100_000: 1 << 10} {
 		if got := b.fetchBytes(partitions); got != want {
 			t.Errorf("%d partitions: a fetch requests %d bytes, want %d", partitions, got, want)
 		}
@@ -73,8 +73,7 @@ func TestRecordsThatWaitAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const places = 4
-		g := &generation{drained: make(chan struct{}), buffers: buffers{source: newBuffer(places, asideBytes*places/asideFactor+asideBytes/2, func() {})}}
-		a := account{newAccounts(), &partition{gen: g}}
+		a := accountIn(newBuffer(places, asideBytes*places/asideFactor+asideBytes/2, func() {}))
 		a.accounts.reopen(a.part, 0)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var tickets []Ticket

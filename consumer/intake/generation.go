@@ -16,6 +16,7 @@ import (
 // its own.
 type generation struct {
 	member     source.Member
+	accounts   *accounts
 	partitions []*partition
 	buffers    buffers
 	commitNow  chan struct{} // the group had no offset: commit where we begin
@@ -30,7 +31,7 @@ type generation struct {
 
 func (in *Intake) newGeneration(member source.Member) *generation {
 	return &generation{
-		member: member, buffers: in.buffers, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
+		member: member, accounts: in.accounts, buffers: in.buffers, drained: make(chan struct{}), commitNow: make(chan struct{}, 1),
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *Config) topics() []string {
 
 // A Session is the timing of the group membership.
 type Session struct {
-	Heartbeat time.Duration // default 3 s
+	Heartbeat time.Duration // default 1 s; a member learns of a rebalance by its next heartbeat
 	Timeout   time.Duration // default 10 s
 	Rebalance time.Duration // default 60 s
 	Backoff   time.Duration // between failed joins; default 1 s
@@ -56,7 +56,7 @@ func (s Session) withDefaults() Session {
 			*d = def
 		}
 	}
-	or(&s.Heartbeat, 3*time.Second)
+	or(&s.Heartbeat, time.Second)
 	or(&s.Timeout, 10*time.Second)
 	or(&s.Rebalance, 60*time.Second)
 	or(&s.Backoff, time.Second)
@@ -69,8 +69,9 @@ type Handler interface {
 	// Await returns when records of the topic may be taken in, or with the context's cause. It is
 	// called before a record costs memory.
 	Await(ctx context.Context, topic string) error
-	// Handle takes one record. It may block: the partition waits. After an error, the tickets that it
-	// has issued are the handler's to drop.
+	// Handle takes one record. It may block: the partition waits. It keeps nothing of a record of the
+	// source topic but what it copies. After an error, the tickets that it has issued are the
+	// handler's to drop.
 	Handle(ctx context.Context, d Delivery) error
 	// Revoked is called after tickets were marked as revoked or closed. It drops those of events that
 	// have not begun.

@@ -21,6 +21,8 @@ type reader struct {
 	*Intake
 	part *partition
 	want int64 // bytes that the next fetch requests; 0: the partition's share
+
+	fetchedAt time.Time // when Kafka answered the latest fetch
 }
 
 // read hands one partition's records to the handler until the context ends.
@@ -77,6 +79,7 @@ func (r *reader) readFetch(ctx context.Context, offset, end int64) (int64, error
 	}
 	defer c.Close()
 	defer c.Kept()
+	r.fetchedAt = time.Now()
 	if err := r.verifyLast(ctx); err != nil {
 		return offset, err
 	}
@@ -232,16 +235,20 @@ func (r *reader) take(ctx context.Context, c *source.Cursor, src source.Record) 
 	if err := r.parts.Handler.Await(ctx, r.part.topic); err != nil {
 		return err
 	}
-	size := src.Size()
-	if err := r.part.buffer().admit(ctx, size); err != nil {
+	size := int32(min(src.Size(), math.MaxInt32)) //nolint:gosec // see the bound
+	if err := r.part.buffer().admit(ctx, int64(size)); err != nil {
 		return err
 	}
 	c.Kept()
 	r.part.last.set(src)
 	d := r.accounts.begin(r.part, src, size)
+	d.FetchedAt = r.fetchedAt
 	err := r.parts.Handler.Handle(ctx, d)
 	if err != nil {
 		r.accounts.abandon(d)
+	}
+	if r.part.topic == r.cfg.Topic { // what a redrive says of itself is kept
+		c.Reuse()
 	}
 	return err
 }

@@ -17,7 +17,7 @@ func choose(l *lane) []*event.Event {
 	if rejected := rejectedOf(waiting); len(rejected) > 0 {
 		return rejected
 	}
-	switch s := &l.State; {
+	switch s := stateOf(l); {
 	case s.Pinned != nil:
 		return s.Pinned.Events
 	case s.PendingWaits > 0 && s.PendingWaits%2 == 0:
@@ -40,7 +40,7 @@ func choose(l *lane) []*event.Event {
 // fold and its newest event in turn.
 func newest(waiting []*event.Event) []*event.Event {
 	return []*event.Event{slices.MaxFunc(waiting, func(a, b *event.Event) int {
-		return strings.Compare(string(a.Mapped.Version), string(b.Mapped.Version))
+		return strings.Compare(string(a.Version()), string(b.Version()))
 	})}
 }
 

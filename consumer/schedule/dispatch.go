@@ -85,7 +85,7 @@ func (d *dispatcher) takeReady(now time.Time, isProbe bool, pick func(*lane) boo
 		if d.hasLimiter && !isProbe {
 			sample = fullestOf
 		}
-		unfailed := func(l *lane) bool { return l.State.Backoff == nil && pick(l) }
+		unfailed := func(l *lane) bool { return (l.State == nil || l.State.Backoff == nil) && pick(l) }
 		if l, events := d.queues.members.TakeFullest(now, unfailed, sample, choose); l != nil {
 			return d.slots.start(l, events)
 		}

@@ -20,7 +20,7 @@ func newHeldSet() heldSet {
 }
 
 func (h *heldSet) add(ev *event.Event, tried bool) {
-	in, partition := h.untried, ev.Record.Origin.Partition
+	in, partition := h.untried, ev.Record.Partition()
 	if tried {
 		in = h.tried
 	}

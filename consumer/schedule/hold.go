@@ -35,7 +35,7 @@ type holder struct {
 	// since then.
 	trying map[*event.Event]bool
 	round  round
-	ended  int // storms that have ended, see [event.Event]
+	ended  int32 // storms that have ended, see [event.Event]
 	// readerWaits: a record waits for its place in the buffer; isFull: and only held events could make
 	// room.
 	readerWaits, isFull bool
@@ -79,7 +79,7 @@ func (h *holder) notBefore(now time.Time, ev *event.Event) time.Time {
 // recordMapped counts a new event that was read. What is ignored proves nothing about the others.
 func (h *holder) recordMapped(ev *event.Event) {
 	ev.Storms = h.ended
-	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != "" {
+	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Ignored() != "" {
 		return
 	}
 	ev.Counted = h.guard.RecordMapped(ev.Rejection != nil)
@@ -172,7 +172,8 @@ func (h *holder) recordFinished(f event.Finished) {
 	case ev.Guard == event.Watched || ev.Guard == event.TriedAsNew:
 		h.guard.RecordFinished(false)
 	case inRound && f.Outcome == event.Applied: // any other outcome proves nothing: there was no call
-		h.recordSuccessfulTry()
+		h.guard.RecordTry(false)
+		h.round.succeeded++
 	}
 	h.endIfOver()
 }
@@ -181,17 +182,13 @@ func (h *holder) recordFinished(f event.Finished) {
 func (h *holder) recordMoved(ev *event.Event) {
 	if _, inRound := h.trying[ev]; inRound {
 		delete(h.trying, ev)
-		h.recordSuccessfulTry()
+		h.guard.RecordTry(false)
+		h.round.succeeded++
 	}
 	ev.Storms = h.ended
 	if ev.Guard == event.Tried || ev.Guard == event.TriedAsNew {
 		ev.Guard, ev.Counted = event.Watched, h.guard.RecordMapped(false)
 	}
-}
-
-func (h *holder) recordSuccessfulTry() {
-	h.guard.RecordTry(false)
-	h.round.succeeded++
 }
 
 // forget removes events that this process no longer has.
@@ -242,7 +239,7 @@ func (h *holder) putBack(ev *event.Event, as event.GuardState) {
 	default:
 		ev.Rejection.Again = true
 	}
-	h.queues.of(ev.Key).Add(ev.Key, ev)
+	h.queues.of(ev.Key).Add(ev.Key.Member, ev)
 }
 
 // begin begins a storm that another instance has reported.

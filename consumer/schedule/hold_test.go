@@ -50,13 +50,17 @@ func newGuarded(t *testing.T) *guarded {
 	return g
 }
 
+func newEvent(rec mapper.Record) *event.Event {
+	ev := event.New(event.Pack(&event.Record{Origin: rec}), mapper.Event{})
+	ev.Ticket = &ticket{}
+	return ev
+}
+
 // read adds a new event of a member.
 func (g *guarded) read(partition int, member string) *event.Event {
 	g.next++
-	ev := &event.Event{
-		Record: &event.Record{Origin: mapper.Record{Partition: partition, Offset: g.next, Time: g.now}},
-		Key:    event.LaneKey{Member: memberOf(member)}, Ticket: &ticket{},
-	}
+	ev := newEvent(mapper.Record{Partition: partition, Offset: g.next, Time: g.now})
+	ev.Key = event.LaneKey{Member: memberOf(member)}
 	g.RecordMapped(ev)
 	g.Add(g.now, ev)
 	return ev
@@ -243,7 +247,7 @@ func TestTriesEndTheStorm(t *testing.T) {
 
 func sorted(events []*event.Event) []*event.Event {
 	return slices.SortedFunc(slices.Values(events), func(a, b *event.Event) int {
-		return int(a.Record.Origin.Offset - b.Record.Origin.Offset)
+		return int(a.Record.Offset() - b.Record.Offset())
 	})
 }
 
@@ -336,10 +340,8 @@ func TestARejectionThatWaitedForTheEndIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)
 	held := g.storm(4)
-	late := &event.Event{
-		Record:    &event.Record{Origin: mapper.Record{Partition: 5, Time: g.now}},
-		Rejection: &event.Rejection{Reason: dlq.ReasonInvalidField}, Ticket: &ticket{},
-	}
+	late := newEvent(mapper.Record{Partition: 5, Time: g.now})
+	late.Rejection = &event.Rejection{Reason: dlq.ReasonInvalidField}
 	g.RecordMapped(late)
 	g.rejects = func(*event.Event) bool { return false }
 	for g.Stats(g.now).Storm {
@@ -404,10 +406,9 @@ func TestAFreshRejectionWaitsForOthers(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)
 	for i := range 50 {
-		ev := &event.Event{
-			Record: &event.Record{}, Ticket: &ticket{}, Rejection: &event.Rejection{Reason: dlq.ReasonInvalidField},
-			Key: event.LaneKey{Member: memberOf(fmt.Sprint(i)), Place: fmt.Sprint(i)},
-		}
+		ev := newEvent(mapper.Record{})
+		ev.Rejection = &event.Rejection{Reason: dlq.ReasonInvalidField}
+		ev.Key = event.LaneKey{Member: memberOf(fmt.Sprint(i)), Unread: true}
 		g.RecordMapped(ev)
 		g.Add(g.now, ev)
 		g.run()

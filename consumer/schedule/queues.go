@@ -10,9 +10,18 @@ import (
 )
 
 type (
-	lane  = lanes.Lane[event.LaneKey, *event.Event, event.LaneState]
-	queue = lanes.Lanes[event.LaneKey, *event.Event, event.LaneState]
+	lane  = lanes.Lane[event.Member, *event.Event, *event.LaneState]
+	queue = lanes.Lanes[event.Member, *event.Event, *event.LaneState]
 )
+
+// stateOf returns what a lane remembers, to be read only. A lane has nothing to remember, and so no
+// state, until it runs for the first time.
+func stateOf(l *lane) *event.LaneState {
+	if l.State == nil {
+		return &event.LaneState{}
+	}
+	return l.State
+}
 
 // laneCap bounds the events of one lane: several folds' worth.
 const laneCap = 4 * maxFold
@@ -30,8 +39,8 @@ type queues struct {
 
 func newQueues() queues {
 	return queues{
-		members:    lanes.New[event.LaneKey, *event.Event, event.LaneState](),
-		rejected:   lanes.New[event.LaneKey, *event.Event, event.LaneState](),
+		members:    lanes.New[event.Member, *event.Event, *event.LaneState](),
+		rejected:   lanes.New[event.Member, *event.Event, *event.LaneState](),
 		room:       make(map[event.LaneKey]chan struct{}),
 		waitsAhead: make(map[event.LaneKey]bool),
 	}
@@ -49,13 +58,13 @@ func (q *queues) of(key event.LaneKey) *queue {
 // the time; the zero time: at once.
 func (q *queues) add(ev *event.Event, notBefore time.Time) <-chan struct{} {
 	of := q.of(ev.Key)
-	if of.Len(ev.Key) >= laneCap && !q.waitsAhead[ev.Key] {
+	if of.Len(ev.Key.Member) >= laneCap && !q.waitsAhead[ev.Key] {
 		if q.room[ev.Key] == nil {
 			q.room[ev.Key] = make(chan struct{})
 		}
 		return q.room[ev.Key]
 	}
-	of.AddLater(ev.Key, ev, notBefore)
+	of.AddLater(ev.Key.Member, ev, notBefore)
 	if ev.IsRedrive() {
 		q.redrives++
 	}
@@ -77,7 +86,7 @@ func (q *queues) giveBack(
 	key event.LaneKey, gone []*event.Event, until time.Time, waitsAhead bool,
 ) (waiting []*event.Event) {
 	of := q.of(key)
-	l := of.Get(key)
+	l := of.Get(key.Member)
 	if waitsAhead {
 		q.waitsAhead[key] = true
 		waiting = slices.Clone(l.Waiting())
@@ -101,10 +110,10 @@ func (q *queues) dropRevoked() []*event.Event {
 	var all []*event.Event
 	for _, of := range []*queue{q.members, q.rejected} {
 		dropped := of.Drop(isDropped, func(l *lane) {
-			if !l.Running() { // a running batch owns the lane's state, and settles it in the end
-				forget(&l.State, nil)
+			if !l.Running() && l.State != nil { // a running batch owns the lane's state, and settles it in the end
+				forget(l.State, nil)
 			}
-			q.reportRoom(l.Key)
+			q.reportRoom(event.LaneKey{Member: l.Key, Unread: of == q.rejected})
 		})
 		for _, ev := range dropped {
 			q.leave(ev)
@@ -123,7 +132,7 @@ func isDropped(l *lane, ev *event.Event) bool {
 	if l.Running() {
 		return ev.Ticket.IsRevoked()
 	}
-	return leaves(&l.State, ev)
+	return leaves(stateOf(l), ev)
 }
 
 // leaves reports whether an event that was taken away leaves its lane. What the CRM has accepted,
@@ -182,12 +191,16 @@ func (s *slots) isBusy() bool { return s.calling+s.completing+s.writing+s.slotle
 
 // start counts the batch of a lane that was taken, and returns it.
 func (s *slots) start(l *lane, events []*event.Event) *event.Batch {
-	if l.Key.IsMember() {
+	key := events[0].Key // that of all events of the lane
+	if key.IsMember() {
 		s.calling++
 	} else {
 		s.writing++
 	}
-	return &event.Batch{Key: l.Key, State: &l.State, Events: events, InStorm: s.guard.IsOn()}
+	if l.State == nil {
+		l.State = &event.LaneState{}
+	}
+	return &event.Batch{Key: key, State: l.State, Events: events, InStorm: s.guard.IsOn()}
 }
 
 func (s *slots) callOver() {

@@ -31,8 +31,16 @@ type Config struct {
 	OnStorm func(StormChange)
 }
 
-// A Schedule is safe for concurrent use.
+// A Schedule decides which batch runs next. It is safe for concurrent use: all its parts share one
+// lock.
 type Schedule struct {
+	*core
+	*Pauses
+	*Storms
+}
+
+// core is what the parts share.
+type core struct {
 	cfg     Config
 	changed signal
 	// redisDown follows the pause for Redis, for a look without the lock.
@@ -50,14 +58,14 @@ type Schedule struct {
 
 // New returns a schedule without any events.
 func New(cfg Config) *Schedule {
-	s := &Schedule{cfg: cfg, changed: make(signal, 1), queues: newQueues(), pauses: newPauses()}
+	s := &core{cfg: cfg, changed: make(signal, 1), queues: newQueues(), pauses: newPauses()}
 	s.holder = newHolder(cfg, &s.queues, &s.pauses)
 	s.slots = slots{concurrency: cfg.Concurrency, guard: s.holder.guard}
 	s.dispatch = dispatcher{
 		hasLimiter: cfg.HasLimiter, queues: &s.queues, slots: &s.slots, pauses: &s.pauses, holder: &s.holder,
 		gathering: newGathering(cfg), stormKnown: true,
 	}
-	return s
+	return &Schedule{core: s, Pauses: &Pauses{s}, Storms: &Storms{s}}
 }
 
 // A signal says that something has changed.
@@ -74,7 +82,7 @@ func (c signal) send() {
 func (s *Schedule) Changed() <-chan struct{} { return s.changed }
 
 // unlock releases the lock and reports the pauses and storms that have begun or ended under it.
-func (s *Schedule) unlock() {
+func (s *core) unlock() {
 	changes, storms := s.pauses.takeChanges(), s.holder.takeChanges()
 	s.mu.Unlock()
 	for _, c := range changes {
@@ -229,7 +237,7 @@ func (s *Schedule) Settle(now time.Time, b *event.Batch, r event.Result) Settled
 
 // moveLocked puts events whose member is known now into their lanes, and returns those that were
 // taken away while they were read again.
-func (s *Schedule) moveLocked(events []*event.Event) (dropped []*event.Event) {
+func (s *core) moveLocked(events []*event.Event) (dropped []*event.Event) {
 	for _, ev := range events {
 		if ev.Ticket.IsRevoked() {
 			s.queues.leave(ev)
@@ -237,12 +245,12 @@ func (s *Schedule) moveLocked(events []*event.Event) (dropped []*event.Event) {
 			continue
 		}
 		s.holder.recordMoved(ev)
-		s.queues.members.Add(ev.Key, ev)
+		s.queues.members.Add(ev.Key.Member, ev)
 	}
 	return dropped
 }
 
-func (s *Schedule) freeSlotLocked(now time.Time, b *event.Batch) {
+func (s *core) freeSlotLocked(now time.Time, b *event.Batch) {
 	s.slots.free(b)
 	if b.IsProbe && b.Key.IsMember() {
 		s.pauses.probes--
@@ -321,106 +329,6 @@ func (s *Schedule) Stats(now time.Time) Stats {
 		Calling: s.slots.calling, Completing: s.slots.completing, Writing: s.slots.writing,
 		StuckFor: now.Sub(s.progress),
 	}
-}
-
-// Pause stops calls for the cause until at least now + floor. They resume when a probe succeeds or
-// [Schedule.Resume] is called, as the cause requires.
-func (s *Schedule) Pause(now time.Time, c event.Cause, floor time.Duration) {
-	s.mu.Lock()
-	defer s.unlock()
-	if c == event.CauseRedis {
-		s.redisDown.Store(true)
-	}
-	s.pauses.pause(now, c, floor)
-}
-
-// Resume ends the pause for the cause, if there is one.
-func (s *Schedule) Resume(now time.Time, c event.Cause) {
-	if c == event.CauseRedis && !s.redisDown.Load() { // almost always, and asked after every reply
-		return
-	}
-	s.mu.Lock()
-	defer s.unlock()
-	if c == event.CauseRedis {
-		s.redisDown.Store(false)
-	}
-	s.pauses.resume(now, c)
-}
-
-// SetControlKnown lets calls begin: the control state has been read.
-func (s *Schedule) SetControlKnown() {
-	s.mu.Lock()
-	defer s.unlock()
-	s.dispatch.controlKnown = true
-	s.changed.send()
-}
-
-// RecordSuccess notes that the CRM has accepted the call of a batch.
-func (s *Schedule) RecordSuccess(now time.Time, b *event.Batch) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.pauses.recordSuccess(now, b.Key.Member, b.IsProbe)
-}
-
-// RecordFailure notes that the call of a batch failed, begins and ends the pauses that follow from
-// it, and returns the events whose retry budget is used up.
-func (s *Schedule) RecordFailure(
-	now time.Time, b *event.Batch, u *event.Update, d event.Decision,
-) (spent []*event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.pauses.countAttempts(now, u, d)
-	s.pauses.applyFailure(now, b, d)
-	if d.Kind != event.KindTransient && d.Kind != event.KindRefused {
-		return nil
-	}
-	if spent = s.pauses.spent(now, u, s.cfg.RetryBudget); len(spent) > 0 && d.Kind == event.KindRefused {
-		s.pauses.refusalIsOwn(now, b.Key.Member)
-	}
-	return spent
-}
-
-// Admit counts rejected events, at least one, that were not finished before, and divides them into
-// those that may be dead-lettered now and those that the storm guard holds. The latter leave their
-// lane with the batch's result.
-func (s *Schedule) Admit(rejected []*event.Event) (deadLetter, held []*event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
-	return s.holder.admit(rejected)
-}
-
-// RecordMapped counts, for the storm guard, an event that was read. A redrive is not counted.
-func (s *Schedule) RecordMapped(ev *event.Event) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.holder.recordMapped(ev)
-}
-
-// SetStormUnknown stops calls and dead letters until [Schedule.SetStormKnown]: partitions that were
-// just assigned may bring events that another instance has held.
-func (s *Schedule) SetStormUnknown() {
-	s.mu.Lock()
-	defer s.unlock()
-	s.dispatch.stormKnown = false
-}
-
-// SetStormKnown begins a storm if another instance has reported one.
-func (s *Schedule) SetStormKnown(isOn bool) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.dispatch.stormKnown = true
-	if isOn {
-		s.holder.begin()
-	}
-	s.changed.send()
-}
-
-// ReleaseHeld lets the held events that pick chooses be dead-lettered, and returns how many.
-func (s *Schedule) ReleaseHeld(pick func(*event.Event) bool) int {
-	s.mu.Lock()
-	defer s.unlock()
-	defer s.changed.send()
-	return s.holder.release(pick)
 }
 
 // earliest of the times that are set.

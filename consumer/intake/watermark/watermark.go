@@ -2,8 +2,8 @@
 // whatever order they finish, and says up to where the group may commit.
 //
 // The invariant: the committable offset is never above an unfinished record.
-// It does no I/O and reads no clock. Its memory is that of the unfinished records,
-// however many have finished above one of them.
+// It does no I/O and reads no clock. Its memory is in proportion to the unfinished
+// records, however many have finished above one of them.
 package watermark
 
 import (
@@ -14,20 +14,30 @@ import (
 // A Watermark belongs to one partition of one generation. It is not safe for
 // concurrent use. The zero value is not usable: see [New].
 type Watermark struct {
-	entries []entry // begun records in offset order, with finished ones in between; the first is unfinished
-	open    int     // how many of them are unfinished
-	next    int64   // the offset after the last that was read, records and markers alike
-	stamp   Stamp   // of the last record that was begun
+	// entries are begun records in offset order, with finished ones in between. The first is
+	// unfinished. Before each unfinished one is the record that was begun before it.
+	entries []entry
+	open    int   // how many of them are unfinished
+	next    int64 // the offset after the last that was read, records and markers alike
+	before  Stamp // of the record that was begun before the first of the entries
+	stamp   Stamp // of the last record that was begun
 }
 
+// An entry is small, since there is one for each record in memory.
 type entry struct {
 	offset int64
-	time   time.Time
-	before Stamp // of the record that was begun before this one
-	done   bool
+	state  int64 // the record's timestamp in milliseconds, shifted by one bit, and whether it is finished
 }
 
-// A Stamp is a record's offset and timestamp, kept with a commit to recognise a
+const doneBit = 1
+
+func (e entry) isDone() bool { return e.state&doneBit != 0 }
+
+func (e entry) time() time.Time { return time.UnixMilli(e.state >> doneBit) }
+
+func (e entry) stamp() Stamp { return Stamp{Offset: e.offset, Time: e.time()} }
+
+// A Stamp is a record's offset and timestamp in milliseconds, kept with a commit to recognise a
 // topic that was deleted and made again under the same name.
 type Stamp struct {
 	Offset int64
@@ -36,12 +46,12 @@ type Stamp struct {
 
 // New returns the watermark of a partition that is read from offset start.
 func New(start int64) *Watermark {
-	return &Watermark{next: start, stamp: Stamp{Offset: -1}}
+	return &Watermark{next: start, before: Stamp{Offset: -1}, stamp: Stamp{Offset: -1}}
 }
 
 // Restore sets the stamp that was stored with the start: it holds until a record is
 // finished. It is called before the first record begins.
-func (w *Watermark) Restore(s Stamp) { w.stamp = s }
+func (w *Watermark) Restore(s Stamp) { w.before, w.stamp = s, s }
 
 // Begin notes that the record at offset was taken in. Offsets must rise; it
 // panics otherwise, since committing past a lost record is worse than stopping.
@@ -49,8 +59,12 @@ func (w *Watermark) Begin(offset int64, ts time.Time) {
 	if offset < w.next {
 		panic(fmt.Sprintf("watermark: record %d begun after offset %d", offset, w.next-1))
 	}
-	w.entries = append(w.entries, entry{offset: offset, time: ts, before: w.stamp})
-	w.stamp = Stamp{Offset: offset, Time: ts}
+	if len(w.entries) == 0 {
+		w.before = w.stamp
+	}
+	e := entry{offset: offset, state: ts.UnixMilli() << doneBit}
+	w.entries = append(w.entries, e)
+	w.stamp = e.stamp()
 	w.next = offset + 1
 	w.open++
 }
@@ -63,10 +77,10 @@ func (w *Watermark) Skip(next int64) { w.next = max(w.next, next) }
 // was not begun or is finished already: either would mean a wrong account.
 func (w *Watermark) Done(offset int64) {
 	i := w.find(offset)
-	if i < 0 || w.entries[i].done {
+	if i < 0 || w.entries[i].isDone() {
 		panic(fmt.Sprintf("watermark: record %d finished, but not in flight", offset))
 	}
-	w.entries[i].done = true
+	w.entries[i].state |= doneBit
 	w.open--
 	w.tidy()
 }
@@ -88,7 +102,7 @@ func (w *Watermark) Next() int64 { return w.next }
 func (w *Watermark) Stamp() (Stamp, bool) {
 	s := w.stamp
 	if len(w.entries) > 0 {
-		s = w.entries[0].before
+		s = w.before
 	}
 	return s, s.Offset >= 0
 }
@@ -98,7 +112,7 @@ func (w *Watermark) Oldest() (time.Time, bool) {
 	if len(w.entries) == 0 {
 		return time.Time{}, false
 	}
-	return w.entries[0].time, true
+	return w.entries[0].time(), true
 }
 
 // Open returns how many records are in flight.
@@ -121,20 +135,24 @@ func (w *Watermark) find(offset int64) int {
 }
 
 // tidy removes finished records: those at the front at once, the others when they are
-// more than the unfinished ones. The array is small again after that.
+// more than twice the unfinished ones, except the last, and those before an unfinished
+// one. So at most one for each unfinished record is left, and the array is small again.
 func (w *Watermark) tidy() {
 	done := 0
-	for done < len(w.entries) && w.entries[done].done {
+	for done < len(w.entries) && w.entries[done].isDone() {
 		done++
 	}
-	w.entries = w.entries[done:]
-	if finished := len(w.entries) - w.open; finished > 64 && finished > w.open {
-		open := make([]entry, 0, 2*w.open)
-		for _, e := range w.entries {
-			if !e.done {
-				open = append(open, e)
+	if done > 0 {
+		w.before = w.entries[done-1].stamp()
+		w.entries = w.entries[done:]
+	}
+	if finished := len(w.entries) - w.open; finished > 64 && finished > 2*w.open {
+		left := make([]entry, 0, 3*w.open)
+		for i, e := range w.entries {
+			if !e.isDone() || i+1 == len(w.entries) || !w.entries[i+1].isDone() {
+				left = append(left, e)
 			}
 		}
-		w.entries = open
+		w.entries = left
 	}
 }

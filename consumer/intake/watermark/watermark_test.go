@@ -3,6 +3,7 @@ package watermark_test
 import (
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -152,5 +153,32 @@ func TestMemoryIsThatOfUnfinishedRecords(t *testing.T) { //nolint:paralleltest /
 	w.Done(0)
 	if s, ok := w.Stamp(); w.Committable() != 2_000_000 || !ok || s.Offset != 1_999_999 {
 		t.Errorf("committable up to %d, stamp %+v", w.Committable(), s)
+	}
+}
+
+// The stamp is that of the highest record below the committable offset, also after finished records
+// between unfinished ones were removed.
+func TestStampIsThatBelowTheCommittableOffset(t *testing.T) {
+	t.Parallel()
+	const records = 4000
+	draw := rand.New(rand.NewPCG(1, 2))
+	w := watermark.New(0)
+	var open []int64
+	for n := range int64(records) {
+		offset := 2 * n
+		w.Begin(offset, at(offset))
+		open = append(open, offset)
+		for len(open) > 20 {
+			i := 1 + draw.IntN(len(open)-1) // the first stays open, so that finished ones pile up
+			if n%500 == 0 {
+				i = 0
+			}
+			w.Done(open[i])
+			open = slices.Delete(open, i, i+1)
+		}
+		s, ok := w.Stamp()
+		if want := w.Committable() - 2; ok != (want >= 0) || ok && (s.Offset != want || !s.Time.Equal(at(want))) {
+			t.Fatalf("stamp %+v, %v below %d", s, ok, w.Committable())
+		}
 	}
 }

@@ -7,8 +7,6 @@ package lanes
 
 import (
 	"container/heap"
-	"iter"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,16 +21,16 @@ const (
 )
 
 // A Lane holds the items that wait for one key. State is the caller's and is kept until the lane is
-// empty.
+// empty. In a backlog there are nearly as many lanes as items, so a lane is small: what only a few
+// have at a time, a running batch or a time to wait until, is not part of it.
 type Lane[K comparable, T comparable, S any] struct {
-	Key   K
-	State S
-
-	items  []T // in order of arrival, the running batch included
-	batch  []T // running
+	Key    K
 	status status
-	until  time.Time // when parked
-	index  int       // in the heap, when parked
+	index  int32 // in the heap, when parked
+	State  S
+
+	items []T  // in order of arrival, the running batch included
+	first [1]T // what items begins with, which saves an allocation for most lanes
 }
 
 // Waiting returns the lane's items in order of arrival, the running batch included. The slice is
@@ -51,13 +49,17 @@ type Lanes[K comparable, T comparable, S any] struct {
 	lanes  map[K]*Lane[K, T, S]
 	ready  []*Lane[K, T, S]
 	parked parkedHeap[K, T, S]
-	items  int
-	draw   *rand.Rand
+	// running holds the batches of the lanes that run.
+	running map[*Lane[K, T, S]][]T
+	items   int
+	draw    *rand.Rand
 }
 
 // New returns an empty set of lanes.
 func New[K comparable, T comparable, S any]() *Lanes[K, T, S] {
-	return &Lanes[K, T, S]{lanes: make(map[K]*Lane[K, T, S]), draw: rand.New(rand.NewPCG(1, 1))}
+	return &Lanes[K, T, S]{
+		lanes: make(map[K]*Lane[K, T, S]), running: make(map[*Lane[K, T, S]][]T), draw: rand.New(rand.NewPCG(1, 1)),
+	}
 }
 
 // Add puts an item at the end of its lane.
@@ -68,10 +70,14 @@ func (ls *Lanes[K, T, S]) AddLater(key K, item T, until time.Time) {
 	l := ls.lanes[key]
 	if l == nil {
 		l = &Lane[K, T, S]{Key: key}
+		l.items = l.first[:0]
 		ls.lanes[key] = l
 		ls.enqueue(l, until)
 	}
 	l.items = append(l.items, item)
+	if len(l.items) > 1 { // they have an array of their own
+		clear(l.first[:])
+	}
 	ls.items++
 }
 
@@ -82,8 +88,8 @@ func (ls *Lanes[K, T, S]) enqueue(l *Lane[K, T, S], until time.Time) {
 		ls.ready = append(ls.ready, l)
 		return
 	}
-	l.status, l.until = parked, until
-	heap.Push(&ls.parked, l)
+	l.status = parked
+	heap.Push(&ls.parked, parkedLane[K, T, S]{until, l})
 }
 
 // Take returns the lane that has been ready the longest, now running, and the batch of its items
@@ -134,25 +140,19 @@ func (ls *Lanes[K, T, S]) takeAt(i int, choose func(*Lane[K, T, S]) []T) (*Lane[
 	copy(ls.ready[1:i+1], ls.ready[:i])
 	ls.ready[0] = nil
 	ls.ready = ls.ready[1:]
-	return l, l.run(choose)
-}
-
-func (l *Lane[K, T, S]) run(choose func(*Lane[K, T, S]) []T) []T {
 	l.status = running
-	l.batch = slices.Clone(choose(l))
-	return l.batch
+	batch := slices.Clone(choose(l))
+	ls.running[l] = batch
+	return l, batch
 }
 
 // Get returns the lane of key; nil if it has no items.
 func (ls *Lanes[K, T, S]) Get(key K) *Lane[K, T, S] { return ls.lanes[key] }
 
-// All yields all lanes, in no particular order.
-func (ls *Lanes[K, T, S]) All() iter.Seq[*Lane[K, T, S]] { return maps.Values(ls.lanes) }
-
 // Return ends the batch of a lane: the finished items leave it, and the rest is ready again or,
 // with a time to wait until, parked.
 func (ls *Lanes[K, T, S]) Return(l *Lane[K, T, S], finished []T, until time.Time) {
-	l.batch = nil
+	delete(ls.running, l)
 	ls.remove(l, finished)
 	if len(l.items) == 0 {
 		delete(ls.lanes, l.Key)
@@ -168,7 +168,7 @@ func (ls *Lanes[K, T, S]) Drop(gone func(*Lane[K, T, S], T) bool, changed func(*
 	for _, l := range ls.lanes {
 		var of []T
 		for _, item := range l.items {
-			if !slices.Contains(l.batch, item) && gone(l, item) {
+			if !slices.Contains(ls.running[l], item) && gone(l, item) {
 				of = append(of, item)
 			}
 		}
@@ -197,9 +197,9 @@ func (ls *Lanes[K, T, S]) Wake() (time.Time, bool) {
 
 // Unpark makes every parked lane ready that pick chooses.
 func (ls *Lanes[K, T, S]) Unpark(pick func(*Lane[K, T, S]) bool) {
-	for _, l := range slices.Clone(ls.parked) {
-		if pick(l) {
-			heap.Remove(&ls.parked, l.index)
+	for _, p := range slices.Clone(ls.parked) {
+		if l := p.lane; pick(l) {
+			heap.Remove(&ls.parked, int(l.index))
 			l.status = ready
 			ls.ready = append(ls.ready, l)
 		}
@@ -230,20 +230,17 @@ func (ls *Lanes[K, T, S]) Len(key K) int {
 // Items returns how many items wait or run in all lanes.
 func (ls *Lanes[K, T, S]) Items() int { return ls.items }
 
-// Count returns how many lanes have items.
-func (ls *Lanes[K, T, S]) Count() int { return len(ls.lanes) }
-
 // Parked returns how many lanes wait for a later attempt.
 func (ls *Lanes[K, T, S]) Parked() int { return len(ls.parked) }
 
 func (ls *Lanes[K, T, S]) wake(now time.Time) {
 	for len(ls.parked) > 0 && !ls.parked[0].until.After(now) {
-		l, ok := heap.Pop(&ls.parked).(*Lane[K, T, S])
+		p, ok := heap.Pop(&ls.parked).(parkedLane[K, T, S])
 		if !ok {
-			panic("lanes: the heap holds lanes only")
+			panic("lanes: the heap holds parked lanes only")
 		}
-		l.status = ready
-		ls.ready = append(ls.ready, l)
+		p.lane.status = ready
+		ls.ready = append(ls.ready, p.lane)
 	}
 }
 
@@ -270,35 +267,41 @@ func (ls *Lanes[K, T, S]) remove(l *Lane[K, T, S], gone []T) {
 // there.
 func (ls *Lanes[K, T, S]) discard(l *Lane[K, T, S]) {
 	if l.status == parked {
-		heap.Remove(&ls.parked, l.index)
+		heap.Remove(&ls.parked, int(l.index))
 	}
 	delete(ls.lanes, l.Key)
 }
 
-type parkedHeap[K comparable, T comparable, S any] []*Lane[K, T, S]
+// A parkedLane waits for its next attempt until a time.
+type parkedLane[K comparable, T comparable, S any] struct {
+	until time.Time
+	lane  *Lane[K, T, S]
+}
+
+type parkedHeap[K comparable, T comparable, S any] []parkedLane[K, T, S]
 
 func (h parkedHeap[K, T, S]) Len() int           { return len(h) }
 func (h parkedHeap[K, T, S]) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
 func (h parkedHeap[K, T, S]) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].lane.index, h[j].lane.index = int32(i), int32(j) //nolint:gosec // as many as there are records in memory
 }
 
 // Push implements [heap.Interface].
 func (h *parkedHeap[K, T, S]) Push(x any) {
-	l, ok := x.(*Lane[K, T, S])
+	p, ok := x.(parkedLane[K, T, S])
 	if !ok {
-		panic("lanes: the heap holds lanes only")
+		panic("lanes: the heap holds parked lanes only")
 	}
-	l.index = len(*h)
-	*h = append(*h, l)
+	p.lane.index = int32(len(*h)) //nolint:gosec // as many as there are records in memory
+	*h = append(*h, p)
 }
 
 // Pop implements [heap.Interface].
 func (h *parkedHeap[K, T, S]) Pop() any {
 	old := *h
-	l := old[len(old)-1]
-	old[len(old)-1] = nil
+	p := old[len(old)-1]
+	old[len(old)-1] = parkedLane[K, T, S]{}
 	*h = old[:len(old)-1]
-	return l
+	return p
 }
