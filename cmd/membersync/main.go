@@ -14,8 +14,11 @@ import (
 	"membersync/cmd/internal/terminal"
 )
 
-// version is set by the linker.
-var version string
+// version and revision are set by the linker.
+var (
+	version  string
+	revision string //nolint:gochecknoglobals // as version, which the linter knows
+)
 
 func main() {
 	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{
@@ -25,6 +28,7 @@ func main() {
 		Environ:        os.Environ(),
 		ReadFile:       os.ReadFile,
 		Version:        version,
+		Revision:       revision,
 		Terminal:       terminal.Is(os.Stdin) && terminal.Is(os.Stderr),
 		StdoutTerminal: terminal.Is(os.Stdout),
 		StartPager: func(command string) (io.WriteCloser, error) {

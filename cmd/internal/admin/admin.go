@@ -42,6 +42,7 @@ func Handler(state State, metrics prometheus.Gatherer) http.Handler {
 	mux.Handle("GET /readyz", health(state.Ready))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 4, Timeout: requestTimeout,
+		DisableCompression: true, // a compressor takes more memory than a thousand records, each time
 	}))
 	return mux
 }

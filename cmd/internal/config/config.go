@@ -163,6 +163,10 @@ type State struct {
 	// DoneTTL is how long an event id is remembered. Default 336h; never zero.
 	DoneTTL time.Duration
 
+	// MemberTTL is how long the versions of a member without events are kept. Default 0: for good.
+	// Else at least DoneTTL, and at least as long as any topic can hold an event.
+	MemberTTL time.Duration
+
 	// Key keys every hash in Redis and turns on "the CRM already holds this value": see KeyBytes.
 	// Default unset: plain hashes, and no digests.
 	Key Secret

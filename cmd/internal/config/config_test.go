@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/test/goldentest"
 	"membersync/crmapi"
 )
 
@@ -118,7 +118,7 @@ func examples() map[string]string {
 		"dlq.topic": "dead", "dlq.redrive_topic": "again", "dlq.storm_share": "0.25", "dlq.retention": "48h", "audit.topic": "who",
 		"redis.url": "rediss://r1:1,r2:2/0?master_name=m1", "redis.mode": "sentinel", "redis.username": "u2",
 		"redis.password": "canary-redis", "redis.prefix": "other",
-		"state.done_ttl": "1h", "state.key": "canary-state-key-of-thirty-two-bytes", "state.digest_ttl": "2h", "order.max_ahead": "3h",
+		"state.done_ttl": "1h", "state.member_ttl": "1000h", "state.key": "canary-state-key-of-thirty-two-bytes", "state.digest_ttl": "2h", "order.max_ahead": "3h",
 		"crm.base_url": "https://open.test", "crm.path": "/cgi/user/update", "crm.corp_id": "C2",
 		"crm.api": "object", "crm.object_fields": "position:position,hireDate:hire_date:text",
 		"crm.app_id": "A1", "crm.app_secret": "canary-secret", "crm.permanent_code": "canary-code", "crm.token": "canary-token",
@@ -339,26 +339,9 @@ func TestGolden(t *testing.T) {
 	for name, define := range map[string]func(*flags.Set, *[]string){"flags.txt": Define, "mapping_flags.txt": DefineMapping} {
 		set := flags.NewSet(pflag.NewFlagSet("", pflag.ContinueOnError))
 		define(set, new([]string))
-		golden(t, name, set.FlagUsagesWrapped(100))
+		goldentest.Compare(t, filepath.Join("testdata", name), set.FlagUsagesWrapped(100))
 	}
-	golden(t, "settings.md", Markdown())
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path) //nolint:gosec // of testdata
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s: %s", name, d)
-	}
+	goldentest.Compare(t, filepath.Join("testdata", "settings.md"), Markdown())
 }
 
 func FuzzYAML(f *testing.F) {

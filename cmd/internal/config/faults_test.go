@@ -34,6 +34,15 @@ func TestFaults(t *testing.T) {
 					"MEMBERSYNC_CRM_PERMANENT_CODE or MEMBERSYNC_CRM_PERMANENT_CODE_FILE)",
 			},
 		},
+		"versions that expire before the done marks": {
+			environ: minimal("MEMBERSYNC_STATE_MEMBER_TTL=335h"),
+			want: []string{"MEMBERSYNC_STATE_MEMBER_TTL: is shorter than MEMBERSYNC_STATE_DONE_TTL (or --state-done-ttl, state.done_ttl), " +
+				"which is 336h0m0s; set at least that, or 0"},
+		},
+		"versions that expire at once": {
+			environ: minimal("MEMBERSYNC_STATE_MEMBER_TTL=0s"),
+			want:    []string{`MEMBERSYNC_STATE_MEMBER_TTL: "0s" should be a duration such as 500ms, 25s or 720h, at least 1s, or 0`},
+		},
 		"half of what fetches tokens": {
 			environ: []string{"MEMBERSYNC_CRM_BASE_URL=https://c", "MEMBERSYNC_CRM_CORP_ID=C", "MEMBERSYNC_CRM_APP_SECRET=s"},
 			want: []string{

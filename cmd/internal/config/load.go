@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,6 +55,14 @@ func LoadMapping(args, environ []string, readFile func(string) ([]byte, error)) 
 // LoadAdmin is Load for a command that only needs the admin address.
 func LoadAdmin(args, environ []string, readFile func(string) ([]byte, error)) (Config, Report, error) {
 	return load(adminOnly(settings()), args, environ, readFile)
+}
+
+// LogLevel returns the level of the log alone, for a program that follows the YAML file. The
+// values of other settings are not checked, but the form of the file is.
+func LogLevel(args, environ []string, readFile func(string) ([]byte, error)) (slog.Level, error) {
+	own := slices.DeleteFunc(settings(), func(s setting) bool { return s.name != "log.level" })
+	cfg, _, err := load(own, args, environ, readFile)
+	return cfg.Log.Level, err
 }
 
 func load(used []setting, args, environ []string, readFile func(string) ([]byte, error)) (Config, Report, error) {

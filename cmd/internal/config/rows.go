@@ -106,6 +106,9 @@ func stateSettings() []setting {
 	return []setting{
 		row("state.done_ttl", "336h", duration(time.Second),
 			func(c *Config) *time.Duration { return &c.State.DoneTTL }, "how long an event id is remembered"),
+		row("state.member_ttl", "0", durationOrNone(time.Second),
+			func(c *Config) *time.Duration { return &c.State.MemberTTL },
+			"expiry of versions of a member without events; 0: never"),
 		stateKeyRow("state.key",
 			func(c *Config) *Secret { return &c.State.Key },
 			"key of all hashes in Redis; turns on digests"),

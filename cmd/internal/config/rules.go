@@ -17,6 +17,7 @@ func (l checker) checkTogether(c *Config) {
 	l.checkSASL(c.Kafka.SASLMechanism)
 	l.checkTopics(c)
 	l.checkRedis(c)
+	l.checkMemberTTL(c.State)
 	l.checkToken()
 	l.checkProxy(c)
 	l.checkPlaintext(c)
@@ -135,6 +136,15 @@ func (l checker) checkRedisMode(mode string, u RedisURL, name string) {
 		l.fault(name, "master_name is for "+l.nameOf("redis.mode")+" sentinel")
 	case mode == "cluster" && u.DB != 0:
 		l.fault(name, "a cluster has no database but 0")
+	}
+}
+
+// checkMemberTTL wants no done mark to outlive the versions: a replay could then not bring the
+// newest value back that an older event has replaced.
+func (l checker) checkMemberTTL(s State) {
+	if s.MemberTTL > 0 && s.MemberTTL < s.DoneTTL {
+		l.fault(l.nameOf("state.member_ttl"), "is shorter than "+l.nameOf("state.done_ttl")+", which is "+s.DoneTTL.String()+
+			"; set at least that, or 0")
 	}
 }
 

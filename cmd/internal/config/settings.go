@@ -185,6 +185,18 @@ func byteSize() kind[int64] {
 
 func number() kind[int] { return kind[int]{count, "a whole number from 1"} }
 
+// durationOrNone is a duration, or 0 for no limit.
+func durationOrNone(least time.Duration) kind[time.Duration] {
+	k := duration(least)
+	parse := func(text string) (time.Duration, bool) {
+		if text == "0" {
+			return 0, true
+		}
+		return k.parse(text)
+	}
+	return kind[time.Duration]{parse, k.want + ", or 0"}
+}
+
 func duration(least time.Duration) kind[time.Duration] {
 	return kind[time.Duration]{atLeast(least), "a duration such as 500ms, 25s or 720h, at least " + least.String()}
 }

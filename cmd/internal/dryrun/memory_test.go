@@ -144,7 +144,7 @@ func someEvents(t *rapid.T) []dedupe.Event {
 	ids := rapid.SliceOfNDistinct(rapid.IntRange(1, 9), 1, 5, rapid.ID[int]).Draw(t, "ids")
 	events := make([]dedupe.Event, len(ids))
 	for i, id := range ids {
-		events[i] = dedupe.Event{ID: dedupe.NewEventID("in", fmt.Sprint(id), 0, ""), Version: fmt.Sprint(rapid.IntRange(1, 5).Draw(t, "version"))}
+		events[i] = dedupe.Event{ID: dedupe.NewEventID("in", fmt.Sprint(id), 0, ""), Version: fmt.Sprintf("%02d", rapid.IntRange(1, 5).Draw(t, "version"))}
 		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"qq", "email", "name"}), 0, 3, rapid.ID[string]).Draw(t, "fields") {
 			value := rapid.SampledFrom([]string{`"a"`, `"b"`}).Draw(t, "value")
 			events[i].Fields = append(events[i].Fields, dedupe.Field{Name: name, Value: []byte(value)})

@@ -11,12 +11,30 @@ import (
 // Discard closes the selected dead letters, and reports a result for each. With dryRun it changes
 // nothing. An error means that not all were looked at.
 func (s *DeadLetters) Discard(ctx context.Context, x *dlq.Index, who Who, dryRun bool, report func(ItemResult)) error {
+	return s.discardAll(ctx, x, report, func(item dlq.Item, err error) ItemResult { return s.discard(ctx, item, err, who, dryRun) })
+}
+
+// discardPlanned is Discard of those items that are as a job has planned them.
+func (s *DeadLetters) discardPlanned(
+	ctx context.Context, x *dlq.Index, who Who, planned map[string]dlq.JobItem, report func(ItemResult),
+) error {
+	return s.discardAll(ctx, x, report, func(item dlq.Item, err error) ItemResult {
+		if err == nil {
+			if result, ok := settled(planned[item.ID], item); ok {
+				return result
+			}
+		}
+		return s.discard(ctx, item, err, who, false)
+	})
+}
+
+func (s *DeadLetters) discardAll(ctx context.Context, x *dlq.Index, report func(ItemResult), one func(dlq.Item, error) ItemResult) error {
 	defer missing(x, report)
 	for item, err := range s.reader.Items(ctx, x, 0, false) {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return errors.Join(err, ctx.Err())
 		}
-		report(s.discard(ctx, item, err, who, dryRun))
+		report(one(item, err))
 	}
 	return nil
 }

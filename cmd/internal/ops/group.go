@@ -5,35 +5,53 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq"
 	"membersync/dlq/partlog"
 )
 
+// coordinatorTimeout is how long a command waits for the coordinator of a group.
+const coordinatorTimeout = 10 * time.Second
+
+// onCoordinator repeats a request to the coordinator of a group while that is loaded or moves to
+// another broker: when a broker has restarted, and for the first group of a new cluster.
+func onCoordinator(ctx context.Context, request func() error) error {
+	waits := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxElapsedTime(coordinatorTimeout),
+	)
+	return backoff.Retry(func() error {
+		err := request()
+		for _, moving := range []error{kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup} {
+			if errors.Is(err, moving) {
+				return err
+			}
+		}
+		return backoff.Permanent(err)
+	}, backoff.WithContext(waits, ctx))
+}
+
 // committed returns what the group has stored for a topic, by partition; -1: nothing.
 func (s *GroupOffsets) committed(ctx context.Context, topic string) (map[int]int64, error) {
-	ids, err := s.partitions(ctx, topic)
+	ids, err := s.log().Partitions(ctx, topic)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return nil, &dlq.MissingTopicError{Topic: topic}
+	}
 	if err != nil {
 		return nil, err
-	}
-	res, err := s.parts.Kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{
-		GroupID: s.cfg.Kafka.Group, Topics: map[string][]int{topic: ids},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("offsets of group %s: %w", s.cfg.Kafka.Group, err)
-	}
-	if res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
-		return nil, fmt.Errorf("offsets of group %s: %w", s.cfg.Kafka.Group, partlog.OnGroup("Describe", s.cfg.Kafka.Group, res.Error))
 	}
 	stored := make(map[int]int64, len(ids))
 	for _, id := range ids {
 		stored[id] = -1
 	}
-	for _, p := range res.Topics[topic] {
+	found, err := s.offsetsOf(ctx, s.cfg.Kafka.Group, map[string][]int{topic: ids})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range found[topic] {
 		if p.Error != nil {
 			return nil, fmt.Errorf("offset of group %s for %s/%d: %w", s.cfg.Kafka.Group, topic, p.Partition,
 				partlog.OnTopic("Describe", topic, p.Error))
@@ -41,6 +59,25 @@ func (s *GroupOffsets) committed(ctx context.Context, topic string) (map[int]int
 		stored[p.Partition] = p.CommittedOffset
 	}
 	return stored, nil
+}
+
+// offsetsOf returns what a group has stored for partitions of topics. A group that does not exist
+// has stored nothing.
+func (s *GroupOffsets) offsetsOf(
+	ctx context.Context, group string, partitions map[string][]int,
+) (stored map[string][]kafka.OffsetFetchPartition, err error) {
+	err = onCoordinator(ctx, func() error {
+		res, err := s.parts.Kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: partitions})
+		if err == nil && res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
+			err = partlog.OnGroup("Describe", group, res.Error)
+		}
+		if err != nil {
+			return fmt.Errorf("offsets of group %s: %w", group, err)
+		}
+		stored = res.Topics
+		return nil
+	})
+	return stored, err
 }
 
 func (s *GroupOffsets) hasOffsets(ctx context.Context) (bool, error) {
@@ -54,29 +91,6 @@ func (s *GroupOffsets) hasOffsets(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// partitions returns the ids of a topic's partitions in rising order.
-func (s *GroupOffsets) partitions(ctx context.Context, topic string) ([]int, error) {
-	res, err := s.parts.Kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
-	}
-	for _, t := range res.Topics {
-		if t.Name != topic || errors.Is(t.Error, kafka.UnknownTopicOrPartition) {
-			continue
-		}
-		if t.Error != nil {
-			return nil, fmt.Errorf("looking up topic %s: %w", topic, partlog.OnTopic("Describe", topic, t.Error))
-		}
-		ids := make([]int, 0, len(t.Partitions))
-		for _, p := range t.Partitions {
-			ids = append(ids, p.ID)
-		}
-		slices.Sort(ids)
-		return ids, nil
-	}
-	return nil, &dlq.MissingTopicError{Topic: topic}
 }
 
 const dropTimeout = 5 * time.Second

@@ -31,20 +31,20 @@ type Sample struct {
 // A Live view keeps what pages show in memory while [Live.Run] runs, so that a page waits neither
 // for Kafka nor for Redis. It is safe for concurrent use.
 type Live struct {
-	*Session
-	catalog *dlq.Catalog
-	known   chan struct{} // closed when a status is known
+	*LiveJobs
+	known chan struct{} // closed when a status is known
 
 	mu      sync.Mutex
 	status  Status
 	samples []Sample
 	items   int
 	readErr error
+	errAt   time.Time // since when the topics cannot be read; zero: they can
 }
 
 // NewLive returns a live view of the session.
 func (s *Session) NewLive() *Live {
-	return &Live{Session: s, catalog: s.Control.reader.NewCatalog(), known: make(chan struct{})}
+	return &Live{LiveJobs: &LiveJobs{Session: s, catalog: s.Control.reader.NewCatalog()}, known: make(chan struct{})}
 }
 
 // Catalog returns the items of the dead-letter topic.
@@ -76,9 +76,18 @@ func (l *Live) readCatalog(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	l.setReadErr(err)
+	l.readJobs(ctx)
+}
+
+func (l *Live) setReadErr(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.readErr = err
+	if l.readErr = err; err == nil {
+		l.errAt = time.Time{}
+	} else if l.errAt.IsZero() {
+		l.errAt = time.Now()
+	}
 }
 
 func (l *Live) readStatus(ctx context.Context) {
@@ -89,9 +98,21 @@ func (l *Live) readStatus(ctx context.Context) {
 		return
 	}
 	_, items, _ := l.catalog.State()
+	l.keep(st, items)
+}
+
+// keep replaces the status, unless that was read later: one that was begun before an action may end
+// after the one that shows the action.
+func (l *Live) keep(st Status, items int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sample := Sample{At: st.At.Time, Lag: st.Lag.Records}
+	if st.At.Before(l.status.At.Time) {
+		return
+	}
+	sample := Sample{At: st.At.Time}
+	if st.Lag != nil {
+		sample.Lag = st.Lag.Records
+	}
 	if len(l.samples) > 0 {
 		sample.Failures = max(items-l.items, 0)
 	}
@@ -127,11 +148,12 @@ func (l *Live) Samples() []Sample {
 	return slices.Clone(l.samples)
 }
 
-// Err returns why the dead-letter and audit topics cannot be read now; nil: they can.
-func (l *Live) Err() error {
+// Err returns why the dead-letter and audit topics cannot be read now, and since when; nil: they
+// can.
+func (l *Live) Err() (since time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.readErr
+	return l.errAt, l.readErr
 }
 
 // Changed reads at once what an action may have changed.
@@ -147,6 +169,21 @@ func (l *Live) Show(ctx context.Context, id string, reveal bool, who Who) (Shown
 		return Shown{}, err
 	}
 	return l.showHistory(ctx, h, reveal, who)
+}
+
+// Known returns what is known of a dead letter without reading the topics: its facts, without its
+// payload and history. It fails with [dlq.ErrNoItem].
+func (l *Live) Known(id string) (Shown, error) {
+	items, _ := l.catalog.Find(dlq.Query{IDs: []string{id}}, 0, 1)
+	if len(items) == 0 {
+		return Shown{}, dlq.ErrNoItem
+	}
+	i := items[0]
+	v := DeadLetterView{DeadLetter: NewDeadLetter(i), DLQ: Place{i.Place.Partition, i.Place.Offset}, Occurrences: i.Occurrences}
+	if d := i.DeadLetter; !d.Whole {
+		v.Index, v.Count = &d.Index, &d.Count
+	}
+	return Shown{DeadLetterView: v}, nil
 }
 
 // Replays is [Replayer.Replays] without a scan of the audit topic.

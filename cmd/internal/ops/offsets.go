@@ -60,8 +60,15 @@ func (s *GroupOffsets) Offsets(ctx context.Context) (GroupState, []Offset, error
 }
 
 // group describes the consumer group.
-func (s *GroupOffsets) group(ctx context.Context) (GroupState, error) {
-	name := s.cfg.Kafka.Group
+func (s *GroupOffsets) group(ctx context.Context) (g GroupState, err error) {
+	err = onCoordinator(ctx, func() (err error) {
+		g, err = s.describe(ctx, s.cfg.Kafka.Group)
+		return err
+	})
+	return g, err
+}
+
+func (s *GroupOffsets) describe(ctx context.Context, name string) (GroupState, error) {
 	g := GroupState{Group: name, State: "Dead", Members: []GroupMember{}}
 	res, err := s.parts.Kafka.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{name}})
 	if err != nil {

@@ -36,6 +36,8 @@ type fieldPreview struct {
 	name  string
 	value []byte // canonical JSON; personal data
 	newer bool   // a newer value is known
+	// newest is the newest version that is known of the field; empty: none, or it is not known.
+	newest string
 }
 
 // outcome returns what would be done: update, unchanged, ignored or rejected.
@@ -122,6 +124,7 @@ func (s *previews) compare(ctx context.Context, p *previewed) error {
 	}
 	n := 0
 	for i, f := range state.Fields {
+		p.fields[i].newest = f.Version
 		if p.fields[i].newer = f.Version > string(p.result.Event.Version); p.fields[i].newer {
 			n++
 		}
@@ -185,6 +188,9 @@ type Preview struct {
 	User        map[string]json.RawMessage `json:"user"`
 	Newer       Newer                      `json:"newer_values"`
 	NewerFields []string                   `json:"newer_fields"` // have a newer value, so they would not be sent
+
+	// Newest are the fields for which a version is known, with the newest one.
+	Newest map[string]FieldState `json:"-"`
 }
 
 func (p previewed) shown(reveal bool) Preview {
@@ -199,10 +205,14 @@ func (p previewed) shown(reveal bool) Preview {
 	}
 	openUserID, _ := json.Marshal(ev.OpenUserID) //nolint:errchkjson // a text
 	n.User = map[string]json.RawMessage{"openUserId": openUserID}
+	n.Newest = map[string]FieldState{}
 	for _, f := range p.fields {
 		n.User[f.name] = json.RawMessage(`"` + Masked + `"`)
 		if reveal {
 			n.User[f.name] = f.value
+		}
+		if f.newest != "" {
+			n.Newest[f.name] = FieldState{Name: f.name, Version: f.newest}
 		}
 		if f.newer {
 			n.NewerFields = append(n.NewerFields, f.name)

@@ -43,11 +43,14 @@ type RebuildResult struct {
 }
 
 // PlanRebuild returns how much is to be read. Under another state key than before, a rebuild is
-// refused while the group has members.
+// refused while the group has members. A member TTL that is too short is a [*MemberTTLError].
 func (s *Replayer) PlanRebuild(ctx context.Context) (*Rebuild, error) {
 	_, records, err := s.finished(ctx)
 	if err == nil {
 		err = s.keyRefusal(ctx)
+	}
+	if err == nil {
+		err = memberTTLRefusal(ctx, s.cfg, s.parts.Kafka)
 	}
 	return &Rebuild{Records: records, replays: s}, err
 }

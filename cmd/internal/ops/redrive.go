@@ -24,6 +24,10 @@ type RedriveRequest struct {
 	Timeout time.Duration // for results after the last was sent; 0: until all have arrived
 	Who     Who
 
+	// Planned are the items as a job has planned them, by id: only those that are still so are sent,
+	// under the planned numbers. Nil: as they are now.
+	Planned map[string]dlq.JobItem
+
 	// Quiet is the time without a result after which the reason is looked up. 0: 20 s.
 	Quiet time.Duration
 }
@@ -45,6 +49,8 @@ var (
 		"without it an edited value cannot be told from a forged one"}
 	ErrOtherEmployee = &RefusedError{"refused: the edited value names another employee than the dead letter; nothing was written"}
 )
+
+var errUnusable = errors.New("it was requested and not sent, and that request cannot be used now: redrive it alone")
 
 var errTooOften = fmt.Errorf("redriven %d times already, which is the maximum: discard it", dlq.MaxRedrives)
 
@@ -147,7 +153,7 @@ func (r *Redrive) send(ctx context.Context, w *watch) error {
 		if ctx.Err() != nil || err != nil && item.ID == "" {
 			return errors.Join(err, ctx.Err())
 		}
-		if err == nil && r.leaveOut(item, w.report) {
+		if err == nil && (r.leaveOut(item, w.report) || r.isSettled(item, w.report)) {
 			continue
 		}
 		number, reason := r.decide(item, err)
@@ -157,6 +163,10 @@ func (r *Redrive) send(ctx context.Context, w *watch) error {
 		}
 		if number == 0 {
 			w.expect(item.ID, item.Number) // under way already: only its result is missing
+			continue
+		}
+		if w.hasResult(item.ID, number) {
+			w.expect(item.ID, number) // another process has redriven it since the items were read
 			continue
 		}
 		if sent++; r.Canary > 0 && sent == r.Canary+1 {
@@ -191,6 +201,19 @@ func (r *Redrive) leaveOut(i dlq.Item, report func(ItemResult)) bool {
 	}
 	report(ItemResult{ID: i.ID, Result: "left out", Detail: fmt.Sprintf("redriven %d times already", i.Number)})
 	return true
+}
+
+// isSettled reports and leaves out an item that is not as its job has planned it.
+func (r *Redrive) isSettled(i dlq.Item, report func(ItemResult)) bool {
+	planned, ok := r.Planned[i.ID]
+	if !ok {
+		return false
+	}
+	result, ok := settled(planned, i)
+	if ok {
+		report(result)
+	}
+	return ok
 }
 
 // decide returns the number to send an item with, 0 if it is under way, or why it is not sent.
@@ -228,6 +251,9 @@ func (r *Redrive) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq
 		var err error
 		if one, recorded, err = r.recorded(ctx, i); err != nil {
 			return err
+		}
+		if _, planned := r.Planned[i.ID]; planned && !recorded {
+			return errUnusable // another number could run in addition to this one
 		}
 		number = i.Number + 1 // of a new request, if this one cannot be used
 	}
@@ -276,120 +302,4 @@ func (r *Redrive) recorded(ctx context.Context, i dlq.Item) (one dlq.Redrive, ok
 		Note: request.Note, Edited: r.Edited,
 	}
 	return one, one.CheckRequest(request, r.deadLetters.parts.EditDigest) == nil, nil
-}
-
-// A RedrivePlan is the sum of a preview.
-type RedrivePlan struct {
-	NewerAll, NewerSome, NewerNone, NewerUnknown int
-	Other                                        int // states no fields, or would fail again
-	Calls                                        int // at most
-	Duration                                     time.Duration
-}
-
-// Preview reports what each selected dead letter would do now, and returns the sum.
-func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (RedrivePlan, error) {
-	var plan RedrivePlan
-	for item, err := range r.deadLetters.reader.Items(ctx, r.index, 0, true) {
-		if ctx.Err() != nil || err != nil && item.ID == "" {
-			return plan, errors.Join(err, ctx.Err())
-		}
-		number, reason := r.decide(item, err)
-		switch {
-		case err == nil && r.leaveOut(item, report):
-		case reason != "":
-			report(failedItem(item.ID, reason))
-		case number == 0:
-			report(ItemResult{ID: item.ID, Result: "under way", Detail: fmt.Sprintf("redrive %d", item.Number)})
-		default:
-			if r.Edited {
-				item.DeadLetter.Value, item.DeadLetter.Edited = r.Value, number
-			}
-			all, err := r.deadLetters.preview(ctx, item.DeadLetter)
-			for _, p := range all {
-				plan.count(p.newer)
-			}
-			report(ItemResult{ID: item.ID, Result: "would redrive", Detail: describe(all, err)})
-		}
-	}
-	missing(r.index, report)
-	plan.Duration = r.deadLetters.UnderLimit(plan.Calls)
-	return plan, nil
-}
-
-// describe says what the events of a dead letter would do.
-func describe(all []previewed, err error) string {
-	details := make([]string, 0, len(all)+1)
-	for _, p := range all {
-		detail, reason := p.outcome()
-		if reason != "" {
-			detail += ": " + reason
-		}
-		if p.newer != "" {
-			detail += ", newer values: " + string(p.newer)
-		}
-		details = append(details, detail)
-	}
-	if err != nil {
-		details = append(details, err.Error())
-	}
-	return strings.Join(details, "; ")
-}
-
-func (p *RedrivePlan) count(n Newer) {
-	switch n {
-	case NewerAll:
-		p.NewerAll++
-		return
-	case NewerSome:
-		p.NewerSome++
-	case NewerNone:
-		p.NewerNone++
-	case NewerUnknown:
-		p.NewerUnknown++
-	default:
-		p.Other++
-		return
-	}
-	p.Calls++
-}
-
-// UnderLimit returns the least time that so many calls take under the limit on calls, rounded up to
-// a second; 0 without a limit.
-func (s *base) UnderLimit(calls int) time.Duration {
-	limit := s.cfg.CRM.Rate
-	if limit.Calls <= 0 {
-		return 0
-	}
-	took := time.Duration(calls) * limit.Window / time.Duration(limit.Calls)
-	return (took + time.Second - 1).Truncate(time.Second)
-}
-
-// A pace lets so many through in a second.
-type pace struct {
-	every time.Duration
-	next  time.Time
-}
-
-func newPace(rate int) *pace {
-	if rate == 0 {
-		return &pace{}
-	}
-	return &pace{every: time.Second / time.Duration(rate)}
-}
-
-func (p *pace) wait(ctx context.Context) error {
-	now := time.Now()
-	if p.every == 0 || !p.next.After(now) {
-		p.next = now.Add(p.every)
-		return nil
-	}
-	timer := time.NewTimer(p.next.Sub(now))
-	defer timer.Stop()
-	p.next = p.next.Add(p.every)
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

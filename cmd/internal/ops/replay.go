@@ -17,7 +17,6 @@ import (
 	"membersync/consumer"
 	"membersync/dedupe"
 	"membersync/dlq"
-	"membersync/mapper"
 )
 
 // A ReplayRequest says what is to be replayed, and how.
@@ -36,7 +35,7 @@ type ReplayRequest struct {
 }
 
 // A Replay is one replay. Create it with [Replayer.NewReplay] or [Replayer.ResumeReplay], then call
-// Preview or Run, once. It watches the events as the service's observer.
+// Preview or Run, once.
 type Replay struct {
 	ReplayRequest
 	ID      string
@@ -46,10 +45,7 @@ type Replay struct {
 	index   *dlq.Index       // nil: there is no dead-letter topic
 	known   bool             // its record is in the audit topic already
 	tail    *dlq.Tail        // of the audit topic, from before the plan: for a cancel
-
-	mu       sync.Mutex
-	result   ReplayResult
-	progress func(done, total int64)
+	tally   replayTally
 }
 
 // A ReplayResult is the result of a replay as JSON shows it.
@@ -97,13 +93,16 @@ func (s *Replayer) newReplay(ctx context.Context, request ReplayRequest, id stri
 	if err := s.stateRefusal(ctx); err != nil {
 		return nil, err
 	}
+	if err := memberTTLRefusal(ctx, s.cfg, s.parts.Kafka); err != nil {
+		return nil, err
+	}
 	tail, err := s.reader.Tail(ctx)
 	if err != nil && !isMissingTopic(err) {
 		return nil, err
 	}
 	return &Replay{
-		ReplayRequest: request, ID: id, replays: s, tail: tail, result: ReplayResult{ID: id, Outcomes: map[string]int{}},
-		progress: func(int64, int64) {},
+		ReplayRequest: request, ID: id, replays: s, tail: tail,
+		tally: replayTally{result: ReplayResult{ID: id, Outcomes: map[string]int{}}},
 	}, nil
 }
 
@@ -224,27 +223,26 @@ func (r *Replay) record(result string) dlq.AuditRecord {
 // offsets. A replay that was stopped can be resumed. The result counts also with an error; that of
 // the audit record of the end is an [*UnrecordedError].
 func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (ReplayResult, error) {
-	r.progress = progress
+	r.tally.progress = progress
 	// A group that has not begun may have no marker yet, and the replay relies on one.
 	if err := r.replays.parts.Store.MarkInitialized(ctx, r.replays.cfg.Kafka.Group); err != nil {
-		return r.result, err
+		return r.tally.now(), err
 	}
 	if err := r.begin(ctx); err != nil {
-		return r.result, err
+		return r.tally.now(), err
 	}
 	result, err := r.runAttended(ctx)
 	recordErr := r.replays.audit.Write(context.WithoutCancel(ctx), r.record(result))
-	r.mu.Lock()
-	r.result.Result = result
-	r.mu.Unlock()
+	counted := r.tally.now()
+	counted.Result = result
 	switch {
 	case err != nil:
-		return r.result, err
+		return counted, err
 	case recordErr != nil:
-		return r.result, &UnrecordedError{recordErr}
+		return counted, &UnrecordedError{recordErr}
 	}
 	r.replays.dropGroup(ctx, r.group()) // nothing will continue from its offsets
-	return r.result, nil
+	return counted, nil
 }
 
 var errReplayCanceled = errors.New("the replay was canceled")
@@ -257,7 +255,7 @@ func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
 	var attendants sync.WaitGroup
 	attendants.Go(func() { r.beat(run) })
 	attendants.Go(func() { r.awaitCancel(run, cancel) })
-	err = consumer.New(r.config(), r.consumerParts()).Replay(run, r.reads, r.follow)
+	err = consumer.New(r.config(), r.consumerParts()).Replay(run, r.reads, r.tally.follow)
 	canceled := errors.Is(context.Cause(run), errReplayCanceled)
 	cancel(context.Canceled)
 	attendants.Wait()
@@ -362,10 +360,10 @@ func (r *Replay) config() consumer.Config {
 func (r *Replay) consumerParts() consumer.Parts {
 	p := r.replays.parts
 	parts := consumer.Parts{
-		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, CRM: p.CRM, DeadLetters: p.DeadLetters,
-		Archive: p.Archive, Control: p.Store, Observer: r,
+		Kafka: p.Kafka, Dialer: p.Dialer, Mapper: p.Mapping, Store: p.Store, Marks: p.Store, CRM: p.CRM, DeadLetters: p.DeadLetters,
+		Archive: p.Archive, Control: p.Store, Observer: &r.tally, Tracer: p.Traces.Tracer(),
 		Metrics: consumer.NewMetrics(prometheus.NewRegistry(), r.replays.cfg.CRM.ErrorCodes),
-		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.skipExpired,
+		Logger:  slog.New(warnings{p.Logger.Handler()}), EditDigest: p.EditDigest, Expired: r.tally.skipExpired,
 	}
 	if p.Hashes != nil {
 		parts.Lookups = p.Hashes
@@ -386,34 +384,6 @@ func (r *Replay) consumerParts() consumer.Parts {
 		}
 	}
 	return parts
-}
-
-// follow takes the progress of the consumer.
-func (r *Replay) follow(at consumer.ReplayProgress) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.result.Records, r.result.Done = at.Total, at.Done
-	r.progress(at.Done, at.Total)
-}
-
-// skipExpired counts a redrive that was left out. It implements the field of [consumer.Parts].
-func (r *Replay) skipExpired() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.result.Expired++
-}
-
-// Decoded implements [consumer.Observer].
-func (*Replay) Decoded(mapper.Record, []mapper.Result) {}
-
-// Called implements [consumer.Observer].
-func (*Replay) Called(consumer.CallAttempt) {}
-
-// Finished implements [consumer.Observer].
-func (r *Replay) Finished(result consumer.EventResult) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.result.Outcomes[string(result.Outcome)]++
 }
 
 // warnings lets only warnings through: the progress says the rest.

@@ -3,12 +3,8 @@ package ops
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/segmentio/kafka-go"
 
 	"membersync/dlq"
 )
@@ -121,21 +117,15 @@ func (s *Replayer) replayed(ctx context.Context, r *ReplayState) (done int64, er
 	if len(topics) == 0 {
 		return 0, nil
 	}
-	res, err := s.parts.Kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: s.replayPrefix() + r.ID, Topics: topics})
-	if err != nil {
-		return 0, fmt.Errorf("offsets of replay %s: %w", r.ID, err)
-	}
-	if res.Error != nil && !errors.Is(res.Error, kafka.GroupIdNotFound) {
-		return 0, fmt.Errorf("offsets of replay %s: %w", r.ID, res.Error)
-	}
+	stored, err := s.offsetsOf(ctx, s.replayPrefix()+r.ID, topics)
 	for _, o := range r.ranges {
-		for _, p := range res.Topics[o.Topic] {
+		for _, p := range stored[o.Topic] {
 			if p.Partition == o.Partition && p.Error == nil {
 				done += min(max(p.CommittedOffset-o.From, 0), o.To-o.From)
 			}
 		}
 	}
-	return done, nil
+	return done, err
 }
 
 // CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot

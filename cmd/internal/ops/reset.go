@@ -89,7 +89,7 @@ func (s *GroupOffsets) Reset(ctx context.Context, plan []Reset, who Who) error {
 				return err
 			}
 		}
-		return s.commit(ctx, commits)
+		return onCoordinator(ctx, func() error { return s.commit(ctx, commits) })
 	})
 }
 

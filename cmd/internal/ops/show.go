@@ -21,6 +21,7 @@ type DeadLetterView struct {
 	Version      string          `json:"membersync_version"`
 	CRMTraceID   string          `json:"crm_trace_id"`
 	ThirdTraceID string          `json:"third_trace_id"`
+	TraceID      string          `json:"trace_id"`    // of OpenTelemetry; empty: it was not traced
 	Index        *int            `json:"event_index"` // null: the record failed whole
 	Count        *int            `json:"event_count"`
 	Occurrences  int             `json:"occurrences"` // records of it in the dead-letter topic
@@ -116,7 +117,7 @@ func (s *DeadLetters) view(ctx context.Context, i dlq.Item, reveal bool) DeadLet
 	l := i.DeadLetter
 	v := DeadLetterView{
 		DeadLetter: NewDeadLetter(i), DLQ: Place{i.Place.Partition, i.Place.Offset}, Group: l.Group, Version: l.Version,
-		CRMTraceID: l.CRMTraceID, ThirdTraceID: l.ThirdTraceID, Occurrences: i.Occurrences,
+		CRMTraceID: l.CRMTraceID, ThirdTraceID: l.ThirdTraceID, TraceID: l.TraceID(), Occurrences: i.Occurrences,
 		PayloadBytes: len(l.Value), Headers: []Header{},
 	}
 	if !l.Whole {

@@ -60,12 +60,12 @@ type Status struct {
 	Advice    string       `json:"advice"`     // likewise
 	CurrentAt Time         `json:"current_at"` // when it will have caught up; null: it has, or that is unknown
 	Instances []Instance   `json:"instances"`
-	Lag       Lag          `json:"lag"`
+	Lag       *Lag         `json:"lag"` // null: unknown
 	// RateUsed is of the last minute; null: there is no limit, or it is unknown.
 	RateUsed    *float64          `json:"rate_limit_used_ratio"`
-	Held        int               `json:"held_events"`
+	Held        *int              `json:"held_events"`       // null: unknown
 	DeadLetters []Group           `json:"open_dead_letters"` // by cause, largest first
-	Redriving   int               `json:"redriving"`         // dead letters that were redriven and have no result yet
+	Redriving   *int              `json:"redriving"`         // without a result yet; null: unknown
 	Replays     []ReplayState     `json:"replays"`           // those that run now
 	Actions     []dlq.AuditRecord `json:"last_actions"`
 	Paused      *Pause            `json:"paused"`  // by an operator; null: not
@@ -176,11 +176,13 @@ func (g *statusGathering) readRedis(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	held := 0
 	g.beats, g.status.Paused = beats, paused
 	for _, b := range beats {
 		g.status.Instances = append(g.status.Instances, instanceOf(b))
-		g.status.Held += b.Held
+		held += b.Held
 	}
+	g.status.Held = &held
 	slices.SortFunc(g.status.Instances, func(a, b Instance) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), a.Since.Compare(b.Since.Time), cmp.Compare(a.ID, b.ID))
 	})
@@ -240,17 +242,22 @@ func (g *statusGathering) readLag(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.status.Lag = lag
+	g.status.Lag = &lag
 	return err
 }
 
 func (g *statusGathering) readDeadLetters(ctx context.Context) error {
 	if g.live != nil {
 		g.takeDeadLetters()
-		return g.live.Err()
+		_, err := g.live.Err()
+		return err
 	}
 	index, err := g.session.Index(ctx, dlq.Query{States: []dlq.State{dlq.StateOpen}}, ByCause)
 	if isMissingTopic(err) {
+		none := 0
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.status.Redriving = &none
 		return nil
 	}
 	if err != nil {
@@ -262,7 +269,8 @@ func (g *statusGathering) readDeadLetters(ctx context.Context) error {
 	for _, group := range index.Groups() {
 		g.status.DeadLetters = append(g.status.DeadLetters, NewGroup("cause", group, now))
 	}
-	g.status.Redriving = index.Count(dlq.StateRedriving)
+	redriving := index.Count(dlq.StateRedriving)
+	g.status.Redriving = &redriving
 	return nil
 }
 
@@ -275,11 +283,11 @@ func (g *statusGathering) takeDeadLetters() {
 	for _, group := range groups {
 		g.status.DeadLetters = append(g.status.DeadLetters, NewGroup("cause", group.Group, now))
 	}
-	g.status.Redriving = redriving
+	g.status.Redriving = &redriving
 }
 
 func (g *statusGathering) readActions(ctx context.Context) error {
-	query := AuditQuery{Actions: operatorActions(), Limit: lastActions}
+	query := AuditQuery{Actions: OperatorActions(), Limit: lastActions}
 	if g.live != nil {
 		records := g.live.catalog.Audit(query.Limit, query.matches)
 		g.mu.Lock()
@@ -313,97 +321,7 @@ func (g *statusGathering) readReplays(ctx context.Context) error {
 	return err
 }
 
-// operatorActions are those that an operator takes; a redrive's result is the service's.
-func operatorActions() []dlq.Action {
+// OperatorActions are those that an operator takes; a redrive's result is the service's.
+func OperatorActions() []dlq.Action {
 	return slices.DeleteFunc(dlq.Actions(), func(a dlq.Action) bool { return a == dlq.ActionRedriveResult })
-}
-
-// decide finds the causes, the most urgent first.
-func (g *statusGathering) decide() {
-	st := &g.status
-	found := map[StatusCause]CauseState{}
-	add := func(c StatusCause, since, next time.Time) {
-		if known, ok := found[c]; !ok || !since.IsZero() && since.Before(known.Since.Time) {
-			found[c] = CauseState{c, Time{since}, Time{next}}
-		}
-	}
-	if g.redisFails {
-		add(StatusRedis, time.Time{}, time.Time{})
-	}
-	if g.kafkaFails {
-		add(StatusKafka, time.Time{}, time.Time{})
-	}
-	switch {
-	case g.otherKey:
-		add(StatusStateKey, time.Time{}, time.Time{})
-	case g.isStateLost:
-		add(StatusStateLost, time.Time{}, time.Time{})
-	}
-	if len(g.beats) == 0 && !g.redisFails {
-		add(StatusNoInstance, time.Time{}, time.Time{})
-	}
-	if st.Paused != nil {
-		add(StatusPaused, st.Paused.At.Time, st.Paused.Until.Time)
-	}
-	for _, c := range causesOf(g.beats) {
-		name := StatusCause(c.Cause)
-		if c.Cause == string(CauseOperator) {
-			name = StatusPaused
-		}
-		add(name, c.Since, c.Next)
-	}
-	g.decideFromRates(add)
-	for _, c := range StatusCauses() {
-		if state, ok := found[c]; ok {
-			st.Causes = append(st.Causes, state)
-		}
-	}
-	if len(st.Causes) == 0 {
-		st.Causes = []CauseState{{Cause: StatusWorking}}
-	}
-	st.Cause = st.Causes[0].Cause
-	st.Attention = slices.ContainsFunc(st.Causes, func(c CauseState) bool { return c.Cause.NeedsAttention() })
-}
-
-const (
-	stuckFrom       = time.Minute
-	rejectsShare    = 0.1 // of the events of the last minute
-	rejectsFrom     = 10
-	riskPart        = 5 // a part of the retention
-	riskAtMost      = 24 * time.Hour
-	secondsPerFloat = float64(time.Second)
-)
-
-func (g *statusGathering) decideFromRates(add func(c StatusCause, since, next time.Time)) {
-	st := &g.status
-	var events, rejected int
-	var rate, calls float64
-	for _, b := range g.beats {
-		calls += perSecond(b.Rates.Calls, b.Rates.Window)
-		events, rejected, rate = events+b.Rates.Events, rejected+b.Rates.Rejected, rate+perSecond(b.Rates.Events, b.Rates.Window)
-		if b.StuckFor > stuckFrom {
-			add(StatusStuck, st.At.Add(-b.StuckFor), time.Time{})
-		}
-	}
-	if limit := g.session.Control.cfg.CRM.Rate; limit.Calls > 0 && len(g.beats) > 0 {
-		used := calls * limit.Window.Seconds() / float64(limit.Calls)
-		st.RateUsed = &used
-	}
-	if rejected >= rejectsFrom && float64(rejected) >= rejectsShare*float64(events) {
-		add(StatusMappingRejects, time.Time{}, time.Time{})
-	}
-	behind := time.Duration(st.Lag.Seconds) * time.Second
-	if h := st.Lag.Headroom; h != nil {
-		left := time.Duration(*h) * time.Second
-		if left < min((left+behind)/riskPart, riskAtMost) {
-			add(StatusRetentionRisk, time.Time{}, time.Time{})
-		}
-	}
-	if st.Lag.Records == 0 || behind < catchingUpFrom || len(g.beats) == 0 {
-		return
-	}
-	if rate > 0 {
-		st.CurrentAt = Time{st.At.Add(time.Duration(float64(st.Lag.Records) / rate * secondsPerFloat))}
-	}
-	add(StatusCatchingUp, st.At.Add(-behind), time.Time{})
 }

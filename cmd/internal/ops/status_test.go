@@ -48,22 +48,22 @@ func TestStatusDecides(t *testing.T) {
 		"few rejections":             {&statusGathering{beats: []dedupe.Heartbeat{rates(1000, 10)}}, []StatusCause{StatusWorking}},
 		"rejections of two of three": {&statusGathering{beats: []dedupe.Heartbeat{rates(2, 2)}}, []StatusCause{StatusWorking}},
 		"behind": {
-			&statusGathering{beats: []dedupe.Heartbeat{rates(600, 0)}, status: Status{Lag: Lag{Records: 1200, Seconds: 90}}},
+			&statusGathering{beats: []dedupe.Heartbeat{rates(600, 0)}, status: Status{Lag: &Lag{Records: 1200, Seconds: 90}}},
 			[]StatusCause{StatusCatchingUp},
 		},
 		"behind in an outage": {
-			&statusGathering{beats: []dedupe.Heartbeat{paused("crm_outage")}, status: Status{Lag: Lag{Records: 1200, Seconds: 90}}},
+			&statusGathering{beats: []dedupe.Heartbeat{paused("crm_outage")}, status: Status{Lag: &Lag{Records: 1200, Seconds: 90}}},
 			[]StatusCause{StatusOutage, StatusCatchingUp},
 		},
 		"a short lag": {
-			&statusGathering{beats: []dedupe.Heartbeat{rates(60, 0)}, status: Status{Lag: Lag{Records: 3, Seconds: 5}}}, []StatusCause{StatusWorking},
+			&statusGathering{beats: []dedupe.Heartbeat{rates(60, 0)}, status: Status{Lag: &Lag{Records: 3, Seconds: 5}}}, []StatusCause{StatusWorking},
 		},
 		"little headroom": {
-			&statusGathering{beats: []dedupe.Heartbeat{paused("crm_refused")}, status: Status{Lag: Lag{Records: 9, Seconds: 6 * 24 * 3600, Headroom: headroom(23 * time.Hour)}}},
+			&statusGathering{beats: []dedupe.Heartbeat{paused("crm_refused")}, status: Status{Lag: &Lag{Records: 9, Seconds: 6 * 24 * 3600, Headroom: headroom(23 * time.Hour)}}},
 			[]StatusCause{StatusRetentionRisk, StatusRefused, StatusCatchingUp},
 		},
 		"headroom": {
-			&statusGathering{beats: []dedupe.Heartbeat{paused()}, status: Status{Lag: Lag{Records: 9, Seconds: 30, Headroom: headroom(48 * time.Hour)}}},
+			&statusGathering{beats: []dedupe.Heartbeat{paused()}, status: Status{Lag: &Lag{Records: 9, Seconds: 30, Headroom: headroom(48 * time.Hour)}}},
 			[]StatusCause{StatusWorking},
 		},
 	} {
@@ -88,7 +88,7 @@ func TestStatusDecides(t *testing.T) {
 		}
 	}
 	g := &statusGathering{
-		status: Status{At: Time{at}, Lag: Lag{Records: 1200, Seconds: 90}}, beats: []dedupe.Heartbeat{rates(600, 0)},
+		status: Status{At: Time{at}, Lag: &Lag{Records: 1200, Seconds: 90}}, beats: []dedupe.Heartbeat{rates(600, 0)},
 		session: &Session{Control: &Control{&base{cfg: config.Config{CRM: config.CRM{Rate: config.Rate{Calls: 100, Window: 20 * time.Second}}}}}},
 	}
 	g.decide()

@@ -37,20 +37,22 @@ type watch struct {
 
 	mu       sync.Mutex
 	onResult func(ItemResult)
-	waiting  map[string]int // number by id
-	sent     bool           // all are sent
-	latest   time.Time      // when the latest result arrived
-	done     chan struct{}  // closed when all are sent and have results
-	failure  error          // of the reader
-	failed   int            // redrives that failed again
-	looked   time.Time      // when the reason was last looked up
-	noticed  string         // the last notice
+	waiting  map[string]int               // number by id
+	early    map[dlq.Sent]dlq.AuditRecord // results that were not expected when they arrived
+	reported map[dlq.Sent]bool
+	sent     bool          // all are sent
+	latest   time.Time     // when the latest result arrived
+	done     chan struct{} // closed when all are sent and have results
+	failure  error         // of the reader
+	failed   int           // redrives that failed again
+	looked   time.Time     // when the reason was last looked up
+	noticed  string        // the last notice
 }
 
 func newWatch(r *Redrive, report func(ItemResult), notice func(NoResults)) *watch {
 	return &watch{
 		run: r, onResult: report, notice: notice,
-		waiting: map[string]int{}, latest: time.Now(), done: make(chan struct{}),
+		waiting: map[string]int{}, early: map[dlq.Sent]dlq.AuditRecord{}, reported: map[dlq.Sent]bool{}, latest: time.Now(), done: make(chan struct{}),
 	}
 }
 
@@ -73,14 +75,32 @@ func (w *watch) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// expect notes that a redrive is under way.
+// expect notes that a redrive is under way. Its result may have arrived already: another process
+// redrives the same dead letter under the same number, which runs once and has one result.
 func (w *watch) expect(id string, number int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	one := dlq.Sent{ID: id, Number: number}
+	if w.reported[one] {
+		return
+	}
+	if a, ok := w.early[one]; ok {
+		delete(w.waiting, id)
+		w.settleLocked(a)
+		return
+	}
 	if len(w.waiting) == 0 { // no result was due until now
 		w.latest = time.Now()
 	}
 	w.waiting[id] = number
+}
+
+// hasResult reports whether the result of a redrive has arrived, so that it need not be sent.
+func (w *watch) hasResult(id string, number int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.early[dlq.Sent{ID: id, Number: number}]
+	return ok
 }
 
 // forget notes that a redrive was not sent.
@@ -100,11 +120,21 @@ func (w *watch) report(r ItemResult) {
 func (w *watch) take(a dlq.AuditRecord) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	number, mine := w.waiting[a.Subject]
-	if a.Action != dlq.ActionRedriveResult || !mine || a.Detail.Number != number {
+	if a.Action != dlq.ActionRedriveResult {
+		return nil
+	}
+	if number, mine := w.waiting[a.Subject]; !mine || a.Detail.Number != number {
+		w.early[dlq.Sent{ID: a.Subject, Number: a.Detail.Number}] = a
 		return nil
 	}
 	delete(w.waiting, a.Subject)
+	w.settleLocked(a)
+	return nil
+}
+
+// settleLocked reports the result of a redrive that is expected.
+func (w *watch) settleLocked(a dlq.AuditRecord) {
+	w.reported[dlq.Sent{ID: a.Subject, Number: a.Detail.Number}] = true
 	w.latest, w.noticed = time.Now(), ""
 	failed := a.Result == dlq.ResultDeadLettered || a.Result == dlq.ResultRefused
 	if failed {
@@ -114,7 +144,6 @@ func (w *watch) take(a dlq.AuditRecord) error {
 	if w.sent && len(w.waiting) == 0 {
 		w.finishLocked()
 	}
-	return nil
 }
 
 // finishLocked ends the wait.

@@ -16,6 +16,10 @@ func Status(st ops.Status) (sentence, advice string) {
 	since := sinceText(st, c)
 	switch c.Cause {
 	case ops.StatusWorking:
+		if n := openOf(st); n > 0 {
+			return "The service works: " + workingText(st) + "; " + Plural(n, "dead letter") + " open.",
+				"membersync dlq list --group-by cause shows why they failed"
+		}
 		return "The service works: " + workingText(st) + ".", "nothing to do"
 	case ops.StatusCatchingUp:
 		return "The service is catching up: " + Plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
@@ -63,11 +67,11 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 			"check the dead-letter and audit topics with membersync check",
 		},
 		ops.StatusStorm: {
-			"Most events are rejected" + since + "; the storm guard holds " + Plural(st.Held, "event") + " and the buffer is full.",
+			"Most events are rejected" + since + "; the storm guard holds " + Count(st.Held, "event") + " and the buffer is full.",
 			"fix the mapping or the HR system, or run membersync resume --dead-letter-held",
 		},
 		ops.StatusStateLost: {
-			"Redis has lost its state, so no event is sent.",
+			"Redis has lost its state: new events are sent, and redrives and replays wait until it is rebuilt.",
 			"run membersync state rebuild",
 		},
 		ops.StatusStateKey: {
@@ -95,11 +99,22 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 
 func workingText(st ops.Status) string {
 	text := Plural(len(st.Instances), "instance")
+	if st.Lag == nil {
+		return text + ", the lag is unknown"
+	}
 	if st.Lag.Records == 0 {
 		return text + ", no lag"
 	}
 	return text + ", " + Plural(int(st.Lag.Records), "record") + " behind, the oldest of them is " +
 		Duration(time.Duration(st.Lag.Seconds)*time.Second) + " old"
+}
+
+// openOf returns the number of open dead letters.
+func openOf(st ops.Status) (n int) {
+	for _, g := range st.DeadLetters {
+		n += g.Count
+	}
+	return n
 }
 
 func sinceText(st ops.Status, c ops.CauseState) string {
@@ -131,7 +146,7 @@ func pausedText(st ops.Status) string {
 }
 
 func headroomText(st ops.Status) string {
-	if st.Lag.Headroom == nil || *st.Lag.Headroom <= 0 {
+	if st.Lag == nil || st.Lag.Headroom == nil || *st.Lag.Headroom <= 0 {
 		return "now"
 	}
 	return "in " + Duration(time.Duration(*st.Lag.Headroom)*time.Second)

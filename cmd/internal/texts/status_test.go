@@ -19,7 +19,7 @@ func TestStatus(t *testing.T) {
 			At: ops.Time{Time: at}, Causes: []ops.CauseState{{
 				Cause: c, Since: ops.Time{Time: at.Add(-10 * time.Minute)}, Next: ops.Time{Time: at.Add(3 * time.Second)},
 			}},
-			Lag: ops.Lag{Records: 12, Seconds: 90, Headroom: &left}, CurrentAt: ops.Time{Time: at.Add(5 * time.Minute)},
+			Lag: &ops.Lag{Records: 12, Seconds: 90, Headroom: &left}, CurrentAt: ops.Time{Time: at.Add(5 * time.Minute)},
 			Paused: &ops.Pause{At: ops.Time{Time: at}, Actor: "sample@host", Note: "n"},
 		}
 		sentence, advice := Status(st)

@@ -38,6 +38,14 @@ func Plural(n int, word string) string {
 	return strconv.Itoa(n) + " " + word + "s"
 }
 
+// Count is Plural of a number that may be unknown.
+func Count(n *int, word string) string {
+	if n == nil {
+		return "unknown"
+	}
+	return Plural(*n, word)
+}
+
 // Duration returns a duration in at most two units: 45s, 12m, 2h5m, 3d4h. 0 for a negative one.
 func Duration(d time.Duration) string {
 	const day = 24 * time.Hour

@@ -57,6 +57,7 @@ func (p *Parts) addCRM(cfg config.Config, service bool) error {
 		MaxConns: cfg.CRM.Concurrency,
 		TLS:      conn.tls,
 		Proxy:    conn.proxy,
+		Inject:   p.Traces.Inject(),
 	})
 	if err == nil {
 		p.close = append(p.close, p.CRM.Close)

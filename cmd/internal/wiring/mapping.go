@@ -101,12 +101,11 @@ func (m *Mapping) adopt(base *mapper.Mapping, tables map[string]mapper.Table) er
 	return nil
 }
 
-// errOtherLookup means that a mapping that is tried uses a lookup that the running one does not
-// have.
-var errOtherLookup = errors.New("the running mapping does not have this lookup, and only its lookups may be used")
+// otherLookup says that a mapping that is tried uses a lookup that the running one does not have.
+const otherLookup = "the running mapping does not have this lookup, and only its lookups may be used"
 
 // Try returns the mapping of a text. It may use the lookups of the running mapping, by their
-// names and of their kind. No file is read.
+// names and of their kind. No file is read. The error is a [mapper.ParseError].
 func (m *Mapping) Try(text string) (*mapper.Mapping, error) {
 	parsed, err := mapper.Parse("mapping", []byte(text), m.opts)
 	if err != nil {
@@ -117,11 +116,11 @@ func (m *Mapping) Try(text string) (*mapper.Mapping, error) {
 		running[l.Name] = l
 	}
 	tables, held := map[string]mapper.Table{}, *m.held.Load()
-	var faults []error
+	var faults mapper.ParseError
 	for _, l := range parsed.Lookups() {
 		same, ok := running[l.Name]
 		if !ok || (same.Redis != "") != (l.Redis != "") {
-			faults = append(faults, fmt.Errorf("mapping:%d:%d: lookup %s: %w", l.Line, l.Column, l.Name, errOtherLookup))
+			faults = append(faults, mapper.FileError{File: "mapping", Line: l.Line, Column: l.Column, Text: "lookup " + l.Name + ": " + otherLookup})
 			continue
 		}
 		if table, ok := held[l.Name]; ok {
@@ -129,7 +128,7 @@ func (m *Mapping) Try(text string) (*mapper.Mapping, error) {
 		}
 	}
 	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+		return nil, faults
 	}
 	if len(tables) == 0 {
 		return parsed, nil

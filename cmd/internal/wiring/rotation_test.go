@@ -219,10 +219,10 @@ func TestRedisFollowsItsFiles(t *testing.T) {
 		try := func() error { return p.Redis.Ping(t.Context()).Err() }
 		r.follows(t, try, func(secret string) {
 			redis.Close()
+			redis.RequireUserAuth("user", secret) // while nothing listens: it is read without a lock
 			if err := redis.StartTLS(r.server.Config()); err != nil {
 				t.Fatal(err)
 			}
-			redis.RequireUserAuth("user", secret)
 		})
 	}
 }

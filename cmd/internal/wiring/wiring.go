@@ -14,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/otlp"
 	"membersync/cmd/internal/wiring/credentials"
 	"membersync/crmapi"
 	"membersync/dedupe"
@@ -26,8 +27,9 @@ const leaseMargin = 5 * time.Second
 // Parts are what the service is made of.
 type Parts struct {
 	Logger      *slog.Logger
-	Kafka       *kafka.Client // its transport is shared by all of the service
-	Dialer      *kafka.Dialer // of the consumer group's own connections
+	Level       *slog.LevelVar // of the logger
+	Kafka       *kafka.Client  // its transport is shared by all of the service
+	Dialer      *kafka.Dialer  // of the consumer group's own connections
 	Redis       redis.UniversalClient
 	Store       *dedupe.Store
 	CRM         *crmapi.Client
@@ -39,6 +41,7 @@ type Parts struct {
 	Audit       *dlq.Auditor
 	// EditDigest is that of edited values, under the state key; nil: there is no key.
 	EditDigest dlq.ValueDigest
+	Traces     *otlp.Traces // nil: tracing is off
 
 	files credentials.Files // those that are read again while the program runs
 	close []func()
@@ -51,12 +54,20 @@ type Env struct {
 	// Service keeps token fetches apart from those of other instances, by a lock in
 	// Redis. A command that must change nothing goes without.
 	Service bool
+	// Traces opens tracing; nil: there is none.
+	Traces func(*slog.Logger) *otlp.Traces
 }
 
 // Build makes the parts. Its error joins every fault, none of which holds a secret.
 func Build(cfg config.Config, env Env) (*Parts, error) {
-	p := &Parts{Logger: Logger(cfg.Log, env.Log), EditDigest: dlq.NewValueDigest(cfg.State.KeyBytes())}
+	p := &Parts{Level: new(slog.LevelVar), EditDigest: dlq.NewValueDigest(cfg.State.KeyBytes())}
+	p.Level.Set(cfg.Log.Level)
+	p.Logger = Logger(cfg.Log.Format, p.Level, env.Log)
 	p.files = credentials.Files{Read: env.ReadFile, Log: p.Logger}
+	if env.Traces != nil {
+		p.Traces = env.Traces(p.Logger)
+		p.close = append(p.close, p.Traces.Close)
+	}
 	err := errors.Join(
 		p.addMapping(cfg, env.ReadFile),
 		p.addKafka(cfg),
@@ -78,13 +89,13 @@ func (p *Parts) Close() {
 	p.close = nil
 }
 
-// Logger makes the logger.
-func Logger(cfg config.Log, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: readable}
-	if cfg.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
+// Logger makes the logger. Unless the level is debug, a message that repeats fast is sampled.
+func Logger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
+	if format == "text" {
+		return slog.New(sampled(slog.NewTextHandler(w, options)))
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(sampled(slog.NewJSONHandler(w, options)))
 }
 
 // readable spells a duration as people do: 1.5s, not 1500000000.
@@ -168,10 +179,11 @@ func (p *Parts) addRedis(cfg config.Config) error {
 	p.Redis = client
 	p.close = append(p.close, func() { _ = client.Close() })
 	options := dedupe.Options{
-		Prefix:  cfg.Redis.Prefix,
-		Scope:   cfg.CRM.BaseURL + " " + cfg.CRM.CorpID,
-		DoneTTL: cfg.State.DoneTTL,
-		Lease:   Lease(cfg),
+		Prefix:    cfg.Redis.Prefix,
+		Scope:     cfg.CRM.BaseURL + " " + cfg.CRM.CorpID,
+		DoneTTL:   cfg.State.DoneTTL,
+		MemberTTL: cfg.State.MemberTTL,
+		Lease:     Lease(cfg),
 	}
 	if key := cfg.State.KeyBytes(); key != nil {
 		options.Key, options.DigestTTL = key, cfg.State.DigestTTL

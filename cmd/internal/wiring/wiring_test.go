@@ -98,7 +98,7 @@ func TestLogger(t *testing.T) {
 	t.Parallel()
 	for format, want := range map[string]string{"json": `"msg":"seen"`, "text": "msg=seen"} {
 		var out bytes.Buffer
-		log := Logger(config.Log{Level: slog.LevelWarn, Format: format}, &out)
+		log := Logger(format, slog.LevelWarn, &out)
 		log.Info("hidden")
 		log.Warn("seen")
 		if !strings.Contains(out.String(), want) || strings.Contains(out.String(), "hidden") {
@@ -182,7 +182,7 @@ func TestKafkaRefusesTheCertificate(t *testing.T) {
 func TestDurationsReadWell(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	Logger(config.Log{Format: "json"}, &out).Info("waiting", slog.Duration("for", 1512345678*time.Nanosecond))
+	Logger("json", slog.LevelInfo, &out).Info("waiting", slog.Duration("for", 1512345678*time.Nanosecond))
 	if !strings.Contains(out.String(), `"for":"1.512s"`) {
 		t.Error(out.String())
 	}
