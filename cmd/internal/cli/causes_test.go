@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/ops"
 	"membersync/crmapi/crmapitest"
@@ -69,14 +68,14 @@ func TestEveryCause(t *testing.T) {
 			o := newOpsRig(t)
 			o.set("DLQ_STORM_SHARE", "0")
 			s.play(t, o)
-			o.explains(t, s)
+			explains(t, o, s)
 		})
 	}
 }
 
 // explains asks why the CRM shows what it shows, until the answer is the expected one: what the
 // service does becomes known to Redis a moment later.
-func (o *opsRig) explains(t *testing.T, s scenario) {
+func explains(t *testing.T, o *opsRig, s scenario) {
 	t.Helper()
 	answer := func() map[string]any { return objects(t, o.must(t, "explain", "E1", "-o", "json"))[0] }
 	got := answer()
@@ -100,58 +99,47 @@ func (o *opsRig) explains(t *testing.T, s scenario) {
 	}
 }
 
-// serving is running until the end of the test.
-func (o *opsRig) serving(t *testing.T) { t.Helper(); t.Cleanup(o.running(t)) }
-
-// served runs the service until it has come to the end of the topics.
-func (o *opsRig) served(t *testing.T) {
-	t.Helper()
-	stop := o.running(t)
-	o.drained(t)
-	stop()
-}
-
 // until asks again and again.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); {
+	untilAfter(t, 0, what, is)
+}
+
+// untilAfter is until for what cannot be before some time has passed.
+func untilAfter(t *testing.T, passed time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(passed + time.Minute); !is(); {
 		if time.Now().After(deadline) || t.Context().Err() != nil {
 			t.Fatal("waited in vain for " + what)
 		}
 	}
 }
 
-// raw sends an event of E1 as it is.
-func (o *opsRig) raw(t *testing.T, value string) {
-	t.Helper()
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
-}
-
 func theKeyIsAnother(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 }
 
 func stateIsLost(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.serving(t)
 	o.drained(t)
-	o.emptyRedis(t)
+	o.state.empty(t)
 }
 
 func onlyOthersChange(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 2, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 2, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
 func aDeletionIsIgnored(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
-	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":null}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.send(t, "E1", `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":null}`)
 	o.served(t)
 }
 
@@ -160,9 +148,9 @@ func mostAreRejected(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.set("DLQ_STORM_SHARE", "0.5")
 	for i := range 60 {
-		o.change(t, i+1, i+2, `{"gender":"none"}`)
+		o.hr.change(t, i+1, i+2, `{"gender":"none"}`)
 	}
-	o.change(t, 61, 1, `{"gender":"none"}`)
+	o.hr.change(t, 61, 1, `{"gender":"none"}`)
 	o.serving(t)
 }
 
@@ -200,7 +188,7 @@ func TestResumeReleasesWhatIsHeld(t *testing.T) {
 func anEventFails(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Code: crmapitest.CodeNoMember})
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
@@ -236,15 +224,15 @@ func aNewerValueWentUnacknowledged(t *testing.T, o *opsRig) {
 	o.set("CRM_TIMEOUT", "1s") // a lease of 7 s
 	o.set("SHUTDOWN_TIMEOUT", "1s")
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: -1, At: crmapitest.AfterEffect, Hang: true})
-	o.change(t, 9, 1, `{"position":"needle-B"}`)
+	o.hr.change(t, 9, 1, `{"position":"needle-B"}`)
 	stop := o.running(t)
 	until(t, "the effect", func() bool { return o.crm.State("FSUID_TEST1") != nil })
 	stop()
 	o.crm.Clear()
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 2, 1, `{"position":"needle-A"}`)
 	o.serving(t)
-	if o.real == nil {
+	if !o.state.real {
 		o.redis.FastForward(10 * time.Second)
 	}
 }
@@ -253,7 +241,7 @@ func theCallHangs(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.crm.Block(crmapitest.BeforeEffect)
 	t.Cleanup(o.crm.Release)
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.set("SHUTDOWN_TIMEOUT", "1s")
 	o.serving(t)
 	until(t, "the call", func() bool { return o.crm.Stats().Blocked == 1 })
@@ -262,7 +250,7 @@ func theCallHangs(t *testing.T, o *opsRig) {
 func callingIsPaused(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.must(t, "pause", "--yes", "--actor=sample@host")
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.serving(t)
 }
 
@@ -272,9 +260,9 @@ func faulty(t *testing.T, o *opsRig, fault crmapitest.Fault) {
 	fault.Times = -1
 	o.crm.Push(fault)
 	for i := range 20 {
-		o.change(t, i+1, i+2, `{"position":"needle-B"}`)
+		o.hr.change(t, i+1, i+2, `{"position":"needle-B"}`)
 	}
-	o.change(t, 21, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 21, 1, `{"position":"needle-A"}`)
 	o.serving(t)
 }
 
@@ -300,44 +288,44 @@ func theCRMRefusesCredentials(t *testing.T, o *opsRig) {
 
 func noInstanceRuns(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 }
 
 // theLimitIsUsedUp by another member's call.
 func theLimitIsUsedUp(t *testing.T, o *opsRig) {
 	t.Helper()
 	o.set("CRM_RATE", "1/10m")
-	o.change(t, 1, 2, `{"position":"needle-B"}`)
+	o.hr.change(t, 1, 2, `{"position":"needle-B"}`)
 	o.serving(t)
 	o.drained(t)
-	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 2, 1, `{"position":"needle-A"}`)
 }
 
 func theMarkIsRemoved(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.must(t, "state", "forget", "E1", "--yes")
 }
 
 func itComesLate(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 5, 1, `{"position":"needle-B"}`)
-	o.change(t, 2, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 5, 1, `{"position":"needle-B"}`)
+	o.hr.change(t, 2, 1, `{"position":"needle-A"}`)
 	o.served(t)
 }
 
 func itStatesNothingNew(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
-	o.raw(t, `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":{"position":"needle-A"}}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.send(t, "E1", `{"eventId":"ev-2","sequence":2,"employeeId":"E1","openUserId":"FSUID_TEST1","before":{"position":"needle-A"},"after":{"position":"needle-A"}}`)
 	o.served(t)
 }
 
 func anEarlierOneFailed(t *testing.T, o *opsRig) {
 	t.Helper()
 	anEventFails(t, o)
-	o.change(t, 2, 1, `{"qq":"needle-1"}`)
+	o.hr.change(t, 2, 1, `{"qq":"needle-1"}`)
 	o.served(t)
 }
 
@@ -350,7 +338,7 @@ func itsRedriveIsApplied(t *testing.T, o *opsRig) {
 
 func anotherChangesTheCRM(t *testing.T, o *opsRig) {
 	t.Helper()
-	o.change(t, 1, 1, `{"position":"needle-A"}`)
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.crm.SetMember("FSUID_TEST1", map[string]json.RawMessage{"position": json.RawMessage(`"by hand"`)})
 }

@@ -2,33 +2,14 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-	"time"
-
-	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
-	"membersync/dedupe"
-	"membersync/dlq"
-	"membersync/dlq/partlog"
 )
-
-// checkTimeout bounds each of the checks.
-const checkTimeout = 15 * time.Second
-
-var errCheckTimeout = errors.New("no answer in time")
-
-// A finding is the result of one check.
-type finding struct {
-	Check  string `json:"check"`
-	State  string `json:"state"` // ok, failed, or skipped because of an earlier one
-	Detail string `json:"detail"`
-}
 
 func runChecks(ctx context.Context, in *invocation) int {
 	if in.mappingOnly {
@@ -41,7 +22,7 @@ func runChecks(ctx context.Context, in *invocation) int {
 		}
 		return exitUsage
 	}
-	printFinding(in, finding{"configuration", "ok", "complete"})
+	printFinding(in, ops.Finding{Check: "configuration", State: ops.FindingOK, Detail: "complete"})
 	mapping, err := wiring.LoadMapping(cfg, in.ReadFile)
 	if err != nil {
 		printBadMapping(in, cfg.Mapping, err)
@@ -65,37 +46,16 @@ func runChecks(ctx context.Context, in *invocation) int {
 // reachServers makes the checks that need others.
 func reachServers(ctx context.Context, in *invocation, cfg config.Config, parts *wiring.Parts) int {
 	status := exitDone
-	for _, c := range []struct {
-		name  string
-		check func(context.Context) (string, error)
-	}{
-		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
-		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts) }},
-		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts) }},
-	} {
-		f := finding{Check: c.name, State: "ok"}
-		detail, err := within(ctx, c.check)
-		f.Detail = detail
-		if err != nil {
-			err = parts.TLSCause(ctx, cfg, c.name, err)
-			f.State, f.Detail, status = "failed", err.Error()+wiring.Advice(c.name, err), exitFailed
+	ops.CheckServers(ctx, cfg, parts, func(f ops.Finding) {
+		if f.State == ops.FindingFailed {
+			status = exitFailed
 		}
 		printFinding(in, f)
-	}
+	})
 	if interrupt.Ended(ctx) {
 		return exitInterrupted
 	}
 	return status
-}
-
-func within(ctx context.Context, check func(context.Context) (string, error)) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errCheckTimeout)
-	defer cancel()
-	detail, err := check(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return detail, err
 }
 
 // printSkipped prints the line of a check that failed before it began, and those after it.
@@ -104,126 +64,18 @@ func printSkipped(in *invocation, failed string) {
 	for _, name := range []string{"configuration", "mapping", "kafka", "redis", "crm"} {
 		switch {
 		case after:
-			printFinding(in, finding{name, "skipped", "because of what failed before"})
+			printFinding(in, ops.Finding{Check: name, State: ops.FindingSkipped, Detail: "because of what failed before"})
 		case name == failed && failed == "configuration":
-			printFinding(in, finding{name, "failed", "see stderr"})
+			printFinding(in, ops.Finding{Check: name, State: ops.FindingFailed, Detail: "see stderr"})
 		}
 		after = after || name == failed
 	}
 }
 
-func printFinding(in *invocation, f finding) {
+func printFinding(in *invocation, f ops.Finding) {
 	if in.output == outputJSON {
 		_ = in.printJSON(f)
 		return
 	}
 	in.print(fmt.Sprintf("%-13s  %-7s  %s\n", f.Check, f.State, texts.Quoted(f.Detail)))
-}
-
-// checkKafka looks at the topics alone: a check creates nothing.
-func checkKafka(ctx context.Context, cfg config.Config, client *kafka.Client) (string, error) {
-	topics := wiring.Topics(cfg)
-	spec := dlq.TopicSpec{Topics: topics, Create: cfg.Kafka.CreateTopics}
-	if err := dlq.CheckPermissions(ctx, client, spec, cfg.Kafka.Group); err != nil {
-		return "", err
-	}
-	names := []string{topics.Source, topics.DLQ, topics.Redrive, topics.Audit}
-	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
-	if err != nil {
-		return "", err
-	}
-	partitions := map[string]int{}
-	for _, t := range answer.Topics {
-		switch {
-		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
-		case t.Error != nil:
-			return "", fmt.Errorf("topic %s: %w", t.Name, partlog.OnTopic("Describe", t.Name, t.Error))
-		default:
-			partitions[t.Name] = len(t.Partitions)
-		}
-	}
-	detail, err := describeTopics(names, partitions, cfg.Kafka.CreateTopics)
-	if err != nil {
-		return "", err
-	}
-	warning, err := warnOfCompaction(ctx, client, topics.Source)
-	return detail + warning, err
-}
-
-const cleanupPolicy = "cleanup.policy"
-
-// warnOfCompaction returns a warning if the source topic is compacted: an event is kept only until
-// a newer one with its key, whether or not it was read, and an update is sparse. Settings that the
-// credentials may not read are passed over.
-func warnOfCompaction(ctx context.Context, client *kafka.Client, topic string) (string, error) {
-	res, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
-		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{cleanupPolicy}},
-	}})
-	if err != nil {
-		return "", fmt.Errorf("reading the settings of topic %s: %w", topic, err)
-	}
-	for _, r := range res.Resources {
-		if r.Error != nil {
-			if errors.Is(r.Error, kafka.TopicAuthorizationFailed) || errors.Is(r.Error, kafka.ClusterAuthorizationFailed) {
-				return "", nil
-			}
-			return "", fmt.Errorf("reading the settings of topic %s: %w", topic, r.Error)
-		}
-		for _, e := range r.ConfigEntries {
-			if e.ConfigName == cleanupPolicy && strings.Contains(e.ConfigValue, "compact") {
-				return fmt.Sprintf("; warning: topic %s is compacted (cleanup.policy=%s): an event that is followed by another "+
-					"with its key can be deleted before it is read, and a replay misses it", topic, e.ConfigValue), nil
-			}
-		}
-	}
-	return "", nil
-}
-
-// describeTopics wants the first topic, and the others unless they can be created.
-func describeTopics(names []string, partitions map[string]int, create bool) (string, error) {
-	var missing []string
-	for _, name := range names {
-		if partitions[name] == 0 {
-			missing = append(missing, name)
-		}
-	}
-	detail := fmt.Sprintf("topic %s has %d partitions", names[0], partitions[names[0]])
-	switch {
-	case partitions[names[0]] == 0 || len(missing) > 0 && !create:
-		return "", fmt.Errorf("missing topics: %s", strings.Join(missing, ", "))
-	case len(missing) > 0:
-		return detail + "; run will create " + strings.Join(missing, ", "), nil
-	default:
-		return detail + "; membersync's own topics are there", nil
-	}
-}
-
-func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err error) {
-	switch err := parts.Store.Check(ctx); {
-	case errors.Is(err, dedupe.ErrEvictionUnknown):
-		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction: look there, or add +info to the ACL of its user"
-	case err != nil:
-		return "", err
-	default:
-		detail = "reachable, maxmemory-policy noeviction"
-	}
-	if parts.Hashes == nil {
-		return detail, nil
-	}
-	return detail, parts.Hashes.Check(ctx)
-}
-
-// checkCRM asks whether the API responds, and fetches a token. A fixed one cannot be proven without
-// a call that modifies.
-func checkCRM(ctx context.Context, cfg config.CRM, parts *wiring.Parts) (string, error) {
-	if err := parts.CRM.Probe(ctx); err != nil {
-		return "", err
-	}
-	if cfg.Token.IsSet() {
-		return "reachable, token unproven", nil
-	}
-	if _, err := parts.Token.Token(ctx); err != nil {
-		return "", err
-	}
-	return "reachable, token fetched", nil
 }

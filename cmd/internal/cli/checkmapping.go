@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer/preview"
@@ -39,7 +40,7 @@ func printBadMapping(in *invocation, name string, err error) {
 		in.complain(text)
 		text = fmt.Sprintf("%s has %d faults, see stderr", name, n)
 	}
-	printFinding(in, finding{"mapping", "failed", text})
+	printFinding(in, ops.Finding{Check: "mapping", State: ops.FindingFailed, Detail: text})
 }
 
 // checkMapping runs the examples of the mapping, and prints a difference for each that fails.
@@ -47,7 +48,7 @@ func checkMapping(ctx context.Context, in *invocation, name string, mapping *map
 	var results []mapper.ExampleResult
 	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
 	if fault := guard.Do(ctx, mapper.Record{}, func() { results = mapping.RunExamples() }); fault != nil {
-		printFinding(in, finding{"mapping", "failed", name + ", its examples: " + fault.Error()})
+		printFinding(in, ops.Finding{Check: "mapping", State: ops.FindingFailed, Detail: name + ", its examples: " + fault.Error()})
 		return exitFailed
 	}
 	var failed []mapper.ExampleResult
@@ -57,14 +58,14 @@ func checkMapping(ctx context.Context, in *invocation, name string, mapping *map
 		}
 	}
 	if zoneless := mapping.NeedsZone(); len(zoneless) > 0 && len(failed) == 0 {
-		printFinding(in, finding{"mapping", "failed", fmt.Sprintf("%s, %s: every date fails without a zone; set zone in the file, or MEMBERSYNC_TIMEZONE", name, fieldList(zoneless))})
+		printFinding(in, ops.Finding{Check: "mapping", State: ops.FindingFailed, Detail: fmt.Sprintf("%s, %s: every date fails without a zone; set zone in the file, or MEMBERSYNC_TIMEZONE", name, fieldList(zoneless))})
 		return exitFailed
 	}
 	if len(failed) == 0 {
-		printFinding(in, finding{"mapping", "ok", fmt.Sprintf("%s, %s", name, passes(len(results)))})
+		printFinding(in, ops.Finding{Check: "mapping", State: ops.FindingOK, Detail: fmt.Sprintf("%s, %s", name, passes(len(results)))})
 		return checkSample(ctx, in, mapping)
 	}
-	printFinding(in, finding{"mapping", "failed", fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
+	printFinding(in, ops.Finding{Check: "mapping", State: ops.FindingFailed, Detail: fmt.Sprintf("%s, %d of its %d examples fail", name, len(failed), len(results))})
 	for _, r := range failed {
 		printFailedExample(in, name, r)
 	}
@@ -88,7 +89,7 @@ func checkSample(ctx context.Context, in *invocation, mapping *mapper.Mapping) i
 	in.args = []string{in.sample}
 	text, err := readInput(in)
 	if err != nil {
-		printFinding(in, finding{"sample", "failed", err.Error()})
+		printFinding(in, ops.Finding{Check: "sample", State: ops.FindingFailed, Detail: err.Error()})
 		return exitFailed
 	}
 	coverage, records := mapping.NewCoverage(), 0
@@ -106,17 +107,17 @@ func checkSample(ctx context.Context, in *invocation, mapping *mapper.Mapping) i
 	detail := fmt.Sprintf("%d records, %d update, %d unchanged, %d ignored, %d rejected",
 		records, count["update"], count["unchanged"], count["ignored"], count["rejected"])
 	if records == 0 {
-		printFinding(in, finding{"sample", "failed", in.sample + " holds no records"})
+		printFinding(in, ops.Finding{Check: "sample", State: ops.FindingFailed, Detail: in.sample + " holds no records"})
 		return exitFailed
 	}
 	silent := coverage.Silent()
-	printFinding(in, finding{"sample", "ok", detail})
+	printFinding(in, ops.Finding{Check: "sample", State: ops.FindingOK, Detail: detail})
 	for _, s := range silent {
-		state, more := "ok", "; another path of the field has values"
+		state, more := ops.FindingOK, "; another path of the field has values"
 		if s.Alone {
-			state, more = "failed", ""
+			state, more = ops.FindingFailed, ""
 		}
-		printFinding(in, finding{"path", state, fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
+		printFinding(in, ops.Finding{Check: "path", State: state, Detail: fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
 	}
 	if slices.ContainsFunc(silent, func(s mapper.SilentPath) bool { return s.Alone }) {
 		return exitFailed
@@ -138,11 +139,11 @@ func printFailedExample(in *invocation, name string, r mapper.ExampleResult) {
 	where := fmt.Sprintf("%s:%d %s", name, r.Line, r.Name)
 	if in.output == outputJSON {
 		for _, d := range r.Diffs {
-			printFinding(in, finding{"example", "failed", fmt.Sprintf("%s: employee %d: %s is %s, want %s", where, d.Index, d.What, orNone(d.Got), orNone(d.Want))})
+			printFinding(in, ops.Finding{Check: "example", State: ops.FindingFailed, Detail: fmt.Sprintf("%s: employee %d: %s is %s, want %s", where, d.Index, d.What, orNone(d.Got), orNone(d.Want))})
 		}
 		return
 	}
-	printFinding(in, finding{"example", "failed", where + " (- wanted, + came)"})
+	printFinding(in, ops.Finding{Check: "example", State: ops.FindingFailed, Detail: where + " (- wanted, + came)"})
 	for _, d := range r.Diffs {
 		in.print(fmt.Sprintf("  - employee %d  %s  %s\n", d.Index, d.What, texts.Quoted(orNone(d.Want))))
 		in.print(fmt.Sprintf("  + employee %d  %s  %s\n", d.Index, d.What, texts.Quoted(orNone(d.Got))))

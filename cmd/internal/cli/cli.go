@@ -32,6 +32,7 @@ type Env struct {
 	Environ        []string
 	ReadFile       func(string) ([]byte, error)
 	Version        string // set when it was built; empty: what the build recorded
+	Revision       string // likewise, of the source
 	Terminal       bool   // stdin and stderr are one: a user can be asked, and watches
 	StdoutTerminal bool   // stdout is one: states have colors, and long tables go through a pager
 

@@ -9,6 +9,7 @@ import (
 
 	"membersync/cmd/internal/commandline"
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/test/goldentest"
 )
 
 func TestHelp(t *testing.T) {
@@ -28,7 +29,7 @@ func TestHelp(t *testing.T) {
 			if status := r.run(t, args...); status != exitDone {
 				t.Errorf("status %d", status)
 			}
-			golden(t, "testdata/help/"+name+".txt", r.out.String())
+			goldentest.Compare(t, "testdata/help/"+name+".txt", r.out.String())
 			r.want(t, r.out.String(), "")
 		})
 	}

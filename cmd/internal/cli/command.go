@@ -84,7 +84,7 @@ func (a *app) tree() *commandline.Tree {
 			"  membersync check && membersync run",
 	}
 	t := commandline.New(root, commandline.Options{
-		Out: a.plain, Errs: a.Stderr, Version: buildOf(a.Version).String(), Common: a.defineCommon,
+		Out: a.plain, Errs: a.Stderr, Version: buildOf(a.Env).String(), Common: a.defineCommon,
 	})
 	for _, c := range groups() {
 		root.AddCommand(c)

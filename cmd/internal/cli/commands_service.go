@@ -101,7 +101,7 @@ func versionCommand() command {
 			if in.refuse(nil) {
 				return exitUsage
 			}
-			b := buildOf(in.Version)
+			b := buildOf(in.Env)
 			if in.output == outputJSON {
 				return in.printJSON(b)
 			}

@@ -24,7 +24,7 @@ type end struct {
 // copied writes records into the redrive topic, as one would with a tool that knows nothing of dead
 // letters, waits until the service is done with them, and returns the outcome of each: exactly one
 // of the two. Those that are run have a number that no other has.
-func (o *opsRig) copied(t *testing.T, copies ...kafka.Message) []end {
+func copied(t *testing.T, o *opsRig, copies ...kafka.Message) []end {
 	t.Helper()
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
@@ -43,7 +43,7 @@ func (o *opsRig) copied(t *testing.T, copies ...kafka.Message) []end {
 	}
 	o.drained(t)
 	ends := make([]end, len(copies))
-	deadLetters, results := o.deadLetters(t), o.results(t)
+	deadLetters, results := o.topics.deadLetters(t), o.topics.results(t)
 	for i, m := range copies {
 		place := fmt.Sprintf("redrive:0:%d@", first+int64(i))
 		for _, l := range deadLetters {
@@ -72,33 +72,6 @@ func headerOf(m kafka.Message, key string) string {
 	return ""
 }
 
-func (o *opsRig) deadLetters(t *testing.T) (all []dlq.DeadLetter) {
-	t.Helper()
-	for _, m := range o.broker.ReadAll(t, o.topics.DLQ) {
-		l, err := dlq.Parse(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, l)
-	}
-	return all
-}
-
-// results are the audit records of what redrives came to.
-func (o *opsRig) results(t *testing.T) (results []dlq.AuditRecord) {
-	t.Helper()
-	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
-		a, err := dlq.ParseAudit(m.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a.Action == dlq.ActionRedriveResult {
-			results = append(results, a)
-		}
-	}
-	return results
-}
-
 // ordering adds the headers of a redrive to a copied dead letter, as someone would by hand without
 // a request. It names the first record of the audit topic.
 func ordering(m kafka.Message, place string, number int) kafka.Message {
@@ -117,25 +90,6 @@ func ordering(m kafka.Message, place string, number int) kafka.Message {
 	return m
 }
 
-// requested is the redrive of a dead letter as it stands in the DLQ, with its request in the audit
-// topic.
-func (o *opsRig) requested(t *testing.T, deadLetter kafka.Message, number int) dlq.Redrive {
-	t.Helper()
-	l, err := dlq.Parse(deadLetter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	one := dlq.Redrive{
-		DeadLetter: l, Place: dlq.Place{Partition: deadLetter.Partition, Offset: deadLetter.Offset}, Number: number,
-		By: "sample@host", At: time.Now(), Note: "by hand",
-	}
-	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
-	if one.Audit, err = auditor.Append(t.Context(), one.Request(nil)); err != nil {
-		t.Fatal(err)
-	}
-	return one
-}
-
 func without(m kafka.Message, i int) kafka.Message {
 	m.Headers = slices.Delete(slices.Clone(m.Headers), i, i+1)
 	return m
@@ -143,13 +97,13 @@ func without(m kafka.Message, i int) kafka.Message {
 
 // deadAndServed lets the service dead-letter the event of E1, and returns the dead letter as it is
 // in the topic, with its place.
-func (o *opsRig) deadAndServed(t *testing.T) (deadLetter kafka.Message, place string) {
+func deadAndServed(t *testing.T, o *opsRig) (deadLetter kafka.Message, place string) {
 	t.Helper()
 	o.set("DLQ_STORM_SHARE", "0")
 	o.set("CRM_RATE", "0")
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Times: -1, Code: crmapitest.CodeNoMember})
 	o.broker.Produce(t, o.topics.Source, kafka.Message{
-		Key: []byte("E1"), Value: []byte(event(1, "P")), Time: o.failedAt, Headers: []kafka.Header{{Key: "trace", Value: []byte("t-1")}},
+		Key: []byte("E1"), Value: []byte(event(1, "P")), Time: o.hr.at, Headers: []kafka.Header{{Key: "trace", Value: []byte("t-1")}},
 	})
 	o.serving(t)
 	o.drained(t)
@@ -162,7 +116,7 @@ func (o *opsRig) deadAndServed(t *testing.T) (deadLetter kafka.Message, place st
 func TestACopyByHandIsRefused(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	deadLetter, place := o.deadAndServed(t)
+	deadLetter, place := deadAndServed(t, o)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes") // discarded or open, it is the same
 	other, err := dlq.Parse(deadLetter)
 	if err != nil {
@@ -170,7 +124,7 @@ func TestACopyByHandIsRefused(t *testing.T) {
 	}
 	other.Source.Topic = "other." + other.Source.Topic
 	const missing = "invalid_redrive: the record is not run: dlq: header redrive.dead_letter: is missing"
-	requested := o.requested(t, deadLetter, 1)
+	requested := o.topics.requested(t, deadLetter, 1)
 	elsewhere := requested
 	elsewhere.DeadLetter.Source.Topic = other.Source.Topic
 	cases := []struct {
@@ -191,7 +145,7 @@ func TestACopyByHandIsRefused(t *testing.T) {
 	for i, c := range cases {
 		copies[i] = c.copy
 	}
-	for i, end := range o.copied(t, copies...) {
+	for i, end := range copied(t, o, copies...) {
 		if end.refused == nil {
 			t.Errorf("%s was run: %+v", cases[i].what, end.result)
 			continue
@@ -209,14 +163,14 @@ func TestACopyByHandIsRefused(t *testing.T) {
 	if got := o.ids(t, "--state=redriving"); !slices.Equal(got, []string{"0:0:0" + sampleTime}) || len(o.crm.Calls()) != 1 {
 		t.Errorf("redriving: %v; %d calls", got, len(o.crm.Calls()))
 	}
-	if results := o.results(t); len(results) > 0 { // none is that of the request, which was not sent
+	if results := o.topics.results(t); len(results) > 0 { // none is that of the request, which was not sent
 		t.Errorf("results: %+v", results)
 	}
 	o.must(t, "dlq", "discard", "--reason=invalid_redrive", "--note=copied by hand", "--yes")
 	if open := o.ids(t); len(open) != 0 {
 		t.Errorf("open: %v", open)
 	}
-	if text := strings.Join(o.audit(t), "\n"); strings.Contains(text, "boss@host") || strings.Contains(text, "approved") {
+	if text := strings.Join(o.topics.audit(t), "\n"); strings.Contains(text, "boss@host") || strings.Contains(text, "approved") {
 		t.Errorf("a forged actor or note is in the audit topic: %s", text)
 	}
 }
@@ -226,14 +180,14 @@ func TestACopyByHandIsRefused(t *testing.T) {
 func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	deadLetter, _ := o.deadAndServed(t)
-	headers := o.requested(t, deadLetter, 1).Message().Headers
+	deadLetter, _ := deadAndServed(t, o)
+	headers := o.topics.requested(t, deadLetter, 1).Message().Headers
 	copies := make([]kafka.Message, len(headers))
 	for i := range headers {
-		copies[i] = without(o.requested(t, deadLetter, i+1).Message(), i)
+		copies[i] = without(o.topics.requested(t, deadLetter, i+1).Message(), i)
 	}
 	var ran []string
-	for i, end := range o.copied(t, copies...) {
+	for i, end := range copied(t, o, copies...) {
 		name := headers[i].Key
 		switch {
 		case end.refused == nil:
@@ -252,8 +206,8 @@ func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 	if d := cmp.Diff(want, ran); d != "" {
 		t.Errorf("run without one of: %s", d)
 	}
-	for _, l := range o.deadLetters(t) { // nothing of a copy came into the later failures of the event
-		if l.ID() == "0:0:0"+sampleTime && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.failedAt)) {
+	for _, l := range o.topics.deadLetters(t) { // nothing of a copy came into the later failures of the event
+		if l.ID() == "0:0:0"+sampleTime && (len(l.Headers) != 1 || string(l.Value) != event(1, "P") || !l.Source.Timestamp.Equal(o.hr.at)) {
 			t.Errorf("a later failure: %+v", l)
 		}
 	}
@@ -264,11 +218,11 @@ func TestACopyByHandWithAHeaderMissing(t *testing.T) {
 func TestACopyByHandIsRun(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	deadLetter, _ := o.deadAndServed(t)
+	deadLetter, _ := deadAndServed(t, o)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes")
 	o.crm.Clear()
-	genuine := o.requested(t, deadLetter, 1).Message()
-	for _, end := range o.copied(t, genuine, genuine) {
+	genuine := o.topics.requested(t, deadLetter, 1).Message()
+	for _, end := range copied(t, o, genuine, genuine) {
 		if end.refused != nil || end.result.Result != dlq.ResultApplied || end.result.Subject != "0:0:0"+sampleTime {
 			t.Fatalf("%+v", end)
 		}

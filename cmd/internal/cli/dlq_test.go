@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/test/goldentest"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // noAges takes out what depends on the time of the test.
@@ -25,20 +27,20 @@ func noAges(text string) string {
 func filled(t *testing.T) *opsRig {
 	t.Helper()
 	o := newOpsRig(t)
-	broken := o.deadLetter(9, dlq.ReasonMalformed, 8, 0)
+	broken := o.topics.deadLetter(9, dlq.ReasonMalformed, 8, 0)
 	broken.Value, broken.Key, broken.Whole, broken.EventID, broken.EmployeeID, broken.CRMCode = []byte("needle {"), nil, true, "", "", ""
-	o.writeDeadLetters(t,
-		o.deadLetter(1, dlq.ReasonCRMInvalid, 5, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(3, dlq.ReasonCRMNotFound, 2, 0),
-		o.deadLetter(4, dlq.ReasonCRMNotFound, 3, 0), o.deadLetter(4, dlq.ReasonCRMInvalid, 7, 1), broken)
+	o.topics.write(t,
+		o.topics.deadLetter(1, dlq.ReasonCRMInvalid, 5, 0), o.topics.deadLetter(2, dlq.ReasonCRMNotFound, 1, 0), o.topics.deadLetter(3, dlq.ReasonCRMNotFound, 2, 0),
+		o.topics.deadLetter(4, dlq.ReasonCRMNotFound, 3, 0), o.topics.deadLetter(4, dlq.ReasonCRMInvalid, 7, 1), broken)
 	return o
 }
 
 func TestDLQList(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
-	golden(t, "testdata/dlq-list-table.txt", o.must(t, "dlq", "list"))
-	golden(t, "testdata/dlq-list-json.txt", o.must(t, "dlq", "list", "-o", "json"))
-	golden(t, "testdata/dlq-list-groups.txt", noAges(o.must(t, "dlq", "list", "--group-by", "reason")))
+	goldentest.Compare(t, "testdata/dlq-list-table.txt", o.must(t, "dlq", "list"))
+	goldentest.Compare(t, "testdata/dlq-list-json.txt", o.must(t, "dlq", "list", "-o", "json"))
+	goldentest.Compare(t, "testdata/dlq-list-groups.txt", noAges(o.must(t, "dlq", "list", "--group-by", "reason")))
 	groups := objects(t, o.must(t, "dlq", "list", "--group-by=code", "-o", "json"))
 	if len(groups) != 2 || groups[0]["group"] != "100001" || groups[0]["count"] != 4.0 || groups[0]["oldest_failed_at"] != "2026-11-22T08:01:00.000Z" {
 		t.Errorf("groups: %v", groups)
@@ -84,12 +86,12 @@ func TestDLQListOfNothing(t *testing.T) {
 func TestDLQListFollows(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMInvalid, 1, 0))
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMInvalid, 1, 0))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
 	go func() { done <- o.app.run(ctx, []string{"dlq", "list", "--follow", "--reason=crm_invalid"}) }()
 	o.out.await(t, "0:1:0")
-	o.writeDeadLetters(t, o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.deadLetter(3, dlq.ReasonCRMInvalid, 2, 0))
+	o.topics.write(t, o.topics.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.topics.deadLetter(3, dlq.ReasonCRMInvalid, 2, 0))
 	o.out.await(t, "0:3:0")
 	cancel(&interrupt.Error{Signal: os.Interrupt})
 	if status := <-done; status != exitInterrupted || strings.Contains(o.out.String(), "0:2:0") {
@@ -132,18 +134,19 @@ func TestDLQBadUsage(t *testing.T) {
 func TestDLQShow(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
-	store := o.store(t)
+	parts := o.parts(t)
 	// A newer event has set one of the two fields.
-	versions := o.versionOf(t, event(90, "x"), 90)
-	err := store.Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST4"), []dedupe.DoneEvent{{
-		ID: dedupe.NewEventID(o.topics.Source, "newer", 0, "90"), Outcome: "applied", Version: versions, Fields: []string{"qq"},
+	newer := mapper.Record{Topic: o.topics.Source, Offset: 90, Time: o.hr.at, Value: []byte(event(90, "x"))}
+	version := string(parts.Mapping.MapWith(newer, nil)[0].Event.Version)
+	err := parts.Store.Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST4"), []dedupe.DoneEvent{{
+		ID: dedupe.NewEventID(o.topics.Source, "newer", 0, "90"), Outcome: "applied", Version: version, Fields: []string{"qq"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	auditor := dlq.NewAuditor(o.client(t), o.topics.Audit, dlq.WithRetry(10*time.Second))
 	err = auditor.Write(t.Context(), dlq.AuditRecord{
-		At: o.failedAt.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0" + sampleTime, Note: "fixed", Result: dlq.ResultRequested,
+		At: o.hr.at.Add(6 * 60e9), Actor: "sample@host", Action: dlq.ActionRedrive, Subject: "0:4:0" + sampleTime, Note: "fixed", Result: dlq.ResultRequested,
 		Detail: dlq.Detail{Number: 1},
 	})
 	if err != nil {
@@ -153,17 +156,17 @@ func TestDLQShow(t *testing.T) {
 	if status != exitDone || stderr != "" {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	golden(t, "testdata/dlq-show-table.txt", noAges(table))
+	goldentest.Compare(t, "testdata/dlq-show-table.txt", noAges(table))
 	asJSON := o.must(t, "dlq", "show", "0:4:0", "-o", "json")
-	golden(t, "testdata/dlq-show-json.txt", asJSON)
+	goldentest.Compare(t, "testdata/dlq-show-json.txt", asJSON)
 	whole := o.must(t, "dlq", "show", "0:9")
 	for _, text := range []string{table, asJSON, whole, o.must(t, "dlq", "export", "--state=all")} {
 		if strings.Contains(text, "needle") {
 			t.Errorf("personal data is shown: %s", text)
 		}
 	}
-	if len(o.audit(t)) != 1 {
-		t.Errorf("audit: %q", o.audit(t))
+	if len(o.topics.audit(t)) != 1 {
+		t.Errorf("audit: %q", o.topics.audit(t))
 	}
 }
 
@@ -179,7 +182,7 @@ func TestDLQShowReveals(t *testing.T) {
 	if text := o.must(t, "dlq", "show", "0:9", "--reveal", "--note=bytes", "--actor=sample@host"); !strings.Contains(text, `"needle {"`) {
 		t.Errorf("bytes are not shown: %s", text)
 	}
-	got := o.audit(t)
+	got := o.topics.audit(t)
 	slices.Sort(got)
 	want := []string{"reveal 0:4:0" + sampleTime + " done sample@host checking", "reveal 0:9" + sampleTime + " done sample@host bytes"}
 	if d := cmp.Diff(want, got); d != "" {
@@ -217,12 +220,12 @@ func TestDLQShowWithoutRedis(t *testing.T) {
 func TestDLQExport(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
-	golden(t, "testdata/dlq-export.txt", o.must(t, "dlq", "export", "0:4:0", "0:9"))
+	goldentest.Compare(t, "testdata/dlq-export.txt", o.must(t, "dlq", "export", "0:4:0", "0:9"))
 	revealed := objects(t, o.must(t, "dlq", "export", "--reveal", "--note=why", "--reason=malformed,crm_invalid", "--actor=sample@host"))
-	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.audit(t)) != 3 {
-		t.Errorf("revealed %v; audit %q", revealed, o.audit(t))
+	if len(revealed) != 3 || revealed[2]["value"] == nil || len(o.topics.audit(t)) != 3 {
+		t.Errorf("revealed %v; audit %q", revealed, o.topics.audit(t))
 	}
-	golden(t, "testdata/dlq-export-table.txt", o.must(t, "dlq", "export", "-o", "table", "0:4:0", "0:9"))
+	goldentest.Compare(t, "testdata/dlq-export-table.txt", o.must(t, "dlq", "export", "-o", "table", "0:4:0", "0:9"))
 	shown := o.must(t, "dlq", "export", "-o=table", "--reveal", "--note=why", "0:4:0", "0:9")
 	if !strings.Contains(shown, "needle-position") || !strings.Contains(shown, `"needle {"`) {
 		t.Errorf("nothing is revealed: %s", shown)
@@ -236,20 +239,20 @@ func TestDLQDiscard(t *testing.T) {
 	t.Parallel()
 	o := filled(t)
 	status, stdout, stderr := o.do(t, "dlq", "discard", "--reason=crm_not_found", "--note=gone", "--actor=sample@host")
-	if status != exitFailed || stdout != "" || !strings.Contains(stderr, "--yes") || len(o.audit(t)) != 0 {
+	if status != exitFailed || stdout != "" || !strings.Contains(stderr, "--yes") || len(o.topics.audit(t)) != 0 {
 		t.Errorf("without --yes: status %d: %s%s", status, stdout, stderr)
 	}
-	golden(t, "testdata/dlq-discard-dry.txt", o.must(t, "dlq", "discard", "--reason=crm_not_found", "--dry-run"))
-	if len(o.audit(t)) != 0 {
+	goldentest.Compare(t, "testdata/dlq-discard-dry.txt", o.must(t, "dlq", "discard", "--reason=crm_not_found", "--dry-run"))
+	if len(o.topics.audit(t)) != 0 {
 		t.Error("a dry run writes")
 	}
 	discard := []string{"dlq", "discard", "--reason=crm_not_found", "--note=gone", "--actor=sample@host", "--yes"}
 	status, stdout, stderr = o.do(t, discard...)
-	golden(t, "testdata/dlq-discard.txt", stdout+"stderr\n"+noAges(stderr))
+	goldentest.Compare(t, "testdata/dlq-discard.txt", stdout+"stderr\n"+noAges(stderr))
 	if status != exitDone {
 		t.Errorf("status %d", status)
 	}
-	if d := cmp.Diff([]string{"discard 0:2:0" + sampleTime + " done sample@host gone", "discard 0:3:0" + sampleTime + " done sample@host gone"}, sorted(o.audit(t))); d != "" {
+	if d := cmp.Diff([]string{"discard 0:2:0" + sampleTime + " done sample@host gone", "discard 0:3:0" + sampleTime + " done sample@host gone"}, sorted(o.topics.audit(t))); d != "" {
 		t.Error(d)
 	}
 	if got := len(objects(t, o.must(t, "dlq", "list", "--state=discarded", "-o", "json"))); got != 2 {
@@ -275,8 +278,8 @@ func TestAsking(t *testing.T) {
 		o := filled(t)
 		o.app.Terminal, o.app.Stdin = true, strings.NewReader(answer)
 		got, _, stderr := o.do(t, "dlq", "discard", "0:1:0", "--note=x")
-		if got != status || !strings.Contains(stderr, "Discard? [y/N] ") || len(o.audit(t)) != 1-status {
-			t.Errorf("%q: status %d, audit %q: %s", answer, got, o.audit(t), stderr)
+		if got != status || !strings.Contains(stderr, "Discard? [y/N] ") || len(o.topics.audit(t)) != 1-status {
+			t.Errorf("%q: status %d, audit %q: %s", answer, got, o.topics.audit(t), stderr)
 		}
 	}
 }

@@ -31,6 +31,7 @@ func deadLetterText(v ops.DeadLetterView, now time.Time) string {
 	fact("CRM CODE", v.CRMCode)
 	fact("CRM TRACE", v.CRMTraceID)
 	fact("THIRD TRACE", v.ThirdTraceID)
+	fact("TRACE", v.TraceID)
 	fact("CRM CALLS", fmt.Sprint(v.Attempts))
 	fact("REDRIVES", fmt.Sprint(v.Redrives))
 	fact("FIRST FAILED", failedText(v.FirstFailedAt, now))

@@ -81,7 +81,7 @@ func (r *running) doNothing(cfg *consumer.Config, parts *consumer.Parts) {
 	cfg.StormShare = 0 // all that would be dead-lettered is to be told
 	cfg.Redrives = ""  // what was redriven belongs to the live service, and its results are written to the audit topic
 	parts.Archive, parts.Audit = nil, nil
-	parts.Store = dryrun.NewMemory(r.cfg.State.Key.IsSet())
+	parts.Store, parts.Marks = dryrun.NewMemory(r.cfg.State.Key.IsSet()), nil
 	parts.CRM, parts.DeadLetters = r.dry, r.dry
 	parts.Control, parts.Limiter, parts.EnsureTopics = nil, nil, nil
 	parts.Observer = r.dry

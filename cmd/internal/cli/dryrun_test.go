@@ -135,7 +135,7 @@ func TestDryRunShowsValues(t *testing.T) {
 	r := newOpsRig(t)
 	r.broker.Produce(t, r.topic(), dryEvents()...)
 	out := r.runDry(t, "--show-values", "--note=first mapping", "--actor=sample@host", "-o=json")
-	if d := cmp.Diff([]string{"reveal " + r.topic() + " done sample@host first mapping"}, r.audit(t)); d != "" {
+	if d := cmp.Diff([]string{"reveal " + r.topic() + " done sample@host first mapping"}, r.topics.audit(t)); d != "" {
 		t.Error(d)
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")

@@ -50,7 +50,7 @@ func TestSourceHeadersAreNotTheOperators(t *testing.T) {
 	if revealed := o.must(t, "dlq", "export", ids[0], "--reveal", "--note=n"); !strings.Contains(revealed, `{"key":"redrive.note","value":"approved; needle-note"}`) {
 		t.Errorf("the header is not restored: %s", revealed)
 	}
-	all := o.deadLetters(t)
+	all := o.topics.deadLetters(t)
 	last := all[slices.IndexFunc(all, func(d dlq.DeadLetter) bool { return d.Redrives == 2 })]
 	for i, h := range headers {
 		if got := last.Headers[i]; got.Key != h.Key || string(got.Value) != string(h.Value) {
@@ -65,7 +65,7 @@ func runningWithDeadLetter(t *testing.T) (o *opsRig, ids []string, stop func()) 
 	o = newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	stop = o.running(t)
-	o.change(t, 1, 0, `{"gender":"X"}`)
+	o.hr.change(t, 1, 0, `{"gender":"X"}`)
 	o.drained(t)
 	return o, o.ids(t), stop
 }
@@ -86,8 +86,8 @@ func TestAForgedRedriveChangesNothing(t *testing.T) {
 			edited.Headers[i].Value = []byte("true")
 		}
 	}
-	before := o.audit(t)
-	for _, end := range o.copied(t, forged, edited) {
+	before := o.topics.audit(t)
+	for _, end := range copied(t, o, forged, edited) {
 		if end.refused == nil {
 			t.Errorf("a forged redrive was run: %+v", end.result)
 		}
@@ -95,7 +95,7 @@ func TestAForgedRedriveChangesNothing(t *testing.T) {
 	if n := len(o.crm.Calls()); n > 0 || o.crm.State("FSUID_TEST777") != nil {
 		t.Errorf("%d calls", n)
 	}
-	if d := cmp.Diff(before, o.audit(t)); d != "" {
+	if d := cmp.Diff(before, o.topics.audit(t)); d != "" {
 		t.Errorf("the audit topic: %s", d)
 	}
 	if open := o.ids(t, "--employee=E0"); !slices.Equal(open, ids) {
@@ -132,7 +132,7 @@ func TestARebuildTrustsRequestsOnly(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
-	o.change(t, 1, 1, `{"gender":"X","qq":"1"}`)
+	o.hr.change(t, 1, 1, `{"gender":"X","qq":"1"}`)
 	stop := o.running(t)
 	o.drained(t)
 	o.files["fixed.json"] = `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"2"}}`
@@ -151,10 +151,10 @@ func TestARebuildTrustsRequestsOnly(t *testing.T) {
 	o.broker.Produce(t, o.topics.Redrive, genuine, more, number)
 	o.drained(t)
 	stop()
-	before := o.states(t)
+	before := states(t, o)
 	rebuilt := func(restored, expired, invalid int) {
 		t.Helper()
-		o.emptyRedis(t)
+		o.state.empty(t)
 		got := objects(t, o.must(t, "state", "rebuild", "--yes", "-o", "json"))[0]
 		for name, want := range map[string]int{"restored": restored, "expired": expired, "invalid": invalid} {
 			if fmt.Sprint(got[name]) != fmt.Sprint(want) {
@@ -163,7 +163,7 @@ func TestARebuildTrustsRequestsOnly(t *testing.T) {
 		}
 	}
 	rebuilt(3, 0, 2) // the original, the redrive and its copy
-	if d := cmp.Diff(before, o.states(t)); d != "" {
+	if d := cmp.Diff(before, states(t, o)); d != "" {
 		t.Errorf("state (-before +rebuilt): %s", d)
 	}
 	for partition, end := range o.broker.Ends(t, o.topics.Audit) {
@@ -194,7 +194,7 @@ func TestAnEditThatWasNotSentNeedsItsValue(t *testing.T) {
 			o := newOpsRig(t)
 			o.app.quiet = 100 * time.Millisecond
 			o.set("DLQ_STORM_SHARE", "0")
-			o.change(t, 2, 1, `{"gender":"X"}`)
+			o.hr.change(t, 2, 1, `{"gender":"X"}`)
 			o.served(t)
 			o.files["a.json"], o.files["b.json"] = event(1, "A"), event(1, "B")
 			m := o.broker.ReadAll(t, o.topics.DLQ)[0]
@@ -230,7 +230,7 @@ func TestAnEditThatWasNotSentNeedsItsValue(t *testing.T) {
 			defer o.running(t)()
 			o.drained(t)
 			if got := o.ids(t, "--state=applied"); len(got) != 1 {
-				t.Errorf("applied: %v: %v", got, o.audit(t))
+				t.Errorf("applied: %v: %v", got, o.topics.audit(t))
 			}
 		})
 	}

@@ -79,7 +79,7 @@ func collapsed(names []string, lists ...string) []string {
 func TestJSONNamesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for section, form := range map[string]any{
-		"`check`": finding{}, "`version`": build{}, "`config`": settingJSON{}, "`healthcheck`": healthJSON{}, "`ui`": uiJSON{},
+		"`check`": ops.Finding{}, "`version`": build{}, "`config`": settingJSON{}, "`healthcheck`": healthJSON{}, "`ui`": uiJSON{},
 		"`dlq list`": ops.DeadLetter{}, "`dlq list --group-by`": ops.Group{},
 		"`dlq redrive`, `dlq discard`": ops.ItemResult{}, "`pause`, `resume`": actionJSON{}, "`state show`": ops.Member{},
 		"`state forget`": forgottenJSON{}, "`state rebuild`": rebuiltJSON{}, "`offsets show`, the first line": ops.GroupState{},

@@ -12,11 +12,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		buffer  config.Kafka
 		environ []string
 		want    int64 // 0: nothing is set
+		traced  bool
 	}{
-		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 62<<20 + 20000<<10},
-		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 5<<28 + 22<<20 + 1000<<10},
-		"given":             {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0},
-		"the pace is given": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"GOGC=off"}, 0},
+		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 67<<20 + 20000<<9, false},
+		"traced":            {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 75<<20 + 20000<<9 + 20000<<10, true},
+		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 5<<28 + 27<<20 + 1000<<9, false},
+		"given":             {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0, false},
+		"the pace is given": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"GOGC=off"}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -27,7 +29,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				SetMemoryLimit: func(n int64) int64 { got = n; return 0 },
 				SetGCPercent:   func(n int) int { percent = n; return 0 },
 			}}}
-			boundMemory(in, tc.buffer)
+			boundMemory(in, tc.buffer, tc.traced)
 			if got != tc.want || (percent == gcPercent) != (got > 0) {
 				t.Errorf("limit %d, collector's pace %d, want limit %d", got, percent, tc.want)
 			}
@@ -38,9 +40,10 @@ func TestMemoryIsBounded(t *testing.T) {
 		SetMemoryLimit: func(int64) int64 { limited = true; return 0 },
 		SetGCPercent:   func(n int) int { percent = n; return 0 },
 	}}}
-	boundMemory(dry, config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20})
+	boundMemory(dry, config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, false)
 	if limited || percent != dryGCPercent {
 		t.Errorf("a dry run: limited %v, collector's pace %d", limited, percent)
 	}
-	boundMemory(&invocation{app: &app{}}, config.Kafka{}) // a service inside another program leaves its memory alone
+	// A service inside another program leaves its memory alone.
+	boundMemory(&invocation{app: &app{}}, config.Kafka{}, false)
 }

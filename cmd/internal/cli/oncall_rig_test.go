@@ -4,31 +4,29 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/dlq/kafkatest"
-	"membersync/mapper"
 )
 
-// An opsRig is a rig with dead letters. Its Redis is the real one that MEMBERSYNC_TEST_REDIS names,
-// if there is one.
+// An opsRig is a rig with the on-call engineer, who runs commands.
 type opsRig struct {
 	*rig
-	topics   dlq.Topics
-	failedAt time.Time
-	real     redis.UniversalClient // nil: miniredis
+	hr     *hrSystem
+	topics *ownTopics
+	state  *stateStore
 }
 
 func newOpsRig(t *testing.T) *opsRig {
@@ -38,86 +36,64 @@ func newOpsRig(t *testing.T) *opsRig {
 
 func newOpsRigOn(t *testing.T, broker *kafkatest.Broker) *opsRig {
 	t.Helper()
-	o := &opsRig{rig: newServiceOn(t, broker), failedAt: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
-	o.takeRealRedis(t)
-	o.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
-	source := o.variable("KAFKA_TOPIC")
-	o.topics = dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
-	spec := dlq.TopicSpec{Topics: o.topics, Retention: time.Hour, Create: true}
-	if err := dlq.EnsureTopics(t.Context(), o.client(t), spec); err != nil {
+	r := newServiceOn(t, broker)
+	r.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
+	source := r.topic()
+	topics := dlq.Topics{Source: source, DLQ: source + ".dlq", Redrive: source + ".redrive", Audit: source + ".audit"}
+	spec := dlq.TopicSpec{Topics: topics, Retention: time.Hour, Create: true}
+	if err := dlq.EnsureTopics(t.Context(), r.client(t), spec); err != nil {
 		t.Fatal(err)
 	}
-	return o
+	return &opsRig{
+		rig: r, hr: &hrSystem{broker: broker, topic: source, at: sampleAt()}, topics: &ownTopics{topics, broker}, state: newStateStore(t, r),
+	}
 }
 
-func (o *opsRig) takeRealRedis(t *testing.T) {
+// A stateStore is the Redis of an opsRig: the real one that MEMBERSYNC_TEST_REDIS names, or that of
+// its rig.
+type stateStore struct {
+	redis.UniversalClient
+	real    bool
+	prefix  string // of its keys
+	members string // a hash for lookups, which no other test has
+}
+
+func newStateStore(t *testing.T, r *rig) *stateStore {
 	t.Helper()
-	url := os.Getenv("MEMBERSYNC_TEST_REDIS")
-	if url == "" {
-		return
+	s := &stateStore{prefix: "ms"}
+	if url := os.Getenv("MEMBERSYNC_TEST_REDIS"); url != "" {
+		s.real, s.prefix = true, "mstest-"+strings.ToLower(rand.Text())
+		r.set("REDIS_URL", url)
+		r.set("REDIS_PREFIX", s.prefix)
 	}
-	client, err := dedupe.Open(dedupe.ClientConfig{URL: url})
-	if err != nil {
+	s.members = "members-of-" + s.prefix
+	var err error
+	if s.UniversalClient, err = dedupe.Open(dedupe.ClientConfig{URL: r.variable("REDIS_URL")}); err != nil {
 		t.Fatal(err)
 	}
-	o.real = client
-	o.set("REDIS_URL", url)
-	o.set("REDIS_PREFIX", "mstest-"+strings.ToLower(rand.Text()))
 	t.Cleanup(func() {
-		o.emptyRedis(t)
-		_ = client.Del(context.WithoutCancel(t.Context()), o.hash())
-		_ = client.Close()
+		if s.real {
+			s.empty(t)
+			_ = s.Del(context.WithoutCancel(t.Context()), s.members)
+		}
+		_ = s.Close()
 	})
+	return s
 }
 
-// emptyRedis takes away all that membersync keeps there.
-func (o *opsRig) emptyRedis(t *testing.T) {
+// empty takes away all that membersync keeps there.
+func (s *stateStore) empty(t *testing.T) {
 	t.Helper()
-	if o.real == nil {
-		o.redis.FlushAll()
-		return
-	}
 	ctx := context.WithoutCancel(t.Context())
-	all := o.real.Scan(ctx, 0, o.variable("REDIS_PREFIX")+":*", 1000).Iterator()
+	all := s.Scan(ctx, 0, s.prefix+":*", 1000).Iterator()
 	for all.Next(ctx) {
-		if err := o.real.Del(ctx, all.Val()).Err(); err != nil {
+		if err := s.Del(ctx, all.Val()).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := all.Err(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// event is a canonical event that states two fields; its values must not be seen.
-func event(offset int64, position string) string {
-	return fmt.Sprintf(`{"eventId":"ev-%d","sequence":%d,"employeeId":"E%d","openUserId":"FSUID_TEST%d","after":{"position":%q,"qq":"needle-qq"}}`,
-		offset, offset+1, offset, offset, position)
-}
-
-// sampleTime ends the full ids of the rig's dead letters.
-const sampleTime = "@1795334400000"
-
-// deadLetter is that of the event at an offset of the source topic; minute is when it failed.
-func (o *opsRig) deadLetter(offset int64, reason dlq.Reason, minute, redrives int) dlq.DeadLetter {
-	at := o.failedAt.Add(time.Duration(minute) * time.Minute)
-	return dlq.DeadLetter{
-		Key: fmt.Appendf(nil, "E%d", offset), Value: []byte(event(offset, "needle-position")),
-		Headers: []dlq.Header{{Key: "trace", Value: []byte("needle-header")}},
-		Source:  dlq.Source{Topic: o.topics.Source, Partition: 0, Offset: offset, Timestamp: o.failedAt},
-		Reason:  reason, Error: "what was wrong", CRMCode: "100001", CRMTraceID: "crm-1", ThirdTraceID: "third-1",
-		EventID: fmt.Sprintf("ev-%d", offset), EmployeeID: fmt.Sprintf("E%d", offset), Count: 1, Attempts: 1,
-		FirstFailedAt: at, FailedAt: at, Group: "membersync", Version: "v1", Redrives: redrives,
-	}
-}
-
-func (o *opsRig) writeDeadLetters(t *testing.T, all ...dlq.DeadLetter) {
-	t.Helper()
-	var messages []kafka.Message
-	for _, l := range all {
-		messages = append(messages, l.Message())
-	}
-	o.broker.Produce(t, o.topics.DLQ, messages...)
 }
 
 // targetLine is the line of a prompt that differs from run to run.
@@ -139,23 +115,21 @@ func (o *opsRig) must(t *testing.T, args ...string) string {
 	t.Helper()
 	status, stdout, stderr := o.do(t, args...)
 	if status != exitDone {
-		t.Errorf("%v: status %d: %s", args, status, stderr)
+		t.Fatalf("%v: status %d: %s", args, status, stderr)
 	}
 	return stdout
 }
 
-// showAudit returns "action subject result note" of the audit records, by partition.
-func (o *opsRig) audit(t *testing.T) []string {
+// ids lists dead letters.
+func (o *opsRig) ids(t *testing.T, args ...string) []string {
 	t.Helper()
-	var lines []string
-	for _, m := range o.broker.ReadAll(t, o.topics.Audit) {
-		a, err := dlq.ParseAudit(m.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, strings.Join([]string{string(a.Action), a.Subject, a.Result, a.Actor, a.Note}, " "))
+	ids := []string{}
+	for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, args...)...)) {
+		id, _ := one["id"].(string)
+		ids = append(ids, id)
 	}
-	return lines
+	slices.Sort(ids)
+	return ids
 }
 
 // objects parses json output.
@@ -187,14 +161,48 @@ func (o *opsRig) parts(t *testing.T) *wiring.Parts {
 	return parts
 }
 
-func (o *opsRig) store(t *testing.T) *dedupe.Store {
+// running runs the service during the test until stop.
+func (o *opsRig) running(t *testing.T) (stop func()) {
 	t.Helper()
-	return o.parts(t).Store
+	return o.runningSince(t, "joined the group")
 }
 
-// versionOf is the version of an event at an offset.
-func (o *opsRig) versionOf(t *testing.T, value string, offset int64) string {
+// runningSince is running, and returns when the service has logged the message.
+func (o *opsRig) runningSince(t *testing.T, message string) (stop func()) {
 	t.Helper()
-	results := o.parts(t).Mapping.MapWith(mapper.Record{Topic: o.topics.Source, Offset: offset, Time: o.failedAt, Value: []byte(value)}, nil)
-	return string(results[0].Event.Version)
+	service := newRig()
+	service.app.Environ = append(service.app.Environ, o.app.Environ...)
+	maps.Copy(service.files, o.files)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() { done <- service.app.run(ctx, []string{"run"}) }()
+	service.errs.await(t, message)
+	return func() {
+		cancel()
+		if status := <-done; status != exitDone {
+			t.Errorf("run ended with %d: %s", status, service.errs)
+		}
+	}
+}
+
+// serving is running until the end of the test.
+func (o *opsRig) serving(t *testing.T) { t.Helper(); t.Cleanup(o.running(t)) }
+
+// served runs the service until it has come to the end of the topics.
+func (o *opsRig) served(t *testing.T) {
+	t.Helper()
+	stop := o.running(t)
+	o.drained(t)
+	stop()
+}
+
+// drained waits until the service has come to the end of the topics.
+func (o *opsRig) drained(t *testing.T) {
+	t.Helper()
+	group := o.variable("KAFKA_GROUP")
+	for o.broker.Lag(t, group, o.topics.Source)+o.broker.Lag(t, group, o.topics.Redrive) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("not drained")
+		}
+	}
 }

@@ -17,7 +17,7 @@ func TestCanary(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	o.crm.Push(crmapitest.Fault{Code: crmapitest.CodeNoDepartment, Times: 3})
 	for i := range 3 {
-		o.change(t, i+1, i+1, `{"position":"P"}`)
+		o.hr.change(t, i+1, i+1, `{"position":"P"}`)
 	}
 	defer o.running(t)()
 	o.drained(t)
@@ -44,7 +44,7 @@ func TestScheduledRedrive(t *testing.T) {
 	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
-	ids := o.failing(t, 1)
+	ids := failing(t, o, 1)
 	if got := o.must(t, redriveArgs("--all", "--older-than=1h")...); strings.Contains(got, ids[0]) || len(o.broker.ReadAll(t, o.topics.Redrive)) > 0 {
 		t.Errorf("a young one is redriven: %s", got)
 	}
@@ -67,9 +67,9 @@ func TestGroupByCause(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	o.crm.Push(crmapitest.Fault{Code: crmapitest.CodeNoDepartment, Times: -1})
 	for i := range 4 {
-		o.change(t, i+1, i/2+1, `{"position":"P"}`)
+		o.hr.change(t, i+1, i/2+1, `{"position":"P"}`)
 	}
-	o.change(t, 5, 3, `{"gender":"X"}`)
+	o.hr.change(t, 5, 3, `{"gender":"X"}`)
 	defer o.running(t)()
 	o.drained(t)
 	groups := objects(t, o.must(t, "dlq", "list", "--group-by=cause", "-o", "json"))
@@ -101,12 +101,12 @@ func TestAudit(t *testing.T) {
 	o.must(t, "resume", "--yes", "--actor=sample-2@host")
 	o.must(t, "offsets", "reset", "--to=latest", "--yes", "--actor=sample-1@host")
 	for args, want := range map[string]string{
-		"":                                  "pause done, resume done, offsets_reset requested, offsets_reset done",
-		"--actor=sample-2@host":             "resume done",
-		"--action=pause,resume --since=1h":  "pause done, resume done",
-		"--limit=1":                         "offsets_reset done",
-		"--subject=" + o.group():            "pause done, resume done, offsets_reset requested, offsets_reset done",
-		"--subject=another --actor=another": "",
+		"":                                       "pause done, resume done, offsets_reset requested, offsets_reset done",
+		"--actor=sample-2@host":                  "resume done",
+		"--action=pause,resume --since=1h":       "pause done, resume done",
+		"--limit=1":                              "offsets_reset done",
+		"--subject=" + o.variable("KAFKA_GROUP"): "pause done, resume done, offsets_reset requested, offsets_reset done",
+		"--subject=another --actor=another":      "",
 	} {
 		var got []string
 		for _, a := range objects(t, o.must(t, append([]string{"audit", "-o", "json"}, strings.Fields(args)...)...)) {
@@ -124,15 +124,13 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-func (o *opsRig) group() string { return o.variable("KAFKA_GROUP") }
-
 // A replay that runs is listed as running; canceled by another process, it stops and stays ended.
 func TestReplayListAndCancel(t *testing.T) {
 	t.Parallel()
 	o, stop := replayed(t)
 	stop()
 	for i := range 200 {
-		o.change(t, 10+i, 1, `{"position":"C"}`)
+		o.hr.change(t, 10+i, 1, `{"position":"C"}`)
 	}
 	other := newRig()
 	other.app.Environ = append(other.app.Environ, o.app.Environ...)
@@ -153,7 +151,7 @@ func TestReplayListAndCancel(t *testing.T) {
 		t.Error(got)
 	}
 	o.must(t, "replay", "cancel", id, "--yes", "--actor=sample-2@host")
-	if status := <-done; status != exitDone || !strings.Contains(other.out.String(), "replay "+id+" canceled") {
+	if status := <-done; status != exitPart || !strings.Contains(other.out.String(), "replay "+id+" canceled") {
 		t.Errorf("status %d: %s%s", status, other.out, other.errs)
 	}
 	if got := list(); got[0]["state"] != "canceled" {

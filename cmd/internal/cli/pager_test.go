@@ -45,17 +45,17 @@ func (r *rig) onTerminal(p *fakePager) *[]string {
 }
 
 // hasOpen writes so many open dead letters.
-func (o *opsRig) hasOpen(t *testing.T, n int) {
+func hasOpen(t *testing.T, o *opsRig, n int) {
 	t.Helper()
 	for i := range n {
-		o.writeDeadLetters(t, o.deadLetter(int64(i+1), dlq.ReasonCRMInvalid, i+1, 0))
+		o.topics.write(t, o.topics.deadLetter(int64(i+1), dlq.ReasonCRMInvalid, i+1, 0))
 	}
 }
 
 func TestAListIsPaged(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.hasOpen(t, 2)
+	hasOpen(t, o, 2)
 	want := o.must(t, "dlq", "list", "--no-color")
 	for name, tc := range map[string]struct {
 		environ []string
@@ -91,7 +91,7 @@ func TestAListIsPaged(t *testing.T) {
 func TestWithoutThePagerTheListIsPrinted(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.hasOpen(t, 1)
+	hasOpen(t, o, 1)
 	want := o.must(t, "dlq", "list")
 	o.onTerminal(nil)
 	if got := o.must(t, "dlq", "list", "--no-color"); got != want {
@@ -103,7 +103,7 @@ func TestWithoutThePagerTheListIsPrinted(t *testing.T) {
 func TestAPagerThatIsClosedEndsTheCommand(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.hasOpen(t, 2)
+	hasOpen(t, o, 2)
 	o.onTerminal(&fakePager{most: 1})
 	status, stdout, _ := o.do(t, "dlq", "list")
 	if status != exitDone || stdout != "" {
@@ -127,7 +127,7 @@ func TestAPagerThatIsClosedEndsTheCommand(t *testing.T) {
 func TestStatesHaveColors(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.hasOpen(t, 1)
+	hasOpen(t, o, 1)
 	plain := o.must(t, "dlq", "list")
 	colored := strings.Replace(plain, "open", "\x1b[33mopen\x1b[0m", 1)
 	o.app.StdoutTerminal = true

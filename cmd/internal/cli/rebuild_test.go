@@ -11,7 +11,7 @@ import (
 
 // states are the states of employee E1 in Redis, as state show has them, without the digests: a
 // rebuildState makes no call.
-func (o *opsRig) states(t *testing.T) map[string]any {
+func states(t *testing.T, o *opsRig) map[string]any {
 	t.Helper()
 	all := objects(t, o.must(t, "state", "show", "E1", "-o", "json"))
 	fields, _ := all[0]["fields"].([]any)
@@ -23,15 +23,6 @@ func (o *opsRig) states(t *testing.T) map[string]any {
 	return map[string]any{"fields": fields, "events": all[0]["events"]}
 }
 
-func (o *opsRig) drained(t *testing.T) {
-	t.Helper()
-	for o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Source)+o.broker.Lag(t, o.variable("KAFKA_GROUP"), o.topics.Redrive) > 0 {
-		if t.Context().Err() != nil {
-			t.Fatal("not drained")
-		}
-	}
-}
-
 // Redis emptied between incident and redrive: refused until the rebuild, then the same end as
 // without the loss.
 func TestStateRebuild(t *testing.T) {
@@ -40,7 +31,7 @@ func TestStateRebuild(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	produce := func(sequence int, after string) {
 		value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E1","openUserId":"FSUID_TEST1","after":%s}`, sequence, after)
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
+		o.hr.send(t, "E1", value)
 	}
 	produce(1, `{"position":"A","gender":"X"}`)        // fails, and is superseded
 	produce(2, `{"qq":"1","gender":"X"}`)              // fails, and is not
@@ -55,9 +46,9 @@ func TestStateRebuild(t *testing.T) {
 	}
 	o.drained(t)
 	stop()
-	before, listed := o.states(t), o.must(t, "dlq", "list", "--state=all")
+	before, listed := states(t, o), o.must(t, "dlq", "list", "--state=all")
 
-	o.emptyRedis(t)
+	o.state.empty(t)
 	if d := cmp.Diff(listed, o.must(t, "dlq", "list", "--state=all")); d != "" {
 		t.Errorf("the list changes with Redis: %s", d)
 	}
@@ -77,7 +68,7 @@ func TestStateRebuild(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	if d := cmp.Diff(before, o.states(t)); d != "" {
+	if d := cmp.Diff(before, states(t, o)); d != "" {
 		t.Errorf("state (-before +rebuilt): %s", d)
 	}
 	stop = o.running(t)
@@ -97,11 +88,11 @@ func TestStateRebuild(t *testing.T) {
 func TestStateKeyChanges(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.change(t, 1, 1, `{"position":"A"}`)
-	o.change(t, 2, 2, `{"gender":"X"}`)
+	o.hr.change(t, 1, 1, `{"position":"A"}`)
+	o.hr.change(t, 2, 2, `{"gender":"X"}`)
 	stop := o.running(t)
 	o.drained(t)
-	before := o.states(t)
+	before := states(t, o)
 	former := o.variable("STATE_KEY")
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}} {
@@ -114,11 +105,11 @@ func TestStateKeyChanges(t *testing.T) {
 	}
 	stop()
 	o.must(t, "state", "rebuild", "--yes")
-	if d := cmp.Diff(before, o.states(t)); d != "" {
+	if d := cmp.Diff(before, states(t, o)); d != "" {
 		t.Errorf("state (-before +rebuilt): %s", d)
 	}
 	defer o.running(t)()
-	o.change(t, 3, 1, `{"position":"B"}`)
+	o.hr.change(t, 3, 1, `{"position":"B"}`)
 	o.drained(t)
 	if got := string(o.crm.State("FSUID_TEST1")["position"]); got != `"B"` {
 		t.Errorf("position %s after the rebuild", got)
@@ -134,7 +125,7 @@ func TestNoEditWithoutAKey(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.unset("STATE_KEY")
-	o.change(t, 1, 1, `{"gender":"X"}`)
+	o.hr.change(t, 1, 1, `{"gender":"X"}`)
 	o.served(t)
 	o.files["fixed.json"] = `{"eventId":"ev-1","sequence":1,"employeeId":"E1","openUserId":"FSUID_TEST1","after":{"qq":"1"}}`
 	args := redriveArgs("0:0:0", "--value-file=fixed.json")

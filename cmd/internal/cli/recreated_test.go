@@ -25,11 +25,11 @@ func discardedAndRecreated(t *testing.T) *opsRig {
 	t.Helper()
 	o := newOpsRigOn(t, kafkatest.StartFake(t))
 	o.set("DLQ_STORM_SHARE", "0")
-	o.change(t, 1, 1, `{"gender":"X"}`)
+	o.hr.change(t, 1, 1, `{"gender":"X"}`)
 	o.served(t)
 	o.must(t, "dlq", "discard", "0:0:0", "--note=n", "--yes", "--actor=a")
 	o.broker.Recreate(t, o.topics.Source, 3, nil)
-	o.failedAt = o.failedAt.Add(time.Hour)
+	o.hr.at = o.hr.at.Add(time.Hour)
 	return o
 }
 
@@ -38,7 +38,7 @@ func discardedAndRecreated(t *testing.T) *opsRig {
 func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 	t.Parallel()
 	o := discardedAndRecreated(t)
-	o.change(t, 2, 1, `{"gender":"X"}`)
+	o.hr.change(t, 2, 1, `{"gender":"X"}`)
 	o.serving(t)
 	until(t, "the second dead letter", func() bool { return len(o.ids(t, "--state=all")) == 2 })
 	if d := cmp.Diff([]string{recreatedID}, o.ids(t)); d != "" {
@@ -58,7 +58,7 @@ func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 	if got := o.must(t, "explain", "E1"); !strings.Contains(got, "is dead letter "+recreatedID+" (") {
 		t.Errorf("explained: %s", got)
 	}
-	o.refusesTheShortID(t)
+	refusesTheShortID(t, o)
 
 	for id, state := range map[string]string{formerID: "discarded", recreatedID: "open"} {
 		exported := objects(t, o.must(t, "dlq", "export", id))
@@ -82,9 +82,9 @@ func TestDeadLettersOfARecreatedTopic(t *testing.T) {
 
 // refusesTheShortID wants each command that takes ids to refuse the one that stands for two dead
 // letters, and to do nothing.
-func (o *opsRig) refusesTheShortID(t *testing.T) {
+func refusesTheShortID(t *testing.T, o *opsRig) {
 	t.Helper()
-	audit := sorted(o.audit(t))
+	audit := sorted(o.topics.audit(t))
 	for _, args := range [][]string{
 		{"dlq", "show", "0:0:0"},
 		{"dlq", "show", "0:0:0", "--reveal", "--note=why"},
@@ -98,7 +98,7 @@ func (o *opsRig) refusesTheShortID(t *testing.T) {
 			t.Errorf("%v: status %d: %s%s", args, status, stdout, stderr)
 		}
 	}
-	if got := sorted(o.audit(t)); !slices.Equal(got, audit) || len(o.broker.ReadAll(t, o.topics.Redrive)) != 0 {
+	if got := sorted(o.topics.audit(t)); !slices.Equal(got, audit) || len(o.broker.ReadAll(t, o.topics.Redrive)) != 0 {
 		t.Errorf("audit records: %q, want %q", got, audit)
 	}
 }
@@ -107,8 +107,8 @@ func (o *opsRig) refusesTheShortID(t *testing.T) {
 func TestExplainOfARecreatedTopic(t *testing.T) {
 	t.Parallel()
 	o := discardedAndRecreated(t)
-	o.change(t, 2, 1, `{"position":"P"}`)
+	o.hr.change(t, 2, 1, `{"position":"P"}`)
 	o.serving(t)
 	until(t, "the call", func() bool { return string(o.crm.State("FSUID_TEST1")["position"]) == `"P"` })
-	o.explains(t, scenario{ops.CauseApplied, nil, "(ev-2 at 0:0, 2026-11-22T09:00:00Z) was applied", `"P"`})
+	explains(t, o, scenario{ops.CauseApplied, nil, "(ev-2 at 0:0, 2026-11-22T09:00:00Z) was applied", `"P"`})
 }

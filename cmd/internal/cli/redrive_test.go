@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,11 +19,11 @@ import (
 
 // failing has the service dead-letter events whose gender the API does not know, and returns their
 // ids.
-func (o *opsRig) failing(t *testing.T, n int) []string {
+func failing(t *testing.T, o *opsRig, n int) []string {
 	t.Helper()
 	for i := range n {
 		value := strings.Replace(event(int64(i), "P"), `"position"`, `"gender":"X","position"`, 1)
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E"), Value: []byte(value), Time: o.failedAt})
+		o.hr.send(t, "E", value)
 	}
 	for {
 		if ids := o.ids(t, "--state=all"); len(ids) == n {
@@ -34,17 +33,6 @@ func (o *opsRig) failing(t *testing.T, n int) []string {
 			t.Fatal("nothing fails")
 		}
 	}
-}
-
-func (o *opsRig) ids(t *testing.T, args ...string) []string {
-	t.Helper()
-	ids := []string{}
-	for _, one := range objects(t, o.must(t, append([]string{"dlq", "list", "-o", "json"}, args...)...)) {
-		id, _ := one["id"].(string)
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 func redriveArgs(more ...string) []string {
@@ -58,7 +46,7 @@ func TestDLQRedrive(t *testing.T) {
 	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
-	ids := o.failing(t, 3)
+	ids := failing(t, o, 3)
 	if status, _, stderr := o.do(t, "dlq", "redrive", "--all"); status != exitFailed || !strings.Contains(stderr, "--yes") {
 		t.Errorf("without --yes: status %d: %s", status, stderr)
 	}
@@ -104,7 +92,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.app.quiet = 100 * time.Millisecond
-	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.deadLetter(3, dlq.ReasonCRMInvalid, 3, 0))
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.topics.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.topics.deadLetter(3, dlq.ReasonCRMInvalid, 3, 0))
 	status, stdout, stderr := o.do(t, redriveArgs("--reason=crm_not_found")...)
 	if status != exitPart || stdout != resultTable().heading() || !strings.Contains(stderr, "no instance of the service is running") ||
 		!strings.Contains(stderr, "2 redrives sent and without a result") {
@@ -114,7 +102,7 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 		t.Error(d)
 	}
 	// Another run was killed between the record and the sending.
-	o.requested(t, o.broker.ReadAll(t, o.topics.DLQ)[2], 1)
+	o.topics.requested(t, o.broker.ReadAll(t, o.topics.DLQ)[2], 1)
 	if status, _, stderr := o.do(t, redriveArgs("--all")...); status != exitPart || !strings.Contains(stderr, "3 redrives") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
@@ -147,7 +135,7 @@ func TestDLQRedriveWhileTheServiceIsKilled(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.app.quiet = 100 * time.Millisecond
-	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
 	dead, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: o.variable("KAFKA_GROUP"), Brokers: o.broker.Addrs(), Topics: []string{o.topics.Source},
 	})
@@ -176,7 +164,7 @@ func TestDLQRedriveInterrupted(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	for i := range int64(50) {
-		o.writeDeadLetters(t, o.deadLetter(i, dlq.ReasonCRMNotFound, int(i), 0))
+		o.topics.write(t, o.topics.deadLetter(i, dlq.ReasonCRMNotFound, int(i), 0))
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
@@ -195,11 +183,11 @@ func TestDLQRedriveInterrupted(t *testing.T) {
 	if took < 4*200*time.Millisecond {
 		t.Errorf("5 at 5 a second took %v", took)
 	}
-	o.wantNoneRecordedAlone(t)
+	wantNoneRecordedAlone(t, o)
 }
 
 // wantNoneRecordedAlone wants every redrive that is recorded to be sent.
-func (o *opsRig) wantNoneRecordedAlone(t *testing.T) {
+func wantNoneRecordedAlone(t *testing.T, o *opsRig) {
 	t.Helper()
 	sent := len(o.broker.ReadAll(t, o.topics.Redrive))
 	if got := len(o.ids(t, "--state=redriving")); got != sent || sent == 0 {
@@ -211,7 +199,7 @@ func (o *opsRig) wantNoneRecordedAlone(t *testing.T) {
 func TestDLQRedriveInterruptedWhileItRecords(t *testing.T) {
 	t.Parallel()
 	o := newOpsRigOn(t, kafkatest.StartFake(t))
-	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0))
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.topics.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	o.broker.Fake().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if p, ok := req.(*kmsg.ProduceRequest); ok && p.Topics[0].Topic == o.topics.Audit {
@@ -222,7 +210,7 @@ func TestDLQRedriveInterruptedWhileItRecords(t *testing.T) {
 	if status := o.app.run(ctx, redriveArgs("--all")); status != exitInterrupted {
 		t.Errorf("status %d: %s", status, o.errs)
 	}
-	o.wantNoneRecordedAlone(t)
+	wantNoneRecordedAlone(t, o)
 }
 
 // Redis emptied after the incident: what is dead stays known, and nothing is redriven until the
@@ -231,8 +219,8 @@ func TestDLQRedriveAfterTheStateWasLost(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	o.writeDeadLetters(t, o.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
-	o.emptyRedis(t)
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.state.empty(t)
 	if got := o.ids(t); len(got) != 1 {
 		t.Errorf("listed %v", got)
 	}

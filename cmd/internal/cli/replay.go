@@ -37,7 +37,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	}
 	request := ops.ReplayRequest{
 		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate, Diffs: o.diffs,
-		Who: in.who(o.order), Version: buildOf(in.Version).Version, DigestWait: in.digestWait,
+		Who: in.who(o.order), Version: buildOf(in.Env).Version, DigestWait: in.digestWait,
 	}
 	run, err := planReplay(ctx, d, o.resume, request)
 	if err != nil {
@@ -85,8 +85,12 @@ func runReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 }
 
 func printReplay(in *invocation, r ops.ReplayResult) int {
+	status := exitDone
+	if r.Result == ops.ReplayCanceled { // from elsewhere
+		status = exitPart
+	}
 	if in.output == outputJSON {
-		return in.printJSON(r)
+		return max(in.printJSON(r), status)
 	}
 	in.print(fmt.Sprintf("replay %s %s: %d of %d offsets\n", r.ID, r.Result, r.Done, r.Records))
 	for _, o := range consumer.Outcomes() {
@@ -97,7 +101,7 @@ func printReplay(in *invocation, r ops.ReplayResult) int {
 	if r.Expired > 0 {
 		in.print(fmt.Sprintf("  %-14s %d\n", "expired", r.Expired))
 	}
-	return exitDone
+	return status
 }
 
 // previewReplay is the dry run.

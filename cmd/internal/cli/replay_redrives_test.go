@@ -20,7 +20,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 	o.set("DLQ_STORM_SHARE", "0")
 	for i, member := range []string{"FSUID_TEST1", "FSUID_TEST2"} {
 		o.crm.Push(crmapitest.Fault{Member: member, Code: crmapitest.CodeNoMember})
-		o.change(t, i+1, i+1, `{"position":"A"}`)
+		o.hr.change(t, i+1, i+1, `{"position":"A"}`)
 	}
 	stop := o.running(t)
 	o.drained(t)
@@ -72,10 +72,10 @@ func TestReplayOfOneEmployeeLeavesOthersRedrivesAlone(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.set("DLQ_STORM_SHARE", "0")
-	o.change(t, 1, 1, `{"position":"A"}`)
-	o.change(t, 2, 2, `{"gender":"X"}`)
+	o.hr.change(t, 1, 1, `{"position":"A"}`)
+	o.hr.change(t, 2, 2, `{"gender":"X"}`)
 	o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST3", Code: crmapitest.CodeNoMember})
-	o.change(t, 3, 3, `{"position":"C"}`)
+	o.hr.change(t, 3, 3, `{"position":"C"}`)
 	stop := o.running(t)
 	o.drained(t)
 	o.files["fixed.json"] = `{"eventId":"ev-2","sequence":2,"employeeId":"E2","openUserId":"FSUID_TEST2","after":{"position":"B"}}`

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -10,16 +9,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/test/goldentest"
 )
-
-func (o *opsRig) change(t *testing.T, sequence, employee int, after string) {
-	t.Helper()
-	value := fmt.Sprintf(`{"eventId":"ev-%d","sequence":%[1]d,"employeeId":"E%d","openUserId":"FSUID_TEST%[2]d","after":%s}`, sequence, employee, after)
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", employee), Value: []byte(value), Time: o.failedAt})
-}
 
 // replayed is an opsRig whose service has run three events of two employees, one of them poison,
 // and a redrive.
@@ -28,9 +21,9 @@ func replayed(t *testing.T) (o *opsRig, stop func()) {
 	o = newOpsRig(t)
 	o.app.digestWait = time.Millisecond
 	o.set("DLQ_STORM_SHARE", "0")
-	o.change(t, 1, 1, `{"position":"A","qq":"1"}`)
-	o.change(t, 2, 1, `{"position":"B"}`)
-	o.change(t, 3, 2, `{"gender":"X"}`)
+	o.hr.change(t, 1, 1, `{"position":"A","qq":"1"}`)
+	o.hr.change(t, 2, 1, `{"position":"B"}`)
+	o.hr.change(t, 3, 2, `{"gender":"X"}`)
 	stop = o.running(t)
 	o.drained(t)
 	return o, stop
@@ -41,8 +34,8 @@ func TestReplay(t *testing.T) {
 	t.Parallel()
 	o, stop := replayed(t)
 	defer stop()
-	golden(t, "testdata/replay-dry.txt", o.must(t, "replay", "--from=earliest", "--dry-run"))
-	if len(o.audit(t)) != 0 {
+	goldentest.Compare(t, "testdata/replay-dry.txt", o.must(t, "replay", "--from=earliest", "--dry-run"))
+	if len(o.topics.audit(t)) != 0 {
 		t.Error("a dry run writes")
 	}
 	if status, _, stderr := o.do(t, "replay", "--from=earliest"); status != exitFailed || !strings.Contains(stderr, "--yes") {
@@ -66,8 +59,8 @@ func TestReplay(t *testing.T) {
 	if n := len(o.ids(t, "--state=all")); n != 1 {
 		t.Errorf("%d dead letters", n)
 	}
-	if n := len(o.audit(t)); n != 6 {
-		t.Errorf("audit: %q", o.audit(t))
+	if n := len(o.topics.audit(t)); n != 6 {
+		t.Errorf("audit: %q", o.topics.audit(t))
 	}
 }
 
@@ -77,7 +70,7 @@ func TestReplayResumes(t *testing.T) {
 	o, stop := replayed(t)
 	stop()
 	for i := range 30 {
-		o.change(t, 10+i, 1, `{"position":"C"}`)
+		o.hr.change(t, 10+i, 1, `{"position":"C"}`)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
@@ -88,7 +81,7 @@ func TestReplayResumes(t *testing.T) {
 	name := regexp.MustCompile(group + `\.replay\.([a-z0-9]+)`)
 	id := ""
 	for id == "" || len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) == 0 {
-		if found := name.FindStringSubmatch(strings.Join(o.audit(t), "\n")); found != nil {
+		if found := name.FindStringSubmatch(strings.Join(o.topics.audit(t), "\n")); found != nil {
 			id = found[1]
 		}
 		if t.Context().Err() != nil {
@@ -135,7 +128,7 @@ func TestReplayRefuses(t *testing.T) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)
 		}
 	}
-	o.emptyRedis(t)
+	o.state.empty(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
@@ -146,9 +139,9 @@ func TestReplayDiff(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	for i := range 3 {
-		o.change(t, i+1, i+1, `{"position":"needle","email":""}`)
+		o.hr.change(t, i+1, i+1, `{"position":"needle","email":""}`)
 	}
-	o.change(t, 4, 1, `{"qq":"needle"}`)
+	o.hr.change(t, 4, 1, `{"qq":"needle"}`)
 	for n, want := range map[string]int{"0": 0, "2": 2, "9": 3} {
 		plan := objects(t, o.must(t, "replay", "--from=earliest", "--dry-run", "--diff="+n, "-o", "json"))[0]
 		members, _ := plan["members"].([]any)

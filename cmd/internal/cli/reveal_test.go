@@ -47,7 +47,7 @@ func TestNothingIsRevealedWhenTheAuditRecordIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := refuse(t)
-			o.writeDeadLetters(t, o.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
+			o.topics.write(t, o.topics.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
 			for _, args := range reveals() {
 				status, stdout, stderr := o.do(t, args...)
 				if status != exitFailed || stdout != "" || !strings.Contains(stderr, "nothing is revealed") || strings.Contains(stderr, "needle") {
@@ -65,7 +65,7 @@ func TestNothingIsRevealedBeforeTheAuditRecordIsAcknowledged(t *testing.T) {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
 			o := newOpsRigOn(t, kafkatest.StartFake(t))
-			o.writeDeadLetters(t, o.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
+			o.topics.write(t, o.topics.deadLetter(4, dlq.ReasonCRMInvalid, 1, 0))
 			written, acknowledge := make(chan struct{}), make(chan struct{})
 			once := sync.OnceFunc(func() { close(written) })
 			fake := o.broker.Fake()
@@ -84,7 +84,7 @@ func TestNothingIsRevealedBeforeTheAuditRecordIsAcknowledged(t *testing.T) {
 			if got := <-status; got != exitDone || !strings.Contains(o.out.String(), "needle-position") {
 				t.Errorf("status %d: %s%s", got, o.out, o.errs)
 			}
-			if n := len(o.audit(t)); n != 1 {
+			if n := len(o.topics.audit(t)); n != 1 {
 				t.Errorf("%d audit records", n)
 			}
 		})

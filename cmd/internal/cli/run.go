@@ -13,6 +13,7 @@ import (
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/dryrun"
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/otlp"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer"
 	"membersync/dedupe"
@@ -35,24 +36,36 @@ func runService(ctx context.Context, in *invocation) int {
 		return exitUsage
 	}
 	defer parts.Close()
-	boundMemory(in, cfg.Kafka)
+	boundMemory(in, cfg.Kafka, parts.Traces != nil)
 	run := &running{
 		cfg: cfg, parts: parts, board: &board{}, registry: prometheus.NewRegistry(),
-		version: buildOf(in.Version), observer: in.Observer, listener: in.AdminListener,
+		version: buildOf(in.Env), observer: in.Observer, listener: in.AdminListener,
+		logLevel: func() (slog.Level, error) { return config.LogLevel(in.settings, in.Environ, in.ReadFile) },
 	}
 	if in.dryRun.on {
 		return runDry(ctx, in, run)
 	}
+	defer parts.Traces.CloseWithin(ctx, cfg.ShutdownTimeout)()
 	return run.status(ctx, run.all(ctx, in.serve))
 }
 
 // build makes the parts, and tames the Redis library where the process is ours.
 func (in *invocation) build(cfg config.Config, service bool) (*wiring.Parts, error) {
-	parts, err := wiring.Build(cfg, wiring.Env{Log: in.Stderr, ReadFile: in.ReadFile, Service: service})
+	env := wiring.Env{Log: in.Stderr, ReadFile: in.ReadFile, Service: service}
+	if service {
+		env.Traces = in.openTraces
+	}
+	parts, err := wiring.Build(cfg, env)
 	if err == nil && in.Notify != nil {
 		dedupe.SetClientLog(parts.Logger)
 	}
 	return parts, err
+}
+
+func (in *invocation) openTraces(log *slog.Logger) *otlp.Traces {
+	return otlp.Open(context.Background(), otlp.Config{
+		Environ: in.Environ, ReadFile: in.ReadFile, Version: buildOf(in.Env).Version, Log: log, OwnsProcess: in.Notify != nil,
+	})
 }
 
 // A running is the service while it runs.
@@ -63,8 +76,9 @@ type running struct {
 	registry *prometheus.Registry
 	version  build
 	observer consumer.Observer
-	listener net.Listener   // nil: the admin server opens its own
-	dry      *dryrun.Report // not nil: nothing is done, only told
+	listener net.Listener               // nil: the admin server opens its own
+	dry      *dryrun.Report             // not nil: nothing is done, only told
+	logLevel func() (slog.Level, error) // as the configuration says now
 }
 
 // all runs the admin server, and with it the start and then the service.
@@ -84,6 +98,7 @@ func (r *running) all(ctx context.Context, serve service) (err error) {
 	watch, stop := context.WithCancelCause(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { r.parts.Mapping.Watch(watch, r.parts.Logger) })
+	watcher.Go(func() { wiring.FollowLevel(watch, r.parts.Level, r.logLevel, r.parts.Logger) })
 	defer watcher.Wait()
 	defer stop(errServed)
 	return serve(ctx, r)

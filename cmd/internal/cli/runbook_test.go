@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/segmentio/kafka-go"
 
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
@@ -111,7 +110,7 @@ func value(form string) func(*testing.T, *opsRig, int) {
 		if strings.Contains(form, "%") {
 			text = fmt.Sprintf(form, i)
 		}
-		o.broker.Produce(t, o.topics.Source, kafka.Message{Key: fmt.Appendf(nil, "E%d", i), Value: []byte(text), Time: o.failedAt})
+		o.hr.send(t, fmt.Sprintf("E%d", i), text)
 	}
 }
 
@@ -132,7 +131,7 @@ func changed(name, to string) func(*testing.T, *opsRig, int) {
 func mappedBy(text string) func(*opsRig) {
 	return func(o *opsRig) {
 		o.set("MAPPING", "hr.yaml")
-		o.files["hr.yaml"] = strings.ReplaceAll(text, "HASH", o.hash())
+		o.files["hr.yaml"] = strings.ReplaceAll(text, "HASH", o.state.members)
 	}
 }
 
@@ -140,14 +139,9 @@ func remapped(text string) func(*testing.T, *opsRig, int) {
 	return func(_ *testing.T, o *opsRig, _ int) { mappedBy(text)(o) }
 }
 
-func (o *opsRig) hash() string { return "members-of-" + o.variable("REDIS_PREFIX") }
-
 func addEntry(t *testing.T, o *opsRig, i int) {
 	t.Helper()
-	employee, member := fmt.Sprintf("E%d", i), fmt.Sprintf("FSUID_TEST%d", i)
-	if o.real == nil {
-		o.redis.HSet(o.hash(), employee, member)
-	} else if err := o.real.HSet(t.Context(), o.hash(), employee, member).Err(); err != nil {
+	if err := o.state.HSet(t.Context(), o.state.members, fmt.Sprintf("E%d", i), fmt.Sprintf("FSUID_TEST%d", i)).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -177,7 +171,7 @@ func whileOthersAreServed(t *testing.T, o *opsRig, i int) {
 	until(t, "the dead letter", func() bool {
 		for employee := range 4 {
 			sequence++
-			o.change(t, sequence, 10+employee, fmt.Sprintf(`{"position":"P%d"}`, sequence))
+			o.hr.change(t, sequence, 10+employee, fmt.Sprintf(`{"position":"P%d"}`, sequence))
 		}
 		return len(o.ids(t)) > 0
 	})
@@ -220,7 +214,7 @@ func TestRunbook(t *testing.T) {
 			o := newOpsRig(t)
 			o.set("DLQ_STORM_SHARE", "0")
 			o.set("CRM_RATE", "0")
-			o.follow(t, reason, all[reason], blocks(t, reason))
+			follow(t, o, reason, all[reason], blocks(t, reason))
 		})
 	}
 	if len(all) != len(dlq.Reasons()) {
@@ -230,7 +224,7 @@ func TestRunbook(t *testing.T) {
 
 // follow tries the blocks of one reason, each on a dead letter of its own. A block for all dead
 // letters of the reason comes last.
-func (o *opsRig) follow(t *testing.T, reason dlq.Reason, r recipe, written [][]string) {
+func follow(t *testing.T, o *opsRig, reason dlq.Reason, r recipe, written [][]string) {
 	t.Helper()
 	if len(written) != len(r.ways) || len(written) == 0 {
 		t.Fatalf("the runbook has %d ways, the test %d", len(written), len(r.ways))
@@ -248,14 +242,14 @@ func (o *opsRig) follow(t *testing.T, reason dlq.Reason, r recipe, written [][]s
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return rankOf(written[a]) - rankOf(written[b]) })
 	for _, i := range order {
-		w, id := r.ways[i], o.deadLetterOf(t, reason, i)
+		w, id := r.ways[i], deadLetterOf(t, o, reason, i)
 		w.fix(t, o, i+1)
 		if w.restart {
 			stop()
 			stop = o.running(t)
 		}
-		o.typed(t, written[i], id)
-		o.isFixed(t, id, w, i+1)
+		typed(t, o, written[i], id)
+		isFixed(t, o, id, w, i+1)
 	}
 	if open := o.ids(t); len(open) > 0 {
 		t.Errorf("still open: %v", open)
@@ -273,7 +267,7 @@ func rankOf(commands []string) int {
 }
 
 // deadLetterOf is the id of the i-th dead letter.
-func (o *opsRig) deadLetterOf(t *testing.T, reason dlq.Reason, i int) string {
+func deadLetterOf(t *testing.T, o *opsRig, reason dlq.Reason, i int) string {
 	t.Helper()
 	ids := o.ids(t, "--state=all", "--reason", string(reason))
 	if len(ids) <= i {
@@ -283,7 +277,7 @@ func (o *opsRig) deadLetterOf(t *testing.T, reason dlq.Reason, i int) string {
 }
 
 // typed types commands, with the placeholders of the runbook replaced.
-func (o *opsRig) typed(t *testing.T, commands []string, id string) {
+func typed(t *testing.T, o *opsRig, commands []string, id string) {
 	t.Helper()
 	if place, invalid := strings.CutPrefix(id, "redrive:"); invalid {
 		partition, offset, _ := strings.Cut(place, ":")
@@ -310,7 +304,7 @@ func replaced(commands []string, placeholder, by string) []string {
 }
 
 // isFixed checks the state of the dead letter, and what the CRM shows.
-func (o *opsRig) isFixed(t *testing.T, id string, w way, employee int) {
+func isFixed(t *testing.T, o *opsRig, id string, w way, employee int) {
 	t.Helper()
 	ends := w.ends
 	if strings.HasPrefix(id, "redrive:") { // a record of the redrive topic is never processed

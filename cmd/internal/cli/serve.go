@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"regexp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -16,7 +17,7 @@ type service func(ctx context.Context, r *running) error
 
 // serve hands the parts to the consumer and runs it.
 func serve(ctx context.Context, r *running) error {
-	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registerProcess(r.registry)
 	cfg, parts := wiring.ConsumerConfig(r.cfg, r.version.Version), r.consumerParts()
 	if r.dry != nil {
 		r.doNothing(&cfg, &parts)
@@ -26,11 +27,27 @@ func serve(ctx context.Context, r *running) error {
 	return s.Run(ctx)
 }
 
+// registerProcess registers the metrics of the Go runtime and of the process.
+func registerProcess(r prometheus.Registerer) {
+	r.MustRegister(
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(gcTime())),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+}
+
+// gcTime is the time of the processors that the garbage collector has used. The runtime estimates
+// it after each of its cycles. With process_cpu_seconds_total it is the collector's share.
+func gcTime() collectors.GoRuntimeMetricsRule {
+	return collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/cpu/classes/gc/total:cpu-seconds$`)}
+}
+
 func (r *running) consumerParts() consumer.Parts {
 	p := consumer.Parts{
-		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping, Store: r.parts.Store,
+		Kafka: r.parts.Kafka, Dialer: r.parts.Dialer, Mapper: r.parts.Mapping,
+		Store: r.parts.Store, Marks: r.parts.Store,
 		CRM: r.parts.CRM, DeadLetters: r.parts.DeadLetters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
 		EditDigest: r.parts.EditDigest,
+		Tracer:     r.parts.Traces.Tracer(),
 		Metrics:    consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
 	}
 	if r.parts.Hashes != nil {

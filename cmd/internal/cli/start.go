@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/redis/go-redis/v9"
 
+	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
@@ -143,14 +144,28 @@ func (r *running) startKafka(ctx context.Context) error {
 	small, isSmall := errors.AsType[*dlq.SmallTopicError](err)
 	switch {
 	case err == nil:
-		return nil
+		return r.checkMemberTTL(ctx)
 	case isSmall:
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "dead-letter topic takes smaller records than the source topic",
 			slog.String("topic", small.Topic), slog.Int64("limit", small.Limit), slog.Int64("need", small.Need))
-		return nil
+		return r.checkMemberTTL(ctx)
 	case dlq.IsUnavailable(err) || isDenied(err) || ctx.Err() != nil:
 		return fmt.Errorf("kafka: %w", err)
 	default:
 		return &refusedError{fmt.Errorf("kafka: %w%s", err, wiring.Advice("kafka", err))}
 	}
+}
+
+// checkMemberTTL refuses a start with versions that expire while a topic still holds older events.
+// What keeps it from knowing that is waited for.
+func (r *running) checkMemberTTL(ctx context.Context) error {
+	err := ops.CheckMemberTTL(ctx, r.cfg, r.parts.Kafka)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("kafka: %w", err)
+	if _, isShort := errors.AsType[*ops.MemberTTLError](err); isShort {
+		return &refusedError{err}
+	}
+	return err
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -12,16 +11,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/cmd/internal/interrupt"
+	"membersync/cmd/internal/test/goldentest"
 	"membersync/dedupe"
 	"membersync/dlq"
+	"membersync/dlq/kafkatest"
 )
 
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	store := o.store(t)
+	store := o.parts(t).Store
 	paused := func() bool {
 		_, is, err := store.Paused(t.Context())
 		if err != nil {
@@ -58,7 +61,7 @@ func TestPauseAndResume(t *testing.T) {
 		"pause " + group + " done sample@host the vendor asks", "pause " + group + " done other@host ",
 		"resume " + group + " done sample@host over",
 	}
-	if d := cmp.Diff(audit, o.audit(t)); d != "" {
+	if d := cmp.Diff(audit, o.topics.audit(t)); d != "" {
 		t.Error(d)
 	}
 	if status, _, stderr := o.do(t, "pause", "--for=never"); status != exitUsage || !strings.Contains(stderr, "--for: should be a duration") {
@@ -77,28 +80,21 @@ func TestPauseWithoutTheAuditTopic(t *testing.T) {
 	}
 }
 
-// remember lets Redis hold an applied event of the employee at an offset.
-func (o *opsRig) remember(t *testing.T, offset int64) {
-	t.Helper()
-	value := event(offset, "needle-position")
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E1"), Value: []byte(value), Time: o.failedAt})
-	err := o.store(t).Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
+func TestState(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.hr.send(t, "E9", event(9, "needle"))
+	o.hr.send(t, "E1", event(1, "needle-position"))
+	// Redis holds that event as applied.
+	err := o.parts(t).Store.Restore(t.Context(), dedupe.NewMember(o.variable("CRM_BASE_URL"), "C1", "FSUID_TEST1"), []dedupe.DoneEvent{{
 		ID: dedupe.NewEventID(o.topics.Source, "ev-1", 0, "2"), Outcome: "applied", Redrive: 1,
 		Version: "00000000000000000000000002", Fields: []string{"position", "qq"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func TestState(t *testing.T) {
-	t.Parallel()
-	o := newOpsRig(t)
-	o.broker.Produce(t, o.topics.Source, kafka.Message{Key: []byte("E9"), Value: []byte(event(9, "needle")), Time: o.failedAt})
-	o.remember(t, 1)
-	member := regexp.MustCompile(`[0-9a-f]{32}`)
-	golden(t, "testdata/state-show-table.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1"), "HASH"))
-	golden(t, "testdata/state-show-json.txt", member.ReplaceAllString(o.must(t, "state", "show", "E1", "-o", "json"), "HASH"))
+	goldentest.Compare(t, "testdata/state-show-table.txt", memberHash.ReplaceAllString(o.must(t, "state", "show", "E1"), "${1}HASH"))
+	goldentest.Compare(t, "testdata/state-show-json.txt", memberHash.ReplaceAllString(o.must(t, "state", "show", "E1", "-o", "json"), "${1}HASH"))
 	if got := o.must(t, "state", "forget", "E1", "--dry-run"); !strings.Contains(got, "versions of 2 fields (position, qq), done marks of 1 event") {
 		t.Error(got)
 	}
@@ -114,7 +110,7 @@ func TestState(t *testing.T) {
 		t.Errorf("still there: %s", got)
 	}
 	want := []string{"state_forget E1 requested sample@host wrong person", "state_forget E1 done sample@host wrong person"}
-	if d := cmp.Diff(want, o.audit(t)); d != "" {
+	if d := cmp.Diff(want, o.topics.audit(t)); d != "" {
 		t.Error(d)
 	}
 }
@@ -133,36 +129,18 @@ func TestStateOfAnUnknownEmployee(t *testing.T) {
 	}
 }
 
-// running runs the service during the test until stop.
-func (o *opsRig) running(t *testing.T) (stop func()) {
-	t.Helper()
-	service := newRig()
-	service.app.Environ = append(service.app.Environ, o.app.Environ...)
-	maps.Copy(service.files, o.files)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan int, 1)
-	go func() { done <- service.app.run(ctx, []string{"run"}) }()
-	service.errs.await(t, "joined the group")
-	return func() {
-		cancel()
-		if status := <-done; status != exitDone {
-			t.Errorf("run ended with %d: %s", status, service.errs)
-		}
-	}
-}
-
 func TestOffsets(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	young := o.failedAt.Add(time.Hour)
-	for p, times := range [][]time.Time{{o.failedAt, young}, {o.failedAt}, nil} {
+	young := o.hr.at.Add(time.Hour)
+	for p, times := range [][]time.Time{{o.hr.at, young}, {o.hr.at}, nil} {
 		for i, at := range times {
 			o.broker.Produce(t, o.topics.Source, kafka.Message{Partition: p, Value: []byte(event(int64(10*p+i), "x")), Time: at})
 		}
 	}
 	group := o.variable("KAFKA_GROUP")
 	clean := strings.NewReplacer(group, "GROUP")
-	golden(t, "testdata/offsets-show-table.txt", noLag(clean.Replace(o.must(t, "offsets", "show"))))
+	goldentest.Compare(t, "testdata/offsets-show-table.txt", noLag(clean.Replace(o.must(t, "offsets", "show"))))
 	stop := o.running(t)
 	for len(o.broker.Committed(t, group, o.topics.Source)) < 3 || o.broker.Lag(t, group, o.topics.Source) > 0 {
 		if t.Context().Err() != nil {
@@ -179,9 +157,9 @@ func TestOffsets(t *testing.T) {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	stop()
-	golden(t, "testdata/offsets-reset-dry.txt", o.must(t, "offsets", "reset", "--to", young.Format(time.RFC3339), "--dry-run"))
+	goldentest.Compare(t, "testdata/offsets-reset-dry.txt", o.must(t, "offsets", "reset", "--to", young.Format(time.RFC3339), "--dry-run"))
 	status, stdout, stderr := o.do(t, "offsets", "reset", "--to=0:1", "--to", "1:0", "--yes", "--actor=sample@host", "-o", "json")
-	golden(t, "testdata/offsets-reset.txt", stdout+"stderr\n"+stderr)
+	goldentest.Compare(t, "testdata/offsets-reset.txt", stdout+"stderr\n"+stderr)
 	if d := cmp.Diff(map[int]int64{0: 1, 1: 0, 2: 0}, o.broker.Committed(t, group, o.topics.Source)); d != "" || status != exitDone {
 		t.Errorf("status %d: %s", status, d)
 	}
@@ -216,10 +194,58 @@ func TestResetOfANewGroup(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	o.must(t, "offsets", "reset", "--to=latest", "--yes")
-	marker, err := o.store(t).Marker(t.Context(), o.variable("KAFKA_GROUP"))
+	marker, err := o.parts(t).Store.Marker(t.Context(), o.variable("KAFKA_GROUP"))
 	if err != nil || !marker.Exists() {
 		t.Errorf("%+v, %v", marker, err)
 	}
+}
+
+// For some seconds after the restart of a broker, and for the first group of a new cluster, the
+// requests to the coordinator of a group are refused.
+func TestACoordinatorThatMovesIsAwaited(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.StartFake(t)
+	o := newOpsRigOn(t, broker)
+	for _, key := range []kmsg.Key{kmsg.OffsetFetch, kmsg.DescribeGroups, kmsg.OffsetCommit} {
+		refused := 0
+		broker.Fake().ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			broker.Fake().KeepControl()
+			if refused++; refused > 2 {
+				return nil, nil, false
+			}
+			return refuse(req, kerr.NotCoordinator.Code), nil, true
+		})
+		o.must(t, "offsets", "show")
+		o.must(t, "offsets", "reset", "--to=latest", "--yes")
+		if refused < 3 {
+			t.Errorf("%v: %d requests", key, refused)
+		}
+	}
+}
+
+// refuse answers a request to the coordinator of a group.
+func refuse(req kmsg.Request, code int16) kmsg.Response {
+	switch res := req.ResponseKind().(type) {
+	case *kmsg.OffsetFetchResponse:
+		res.ErrorCode = code
+		return res
+	case *kmsg.DescribeGroupsResponse:
+		group := kmsg.NewDescribeGroupsResponseGroup()
+		group.ErrorCode = code
+		res.Groups = append(res.Groups, group)
+		return res
+	case *kmsg.OffsetCommitResponse:
+		partition := kmsg.NewOffsetCommitResponseTopicPartition()
+		partition.ErrorCode = code
+		request, _ := req.(*kmsg.OffsetCommitRequest)
+		for _, topic := range request.Topics {
+			answer := kmsg.NewOffsetCommitResponseTopic()
+			answer.Topic, answer.Partitions = topic.Topic, append(answer.Partitions, partition)
+			res.Topics = append(res.Topics, answer)
+		}
+		return res
+	}
+	panic("not a request to the coordinator of a group")
 }
 
 func TestInterruptedCommand(t *testing.T) {
@@ -238,7 +264,7 @@ func TestForgetAList(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
 	for i := range 3 {
-		o.change(t, i+1, i+1, `{"position":"A"}`)
+		o.hr.change(t, i+1, i+1, `{"position":"A"}`)
 	}
 	o.served(t)
 	o.files["employees.txt"] = "E1\nE404\nE3\n"

@@ -86,12 +86,16 @@ func statusText(st ops.Status, target ops.Target) string {
 			fact("ALSO", "%s%s", c.Cause, sinceText(c.Since))
 		}
 	}
-	fact("LAG", "%s, %s", texts.Plural(int(st.Lag.Records), "record"), texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))
+	if st.Lag == nil {
+		fact("LAG", "unknown")
+	} else {
+		fact("LAG", "%s, %s", texts.Plural(int(st.Lag.Records), "record"), texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))
+	}
 	if st.RateUsed != nil {
 		fact("LIMIT USED", "%.0f %%", *st.RateUsed*100)
 	}
-	fact("HELD", "%s", texts.Plural(st.Held, "event"))
-	fact("REDRIVING", "%s", texts.Plural(st.Redriving, "dead letter"))
+	fact("HELD", "%s", texts.Count(st.Held, "event"))
+	fact("REDRIVING", "%s", texts.Count(st.Redriving, "dead letter"))
 	for _, r := range st.Replays {
 		fact("REPLAY", "%s: %d of %d, by %s", r.ID, r.Done, r.Records, texts.Quoted(r.Actor))
 	}

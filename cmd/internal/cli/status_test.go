@@ -1,6 +1,11 @@
 package cli
 
 import (
+	"context"
+	"html"
+	"io"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +20,7 @@ func TestStatusCauses(t *testing.T) {
 	for want, play := range map[ops.StatusCause]func(*testing.T, *opsRig){
 		ops.StatusWorking: func(t *testing.T, o *opsRig) {
 			t.Helper()
-			o.change(t, 1, 1, `{"position":"needle-A"}`)
+			o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 			o.serving(t)
 		},
 		ops.StatusNoInstance: noInstanceRuns,
@@ -31,8 +36,8 @@ func TestStatusCauses(t *testing.T) {
 			o.crm.Block(crmapitest.BeforeEffect)
 			t.Cleanup(o.crm.Release)
 			o.set("SHUTDOWN_TIMEOUT", "1s")
-			o.failedAt = time.Now().Add(-time.Hour)
-			o.change(t, 1, 1, `{"position":"needle-A"}`)
+			o.hr.at = time.Now().Add(-time.Hour)
+			o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 			o.serving(t)
 		},
 		ops.StatusRedis: func(t *testing.T, o *opsRig) {
@@ -41,24 +46,57 @@ func TestStatusCauses(t *testing.T) {
 		},
 		ops.StatusRetentionRisk: func(t *testing.T, o *opsRig) {
 			t.Helper()
-			o.failedAt = time.Now().Add(-7*24*time.Hour + time.Hour)
-			o.change(t, 1, 1, `{"position":"needle-A"}`)
+			o.hr.at = time.Now().Add(-7*24*time.Hour + time.Hour)
+			o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 			theCallHangs(t, o)
 		},
 		ops.StatusKafka: func(t *testing.T, o *opsRig) {
 			t.Helper()
 			o.set("KAFKA_TOPIC", "not-there")
 		},
+		ops.StatusMappingRejects: func(t *testing.T, o *opsRig) {
+			t.Helper()
+			for i := range 40 {
+				o.hr.change(t, i+1, i+1, map[bool]string{true: `{"gender":"none"}`, false: `{"position":"needle-A"}`}[i%2 == 0])
+			}
+			o.serving(t)
+		},
+		ops.StatusStorm: func(t *testing.T, o *opsRig) {
+			t.Helper()
+			o.set("KAFKA_BUFFER_RECORDS", "100")
+			for i := range 200 {
+				o.hr.change(t, i+1, i+1, `{"gender":"none"}`)
+			}
+			o.set("DLQ_STORM_SHARE", "0.5")
+			o.serving(t)
+		},
+		ops.StatusDLQ: func(t *testing.T, o *opsRig) {
+			t.Helper()
+			o.set("KAFKA_CREATE_TOPICS", "false")
+			o.serving(t)
+			o.broker.Delete(t, o.topics.DLQ)
+			o.hr.change(t, 1, 1, `{"gender":"none"}`)
+		},
+		ops.StatusControl: theControlStateIsUnreadable,
+		ops.StatusStuck: func(t *testing.T, o *opsRig) {
+			t.Helper()
+			o.set("CRM_TIMEOUT", "5m")
+			theCallHangs(t, o)
+		},
 	} {
 		t.Run(string(want), func(t *testing.T) {
 			t.Parallel()
 			o := newOpsRig(t)
-			o.failedAt = time.Now() // what is older than the retention would be at risk
+			o.hr.at = time.Now() // what is older than the retention would be at risk
 			o.set("DLQ_STORM_SHARE", "0")
 			play(t, o)
 			var status int
 			var got map[string]any
-			until(t, string(want), func() bool {
+			passed := time.Duration(0)
+			if want == ops.StatusStuck {
+				passed = time.Minute // without the end of a batch
+			}
+			untilAfter(t, passed, string(want), func() bool {
 				var stdout, stderr string
 				status, stdout, stderr = o.do(t, "status", "-o", "json")
 				all := objects(t, stdout)
@@ -75,21 +113,105 @@ func TestStatusCauses(t *testing.T) {
 			_, text, _ := o.do(t, "status")
 			sentence, _ := got["sentence"].(string)
 			// The second run is a moment later: the numbers may differ.
-			if first := sentence[:strings.IndexAny(sentence+"0", "0123456789")]; !strings.HasPrefix(text, first) || strings.Contains(text, "needle") {
+			first := sentence[:strings.IndexAny(sentence+"0", "0123456789")]
+			if !strings.HasPrefix(text, first) || strings.Contains(text, "needle") {
 				t.Errorf("%q does not begin with %q", text, first)
 			}
+			tone := map[bool]string{true: "bad", false: "warn"}[want.NeedsAttention()]
+			if want == ops.StatusWorking {
+				tone = "ok"
+			}
+			bannerSays(t, o, tone, first)
 		})
 	}
+}
+
+// bannerSays opens the overview page until its banner has the tone and begins with the text.
+func bannerSays(t *testing.T, o *opsRig, tone, first string) {
+	t.Helper()
+	url := servingPages(t, o)
+	banner := regexp.MustCompile(`(?s)<section class="banner ([a-z]+)"[^>]*><div><p class="what">([^<]*)</p>`)
+	var shown []string
+	until(t, "the banner "+tone+", "+first, func() bool {
+		page := get(t, url)
+		if strings.Contains(page, "needle") {
+			t.Fatalf("personal data is shown: %s", page)
+		}
+		if shown = banner.FindStringSubmatch(page); shown == nil {
+			return false
+		}
+		return shown[1] == tone && strings.HasPrefix(html.UnescapeString(shown[2]), first)
+	})
+}
+
+// servingPages runs membersync ui until the end of the test, and returns its URL.
+func servingPages(t *testing.T, o *opsRig) string {
+	t.Helper()
+	pages := newRig()
+	pages.app.Environ = append(pages.app.Environ, o.app.Environ...)
+	pages.set("UI_ADDR", "127.0.0.1:0")
+	pages.set("UI_VIEWER_TOKEN", viewerToken)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() { done <- pages.app.run(ctx, []string{"ui"}) }()
+	t.Cleanup(func() {
+		cancel()
+		if status := <-done; status != exitDone {
+			t.Errorf("ui ended with %d: %s", status, pages.errs)
+		}
+	})
+	pages.out.await(t, "web pages: ")
+	_, rest, _ := strings.Cut(pages.out.String(), "web pages: ")
+	url, _, _ := strings.Cut(rest, "\n")
+	return url
+}
+
+const viewerToken = "made-up-for-tests"
+
+// get opens a page as a viewer.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+viewerToken)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// theControlStateIsUnreadable since a key that belongs to it holds something else.
+func theControlStateIsUnreadable(t *testing.T, o *opsRig) {
+	t.Helper()
+	o.must(t, "pause", "--yes", "--actor=sample@host")
+	keys, err := o.state.Keys(t.Context(), o.state.prefix+":*:pause").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys %v: %v", keys, err)
+	}
+	o.must(t, "resume", "--yes", "--actor=sample@host")
+	if err := o.state.Set(t.Context(), strings.TrimSuffix(keys[0], "pause")+"digests", "no number", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
+	t.Cleanup(o.runningSince(t, "control state not read")) // it does not join the group before
 }
 
 // The status counts open dead letters by cause, and names the last actions.
 func TestStatusShowsDeadLettersAndActions(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.failedAt = time.Now()
+	o.hr.at = time.Now()
 	o.set("DLQ_STORM_SHARE", "0")
 	defer o.running(t)()
-	ids := o.failing(t, 3)
+	ids := failing(t, o, 3)
 	o.must(t, "dlq", "discard", ids[0], "--note=sample note", "--actor=sample@host", "--yes")
 	_, got, _ := o.do(t, "status")
 	for _, want := range []string{

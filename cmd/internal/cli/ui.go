@@ -63,7 +63,8 @@ func (in *invocation) ui(ctx context.Context) int {
 		return exitUsage
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(buildInfo(buildOf(in.Version)))
+	registry.MustRegister(buildInfo(buildOf(in.Env)))
+	registerProcess(registry)
 	pages, err := web.New(web.Options{
 		Live: ops.New(cfg, parts).NewLive(), OperatorToken: operator, ViewerToken: viewer, UserHeader: cfg.UI.UserHeader,
 		Loopback: cfg.UI.IsLoopback(), Logger: parts.Logger, Metrics: registry,
@@ -79,7 +80,7 @@ func (in *invocation) ui(ctx context.Context) int {
 		in.complain(err.Error())
 		return exitUsage
 	}
-	in.printPlace(uiJSON{"http://" + reachable(server.Addr()) + "/"})
+	printPlace(in, uiJSON{"http://" + reachable(server.Addr()) + "/"})
 	var all sync.WaitGroup
 	all.Go(func() { pages.Run(ctx) })
 	all.Go(func() { parts.Mapping.Watch(ctx, parts.Logger) })
@@ -94,7 +95,7 @@ func (in *invocation) ui(ctx context.Context) int {
 	return exitDone
 }
 
-func (in *invocation) printPlace(place uiJSON) {
+func printPlace(in *invocation, place uiJSON) {
 	if in.output == outputJSON {
 		in.printJSON(place)
 		return

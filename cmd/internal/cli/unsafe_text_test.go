@@ -86,8 +86,8 @@ func unsafeOpsRig(t *testing.T, format string) (o *opsRig, log string) {
 }
 
 // unsafeDeadLetter is a dead letter as something else could have written it.
-func (o *opsRig) unsafeDeadLetter() kafka.Message {
-	d := o.deadLetter(7, dlq.ReasonCRMRejected, 5, 0)
+func unsafeDeadLetter(o *opsRig) kafka.Message {
+	d := o.topics.deadLetter(7, dlq.ReasonCRMRejected, 5, 0)
 	d.EventID, d.EmployeeID, d.Key, d.Value = "ev"+unsafe, "E"+unsafe, []byte("E"+unsafe), []byte(unsafeEvent("forged", 7, ""))
 	m := d.Message()
 	for i, h := range m.Headers {
@@ -168,24 +168,24 @@ func TestNothingUnsafeIsPrinted(t *testing.T) {
 			}
 			o.app.quiet = time.Millisecond
 			o.files["event.json"], o.files["broken.json"] = unsafeEvent("file", 1, ""), `{"`+unsafe
-			o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
+			o.broker.Produce(t, o.topics.DLQ, unsafeDeadLetter(o))
 			for _, args := range unsafeCommands() {
-				o.wantSafe(t, output, args)
+				wantSafe(t, o, output, args)
 			}
 			o.redis.SetError("ERR " + unsafe)
 			for _, args := range [][]string{{"explain", "E" + unsafe}, {"state", "show", "E" + unsafe}, {"pause", "--yes"}, {"dlq", "show", "0:7:0"}} {
-				o.wantSafe(t, output, args)
+				wantSafe(t, o, output, args)
 			}
 		})
 	}
 }
 
 // wantSafe runs a command in one form of output, and checks what it prints.
-func (o *opsRig) wantSafe(t *testing.T, output string, args []string) {
+func wantSafe(t *testing.T, o *opsRig, output string, args []string) {
 	t.Helper()
 	args = append(slices.Clone(args), "-o", output)
 	if args[0] == "run" {
-		o.wantSafeDryRun(t, output)
+		wantSafeDryRun(t, o, output)
 		return
 	}
 	_, stdout, stderr := o.do(t, args...)
@@ -205,7 +205,7 @@ func (o *opsRig) wantSafe(t *testing.T, output string, args []string) {
 }
 
 // wantSafeDryRun is wantSafe for the one command that does not end by itself.
-func (o *opsRig) wantSafeDryRun(t *testing.T, output string) {
+func wantSafeDryRun(t *testing.T, o *opsRig, output string) {
 	t.Helper()
 	_, _, _ = o.do(t, "version") // new outputs
 	end, status := o.background(t, "--dry-run", "--show-values", "--note=n"+unsafe, "--actor=a"+unsafe, "-o="+output)
@@ -233,7 +233,7 @@ func TestEveryCommandIsGivenUnsafeText(t *testing.T) {
 func TestEscapesKeepTheMeaningOfJSON(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.broker.Produce(t, o.topics.DLQ, o.unsafeDeadLetter())
+	o.broker.Produce(t, o.topics.DLQ, unsafeDeadLetter(o))
 	shown := objects(t, o.must(t, "dlq", "show", "0:7:0", "--reveal", "--note=n", "-o", "json"))[0]
 	payload, _ := shown["payload"].(map[string]any)
 	now, _ := shown["now"].([]any)

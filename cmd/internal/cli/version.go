@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -19,9 +20,9 @@ func (b build) String() string {
 	return fmt.Sprintf("membersync %s, revision %s, %s", b.Version, b.Revision, b.Go)
 }
 
-// buildOf completes the version given at build time by what the toolchain recorded.
-func buildOf(version string) build {
-	b := build{Version: version, Revision: "unknown", Go: runtime.Version()}
+// buildOf completes what was given at build time by what the toolchain recorded.
+func buildOf(env Env) build {
+	b := build{Version: env.Version, Revision: cmp.Or(env.Revision, "unknown"), Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if b.Version == "" {
 		b.Version = "dev"
@@ -29,7 +30,7 @@ func buildOf(version string) build {
 			b.Version = info.Main.Version
 		}
 	}
-	if !ok {
+	if !ok || env.Revision != "" {
 		return b
 	}
 	dirty := ""
