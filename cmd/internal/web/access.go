@@ -1,11 +1,12 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -268,17 +269,46 @@ func (v *visit) isOperator() bool { return v.role == operator }
 // form returns the trimmed value of a field.
 func (v *visit) form(name string) string { return strings.TrimSpace(v.r.FormValue(name)) }
 
+// How long a visitor waits: for Kafka and Redis, and for what reads a range of the source topic or
+// writes many records.
+const (
+	answerTimeout = 15 * time.Second
+	slowTimeout   = 60 * time.Second
+)
+
+var (
+	errAnswerTimeout = errors.New("no answer within 15s: Kafka or Redis does not respond")
+	errSlowTimeout   = errors.New("no answer within 60s: use the command, or a shorter range")
+)
+
 // An action answers a visit.
 type action func(context.Context, *visit) (reply, error)
 
 // as answers visitors who have a role.
 func (s *Server) as(least role, act action) http.Handler {
+	return s.within(answerTimeout, errAnswerTimeout, least, act)
+}
+
+// slowly is as for an action that may take longer than others.
+func (s *Server) slowly(least role, act action) http.Handler {
+	return s.within(slowTimeout, errSlowTimeout, least, func(ctx context.Context, v *visit) (reply, error) {
+		_ = http.NewResponseController(v.w).SetWriteDeadline(v.now.Add(slowTimeout + answerTimeout))
+		return act(ctx, v)
+	})
+}
+
+func (s *Server) within(limit time.Duration, cause error, least role, act action) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := s.visitor(w, r, least)
 		if v == nil {
 			return
 		}
-		answer, err := act(r.Context(), v)
+		ctx, cancel := context.WithTimeoutCause(r.Context(), limit, cause)
+		defer cancel()
+		answer, err := act(ctx, v)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
 		s.answer(r.Context(), v, answer, err)
 	})
 }
@@ -331,84 +361,4 @@ func cleanName(name string) string {
 		name = string([]rune(name)[:maxNameRunes])
 	}
 	return name
-}
-
-type loginData struct {
-	NeedsToken, NeedsName bool
-	CSRF, Next, Name      string
-	Problem               string
-}
-
-func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
-	s.showLogin(w, r, http.StatusOK, "")
-}
-
-// showLogin shows the form. Its token is that of a cookie: there is no session yet.
-func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, problem string) {
-	token := rand.Text()
-	http.SetCookie(w, cookie(r, loginCookie, token))
-	s.pages.write(w, status, "login", text("login.title"), loginData{
-		NeedsToken: s.access.needsToken(), NeedsName: s.proxyUser(r) == "", CSRF: token, Problem: problem,
-		Next: localPath(r.FormValue("next")), Name: cleanName(r.PostFormValue("name")),
-	})
-}
-
-// proxyUser is the actor that a trusted proxy names.
-func (s *Server) proxyUser(r *http.Request) string {
-	if s.UserHeader == "" {
-		return ""
-	}
-	return cleanName(r.Header.Get(s.UserHeader))
-}
-
-func (s *Server) login(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
-	expected, err := r.Cookie(loginCookie)
-	if err != nil || expected.Value == "" || !isSame(expected.Value, r.PostFormValue("csrf")) {
-		s.showLogin(w, r, http.StatusForbidden, text("error.csrf"))
-		return
-	}
-	if !s.access.mayTry(r, now) {
-		w.Header().Set("Retry-After", "60")
-		s.showLogin(w, r, http.StatusTooManyRequests, text("login.often"))
-		return
-	}
-	token := r.PostFormValue("token")
-	if !s.access.needsToken() {
-		token = ""
-	}
-	given := s.access.roleOf(token)
-	if given == noRole {
-		s.access.hasFailed(r)
-		s.showLogin(w, r, http.StatusUnauthorized, text("login.wrong"))
-		return
-	}
-	name := cmp.Or(s.proxyUser(r), cleanName(r.PostFormValue("name")))
-	if name == "" {
-		s.showLogin(w, r, http.StatusUnprocessableEntity, text("login.name.missing"))
-		return
-	}
-	s.access.end(r) // a session that the browser had before
-	http.SetCookie(w, cookie(r, loginCookie, ""))
-	http.SetCookie(w, cookie(r, sessionCookie, s.access.open(r, given, name, token, now)))
-	http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther) //nolint:gosec // localPath lets no other host pass
-}
-
-// localPath returns a path of this server; / for anything else.
-func localPath(path string) string {
-	u, err := url.Parse(path)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, `\`) {
-		return "/"
-	}
-	return path
-}
-
-func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
-	v := s.visitor(w, r, viewer)
-	if v == nil {
-		return
-	}
-	s.access.end(r)
-	http.SetCookie(w, cookie(r, sessionCookie, ""))
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

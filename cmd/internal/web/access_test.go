@@ -45,6 +45,7 @@ func TestWithoutLogin(t *testing.T) {
 	metrics := b.must("/metrics")
 	for _, want := range []string{
 		`membersync_dead_letters_open{reason="crm_not_found"} 0`, `membersync_dead_letters_oldest_seconds{reason="malformed"} 0`, "membersync_build_info{",
+		"process_start_time_seconds ",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s: %s", want, metrics)
@@ -94,6 +95,22 @@ func TestLoginIsLimited(t *testing.T) {
 
 func bearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// A form that is shown stays valid while the browser loads other pages, such as an icon.
+func TestLoginFormStaysValid(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	b := r.browser()
+	form := b.must("/login")
+	for _, path := range []string{"/favicon.ico", "/", "/login"} {
+		if p := b.get(path); p.status == http.StatusSeeOther {
+			b.must(p.header.Get("Location"))
+		}
+	}
+	if p := b.submit(form, "/login", "token", operatorToken, "name", "sample"); p.status != http.StatusSeeOther {
+		t.Errorf("status %d", p.status)
+	}
 }
 
 // A login needs the token of its own form, and a name.

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"membersync/cmd/internal/ops"
 	"membersync/dlq"
@@ -14,14 +18,16 @@ import (
 // A fieldRow is what a redrive would do with one field.
 type fieldRow struct {
 	Name, Value string
-	Newer       bool // a newer value is known
+	Newest      string // the place of the event with the newest known version; empty: none is known
+	NewestAt    time.Time
+	Newer       bool // that is newer than this event
 	Sent        bool
 }
 
 type deadLetterData struct {
 	ops.Shown
 	Sentence  string
-	Runbook   string
+	Runbook   template.HTML
 	Fields    []fieldRow
 	Rejected  []string // why the mapping rejects it now
 	Body      string
@@ -30,28 +36,35 @@ type deadLetterData struct {
 	CanEdit   bool
 	Whole     bool
 	Reason    string
+	Unread    string // why only the facts are shown
 	NotToSend string // why it is not redriven
 }
 
-func (s *Server) deadLetter(ctx context.Context, v *visit) (reply, error) {
+func (s deadLetterPages) deadLetter(ctx context.Context, v *visit) (reply, error) {
 	return s.showOne(ctx, v, false)
 }
 
 // reveal shows one dead letter with its values, once that is recorded.
-func (s *Server) reveal(ctx context.Context, v *visit) (reply, error) {
+func (s deadLetterPages) reveal(ctx context.Context, v *visit) (reply, error) {
 	if v.form("note") == "" {
 		return reply{}, &inputError{text("reveal.note")}
 	}
 	return s.showOne(ctx, v, true)
 }
 
-func (s *Server) showOne(ctx context.Context, v *visit, reveal bool) (reply, error) {
-	shown, err := s.live.Show(ctx, v.r.PathValue("id"), reveal, v.who())
+func (s deadLetterPages) showOne(ctx context.Context, v *visit, reveal bool) (reply, error) {
+	shown, err := s.show(ctx, v, reveal)
+	unread := ""
+	if (dlq.IsUnavailable(err) || errors.Is(err, errRecordsTimeout)) && !reveal {
+		unread = text("deadletter.unread", err)
+		shown, err = s.live.Known(v.r.PathValue("id"))
+	}
 	if err != nil {
 		return reply{}, err
 	}
 	data := deadLetterData{
-		Shown: shown, Sentence: sentence(shown.DeadLetter), Runbook: dlq.Runbook(string(shown.Reason)), Revealed: reveal,
+		Unread: unread,
+		Shown:  shown, Sentence: sentence(shown.DeadLetter), Runbook: markdown(dlq.Runbook(string(shown.Reason))), Revealed: reveal,
 		Body: body(shown), Whole: shown.Index == nil, Reason: string(shown.Reason), CanEdit: shown.State == dlq.StateOpen,
 	}
 	if shown.PreviewErr != nil {
@@ -69,13 +82,27 @@ func (s *Server) showOne(ctx context.Context, v *visit, reveal bool) (reply, err
 	return reply{page: "dead-letter", title: text("deadletter.title", shortID(shown.ID)), data: data}, nil
 }
 
+// show reads a dead letter for as long as a visitor waits.
+func (s deadLetterPages) show(ctx context.Context, v *visit, reveal bool) (ops.Shown, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, recordsTimeout, errRecordsTimeout)
+	defer cancel()
+	return s.live.Show(ctx, v.r.PathValue("id"), reveal, v.who())
+}
+
 func fieldRows(p ops.Preview) (rows []fieldRow) {
 	for name, value := range p.User {
 		if name == "openUserId" {
 			continue
 		}
 		newer := slices.Contains(p.NewerFields, name)
-		rows = append(rows, fieldRow{name, strings.Trim(string(value), `"`), newer, !newer && p.Newer != ops.NewerUnknown})
+		row := fieldRow{Name: name, Value: strings.Trim(string(value), `"`), Newer: newer, Sent: !newer && p.Newer != ops.NewerUnknown}
+		if newest, known := p.Newest[name]; known {
+			row.Newest = newest.Version
+			if partition, offset, _, at, ok := newest.Source(); ok {
+				row.Newest, row.NewestAt = placeText(ops.Place{Partition: partition, Offset: offset}), at
+			}
+		}
+		rows = append(rows, row)
 	}
 	slices.SortFunc(rows, func(a, b fieldRow) int { return strings.Compare(a.Name, b.Name) })
 	return rows
@@ -95,17 +122,38 @@ func sentence(d ops.DeadLetter) string {
 
 // body is the payload with indents, if it is JSON.
 func body(shown ops.Shown) string {
-	var b bytes.Buffer
-	if shown.Payload != nil && json.Indent(&b, shown.Payload, "", "  ") == nil {
-		return b.String()
+	if shown.Payload != nil {
+		return indented(shown.Payload)
 	}
 	return string(shown.Value)
 }
 
-type editData struct{ ID, Body, Note string }
+// indented is JSON with indents; anything else stays as it is.
+func indented(text []byte) string {
+	var b bytes.Buffer
+	if json.Indent(&b, text, "", "  ") == nil {
+		return b.String()
+	}
+	return string(text)
+}
+
+type editData struct {
+	ID, Body, Note string
+	Problem        string           // why the value cannot be redriven
+	Results        []ops.ItemResult // what the mapping says of it
+}
+
+// editPage is the form, with what was typed so far.
+func editPage(d editData) reply {
+	r := reply{page: "edit", title: text("edit.title", shortID(d.ID)), data: d}
+	if d.Problem != "" {
+		r.status = http.StatusUnprocessableEntity
+	}
+	return r
+}
 
 // edit shows the value of one dead letter to be edited, once it is recorded that it is revealed.
-func (s *Server) edit(ctx context.Context, v *visit) (reply, error) {
+func (s deadLetterPages) edit(ctx context.Context, v *visit) (reply, error) {
 	if v.form("note") == "" {
 		return reply{}, &inputError{text("reveal.note")}
 	}
@@ -113,17 +161,32 @@ func (s *Server) edit(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{page: "edit", title: text("edit.title", shortID(shown.ID)), data: editData{shown.ID, body(shown), v.form("note")}}, nil
+	return editPage(editData{ID: shown.ID, Body: body(shown), Note: v.form("note")}), nil
 }
 
-// edited checks an edited value, and shows the plan of its redrive.
-func (s *Server) edited(ctx context.Context, v *visit) (reply, error) {
-	value := v.r.FormValue("value")
+// edited checks an edited value, and shows the plan of its redrive. One that the mapping rejects
+// comes back in the form.
+func (s deadLetterPages) edited(ctx context.Context, v *visit) (reply, error) {
+	value := unix(v.r.FormValue("value"))
+	again := editData{ID: v.r.PathValue("id"), Body: value, Note: v.form("note")}
 	if !json.Valid([]byte(value)) {
-		return reply{}, &inputError{text("edit.json")}
+		again.Problem = text("edit.json")
+		return editPage(again), nil
 	}
 	p := planData{
 		selection: selection{IDs: []string{v.r.PathValue("id")}}, Kind: kindRedrive, Edited: true, Value: value,
 	}
-	return s.showPlan(ctx, v, p, s.live.Catalog().FindIDs(dlq.Query{IDs: p.IDs}))
+	err := s.complete(ctx, v, &p, s.live.Catalog().FindIDs(dlq.Query{IDs: p.IDs}))
+	var refused *ops.RefusedError
+	switch {
+	case errors.As(err, &refused): // it names another employee, for example
+		again.Problem = refused.Error()
+		return editPage(again), nil
+	case err != nil:
+		return reply{}, err
+	case p.Rejected:
+		again.Problem, again.Results = text("edit.rejected"), p.Results
+		return editPage(again), nil
+	}
+	return planPage(p), nil
 }

@@ -2,17 +2,25 @@ package web
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"membersync/cmd/internal/ops"
 	"membersync/dlq"
 )
+
+// deadLetterPages are those of dead letters, their plans and redrives.
+type deadLetterPages struct{ jobPages }
 
 const (
 	pageRows = 50
@@ -31,8 +39,9 @@ type bar struct{ X, Y, Height int }
 
 type groupRow struct {
 	dlq.CatalogGroup
-	Bars []bar
-	Text string // the cause in words
+	Bars  []bar
+	Label string // what the bars show, for screen readers
+	Text  string // the cause in words
 }
 
 type listData struct {
@@ -46,18 +55,20 @@ type listData struct {
 	Reading       string
 	LeftOut       int
 	Hint          string
-	Jobs          []*job
+	Jobs          []jobView
+	Interrupted   int // of these
 }
 
-func (s *Server) deadLetters(_ context.Context, v *visit) (reply, error) {
-	data := listData{Search: v.form("q"), Cause: v.form("cause"), Jobs: s.jobs.latest()}
+func (s deadLetterPages) deadLetters(_ context.Context, v *visit) (reply, error) {
+	data := listData{Search: v.form("q"), Cause: v.form("cause")}
+	data.Jobs, data.Interrupted = s.jobList()
 	readAt, items, leftOut := s.live.Catalog().State()
 	if data.LeftOut = leftOut; readAt.IsZero() {
 		data.Reading = text("deadletters.reading", number(items))
 	}
 	if data.Search == "" && data.Cause == "" {
 		for _, g := range s.live.Catalog().Open(v.now) {
-			data.Groups = append(data.Groups, groupRow{g, bars(g.Hours), causeText(g.First)})
+			data.Groups = append(data.Groups, groupRow{g, bars(g.Hours), dayLabel(g.Hours), causeText(g.First)})
 			data.Total += g.Count
 		}
 		return reply{page: "dead-letters", title: text("deadletters.title"), data: data}, nil
@@ -103,11 +114,20 @@ func bars(hours [24]int) (all []bar) {
 	return all
 }
 
+// dayLabel says in words what the bars of a day show.
+func dayLabel(hours [24]int) string {
+	total := 0
+	for _, n := range hours {
+		total += n
+	}
+	return text("chart.day", number(total), number(slices.Max(hours[:])), number(hours[len(hours)-1]))
+}
+
 // causeText says in words what dead letters of a cause have in common.
 func causeText(d dlq.DeadLetter) string { return text("reason." + string(d.Reason)) }
 
 // export streams the selected dead letters as the command dlq export prints them: masked.
-func (s *Server) export(ctx context.Context, v *visit) error {
+func (s deadLetterPages) export(ctx context.Context, v *visit) error {
 	q, err := parseSearch(v.form("q"), v.now)
 	if err != nil {
 		return err
@@ -137,7 +157,7 @@ func (s *Server) export(ctx context.Context, v *visit) error {
 }
 
 // streamed answers a visit that writes its own response, unless it fails.
-func (s *Server) streamed(write func(context.Context, *visit) error) http.Handler {
+func (s deadLetterPages) streamed(write func(context.Context, *visit) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := s.visitor(w, r, viewer)
 		if v == nil {
@@ -157,7 +177,7 @@ type selection struct {
 	All           bool
 }
 
-func (s *Server) selected(v *visit) (selection, []string, error) {
+func (s deadLetterPages) selected(v *visit) (selection, []string, error) {
 	sel := selection{Search: v.form("q"), Cause: v.form("cause"), All: v.form("scope") == "all", Until: v.form("until")}
 	if !sel.All {
 		sel.IDs = v.r.Form["id"]
@@ -188,6 +208,7 @@ type planData struct {
 	selection
 	Kind     string // redrive or discard
 	Count    int
+	Set      string // of what the plan is
 	Calls    int
 	Duration time.Duration
 	Preview  *ops.RedrivePlan // nil: too many
@@ -208,8 +229,8 @@ const (
 	kindDiscard = "discard"
 )
 
-func (s *Server) plan(ctx context.Context, v *visit) (reply, error) {
-	if err := s.live.Catalog().Refresh(ctx); err != nil {
+func (s deadLetterPages) plan(ctx context.Context, v *visit) (reply, error) {
+	if err := s.refresh(ctx); err != nil {
 		return reply{}, err
 	}
 	sel, ids, err := s.selected(v)
@@ -219,20 +240,34 @@ func (s *Server) plan(ctx context.Context, v *visit) (reply, error) {
 	return s.showPlan(ctx, v, planData{selection: sel, Kind: v.form("kind")}, ids)
 }
 
+// refresh reads the topics to their ends, so that a plan is of what is there now.
+func (s deadLetterPages) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, recordsTimeout, errRecordsTimeout)
+	defer cancel()
+	if err := s.live.Catalog().Refresh(ctx); err != nil {
+		return fmt.Errorf("%s: %w", text("plan.unread"), err)
+	}
+	return nil
+}
+
 // showPlan shows what would be done.
-func (s *Server) showPlan(ctx context.Context, v *visit, p planData, ids []string) (reply, error) {
+func (s deadLetterPages) showPlan(ctx context.Context, v *visit, p planData, ids []string) (reply, error) {
 	if err := s.complete(ctx, v, &p, ids); err != nil {
 		return reply{}, err
 	}
+	return planPage(p), nil
+}
+
+func planPage(p planData) reply {
 	status := http.StatusOK
 	if p.Problem != "" || p.Rejected {
 		status = http.StatusUnprocessableEntity
 	}
-	return reply{page: "plan", title: text("plan.title." + p.Kind), data: p, status: status}, nil
+	return reply{page: "plan", title: text("plan.title." + p.Kind), data: p, status: status}
 }
 
 // complete adds to a plan what would be done.
-func (s *Server) complete(ctx context.Context, v *visit, p *planData, ids []string) error {
+func (s deadLetterPages) complete(ctx context.Context, v *visit, p *planData, ids []string) error {
 	if p.Kind != kindDiscard {
 		p.Kind = kindRedrive
 	}
@@ -243,7 +278,7 @@ func (s *Server) complete(ctx context.Context, v *visit, p *planData, ids []stri
 	if !p.All {
 		p.IDs = ids
 	}
-	p.Count, p.Calls, p.Typed = len(ids), len(ids), len(ids) > typedFrom
+	p.Count, p.Calls, p.Typed, p.Set = len(ids), len(ids), len(ids) > typedFrom, setOf(s.live.Items(ids))
 	if p.Kind == kindRedrive && len(ids) <= previewed {
 		if err := s.preview(ctx, v, p, ids); err != nil {
 			return err
@@ -254,7 +289,7 @@ func (s *Server) complete(ctx context.Context, v *visit, p *planData, ids []stri
 }
 
 // preview looks at what each dead letter would do.
-func (s *Server) preview(ctx context.Context, v *visit, p *planData, ids []string) error {
+func (s deadLetterPages) preview(ctx context.Context, v *visit, p *planData, ids []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, planTimeout, errPlanTimeout)
 	defer cancel()
 	run, err := s.live.NewRedrive(ctx, ops.RedriveRequest{Query: dlq.Query{IDs: ids}, Who: v.who(), Value: []byte(p.Value), Edited: p.Edited})
@@ -270,17 +305,30 @@ func (s *Server) preview(ctx context.Context, v *visit, p *planData, ids []strin
 	return nil
 }
 
+// setOf identifies dead letters in the state in which a plan shows them: a job is what its plan
+// showed, and not another selection of the same size.
+func setOf(items []dlq.JobItem) string {
+	lines := make([]string, len(items))
+	for n, i := range items {
+		lines[n] = i.String()
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:16])
+}
+
 // startJob carries out a plan that was confirmed.
-func (s *Server) startJob(ctx context.Context, v *visit) (reply, error) {
+func (s deadLetterPages) startJob(ctx context.Context, v *visit) (reply, error) {
 	sel, ids, err := s.selected(v)
 	if err != nil {
 		return reply{}, err
 	}
-	p := planData{selection: sel, Kind: v.form("kind"), Edited: v.form("edited") == "yes", Value: v.r.FormValue("value")}
+	p := planData{selection: sel, Kind: v.form("kind"), Edited: v.form("edited") == "yes", Value: unix(v.r.FormValue("value"))}
 	canary, okCanary := count(v.form("canary"))
 	rate, okRate := count(v.form("rate"))
+	items := s.live.Items(ids)
 	switch {
-	case strconv.Itoa(len(ids)) != v.form("count"):
+	case strconv.Itoa(len(ids)) != v.form("count"), setOf(items) != v.form("set"):
 		p.Problem = text("plan.changed", number(len(ids)))
 	case len(ids) > typedFrom && v.form("typed") != strconv.Itoa(len(ids)):
 		p.Problem = text("plan.typed", len(ids))
@@ -297,19 +345,25 @@ func (s *Server) startJob(ctx context.Context, v *visit) (reply, error) {
 	if p.Problem != "" || p.Rejected {
 		return s.showPlan(ctx, v, p, ids)
 	}
-	j := newJob(p.Kind, v.who(), ids, v.now)
-	if p.Kind == kindDiscard {
-		j.run = s.discardJob(j)
-	} else {
-		j.Kind = kindRedrive
-		j.run = s.redriveJob(j, ops.RedriveRequest{
-			Query: dlq.Query{IDs: ids}, Canary: canary, Rate: rate, Who: j.Who, Value: []byte(p.Value), Edited: p.Edited,
-		})
+	if p.Edited {
+		j := newJob(kindRedrive, v.who(), ids, v.now)
+		j.run = s.editedJob(j, ops.RedriveRequest{Query: dlq.Query{IDs: ids}, Who: j.Who, Value: []byte(p.Value), Edited: true})
+		if !s.jobs.add(j) {
+			return reply{}, &ops.RefusedError{Reason: text("job.full")}
+		}
+		return reply{to: "/jobs/" + j.ID}, nil
 	}
-	if !s.jobs.add(j) {
+	if p.Kind != kindDiscard {
+		p.Kind = kindRedrive
+	}
+	if !s.jobs.hasRoom(p.Kind) {
 		return reply{}, &ops.RefusedError{Reason: text("job.full")}
 	}
-	return reply{to: "/jobs/" + j.ID}, nil
+	run, err := s.live.NewJob(ctx, dlq.Action(p.Kind), items, canary, rate, v.who())
+	if err != nil {
+		return reply{}, err
+	}
+	return s.start(ctx, run, v.now)
 }
 
 // count reads a number from 0; empty is 0.

@@ -13,6 +13,9 @@ import (
 	"membersync/dlq"
 )
 
+// overviewPages are those of the state of the service and the audit topic.
+type overviewPages struct{ jobPages }
+
 // A chart is a line of an inline SVG, as points from the left to the right.
 type chart struct {
 	Points string // empty: there are fewer than two values
@@ -57,12 +60,51 @@ type overviewData struct {
 	Resume                        bool
 	Release                       bool
 	OpenGroups                    bool
+	Actions                       []actionRow
+	Interrupted                   int // jobs
+	Redriving                     int // dead letters without a result yet
+}
+
+// An actionRow is what an operator did, or the same several times in a row.
+type actionRow struct {
+	dlq.AuditRecord
+	Count int
+	Job   string // the id of a bulk job; empty: it is of none
+}
+
+const (
+	actionsShown = 5
+	actionsRead  = 1000
+)
+
+// lastActions returns the latest actions of operators, the latest first.
+func (s overviewPages) lastActions() (rows []actionRow) {
+	for _, a := range s.live.Actions(ops.AuditQuery{Actions: ops.OperatorActions(), Limit: actionsRead}) {
+		if n := len(rows); n > 0 && isAlike(rows[n-1].AuditRecord, a) {
+			rows[n-1].Count++
+			continue
+		}
+		if len(rows) == actionsShown {
+			break
+		}
+		row := actionRow{AuditRecord: a, Count: 1}
+		if a.Detail.Job != nil {
+			row.Job = dlq.JobID(a.Subject)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// isAlike reports whether two records differ only in what they are about, and when.
+func isAlike(a, b dlq.AuditRecord) bool {
+	return a.Action == b.Action && a.Actor == b.Actor && a.Note == b.Note && a.Result == b.Result && a.Detail.Job == nil && b.Detail.Job == nil
 }
 
 // refreshes are the choices of seconds between two loads of the overview; 0: paused.
 func refreshes() []int { return []int{0, 2, 5, 30} }
 
-func (s *Server) overview(ctx context.Context, v *visit) (reply, error) {
+func (s overviewPages) overview(ctx context.Context, v *visit) (reply, error) {
 	st, err := s.live.Latest(ctx)
 	if err != nil {
 		return reply{}, err
@@ -72,7 +114,11 @@ func (s *Server) overview(ctx context.Context, v *visit) (reply, error) {
 	if n, err := strconv.Atoi(v.r.FormValue("refresh")); err == nil && slices.Contains(data.Refreshes, n) {
 		data.Refresh = n
 	}
-	slices.Reverse(data.Status.Actions)
+	data.Actions = s.lastActions()
+	_, data.Interrupted = s.jobList()
+	if st.Redriving != nil {
+		data.Redriving = *st.Redriving
+	}
 	data.Resume = st.Paused != nil
 	data.Release = st.Cause == ops.StatusStorm
 	data.OpenGroups = st.Cause == ops.StatusMappingRejects || st.Cause == ops.StatusWorking && len(st.DeadLetters) > 0
@@ -102,20 +148,26 @@ func cards(st ops.Status) []card {
 		oldest = max(oldest, g.OldestSeconds)
 	}
 	c := []card{
-		{Key: text("card.lag"), Value: number(st.Lag.Records), Note: text("card.lag.note", texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))},
-		{Key: text("card.current"), Value: text("card.current.now"), Note: text("card.current.note")},
+		{Key: text("card.lag"), Value: text("card.unknown")},
+		{Key: text("card.current"), Value: text("card.unknown")},
 		{Key: text("card.open"), Value: number(open), Note: text("card.open.none"), To: "/dead-letters"},
-		{Key: text("card.limit"), Value: text("card.limit.unknown"), Note: text("card.limit.note")},
-		{Key: text("card.instances"), Value: strconv.Itoa(len(st.Instances)), Note: text("card.held", number(st.Held))},
+		{Key: text("card.limit"), Value: text("card.unknown"), Note: text("card.limit.note")},
+		{Key: text("card.instances"), Value: strconv.Itoa(len(st.Instances)), Note: text("card.held", texts.Count(st.Held, "event"))},
 	}
 	if open > 0 {
-		c[2].Note = text("card.open.note", len(st.DeadLetters), texts.Duration(time.Duration(oldest)*time.Second))
+		c[2].Note = text("card.open.note", texts.Plural(len(st.DeadLetters), "cause"), texts.Duration(time.Duration(oldest)*time.Second))
+	}
+	if st.Lag != nil {
+		c[0].Value, c[0].Note = number(st.Lag.Records), text("card.lag.note", texts.Duration(time.Duration(st.Lag.Seconds)*time.Second))
 	}
 	switch {
+	case st.Lag == nil:
 	case !st.CurrentAt.IsZero():
 		c[1].Value, c[1].Note = st.CurrentAt.UTC().Format("15:04"), text("card.current.in", texts.Duration(st.CurrentAt.Sub(st.At.Time)))
 	case st.Lag.Records > 0:
-		c[1].Value = text("card.current.unknown")
+		c[1].Note = text("card.current.behind")
+	default:
+		c[1].Value, c[1].Note = text("card.current.now"), text("card.current.note")
 	}
 	if st.RateUsed != nil {
 		const percent = 100
@@ -134,7 +186,7 @@ func charts(samples []ops.Sample) []chart {
 	}
 }
 
-func (s *Server) pause(ctx context.Context, v *visit) (reply, error) {
+func (s overviewPages) pause(ctx context.Context, v *visit) (reply, error) {
 	var until time.Time
 	if length := v.form("for"); length != "" {
 		d, err := time.ParseDuration(length)
@@ -150,7 +202,7 @@ func (s *Server) pause(ctx context.Context, v *visit) (reply, error) {
 	return reply{to: "/", notice: text("pause.done")}, nil
 }
 
-func (s *Server) resume(ctx context.Context, v *visit) (reply, error) {
+func (s overviewPages) resume(ctx context.Context, v *visit) (reply, error) {
 	if err := s.live.Resume(ctx, v.form("release") == "yes", v.who()); err != nil {
 		return reply{}, err
 	}
@@ -181,7 +233,7 @@ type auditData struct {
 // auditShown is how many records the page has.
 const auditShown = 200
 
-func (s *Server) audit(_ context.Context, v *visit) (reply, error) {
+func (s overviewPages) audit(_ context.Context, v *visit) (reply, error) {
 	data := auditData{
 		Actor: v.form("actor"), Action: v.form("action"), Subject: v.form("subject"), Since: v.form("since"), Actions: dlq.Actions(), Limit: auditShown,
 	}

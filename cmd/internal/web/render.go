@@ -74,6 +74,8 @@ func functions() template.FuncMap {
 		"t": text, "number": number, "long": texts.Duration,
 		"ago":      func(now, at time.Time) string { return ago(now, at) },
 		"stamp":    stamp,
+		"clock":    clock,
+		"rfc":      func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 		"path":     url.PathEscape,
 		"isOpen":   func(s dlq.State) bool { return s == dlq.StateOpen },
 		"stateTag": stateTag,
@@ -119,8 +121,8 @@ func (s *Server) answer(ctx context.Context, v *visit, a reply, err error) {
 	for _, g := range s.live.Catalog().Open(v.now) {
 		f.Open += g.Count
 	}
-	if err := s.live.Err(); err != nil {
-		f.Problem = err.Error()
+	if since, err := s.live.Err(); err != nil {
+		f.Problem = text("topics.problem", ago(v.now, since), err)
 	}
 	s.pages.execute(v.w, max(a.status, http.StatusOK), a.page, f)
 }

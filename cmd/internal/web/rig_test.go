@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
+	"membersync/cmd/internal/cli"
 	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
@@ -24,6 +26,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		env := cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), ReadFile: os.ReadFile}
+		os.Exit(cli.Run(context.Background(), []string{"ui"}, env)) //nolint:forbidigo // it is the program
+	}
 	flag.Parse()
 	// The tests mostly wait, and need little CPU.
 	if err := flag.Set("test.parallel", "8"); err != nil {
@@ -49,7 +55,12 @@ type rig struct {
 // newRig starts the pages. The pairs are settings.
 func newRig(t *testing.T, pairs ...string) *rig {
 	t.Helper()
-	r := &rig{Rig: servicetest.New(t, kafkatest.Start(t), servicetest.Options{Partitions: 1, CRM: crmapitest.Options{}}), t: t}
+	return newRigOn(t, kafkatest.Start(t), pairs...)
+}
+
+func newRigOn(t *testing.T, broker *kafkatest.Broker, pairs ...string) *rig {
+	t.Helper()
+	r := &rig{Rig: servicetest.New(t, broker, servicetest.Options{Partitions: 1, CRM: crmapitest.Options{}}), t: t}
 	r.Variables["STATE_KEY"] = "a key made up for tests, 32 bytes or more"
 	r.Variables["DLQ_STORM_SHARE"] = "0"
 	r.Variables["UI_TOKEN"], r.Variables["UI_VIEWER_TOKEN"] = operatorToken, viewerToken

@@ -22,7 +22,7 @@ func TestTexts(t *testing.T) {
 			used[prefix+kind] = true
 		}
 	}
-	for _, state := range []string{"waiting", "running", "done", "failed", "canceled"} {
+	for _, state := range []string{"waiting", "running", "done", "failed", "canceled", "interrupted", "incomplete", "unknown"} {
 		used["job.state."+state] = true
 	}
 	named := regexp.MustCompile(`(?:\bt |\btile |\btext\()"([a-z0-9.]+[a-z0-9])"`)

@@ -81,7 +81,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run follows the topics and carries out jobs until the context ends. A job that runs then stops:
-// what it has begun is complete, and the rest can be selected again.
+// what it has begun is complete, and another process, or the next one, can resume it.
 func (s *Server) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { s.live.Run(ctx) })
@@ -92,6 +92,9 @@ func (s *Server) Run(ctx context.Context) {
 }
 
 func (s *Server) routes() http.Handler {
+	jobs := jobPages{s}
+	overview, deadLetters := overviewPages{jobs}, deadLetterPages{jobs}
+	mapping, replays, employees := mappingPages{s}, replayPages{s}, employeePages{s}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: metricsTimeout}))
@@ -100,19 +103,23 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /login", s.login)
 	mux.HandleFunc("POST /logout", s.logout)
 	for pattern, show := range map[string]action{
-		"GET /{$}": s.overview, "GET /dead-letters": s.deadLetters, "GET /dead-letters/{id}": s.deadLetter,
-		"GET /jobs/{id}": s.job, "GET /employees": s.employees, "GET /employees/{id}": s.employee, "GET /audit": s.audit,
-		"GET /replays": s.replays,
+		"GET /{$}": overview.overview, "GET /dead-letters": deadLetters.deadLetters, "GET /dead-letters/{id}": deadLetters.deadLetter,
+		"GET /jobs/{id}": jobs.job, "GET /employees": employees.employees, "GET /audit": overview.audit,
+		"GET /replays": replays.replays,
 	} {
 		mux.Handle(pattern, s.as(viewer, show))
 	}
-	mux.Handle("GET /dead-letters/export", s.streamed(s.export))
+	mux.Handle("GET /employees/{id}", s.slowly(viewer, employees.employee))
+	mux.Handle("POST /jobs", s.slowly(operator, deadLetters.startJob))
+	mux.Handle("POST /replays/plan", s.slowly(operator, replays.planReplay))
+	mux.Handle("GET /dead-letters/export", deadLetters.streamed(deadLetters.export))
 	for pattern, act := range map[string]action{
-		"POST /pause": s.pause, "POST /resume": s.resume,
-		"POST /dead-letters/plan": s.plan, "POST /jobs": s.startJob, "POST /jobs/{id}/cancel": s.cancelJob,
-		"POST /dead-letters/{id}/reveal": s.reveal, "POST /dead-letters/{id}/edit": s.edit, "POST /dead-letters/{id}/edited": s.edited,
-		"POST /replays/{id}/cancel": s.cancelReplay, "POST /replays/plan": s.planReplay,
-		"GET /mapping": s.mapping, "POST /mapping": s.tryMapping,
+		"POST /pause": overview.pause, "POST /resume": overview.resume,
+		"POST /dead-letters/plan": deadLetters.plan, "POST /jobs/{id}/cancel": jobs.cancelJob,
+		"POST /jobs/{id}/resume": jobs.resumeJob, "POST /jobs/{id}/end": jobs.endJob,
+		"POST /dead-letters/{id}/reveal": deadLetters.reveal, "POST /dead-letters/{id}/edit": deadLetters.edit, "POST /dead-letters/{id}/edited": deadLetters.edited,
+		"POST /replays/{id}/cancel": replays.cancelReplay,
+		"GET /mapping":              mapping.mapping, "POST /mapping": mapping.tryMapping,
 	} {
 		mux.Handle(pattern, s.as(operator, act))
 	}
