@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -9,48 +8,42 @@ import (
 	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
-// command returns an on-call command with the settings of the service.
-func (r *rig) command(args ...string) *process {
-	r.t.Helper()
-	return newProcess(r.t, r.Variables, args...)
+// A cli runs the on-call commands with the settings of the service.
+type cli struct {
+	t         *testing.T
+	variables map[string]string // without MEMBERSYNC_
+}
+
+// command returns a command that is not started.
+func (c *cli) command(args ...string) *servicetest.Process {
+	c.t.Helper()
+	return servicetest.NewProcess(c.t, binary("membersync"), c.variables, args...)
 }
 
 // begin starts a command.
-func (r *rig) begin(args ...string) *process {
-	r.t.Helper()
-	p := r.command(args...)
-	p.launch()
+func (c *cli) begin(args ...string) *servicetest.Process {
+	c.t.Helper()
+	p := c.command(args...)
+	p.Launch()
 	return p
 }
 
 // do runs a command and returns its exit status and output.
-func (r *rig) do(args ...string) (status int, stdout, stderr string) {
-	r.t.Helper()
-	p := r.begin(args...)
-	status = p.status()
-	return status, p.results.String(), p.out.String()
-}
-
-// status waits for the end and returns the exit status.
-func (p *process) status() int {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(p.t.Context(), servicetest.Limit, errWaitLimit)
-	defer cancel()
-	status, err := p.Wait(ctx)
-	if err != nil {
-		p.t.Fatalf("%v: %s", err, p.out)
-	}
-	return status
+func (c *cli) do(args ...string) (status int, stdout, stderr string) {
+	c.t.Helper()
+	p := c.begin(args...)
+	status = p.Status()
+	return status, p.Out.String(), p.Err.String()
 }
 
 // must runs a command that must succeed, and returns the objects that it prints.
-func (r *rig) must(args ...string) []map[string]any {
-	r.t.Helper()
-	status, stdout, stderr := r.do(append(args, "-o", "json")...)
+func (c *cli) must(args ...string) []map[string]any {
+	c.t.Helper()
+	status, stdout, stderr := c.do(append(args, "-o", "json")...)
 	if status != 0 {
-		r.t.Errorf("%q: status %d: %s", args, status, stderr)
+		c.t.Errorf("%q: status %d: %s", args, status, stderr)
 	}
-	return objects(r.t, stdout)
+	return objects(c.t, stdout)
 }
 
 // objects parses JSON output.

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"membersync/cmd/internal/test/oracle/outcome"
+	"membersync/crmapi/crmapitest"
 )
 
 // factNames returns the headers of the contract. They are repeated here, so that a mistake in the
@@ -54,7 +55,7 @@ func readDeadLetter(t *testing.T, m kafka.Message) deadLetter {
 
 // wantDeadLetters checks that there is one dead letter for each poison, and no other. Copies are
 // allowed only after a crash.
-func (r *rig) wantDeadLetters(e outcome.Expectation, times map[string]time.Time, copies bool) {
+func wantDeadLetters(r *rig, e outcome.Expectation, times map[string]time.Time, copies bool) {
 	r.t.Helper()
 	found := make(map[string][]deadLetter)
 	for _, m := range r.Broker.ReadAll(r.t, r.Topic+".dlq") {
@@ -68,8 +69,11 @@ func (r *rig) wantDeadLetters(e outcome.Expectation, times map[string]time.Time,
 			r.t.Errorf("%d dead letters %s of %s, want one", len(got), want.ID, want.Reason)
 		}
 		for _, l := range got {
-			r.wantRecord(want, l)
-			r.wantFacts(want, l, times[place(want.Record.Partition, want.Record.Offset)])
+			wantRecord(r.t, want, l)
+			wantFacts(r, want, l)
+			wantTimes(r.t, want, l, times[place(want.Record.Partition, want.Record.Offset)])
+			wantError(r.t, want, l)
+			wantTrace(r.t, want, l, r.CRM.Calls())
 		}
 	}
 	for id, copies := range found {
@@ -79,14 +83,14 @@ func (r *rig) wantDeadLetters(e outcome.Expectation, times map[string]time.Time,
 
 // wantRecord checks that key, value and headers equal the source's byte for byte, with nil and
 // empty distinct. An oversized record has none of them, since it was not read.
-func (r *rig) wantRecord(want outcome.DeadLetter, l deadLetter) {
-	r.t.Helper()
+func wantRecord(t *testing.T, want outcome.DeadLetter, l deadLetter) {
+	t.Helper()
 	if want.Reason == "oversized" {
 		want.Record = outcome.Record{}
 	}
 	same := func(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 	if !same(want.Record.Key, l.Key) || !same(want.Record.Value, l.Value) {
-		r.t.Errorf("dead letter %s: key or value differ from the source's", want.ID)
+		t.Errorf("dead letter %s: key or value differ from the source's", want.ID)
 	}
 	ok := len(l.own) == len(want.Record.Headers)
 	for i := 0; ok && i < len(l.own); i++ {
@@ -94,11 +98,11 @@ func (r *rig) wantRecord(want outcome.DeadLetter, l deadLetter) {
 		ok = h.Key == l.own[i].Key && same(h.Value, l.own[i].Value)
 	}
 	if !ok {
-		r.t.Errorf("dead letter %s: the headers differ from the source's:\n%q, want\n%q", want.ID, l.own, want.Record.Headers)
+		t.Errorf("dead letter %s: the headers differ from the source's:\n%q, want\n%q", want.ID, l.own, want.Record.Headers)
 	}
 }
 
-func (r *rig) wantFacts(want outcome.DeadLetter, l deadLetter, at time.Time) {
+func wantFacts(r *rig, want outcome.DeadLetter, l deadLetter) {
 	r.t.Helper()
 	facts := map[string]string{
 		"dlq.id": want.ID, "dlq.reason": want.Reason, "dlq.stage": want.Stage, "dlq.event.id": want.EventID,
@@ -116,59 +120,56 @@ func (r *rig) wantFacts(want outcome.DeadLetter, l deadLetter, at time.Time) {
 			r.t.Errorf("dead letter %s: %s is %q, want %q", want.ID, name, got, value)
 		}
 	}
-	r.wantTimes(want, l, at)
-	r.wantError(want, l)
-	r.wantTrace(want, l)
 }
 
 // wantTimes checks the record's time, and that the times of the failure are in order.
-func (r *rig) wantTimes(want outcome.DeadLetter, l deadLetter, at time.Time) {
-	r.t.Helper()
+func wantTimes(t *testing.T, want outcome.DeadLetter, l deadLetter, at time.Time) {
+	t.Helper()
 	var times []time.Time
 	for _, name := range []string{"dlq.source.timestamp", "dlq.first.failed.at", "dlq.failed.at"} {
 		when, err := time.Parse(time.RFC3339Nano, l.facts[name])
 		if err != nil {
-			r.t.Errorf("dead letter %s: %s is not RFC 3339", want.ID, name)
+			t.Errorf("dead letter %s: %s is not RFC 3339", want.ID, name)
 		}
 		times = append(times, when)
 	}
 	if !times[0].Equal(at) {
-		r.t.Errorf("dead letter %s: dlq.source.timestamp is %v, want %v", want.ID, times[0], at)
+		t.Errorf("dead letter %s: dlq.source.timestamp is %v, want %v", want.ID, times[0], at)
 	}
 	if !slices.IsSortedFunc(append(times, time.Now()), time.Time.Compare) {
-		r.t.Errorf("dead letter %s: it was first read at %v, failed at %v and then at %v", want.ID, times[0], times[1], times[2])
+		t.Errorf("dead letter %s: it was first read at %v, failed at %v and then at %v", want.ID, times[0], times[1], times[2])
 	}
 }
 
-func (r *rig) wantError(want outcome.DeadLetter, l deadLetter) {
-	r.t.Helper()
+func wantError(t *testing.T, want outcome.DeadLetter, l deadLetter) {
+	t.Helper()
 	text := l.facts["dlq.error"]
 	if text == "" || strings.Contains(text, "sample") || strings.Contains(text, "Sample") {
-		r.t.Errorf("dead letter %s: dlq.error is empty or holds a value: %q", want.ID, text)
+		t.Errorf("dead letter %s: dlq.error is empty or holds a value: %q", want.ID, text)
 	}
 }
 
 // wantTrace checks the ids of the call that the CRM received and rejected for this member, if there
 // was one.
-func (r *rig) wantTrace(want outcome.DeadLetter, l deadLetter) {
-	r.t.Helper()
+func wantTrace(t *testing.T, want outcome.DeadLetter, l deadLetter, calls []crmapitest.Seen) {
+	t.Helper()
 	trace, third := l.facts["dlq.crm.trace.id"], l.facts["dlq.third.trace.id"]
 	attempts, err := strconv.Atoi(l.facts["dlq.attempts"])
 	if want.Code == "" {
 		if trace != "" || third != "" || attempts != 0 || err != nil {
-			r.t.Errorf("dead letter %s: it names a call, and none was made: %q, %q, %d", want.ID, trace, third, attempts)
+			t.Errorf("dead letter %s: it names a call, and none was made: %q, %q, %d", want.ID, trace, third, attempts)
 		}
 		return
 	}
 	if attempts < 1 || err != nil {
-		r.t.Errorf("dead letter %s: dlq.attempts is %q, want 1 at least", want.ID, l.facts["dlq.attempts"])
+		t.Errorf("dead letter %s: dlq.attempts is %q, want 1 at least", want.ID, l.facts["dlq.attempts"])
 	}
-	for _, c := range r.CRM.Calls() {
+	for _, c := range calls {
 		if c.ThirdTraceID == third && c.TraceID == trace && strconv.Itoa(c.Code) == want.Code {
 			return
 		}
 	}
-	r.t.Errorf("dead letter %s: no refused call has traceId %q and thirdTraceId %q", want.ID, trace, third)
+	t.Errorf("dead letter %s: no refused call has traceId %q and thirdTraceId %q", want.ID, trace, third)
 }
 
 func TestReadDeadLetter(t *testing.T) {

@@ -15,16 +15,16 @@ import (
 type view struct {
 	List  []map[string]any
 	Shown map[string]map[string]any // by id, without what is superseded
-	Audit []auditRecord
+	Audit auditLog
 }
 
 // see lists all dead letters and shows one of each kind. It also returns how much of each is
 // superseded, as the commands report it.
-func (o *scenario) see(e incident.Expectation) (s view, newer map[string]string) {
+func see(o *scenario, e incident.Expectation) (s view, newer map[string]string) {
 	o.t.Helper()
-	s, newer = view{List: o.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
+	s, newer = view{List: o.cli.must("dlq", "list", "--state=all"), Shown: map[string]map[string]any{}}, map[string]string{}
 	for _, id := range oneOfEach(e) {
-		shown := o.must("dlq", "show", id)[0]
+		shown := o.cli.must("dlq", "show", id)[0]
 		now, _ := shown["now"].([]any)
 		for _, one := range now {
 			event, _ := one.(map[string]any)
@@ -47,20 +47,6 @@ func oneOfEach(e incident.Expectation) []string {
 	return slices.Sorted(maps.Values(byKind))
 }
 
-// emptyRedis deletes this test's keys: a real Redis may be shared.
-func (r *rig) emptyRedis() {
-	r.t.Helper()
-	keys := r.keys(r.t.Context())
-	if len(keys) == 0 {
-		r.t.Fatal("Redis has no keys")
-	}
-	for chunk := range slices.Chunk(keys, 500) {
-		if err := r.redis.Del(r.t.Context(), chunk...).Err(); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-}
-
 // Redis is emptied between the incident and the redrive, while the service runs. The dead letters
 // and their states stay known, nothing is redriven until the state is rebuilt, and then everything
 // ends as it would have without the loss.
@@ -70,16 +56,16 @@ func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 	first := o.start(nil)
 	o.produce(incident.Generate(2, smallScale().events, 6))
 	o.settle()
-	first.terminate()
+	first.Stop()
 	o.writeTable(true)
 	service := o.start(nil)
 	service.awaitReady()
 	e, _ := o.expect()
-	o.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is audited
-	before, newer := o.see(e)
+	o.cli.must("dlq", "show", oneOfEach(e)[0], "--reveal", "--note=test", "--actor=sample@host") // is audited
+	before, newer := see(o, e)
 
-	o.emptyRedis()
-	after, unknown := o.see(e)
+	o.redis.empty()
+	after, unknown := see(o, e)
 	if d := cmp.Diff(before, after); d != "" {
 		t.Errorf("the views change without Redis: %s", d[:min(len(d), 3000)])
 	}
@@ -88,23 +74,23 @@ func TestRedisEmptiedBeforeTheRedrive(t *testing.T) {
 			t.Errorf("%s has newer values %s, and then %s; want %s, and then unknown", id, newer[id], unknown[id], e.Items[id].NewerValues)
 		}
 	}
-	if status, _, stderr := o.do("dlq", "redrive", "--all", "--yes"); status != 1 || !strings.Contains(stderr, "membersync state rebuild") {
+	if status, _, stderr := o.cli.do("dlq", "redrive", "--all", "--yes"); status != 1 || !strings.Contains(stderr, "membersync state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	if n := len(o.Broker.ReadAll(t, o.Topic+".redrive")); n > 0 {
 		t.Errorf("%d redrives were sent without the state", n)
 	}
 
-	o.must("state", "rebuild", "--yes", "--actor=sample@host")
-	if _, again := o.see(e); cmp.Diff(newer, again) != "" {
+	o.cli.must("state", "rebuild", "--yes", "--actor=sample@host")
+	if _, again := see(o, e); cmp.Diff(newer, again) != "" {
 		t.Errorf("after the rebuild: newer values %v, want %v", again, newer)
 	}
-	status, stdout, stderr := o.do("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
+	status, stdout, stderr := o.cli.do("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
 	if status != 0 {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	o.wantResults(e, objects(t, stdout))
-	service.terminate()
-	o.wantMembers(e.After)
-	o.wantNothingBack(e)
+	wantResults(t, e, objects(t, stdout))
+	service.Stop()
+	o.CRM.wantMembers(e.After)
+	o.CRM.wantNothingBack(e)
 }

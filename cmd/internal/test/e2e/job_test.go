@@ -40,15 +40,15 @@ func mainJob(t *testing.T, api string) {
 
 	records, times := r.records()
 	e := outcome.Expect(script.World, records)
-	r.wantStates(e)
-	r.wantDeadLetters(e, times, false)
-	r.wantRising(e)
-	r.wantMetrics(both, e, len(records))
+	r.CRM.want(e.States, outcome.Canonical)
+	wantDeadLetters(r, e, times, false)
+	wantRising(r, e)
+	wantMetrics(r, both, e, len(records))
 	for _, p := range both {
-		p.terminate()
+		p.Stop()
 	}
 	r.wantNoLag()
-	r.report(e, took)
+	report(r, e, took)
 }
 
 // A second instance joins in the middle, and the first one leaves before the end. What was finished
@@ -67,19 +67,19 @@ func TestInstancesJoinAndLeave(t *testing.T) {
 	second := r.start(nil)
 	second.awaitReady()
 	r.produce(script.Records[third : 2*third])
-	first.terminate()
+	first.Stop()
 	r.produce(script.Records[2*third:])
 	r.settle()
 	took := time.Since(began)
 
 	records, times := r.records()
 	e := outcome.Expect(script.World, records)
-	r.wantStates(e)
-	r.wantDeadLetters(e, times, true)
-	r.wantRising(e, first, second)
-	second.terminate()
+	r.CRM.want(e.States, outcome.Canonical)
+	wantDeadLetters(r, e, times, true)
+	wantRising(r, e, first, second)
+	second.Stop()
 	r.wantNoLag()
-	r.report(e, took)
+	report(r, e, took)
 }
 
 func newJob(t *testing.T, spec outcome.Spec, script outcome.Script, api string) *rig {
@@ -96,13 +96,13 @@ func newJob(t *testing.T, spec outcome.Spec, script outcome.Script, api string) 
 // wantRising checks that no field goes back and that none is sent twice for one event. When a
 // completion fails because Redis does not respond, and the partition moves to another process at
 // that time, the call is repeated.
-func (r *rig) wantRising(e outcome.Expectation, processes ...*process) {
+func wantRising(r *rig, e outcome.Expectation, processes ...*process) {
 	r.t.Helper()
-	a := r.wantCalls(e)
+	a := r.CRM.wantCalls(e)
 	for _, problem := range a.Back {
 		r.t.Errorf("a field went back: %s", problem)
 	}
-	if slices.ContainsFunc(processes, func(p *process) bool { return strings.Contains(p.out.String(), `"cause":"redis"`) }) {
+	if slices.ContainsFunc(processes, func(p *process) bool { return strings.Contains(p.Err.String(), `"cause":"redis"`) }) {
 		r.t.Logf("Redis was slow; fields sent again: %q", a.Again)
 		return
 	}
@@ -112,7 +112,7 @@ func (r *rig) wantRising(e outcome.Expectation, processes ...*process) {
 }
 
 // wantMetrics checks that the metrics match the result, if Kafka delivered nothing twice.
-func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records int) {
+func wantMetrics(r *rig, processes []*process, e outcome.Expectation, records int) {
 	r.t.Helper()
 	for metric, want := range map[string]int{
 		"events_total":       records,
@@ -130,7 +130,7 @@ func (r *rig) wantMetrics(processes []*process, e outcome.Expectation, records i
 }
 
 // report logs the figures.
-func (r *rig) report(e outcome.Expectation, took time.Duration) {
+func report(r *rig, e outcome.Expectation, took time.Duration) {
 	r.t.Helper()
 	calls, applied := r.CRM.Calls(), 0
 	for _, c := range calls {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
+	"membersync/cmd/internal/otlp/otlptest"
 	"membersync/cmd/internal/test/oracle/outcome"
 	"membersync/crmapi/crmapitest"
 )
@@ -24,13 +25,14 @@ import (
 // searches everything except the places where they belong: the CRM, and keys and values of records.
 func TestNoPersonalDataLeaks(t *testing.T) {
 	t.Parallel()
-	tap := &tokenTap{tokens: make(map[string]bool)}
+	tap, collector := &tokenTap{tokens: make(map[string]bool)}, otlptest.Start(t)
 	r := newRig(t, setup{partitions: 3, crm: canaryOptions(), front: tap.front, redisPassword: secrets()["REDIS_PASSWORD"]})
 	delete(r.Variables, "CRM_TOKEN") // the second instance fetches its tokens
 	maps.Copy(r.Variables, map[string]string{
 		"KAFKA_MAX_RECORD_BYTES": "16KiB", "LOG_LEVEL": "debug", "CRM_TIMEOUT": "1s", "CRM_RETRY_BUDGET": "1s",
-		"CRM_ERROR_CODES": "201112011:poison:crm_rejected",
-		"STATE_KEY":       secrets()["STATE_KEY"],
+		"CRM_ERROR_CODES":             "201112011:poison:crm_rejected",
+		"STATE_KEY":                   secrets()["STATE_KEY"],
+		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL,
 	})
 	both := []*process{
 		r.start(map[string]string{"CRM_TOKEN": secrets()["CRM_TOKEN"]}),
@@ -48,7 +50,7 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	// Alone: a request that is given up while it is blocked would use up the fault of its member.
 	r.CRM.Block(crmapitest.BeforeEffect)
 	r.produce([]outcome.Record{openRecord()})
-	r.await("a call to be open", func(s crmapitest.Stats) bool { return s.Blocked > 0 })
+	r.CRM.await("a call to be open", func(s crmapitest.Stats) bool { return s.Blocked > 0 })
 	h.addStores(r)
 	h.addAdmin(both)
 	r.CRM.Release()
@@ -56,11 +58,14 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 	h.addStores(r)
 	h.addAdmin(both)
 	for i, p := range both {
-		p.terminate()
-		h.add(fmt.Sprintf("the output of instance %d", i+1), p.out.String())
+		p.Stop()
+		h.add(fmt.Sprintf("the output of instance %d", i+1), p.Err.String())
 	}
 	h.addTopics(r)
-	r.wantEveryPath(h, len(tap.seen()))
+	for _, upload := range collector.Requests() {
+		h.add("spans", string(upload.Body))
+	}
+	wantEveryPath(r, h, len(tap.seen()))
 	needles := canaryNeedles(tap.seen())
 	ids := slices.Concat(needlesFor("an openUserId", "FSUID_TEST"), needlesFor("an event id", "event-of-test"))
 	for _, finds := range [][]string{h.search(needles, ""), h.search(ids, "redis"), h.search(ids, "/metrics")} {
@@ -68,15 +73,15 @@ func TestNoPersonalDataLeaks(t *testing.T) {
 			t.Errorf("personal data or secrets where they must not be: %q", finds)
 		}
 	}
-	r.wantPlantedFound(needles)
+	wantPlantedFound(r, needles)
 }
 
 // wantPlantedFound plants canaries in each searched place and checks that they are found.
-func (r *rig) wantPlantedFound(needles []needle) {
+func wantPlantedFound(r *rig, needles []needle) {
 	r.t.Helper()
 	ctx, value := r.t.Context(), []byte(stem)
-	r.redis.HSet(ctx, r.prefix+":planted", "field", value)
-	r.redis.Set(ctx, r.prefix+":"+stem, "value", time.Minute)
+	r.redis.HSet(ctx, r.redis.prefix+":planted", "field", value)
+	r.redis.Set(ctx, r.redis.prefix+":"+stem, "value", time.Minute)
 	for _, topic := range []string{".dlq", ".redrive", ".audit"} {
 		r.Broker.Produce(r.t, r.Topic+topic, kafka.Message{Headers: []kafka.Header{{Key: "planted", Value: value}}})
 	}
@@ -120,7 +125,7 @@ func (h *haystack) add(where, text string) { h.parts = append(h.parts, part{wher
 func (h *haystack) addStores(r *rig) {
 	h.t.Helper()
 	ctx := h.t.Context()
-	for _, key := range r.keys(ctx) {
+	for _, key := range r.redis.keys(ctx) {
 		texts := []string{key}
 		switch kind := r.redis.Type(ctx, key).Val(); kind {
 		case "string":
@@ -179,7 +184,7 @@ func (h *haystack) search(needles []needle, where string) []string {
 }
 
 // wantEveryPath checks that the test reached all places that might leak.
-func (r *rig) wantEveryPath(h *haystack, tokens int) {
+func wantEveryPath(r *rig, h *haystack, tokens int) {
 	r.t.Helper()
 	reasons, text := make(map[string]bool), make(map[string]string)
 	for _, p := range h.parts {
@@ -194,8 +199,9 @@ func (r *rig) wantEveryPath(h *haystack, tokens int) {
 	}
 	for where, holds := range map[string][]string{
 		"the output of instance 1": {`"level":"DEBUG"`},
-		"redis":                    {"lease", "fields", "done", "v:mobile", "d:mobile"},
+		"redis":                    {"lease", "}:f", "}:d", "v:mobile", "d:mobile"},
 		"/metrics":                 {"membersync_crm_calls_total"},
+		"spans":                    {"acquire", "renew", "complete", "call", "dead letter", "crm_rejected", "oversized", member(1)},
 	} {
 		for _, word := range holds {
 			if !strings.Contains(text[where], word) {

@@ -31,19 +31,19 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 		t.Fatal(err)
 	}
 	recorded := time.Now().Add(-time.Hour)
-	total := r.writeMany(count, recorded)
-	r.settleMany(count, recorded)
+	total := writeMany(r, count, recorded)
+	settleMany(r, count, recorded)
 
 	began := time.Now()
-	p := r.begin("dlq", "list", "--limit", strconv.Itoa(limit), "-o", "json")
-	status := p.status()
+	p := r.cli.begin("dlq", "list", "--limit", strconv.Itoa(limit), "-o", "json")
+	status := p.Status()
 	took := time.Since(began)
 	usage, _ := p.State().SysUsage().(*syscall.Rusage)
 	peak := usage.Maxrss << 10
 	t.Logf("real Kafka %t; %d dead letters, %d MB: dlq list --limit %d took %.2f s, peak RSS %.0f MiB",
 		r.Broker.Real(), count, total/1e6, limit, took.Seconds(), float64(peak)/(1<<20))
-	if listed := objects(t, p.results.String()); status != 0 || len(listed) != limit {
-		t.Errorf("status %d, %d listed: %s", status, len(listed), p.out)
+	if listed := objects(t, p.Out.String()); status != 0 || len(listed) != limit {
+		t.Errorf("status %d, %d listed: %s", status, len(listed), &p.Err)
 	}
 	if !raced && (took > 5*time.Second || peak > 128<<20) {
 		t.Errorf("it took %v and %d bytes, want 5 s and 128 MiB at most", took, peak)
@@ -52,7 +52,7 @@ func TestListingOfManyDeadLetters(t *testing.T) { //nolint:paralleltest // it me
 
 // writeMany writes dead letters of 1 KiB to 900 KiB, whose records all have one time, and returns
 // their total size in bytes.
-func (r *rig) writeMany(n int, at time.Time) (total int) {
+func writeMany(r *rig, n int, at time.Time) (total int) {
 	r.t.Helper()
 	var batch []kafka.Message
 	size := 0
@@ -91,7 +91,7 @@ func deadLetterBytes(i int) int {
 }
 
 // settleMany redrives every fifth with a result, or discards it.
-func (r *rig) settleMany(n int, at time.Time) {
+func settleMany(r *rig, n int, at time.Time) {
 	r.t.Helper()
 	var records []kafka.Message
 	for i := 0; i < n; i += 5 {

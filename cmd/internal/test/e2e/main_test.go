@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -48,14 +49,18 @@ func build() error {
 	}
 	err := compile("membersync", append(service, "membersync/cmd/membersync")...)
 	if err == nil && os.Getenv(redisEnv) == "" {
-		err = compile("miniredis", "membersync/cmd/internal/test/e2e/testdata/miniredis")
+		err = compile("miniredis", "-trimpath", "-tags=timetzdata", "membersync/cmd/internal/test/e2e/testdata/miniredis")
 	}
 	return err
 }
 
 func compile(name string, args ...string) error {
 	args = append([]string{"build", "-o", binary(name)}, args...)
-	out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput() //nolint:gosec // fixed words
+	cmd := exec.CommandContext(context.Background(), "go", args...) //nolint:gosec // fixed words
+	if !slices.Contains(args, "-race") {                            // which needs cgo
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}

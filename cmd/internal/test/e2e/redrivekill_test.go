@@ -24,26 +24,26 @@ func TestKilledDuringARedrive(t *testing.T) {
 	first := o.start(nil)
 	o.produce(incident.Generate(3, s.events, 6))
 	o.settle()
-	first.terminate()
+	first.Stop()
 	o.writeTable(true)
 	e, records := o.expect()
 	n := len(e.Items)
 
 	victim := o.startVictim()
-	command := o.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
-	o.awaitAudit("results", func(_, results int) bool { return results >= n/4 })
+	command := o.cli.begin("dlq", "redrive", "--all", "--yes", "--rate="+strconv.Itoa(s.rate))
+	awaitAudit(o, "results", func(_, results int) bool { return results >= n/4 })
 	o.CRM.Block(crmapitest.AfterEffect)
-	o.killWithOpenCalls(victim)
-	o.awaitAudit("half to be recorded", func(requested, _ int) bool { return requested >= n/2 })
-	command.kill()
-	sent := o.wantBetween(e)
+	killWithOpenCalls(o, victim)
+	awaitAudit(o, "half to be recorded", func(requested, _ int) bool { return requested >= n/2 })
+	command.End()
+	sent := wantBetween(o, e)
 	for _, share := range []int{5, 6} {
-		command = o.begin("dlq", "redrive", "--all", "--yes", "--rate=100")
-		o.awaitAudit("more to be recorded", func(requested, _ int) bool { return requested >= n*share/8 })
-		command.kill()
-		o.wantBetween(e)
+		command = o.cli.begin("dlq", "redrive", "--all", "--yes", "--rate=100")
+		awaitAudit(o, "more to be recorded", func(requested, _ int) bool { return requested >= n*share/8 })
+		command.End()
+		wantBetween(o, e)
 	}
-	o.wantNoService()
+	wantNoService(o)
 
 	var newer []int // employees with newer events while no service runs
 	for i := range n / 2 {
@@ -53,20 +53,20 @@ func TestKilledDuringARedrive(t *testing.T) {
 	late, _ := o.expect()
 	o.CRM.Block(crmapitest.BeforeEffect)
 	victim = o.startVictim()
-	command = o.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
-	o.killWithOpenCalls(victim)
+	command = o.cli.begin("dlq", "redrive", "--all", "--yes", "--actor=sample@host", "-o", "json")
+	killWithOpenCalls(o, victim)
 	last := o.start(nil)
-	if status := command.status(); status != 0 {
-		t.Errorf("status %d: %s", status, command.out)
+	if status := command.Status(); status != 0 {
+		t.Errorf("status %d: %s", status, &command.Err)
 	}
 	o.settle()
-	last.terminate()
+	last.Stop()
 
-	o.wantEnds(e, late)
-	o.wantSentOnce(n)
-	o.wantMembers(late.After)
-	o.wantNothingBack(late)
-	again := late.Sent(o.appliedCalls())
+	wantEnds(o, e, late)
+	wantSentOnce(o, n)
+	o.CRM.wantMembers(late.After)
+	o.CRM.wantNothingBack(late)
+	again := late.Sent(o.CRM.appliedCalls())
 	for id, calls := range sent {
 		if again[id] != calls {
 			t.Errorf("%s had its result after %d calls, and then there were %d", id, calls, again[id])
@@ -76,33 +76,33 @@ func TestKilledDuringARedrive(t *testing.T) {
 }
 
 // awaitAudit waits until the audit topic has enough redrives and items with a result.
-func (o *scenario) awaitAudit(what string, ok func(requested, results int) bool) {
+func awaitAudit(o *scenario, what string, ok func(requested, results int) bool) {
 	o.t.Helper()
 	servicetest.Eventually(o.t, what, func() bool {
-		requested := 0
-		for _, a := range o.audit() {
+		requested, audit := 0, o.audit()
+		for _, a := range audit {
 			if a.Action == "redrive" {
 				requested++
 			}
 		}
-		return ok(requested, len(o.results()))
+		return ok(requested, len(audit.results()))
 	})
 }
 
 // killWithOpenCalls kills the service while the CRM holds some of its calls open.
-func (o *scenario) killWithOpenCalls(victim *process) {
+func killWithOpenCalls(o *scenario, victim *process) {
 	o.t.Helper()
-	o.await("calls to be held", func(s crmapitest.Stats) bool { return s.Blocked >= 3 })
-	victim.kill()
-	o.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
-	o.shortenLeases()
+	o.CRM.await("calls to be held", func(s crmapitest.Stats) bool { return s.Blocked >= 3 })
+	victim.End()
+	o.CRM.await("the calls of the killed process to end", func(s crmapitest.Stats) bool { return s.Open == 0 })
+	o.redis.shortenLeases()
 	o.CRM.Release()
 	o.evict()
 }
 
 // wantBetween checks the states against the audit topic and returns how many calls the items with a
 // result have had.
-func (o *scenario) wantBetween(e incident.Expectation) map[string]int {
+func wantBetween(o *scenario, e incident.Expectation) map[string]int {
 	o.t.Helper()
 	want := map[string]string{}
 	for id := range e.Items {
@@ -119,9 +119,9 @@ func (o *scenario) wantBetween(e incident.Expectation) map[string]int {
 	if d := cmp.Diff(want, o.states()); d != "" {
 		o.t.Errorf("states: %s", d[:min(len(d), 3000)])
 	}
-	sent, byItem := e.Sent(o.appliedCalls()), o.results()
+	sent, byItem := e.Sent(o.CRM.appliedCalls()), o.audit().results()
 	for id, results := range byItem {
-		o.wantResult(id, results[0], e)
+		wantResult(o.t, id, results[0], e)
 		if calls, own := sent[id]; own && results[0] == incident.Applied && calls == 0 {
 			o.t.Errorf("%s is reported as applied, but no call had its value", id)
 		}
@@ -135,8 +135,8 @@ func (o *scenario) wantBetween(e incident.Expectation) map[string]int {
 }
 
 // wantResult checks for one of the results that the oracle expects before or after newer events.
-func (o *scenario) wantResult(id, result string, expected ...incident.Expectation) {
-	o.t.Helper()
+func wantResult(t *testing.T, id, result string, expected ...incident.Expectation) {
+	t.Helper()
 	var want []string
 	for _, e := range expected {
 		if outcome := e.Items[id].Outcome; outcome != incident.Either {
@@ -146,16 +146,16 @@ func (o *scenario) wantResult(id, result string, expected ...incident.Expectatio
 		}
 	}
 	if !slices.Contains(want, result) {
-		o.t.Errorf("%s has the result %q, want one of %q", id, result, want)
+		t.Errorf("%s has the result %q, want one of %q", id, result, want)
 	}
 }
 
 // wantNoService checks that the command sends what is left and then reports that no instance
 // responds.
-func (o *scenario) wantNoService() {
+func wantNoService(o *scenario) {
 	o.t.Helper()
 	began := time.Now()
-	status, _, stderr := o.do("dlq", "redrive", "--all", "--yes")
+	status, _, stderr := o.cli.do("dlq", "redrive", "--all", "--yes")
 	took := time.Since(began)
 	if status != 3 || !strings.Contains(stderr, "no instance of the service is running") || took > 30*time.Second {
 		o.t.Errorf("without a service: status %d after %v: %s", status, took, stderr)
@@ -164,11 +164,11 @@ func (o *scenario) wantNoService() {
 }
 
 // wantEnds checks that each item has the state of its result, whichever delivery wrote it.
-func (o *scenario) wantEnds(expected ...incident.Expectation) {
+func wantEnds(o *scenario, expected ...incident.Expectation) {
 	o.t.Helper()
 	states := o.states()
-	for id, results := range o.results() {
-		o.wantResult(id, results[0], expected...)
+	for id, results := range o.audit().results() {
+		wantResult(o.t, id, results[0], expected...)
 		if compact := slices.Compact(slices.Clone(results)); len(compact) > 1 || states[id] != results[0] {
 			o.t.Errorf("%s is %s; its results are %q", id, states[id], results)
 		}
@@ -181,7 +181,7 @@ func (o *scenario) wantEnds(expected ...incident.Expectation) {
 
 // wantSentOnce checks for one record of each item in the redrive topic, and one request in the
 // audit topic.
-func (o *scenario) wantSentOnce(items int) {
+func wantSentOnce(o *scenario, items int) {
 	o.t.Helper()
 	sent := map[string]int{}
 	for _, m := range o.Broker.ReadAll(o.t, o.Topic+".redrive") {

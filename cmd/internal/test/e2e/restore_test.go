@@ -29,63 +29,65 @@ func TestCRMRestoredFromABackup(t *testing.T) {
 	o.produce(story.Old)
 	o.settle()
 	backup := o.CRM.Snapshot()
-	first.terminate()
+	first.Stop()
 	o.writeTable(true)
 	service := o.start(nil)
 	o.produce(story.Recent)
 	o.settle()
-	redriven := o.must("dlq", "redrive", "--reason=unresolved_reference", "--yes")
+	redriven := o.cli.must("dlq", "redrive", "--reason=unresolved_reference", "--yes")
 	e, _ := o.expect()
-	o.wantMembers(e.After)
+	o.CRM.wantMembers(e.After)
 	if n := e.Plan(story.At, false).Redrives; len(redriven) != n {
 		t.Fatalf("%d redriven, want %d", len(redriven), n)
 	}
 
 	o.CRM.Restore(backup)
-	calls := len(o.appliedCalls())
+	calls := len(o.CRM.appliedCalls())
 	o.produce(story.Between)
 	o.settle()
 	e, _ = o.expect()
 	from := story.At.Format(time.RFC3339Nano)
 	for _, reapply := range []bool{false, true} {
-		o.wantReplayPlan(e.Plan(story.At, reapply), "replay", "--from="+from, "--dry-run", "--reapply="+strconv.FormatBool(reapply))
+		wantReplayPlan(o, e.Plan(story.At, reapply), "replay", "--from="+from, "--dry-run", "--reapply="+strconv.FormatBool(reapply))
 	}
 	// The replay is over after this member's events at the earliest, however slow the live events are.
 	const last = "FSUID_TEST00000"
 	o.CRM.Push(crmapitest.Fault{Member: last, Times: -1, Status: http.StatusServiceUnavailable})
-	replay := o.begin("replay", "--from="+from, "--reapply", "--rate=20", "--yes", "--actor=sample@host", "-o", "json")
-	replay.await("until no instance leaves out")
+	replay := o.cli.begin("replay", "--from="+from, "--reapply", "--rate=20", "--yes", "--actor=sample@host", "-o", "json")
+	replay.Await(0, "until no instance leaves out")
 	o.produce(story.Waiting)
-	o.awaitReplay()
+	servicetest.Eventually(t, "the replay to begin", func() bool { // and with it the end of its range to be fixed
+		return slices.ContainsFunc(o.audit(), func(a auditRecord) bool { return a.Action == "replay" && a.Result == "requested" })
+	})
 	of := func(rec outcome.Record) bool { return strings.Contains(string(rec.Value), last) }
 	o.produce(slices.DeleteFunc(slices.Clone(story.During), of))
 	o.settle()
 	select {
 	case <-replay.Done():
-		t.Errorf("the replay was over before the live events were: %s", replay.out)
+		t.Errorf("the replay was over before the live events were: %s", &replay.Err)
 	default:
 	}
 	o.CRM.Clear()
 	o.produce(slices.DeleteFunc(slices.Clone(story.During), func(rec outcome.Record) bool { return !of(rec) }))
 	o.settle()
-	if status := replay.status(); status != 0 {
-		t.Errorf("status %d: %s", status, replay.out)
+	if status := replay.Status(); status != 0 {
+		t.Errorf("status %d: %s", status, &replay.Err)
 	}
-	service.terminate()
+	service.Stop()
 
 	e, _ = o.expect()
-	o.wantMembers(e.After)
-	held := slices.Concat(heldBy(t, backup), o.appliedCalls()[calls:])
+	o.CRM.wantMembers(e.After)
+	held := slices.Concat(heldBy(t, backup), o.CRM.appliedCalls()[calls:])
 	for _, problem := range e.Back(held) {
 		t.Error(problem)
 	}
-	t.Logf("real Kafka %t; replayed: %s", o.Broker.Real(), strings.TrimSpace(replay.results.String()))
+	t.Logf("real Kafka %t; replayed: %s", o.Broker.Real(), strings.TrimSpace(replay.Out.String()))
 }
 
 // wantReplayPlan checks that the dry run reports the same counts as the oracle.
-func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
+func wantReplayPlan(o *scenario, want incident.Plan, args ...string) {
 	o.t.Helper()
-	got := o.must(args...)[0]
+	got := o.cli.must(args...)[0]
 	count := func(name string) int {
 		n, _ := strconv.Atoi(text(got, name))
 		return n
@@ -98,14 +100,6 @@ func (o *scenario) wantReplayPlan(want incident.Plan, args ...string) {
 		o.t.Errorf("the plan of %q: %s; in all: %v", args, d, got)
 	}
 	o.t.Logf("%q: %+v", args[2:], plan)
-}
-
-// awaitReplay waits until a replay has begun and the end of its range is fixed.
-func (o *scenario) awaitReplay() {
-	o.t.Helper()
-	servicetest.Eventually(o.t, "the replay to begin", func() bool {
-		return slices.ContainsFunc(o.audit(), func(a auditRecord) bool { return a.Action == "replay" && a.Result == "requested" })
-	})
 }
 
 // heldBy returns a snapshot as calls that could have produced it.

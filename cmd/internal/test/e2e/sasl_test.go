@@ -33,15 +33,15 @@ func TestNoKafkaPasswordLeaks(t *testing.T) {
 			h := &haystack{t: t}
 			h.addAdmin([]*process{good})
 			h.addStores(r)
-			good.terminate()
-			h.add("the output", good.out.String())
+			good.Stop()
+			h.add("the output", good.Err.String())
 
 			wrong := maps.Clone(login)
 			wrong["KAFKA_SASL_PASSWORD"] = password + "-wrong"
 			refused := r.start(wrong)
-			refused.await("cannot start|start waits") // some brokers respond, others close the connection
-			refused.kill()
-			h.add("the output when refused", refused.out.String())
+			refused.Await(0, "cannot start|start waits") // some brokers respond, others close the connection
+			refused.End()
+			h.add("the output when refused", refused.Err.String())
 			needles := needlesFor("the password", password)
 			if finds := h.search(needles, ""); len(finds) > 0 {
 				t.Errorf("the password of Kafka where it must not be: %q", finds)

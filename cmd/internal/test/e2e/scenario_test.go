@@ -2,12 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"membersync/cmd/internal/test/incident"
 	"membersync/cmd/internal/test/oracle/outcome"
@@ -93,49 +90,6 @@ func (o *scenario) expect() (incident.Expectation, []outcome.Record) {
 	return e, records
 }
 
-// members returns the state of the CRM.
-func (o *scenario) members() map[string]map[string]string {
-	all := map[string]map[string]string{}
-	for _, id := range o.CRM.Members() {
-		all[id] = map[string]string{}
-		for name, value := range o.CRM.State(id) {
-			all[id][name] = string(value)
-		}
-	}
-	return all
-}
-
-// wantMembers compares the CRM with the required state. A member without fields may be missing.
-func (o *scenario) wantMembers(want map[string]map[string]string) {
-	o.t.Helper()
-	want = maps.Clone(want)
-	maps.DeleteFunc(want, func(_ string, fields map[string]string) bool { return len(fields) == 0 })
-	if d := cmp.Diff(want, o.members()); d != "" {
-		o.t.Errorf("the members differ from what is expected:\n%s", d[:min(len(d), 3000)])
-	}
-}
-
-// wantNothingBack checks that no call replaced a newer value with an older one.
-func (o *scenario) wantNothingBack(e incident.Expectation) {
-	o.t.Helper()
-	for _, problem := range e.Back(o.appliedCalls()) {
-		o.t.Error(problem)
-	}
-	if n := o.CRM.Overlaps(); n > 0 {
-		o.t.Errorf("%d calls came while another of the same member was open", n)
-	}
-}
-
-func (o *scenario) appliedCalls() []outcome.Call {
-	var calls []outcome.Call
-	for _, c := range o.CRM.Calls() {
-		if c.Applied {
-			calls = append(calls, outcome.Call{Member: c.OpenUserID, User: c.User, Applied: true})
-		}
-	}
-	return calls
-}
-
 // An auditRecord is a record of the audit topic, read without package dlq.
 type auditRecord struct {
 	Actor   string `json:"actor"`
@@ -149,9 +103,12 @@ type auditRecord struct {
 	} `json:"detail"`
 }
 
-func (o *scenario) audit() []auditRecord {
+// An auditLog holds the records of the audit topic.
+type auditLog []auditRecord
+
+func (o *scenario) audit() auditLog {
 	o.t.Helper()
-	var all []auditRecord
+	var all auditLog
 	for _, m := range o.Broker.ReadAll(o.t, o.Topic+".audit") {
 		var one auditRecord
 		if err := json.Unmarshal(m.Value, &one); err != nil {
@@ -163,10 +120,9 @@ func (o *scenario) audit() []auditRecord {
 }
 
 // results returns the results of redrives, by item.
-func (o *scenario) results() map[string][]string {
-	o.t.Helper()
+func (l auditLog) results() map[string][]string {
 	byItem := map[string][]string{}
-	for _, a := range o.audit() {
+	for _, a := range l {
 		if a.Action == "redrive_result" {
 			byItem[a.Subject] = append(byItem[a.Subject], a.Result)
 		}
@@ -178,7 +134,7 @@ func (o *scenario) results() map[string][]string {
 func (o *scenario) states() map[string]string {
 	o.t.Helper()
 	all := map[string]string{}
-	for _, one := range o.must("dlq", "list", "--state=all") {
+	for _, one := range o.cli.must("dlq", "list", "--state=all") {
 		all[text(one, "id")] = text(one, "state")
 	}
 	return all

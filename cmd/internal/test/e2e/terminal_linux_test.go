@@ -17,17 +17,17 @@ type terminal struct {
 }
 
 // atTerminal gives a process that is not started yet a terminal as stdin and stderr.
-func (p *process) atTerminal() *terminal {
-	p.t.Helper()
-	person, device := openTerminal(p.t)
-	p.cmd.Stdin, p.cmd.Stderr = device, device
-	term := &terminal{person: person, shown: p.out}
+func atTerminal(t *testing.T, p *servicetest.Process) *terminal {
+	t.Helper()
+	person, device := openTerminal(t)
+	p.Cmd.Stdin, p.Cmd.Stderr = device, device
+	term := &terminal{person: person, shown: &p.Err}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		_, _ = person.WriteTo(term.shown) // until the last process has closed the device
 	}()
-	p.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = device.Close()
 		<-read
 		_ = person.Close()

@@ -7,7 +7,9 @@
 //   - page_test.go: the permissions, read from the page.
 //   - servers_test.go, issuer_test.go: Kafka, Redis, the fake CRM, and an issuer of access tokens.
 //   - permissions_test.go: granting and revoking, at Kafka and at Redis.
-//   - process_test.go, rig_test.go: the binary as the service and as the on-call user.
+//   - source_test.go: the events, and what the CRM should hold after them.
+//   - process_test.go: the binary as the service and as the on-call user.
+//   - rig_test.go: all of these for one topic.
 //   - proof_test.go, kafka_test.go, redis_test.go: the proofs of the permissions.
 //   - rotation_test.go, tokens_test.go: the proofs of what is replaced.
 //

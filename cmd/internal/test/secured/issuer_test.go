@@ -32,13 +32,14 @@ type issuer struct {
 	issued            atomic.Int64
 }
 
-func (r *rig) startIssuer() {
-	r.t.Helper()
-	r.issuer = &issuer{key: newRSAKey(r.t)}
-	keys := httptest.NewServer(http.HandlerFunc(r.issuer.serveKeys)) // Kafka would need a truststore for TLS
-	r.t.Cleanup(keys.Close)
-	r.issuer.keysURL = keys.URL + "/keys"
-	r.issuer.tokenURL = r.serveTLS(http.HandlerFunc(r.issuer.serveToken)) + "/token"
+func startIssuer(t *testing.T, h *host) *issuer {
+	t.Helper()
+	i := &issuer{key: newRSAKey(t)}
+	keys := httptest.NewServer(http.HandlerFunc(i.serveKeys)) // Kafka would need a truststore for TLS
+	t.Cleanup(keys.Close)
+	i.keysURL = keys.URL + "/keys"
+	i.tokenURL = h.serveTLS(t, http.HandlerFunc(i.serveToken)) + "/token"
+	return i
 }
 
 func newRSAKey(t *testing.T) *rsa.PrivateKey {

@@ -96,3 +96,25 @@ func (r *rig) acls(principal string) (all, create []acl) {
 	}
 	return all, create
 }
+
+// redisUser returns the page's command for a user. A "reset" would close the user's connections
+// for a moment that no operator causes.
+func (p page) redisUser(name, password string, without ...string) []any {
+	args := []any{"ACL", "SETUSER", name, "resetkeys", "-@all", "resetpass", ">" + password}
+	for _, rule := range p.redis[name] {
+		if rule != "reset" && !slices.Contains(without, rule) {
+			args = append(args, rule)
+		}
+	}
+	return args
+}
+
+// commandsOf are the commands that the page grants a user.
+func (p page) commandsOf(name string) (commands []string) {
+	for _, rule := range p.redis[name] {
+		if command, ok := strings.CutPrefix(rule, "+"); ok {
+			commands = append(commands, command)
+		}
+	}
+	return commands
+}

@@ -1,95 +1,104 @@
 package secured
 
 import (
-	"context"
-	"errors"
-	"os"
-	"os/exec"
+	"maps"
 	"testing"
+	"time"
 
-	"membersync/cmd/internal/test/testbed"
 	"membersync/cmd/internal/test/testbed/servicetest"
 )
 
-var errWaitLimit = errors.New("the process takes too long")
-
-// A process is the binary, as the service or as a command.
-type process struct {
-	*testbed.Process
-
-	t        *testing.T
-	args     []string
-	out, err servicetest.Output
+// A program is membersync with the settings of a rig.
+type program struct {
+	*servers
+	topic, group string
+	variables    map[string]string // of the services, without MEMBERSYNC_
 }
 
-// launch starts the binary with just these variables.
-func launch(t *testing.T, binary string, variables map[string]string, args ...string) *process {
+// environ are the variables of a process that logs in as the user.
+func (p *program) environ(user string) map[string]string {
+	redisUser := user
+	if user == viewer {
+		redisUser = onCall
+	}
+	variables := map[string]string{
+		"KAFKA_BROKERS": p.address(portKafka), "KAFKA_TOPIC": p.topic, "KAFKA_GROUP": p.group,
+		"KAFKA_TLS": "true", "KAFKA_TLS_CA_FILE": p.caFile, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+		"KAFKA_SASL_USERNAME": user, "KAFKA_SASL_PASSWORD": password,
+		"REDIS_URL": "rediss://" + p.address(portRedis) + "/0", "REDIS_TLS_CA_FILE": p.caFile,
+		"REDIS_USERNAME": redisUser, "REDIS_PASSWORD": password,
+		"STATE_KEY":    "a made-up state key of more than 32 bytes",
+		"CRM_BASE_URL": p.crmURL, "CRM_CORP_ID": corp, "CRM_TOKEN": token, "CRM_TLS_CA_FILE": p.caFile,
+		"CRM_RATE": "1000/10s", "ADMIN_ADDR": "127.0.0.1:0",
+	}
+	if user == service {
+		maps.Copy(variables, p.variables)
+	}
+	// An empty value is as good as given, and some variables exclude others.
+	maps.DeleteFunc(variables, func(_, value string) bool { return value == "" })
+	return variables
+}
+
+// start starts a command as a user.
+func (p *program) start(t *testing.T, user string, args ...string) *servicetest.Process {
 	t.Helper()
-	p := &process{t: t, args: args}
-	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // built here; end ends it
-	cmd.Stdout, cmd.Stderr = &p.out, &p.err
-	// By default a process with the race detector sleeps for a second before its end.
-	cmd.Env = testbed.Environ(variables, "TMPDIR="+os.TempDir(), "USER=sample", "GORACE=atexit_sleep_ms=10")
-	var err error
-	if p.Process, err = testbed.StartProcess(cmd); err != nil {
-		t.Fatal(err)
+	return p.startWith(t, p.environ(user), args...)
+}
+
+// startWith starts a command with just these variables.
+func (p *program) startWith(t *testing.T, variables map[string]string, args ...string) *servicetest.Process {
+	t.Helper()
+	command := servicetest.NewProcess(t, p.binary, variables, args...)
+	command.Launch()
+	return command
+}
+
+// do runs a command as a user to its end. It must take seconds.
+func (p *program) do(t *testing.T, user string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	began := time.Now()
+	command := p.start(t, user, args...)
+	status = command.Status()
+	took := time.Since(began)
+	t.Logf("%s: %q: status %d in %.1f s", user, args, status, took.Seconds())
+	if took > quickly {
+		t.Errorf("%s: %q took %v, want less than %v", user, args, took, quickly)
 	}
-	t.Cleanup(p.end)
-	return p
+	return status, command.Out.String(), command.Err.String()
 }
 
-// end kills the process if it still runs, and shows its output if the test has failed.
-func (p *process) end() {
-	if err := p.Kill(); err != nil {
-		p.t.Error(err)
+// quickly is within how much time a command has to end, and a service to say what is missing.
+const quickly = 20 * time.Second
+
+// must runs a command as a user, which has to succeed.
+func (p *program) must(t *testing.T, user string, args ...string) string {
+	t.Helper()
+	status, stdout, stderr := p.do(t, user, args...)
+	if status != 0 {
+		t.Errorf("%s: %q: status %d: %s%s", user, args, status, stdout, stderr)
 	}
-	if all := p.err.String(); p.t.Failed() && p.args[0] == "run" {
-		p.t.Logf("the end of the service's log:\n%s", all[max(0, len(all)-6000):])
+	return stdout
+}
+
+// wantCheckFails runs check, which has to name what is missing.
+func (p *program) wantCheckFails(t *testing.T, user string, texts ...string) {
+	t.Helper()
+	status, stdout, stderr := p.do(t, user, "check")
+	if status != 1 {
+		t.Errorf("check without %q: status %d, want 1", texts, status)
 	}
+	wantDenied(t, "check", append(texts, "failed"), stdout+stderr)
 }
 
-// status waits for the end and returns the exit status.
-func (p *process) status() int {
-	p.t.Helper()
-	return p.ended(p.Wait)
-}
-
-// terminate ends the service by SIGTERM, after which its status must be 0.
-func (p *process) terminate() {
-	p.t.Helper()
-	if status := p.ended(p.Terminate); status != 0 {
-		p.t.Errorf("status %d on SIGTERM, want 0", status)
-	}
-}
-
-func (p *process) ended(wait func(context.Context) (int, error)) int {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(p.t.Context()), servicetest.Limit, errWaitLimit)
-	defer cancel()
-	status, err := wait(ctx)
-	if err != nil {
-		p.t.Fatalf("%v: %s", err, p.err.String())
-	}
-	return status
-}
-
-// logged is how much the process has logged so far, for await.
-func (p *process) logged() int { return len(p.err.String()) }
-
-// await waits for a match in what the process logs from a place on, and returns it. The process
-// must not end before.
-func (p *process) await(from int, pattern string) string {
-	p.t.Helper()
-	return p.err.AwaitFrom(p.t, from, pattern, p.Done())[0]
-}
+// logged is how much a process has logged so far, for Await.
+func logged(s *servicetest.Process) int { return len(s.Err.String()) }
 
 // isPaused reports whether the service pauses for a cause.
-func (p *process) isPaused(cause string) bool {
-	p.t.Helper()
-	admin := testbed.Admin(p.err.Await(p.t, `"addr":"([^"]*)"`, p.Done())[1])
-	metrics, err := admin.Metrics(p.t.Context())
+func isPaused(t *testing.T, s *servicetest.Process, cause string) bool {
+	t.Helper()
+	metrics, err := s.Admin().Metrics(t.Context())
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return metrics.Sum("membersync_paused", `cause="`+cause+`"`) > 0
 }

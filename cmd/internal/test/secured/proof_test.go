@@ -4,107 +4,92 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
+
+	"membersync/cmd/internal/test/testbed/servicetest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestPage runs the proofs on the same servers, those that do not meet each other at the same time.
 // Within a part, what is done in one proof is the ground of the next.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	r := open(t)
-	for name, part := range map[string]func(*testing.T, *rig){
+	all := open(t)
+	for name, part := range map[string]func(*testing.T, *servers){
 		"permissions": provePermissions, "rotation": proveRotation, "tokens": proveTokens,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			part(t, r)
+			part(t, all)
 		})
 	}
 }
 
 // provePermissions runs one proof after the other: what is taken away from the on-call user would
 // make the commands fail with which the permissions of the service are proven.
-func provePermissions(t *testing.T, r *rig) {
+func provePermissions(t *testing.T, all *servers) {
 	t.Helper()
-	t.Run("service", func(t *testing.T) { proveService(t, r) })
-	t.Run("on call", func(t *testing.T) { proveOnCall(t, r) })
+	t.Run("service", func(t *testing.T) { proveService(t, all) })
+	t.Run("on call", func(t *testing.T) { proveOnCall(t, all) })
 }
 
 // proveService runs one service, with the names of the page.
-func proveService(t *testing.T, r *rig) {
+func proveService(t *testing.T, all *servers) {
 	t.Helper()
-	r = r.with(t, pageTopic, pageGroup)
+	r := all.rig(t, pageTopic, pageGroup)
 	own, create := r.acls(service)
 	others, _ := r.acls(onCall)
-	r.grant(own...)
-	r.grant(others...)
-	s := r.run(t)
-	t.Run("start", func(t *testing.T) { r.proveStart(t, s, create) })
-	t.Run("minimum", r.proveMinimum)
-	t.Run("kafka", func(t *testing.T) { r.proveServiceAtKafka(t, s, own) })
-	t.Run("a join without redrives", func(t *testing.T) { r.proveJoinWithoutRedrives(t, s) })
-	t.Run("redis", func(t *testing.T) { r.proveServiceAtRedis(t, s) })
-	r.settle(t)
-	s.terminate()
-	wantOneStart(t, s)
+	r.kafka.grant(t, own...)
+	r.kafka.grant(t, others...)
+	s := r.program.start(t, service, "run")
+	t.Run("start", func(t *testing.T) { proveStart(t, r, s, create) })
+	t.Run("minimum", func(t *testing.T) { proveMinimum(t, r) })
+	t.Run("kafka", func(t *testing.T) { proveServiceAtKafka(t, r, s, own) })
+	t.Run("a join without redrives", func(t *testing.T) { proveJoinWithoutRedrives(t, r, s) })
+	t.Run("redis", func(t *testing.T) { proveServiceAtRedis(t, r, s) })
+	r.stop(t, s)
 }
 
 // proveOnCall runs the commands on a topic of their own, whose service lacks nothing.
-func proveOnCall(t *testing.T, r *rig) {
+func proveOnCall(t *testing.T, all *servers) {
 	t.Helper()
-	r = r.with(t, "oncall.changed", "group-on-call", "REDIS_USERNAME", adminName, "REDIS_PASSWORD", adminPassword)
+	r := all.rig(t, "oncall.changed", "group-on-call", "REDIS_USERNAME", adminName, "REDIS_PASSWORD", adminPassword)
 	own, create := r.acls(service)
 	others, _ := r.acls(onCall)
-	r.grant(slices.Concat(own, create, others)...)
-	s := r.run(t)
-	r.apply(t)
-	t.Run("viewer", func(t *testing.T) { r.proveViewer(t, others) })
-	t.Run("kafka", func(t *testing.T) { r.proveOnCallAtKafka(t, others) })
-	t.Run("redis", r.proveOnCallAtRedis)
-	t.Run("marks come after versions", r.proveMarksComeLast)
-	r.settle(t)
-	s.terminate()
-	wantOneStart(t, s)
-	t.Run("redis cluster", r.proveCluster)
-}
-
-func wantOneStart(t *testing.T, s *process) {
-	t.Helper()
-	if n := strings.Count(s.err.String(), "admin server listens"); n != 1 {
-		t.Errorf("the service started %d times", n)
-	}
+	r.kafka.grant(t, slices.Concat(own, create, others)...)
+	s := r.program.start(t, service, "run")
+	r.source.apply(t)
+	t.Run("viewer", func(t *testing.T) { proveViewer(t, r, others) })
+	t.Run("kafka", func(t *testing.T) { proveOnCallAtKafka(t, r, others) })
+	t.Run("redis", func(t *testing.T) { proveOnCallAtRedis(t, r) })
+	t.Run("marks come after versions", func(t *testing.T) { proveMarksComeLast(t, r) })
+	r.stop(t, s)
+	t.Run("redis cluster", func(t *testing.T) { proveCluster(t, r) })
 }
 
 // proveStart adds the permissions to create topics one after the other: each one that is missing is
 // named by check and by the service, which waits for it.
-func (r *rig) proveStart(t *testing.T, s *process, create []acl) {
+func proveStart(t *testing.T, r *rig, s *servicetest.Process, create []acl) {
 	t.Helper()
 	for _, a := range create {
 		want := []string{"Create topic " + a.name}
-		from := s.logged()
-		s.await(from, `start waits.*may not `+want[0]+`.*cmd/SECURITY.md`)
-		r.wantCheckFails(t, service, want...)
-		r.grant(a)
+		from := logged(s)
+		s.Await(from, `start waits.*may not `+want[0]+`.*cmd/SECURITY.md`)
+		r.program.wantCheckFails(t, service, want...)
+		r.kafka.grant(t, a)
 	}
-	r.apply(t)
-}
-
-// wantCheckFails runs check, which has to name what is missing.
-func (r *rig) wantCheckFails(t *testing.T, user string, texts ...string) {
-	t.Helper()
-	status, stdout, stderr := r.do(t, user, "check")
-	if status != 1 {
-		t.Errorf("check without %q: status %d, want 1", texts, status)
-	}
-	wantDenied(t, "check", append(texts, "failed"), stdout+stderr)
+	r.source.apply(t)
 }
 
 // proveMinimum runs every command with what the page grants.
-func (r *rig) proveMinimum(t *testing.T) {
+func proveMinimum(t *testing.T, r *rig) {
 	t.Helper()
-	r.apply(t)
-	p, id := r.deadLetter(t)
+	r.source.apply(t)
+	p, id := r.source.deadLetter(t)
 	for _, user := range []string{service, onCall} {
-		if status, stdout, stderr := r.do(t, user, "check"); status != 0 || strings.Contains(stdout, "warning") {
+		if status, stdout, stderr := r.program.do(t, user, "check"); status != 0 || strings.Contains(stdout, "warning") {
 			t.Errorf("check as %s: status %d\n%s%s", user, status, stdout, stderr)
 		}
 	}
@@ -114,11 +99,11 @@ func (r *rig) proveMinimum(t *testing.T) {
 		"state rebuild --yes", "state forget " + p.employee + " --yes", "replay --from earliest --yes",
 		"replay --from earliest --dry-run",
 	} {
-		r.must(t, strings.Fields(command)...)
+		r.program.must(t, onCall, strings.Fields(command)...)
 	}
 	r.redrive(t, p, id)
-	r.awaitApplied(t, p)
-	_, id = r.deadLetter(t)
-	r.must(t, "dlq", "discard", id, "--note", "test", "--yes")
-	r.settle(t)
+	r.source.awaitApplied(t, p)
+	_, id = r.source.deadLetter(t)
+	r.program.must(t, onCall, "dlq", "discard", id, "--note", "test", "--yes")
+	r.source.settle(t)
 }

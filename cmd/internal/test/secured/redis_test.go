@@ -9,123 +9,110 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"membersync/cmd/internal/test/testbed/servicetest"
+	"membersync/crmapi/crmapitest"
 	"membersync/dedupe"
 )
 
 // perEvent are the commands that the service runs for each event, or every few seconds. It needs
 // the others now and then, and check looks for them.
 func perEvent() []string {
-	return strings.Fields("evalsha time get mget set del hget hmget hset hdel zadd zcard zremrangebyscore zscore")
+	return strings.Fields("evalsha time get set del persist hget hmget hset hdel hrandfield zadd zcard zremrangebyscore zscore")
 }
 
 // proveServiceAtRedis takes each command away, and the keys, while the service runs. It names what
 // is missing, and continues when it is back.
-func (r *rig) proveServiceAtRedis(t *testing.T, s *process) {
+func proveServiceAtRedis(t *testing.T, r *rig, s *servicetest.Process) {
 	t.Helper()
-	for _, command := range r.commandsOf(service) {
+	for _, command := range r.page.commandsOf(service) {
 		t.Run(command, func(t *testing.T) {
-			from := s.logged()
-			r.setUser(service, "+"+command)
-			p := r.newPerson(true)
-			r.produce(p, "Sample Clerk")
-			r.wantCheckNames(t, service, command)
+			from := logged(s)
+			r.setRedisUser(t, service, "+"+command)
+			p := r.source.event(t)
+			wantCheckNames(t, r, service, command)
 			if slices.Contains(perEvent(), command) {
-				text := s.await(from, `may not run [a-z, ]*\b`+command+`\b.*`)
+				text := s.Await(from, `may not run [a-z, ]*\b`+command+`\b.*`)[0]
 				if !strings.Contains(text, "add +"+command) || !strings.Contains(text, "cmd/SECURITY.md") {
 					t.Errorf("it does not say what to do: %s", text)
 				}
 			}
-			r.setUser(service)
-			r.awaitApplied(t, p)
-			servicetest.Eventually(t, "the end of the pause", func() bool { return !s.isPaused("redis") && !s.isPaused("control") })
-			if n := r.callsOf(p); n > 2 {
+			r.setRedisUser(t, service)
+			r.source.awaitApplied(t, p)
+			servicetest.Eventually(t, "the end of the pause", func() bool { return !isPaused(t, s, "redis") && !isPaused(t, s, "control") })
+			calls := slices.DeleteFunc(r.crm.Calls(), func(c crmapitest.Seen) bool { return c.OpenUserID != p.member })
+			if n := len(calls); n > 2 {
 				t.Errorf("%d calls for one event", n)
 			}
 		})
 	}
 	t.Run("keys", func(t *testing.T) {
-		from := s.logged()
-		r.setUser(service, "~ms:*")
-		s.await(from, `may not access key \\"ms:.*cmd/SECURITY.md`)
-		r.wantCheckFails(t, service, `may not access key "ms:`)
-		r.setUser(service)
-		r.apply(t)
+		from := logged(s)
+		r.setRedisUser(t, service, "~ms:*")
+		s.Await(from, `may not access key \\"ms:.*cmd/SECURITY.md`)
+		r.program.wantCheckFails(t, service, `may not access key "ms:`)
+		r.setRedisUser(t, service)
+		r.source.apply(t)
 	})
-	r.settle(t)
-}
-
-// callsOf counts the calls of a member.
-func (r *rig) callsOf(p person) (n int) {
-	for _, c := range r.crm.Calls() {
-		if c.OpenUserID == p.member {
-			n++
-		}
-	}
-	return n
+	r.source.settle(t)
 }
 
 // wantCheckNames runs check, which has to name a command that is missing.
-func (r *rig) wantCheckNames(t *testing.T, user, command string) {
+func wantCheckNames(t *testing.T, r *rig, user, command string) {
 	t.Helper()
 	switch command {
 	case "info": // hosted servers often forbid it
-		if status, stdout, _ := r.do(t, user, "check"); status != 0 || !strings.Contains(stdout, "add +info") {
+		if status, stdout, _ := r.program.do(t, user, "check"); status != 0 || !strings.Contains(stdout, "add +info") {
 			t.Errorf("check without info: status %d: %s", status, stdout)
 		}
 	case "incr":
-		status, _, stderr := r.do(t, user, "resume", "--dead-letter-held", "--yes")
+		status, _, stderr := r.program.do(t, user, "resume", "--dead-letter-held", "--yes")
 		if status == 0 {
 			t.Error("resume --dead-letter-held: status 0")
 		}
 		wantDenied(t, "resume", []string{"may not run incr: add +incr"}, stderr)
 	default:
-		r.wantCheckFails(t, user, "may not run "+command+": add +"+command)
+		r.program.wantCheckFails(t, user, "may not run "+command+": add +"+command)
 	}
 }
 
 // proveOnCallAtRedis takes each command away, and the keys, and runs commands that need them.
-func (r *rig) proveOnCallAtRedis(t *testing.T) {
+func proveOnCallAtRedis(t *testing.T, r *rig) {
 	t.Helper()
-	p := r.newPerson(true)
-	r.produce(p, "Sample Clerk")
-	r.awaitApplied(t, p)
+	p := r.source.apply(t)
 	commands := map[string]string{
 		"hgetall": "state show " + p.employee, "pttl": "state show " + p.employee, "evalsha": "state show " + p.employee,
-		"get": "pause --for 1s --yes", "set": "pause --for 1s --yes", "del": "resume --yes", "mget": "replay --from earliest --dry-run",
+		"get": "pause --for 1s --yes", "set": "pause --for 1s --yes", "del": "resume --yes", "hmget": "replay --from earliest --dry-run",
 	}
-	for _, command := range r.commandsOf(onCall) {
+	for _, command := range r.page.commandsOf(onCall) {
 		t.Run(command, func(t *testing.T) {
-			r.setUser(onCall, "+"+command)
-			r.wantCheckNames(t, onCall, command)
+			r.setRedisUser(t, onCall, "+"+command)
+			wantCheckNames(t, r, onCall, command)
 			if args := commands[command]; args != "" {
-				status, stdout, stderr := r.do(t, onCall, strings.Fields(args)...)
+				status, stdout, stderr := r.program.do(t, onCall, strings.Fields(args)...)
 				if status == 0 {
 					t.Errorf("%s: status 0", args)
 				}
 				wantDenied(t, args, []string{"may not run " + command + ": add +" + command}, stdout+stderr)
 			}
-			r.setUser(onCall)
+			r.setRedisUser(t, onCall)
 		})
 	}
 	t.Run("keys", func(t *testing.T) {
-		r.setUser(onCall, "~ms:*")
-		_, _, stderr := r.do(t, onCall, "pause", "--yes")
+		r.setRedisUser(t, onCall, "~ms:*")
+		_, _, stderr := r.program.do(t, onCall, "pause", "--yes")
 		wantDenied(t, "pause", []string{`may not access key "ms:`}, stderr)
-		r.setUser(onCall)
+		r.setRedisUser(t, onCall)
 	})
 }
 
 // proveMarksComeLast takes HSET away before a completion, until the lease has expired. An event
 // must not be done without its version: an older one could then bring its value back.
-func (r *rig) proveMarksComeLast(t *testing.T) {
+func proveMarksComeLast(t *testing.T, r *rig) {
 	t.Helper()
 	const user = "marks"
 	ctx := t.Context()
 	acl := func(rules ...any) {
 		t.Helper()
-		if err := r.redis.Do(ctx, append([]any{"ACL", "SETUSER", user}, rules...)...).Err(); err != nil {
-			t.Fatal(err)
-		}
+		doRedis(t, r.redis, append([]any{"ACL", "SETUSER", user}, rules...)...)
 	}
 	acl("on", ">"+password, "~"+user+":*", "+@all")
 	options := *r.redis.Options()
@@ -165,14 +152,14 @@ func (r *rig) proveMarksComeLast(t *testing.T) {
 }
 
 // proveCluster runs the service with a Redis Cluster, where it may do as little.
-func (r *rig) proveCluster(t *testing.T) {
+func proveCluster(t *testing.T, r *rig) {
 	t.Helper()
-	variables := r.environ(service)
+	variables := r.program.environ(service)
 	delete(variables, "REDIS_TLS_CA_FILE")
-	variables["REDIS_URL"], variables["REDIS_MODE"] = r.startCluster(), "cluster"
+	variables["REDIS_URL"], variables["REDIS_MODE"] = startCluster(t, r.host, r.page), "cluster"
 	variables["REDIS_USERNAME"], variables["REDIS_PASSWORD"] = service, password
-	s := launch(t, r.binary, variables, "run")
-	r.apply(t)
-	r.settle(t)
-	s.terminate()
+	s := r.program.startWith(t, variables, "run")
+	r.source.apply(t)
+	r.source.settle(t)
+	s.Stop()
 }

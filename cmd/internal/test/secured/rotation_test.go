@@ -34,83 +34,73 @@ type rotation struct {
 // proveRotation replaces certificates and secrets while the service runs. Until its files hold the
 // new ones, events wait. Nothing is lost, nothing becomes a dead letter, and the service is not
 // restarted.
-func proveRotation(t *testing.T, r *rig) {
+func proveRotation(t *testing.T, all *servers) {
 	t.Helper()
 	dir := t.TempDir()
-	old, renewed := r.ca.Issue(t), certtest.NewAuthority(t)
+	old, renewed := all.ca.Issue(t), certtest.NewAuthority(t)
 	files := map[string][]byte{
-		"kafka-ca.pem": r.ca.PEM, "kafka-cert.pem": old.Cert, "kafka-key.pem": old.Key, "kafka-password": []byte(password),
-		"redis-ca.pem": r.ca.PEM, "redis-cert.pem": old.Cert, "redis-key.pem": old.Key, "redis-password": []byte(password),
+		"kafka-ca.pem": all.ca.PEM, "kafka-cert.pem": old.Cert, "kafka-key.pem": old.Key, "kafka-password": []byte(password),
+		"redis-ca.pem": all.ca.PEM, "redis-cert.pem": old.Cert, "redis-key.pem": old.Key, "redis-password": []byte(password),
 	}
 	for name, content := range files {
 		write(t, dir, name, content)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
-	r = r.with(t, "rotated.changed", "group-rotated",
-		"KAFKA_BROKERS", r.address(portRotated), "KAFKA_SASL_USERNAME", user,
+	r := all.rig(t, "rotated.changed", "group-rotated",
+		"KAFKA_BROKERS", all.address(portRotated), "KAFKA_SASL_USERNAME", user,
 		"KAFKA_SASL_PASSWORD", "", "KAFKA_SASL_PASSWORD_FILE", in("kafka-password"), "KAFKA_TLS_CA_FILE", in("kafka-ca.pem"),
 		"KAFKA_TLS_CERT_FILE", in("kafka-cert.pem"), "KAFKA_TLS_KEY_FILE", in("kafka-key.pem"),
-		"REDIS_URL", "rediss://"+r.address(portRedis2)+"/0", "REDIS_USERNAME", service,
+		"REDIS_URL", "rediss://"+all.address(portRedis2)+"/0", "REDIS_USERNAME", service,
 		"REDIS_PASSWORD", "", "REDIS_PASSWORD_FILE", in("redis-password"), "REDIS_TLS_CA_FILE", in("redis-ca.pem"),
 		"REDIS_TLS_CERT_FILE", in("redis-cert.pem"), "REDIS_TLS_KEY_FILE", in("redis-key.pem"))
-	r.setKafkaPassword(user, password)
-	own, create := r.acls(service)
-	for _, a := range slices.Concat(own, create) {
-		a.principal = "User:" + user
-		r.grant(a)
+	r.kafka.setPassword(t, user, password)
+	r.grantService(t, user)
+	other := startRedis(t, r.host, "redis-2", portRedis2, "yes")
+	doRedis(t, other, r.page.redisUser(service, password)...)
+	s := r.program.start(t, service, "run")
+	r.source.apply(t)
+	for _, rotation := range slices.Concat(kafkaRotations(t, r.servers, renewed), redisRotations(t, r.servers, other, renewed)) {
+		t.Run(rotation.name, func(t *testing.T) { rotate(t, r, s, dir, rotation) })
 	}
-	other := r.startRedis("redis-2", portRedis2, "yes")
-	if err := other.Do(t.Context(), r.userCommand(service, password)...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	s := r.run(t)
-	r.apply(t)
-	for _, rotation := range slices.Concat(r.kafkaRotations(renewed), r.redisRotations(other, renewed)) {
-		t.Run(rotation.name, func(t *testing.T) { r.prove(t, s, dir, rotation) })
-	}
-	r.settle(t)
-	if n := r.deadLetters(); n != 0 {
-		t.Errorf("%d dead letters", n)
-	}
-	s.terminate()
-	wantOneStart(t, s)
+	r.stop(t, s)
+	r.wantNoDeadLetters(t)
 }
 
-// prove carries a rotation out.
-func (r *rig) prove(t *testing.T, s *process, dir string, rotation rotation) {
+// rotate carries a rotation out.
+func rotate(t *testing.T, r *rig, s *servicetest.Process, dir string, rotation rotation) {
 	t.Helper()
-	from := s.logged()
+	from := logged(s)
 	rotation.atServer(t)
-	early, late := r.newPerson(true), r.newPerson(true)
-	r.produce(early, "Sample Clerk") // may still be applied through a connection of Kafka
-	s.await(from, rotation.log)
-	r.produce(late, "Sample Clerk")
-	if status, stdout, _ := r.do(t, service, "check"); status != 1 || !strings.Contains(stdout, rotation.check) {
+	early := r.source.event(t) // may still be applied through a connection of Kafka
+	s.Await(from, rotation.log)
+	late := r.source.event(t)
+	if status, stdout, _ := r.program.do(t, service, "check"); status != 1 || !strings.Contains(stdout, rotation.check) {
 		t.Errorf("check: status %d, want 1 and %q:\n%s", status, rotation.check, stdout)
 	}
-	if r.position(late) != "" {
+	if r.source.position(late.member) != "" {
 		t.Error("an event was applied in between")
 	}
 	for name, content := range rotation.files {
 		write(t, dir, name, content)
 	}
-	r.awaitApplied(t, early)
-	r.awaitApplied(t, late)
+	r.source.awaitApplied(t, early)
+	r.source.awaitApplied(t, late)
 	for range 2 { // of both partitions
-		r.apply(t)
+		r.source.apply(t)
 	}
 }
 
 // kafkaRotations are those at Kafka.
-func (r *rig) kafkaRotations(renewed *certtest.Authority) []rotation {
-	client := renewed.Issue(r.t)
+func kafkaRotations(t *testing.T, all *servers, renewed *certtest.Authority) []rotation {
+	t.Helper()
+	client := renewed.Issue(t)
 	return []rotation{
 		{
 			name: "the certificate of Kafka and its authority",
 			atServer: func(t *testing.T) {
 				t.Helper()
-				r.alterBroker(t, "listener.name.rotated.ssl.keystore.location", r.keystore("kafka-2.pem", renewed))
-				servicetest.Eventually(t, "the certificate to be in use", func() bool { return r.isServing(t, renewed) })
+				all.kafka.alter(t, "listener.name.rotated.ssl.keystore.location", all.keystore(t, "kafka-2.pem", renewed))
+				servicetest.Eventually(t, "the certificate to be in use", func() bool { return isServing(t, all.address(portRotated), renewed) })
 			},
 			log: "cannot join the consumer group", check: "set MEMBERSYNC_KAFKA_TLS_CA_FILE",
 			files: map[string][]byte{"kafka-ca.pem": renewed.PEM},
@@ -119,14 +109,14 @@ func (r *rig) kafkaRotations(renewed *certtest.Authority) []rotation {
 			name: "the certificate of the client at Kafka and its authority",
 			atServer: func(t *testing.T) {
 				t.Helper()
-				r.alterBroker(t, "listener.name.rotated.ssl.truststore.location", write(t, r.dir, "kafka-clients-2.pem", renewed.PEM))
+				all.kafka.alter(t, "listener.name.rotated.ssl.truststore.location", write(t, all.dir, "kafka-clients-2.pem", renewed.PEM))
 			},
 			log: "cannot join the consumer group", check: "MEMBERSYNC_KAFKA_TLS_CERT_FILE",
 			files: map[string][]byte{"kafka-cert.pem": client.Cert, "kafka-key.pem": client.Key},
 		},
 		{
 			name:     "the password at Kafka",
-			atServer: func(t *testing.T) { t.Helper(); r.setKafkaPassword(user, next) },
+			atServer: func(t *testing.T) { t.Helper(); all.kafka.setPassword(t, user, next) },
 			log:      "cannot join the consumer group", check: "SASL Authentication Failed",
 			files: map[string][]byte{"kafka-password": []byte(next)},
 		},
@@ -134,24 +124,22 @@ func (r *rig) kafkaRotations(renewed *certtest.Authority) []rotation {
 }
 
 // redisRotations are those at Redis.
-func (r *rig) redisRotations(admin *redis.Client, renewed *certtest.Authority) []rotation {
-	server, client := renewed.Issue(r.t), renewed.Issue(r.t)
+func redisRotations(t *testing.T, all *servers, admin *redis.Client, renewed *certtest.Authority) []rotation {
+	t.Helper()
+	server, client := renewed.Issue(t), renewed.Issue(t)
 	// do runs a command that changes the server, and cuts the connections of the service.
 	do := func(t *testing.T, command ...any) {
 		t.Helper()
-		for _, args := range [][]any{command, {"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}} {
-			if err := admin.Do(t.Context(), args...).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		doRedis(t, admin, command...)
+		doRedis(t, admin, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 	}
 	return []rotation{
 		{
 			name: "the certificate of Redis and its authority",
 			atServer: func(t *testing.T) {
 				t.Helper()
-				do(t, "CONFIG", "SET", "tls-cert-file", write(t, r.dir, "redis-2-next-cert.pem", server.Cert),
-					"tls-key-file", write(t, r.dir, "redis-2-next-key.pem", server.Key))
+				do(t, "CONFIG", "SET", "tls-cert-file", write(t, all.dir, "redis-2-next-cert.pem", server.Cert),
+					"tls-key-file", write(t, all.dir, "redis-2-next-key.pem", server.Key))
 			},
 			log: `"calls paused","cause":"redis"`, check: "set MEMBERSYNC_REDIS_TLS_CA_FILE",
 			files: map[string][]byte{"redis-ca.pem": renewed.PEM},
@@ -160,22 +148,22 @@ func (r *rig) redisRotations(admin *redis.Client, renewed *certtest.Authority) [
 			name: "the certificate of the client at Redis and its authority",
 			atServer: func(t *testing.T) {
 				t.Helper()
-				do(t, "CONFIG", "SET", "tls-ca-cert-file", write(t, r.dir, "redis-2-next-ca.pem", renewed.PEM))
+				do(t, "CONFIG", "SET", "tls-ca-cert-file", write(t, all.dir, "redis-2-next-ca.pem", renewed.PEM))
 			},
 			log: `"calls paused","cause":"redis"`, check: "MEMBERSYNC_REDIS_TLS_CERT_FILE",
 			files: map[string][]byte{"redis-cert.pem": client.Cert, "redis-key.pem": client.Key},
 		},
 		{
 			name:     "the password at Redis",
-			atServer: func(t *testing.T) { t.Helper(); do(t, r.userCommand(service, next)...) },
+			atServer: func(t *testing.T) { t.Helper(); do(t, all.page.redisUser(service, next)...) },
 			log:      `"calls paused","cause":"redis"`, check: "WRONGPASS",
 			files: map[string][]byte{"redis-password": []byte(next)},
 		},
 	}
 }
 
-// alterBroker changes a setting of the broker while it runs (KIP-226, KIP-339).
-func (r *rig) alterBroker(t *testing.T, name, value string) {
+// alter changes a setting of the broker while it runs (KIP-226, KIP-339).
+func (k *kafkaServer) alter(t *testing.T, name, value string) {
 	t.Helper()
 	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 	config.Name, config.Value, config.Op = name, &value, kmsg.IncrementalAlterConfigOpSet
@@ -184,7 +172,7 @@ func (r *rig) alterBroker(t *testing.T, name, value string) {
 	broker.Configs = append(broker.Configs, config)
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, broker)
-	answer, err := req.RequestWith(t.Context(), r.admin)
+	answer, err := req.RequestWith(t.Context(), k.admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +181,11 @@ func (r *rig) alterBroker(t *testing.T, name, value string) {
 	}
 }
 
-// isServing reports whether Kafka's certificate is one of an authority.
-func (r *rig) isServing(t *testing.T, by *certtest.Authority) bool {
+// isServing reports whether a server's certificate is one of an authority.
+func isServing(t *testing.T, address string, by *certtest.Authority) bool {
 	t.Helper()
 	dialer := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: by.Pool()}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", r.address(portRotated))
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err == nil {
 		_ = conn.Close()
 	}

@@ -11,16 +11,93 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"membersync/cmd/internal/test/testbed"
 	"membersync/cmd/internal/test/testbed/servicetest"
 	"membersync/cmd/internal/wiring/credentials/certtest"
 	"membersync/crmapi/crmapitest"
+	"membersync/dlq/kafkatest"
 )
+
+// What .ci/secured sets: the first of the ports, and a folder for the servers. It also names the
+// listener of the test's own clients, as [kafkatest.Env].
+const (
+	portEnv = "MEMBERSYNC_TEST_SECURED"
+	dirEnv  = "MEMBERSYNC_TEST_SECURED_DIR"
+)
+
+// The names of the page, and those of the CRM.
+const (
+	pageTopic, pageGroup = "hris.employee.changed", "membersync"
+	corp, token          = "CORP_TEST", "TOKEN_TEST"
+)
+
+// The servers are shared by all rigs.
+type servers struct {
+	*host
+	page   page
+	binary string // membersync
+	kafka  *kafkaServer
+	redis  *redis.Client // its administrator
+	crm    *crmapitest.Server
+	crmURL string
+	issuer *issuer
+}
+
+// open starts everything, and skips the test outside of .ci/secured.
+func open(t *testing.T) *servers {
+	t.Helper()
+	port, err := strconv.Atoi(os.Getenv(portEnv))
+	if err != nil {
+		t.Skip("run .ci/secured test")
+	}
+	root, err := filepath.Abs("../../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{root: root, dir: os.Getenv(dirEnv), port: port, ca: certtest.NewAuthority(t)}
+	h.caFile = write(t, h.dir, "ca.pem", h.ca.PEM)
+	s := &servers{host: h, page: readPage(t, root)}
+	built := s.build(t)
+	s.crm = crmapitest.New(crmapitest.Options{CorpID: corp, Tokens: []string{token}})
+	s.crmURL = h.serveTLS(t, s.crm)
+	s.issuer = startIssuer(t, h)
+	s.redis = startRedis(t, h, "redis", portRedis, "no")
+	s.kafka = startKafka(t, h, s.issuer)
+	for _, name := range []string{service, onCall, viewer} {
+		s.kafka.setPassword(t, name, password)
+	}
+	s.setRedisUser(t, service)
+	s.setRedisUser(t, onCall)
+	built()
+	return s
+}
+
+// build builds the binary while the servers start. The function that it returns waits for it.
+func (s *servers) build(t *testing.T) (wait func()) {
+	t.Helper()
+	s.binary = filepath.Join(s.dir, "membersync")
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "build", "-race", "-o", s.binary, "membersync/cmd/membersync") //nolint:gosec // fixed words
+	var out servicetest.Output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	built, err := testbed.StartProcess(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if <-built.Done(); !built.State().Success() {
+			t.Fatalf("building: %v\n%s", built.State(), out.String())
+		}
+	}
+}
 
 // The ports from the one that .ci/secured has chosen.
 const (
@@ -34,74 +111,94 @@ const (
 )
 
 // loginLifetime is how long a connection to portRotated may live. The client library does not log
-// in again on an open connection, so the broker closes it (KIP-368).
-const loginLifetime = 3 * time.Second
+// in again on an open connection, so the broker closes it (KIP-368). The group's connection ends in
+// the same way, and with it the generation, which needs 2 to 3 s until its first call: it meets
+// other closed connections, and waits for the records that are there.
+const loginLifetime = 6 * time.Second
+
+// A host is where the servers run.
+type host struct {
+	root, dir string // of the module; of the servers' files
+	port      int    // the first one
+	ca        *certtest.Authority
+	caFile    string
+}
 
 // address is one of the ports as host:port.
-func (r *rig) address(port int) string { return fmt.Sprintf("127.0.0.1:%d", r.port+port) }
+func (h *host) address(port int) string { return fmt.Sprintf("127.0.0.1:%d", h.port+port) }
 
 // script runs one of the scripts that start and stop servers, with further variables.
-func (r *rig) script(name string, environ []string, args ...string) string {
-	r.t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(r.t.Context()), filepath.Join(r.root, ".ci", name), args...) //nolint:gosec // fixed
+func (h *host) script(t *testing.T, name string, environ []string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(h.root, ".ci", name), args...) //nolint:gosec // fixed
 	cmd.Env = append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		r.t.Fatalf(".ci/%s %q: %v\n%s", name, args, err, out)
+		t.Fatalf(".ci/%s %q: %v\n%s", name, args, err, out)
 	}
 	return string(out)
 }
 
+// A kafkaServer is Kafka, and what an administrator changes there.
+type kafkaServer struct {
+	*kafkatest.Broker
+	admin *kgo.Client
+}
+
 // startKafka starts a broker with four listeners: one for the test, one for the controller, and
 // the two under test.
-func (r *rig) startKafka() {
-	r.t.Helper()
-	dir := filepath.Join(r.dir, "kafka")
+func startKafka(t *testing.T, h *host, i *issuer) *kafkaServer {
+	t.Helper()
+	dir := filepath.Join(h.dir, "kafka")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	admin, controller := fmt.Sprint(r.port+portAdmin), fmt.Sprint(r.port+portController)
-	listeners := "ADMIN://" + r.address(portAdmin) + ",SECURED://" + r.address(portKafka) +
-		",ROTATED://" + r.address(portRotated)
+	admin, controller := fmt.Sprint(h.port+portAdmin), fmt.Sprint(h.port+portController)
+	listeners := "ADMIN://" + h.address(portAdmin) + ",SECURED://" + h.address(portKafka) +
+		",ROTATED://" + h.address(portRotated)
 	replaced := map[string]string{
-		"listeners":                      listeners + ",CONTROLLER://" + r.address(portController),
+		"listeners":                      listeners + ",CONTROLLER://" + h.address(portController),
 		"advertised.listeners":           listeners,
 		"inter.broker.listener.name":     "ADMIN",
 		"listener.security.protocol.map": "ADMIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,ROTATED:SASL_SSL",
 	}
 	var b strings.Builder
-	for line := range strings.Lines(r.script("kafka", nil, "properties", dir, admin, controller)) {
+	for line := range strings.Lines(h.script(t, "kafka", nil, "properties", dir, admin, controller)) {
 		name, _, _ := strings.Cut(line, "=")
 		if value, ok := replaced[name]; ok {
 			line = name + "=" + value + "\n"
 		}
 		b.WriteString(line)
 	}
-	for _, line := range r.securityProperties() {
+	for _, line := range securityProperties(h.caFile, h.keystore(t, "kafka.pem", h.ca), i.keysURL) {
 		b.WriteString(line + "\n")
 	}
-	write(r.t, dir, "server.properties", []byte(b.String()))
-	r.t.Cleanup(func() { r.script("kafka", nil, "stop", dir) })
-	allowed := "JAVA_TOOL_OPTIONS=-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + r.issuer.keysURL
-	r.script("kafka", []string{allowed}, "start", dir, admin, controller)
+	write(t, dir, "server.properties", []byte(b.String()))
+	t.Cleanup(func() { h.script(t, "kafka", nil, "stop", dir) })
+	allowed := "JAVA_TOOL_OPTIONS=-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + i.keysURL
+	h.script(t, "kafka", []string{allowed}, "start", dir, admin, controller)
+	client, err := kgo.NewClient(kgo.SeedBrokers(h.address(portAdmin)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return &kafkaServer{Broker: kafkatest.Start(t), admin: client}
 }
 
-func (r *rig) securityProperties() []string {
-	r.t.Helper()
+func securityProperties(caFile, keystore, keysURL string) []string {
 	const module = "org.apache.kafka.common.security."
-	keystore := r.keystore("kafka.pem", r.ca)
 	properties := []string{
 		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"allow.everyone.if.no.acl.found=false",
 		"super.users=User:admin;User:ANONYMOUS", // the latter comes through ADMIN or CONTROLLER
 		"sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER",
-		"sasl.oauthbearer.jwks.endpoint.url=" + r.issuer.keysURL,
+		"sasl.oauthbearer.jwks.endpoint.url=" + keysURL,
 		"sasl.oauthbearer.expected.issuer=" + issuerName,
 		"sasl.oauthbearer.expected.audience=" + audience,
 		"sasl.oauthbearer.clock.skew.seconds=0",
 		"listener.name.rotated.ssl.client.auth=required",
 		"listener.name.rotated.ssl.truststore.type=PEM",
-		"listener.name.rotated.ssl.truststore.location=" + r.caFile,
+		"listener.name.rotated.ssl.truststore.location=" + caFile,
 		fmt.Sprint("listener.name.rotated.scram-sha-512.connections.max.reauth.ms=", loginLifetime.Milliseconds()),
 		// The lifetime of a token has an effect only with a limit of its own.
 		"listener.name.secured.oauthbearer.connections.max.reauth.ms=3600000",
@@ -120,74 +217,59 @@ func (r *rig) securityProperties() []string {
 }
 
 // keystore writes a certificate and its key for Kafka.
-func (r *rig) keystore(name string, by *certtest.Authority) (path string) {
-	r.t.Helper()
-	pair := by.Issue(r.t)
-	return write(r.t, r.dir, name, pair.Key, pair.Cert)
+func (h *host) keystore(t *testing.T, name string, by *certtest.Authority) (path string) {
+	t.Helper()
+	pair := by.Issue(t)
+	return write(t, h.dir, name, pair.Key, pair.Cert)
 }
 
 // startRedis starts a server that takes connections with TLS alone. Its only user is an
 // administrator, until the test adds others. The client that it returns has one connection.
-func (r *rig) startRedis(name string, port int, authClients string) *redis.Client {
-	r.t.Helper()
-	dir, pair := filepath.Join(r.dir, name), r.ca.Issue(r.t)
-	cert, key := write(r.t, r.dir, name+"-cert.pem", pair.Cert), write(r.t, r.dir, name+"-key.pem", pair.Key)
-	users := write(r.t, r.dir, name+".acl", []byte("user "+adminName+" on >"+adminPassword+" ~* &* +@all\nuser default off\n"))
-	r.t.Cleanup(func() { r.script("redis", nil, "stop", dir) })
-	r.script("redis", nil, "serve", dir, "0", "--tls-port", fmt.Sprint(r.port+port), "--tls-cert-file", cert,
-		"--tls-key-file", key, "--tls-ca-cert-file", r.caFile, "--tls-auth-clients", authClients, "--aclfile", users)
-	encryption := r.ca.Issue(r.t).Server(r.t, nil) // its certificate is a client's, too
-	encryption.RootCAs = r.ca.Pool()
+func startRedis(t *testing.T, h *host, name string, port int, authClients string) *redis.Client {
+	t.Helper()
+	dir, pair := filepath.Join(h.dir, name), h.ca.Issue(t)
+	cert, key := write(t, h.dir, name+"-cert.pem", pair.Cert), write(t, h.dir, name+"-key.pem", pair.Key)
+	users := write(t, h.dir, name+".acl", []byte("user "+adminName+" on >"+adminPassword+" ~* &* +@all\nuser default off\n"))
+	t.Cleanup(func() { h.script(t, "redis", nil, "stop", dir) })
+	h.script(t, "redis", nil, "serve", dir, "0", "--tls-port", fmt.Sprint(h.port+port), "--tls-cert-file", cert,
+		"--tls-key-file", key, "--tls-ca-cert-file", h.caFile, "--tls-auth-clients", authClients, "--aclfile", users)
+	encryption := h.ca.Issue(t).Server(t, nil) // its certificate is a client's, too
+	encryption.RootCAs = h.ca.Pool()
 	client := redis.NewClient(&redis.Options{
-		Addr: r.address(port), Username: adminName, Password: adminPassword, TLSConfig: encryption, MaxRetries: -1, PoolSize: 1,
+		Addr: h.address(port), Username: adminName, Password: adminPassword, TLSConfig: encryption, MaxRetries: -1, PoolSize: 1,
 	})
-	r.t.Cleanup(func() { _ = client.Close() })
-	servicetest.Eventually(r.t, "Redis", func() bool { return client.Ping(r.t.Context()).Err() == nil })
+	t.Cleanup(func() { _ = client.Close() })
+	servicetest.Eventually(t, "Redis", func() bool { return client.Ping(t.Context()).Err() == nil })
 	return client
 }
 
 // startCluster starts three nodes of a Redis Cluster, and gives the service's user what the page
 // says.
-func (r *rig) startCluster() (url string) {
-	r.t.Helper()
-	dir := filepath.Join(r.dir, "cluster")
+func startCluster(t *testing.T, h *host, p page) (url string) {
+	t.Helper()
+	dir := filepath.Join(h.dir, "cluster")
 	var ports, nodes []string
 	for i := range 3 {
-		ports, nodes = append(ports, fmt.Sprint(r.port+portCluster+i)), append(nodes, r.address(portCluster+i))
+		ports, nodes = append(ports, fmt.Sprint(h.port+portCluster+i)), append(nodes, h.address(portCluster+i))
 	}
-	r.t.Cleanup(func() { r.script("redis", nil, "stop", dir) })
-	r.script("redis", nil, append([]string{"cluster", dir}, ports...)...)
+	t.Cleanup(func() { h.script(t, "redis", nil, "stop", dir) })
+	h.script(t, "redis", nil, append([]string{"cluster", dir}, ports...)...)
 	for _, node := range nodes {
 		client := redis.NewClient(&redis.Options{Addr: node})
-		args := []any{"ACL", "SETUSER", service, ">" + password, "+cluster|slots"}
-		for _, rule := range r.page.redis[service] {
-			if rule != "reset" {
-				args = append(args, rule)
-			}
-		}
-		if err := client.Do(r.t.Context(), args...).Err(); err != nil {
-			r.t.Fatal(err)
-		}
+		doRedis(t, client, append(p.redisUser(service, password), "+cluster|slots")...)
 		_ = client.Close()
 	}
 	return "redis://" + strings.Join(nodes, ",")
 }
 
-// startCRM starts the fake CRM, with TLS.
-func (r *rig) startCRM() {
-	r.t.Helper()
-	r.crm = crmapitest.New(crmapitest.Options{CorpID: corp, Tokens: []string{token}})
-	r.crmURL = r.serveTLS(r.crm)
-}
-
 // serveTLS starts a server for a handler and returns its URL.
-func (r *rig) serveTLS(handler http.Handler) string {
-	r.t.Helper()
+func (h *host) serveTLS(t *testing.T, handler http.Handler) string {
+	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.TLS = r.ca.Issue(r.t).Server(r.t, nil)
+	server.TLS = h.ca.Issue(t).Server(t, nil)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
-	r.t.Cleanup(server.Close)
+	t.Cleanup(server.Close)
 	return server.URL
 }
 
@@ -196,10 +278,10 @@ func (r *rig) serveTLS(handler http.Handler) string {
 func write(t *testing.T, dir, name string, parts ...[]byte) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path+".new", slices.Concat(parts...), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", slices.Concat(parts...), 0o600); err != nil { //nolint:gosec // a folder of the test
 		t.Fatal(err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+".new", path); err != nil { //nolint:gosec // a folder of the test
 		t.Fatal(err)
 	}
 	return path

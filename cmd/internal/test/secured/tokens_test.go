@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -12,37 +11,29 @@ import (
 // proveTokens logs in at Kafka with access tokens (OAUTHBEARER) that live for seconds. The broker
 // closes the connections of expired ones; the service continues with new ones. Secrets and tokens
 // that are refused end the start with what is wrong.
-func proveTokens(t *testing.T, r *rig) {
+func proveTokens(t *testing.T, all *servers) {
 	t.Helper()
-	r = r.with(t, "tokens.changed", "group-tokens",
+	r := all.rig(t, "tokens.changed", "group-tokens",
 		"KAFKA_SASL_MECHANISM", "OAUTHBEARER", "KAFKA_SASL_USERNAME", "", "KAFKA_SASL_PASSWORD", "",
-		"KAFKA_SASL_TOKEN_URL", r.issuer.tokenURL, "KAFKA_SASL_CLIENT_ID", clientID, "KAFKA_SASL_CLIENT_SECRET", clientSecret,
+		"KAFKA_SASL_TOKEN_URL", all.issuer.tokenURL, "KAFKA_SASL_CLIENT_ID", clientID, "KAFKA_SASL_CLIENT_SECRET", clientSecret,
 		"REDIS_USERNAME", adminName, "REDIS_PASSWORD", adminPassword)
-	own, create := r.acls(service)
-	for _, a := range slices.Concat(own, create) {
-		a.principal = "User:" + clientID
-		r.grant(a)
-	}
-	s := r.run(t)
+	r.grantService(t, clientID)
+	s := r.program.start(t, service, "run")
 	events := 0
 	for start := r.issuer.issued.Load(); r.issuer.issued.Load() < start+5; events++ {
-		r.apply(t)
+		r.source.apply(t)
 	}
-	r.settle(t)
-	joined := strings.Count(s.err.String(), "joined the group")
+	r.stop(t, s)
+	r.wantNoDeadLetters(t)
+	joined := strings.Count(s.Err.String(), "joined the group")
 	if joined < 2 {
 		t.Errorf("the group was joined %d times: did Kafka close no connection?", joined)
 	}
-	if n := r.deadLetters(); n != 0 {
-		t.Errorf("%d dead letters", n)
-	}
 	t.Logf("%d events, %d tokens, the group joined %d times", events, r.issuer.issued.Load(), joined)
-	s.terminate()
-	wantOneStart(t, s)
 
-	r.wantRefused(t, "MEMBERSYNC_KAFKA_SASL_TOKEN_URL: no access token: HTTP 401, invalid_client", "KAFKA_SASL_CLIENT_SECRET", "made-up-wrong-secret")
+	wantRefused(t, r, "MEMBERSYNC_KAFKA_SASL_TOKEN_URL: no access token: HTTP 401, invalid_client", "KAFKA_SASL_CLIENT_SECRET", "made-up-wrong-secret")
 	stranger := newRSAKey(t)
-	url := r.serveTLS(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	url := r.serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		token, err := sign(stranger)
 		if err != nil {
@@ -50,19 +41,19 @@ func proveTokens(t *testing.T, r *rig) {
 		}
 		_, _ = fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":3600}`, token)
 	}))
-	r.wantRefused(t, "SASL Authentication Failed|the last one was refused", "KAFKA_SASL_TOKEN_URL", url)
+	wantRefused(t, r, "SASL Authentication Failed|the last one was refused", "KAFKA_SASL_TOKEN_URL", url)
 }
 
 // wantRefused starts the service and runs check with another value of a variable. Both must end
 // with what is wrong, and must not print the value.
-func (r *rig) wantRefused(t *testing.T, why, name, value string) {
+func wantRefused(t *testing.T, r *rig, why, name, value string) {
 	t.Helper()
-	variables := r.environ(service)
+	variables := r.program.environ(service)
 	variables[name] = value
 	for command, want := range map[string]int{"run": 2, "check": 1} {
-		p := launch(t, r.binary, variables, command)
-		status := p.status()
-		output := p.out.String() + p.err.String()
+		p := r.program.startWith(t, variables, command)
+		status := p.Status()
+		output := p.Out.String() + p.Err.String()
 		if status != want || !regexp.MustCompile(why).MatchString(output) || strings.Contains(output, "made-up-wrong-secret") {
 			t.Errorf("%s with another %s: status %d, want %d and %s, and no secret:\n%s", command, name, status, want, why, output)
 		}

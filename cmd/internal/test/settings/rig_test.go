@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -36,29 +35,8 @@ func (s *settingTest) rig(options ...crmapitest.Options) *rig {
 	opts.AutoCreate = true
 	opts.AppID, opts.AppSecret, opts.PermanentCode = "APP_TEST", "canary-secret", "canary-code"
 	r := &rig{Rig: servicetest.New(s.t, s.broker, servicetest.Options{Partitions: 1, CRM: opts}), settingTest: s}
-	r.letTimePass()
+	r.LetTimePass()
 	return r
-}
-
-// letTimePass makes the keys of the fake Redis expire with real time. It does not do that by
-// itself.
-func (r *rig) letTimePass() {
-	const step = 100 * time.Millisecond
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(step)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				r.Redis.FastForward(step)
-			}
-		}
-	}()
-	r.t.Cleanup(func() { close(stop); <-done })
 }
 
 func (r *rig) set(name, value string) { r.Variables[name] = value }

@@ -108,6 +108,22 @@ func logLevel(s *settingTest) {
 			s.t.Errorf("level %s: lines of %v, want %v", level, got, want)
 		}
 	}
+	s.logLevelWhileRunning()
+}
+
+// The running service takes the level of the YAML file, but not what is no level.
+func (s *settingTest) logLevelWhileRunning() {
+	r := s.rig()
+	r.SetFile("level.yaml", "log: {level: info}\n")
+	p := r.start("CONFIG", "level.yaml")
+	p.says(joined)
+	r.SetFile("level.yaml", "log: {level: loud}\n")
+	p.says("log level not read again; it stays")
+	r.SetFile("level.yaml", "log: {level: debug}\n")
+	p.says("log level changed")
+	r.produce(r.title("ev", 1))
+	p.says(`"level":"DEBUG"`)
+	p.Stop()
 }
 
 // A line is JSON or text.

@@ -11,7 +11,7 @@ import (
 func stateTests() map[string]func(*settingTest) {
 	return map[string]func(*settingTest){
 		"STATE_DONE_TTL": stateDoneTTL, "STATE_DIGEST_TTL": stateDigestTTL, "ORDER_MAX_AHEAD": orderMaxAhead,
-		"STATE_KEY": stateKey(byVariable), "STATE_KEY_FILE": stateKey(byFile),
+		"STATE_MEMBER_TTL": stateMemberTTL, "STATE_KEY": stateKey(byVariable), "STATE_KEY_FILE": stateKey(byFile),
 		"MAPPING": mapping, "TIMEZONE": timezone,
 	}
 }
@@ -30,6 +30,24 @@ func stateDoneTTL(s *settingTest) {
 		p.ends("ev", want)
 		p.Stop()
 	}
+}
+
+// Without a limit, an older value is kept out for good. With one, it is for this time from the last
+// event. A time is refused if a topic can hold an event for longer: dead letters for 888 h here.
+func stateMemberTTL(s *settingTest) {
+	for ttl, want := range map[string]consumer.Outcome{"0": consumer.Superseded, "1000h": consumer.Superseded, "888h": consumer.Applied} {
+		r := s.rig()
+		older, newer := r.title("older", 1), r.title("newer", 1)
+		r.produce(newer)
+		p := r.start("STATE_MEMBER_TTL", ttl)
+		p.applies("newer")
+		r.Redis.FastForward(900 * time.Hour)
+		r.produce(older)
+		p.ends("older", want)
+		p.Stop()
+	}
+	r := s.rig()
+	r.start("STATE_MEMBER_TTL", "887h").refuses("topic " + r.Topic + ".dlq can hold a record for 888h0m0s")
 }
 
 // With a key, a value that the CRM holds is not sent again. With another key no call is made.

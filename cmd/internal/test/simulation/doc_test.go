@@ -3,7 +3,7 @@
 // step of an event's processing. An independent oracle (package history) checks each run.
 // TestPlantedBugs shows that the simulation catches known bugs.
 //
-// Each seed has no theme, one or two (themes_test.go): redrives, replays, storms, pauses, a
+// Each seed has no theme, one or two (planner_test.go): redrives, replays, storms, pauses, a
 // recreated topic, and others. operator_test.go holds the operator's actions.
 //
 //	go test ./cmd/internal/test/simulation -run TestSimulation -seeds 200

@@ -61,12 +61,15 @@ func faultKinds() []string {
 	}
 	for prefix, names := range map[string][]string{
 		"crm before: ": lostBefore(), "crm after: ": lostAfter(), "crm outage: ": outages(), "crm partial: ": outages(),
-		"crm throttled: ": throttlings(), "crm operator: ": operators(), "crm sick: ": sicknesses(), "kafka: ": kafkaFaultNames(),
+		"crm throttled: ": throttlings(), "crm operator: ": operators(), "crm sick: ": sicknesses(),
 		"poison: ": poisonKinds(),
 	} {
 		for _, name := range names {
 			kinds = append(kinds, prefix+name)
 		}
+	}
+	for _, t := range kafkaFaults() {
+		kinds = append(kinds, "kafka: "+t.name)
 	}
 	return append(kinds, themeKinds()...)
 }

@@ -35,47 +35,52 @@ func kafkaFaults() []kafkaFault {
 	}
 }
 
-func kafkaFaultNames() []string {
-	var names []string
-	for _, t := range kafkaFaults() {
-		names = append(names, t.name)
-	}
-	return names
+// A kafkaCluster is kfake in a virtual network. Its source topic can be deleted and created again.
+type kafkaCluster struct {
+	w        *world
+	network  *kfake.VirtualNetwork
+	fake     *kfake.Cluster
+	client   *kgo.Client
+	producer *kgo.Client // to the source topic as it is now
+
+	mu      sync.Mutex
+	commits []history.Commit // guarded by mu
+
+	// Used only by the goroutine that runs the actions:
+	past      []history.Record // of topics that were deleted
+	recreated []time.Time
+	missing   bool    // whether the source topic is
+	unsent    []draft // records that wait for the source topic
 }
 
-// setKafkaFaults spreads some faults of Kafka over the time of the run.
-func (w *world) setKafkaFaults() {
-	r := w.random.roll("kafka")
-	for range r.IntN(7) {
-		t, at := pick(r, kafkaFaults()...), between(r, 0, w.horizon)
-		t.fault.Count = 1 + r.IntN(6)
-		w.at(at, func() {
-			h := w.cluster.Fault(t.fault)
-			w.ending = append(w.ending, func() {
-				for range h.Hits() {
-					w.tally.fired("kafka: " + t.name)
-				}
-				h.Remove()
-			})
-		})
-	}
+func newKafkaCluster(w *world, brokers int) *kafkaCluster {
+	k := &kafkaCluster{w: w, network: new(kfake.VirtualNetwork)}
+	ports := []int{9001, 9002, 9003}[:brokers]
+	cluster, err := kfake.NewCluster(
+		kfake.NumBrokers(len(ports)), kfake.Ports(ports...), kfake.ListenFn(k.network.Listen),
+		kfake.SeedTopics(w.settings.partitions, source, deadLetters, redrives, audits), kfake.GroupMinSessionTimeout(time.Second),
+	)
+	w.must(err)
+	k.fake = cluster
+	k.client, k.producer = k.newClient(), k.newClient()
+	return k
 }
 
 // watchCommits records all commit requests.
-func (w *world) watchCommits() {
-	w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+func (k *kafkaCluster) watchCommits() {
+	k.fake.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		commit, ok := req.(*kmsg.OffsetCommitRequest)
 		if !ok {
 			return nil, nil, false
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		for _, topic := range commit.Topics {
 			if commit.Group != group || topic.Topic != source {
 				continue
 			}
 			for _, p := range topic.Partitions {
-				w.commits = append(w.commits, history.Commit{At: time.Now(), Partition: int(p.Partition), Offset: p.Offset})
+				k.commits = append(k.commits, history.Commit{At: time.Now(), Partition: int(p.Partition), Offset: p.Offset})
 			}
 		}
 		return nil, nil, false
@@ -84,16 +89,16 @@ func (w *world) watchCommits() {
 
 // stampBatches gives the source topic LogAppendTime. The client library never asks for it, and
 // kfake returns the type that is in the batch.
-func (w *world) stampBatches() {
-	w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		w.cluster.KeepControl()
+func (k *kafkaCluster) stampBatches() {
+	k.fake.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.fake.KeepControl()
 		produce, ok := req.(*kmsg.ProduceRequest)
 		if !ok {
 			return nil, nil, false
 		}
 		for _, topic := range produce.Topics {
 			for _, p := range topic.Partitions {
-				if topic.Topic == source || topic.TopicID == w.cluster.TopicInfo(source).TopicID {
+				if topic.Topic == source || topic.TopicID == k.fake.TopicInfo(source).TopicID {
 					stampBatch(p.Records)
 				}
 			}
@@ -145,7 +150,7 @@ func (m *membership) control(req kmsg.Request) (kmsg.Response, error, bool) { //
 		case m.begun.IsZero() || since > 2*rebalanceTimeout:
 			m.begun = time.Now()
 		case r.MemberID == "" && since > newcomersFor:
-			m.w.cluster.KeepControl()
+			m.w.kafka.fake.KeepControl()
 			res, _ := r.ResponseKind().(*kmsg.JoinGroupResponse)
 			res.ErrorCode = kerr.CoordinatorLoadInProgress.Code
 			return res, nil, true
@@ -164,7 +169,7 @@ func (m *membership) control(req kmsg.Request) (kmsg.Response, error, bool) { //
 func (m *membership) expire() {
 	req := kmsg.NewPtrDescribeGroupsRequest()
 	req.Groups = []string{group}
-	res, err := req.RequestWith(context.Background(), m.w.kafka)
+	res, err := req.RequestWith(context.Background(), m.w.kafka.client)
 	m.w.must(err)
 	for _, g := range res.Groups {
 		for _, member := range g.Members {
@@ -173,7 +178,7 @@ func (m *membership) expire() {
 				leave := kmsg.NewPtrLeaveGroupRequest()
 				leave.Group, leave.MemberID = group, member.MemberID
 				leave.Members = []kmsg.LeaveGroupRequestMember{{MemberID: member.MemberID}}
-				_, err := leave.RequestWith(context.Background(), m.w.kafka)
+				_, err := leave.RequestWith(context.Background(), m.w.kafka.client)
 				m.w.must(err)
 			}
 		}
@@ -190,37 +195,37 @@ func (m *membership) silent(member string) bool {
 	return known && time.Since(last) > sessionTimeout+time.Second
 }
 
-func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
+func (k *kafkaCluster) newClient(opts ...kgo.Opt) *kgo.Client {
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.Dialer(w.network.DialContext),
+		kgo.SeedBrokers(k.fake.ListenAddrs()...), kgo.Dialer(k.network.DialContext),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 	}, opts...)...)
-	w.must(err)
+	k.w.must(err)
 	return cl
 }
 
-func (w *world) produce(batch []draft) {
-	if w.missing {
-		w.unsent = append(w.unsent, batch...)
+func (k *kafkaCluster) produce(batch []draft) {
+	if k.missing {
+		k.unsent = append(k.unsent, batch...)
 		return
 	}
 	var records []*kgo.Record
 	for _, d := range batch {
-		w.log("produce", "partition", d.partition, "value", string(d.value))
+		k.w.log("produce", "partition", d.partition, "value", string(d.value))
 		records = append(records, &kgo.Record{
 			Topic: source, Partition: d.partition, Key: d.key, Value: d.value, Headers: d.headers,
 			Timestamp: time.Now().Add(-d.age),
 		})
 	}
-	w.must(w.producer.ProduceSync(context.Background(), records...).FirstErr())
+	k.w.must(k.producer.ProduceSync(context.Background(), records...).FirstErr())
 }
 
 // committed returns the group's offsets of a topic.
-func (w *world) committed(name string) map[int]int64 {
+func (k *kafkaCluster) committed(name string) map[int]int64 {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group = group
-	res, err := req.RequestWith(context.Background(), w.kafka)
-	w.must(err)
+	res, err := req.RequestWith(context.Background(), k.client)
+	k.w.must(err)
 	offsets := make(map[int]int64)
 	for _, topic := range res.Topics {
 		for _, p := range topic.Partitions {
@@ -233,54 +238,46 @@ func (w *world) committed(name string) map[int]int64 {
 }
 
 // ends returns the end offsets of a topic. It retries until no fault affects it.
-func (w *world) ends(name string) map[int]int64 {
-	for {
-		ends, err := w.endsOnce(name)
-		if err == nil {
-			return ends
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-func (w *world) endsOnce(name string) (map[int]int64, error) {
+func (k *kafkaCluster) ends(name string) map[int]int64 {
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic = name
-	for p := range w.settings.partitions {
+	for p := range k.w.settings.partitions {
 		part := kmsg.NewListOffsetsRequestTopicPartition()
 		part.Partition, part.Timestamp = p, -1
 		topic.Partitions = append(topic.Partitions, part)
 	}
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.Topics = append(req.Topics, topic)
-	res, err := req.RequestWith(context.Background(), w.kafka)
-	w.must(err)
-	ends := make(map[int]int64)
-	for _, t := range res.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, err
+	for ; ; time.Sleep(200 * time.Millisecond) {
+		res, err := req.RequestWith(context.Background(), k.client)
+		k.w.must(err)
+		ends, failed := make(map[int]int64), false
+		for _, t := range res.Topics {
+			for _, p := range t.Partitions {
+				failed = failed || p.ErrorCode != 0
+				ends[int(p.Partition)] = p.Offset
 			}
-			ends[int(p.Partition)] = p.Offset
+		}
+		if !failed {
+			return ends
 		}
 	}
-	return ends, nil
 }
 
 // readAll reads a topic from its start to its end.
-func (w *world) readAll(name string) []history.Record {
-	ends, from := w.ends(name), make(map[int32]kgo.Offset)
+func (k *kafkaCluster) readAll(name string) []history.Record {
+	ends, from := k.ends(name), make(map[int32]kgo.Offset)
 	left := int64(0)
 	for p, end := range ends {
 		from[int32(p)] = kgo.NewOffset().At(0) //nolint:gosec // small
 		left += end
 	}
-	cl := w.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: from}))
+	cl := k.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: from}))
 	defer cl.Close()
 	var all []history.Record
 	for int64(len(all)) < left {
 		fetches := cl.PollFetches(context.Background()) // it retries after faults
-		w.must(fetches.Err())
+		k.w.must(fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
 			rec := history.Record{Partition: int(r.Partition), Offset: r.Offset, Time: r.Timestamp, Key: r.Key, Value: r.Value}
 			for _, h := range r.Headers {

@@ -32,13 +32,13 @@ func mutants() []mutant {
 	return []mutant{
 		{"an event is marked done before the call", []edit{{
 			"consumer/deliver/deliver.go",
-			"\t_, err := d.parts.CRM.Modify(",
+			"\tresponse, err = d.parts.CRM.Modify(",
 			`	early := dedupe.Completion{Member: u.Member, Token: u.Token, Keep: true}
 	for _, ev := range u.Events {
 		early.Done = append(early.Done, dedupe.DoneEvent{ID: ev.ID, Outcome: string(event.Applied)})
 	}
 	_, _ = d.parts.Store.Complete(ctx, early)
-	_, err := d.parts.CRM.Modify(`,
+	response, err = d.parts.CRM.Modify(`,
 		}}, ""},
 		{"what failed is committed", []edit{{
 			"consumer/pipeline.go",
@@ -55,10 +55,13 @@ func mutants() []mutant {
 `,
 		}}, ""},
 		{"a version is kept for the whole member, not for each field", []edit{
-			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[7 + f]", "versions[#versions + 1] = 'v:all'"},
-			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 3 * f - 2]", "stored[f] = 'v:all'"},
+			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[9 + f]", "versions[#versions + 1] = 'v:all'"},
+			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 4 * f - 3]", "stored[f] = 'v:all'"},
 			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
 		}, ""},
+		{"a redrive is done if its original is, before it has a lane", []edit{{
+			"consumer/decode/done.go", "if mark.Covers(events[at[i]].Record.RedriveNumber(), r.reapply) {", "if mark.Done {",
+		}}, ""},
 		{"the lease is not checked", []edit{{
 			"dedupe/acquire.lua", "if holder and holder ~= token then", "if false then",
 		}}, ""},
@@ -70,8 +73,8 @@ func mutants() []mutant {
 		}}, ""},
 		{"an unchanged event does not move the versions", []edit{{
 			"consumer/deliver/deliver.go",
-			"Fields: fieldNames(ev),\n\t\t})\n",
-			`Fields: fieldNames(ev),
+			"Fields: fieldNames(ev.Update()),\n\t\t})\n",
+			`Fields: fieldNames(ev.Update()),
 		})
 		if outcome == event.Unchanged {
 			c.Done[len(c.Done)-1].Fields = nil
@@ -130,11 +133,11 @@ func (spent) Drop()   {}
 		}, "storms"},
 		{"the storm guard counts tombstones as rejected", []edit{{
 			"consumer/schedule/hold.go",
-			"\tif ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != \"\" {\n",
-			`	if ev.Guard != event.Exempt && ev.Rejection == nil && ev.Mapped.Ignored != "" {
+			"\tif ev.Guard == event.Exempt || ev.Rejection == nil && ev.Ignored() != \"\" {\n",
+			`	if ev.Guard != event.Exempt && ev.Rejection == nil && ev.Ignored() != "" {
 		h.guard.RecordMapped(true)
 	}
-	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Mapped.Ignored != "" {
+	if ev.Guard == event.Exempt || ev.Rejection == nil && ev.Ignored() != "" {
 `,
 		}}, "purge"},
 		{"memory is reserved after the fetch", []edit{{

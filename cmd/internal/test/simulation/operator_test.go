@@ -44,11 +44,11 @@ func newOperator(w *world) *operator {
 		ClientID: "operator", DialTimeout: 5 * time.Second, MetadataTopics: topics(),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return o.host.dial(ctx, "kafka", func(ctx context.Context) (net.Conn, error) {
-				return w.network.DialContext(ctx, network, addr)
+				return w.kafka.network.DialContext(ctx, network, addr)
 			})
 		},
 	}
-	o.kafka = &kafka.Client{Addr: kafka.TCP(w.cluster.ListenAddrs()...), Transport: o.transport}
+	o.kafka = &kafka.Client{Addr: kafka.TCP(w.kafka.fake.ListenAddrs()...), Transport: o.transport}
 	o.cache = o.host.redis(w, 0)
 	o.store = w.newStore(o.cache)
 	o.reader = dlq.NewReader(o.kafka, allTopics())
@@ -76,78 +76,58 @@ func (w *world) newStore(cache redis.UniversalClient) *dedupe.Store {
 	return store
 }
 
-// operate plans an operation. It is retried until it succeeds, and the run does not end before
-// that.
-func (w *world) operate(at time.Duration, what string, do func(context.Context, *operator) error) {
-	w.at(at, func() {
-		w.busy.Add(1)
-		w.running.Go(func() {
-			defer w.busy.Add(-1)
-			for err := w.operator.once(do); err != nil && !w.isOver(); err = w.operator.once(do) {
-				w.log("operation failed", "what", what, "error", err)
-				time.Sleep(time.Second)
-			}
-			w.log("operation done", "what", what)
-		})
-	})
-}
-
 func (o *operator) once(do func(context.Context, *operator) error) error {
 	o.turn <- struct{}{}
 	defer func() { <-o.turn }()
 	return do(context.Background(), o)
 }
 
-func (w *world) planPartitions(r *rand.Rand) {
-	w.settings.partitions = pick[int32](r, 1, 1, 2, 2, 5, 5, 12, 100)
-	if w.settings.partitions == 100 {
-		w.tally.fired("100 partitions")
+func (p *planner) partitions(r *rand.Rand) {
+	p.w.settings.partitions = pick[int32](r, 1, 1, 2, 2, 5, 5, 12, 100)
+	if p.w.settings.partitions == 100 {
+		p.w.tally.fired("100 partitions")
 	}
 }
 
-func (w *world) planAppendTime(*rand.Rand) { w.settings.appendTime = true }
+// purge deletes the records of many employees at once. That is not a storm.
+func (p *planner) purge(r *rand.Rand) { p.w.settings.purge = between(r, 5*time.Second, p.w.horizon/2) }
 
-// planPurge deletes the records of many employees at once. That is not a storm.
-func (w *world) planPurge(r *rand.Rand) { w.settings.purge = between(r, 5*time.Second, w.horizon/2) }
-
-// planLargeBatches produces large batches to many partitions at once: together they are more than
-// an instance may request.
-func (w *world) planLargeBatches(r *rand.Rand) {
-	w.settings.partitions = 12
-	w.settings.burst = between(r, 5*time.Second, w.horizon-10*time.Second)
+// largeBatches produces large batches to many partitions at once: together they are more than an
+// instance may request.
+func (p *planner) largeBatches(r *rand.Rand) {
+	p.w.settings.partitions = 12
+	p.w.settings.burst = between(r, 5*time.Second, p.w.horizon-10*time.Second)
 }
-
-func (w *world) planHeaders(r *rand.Rand) { w.settings.headers = pick(r, 0.02, 0.1) }
 
 func pauseKinds() []string { return []string{"pause", "pause for a time", "pause prolonged", "resume"} }
 
-// planPauses makes the operator pause all calls, for a time or until resume.
-func (w *world) planPauses(r *rand.Rand) {
+// pauses makes the operator pause all calls, for a time or until resume.
+func (p *planner) pauses(r *rand.Rand) {
 	for range 1 + r.IntN(2) {
-		at, wait := between(r, 5*time.Second, w.horizon-20*time.Second), between(r, 5*time.Second, 40*time.Second)
+		at, wait := between(r, 5*time.Second, p.w.horizon-20*time.Second), between(r, 5*time.Second, 40*time.Second)
 		if r.IntN(3) == 0 {
-			w.operate(at, "pause for a time", func(ctx context.Context, o *operator) error {
-				w.tally.fired("pause for a time")
+			p.operate(at, "pause for a time", func(ctx context.Context, o *operator) error {
+				p.w.tally.fired("pause for a time")
 				return o.pause(ctx, time.Now().Add(wait))
 			})
 			continue
 		}
-		w.operate(at, "pause", func(ctx context.Context, o *operator) error {
-			w.tally.fired("pause")
+		p.operate(at, "pause", func(ctx context.Context, o *operator) error {
+			p.w.tally.fired("pause")
 			return o.pause(ctx, time.Time{})
 		})
 		if r.IntN(3) == 0 {
-			w.operate(at+wait/2, "pause prolonged", func(ctx context.Context, o *operator) error {
-				w.tally.fired("pause prolonged")
+			p.operate(at+wait/2, "pause prolonged", func(ctx context.Context, o *operator) error {
+				p.w.tally.fired("pause prolonged")
 				return o.pause(ctx, time.Time{})
 			})
 		}
-		w.operate(at+wait, "resume", func(ctx context.Context, o *operator) error {
-			w.tally.fired("resume")
+		p.operate(at+wait, "resume", func(ctx context.Context, o *operator) error {
+			p.w.tally.fired("resume")
 			return o.resume(ctx)
 		})
 	}
-	w.operate(w.horizon+time.Minute, "last resume", func(ctx context.Context, o *operator) error { return o.resume(ctx) })
+	p.operate(p.w.horizon+time.Minute, "last resume", func(ctx context.Context, o *operator) error { return o.resume(ctx) })
 }
 
 // pause records when calls must stop: from the time the request was certainly written.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -53,26 +52,6 @@ type crashPoint struct {
 	nth  int
 }
 
-func (w *world) fateOf(n int) crashPoint {
-	r := w.random.roll("crash", n)
-	if r.IntN(8) == 0 || w.settings.storm.quiet {
-		return crashPoint{}
-	}
-	rare := []string{"before mark", "after mark", "before renew", "after renew"} // rarely reached, so drawn more often
-	if w.has("redrives") {
-		rare = append(rare, "before audit", "after audit", "before audit", "after audit")
-	}
-	f := crashPoint{step: pick(r, slices.Concat(steps(), rare)...), nth: 1 + r.IntN(8)}
-	switch f.step {
-	case "before dead letter", "after dead letter", "before release", "after release", "before commit", "after commit",
-		"before audit", "after audit":
-		f.nth = 1 + r.IntN(3)
-	case "before mark", "after mark", "before renew", "after renew":
-		f.nth = 1
-	}
-	return f
-}
-
 const (
 	group       = "sim"
 	source      = "in"
@@ -93,36 +72,6 @@ const (
 	fetchBytes = bufferBytes/4*2/5 + lookBytes
 	lookBytes  = bufferBytes / 16 * 2 / 5
 )
-
-// launch starts an instance of the live service.
-func (w *world) launch(slot int) {
-	l := w.newLife(slot)
-	w.mu.Lock()
-	w.slots[slot] = l
-	w.mu.Unlock()
-	w.begin(l)
-}
-
-func (w *world) newLife(slot int) *process {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n := len(w.lives) + 1
-	l := &process{
-		w: w, n: n, began: time.Now(), slot: slot, host: newHost(), crashPoint: w.fateOf(n), done: make(chan struct{}),
-		seen: make(map[history.Delivery]*history.Delivery),
-	}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	w.lives = append(w.lives, l)
-	return l
-}
-
-func (w *world) begin(l *process) {
-	w.log("start", "instance", l.n, "crashPoint", l.crashPoint, "replay", l.job != nil)
-	listener, err := w.network.Listen("tcp", l.crmAddr())
-	w.must(err)
-	w.running.Go(func() { _ = w.crmProxy.server.Serve(gate{listener, l.n}) })
-	w.running.Go(l.live)
-}
 
 func topics() []string { return []string{source, deadLetters, redrives, audits} }
 
@@ -157,7 +106,7 @@ func (l *process) live() {
 }
 
 func (l *process) dialKafka(ctx context.Context, network, addr string) (net.Conn, error) {
-	return l.host.dial(ctx, "kafka", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, addr) })
+	return l.host.dial(ctx, "kafka", func(ctx context.Context) (net.Conn, error) { return l.w.kafka.network.DialContext(ctx, network, addr) })
 }
 
 func (l *process) dialCRM(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -165,12 +114,14 @@ func (l *process) dialCRM(ctx context.Context, network, _ string) (net.Conn, err
 		l.w.fired("crm outage: refuse", l.n)
 		return nil, errNoRoute
 	}
-	return l.host.dial(ctx, "crm", func(ctx context.Context) (net.Conn, error) { return l.w.network.DialContext(ctx, network, l.crmAddr()) })
+	return l.host.dial(ctx, "crm", func(ctx context.Context) (net.Conn, error) {
+		return l.w.kafka.network.DialContext(ctx, network, l.crmAddr())
+	})
 }
 
 func (l *process) config() consumer.Config {
 	cfg := consumer.Config{
-		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.cluster.ListenAddrs(),
+		Topic: source, Redrives: redrives, StormShare: stormShare, HeldRetry: 2 * time.Second, Group: group, Brokers: l.w.kafka.fake.ListenAddrs(),
 		BufferRecords: l.bufferRecords(), BufferBytes: bufferBytes, MaxRecordBytes: maxFetchedBytes,
 		CallConfig: consumer.CallConfig{
 			BaseURL: base, CorpID: corp, Concurrency: pick(l.random(), 4, 16), CallTimeout: callTimeout, Lease: lease,
@@ -189,7 +140,7 @@ func (l *process) config() consumer.Config {
 }
 
 func (l *process) parts(transport *kafka.Transport, cache redis.UniversalClient, web *http.Transport) consumer.Parts {
-	client := &kafka.Client{Addr: kafka.TCP(l.w.cluster.ListenAddrs()...), Transport: tappedKafka{l, transport}}
+	client := &kafka.Client{Addr: kafka.TCP(l.w.kafka.fake.ListenAddrs()...), Transport: tappedKafka{l, transport}}
 	store := l.w.newStore(cache)
 	target, err := url.Parse(base)
 	l.w.must(err)
@@ -208,7 +159,8 @@ func (l *process) parts(transport *kafka.Transport, cache redis.UniversalClient,
 	parts := consumer.Parts{
 		Kafka:  client,
 		Dialer: &kafka.Dialer{ClientID: "membersync", Timeout: 5 * time.Second, DialFunc: l.dialKafka},
-		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, CRM: tappedCRM{l, crm},
+		Mapper: brokenMapping{l.w, l.w.newMapping()}, Store: tappedStore{l, store}, Marks: tappedStore{l, store},
+		CRM:         tappedCRM{l, crm},
 		DeadLetters: tappedDeadLetters{l, dlq.NewWriter(client, deadLetters)}, Limiter: tappedLimiter{l, limiter},
 		Archive: dlq.NewReader(client, allTopics()), Audit: tappedAuditor{l, dlq.NewAuditor(client, audits)}, Control: store,
 		EditDigest: editDigest(),
@@ -278,7 +230,7 @@ func (l *process) crash(step string) {
 	l.cancel()
 	l.w.log("crash", "instance", l.n, "step", step)
 	l.w.tally.crashed(step)
-	l.w.replaceCrashed(l)
+	l.w.instances.replaceCrashed(l)
 }
 
 // stop stops the instance cleanly.

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"context"
-	"time"
 
 	"membersync/cmd/internal/test/oracle/history"
 	"membersync/consumer/preview"
@@ -25,8 +24,8 @@ func (o *operator) rebuild(ctx context.Context) error {
 	}
 	b := &rebuilding{index: index, mapping: o.w.newMapping(), byMember: make(map[dedupe.Member][]dedupe.DoneEvent)}
 	for _, topic := range []string{source, redrives} {
-		committed := o.w.committed(topic)      //nolint:contextcheck // the world has no deadline
-		for _, r := range o.w.readAll(topic) { //nolint:contextcheck // likewise
+		committed := o.w.kafka.committed(topic)      //nolint:contextcheck // the world has no deadline
+		for _, r := range o.w.kafka.readAll(topic) { //nolint:contextcheck // likewise
 			if r.Offset >= committed[r.Partition] || !isRead(r) { // not read then
 				continue
 			}
@@ -82,17 +81,4 @@ func (b *rebuilding) take(ctx context.Context, o *operator, topic string, r hist
 		}
 	}
 	return nil
-}
-
-// lose makes Redis lose its state. The operator rebuilds it some time later.
-func (w *world) lose(at time.Duration, rebuildAfter time.Duration) {
-	w.at(at, w.redisProxy.lose)
-	w.operate(at+rebuildAfter, "rebuild", func(ctx context.Context, o *operator) error {
-		if err := o.rebuild(ctx); err != nil {
-			return err
-		}
-		w.fired("rebuild", 0)
-		w.redisProxy.rebuilt()
-		return nil
-	})
 }

@@ -30,11 +30,11 @@ type job struct {
 
 func (j *job) group() string { return fmt.Sprintf("%s.replay.%d", group, j.n) }
 
-// planReplays makes the operator replay the topics, and restore the CRM from a backup before some
+// replays makes the operator replay the topics, and restore the CRM from a backup before some
 // replays with --reapply.
-func (w *world) planReplays(r *rand.Rand) {
+func (p *planner) replays(r *rand.Rand) {
 	for n := range 1 + r.IntN(2) {
-		at := between(r, 20*time.Second, w.horizon+20*time.Second)
+		at := between(r, 20*time.Second, p.w.horizon+20*time.Second)
 		j := &job{n: n + 1, reapply: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
 			j.stops = between(r, time.Second, 10*time.Second)
@@ -43,13 +43,13 @@ func (w *world) planReplays(r *rand.Rand) {
 		share := r.Float64()
 		if j.reapply && r.IntN(3) > 0 {
 			var backup map[string]map[string]json.RawMessage
-			w.at(between(r, 0, at-10*time.Second), func() { backup = w.crmProxy.crm.Snapshot() })
-			w.at(at, func() {
-				w.fired("crm restored", 0)
-				w.crmProxy.crm.Restore(backup)
+			p.at(between(r, 0, at-10*time.Second), func() { backup = p.w.crmProxy.crm.Snapshot() })
+			p.at(at, func() {
+				p.w.fired("crm restored", 0)
+				p.w.crmProxy.crm.Restore(backup)
 			})
 		}
-		w.operate(at+between(r, time.Second, 10*time.Second), "replay", func(ctx context.Context, o *operator) error {
+		p.operate(at+between(r, time.Second, 10*time.Second), "replay", func(ctx context.Context, o *operator) error {
 			return o.replay(ctx, j, part, share)
 		})
 	}
@@ -73,7 +73,7 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 		time.Sleep(consumer.DigestTrust)
 	}
 	for _, topic := range []string{source, redrives} {
-		for p, end := range o.w.ends(topic) { //nolint:contextcheck // the world has no deadline
+		for p, end := range o.w.kafka.ends(topic) { //nolint:contextcheck // the world has no deadline
 			first := int64(0)
 			if part && topic == source {
 				first = int64(share * float64(end))
@@ -97,14 +97,8 @@ func (o *operator) replay(ctx context.Context, j *job, part bool, share float64)
 	}
 	j.began = time.Now()
 	o.w.busy.Add(1) // until the replay has ended
-	o.w.launchReplay(j)
+	o.w.instances.launch(-1, j)
 	return nil
-}
-
-func (w *world) launchReplay(j *job) {
-	l := w.newLife(-1)
-	l.job = j
-	w.begin(l)
 }
 
 // replay runs the job. Another process continues it if this one does not finish it.
@@ -126,12 +120,12 @@ func (l *process) replay(service *consumer.Service) {
 	case err == nil && !l.isDead():
 		l.w.log("replay is over", "instance", l.n)
 		l.w.busy.Add(-1)
-	case !l.w.isOver():
+	case !l.w.over.Load():
 		l.w.running.Go(func() {
 			time.Sleep(between(l.random(), time.Second, 5*time.Second))
-			if !l.w.isOver() {
+			if !l.w.over.Load() {
 				l.w.fired("replay resumed", l.n)
-				l.w.launchReplay(l.job)
+				l.w.instances.launch(-1, l.job)
 			}
 		})
 	}

@@ -58,8 +58,14 @@ func (s tappedStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (g 
 				versions[i] += "," + f.Name
 			}
 		}
-		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Leased, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.redisProxy.mini.HGet("ms:{"+req.Member.String()+"}:fields", "p"))
+		s.l.w.log("acquire refused", "instance", s.l.n, "member", req.Member, "held", g.Leased, "pending", g.Pending, "wait", g.Wait, "versions", versions, "p", s.l.w.redisProxy.mini.HGet("ms:{"+req.Member.String()+"}:f", "p"))
 	}
+	return g, err
+}
+
+// DoneOf implements consumer.Marks.
+func (s tappedStore) DoneOf(ctx context.Context, events []dedupe.MemberEvent) (g []dedupe.EventGrant, err error) {
+	err = s.l.around("look up", func() error { g, err = s.real.DoneOf(ctx, events); return err })
 	return g, err
 }
 

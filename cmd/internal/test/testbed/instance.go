@@ -21,9 +21,9 @@ type Instance struct {
 	log string // path
 }
 
-// start starts the binary with only these variables. Its log goes to a file.
-func (s *Testbed) start(ctx context.Context, variables map[string]string) (*Instance, error) {
-	i, err := s.launch(variables)
+// start starts a binary with only these variables. Its log goes to a file.
+func (s *Testbed) start(ctx context.Context, binary string, variables map[string]string) (*Instance, error) {
+	i, err := s.launch(binary, variables)
 	if err != nil {
 		return nil, err
 	}
@@ -37,15 +37,15 @@ func (s *Testbed) start(ctx context.Context, variables map[string]string) (*Inst
 	return i, nil
 }
 
-func (s *Testbed) launch(variables map[string]string) (*Instance, error) {
+func (s *Testbed) launch(binary string, variables map[string]string) (*Instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	log, err := os.Create(filepath.Join(s.dir, "instance-"+strconv.Itoa(len(s.instances)+1)+".log"))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }()   // the process has a descriptor of its own
-	cmd := exec.Command(s.binary, "run") //nolint:gosec,noctx // built here; it is ended by signals, at the latest by Close
+	defer func() { _ = log.Close() }() // the process has a descriptor of its own
+	cmd := exec.Command(binary, "run") //nolint:noctx // it is ended by signals, at the latest by Close
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = Environ(variables, "TMPDIR="+s.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches only this program
@@ -58,8 +58,13 @@ func (s *Testbed) launch(variables map[string]string) (*Instance, error) {
 	return i, nil
 }
 
-// Usage returns what the process has used so far. It works only while the process runs.
-func (i *Instance) Usage() (Usage, error) { return usageOf(i.cmd.Process.Pid) }
+// command starts a binary with other arguments than run. Its output is not kept.
+func (s *Testbed) command(binary string, variables map[string]string, args ...string) (*Process, error) {
+	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // built here or given; the caller ends it
+	cmd.Env = Environ(variables, "TMPDIR="+s.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return StartProcess(cmd)
+}
 
 // Terminate sends SIGTERM and waits for a clean stop, which is exit status 0.
 func (i *Instance) Terminate(ctx context.Context) error {

@@ -20,6 +20,9 @@ type Job struct {
 	testbed              *Testbed
 	Topic, Group, Prefix string
 	Partitions           int
+	// Binary is the path of the membersync that [Job.Start] and [Job.Command] run: the testbed's,
+	// unless another one is set.
+	Binary string
 	// Variables are the settings of each instance, without MEMBERSYNC_.
 	Variables map[string]string
 }
@@ -28,7 +31,7 @@ type Job struct {
 // variable sets one.
 func (s *Testbed) NewJob(ctx context.Context, partitions int, crmURL string) (*Job, error) {
 	name := "testbed-" + strings.ToLower(rand.Text())
-	j := &Job{testbed: s, Topic: name, Group: name, Prefix: name, Partitions: partitions}
+	j := &Job{testbed: s, Topic: name, Group: name, Prefix: name, Partitions: partitions, Binary: s.binary}
 	brokers := s.kafka.addr
 	if s.kafka.via != "" {
 		brokers = s.kafka.via
@@ -50,7 +53,12 @@ func (s *Testbed) NewJob(ctx context.Context, partitions int, crmURL string) (*J
 func (j *Job) Start(ctx context.Context, more map[string]string) (*Instance, error) {
 	variables := maps.Clone(j.Variables)
 	maps.Copy(variables, more)
-	return j.testbed.start(ctx, variables)
+	return j.testbed.start(ctx, j.Binary, variables)
+}
+
+// Command starts another command of membersync with the variables of the job. The caller ends it.
+func (j *Job) Command(args ...string) (*Process, error) {
+	return j.testbed.command(j.Binary, j.Variables, args...)
 }
 
 // Produce writes records to the topic. See [Testbed.Produce].

@@ -24,6 +24,8 @@ type Options struct {
 	// AppendOnly makes the started Redis keep its data over Kill and Start. Otherwise it is empty
 	// then.
 	AppendOnly bool
+	// OnlyRedis leaves out Kafka and the binary: there are no jobs and no instances.
+	OnlyRedis bool
 	// KafkaVia is the host:port of a proxy through which the instances connect to the started
 	// Kafka. The proxy's upstream is Server.Upstream of [Testbed.Kafka].
 	KafkaVia string

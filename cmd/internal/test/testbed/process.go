@@ -49,6 +49,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // State returns the exit status and the resource usage. The process must have ended, see Done.
 func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
 
+// Usage returns what the process has used so far. It works only while the process runs.
+func (p *Process) Usage() (Usage, error) { return usageOf(p.cmd.Process.Pid) }
+
 // Signal sends a signal, such as SIGSTOP and SIGCONT for a process that stalls.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 

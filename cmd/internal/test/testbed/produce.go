@@ -28,10 +28,10 @@ const (
 // Produce writes records in the order given, one batch at a time for each partition, and returns
 // when all are acknowledged. While the broker is away it retries for a minute. If an
 // acknowledgement is lost, the retry writes copies.
-func (s *Testbed) Produce(ctx context.Context, topic string, records iter.Seq[Record]) error {
+func (s *Topics) Produce(ctx context.Context, topic string, records iter.Seq[Record]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := producer{testbed: s, topic: topic, fail: cancel, partitions: make(map[int]*partition)}
+	p := producer{topics: s, topic: topic, fail: cancel, partitions: make(map[int]*partition)}
 	for r := range records {
 		if ctx.Err() != nil {
 			break
@@ -43,7 +43,7 @@ func (s *Testbed) Produce(ctx context.Context, topic string, records iter.Seq[Re
 
 // A producer has a batch and a goroutine for each partition.
 type producer struct {
-	testbed    *Testbed
+	topics     *Topics
 	topic      string
 	fail       context.CancelCauseFunc
 	partitions map[int]*partition
@@ -83,7 +83,7 @@ func (p *producer) write(ctx context.Context, partition int, batches <-chan []Re
 		if ctx.Err() != nil {
 			continue
 		}
-		if err := p.testbed.produce(ctx, p.topic, partition, batch); err != nil {
+		if err := p.topics.produce(ctx, p.topic, partition, batch); err != nil {
 			p.fail(err)
 		}
 	}
@@ -101,7 +101,7 @@ func (p *producer) close(ctx context.Context) error {
 }
 
 // produce writes one batch and retries while the broker is away.
-func (s *Testbed) produce(ctx context.Context, topic string, partition int, batch []Record) error {
+func (s *Topics) produce(ctx context.Context, topic string, partition int, batch []Record) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	var last error
@@ -124,7 +124,7 @@ func final(err error) error {
 }
 
 // write makes one attempt.
-func (s *Testbed) write(ctx context.Context, topic string, partition int, batch []Record) error {
+func (s *Topics) write(ctx context.Context, topic string, partition int, batch []Record) error {
 	now := time.Now()
 	records := make([]kafka.Record, len(batch))
 	for i, r := range batch {

@@ -15,13 +15,13 @@ import (
 // A Testbed holds the servers, the binary and everything created with them. It is safe for
 // concurrent use.
 type Testbed struct {
+	*Topics
 	opts         Options
 	root, dir    string
 	binary       string
 	kafka, redis *Server
 	redisURL     string
 	transport    *kafka.Transport
-	client       *kafka.Client
 	rdb          *redis.Client
 
 	mu        sync.Mutex
@@ -48,14 +48,11 @@ func Open(ctx context.Context, opts Options) (*Testbed, error) {
 }
 
 func (s *Testbed) open(ctx context.Context) (err error) {
-	if err := s.build(ctx); err != nil {
-		return err
+	if !s.opts.OnlyRedis {
+		if err := s.openService(ctx); err != nil {
+			return err
+		}
 	}
-	if s.kafka, err = startKafka(ctx, &s.opts, s.root, s.dir); err != nil {
-		return err
-	}
-	s.transport = &kafka.Transport{ClientID: "testbed", MetadataTTL: time.Second}
-	s.client = &kafka.Client{Addr: kafka.TCP(s.kafka.addr), Transport: s.transport, Timeout: opLimit / 4}
 	if s.redis, s.redisURL, err = startRedis(ctx, &s.opts, s.root, s.dir); err != nil {
 		return err
 	}
@@ -67,14 +64,27 @@ func (s *Testbed) open(ctx context.Context) (err error) {
 	return s.rdb.Ping(ctx).Err()
 }
 
-// build compiles the service once for all instances.
+// openService provides what an instance needs next to Redis.
+func (s *Testbed) openService(ctx context.Context) (err error) {
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	if s.kafka, err = startKafka(ctx, &s.opts, s.root, s.dir); err != nil {
+		return err
+	}
+	s.transport = &kafka.Transport{ClientID: "testbed", MetadataTTL: time.Second}
+	s.Topics = &Topics{&kafka.Client{Addr: kafka.TCP(s.kafka.addr), Transport: s.transport, Timeout: opLimit / 4}}
+	return nil
+}
+
+// build compiles the service once for all instances, in the way of the image.
 func (s *Testbed) build(ctx context.Context) error {
 	if s.binary = s.opts.Binary; s.binary != "" {
 		return nil
 	}
 	s.opts.progress("building membersync")
 	s.binary = filepath.Join(s.dir, "membersync")
-	_, err := run(ctx, s.root, "go", "build", "-o", s.binary, "./cmd/membersync")
+	_, err := run(ctx, s.root, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-tags=timetzdata", "-o", s.binary, "./cmd/membersync")
 	return err
 }
 

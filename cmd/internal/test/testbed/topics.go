@@ -9,8 +9,11 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
+// Topics creates, fills, reads and deletes topics. It is safe for concurrent use.
+type Topics struct{ client *kafka.Client }
+
 // CreateTopic creates a topic and waits until the broker leads its partitions.
-func (s *Testbed) CreateTopic(ctx context.Context, topic string, partitions int, configs map[string]string) error {
+func (s *Topics) CreateTopic(ctx context.Context, topic string, partitions int, configs map[string]string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	config := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}
@@ -32,7 +35,7 @@ func (s *Testbed) CreateTopic(ctx context.Context, topic string, partitions int,
 
 // DeleteTopics deletes topics and waits until the broker no longer knows them: the controller
 // responds a little before the broker learns of it. An unknown topic is not an error.
-func (s *Testbed) DeleteTopics(ctx context.Context, topics ...string) error {
+func (s *Topics) DeleteTopics(ctx context.Context, topics ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opLimit, errLimit)
 	defer cancel()
 	answer, err := s.client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: topics})
@@ -56,7 +59,7 @@ func (s *Testbed) DeleteTopics(ctx context.Context, topics ...string) error {
 	return nil
 }
 
-func (s *Testbed) awaitGone(ctx context.Context, topic string) error {
+func (s *Topics) awaitGone(ctx context.Context, topic string) error {
 	return retryUntil(ctx, "the end of topic "+topic, func(ctx context.Context) (bool, error) {
 		_, err := s.Ends(ctx, topic)
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
@@ -72,7 +75,7 @@ type Extent struct{ First, End int64 }
 // Ends returns the extent of each partition of a topic. An unknown topic is the error
 // kafka.UnknownTopicOrPartition. A broker that has just come back may return that for any topic, so
 // it must not read as a topic without records.
-func (s *Testbed) Ends(ctx context.Context, topic string) (map[int]Extent, error) {
+func (s *Topics) Ends(ctx context.Context, topic string) (map[int]Extent, error) {
 	meta, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, err
@@ -99,7 +102,7 @@ func (s *Testbed) Ends(ctx context.Context, topic string) (map[int]Extent, error
 
 // offsets requests one kind of offset of each partition: kafka-go mixes up several kinds in one
 // request.
-func (s *Testbed) offsets(ctx context.Context, topic string, of map[int]Extent, kind func(int) kafka.OffsetRequest) (map[int]int64, error) {
+func (s *Topics) offsets(ctx context.Context, topic string, of map[int]Extent, kind func(int) kafka.OffsetRequest) (map[int]int64, error) {
 	var asked []kafka.OffsetRequest
 	for p := range of {
 		asked = append(asked, kind(p))
@@ -119,7 +122,7 @@ func (s *Testbed) offsets(ctx context.Context, topic string, of map[int]Extent, 
 }
 
 // Count returns how many offsets a topic holds; 0 if it does not exist.
-func (s *Testbed) Count(ctx context.Context, topic string) (n int64, err error) {
+func (s *Topics) Count(ctx context.Context, topic string) (n int64, err error) {
 	ends, err := s.Ends(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return 0, nil
@@ -131,7 +134,7 @@ func (s *Testbed) Count(ctx context.Context, topic string) (n int64, err error) 
 }
 
 // Lag returns the number of records of the topic that the group has not committed.
-func (s *Testbed) Lag(ctx context.Context, topic, group string) (lag int64, err error) {
+func (s *Topics) Lag(ctx context.Context, topic, group string) (lag int64, err error) {
 	ends, err := s.Ends(ctx, topic)
 	if err != nil {
 		return 0, err

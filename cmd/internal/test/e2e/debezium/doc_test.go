@@ -3,7 +3,8 @@
 //
 // # Contents
 //
-//   - database_test.go: SQL through psql and mariadb, and the tables.
+//   - database_test.go: SQL through psql and mariadb.
+//   - employees_test.go: the table, its rows and how they change.
 //   - connect_test.go: the worker of Kafka Connect, which can be killed, and its offsets.
 //   - records_test.go: what the connector wrote to the topic.
 //   - expected_test.go: the CRM state that the rows require, derived without package mapper.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"membersync/crmapi/crmapitest"
 )
 
 // A crm holds the fields of each member, as JSON without white space.
@@ -29,6 +31,27 @@ func (c crm) apply(t *testing.T, rows []row) {
 		}
 		maps.Copy(c[id], member(t, r))
 	}
+}
+
+// snapshotOf returns the state of the CRM.
+func snapshotOf(t *testing.T, server *crmapitest.Server) crm {
+	t.Helper()
+	got := crm{}
+	for id, fields := range server.Snapshot() {
+		got[id] = make(map[string]string, len(fields))
+		for name, raw := range fields {
+			var value any
+			if err := json.Unmarshal(raw, &value); err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[id][name] = string(text)
+		}
+	}
+	return got
 }
 
 // clone returns a copy.

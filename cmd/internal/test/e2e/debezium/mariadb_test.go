@@ -11,16 +11,16 @@ func TestMariaDB(t *testing.T) {
 	m := mariadb{port: port(t, mariadbEnv)}
 	create(t, m, "mariadb", "--no-defaults", "-h", host, "-P", m.port, "-u", "root", "-e", "CREATE DATABASE hr")
 	r := open(t, m, "mariadb.yaml", 1, nil)
-	r.snapshot(t)
-	r.rowChanges(t)
+	snapshot(t, r)
+	rowChanges(t, r)
 	r.run(t, "REPLACE and ON DUPLICATE KEY UPDATE",
-		strings.Replace(r.insert(1, 20), "INSERT", "REPLACE", 1),
-		r.insert(21, 40)+" ON DUPLICATE KEY UPDATE title = 'Sample Double', dept_id = 77")
-	r.memberChanges(t)
-	r.deletions(t)
-	r.incremental(t)
-	r.kills(t)
-	r.forgets(t)
-	r.schema(t, "ALTER TABLE employees MODIFY title text, MODIFY dept_id bigint")
+		strings.Replace(r.table.insert(1, 20), "INSERT", "REPLACE", 1),
+		r.table.insert(21, 40)+" ON DUPLICATE KEY UPDATE title = 'Sample Double', dept_id = 77")
+	memberChanges(t, r)
+	deletions(t, r)
+	incremental(t, r)
+	kills(t, r)
+	forgets(t, r)
+	schema(t, r, "ALTER TABLE employees MODIFY title text, MODIFY dept_id bigint")
 	r.run(t, "TRUNCATE", "TRUNCATE TABLE employees").noCalls(t)
 }

@@ -12,51 +12,51 @@ func TestPostgreSQL(t *testing.T) {
 	p := postgres{port: port(t, postgresEnv)}
 	create(t, p, "createdb", "-h", host, "-p", p.port, "-U", "postgres", "hr")
 	r := open(t, p, "postgres.yaml", 6, map[string]string{"message.key.columns": "public.employees:crm_open_user_id"})
-	r.snapshot(t)
-	r.rowChanges(t)
-	r.toast(t)
-	r.memberChanges(t)
-	r.deletions(t)
-	r.incremental(t)
-	r.kills(t)
-	r.forgets(t)
-	r.identities(t)
-	r.schema(t, "ALTER TABLE employees ALTER COLUMN title TYPE text, ALTER COLUMN dept_id TYPE bigint")
+	snapshot(t, r)
+	rowChanges(t, r)
+	toast(t, r)
+	memberChanges(t, r)
+	deletions(t, r)
+	incremental(t, r)
+	kills(t, r)
+	forgets(t, r)
+	identities(t, r)
+	schema(t, r, "ALTER TABLE employees ALTER COLUMN title TYPE text, ALTER COLUMN dept_id TYPE bigint")
 	r.run(t, "TRUNCATE", "TRUNCATE employees").noCalls(t)
 }
 
 // toast changes rows with values stored outside of the row. The log lacks such a value unless it
 // changes.
-func (r *rig) toast(t *testing.T) {
+func toast(t *testing.T, r *rig) {
 	t.Helper()
-	r.run(t, "TOAST: a list of 480 entries", update("extra_depts = "+r.departments(480), 1, 50))
+	r.run(t, "TOAST: a list of 480 entries", update("extra_depts = "+departments(r.table.d, 480), 1, 50))
 	r.run(t, "TOAST: another column changes", update("title = 'Sample Toast'", 1, 50))
 	r.run(t, "TOAST: only the large columns change",
-		update("extra_depts = "+r.departments(475)+", bio = repeat('Other life. ', 400)", 1, 50))
+		update("extra_depts = "+departments(r.table.d, 475)+", bio = repeat('Other life. ', 400)", 1, 50))
 	r.run(t, "TOAST: from a large value to NULL and back",
-		update("extra_depts = NULL", 1, 50), update("extra_depts = "+r.departments(470), 1, 25))
+		update("extra_depts = NULL", 1, 50), update("extra_depts = "+departments(r.table.d, 470), 1, 25))
 }
 
 // departments returns a list of n IDs. PostgreSQL moves a list of 470 out of the row.
-func (r *rig) departments(n int) string {
+func departments(d database, n int) string {
 	var ids []int
 	for i := range n {
 		ids = append(ids, 1000+i)
 	}
-	return r.d.list(ids...)
+	return d.list(ids...)
 }
 
 // identities repeats the steps that depend on the old row that PostgreSQL logs.
-func (r *rig) identities(t *testing.T) {
+func identities(t *testing.T, r *rig) {
 	t.Helper()
-	r.sql("CREATE UNIQUE INDEX employees_identity ON employees (emp_no, full_name)")(t)
+	r.table.execute(t, "CREATE UNIQUE INDEX employees_identity ON employees (emp_no, full_name)")
 	for i, identity := range []string{"FULL", "USING INDEX employees_identity", "DEFAULT"} {
 		name := "identity " + strings.Fields(identity)[0]
-		list := r.departments(480)
+		list := departments(r.table.d, 480)
 		if identity != "FULL" {
-			list = r.departments(2) // a large list that does not change cannot move to another member
+			list = departments(r.table.d, 2) // a large list that does not change cannot move to another member
 		}
-		r.sql("ALTER TABLE employees REPLICA IDENTITY " + identity)(t)
+		r.table.execute(t, "ALTER TABLE employees REPLICA IDENTITY "+identity)
 		r.run(t, name+": updates", update("title = '"+name+"', dept_id = dept_id + 1", 1, 100))
 		r.run(t, name+": other columns", update("salary = salary + 1", 1, 300)).noCalls(t)
 		r.run(t, name+": to NULL", update("title = NULL, email = NULL, extra_depts = NULL", 1, 100))

@@ -3,7 +3,6 @@ package debezium
 import (
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 )
 
@@ -18,16 +17,13 @@ const (
 const linked = "crm_open_user_id = coalesce(crm_open_user_id, concat('FSUID_NEW', emp_no))"
 
 // snapshot starts the connector while rows change.
-func (r *rig) snapshot(t *testing.T) {
+func snapshot(t *testing.T, r *rig) {
 	t.Helper()
-	r.sql(r.insert(1, people))(t)
-	o := r.step(t, "initial snapshot, changes during it", func(t *testing.T) {
+	r.table.execute(t, r.table.insert(1, people))
+	o := r.stepDuring(t, "initial snapshot, changes during it", people, func(t *testing.T) {
 		t.Helper()
-		r.during(t, people, func(t *testing.T) {
-			t.Helper()
-			r.connect.start(t)
-			r.awaitRecords(t, people+100)
-		})
+		r.connect.start(t)
+		r.awaitRecords(t, people+100)
 	})
 	if o.ops["r"] != people || o.during == 0 {
 		t.Errorf("the snapshot was not taken while rows changed: %v", o.tally)
@@ -35,28 +31,28 @@ func (r *rig) snapshot(t *testing.T) {
 }
 
 // rowChanges change rows whose key and member stay.
-func (r *rig) rowChanges(t *testing.T) {
+func rowChanges(t *testing.T, r *rig) {
 	t.Helper()
-	r.run(t, "inserts", r.insert(2001, 2100))
+	r.run(t, "inserts", r.table.insert(2001, 2100))
 	r.run(t, "updates of mapped columns",
 		update("title = concat('Sample Lead ', emp_no), dept_id = dept_id + 1, hire_date = '2021-03-04'", 1, 100))
 	r.run(t, "updates of other columns", update("salary = salary + 1", 1, 300)).noCalls(t)
 	r.run(t, "values become NULL", update("title = NULL, email = NULL, extra_depts = NULL, nickname = NULL, "+
 		"gender = NULL, birth_date = NULL", 1, 60))
-	r.run(t, "values become empty", update("title = '', email = '', nickname = '', extra_depts = "+r.d.list(), 61, 120))
+	r.run(t, "values become empty", update("title = '', email = '', nickname = '', extra_depts = "+r.table.d.list(), 61, 120))
 	r.run(t, "NULL and empty become values", update("title = 'Sample Clerk', email = concat('n', emp_no, '@example.com'), "+
-		"nickname = concat('np', emp_no), gender = '"+r.gender(2)+"', birth_date = '1969-12-31', "+
-		"extra_depts = "+r.d.list(3, 4), 1, 120))
-	r.run(t, "dates at the edges", update("hire_date = "+r.d.noDate(), 1, 10), update("hire_date = '9999-12-31'", 11, 20),
+		"nickname = concat('np', emp_no), gender = '"+r.table.gender(2)+"', birth_date = '1969-12-31', "+
+		"extra_depts = "+r.table.d.list(3, 4), 1, 120))
+	r.run(t, "dates at the edges", update("hire_date = "+r.table.d.noDate(), 1, 10), update("hire_date = '9999-12-31'", 11, 20),
 		update("birth_date = '1900-01-01'", 21, 30), update("birth_date = '1988-07-01', hire_date = '1970-01-01'", 31, 40))
-	r.run(t, "ten changes of each row, alone and in one transaction", r.tenChanges(1, 40)...)
+	r.run(t, "ten changes of each row, alone and in one transaction", tenChanges(1, 40)...)
 	r.run(t, "a transaction that is rolled back", "BEGIN", update("title = 'Sample Never'", 1, 300), "ROLLBACK").noCalls(t)
 	r.run(t, "texts in other scripts",
 		update("full_name = concat('示例 <Å> \"', emp_no, '\" 😀'), title = 'a\tb'", 100, 140))
 }
 
 // tenChanges change each row ten times, the last five times in one transaction.
-func (r *rig) tenChanges(from, to int) (statements []string) {
+func tenChanges(from, to int) (statements []string) {
 	emails := []string{"NULL", "'r@example.com'"}
 	for n := range 10 {
 		if n == 5 {
@@ -70,7 +66,7 @@ func (r *rig) tenChanges(from, to int) (statements []string) {
 }
 
 // memberChanges links rows to members, and changes the primary key.
-func (r *rig) memberChanges(t *testing.T) {
+func memberChanges(t *testing.T, r *rig) {
 	t.Helper()
 	r.run(t, "rows get a member", update(linked, 51, 200))
 	r.run(t, "rows get another member", update("crm_open_user_id = concat('FSUID_OTHER', emp_no), "+
@@ -79,7 +75,7 @@ func (r *rig) memberChanges(t *testing.T) {
 	r.run(t, "mobiles move to other members", passOn(61, 69)...)
 	r.run(t, "rows lose their member, and change", update("crm_open_user_id = NULL, title = 'Sample Alone'", 141, 150))
 	r.run(t, "primary key change", update("emp_no = concat('7', substr(emp_no, 2))", 151, 200))
-	o := r.run(t, "updates before and after a primary key change, at once", r.rekey(201, 300)...)
+	o := r.run(t, "updates before and after a primary key change, at once", rekey(201, 300)...)
 	if o.ops["d"] == 0 || o.ops["d"] != o.ops["c"] {
 		t.Errorf("a changed primary key should be a deletion and a creation: %v", o.tally)
 	}
@@ -106,7 +102,7 @@ func passOn(from, to int) (statements []string) {
 }
 
 // rekey changes a row, its primary key, and the row again, in one transaction for each row.
-func (r *rig) rekey(from, to int) (statements []string) {
+func rekey(from, to int) (statements []string) {
 	for i := from; i <= to; i++ {
 		rekeyed := i + 800000
 		statements = append(statements, "BEGIN", update("title = 'Sample Before', dept_id = 1", i, i),
@@ -117,57 +113,45 @@ func (r *rig) rekey(from, to int) (statements []string) {
 }
 
 // deletions deletes rows and inserts them again.
-func (r *rig) deletions(t *testing.T) {
+func deletions(t *testing.T, r *rig) {
 	t.Helper()
 	o := r.run(t, "bulk delete of 1,000 rows", "DELETE FROM employees WHERE emp_no "+numbers(firstGone, lastGone))
 	o.noCalls(t)
 	if n := lastGone - firstGone + 1; o.ops["d"] != n || o.ops["tombstone"] != n {
 		t.Errorf("deletes without tombstones: %v", o.tally)
 	}
-	r.run(t, "deleted rows are inserted again", r.insert(firstGone, firstGone+99))
+	r.run(t, "deleted rows are inserted again", r.table.insert(firstGone, firstGone+99))
 	r.run(t, "delete and insert in one transaction",
-		"BEGIN", "DELETE FROM employees WHERE emp_no "+numbers(firstGone, firstGone+49), r.insert(firstGone, firstGone+49),
+		"BEGIN", "DELETE FROM employees WHERE emp_no "+numbers(firstGone, firstGone+49), r.table.insert(firstGone, firstGone+49),
 		update("title = 'Sample Return'", firstGone, firstGone+49), "COMMIT")
-	r.run(t, "a bulk insert of the others", r.insert(firstGone+100, lastGone))
+	r.run(t, "a bulk insert of the others", r.table.insert(firstGone+100, lastGone))
 }
 
 // incremental reads the table again, by a signal, while rows change.
-func (r *rig) incremental(t *testing.T) {
+func incremental(t *testing.T, r *rig) {
 	t.Helper()
-	o := r.step(t, "incremental snapshot, changes during it", func(t *testing.T) {
+	o := r.stepDuring(t, "incremental snapshot, changes during it", people, func(t *testing.T) {
 		t.Helper()
-		r.during(t, people, func(t *testing.T) {
-			t.Helper()
-			r.sql(r.signal("again"))(t)
-			r.awaitRecords(t, people)
-		})
+		r.table.execute(t, r.table.signal("again"))
+		r.awaitRecords(t, people)
 	})
 	if o.ops["r"] == 0 || o.during == 0 {
 		t.Errorf("the snapshot was not taken while rows changed: %v", o.tally)
 	}
 }
 
-// signal requests an incremental snapshot of the table.
-func (r *rig) signal(id string) string {
-	return fmt.Sprintf(`INSERT INTO dbz_signal VALUES ('%s', 'execute-snapshot', '{"type": "incremental", "data-collections": ["%s"]}')`,
-		id, strings.TrimPrefix(r.d.topic(), "hr."))
-}
-
 // kills kills the connector while a few rows change repeatedly, so that what is delivered twice
 // holds old values.
-func (r *rig) kills(t *testing.T) {
+func kills(t *testing.T, r *rig) {
 	t.Helper()
-	o := r.step(t, "the connector is killed three times, changes all the time", func(t *testing.T) {
+	o := r.stepDuring(t, "the connector is killed three times, changes all the time", 20, func(t *testing.T) {
 		t.Helper()
-		r.during(t, 20, func(t *testing.T) {
-			t.Helper()
-			for range 3 {
-				r.awaitRecords(t, 500)
-				r.connect.kill()
-				r.connect.start(t)
-			}
+		for range 3 {
 			r.awaitRecords(t, 500)
-		})
+			r.connect.kill()
+			r.connect.start(t)
+		}
+		r.awaitRecords(t, 500)
 	})
 	if o.again == 0 {
 		t.Errorf("no change was delivered twice: %v", o.tally)
@@ -175,7 +159,7 @@ func (r *rig) kills(t *testing.T) {
 }
 
 // forgets makes the connector read the table again: its offsets are lost.
-func (r *rig) forgets(t *testing.T) {
+func forgets(t *testing.T, r *rig) {
 	t.Helper()
 	r.step(t, "the connector's offsets are lost: the table is read again", func(t *testing.T) {
 		t.Helper()
@@ -184,12 +168,12 @@ func (r *rig) forgets(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.connect.start(t)
-		r.awaitRecords(t, int64(len(r.rows)))
+		r.awaitRecords(t, int64(len(r.table.rows)))
 	}).noCalls(t)
 }
 
 // schema changes the table. wider is the statement for wider columns.
-func (r *rig) schema(t *testing.T, wider string) {
+func schema(t *testing.T, r *rig, wider string) {
 	t.Helper()
 	r.run(t, "a column is added, with a default", "ALTER TABLE employees ADD COLUMN grade varchar(10) DEFAULT 'P1'",
 		update("grade = 'P2', dept_id = dept_id + 1", 1, 50))
@@ -201,6 +185,6 @@ func (r *rig) schema(t *testing.T, wider string) {
 	// What changed under the other name is the same before and after from now on, so it needs a
 	// snapshot.
 	r.run(t, "it gets its name back, and an incremental snapshot", "ALTER TABLE employees RENAME COLUMN job TO title",
-		update("email = 'back@example.com'", 1, 50), r.signal("back"))
+		update("email = 'back@example.com'", 1, 50), r.table.signal("back"))
 	r.run(t, "a mapped column is dropped", "ALTER TABLE employees DROP COLUMN email", update("dept_id = dept_id + 1", 1, 50))
 }

@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
+// orderRules judge that no field goes back.
+type orderRules struct{ *judge }
+
 // nothingGoesBack follows each field through the effects of the calls. A value is traced to the
 // events that state it. Where several do, it counts as the oldest one that is not older than the
 // previous value.
-func (j *judge) nothingGoesBack() {
+func (j orderRules) nothingGoesBack() {
 	for s, all := range j.effects {
 		var before []orderedEffect
 		for _, ef := range all {
@@ -34,11 +37,11 @@ func (j *judge) nothingGoesBack() {
 }
 
 // binding returns the earlier effects that a call must not be older than.
-func (j *judge) binding(before []orderedEffect, now effect) []orderedEffect {
+func (j orderRules) binding(before []orderedEffect, now effect) []orderedEffect {
 	return slices.DeleteFunc(slices.Clone(before), func(b orderedEffect) bool { return j.parted(b.call, now.call) })
 }
 
-func (j *judge) wentBack(s slot, now effect, by orderedEffect) {
+func (j orderRules) wentBack(s slot, now effect, by orderedEffect) {
 	how := ""
 	if by.call.Lost {
 		how = ", which had gone unacknowledged,"
@@ -68,7 +71,7 @@ func (j *judge) ordersOf(s slot, value string, by time.Time, counts func(*event)
 // mayBeApplied reports whether an event was not dead-lettered, or has a second delivery that a
 // storm may have missed. A broken mapping does not know the member, so its dead letter leaves no
 // done mark.
-func (j *judge) mayBeApplied(e *event) bool {
+func (j orderRules) mayBeApplied(e *event) bool {
 	d := j.dead[e.key()]
 	return d == nil || len(j.events[e.key()]) > 1 && j.isOfStorm(e, d.reason, d.at)
 }

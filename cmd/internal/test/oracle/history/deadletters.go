@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
+// deadLetterRules judge what is dead-lettered, and why.
+type deadLetterRules struct{ *judge }
+
 // readDeadLetters checks each dead letter against its delivery.
-func (j *judge) readDeadLetters() {
+func (j deadLetterRules) readDeadLetters() {
 	j.dead = make(map[string]*failure)
 	j.deadLettered = make(map[delivery]time.Time)
 	for _, l := range j.DeadLetters {
@@ -64,7 +67,7 @@ func (j *judge) named(facts map[string]string) (e *event) {
 
 func stampOf(r Record) string { return r.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
-func (j *judge) judgeReason(e *event, facts map[string]string, l Record) {
+func (j deadLetterRules) judgeReason(e *event, facts map[string]string, l Record) {
 	reason := facts["dlq.reason"]
 	if e.poison != "" {
 		if reason != e.poison {
@@ -93,7 +96,7 @@ func (j *judge) judgeReason(e *event, facts map[string]string, l Record) {
 const minAttempts = 5
 
 // failures counts the calls that carried a value of the event and failed.
-func (j *judge) failures(e *event) int {
+func (j deadLetterRules) failures(e *event) int {
 	n := 0
 	for _, c := range j.Calls {
 		fields, _ := userOf(c.User)
@@ -109,7 +112,7 @@ func (j *judge) failures(e *event) int {
 
 // requireDeadLetters requires one dead letter for each record whose bytes are poison, and one for
 // each event that the CRM refuses, unless a newer event superseded the refused field.
-func (j *judge) requireDeadLetters() {
+func (j deadLetterRules) requireDeadLetters() {
 	for p, e := range j.byPlace {
 		j.requireDeadLetter(delivery{p, 0}, e)
 	}
@@ -120,7 +123,7 @@ func (j *judge) requireDeadLetters() {
 	}
 }
 
-func (j *judge) requireDeadLetter(d delivery, e *event) {
+func (j deadLetterRules) requireDeadLetter(d delivery, e *event) {
 	switch {
 	case e.mayBeLost:
 	case e.poison != "":
@@ -133,7 +136,7 @@ func (j *judge) requireDeadLetter(d delivery, e *event) {
 	}
 }
 
-func (j *judge) overtaken(e *event, field string) bool {
+func (j deadLetterRules) overtaken(e *event, field string) bool {
 	accepted := j.accepted(slot{e.member, field})
 	return len(accepted) > 0 && accepted[len(accepted)-1].order > e.order
 }

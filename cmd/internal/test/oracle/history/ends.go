@@ -2,10 +2,13 @@ package history
 
 import "time"
 
+// endRules judge the state at the end, and what was committed.
+type endRules struct{ *judge }
+
 // finalState: each field of each member ends at the value of the newest event that states it and
 // was not dead-lettered. If the latest effect is a dead letter's own (unacknowledged until its
 // retry budget was used up), the CRM holds that value.
-func (j *judge) finalState() {
+func (j endRules) finalState() {
 	for s := range j.stating {
 		accepted := j.accepted(s)
 		got, has := j.State[s.member][s.field]
@@ -37,7 +40,7 @@ func (j *judge) finalState() {
 
 // settles: all offsets are committed at the end. An event that waits for the outcome of a newer one
 // can keep its offset for hours, see [judge.waitsForLost].
-func (j *judge) settles() {
+func (j endRules) settles() {
 	waits := false
 	for p, end := range j.Ends {
 		if j.Committed[p] == end {
@@ -58,7 +61,7 @@ func (j *judge) settles() {
 // waitsForLost reports whether an event may wait for a newer one that never ends: the newer one's
 // call went unacknowledged, and then its topic was deleted, or a broken mapping, which does not
 // know the member, rejected it on redelivery.
-func (j *judge) waitsForLost(e *event) bool {
+func (j endRules) waitsForLost(e *event) bool {
 	for field := range e.states {
 		for _, newer := range j.stating[slot{e.member, field}] {
 			if newer.order > e.order && (newer.mayBeLost || j.isUnmapped(newer)) {
@@ -70,19 +73,19 @@ func (j *judge) waitsForLost(e *event) bool {
 }
 
 // isUnmapped reports whether a broken mapping rejected an event.
-func (j *judge) isUnmapped(e *event) bool {
+func (j endRules) isUnmapped(e *event) bool {
 	d := j.dead[e.key()]
 	return d != nil && e.refusal == "" && d.reason == "invalid_field" && j.isOfStorm(e, d.reason, d.at)
 }
 
 // isOfAccepted reports whether the effect is that of an event that was not dead-lettered.
-func (j *judge) isOfAccepted(s slot, ef effect) bool {
+func (j endRules) isOfAccepted(s slot, ef effect) bool {
 	lives := func(e *event) bool { return j.dead[e.key()] == nil }
 	return len(j.ordersOf(s, ef.value, ef.call.Arrived, lives)) > 0
 }
 
 // commits: when an offset is committed, all events below it must have ended before.
-func (j *judge) commits() {
+func (j endRules) commits() {
 	upTo := make(map[int]int64)
 	for _, c := range j.Commits {
 		if len(j.Recreated) > 0 && !c.At.Before(j.Recreated[0]) {
@@ -103,7 +106,7 @@ func (j *judge) commits() {
 }
 
 // unfinished returns why an event had not ended at a time. Empty if it had.
-func (j *judge) unfinished(e *event, at time.Time) string {
+func (j endRules) unfinished(e *event, at time.Time) string {
 	p := e.place()
 	switch {
 	case e.ignored:
@@ -126,7 +129,7 @@ func (j *judge) unfinished(e *event, at time.Time) string {
 }
 
 // settled reports whether the field had the event's value, or a newer event's, at that time.
-func (j *judge) settled(e *event, field, value string, at time.Time) bool {
+func (j endRules) settled(e *event, field, value string, at time.Time) bool {
 	s := slot{e.member, field}
 	for _, ef := range j.effects[s] {
 		if ef.call.Effect.After(at) {

@@ -11,26 +11,26 @@ import (
 func Check(h History) []string {
 	j := &judge{History: h}
 	j.read()
-	j.readRedrives()
-	j.readDeadLetters()
-	j.redriveResults()
-	j.forgeries()
-	j.requireDeadLetters()
+	redriveRules{j}.readRedrives()
+	deadLetterRules{j}.readDeadLetters()
+	redriveRules{j}.redriveResults()
+	redriveRules{j}.forgeries()
+	deadLetterRules{j}.requireDeadLetters()
 	j.readCalls()
-	j.nothingGoesBack()
+	orderRules{j}.nothingGoesBack()
 	j.noTwoCallsAtOnce()
 	j.quietAfterLostCalls()
 	j.withinTheLimit()
-	j.finalState()
-	j.settles()
-	j.commits()
+	endRules{j}.finalState()
+	endRules{j}.settles()
+	endRules{j}.commits()
 	j.outcomes()
 	j.pausesHold()
-	j.redrivesWait()
-	j.stormsHold()
-	j.noOtherStorms()
+	redriveRules{j}.redrivesWait()
+	stormRules{endRules{j}}.stormsHold()
+	stormRules{endRules{j}}.noOtherStorms()
 	j.fetchesAreReserved()
-	j.replaysLeaveOut()
+	replayRules{j}.replaysLeaveOut()
 	slices.Sort(j.faults)
 	return slices.Compact(j.faults)
 }
@@ -201,7 +201,7 @@ func (j *judge) outcomes() {
 		ended[p] = ended[p] || d.Ended > 0
 	}
 	for p, e := range j.byPlace {
-		if p.generation = 0; !ended[p] && !e.mayBeLost && !j.waitsForLost(e) {
+		if p.generation = 0; !ended[p] && !e.mayBeLost && !(endRules{j}).waitsForLost(e) {
 			j.fault("%s has no outcome", e)
 		}
 	}

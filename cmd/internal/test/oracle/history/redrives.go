@@ -7,6 +7,9 @@ import (
 	"strconv"
 )
 
+// redriveRules judge redrives, their results, and forgeries.
+type redriveRules struct{ *judge }
+
 // A redrive is checked as an event of its own. It has the version of the event that it redrives, or
 // a later one if its value was edited, and it exists from the time it was sent. So a dead-lettered
 // event stays dead-lettered, and its later effects are those of its redrives.
@@ -17,13 +20,13 @@ type delivery struct {
 	number int
 }
 
-func (j *judge) isForged(r Record) bool {
+func (j redriveRules) isForged(r Record) bool {
 	_, forged := j.Forged[place{0, r.Partition, r.Offset}.String()]
 	return forged
 }
 
 // readRedrives adds an event for each redrive that the operator sent.
-func (j *judge) readRedrives() {
+func (j redriveRules) readRedrives() {
 	j.redriven = make(map[delivery]*event)
 	for _, r := range j.Redrives {
 		if j.isForged(r) {
@@ -64,7 +67,7 @@ func (j *judge) readRedrives() {
 
 // redriveResults: each redrive has a result in the audit topic, and only those that were
 // dead-lettered again have that result. A duplicate did not run.
-func (j *judge) redriveResults() {
+func (j redriveRules) redriveResults() {
 	j.results = make(map[redrive][]string)
 	for _, r := range j.Audit {
 		if a := auditOf(r); a.Action == "redrive_result" {
@@ -103,7 +106,7 @@ func itemOf(original *event) string {
 // forgeries: a record of the redrive topic that the operator did not send becomes a dead letter of
 // its own, and no other record does. Its stated name appears in no audit record. The calls show
 // that none has its values, since no event states them.
-func (j *judge) forgeries() {
+func (j redriveRules) forgeries() {
 	refused := make(map[string]bool)
 	for _, l := range j.DeadLetters {
 		facts, _ := split(l.Headers)
@@ -156,7 +159,7 @@ func auditOf(r Record) (a audit) {
 
 // redrivesWait: between a loss of Redis and its rebuild no redrive is sent. Otherwise an older
 // value could win.
-func (j *judge) redrivesWait() {
+func (j redriveRules) redrivesWait() {
 	for i := range j.Calls {
 		c := &j.Calls[i]
 		for _, l := range j.Losses {
@@ -177,7 +180,7 @@ func (j *judge) redrivesWait() {
 // isRedrivenOnly reports whether a call can carry a value only because it was redriven. An event
 // that was dead-lettered and not committed can be delivered again, and without the state its dead
 // letter is unknown.
-func (j *judge) isRedrivenOnly(s slot, value string, c *Call, l Loss) (redriven bool) {
+func (j redriveRules) isRedrivenOnly(s slot, value string, c *Call, l Loss) (redriven bool) {
 	for _, e := range j.stating[s] {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {
 			continue

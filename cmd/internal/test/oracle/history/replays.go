@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// replayRules judge what replays leave out.
+type replayRules struct{ *judge }
+
 // A Replay describes an instance that is a replay.
 type Replay struct {
 	Began   time.Time // when its range was fixed
@@ -13,7 +16,7 @@ type Replay struct {
 
 // replaysLeaveOut: a replay sends no value of an event that was dead-lettered before it began.
 // Unless it reapplies, it sends no value of an event that was done by then either.
-func (j *judge) replaysLeaveOut() {
+func (j replayRules) replaysLeaveOut() {
 	for i := range j.Calls {
 		c := &j.Calls[i]
 		r, ok := j.Replays[c.Instance]
@@ -31,7 +34,7 @@ func (j *judge) replaysLeaveOut() {
 }
 
 // leftOut returns why no event allows a replay to send a value. Empty: one does.
-func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
+func (j replayRules) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 	for _, e := range j.stating[s] {
 		if e.states[s.field] != value || e.from.After(c.Arrived) {
 			continue
@@ -51,7 +54,7 @@ func (j *judge) leftOut(s slot, value string, c *Call, r Replay) (why string) {
 
 // hasCopy reports whether an event has another delivery, at another place in the log, that had no
 // dead letter at that time.
-func (j *judge) hasCopy(e *event, by time.Time) bool {
+func (j replayRules) hasCopy(e *event, by time.Time) bool {
 	return e.number == 0 && slices.ContainsFunc(j.events[e.key()], func(other *event) bool {
 		at := j.deadLettered[delivery{other.place(), 0}]
 		return at.IsZero() || !at.Before(by)

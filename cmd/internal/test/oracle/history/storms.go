@@ -2,6 +2,9 @@ package history
 
 import "time"
 
+// stormRules judge what the storm guard holds.
+type stormRules struct{ endRules }
+
 // A Storm is a period in which the events of most members are rejected, though the events are good.
 type Storm struct {
 	From, To  time.Time
@@ -34,7 +37,7 @@ func (j *judge) isOfStorm(e *event, reason string, at time.Time) bool {
 
 // stormsHold: during a storm only as many events are dead-lettered as it takes to detect it, unless
 // the operator releases held ones. The events of other members are applied as usual.
-func (j *judge) stormsHold() {
+func (j stormRules) stormsHold() {
 	for _, s := range j.World.Storms {
 		n := 0
 		for _, all := range j.events {
@@ -53,14 +56,14 @@ func (j *judge) stormsHold() {
 }
 
 // noOtherStorms: nothing is held unless most events are rejected.
-func (j *judge) noOtherStorms() {
+func (j stormRules) noOtherStorms() {
 	if len(j.World.Storms) == 0 && len(j.Storming) > 0 {
 		j.fault("events are held, %s at first, though most are not rejected", clock(j.Storming[0]))
 	}
 }
 
 // applied: an event that the storm does not affect is applied promptly.
-func (j *judge) applied(e *event, s Storm) {
+func (j stormRules) applied(e *event, s Storm) {
 	if s.Members[e.member] || e.refusal != "" || j.dead[e.key()] != nil {
 		return
 	}

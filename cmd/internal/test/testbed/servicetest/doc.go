@@ -7,6 +7,6 @@
 //	servicetest.Eventually(t, "a call", func() bool { return rig.CRM.Stats().Requests > 0 })
 //	p.Stop()
 //
-// Tests that run binaries use [Output] and [Eventually] of this package and start processes with
-// package testbed. testbed itself is linked into cmd/bench, so it must not import testing.
+// Tests that run the binary use [Process], [Output] and [Eventually]. Package testbed itself is
+// linked into cmd/bench, so it must not import testing.
 package servicetest

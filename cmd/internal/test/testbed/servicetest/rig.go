@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -74,6 +75,27 @@ func New(tb testing.TB, broker *kafkatest.Broker, o Options) *Rig {
 	}
 	tb.Cleanup(r.CRM.Release) // otherwise the server waits for the held calls
 	return r
+}
+
+// LetTimePass makes the keys of the fake Redis expire with real time until the end of the test. It
+// does not do that by itself.
+func (r *Rig) LetTimePass() {
+	const step = 100 * time.Millisecond
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(step)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				r.Redis.FastForward(step)
+			}
+		}
+	}()
+	r.tb.Cleanup(func() { close(stop); <-done })
 }
 
 // Serve starts a server for a handler and returns its URL.
