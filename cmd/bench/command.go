@@ -56,7 +56,9 @@ type bench struct {
 
 // commands returns all commands of the program.
 func commands() []command {
-	return append([]command{speedCommand(), memoryCommand(), batchesCommand(), hangCommand()}, faultCommands()...)
+	return append([]command{
+		speedCommand(), memoryCommand(), fullCommand(), batchesCommand(), hangCommand(), redisCommand(), skipsCommand(),
+	}, faultCommands()...)
 }
 
 // run is the program. args are the arguments after its name. It returns the exit status.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/test/goldentest"
 )
 
 // runHere runs the program without servers.
@@ -25,6 +27,7 @@ func TestHelp(t *testing.T) {
 		if status != exitDone || stderr != "" {
 			t.Errorf("%v: status %d, stderr %q", args, status, stderr)
 		}
+		goldentest.Compare(t, "testdata/bench.txt", out)
 		for _, c := range commands() {
 			if !strings.Contains(out, "  "+c.name) || c.about == "" {
 				t.Errorf("%v: no line about %s", args, c.name)
@@ -40,6 +43,7 @@ func TestHelpOfEachCommand(t *testing.T) {
 		if status != exitDone || !strings.Contains(out, "--kafka host:port") || !strings.Contains(out, "-o, --output") {
 			t.Errorf("%s: status %d, %s", c.name, status, out)
 		}
+		goldentest.Compare(t, "testdata/"+c.name+".txt", out)
 	}
 }
 

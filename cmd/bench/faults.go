@@ -3,5 +3,5 @@ package main
 // faultCommands returns the commands that inject faults into the service or its servers, and those
 // that check how it spends its calls.
 func faultCommands() []command {
-	return []command{chaosCommand(), outageCommand(), kafkaCommand(), limitCommand(), backlogCommand()}
+	return []command{chaosCommand(), outageCommand(), kafkaCommand(), rollingCommand(), limitCommand(), backlogCommand()}
 }

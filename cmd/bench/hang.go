@@ -137,12 +137,12 @@ func (h hang) round(ctx context.Context, b *bench, hangs bool) (p phase, err err
 // pace produces single events at the rate. Each tenth of a second, one event is the hanging
 // member's.
 func (h hang) pace(ctx context.Context, job *testbed.Job) ([]sending, error) {
-	p := pacer{job: job, sent: make([]sending, int(h.phase.Seconds()*float64(h.rate)))}
+	p := pacer{job: job}
 	every := time.Second / time.Duration(h.rate)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	tenth := max(1, h.rate/10)
-	for n := range p.sent {
+	for n := range int(h.phase.Seconds() * float64(h.rate)) {
 		member := hanging + 1 + n%h.members
 		if n%tenth == 0 {
 			member = hanging

@@ -33,7 +33,7 @@ type pacer struct {
 }
 
 func (p *pacer) send(ctx context.Context, n, member int) {
-	p.sent[n] = sending{member: member, n: n, at: time.Now()}
+	p.sent = append(p.sent, sending{member: member, n: n, at: time.Now()})
 	e := testbed.Event{Employee: member, Sequence: int64(n), Before: "{}", After: fmt.Sprintf(`{"position":%q}`, position(n))}
 	p.group.Go(func() {
 		if err := p.job.Produce(ctx, one(e.Record(p.job.Partitions))); err != nil {
@@ -42,6 +42,21 @@ func (p *pacer) send(ctx context.Context, n, member int) {
 			p.faults = append(p.faults, err)
 		}
 	})
+}
+
+// keepSending sends events of the employees in turn, at a rate, until the context ends. The end of
+// the context is not an error.
+func (p *pacer) keepSending(ctx context.Context, rate, employees int) error {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return p.wait()
+		}
+		p.send(context.WithoutCancel(ctx), n, n%employees+1)
+	}
 }
 
 func (p *pacer) wait() error {
@@ -85,15 +100,9 @@ func effectsOf(calls []crmapitest.Seen) (map[string][]effect, error) {
 		if call.Outcome != crmapitest.OutcomeSuccess {
 			continue
 		}
-		var user struct {
-			Position string `json:"position"`
-		}
-		var n int
-		if err := json.Unmarshal(call.User, &user); err != nil {
+		n, err := valueOf(call)
+		if err != nil {
 			return nil, err
-		}
-		if _, err := fmt.Sscanf(user.Position, "Position %d", &n); err != nil {
-			return nil, fmt.Errorf("call %d: %w", call.N, err)
 		}
 		effects[call.OpenUserID] = append(effects[call.OpenUserID], effect{n, call.Finished})
 	}
@@ -101,6 +110,20 @@ func effectsOf(calls []crmapitest.Seen) (map[string][]effect, error) {
 		slices.SortFunc(e, func(a, b effect) int { return a.at.Compare(b.at) })
 	}
 	return effects, nil
+}
+
+// valueOf returns the number in the value that a call sent.
+func valueOf(call crmapitest.Seen) (n int, err error) {
+	var user struct {
+		Position string `json:"position"`
+	}
+	if err := json.Unmarshal(call.User, &user); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Sscanf(user.Position, "Position %d", &n); err != nil {
+		return 0, fmt.Errorf("call %d: %w", call.N, err)
+	}
+	return n, nil
 }
 
 // firstFrom returns when the value n or a newer one reached the CRM, or the zero time.

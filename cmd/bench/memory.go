@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,7 +18,7 @@ import (
 type memory struct {
 	large, small, few, many, partitions int
 	limit                               time.Duration
-	maxGrowth, maxMiB                   float64
+	maxGrowth, maxMiB, minSteady        float64
 }
 
 func memoryCommand() command {
@@ -33,6 +34,7 @@ func memoryCommand() command {
 			f.DurationVar(&m.limit, "limit", 30*time.Minute, "for draining one backlog")
 			f.Float64Var(&m.maxGrowth, "max-growth", 1.10, "target: the large backlog's peak over the small one's")
 			f.Float64Var(&m.maxMiB, "max-mib", 96, "target: peak RSS in MiB")
+			f.Float64Var(&m.minSteady, "min-steady", 0.9, "target: the rate of the last fifth of the large backlog's calls over that of the first")
 			return func(ctx context.Context, b *bench) (*report, error) { return m.measure(ctx, b) } // when m is filled
 		},
 	}
@@ -42,13 +44,16 @@ func (m memory) measure(ctx context.Context, b *bench) (*report, error) {
 	r := &report{about: []string{
 		"Peak RSS (VmHWM) of one instance that drains a prepared topic of n events, of all employees in turn; no rate limit, no API latency.",
 		"The fewer the employees, the more of what is fetched (20,000 records at most) folds into one call.",
+		"fifths: of the large backlog's calls, each with its rate and with the peak at its end.",
 	}}
 	t := table{name: "memory", columns: []string{"employees", "events", "calls", "seconds", "cpu_s_per_1000", "peak_rss_mib"}}
+	over := table{name: "fifths", columns: []string{"employees", "fifth", "calls_per_s", "peak_rss_mib"}}
 	for _, employees := range []int{m.few, m.many} {
 		if employees == 0 {
 			continue
 		}
 		var peaks [2]float64
+		var fifths []fifth
 		for i, events := range []int{m.small, m.large} {
 			d, err := m.drain(ctx, b, events, employees)
 			if err != nil {
@@ -56,12 +61,18 @@ func (m memory) measure(ctx context.Context, b *bench) (*report, error) {
 			}
 			b.say("%d events of %d employees: %.1f MiB, %d calls, %.1f s", events, employees, d.peak, d.calls, d.seconds)
 			t.add(employees, events, d.calls, d.seconds, d.cpu, d.peak)
-			peaks[i] = d.peak
+			peaks[i], fifths = d.peak, d.fifths
+		}
+		for i, f := range fifths {
+			over.add(employees, i+1, f.rate, f.peak)
+		}
+		if first := fifths[0].rate; first > 0 { // otherwise the drain was too short for a rate
+			r.atLeast(fmt.Sprintf("the last fifth's rate over the first's, %d employees", employees), fifths[4].rate/first, m.minSteady)
 		}
 		r.atMost(fmt.Sprintf("growth with %d employees", employees), peaks[1]/peaks[0], m.maxGrowth)
 		r.atMost(fmt.Sprintf("peak RSS with %d employees, MiB", employees), max(peaks[0], peaks[1]), m.maxMiB)
 	}
-	r.tables = append(r.tables, t)
+	r.tables = append(r.tables, t, over)
 	return r, nil
 }
 
@@ -69,6 +80,7 @@ func (m memory) measure(ctx context.Context, b *bench) (*report, error) {
 type drain struct {
 	calls              int
 	seconds, cpu, peak float64
+	fifths             []fifth // of the calls, five
 }
 
 // drain produces a backlog and drains it with one instance.
@@ -100,6 +112,10 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 		case <-drained.Done():
 		}
 	}()
+	readings := watched(drained, func() reading {
+		usage, _ := i.Usage() // it fails when the instance has ended, which ends the drain
+		return reading{time.Now(), crm.Stats().Requests, mib(usage.PeakRSS)}
+	})
 	if err := job.AwaitDrained(drained); err != nil {
 		return d, err
 	}
@@ -107,8 +123,58 @@ func (m memory) drain(ctx context.Context, b *bench, events, employees int) (d d
 	if err != nil {
 		return d, err
 	}
-	d = drain{crm.Stats().Requests, time.Since(i.Began()).Seconds(), per1000(usage.CPU, events), mib(usage.PeakRSS)}
+	d = drain{crm.Stats().Requests, time.Since(i.Began()).Seconds(), per1000(usage.CPU, events), mib(usage.PeakRSS), nil}
+	stop(nil)
+	d.fifths = inFifths(<-readings)
 	return d, errors.Join(i.Terminate(ctx), newest(crm, events, employees), noDeadLetters(ctx, job), job.Drop(ctx))
+}
+
+// A reading says how far a drain is.
+type reading struct {
+	at    time.Time
+	calls int
+	peak  float64 // MiB
+}
+
+// watched takes readings until the context ends, and then returns those since the first call.
+func watched(ctx context.Context, take func() reading) <-chan []reading {
+	done := make(chan []reading, 1)
+	go func() {
+		var all []reading
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if s := take(); s.calls > 0 {
+				all = append(all, s)
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+		done <- all
+	}()
+	return done
+}
+
+// A fifth of a drain's calls has a rate, and the peak at its end.
+type fifth struct{ rate, peak float64 }
+
+// inFifths divides the readings at the fifths of the calls between the first and the last of them.
+func inFifths(all []reading) []fifth {
+	fifths := make([]fifth, 5)
+	if len(all) == 0 {
+		return fifths
+	}
+	first, last := all[0], all[len(all)-1]
+	from := first
+	for i := range fifths {
+		want := first.calls + (last.calls-first.calls)*(i+1)/5
+		to := all[slices.IndexFunc(all, func(r reading) bool { return r.calls >= want })]
+		fifths[i] = fifth{float64(to.calls-from.calls) / max(to.at.Sub(from.at), time.Millisecond).Seconds(), to.peak}
+		from = to
+	}
+	return fifths
 }
 
 // turns returns changes of one field of all employees in turn.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,28 +16,38 @@ import (
 
 const roundLimit = 5 * time.Minute
 
-// series measures at one latency. The service and the bare client take turns, and the one that is
-// first changes too. The first round is always the service's, since the bare client sends the
-// requests that the CRM received from it.
+// series measures at one latency. The systems take turns, and the one that is first changes too.
+// The first round begins with the service, since the bare client sends the requests that the CRM
+// received from it, and those of the alternatives are compared with them.
 func (s speed) series(ctx context.Context, b *bench, latency time.Duration) (*series, error) {
-	m := &series{calls: s.events}
+	m := &series{calls: s.events, alternatives: make(map[string]*samples)}
 	var bodies [][]byte
+	turns := []func() error{
+		func() (err error) { bodies, err = s.serviceRound(ctx, b, latency, m); return err },
+		func() error { return s.bareRound(ctx, latency, bodies, m) },
+	}
+	for _, system := range s.alternatives.systems(s.partitions) {
+		other := &samples{events: s.alternatives.events(system, s.events, latency)}
+		m.alternatives[system.name] = other
+		turns = append(turns, func() error { return s.alternativeRound(ctx, b, system, latency, bodies, other) })
+	}
 	for round := range s.rounds {
-		turns := []func() error{
-			func() (err error) { bodies, err = s.serviceRound(ctx, b, latency, m); return err },
-			func() error { return s.bareRound(ctx, latency, bodies, m) },
-		}
-		if round%2 == 1 {
-			turns[0], turns[1] = turns[1], turns[0]
-		}
-		for _, turn := range turns {
-			if err := turn(); err != nil {
+		for n := range turns {
+			if err := turns[(round+n)%len(turns)](); err != nil {
 				return nil, err
 			}
 		}
-		b.say("latency %v, round %d: service %.0f/s, bare client %.0f/s", latency, round+1, m.service[round], m.bare[round])
+		b.say("latency %v, round %d: service %.0f/s, bare client %.0f/s%s", latency, round+1, m.service[round], m.bare[round], m.others(round))
 	}
 	return m, nil
+}
+
+// others returns the rates of the alternatives in a round, as the end of a line.
+func (m *series) others(round int) (text string) {
+	for _, name := range slices.Sorted(maps.Keys(m.alternatives)) {
+		text += fmt.Sprintf(", %s %.0f/s", name, m.alternatives[name].rate[round])
+	}
+	return text
 }
 
 // serviceRound drains one prepared topic and returns the bodies of the calls.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"membersync/cmd/internal/test/goldentest"
 )
 
 func TestHelp(t *testing.T) {
@@ -17,7 +19,7 @@ func TestHelp(t *testing.T) {
 		if status != exitDone || errs != "" {
 			t.Errorf("%s: status %d, stderr %q", name, status, errs)
 		}
-		golden(t, "testdata/"+name+".txt", out)
+		goldentest.Compare(t, "testdata/"+name+".txt", out)
 	}
 }
 

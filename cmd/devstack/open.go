@@ -98,7 +98,7 @@ Events are read by the mapping %s. Send one, and its line appears here:
 
   go run ./cmd/membersync map --explain event.json
   go run ./cmd/devstack send%s event.json
-`, shown(a.mapping), s.brokersFlag())
+`, shown(a.mapping), brokersFlag(s.brokers()))
 		return
 	}
 	say(w, `  go run ./cmd/membersync explain E0001
@@ -116,7 +116,7 @@ Process that dead letter again, now that the CRM accepts it:
   go run ./cmd/membersync dlq redrive --employee E0009 --note "created in the CRM"
 
 For another event of your own, raise eventId and sequence.
-`, ownEvent, s.crm.addr, s.brokersFlag())
+`, ownEvent, s.crm.addr, brokersFlag(s.brokers()))
 }
 
 // flags are those of devstack env for this stack: what differs from the defaults.
@@ -144,11 +144,11 @@ func (s *stack) flags(a *arguments) string {
 }
 
 // brokersFlag is that of devstack send, if it is needed.
-func (s *stack) brokersFlag() string {
-	if s.brokers() == address(defaultPorts().kafka) {
+func brokersFlag(brokers string) string {
+	if brokers == address(defaultPorts().kafka) {
 		return ""
 	}
-	return " --brokers " + s.brokers()
+	return " --brokers " + brokers
 }
 
 // printEnv is the command env.

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"membersync/cmd/internal/test/testbed/servicetest"
@@ -62,20 +61,4 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	var out, errs servicetest.Output
 	status = run(t.Context(), args, env{stdout: &out, stderr: &errs})
 	return status, out.String(), errs.String()
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path) //nolint:gosec // of testdata
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s: %s", path, d)
-	}
 }
