@@ -17,8 +17,9 @@ type Image struct {
 	// Files maps a path in the image to the local file that it was copied from. Files of a base image
 	// are left out.
 	Files map[string]string
-	// Entrypoint and Cmd are as the Dockerfile says.
-	Entrypoint, Cmd []string
+	// Entrypoint, Cmd, HealthCheck and Env are as the Dockerfile says. HealthCheck begins with the
+	// program; Env are name=value.
+	Entrypoint, Cmd, HealthCheck, Env []string
 }
 
 // Build carries out the commands of the stages that a target copies from, in a folder that holds
@@ -32,6 +33,12 @@ func (d *Dockerfile) Build(ctx context.Context, source, target, dir string) (*Im
 			image.Entrypoint = c.CmdLine
 		case *instructions.CmdCommand:
 			image.Cmd = c.CmdLine
+		case *instructions.EnvCommand:
+			for _, kv := range c.Env {
+				image.Env = append(image.Env, kv.Key+"="+kv.Value)
+			}
+		case *instructions.HealthCheckCommand:
+			image.HealthCheck = c.Health.Test[1:] // after CMD
 		case *instructions.CopyCommand:
 			if err := d.copyFrom(ctx, c, source, dir, image); err != nil {
 				return nil, err

@@ -20,10 +20,10 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// LoadCompose reads a compose file against the specification's schema. What the schema does not
-// know is an error.
+// LoadCompose reads a compose file against the specification's schema, with the services of all
+// profiles. What the schema does not know is an error.
 func LoadCompose(ctx context.Context, file string) (*types.Project, error) {
-	options, err := cli.NewProjectOptions([]string{file}, cli.WithResolvedPaths(true))
+	options, err := cli.NewProjectOptions([]string{file}, cli.WithResolvedPaths(true), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,28 @@ func serviceFaults(p *types.Project, s types.ServiceConfig) []string {
 	}
 	faults = append(faults, conditionFaults(p, s)...)
 	return append(faults, orderFaults(p, s)...)
+}
+
+// HardeningFaults lists what the services of a project could do and need not. A service whose image
+// is among writers writes next to its program.
+func HardeningFaults(p *types.Project, writers ...string) []string {
+	var faults []string
+	for _, name := range p.ServiceNames() {
+		s := p.Services[name]
+		image, _, _ := strings.Cut(s.Image, ":")
+		for fault, found := range map[string]bool{
+			"has capabilities":       !slices.Contains(s.CapDrop, "ALL") || len(s.CapAdd) > 0 || s.Privileged,
+			"may gain privileges":    !slices.Contains(s.SecurityOpt, "no-new-privileges:true"),
+			"can write to its root":  !s.ReadOnly && !slices.Contains(writers, image),
+			"has no bound on memory": s.MemLimit == 0,
+		} {
+			if found {
+				faults = append(faults, name+": "+fault)
+			}
+		}
+	}
+	slices.Sort(faults)
+	return faults
 }
 
 func hasHealthCheck(s types.ServiceConfig) bool {

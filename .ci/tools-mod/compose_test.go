@@ -18,6 +18,9 @@ func TestComposeFileIsRight(t *testing.T) {
 	for _, fault := range ComposeFaults(p) {
 		t.Error(fault)
 	}
+	for _, fault := range HardeningFaults(p, "apache/kafka", "kafbat/kafka-ui") {
+		t.Error(fault)
+	}
 	d := readDockerfile(t)
 	for name, s := range p.Services {
 		if s.Build == nil {
@@ -77,6 +80,41 @@ func TestComposeFaultsAreFound(t *testing.T) {
 				t.Errorf("faults %q, want %q", faults, c.want)
 			}
 		})
+	}
+}
+
+const hardenedCompose = `
+name: sample
+services:
+  app:
+    image: app:1
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    read_only: true
+    mem_limit: 64m
+    healthcheck: {test: [CMD, app, check]}
+`
+
+func TestHardeningFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ old, changed, want string }{
+		{"", "", ""},
+		{"cap_drop: [ALL]", "", "app: has capabilities"},
+		{"cap_drop: [ALL]", "cap_drop: [ALL]\n    cap_add: [CHOWN]", "app: has capabilities"},
+		{"no-new-privileges:true", "no-new-privileges:false", "app: may gain privileges"},
+		{"read_only: true", "", "app: can write to its root"},
+		{"mem_limit: 64m", "", "app: has no bound on memory"},
+	} {
+		p, err := LoadCompose(t.Context(), writeCompose(t, strings.Replace(hardenedCompose, c.old, c.changed, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(HardeningFaults(p, "other"), "\n"); got != c.want {
+			t.Errorf("%q: faults %q, want %q", c.changed, got, c.want)
+		}
+		if got := HardeningFaults(p, "app"); c.old == "read_only: true" && len(got) > 0 {
+			t.Errorf("faults of an image that may write: %q", got)
+		}
 	}
 }
 

@@ -3,11 +3,14 @@ package deploycheck
 import (
 	"debug/elf"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
 func TestDockerfileIsRight(t *testing.T) {
@@ -91,6 +94,7 @@ func TestImagesAreBuiltByTheToolchainOfTheModule(t *testing.T) {
 func TestImagesAreBuiltStatic(t *testing.T) {
 	t.Parallel()
 	d := readDockerfile(t)
+	d.setArg("build-membersync", "REVISION", "0123abc")
 	for _, target := range []string{"membersync", "devstack"} {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
@@ -104,8 +108,31 @@ func TestImagesAreBuiltStatic(t *testing.T) {
 			assertStatic(t, image.Files["/"+target])
 			if target == "membersync" {
 				assertManPages(t, image.Files["/usr/share/man/man1"])
+				assertHealthAndRevision(t, image)
 			}
 		})
+	}
+}
+
+// setArg sets a build argument.
+func (d *Dockerfile) setArg(stage, name, value string) {
+	stages, _ := d.chain(stage)
+	for c := range commands(stages) {
+		if arg, ok := c.(*instructions.ArgCommand); ok && arg.Args[0].Key == name {
+			arg.Args[0].Value = &value
+		}
+	}
+}
+
+// assertHealthAndRevision checks what the service's image has in addition.
+func assertHealthAndRevision(t *testing.T, image *Image) {
+	t.Helper()
+	if !slices.Equal(image.HealthCheck, []string{"/membersync", "healthcheck"}) || !slices.Equal(image.Env, []string{"MEMBERSYNC_ADMIN_ADDR=:8080"}) {
+		t.Errorf("health check %q, variables %q", image.HealthCheck, image.Env)
+	}
+	out, err := exec.CommandContext(t.Context(), image.Files["/membersync"], "version").Output()
+	if err != nil || !strings.Contains(string(out), "membersync dev, revision 0123abc, go") {
+		t.Errorf("%s %v", out, err)
 	}
 }
 

@@ -73,7 +73,7 @@ func (st *stack) address(service, port string) string {
 // that the service itself listens on.
 func (st *stack) local(service, text string) string {
 	names := strings.Join(st.project.ServiceNames(), "|")
-	addresses := regexp.MustCompile(`\b(?:` + names + `|localhost|0\.0\.0\.0|127\.0\.0\.1):\d+|://:\d+`)
+	addresses := regexp.MustCompile(`\b(?:` + names + `|localhost|0\.0\.0\.0|127\.0\.0\.1):\d+|://:\d+|^:\d+$`)
 	return addresses.ReplaceAllStringFunc(text, func(match string) string {
 		i := strings.LastIndex(match, ":")
 		host, port := match[:i], match[i+1:]
@@ -101,6 +101,9 @@ func (st *stack) start(ctx context.Context, name string) {
 	s := st.project.Services[name]
 	st.t.Logf("starting %s", name)
 	switch {
+	case strings.HasPrefix(s.Image, "kafbat/kafka-ui:"):
+		st.t.Logf("%s needs a container", name)
+		return
 	case strings.HasPrefix(s.Image, "apache/kafka:") && len(s.Entrypoint) == 0:
 		st.startBroker(ctx, s)
 	case st.isAwaited(name):
@@ -153,11 +156,55 @@ func (st *stack) command(ctx context.Context, s types.ServiceConfig) *exec.Cmd {
 		}
 		args = slices.Concat(image.Entrypoint, args)
 	}
+	if program := map[string]string{"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}[imageName(s)]; program != "" {
+		args = append([]string{program}, args...)
+	}
 	if args[0] == "redis-server" {
 		_, port, _ := strings.Cut(st.address(s.Name, "6379"), ":")
 		args = append(args, "--bind", "127.0.0.1", "--port", port, "--dir", st.t.TempDir())
 	}
 	return st.process(ctx, s, args)
+}
+
+func imageName(s types.ServiceConfig) string {
+	name, _, _ := strings.Cut(s.Image, ":")
+	return name
+}
+
+// mounted replaces the paths of a service's volumes in a text: those of a file by that of a copy, in
+// which addresses and paths are replaced likewise, and those of a folder by a folder of the test.
+func (st *stack) mounted(s types.ServiceConfig, text string) string {
+	for _, v := range s.Volumes {
+		local := filepath.Join(st.dir, s.Name, v.Target)
+		path := regexp.MustCompile(`(^|[=\s])` + regexp.QuoteMeta(v.Target) + `(/|\s|$)`)
+		if !path.MatchString(text) {
+			continue
+		}
+		text = path.ReplaceAllString(text, "${1}"+local+"${2}")
+		if v.Type == types.VolumeTypeBind {
+			st.copyMounted(s, v, local)
+		} else if err := os.MkdirAll(local, 0o750); err != nil {
+			st.t.Fatal(err)
+		}
+	}
+	return text
+}
+
+func (st *stack) copyMounted(s types.ServiceConfig, v types.ServiceVolumeConfig, local string) {
+	if _, err := os.Stat(local); err == nil {
+		return
+	}
+	original, err := os.ReadFile(v.Source)
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(local), 0o750); err != nil {
+		st.t.Fatal(err)
+	}
+	text := st.local(s.Name, st.mounted(s, string(original)))
+	if err := os.WriteFile(local, []byte(text), 0o600); err != nil {
+		st.t.Fatal(err)
+	}
 }
 
 func (st *stack) healthCheck(ctx context.Context, s types.ServiceConfig) *exec.Cmd {
@@ -176,6 +223,11 @@ func (st *stack) healthCheck(ctx context.Context, s types.ServiceConfig) *exec.C
 // program of this machine.
 func (st *stack) process(ctx context.Context, s types.ServiceConfig, args []string) *exec.Cmd {
 	args = st.localAll(s.Name, args)
+	if s.Build == nil {
+		for i := range args {
+			args[i] = st.mounted(s, args[i])
+		}
+	}
 	if tool, ok := strings.CutPrefix(args[0], "/opt/kafka/bin/"); ok {
 		args = append([]string{ci("kafka"), "tool", tool}, args[1:]...)
 	} else if s.Build != nil {
@@ -195,6 +247,12 @@ func (st *stack) process(ctx context.Context, s types.ServiceConfig, args []stri
 
 func (st *stack) environment(s types.ServiceConfig) []string {
 	var env []string
+	if s.Build != nil {
+		for _, variable := range st.images[s.Build.Target].Env {
+			name, value, _ := strings.Cut(variable, "=")
+			env = append(env, name+"="+st.local(s.Name, value))
+		}
+	}
 	for name, value := range s.Environment {
 		env = append(env, name+"="+st.local(s.Name, *value))
 	}

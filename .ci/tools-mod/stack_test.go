@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,15 @@ func TestStackRunsWithoutContainers(t *testing.T) {
 	}
 	st.waitFor(ctx, "the CRM holds members", func() bool { return members(ctx, st.address("fakecrm", "8090")) > 0 })
 	st.waitFor(ctx, "membersync is ready", func() bool { return get(ctx, "http://"+st.address("membersync", "8080")+"/readyz") != nil })
-	st.waitFor(ctx, "Redis holds done marks", func() bool { return st.holdsKeys(ctx, "ms:*:done:*") })
+	st.waitFor(ctx, "Redis holds done marks", func() bool { return st.holdsKeys(ctx, "ms:{*}:d") })
+
+	st.waitFor(ctx, "Prometheus has scraped both", func() bool { return st.samples(ctx, `count(up{job=~"membersync(-ui)?"} == 1) == 2`) == 1 })
+	st.waitFor(ctx, "Prometheus has the alerts and knows the Alertmanager", func() bool {
+		api := "http://" + st.address("prometheus", "9090") + "/api/v1/"
+		rules, alertmanagers := string(get(ctx, api+"rules")), string(get(ctx, api+"alertmanagers"))
+		return strings.Contains(rules, `"name":"MembersyncLag"`) && !strings.Contains(rules, `"health":"err"`) &&
+			strings.Contains(alertmanagers, `"activeAlertmanagers":[{`)
+	})
 
 	_ = st.stop("hr") // it may run until it is stopped
 	if err := st.stop("membersync"); err != nil {
@@ -73,6 +82,17 @@ func members(ctx context.Context, address string) int {
 	var all map[string]any
 	_ = json.Unmarshal(get(ctx, "http://"+address+"/_fake/members"), &all)
 	return len(all)
+}
+
+// samples counts what a query returns.
+func (st *stack) samples(ctx context.Context, query string) int {
+	var answer struct {
+		Data struct {
+			Result []any `json:"result"`
+		} `json:"data"`
+	}
+	_ = json.Unmarshal(get(ctx, "http://"+st.address("prometheus", "9090")+"/api/v1/query?query="+url.QueryEscape(query)), &answer)
+	return len(answer.Data.Result)
 }
 
 // get returns the body of a 200, and nil of anything else: what waits for one tries again.
