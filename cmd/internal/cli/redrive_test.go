@@ -129,6 +129,29 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	}
 }
 
+// Redrive 2 was recorded and not sent, and redrive 1 failed after it: no instance would run number 2,
+// which names the earlier dead letter. So another one is recorded, for the latest.
+func TestDLQRedriveAfterTheRequestOfAnEarlierFailure(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.topics.requested(t, o.broker.ReadAll(t, o.topics.DLQ)[0], 2)
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 2, 1))
+	defer o.running(t)()
+	if status, stdout, stderr := o.do(t, redriveArgs("--all")...); status != exitDone || !strings.Contains(stdout, "applied") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	latest := o.broker.ReadAll(t, o.topics.DLQ)[1]
+	all := o.broker.ReadAll(t, o.topics.Redrive)
+	if len(all) != 1 {
+		t.Fatalf("%d redrives were sent", len(all))
+	}
+	one, err := dlq.ParseRedrive(all[0])
+	if want := (dlq.Place{Partition: latest.Partition, Offset: latest.Offset}); err != nil || one.Number != 3 || one.Place != want {
+		t.Errorf("redrive %d of %v, want 3 of %v: %v", one.Number, one.Place, want, err)
+	}
+}
+
 // A service that was killed stays a member of its group for a while: the command says that no
 // result arrives, and once the member is gone, that no instance runs.
 func TestDLQRedriveWhileTheServiceIsKilled(t *testing.T) {
