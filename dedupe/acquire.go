@@ -143,7 +143,7 @@ func (s *MemberStore) acquireArgs(h *hasher, req AcquireRequest, names []string)
 	first := 9 + len(names)
 	n := first + len(req.Events)
 	for _, e := range req.Events {
-		n += 5 + 2*len(e.Fields)
+		n += 6 + 2*len(e.Fields)
 	}
 	args := make([]any, first+len(req.Events), n)
 	copy(args, []any{
@@ -157,7 +157,7 @@ func (s *MemberStore) acquireArgs(h *hasher, req AcquireRequest, names []string)
 	for i, e := range req.Events {
 		var event string
 		args[first+i], event = h.event(e.ID)
-		args = append(args, event, e.Redrive, e.TryHeld, e.Version, len(e.Fields))
+		args = append(args, event, e.Redrive, e.TryHeld, e.Version, packVersion(e.Version), len(e.Fields))
 		for _, f := range e.Fields {
 			args = append(args, slices.Index(names, f.Name)+1, d.sum(f))
 		}
@@ -185,8 +185,9 @@ func readGrant(r *replyReader, events []Event, names []string, expires time.Time
 	}
 	g.Stale = make([]bool, len(events))
 	for i, e := range events {
+		own := packVersion(e.Version)
 		g.Stale[i] = !g.Events[i].Done && g.Events[i].Held == nil && len(e.Fields) > 0 &&
-			!slices.ContainsFunc(e.Fields, func(f Field) bool { return stored[slices.Index(names, f.Name)] <= e.Version })
+			!slices.ContainsFunc(e.Fields, func(f Field) bool { return stored[slices.Index(names, f.Name)] <= own })
 	}
 	return g, nil
 }

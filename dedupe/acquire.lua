@@ -6,7 +6,7 @@
 --       pending TTL in ms, the number of events E, the number of field names F;
 --       F names; E times: name of the mark;
 --       then for each event: its hash, redrive number, try it though it is held (0 or 1), version,
---       the number of its fields N,
+--       that version as it is stored, the number of its fields N,
 --       and N times: index of the name (from 1), digest of the value ('': none, or always send it).
 -- Reapply ignores done marks, except those of dead letters: a redrive tries these again.
 -- Reply: {0, ms left}: another token owns the lease.
@@ -16,7 +16,7 @@
 --        {1, E times: '' when live, redrive:outcome when done or held, with '+' in front when the
 --            mark has the same name under another order value,
 --            F times: winning event (0: none), decision (0 send, 1 superseded, 2 unchanged),
---            stored version}.
+--            version as it is stored}.
 local token, by, reapply, ttl = ARGV[1], ARGV[2], ARGV[4] == '1', tonumber(ARGV[5])
 local events, names = tonumber(ARGV[8]), tonumber(ARGV[9])
 
@@ -30,13 +30,13 @@ local now = millis()
 local hour = hour_of(now)
 
 local reply = {1}
-local winner, version, digest, winner_id = {}, {}, {}, {} -- by index of the name
+local winner, version, packed, digest, winner_id = {}, {}, {}, {}, {} -- by index of the name
 local live = {} -- by id: requested and not done; the highest edit of its value
 local at = 10 + names + events
 for i = 1, events do
   local id, redrive, try_held = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
-  local ver, stated = ARGV[at + 3], tonumber(ARGV[at + 4])
-  at = at + 5
+  local ver, packed_ver, stated = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
+  at = at + 6
   local reused, done = false, false
   if marks[i] then
     local entries = read_mark(marks[i], hour, ttl)
@@ -58,53 +58,51 @@ for i = 1, events do
     local f = tonumber(ARGV[at])
     -- Versions are digits of one width, so comparing strings with < is correct in every locale.
     if not done and (not version[f] or version[f] <= ver) then
-      winner[f], version[f], digest[f], winner_id[f] = i, ver, ARGV[at + 1], id
+      winner[f], version[f], packed[f], digest[f], winner_id[f] = i, ver, packed_ver, ARGV[at + 1], id
     end
     at = at + 2
   end
 end
 
--- Each call into Redis costs more than the Lua code around it. So one call reads all versions, and
--- one reads all digests.
-local fields, digested, proven = {}, {}, {}
-local pending, versions = false, {}
+-- Each call into Redis costs more than the Lua code around it. So one call reads all versions and
+-- then all digests.
+local fields, digests = {}, {}
+local pending, stored_of = false, {}
 for f = 1, names do
   if winner[f] then
     fields[#fields + 1] = f
-    versions[#versions + 1] = 'v:' .. ARGV[9 + f]
-    if digest[f] ~= '' then digested[#digested + 1] = f end
+    stored_of[#stored_of + 1] = 'v:' .. ARGV[9 + f]
+    digests[#digests + 1] = 'd:' .. ARGV[9 + f]
   end
 end
 if #fields > 0 then
-  versions = redis.call('HMGET', KEYS[2], unpack(versions))
+  for i, name in ipairs(digests) do stored_of[#fields + i] = name end
+  stored_of = redis.call('HMGET', KEYS[2], unpack(stored_of))
   pending = redis.call('GET', KEYS[4])
 end
-if #digested > 0 then
-  local wanted = {}
-  for i, f in ipairs(digested) do wanted[i] = 'd:' .. ARGV[9 + f] end
-  for i, stored_digest in ipairs(redis.call('HMGET', KEYS[2], unpack(wanted))) do
-    if stored_digest then
-      -- A digest proves a value only while it is young, and never if the clock went back.
-      local age = now - time_of(stored_digest)
-      local f = digested[i]
-      proven[f] = string.sub(stored_digest, 7) == digest[f] and age >= 0 and age < tonumber(ARGV[6])
-    end
-  end
+
+-- is_proven reports whether a stored digest proves that the CRM has the winner's value of a field.
+-- It does only while it is young, and never if the clock went back.
+local function is_proven(stored, f)
+  if not stored or digest[f] == '' or string.sub(stored, 7) ~= digest[f] then return false end
+  local age = now - time_of(stored)
+  return age >= 0 and age < tonumber(ARGV[6])
 end
 
-local digests, handed, granted = {}, {}, {}
+local untrue, handed, granted = {}, {}, {}
 for f = 1, names do
   local r = 1 + events + 3 * (f - 1)
   reply[r + 1], reply[r + 2], reply[r + 3] = 0, 0, ''
 end
 for i, f in ipairs(fields) do
-  local r, name, stored, decision = 1 + events + 3 * (f - 1), ARGV[9 + f], digits_of(versions[i]), 0
-  if stored > version[f] then
+  local r, name, stored, decision = 1 + events + 3 * (f - 1), ARGV[9 + f], stored_of[i] or '', 0
+  local stored_digest = stored_of[#fields + i]
+  if newer(stored, packed[f]) then
     decision = 1
-  elseif proven[f] then
+  elseif is_proven(stored_digest, f) then
     decision = 2
   else
-    digests[#digests + 1] = 'd:' .. name
+    untrue[#untrue + 1] = digests[i]
     handed[#handed + 1] = f
   end
   reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], decision, stored
@@ -116,7 +114,7 @@ local list = read_pending(pending, now, function(p, name)
   local g = granted[name]
   if p.token == token then return false end -- added again below
   if not g then return true end
-  if p.version <= g.stored then return false end -- overtaken, so its outcome does not matter
+  if p.version <= digits_of(g.stored) then return false end -- overtaken, so its outcome does not matter
   -- An event of the request itself never causes a wait: its position among the requested events is
   -- known, and another delivery of it may have another version. A later edit of its value does: the
   -- request does not contain that.
@@ -152,5 +150,5 @@ if #list > 64 then
   for i = #list, 65, -1 do list[i] = nil end
 end
 write_pending(KEYS[4], pending, list)
-redis.call('HDEL', KEYS[2], unpack(digests))
+redis.call('HDEL', KEYS[2], unpack(untrue))
 return reply

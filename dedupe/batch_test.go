@@ -282,7 +282,7 @@ func TestLargeRequestsAreSplitIntoPipelines(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(b *bubble) {
 		release := b.blockNext()
-		for i, events := range []int{1, 900, 450, 2000, 1, 1} { // about six arguments per event
+		for i, events := range []int{1, 800, 350, 2000, 1, 1} { // about seven arguments per event
 			b.acquire(b.Context(), i, events)
 			synctest.Wait()
 		}

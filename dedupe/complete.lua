@@ -72,10 +72,11 @@ local pending = redis.call('GET', KEYS[4])
 local moved, newest = {}, {}
 for f = 1, fields do
   local at = first + 4 * f
-  local name, version, digest = ARGV[at - 3], ARGV[at - 2], ARGV[at]
-  newest[name] = digits_of(stored[f])
-  if newest[name] <= version then -- versions never go back
-    newest[name] = version
+  local name, digest = ARGV[at - 3], ARGV[at]
+  if newer(stored[f] or '', ARGV[at - 1]) then -- versions never go back
+    newest[name] = digits_of(stored[f])
+  else
+    newest[name] = ARGV[at - 2]
     moved[#moved + 1] = 'v:' .. name
     moved[#moved + 1] = ARGV[at - 1]
     if digest ~= '' then

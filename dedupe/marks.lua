@@ -133,8 +133,23 @@ local function expire_versions(key, now, ttl)
   end
 end
 
--- Versions are stored with two digits in each byte, and are digits everywhere else: Lua's < follows
--- the server's locale, and every locale orders digits of one width as bytes.
+-- Versions are stored with two digits in each byte. Lua's < follows the server's locale, so these
+-- are compared byte by byte where they differ. Digits of one width are compared with <: every
+-- locale orders them as bytes.
+local function newer(a, b)
+  if a == b then return false end
+  for at = 1, #a, 8 do -- mostly they begin alike
+    if string.sub(a, at, at + 7) ~= string.sub(b, at, at + 7) then
+      for i = at, math.min(at + 7, #a) do
+        local x, y = string.byte(a, i), string.byte(b, i) or -1
+        if x ~= y then return x > y end
+      end
+      return false
+    end
+  end
+  return false
+end
+
 local function digits_of(stored)
   if not stored then return '' end
   return string.format(string.rep('%02x', #stored), string.byte(stored, 1, -1))

@@ -52,7 +52,6 @@ local function write_pending(key, text, list)
   end
   local last = 0
   for _, p in ipairs(list) do last = math.max(last, tonumber(p.expires)) end
-  redis.call('SET', key, new)
-  redis.call('PEXPIREAT', key, string.format('%.0f', last))
+  redis.call('SET', key, new, 'PXAT', string.format('%.0f', last))
 end
 

@@ -17,11 +17,11 @@ func (s *MemberStore) Restore(ctx context.Context, m Member, done []DoneEvent) e
 	for chunk := range slices.Chunk(done, markChunk) {
 		moves := newestVersions(chunk)
 		h := s.hasher()
-		args := make([]any, 0, 5+4*len(chunk)+3*len(moves))
+		args := make([]any, 0, 5+4*len(chunk)+2*len(moves))
 		args = append(args, s.opts.DoneTTL.Milliseconds(), s.hours(), len(chunk), len(moves))
 		args = appendDone(args, h, chunk)
 		for _, v := range moves {
-			args = append(args, v.name, v.version, packVersion(v.version))
+			args = append(args, v.name, packVersion(v.version))
 		}
 		args = append(args, s.opts.MemberTTL.Milliseconds())
 		if err := s.batch.run(ctx, s.scripts.restore, s.keys(h, m), args...).Err(); err != nil {

@@ -4,7 +4,7 @@
 -- KEYS: the lease (not read), the fields, the done marks.
 -- ARGV: done TTL in ms, done TTL in hours, the number of events E, the number of fields F;
 --       E times: name of the mark; E times: hash of the event, redrive number, outcome;
---       F times: name, newest version, that version as it is stored;
+--       F times: name, newest version as it is stored;
 --       member TTL in ms (0: versions never expire).
 local ttl, events, fields = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local marks = read_marks(KEYS[3], 5, events)
@@ -12,7 +12,7 @@ local now = millis()
 local hour = hour_of(now)
 local first = 4 + 4 * events
 local stored = {}
-for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 3 * f - 2] end
+for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 2 * f - 1] end
 if fields > 0 then stored = redis.call('HMGET', KEYS[2], unpack(stored)) end
 
 local value, changed = {}, {} -- by name: two events of the request may share a mark
@@ -39,8 +39,8 @@ for name in pairs(value) do
   if not changed[name] then value[name] = nil end
 end
 for f = 1, fields do
-  local at = first + 3 * f
-  if digits_of(stored[f]) < ARGV[at - 1] then redis.call('HSET', KEYS[2], 'v:' .. ARGV[at - 2], ARGV[at]) end
+  local at = first + 2 * f
+  if newer(ARGV[at], stored[f] or '') then redis.call('HSET', KEYS[2], 'v:' .. ARGV[at - 1], ARGV[at]) end
 end
 expire_versions(KEYS[2], now, ARGV[#ARGV])
 write_marks(KEYS[3], {}, value, now, ARGV[1])

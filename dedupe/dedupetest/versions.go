@@ -1,6 +1,8 @@
 package dedupetest
 
 import (
+	"strings"
+
 	"membersync/dedupe"
 )
 
@@ -13,6 +15,7 @@ func versionTests() map[string]func(*fixture) {
 		"a done event wins nothing":                                           doneWinsNothing,
 		"versions move for what was applied, unchanged and superseded alike":  versionsMoveAlike,
 		"versions never go back":                                              versionsNeverGoBack,
+		"each digit of a version counts":                                      eachDigitCounts,
 		"a crash between call and complete lets the event be sent again":      crashBeforeComplete,
 		"an edited value wins over its original, and a later edit over it":    editsWin,
 		"eight fields with digests are stored compactly":                      storedCompactly,
@@ -84,6 +87,32 @@ func versionsNeverGoBack(f *fixture) {
 	f.apply(event(5, "mobile", "a"))
 	f.apply(event(4, "mobile", "b", "title", "b"))
 	f.equal("versions", f.redis.versions(), map[string]string{"mobile": version(5), "title": version(4)})
+}
+
+// eachDigitCounts compares versions whose first difference is at each digit. All digits after it
+// say the opposite.
+func eachDigitCounts(f *fixture) {
+	stored := strings.Repeat("5", 64)
+	for at := range stored {
+		of := f.ofMember(at)
+		versioned := func(n int, version string) dedupe.Event {
+			e := event(n, "mobile", version)
+			e.Version = version
+			return e
+		}
+		older := versioned(1, stored[:at]+"4"+strings.Repeat("9", 63-at))
+		newer := versioned(3, stored[:at]+"6"+strings.Repeat("0", 63-at))
+		of.apply(versioned(2, stored))
+		of.equal("older", of.decisions(older), map[string]string{"mobile": "superseded"})
+		of.equal("newer", of.decisions(newer), map[string]string{"mobile": "send"})
+		of.restore(done(older, "applied"))
+		of.equal("after the older was restored", of.redis.versions(), map[string]string{"mobile": stored})
+		of.restore(done(newer, "applied"))
+		of.equal("after the newer was restored", of.redis.versions(), map[string]string{"mobile": newer.Version})
+		between := versioned(4, stored)
+		of.apply(between)
+		of.equal("after the older was completed", of.redis.versions(), map[string]string{"mobile": newer.Version})
+	}
 }
 
 func crashBeforeComplete(f *fixture) {

@@ -55,7 +55,7 @@ func mutants() []mutant {
 `,
 		}}, ""},
 		{"a version is kept for the whole member, not for each field", []edit{
-			{"dedupe/acquire.lua", "versions[#versions + 1] = 'v:' .. ARGV[9 + f]", "versions[#versions + 1] = 'v:all'"},
+			{"dedupe/acquire.lua", "stored_of[#stored_of + 1] = 'v:' .. ARGV[9 + f]", "stored_of[#stored_of + 1] = 'v:all'"},
 			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 4 * f - 3]", "stored[f] = 'v:all'"},
 			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
 		}, ""},
@@ -66,7 +66,7 @@ func mutants() []mutant {
 			"dedupe/acquire.lua", "if holder and holder ~= token then", "if false then",
 		}}, ""},
 		{"the digest of a field outlives a call without an answer", []edit{{
-			"dedupe/acquire.lua", "redis.call('HDEL', KEYS[2], unpack(digests))", "",
+			"dedupe/acquire.lua", "redis.call('HDEL', KEYS[2], unpack(untrue))", "",
 		}}, ""},
 		{"an older value does not wait for a newer one that may have been applied", []edit{{
 			"dedupe/acquire.lua", "if wait > 0 then return {3, wait} end", "",
