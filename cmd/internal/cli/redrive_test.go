@@ -129,8 +129,8 @@ func TestDLQRedriveWithoutService(t *testing.T) {
 	}
 }
 
-// Redrive 2 was recorded and not sent, and redrive 1 failed after it: no instance would run number 2,
-// which names the earlier dead letter. So another one is recorded, for the latest.
+// Redrive 2 was recorded and not sent, and redrive 1 failed after it: no instance would run number
+// 2, which names the earlier dead letter. So another one is recorded, for the latest.
 func TestDLQRedriveAfterTheRequestOfAnEarlierFailure(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
