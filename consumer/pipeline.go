@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"membersync/consumer/decode"
@@ -42,7 +41,7 @@ type pipeline struct {
 	report   *reporter
 	tracer   *tracing.Tracer // nil: tracing is off
 	ahead    *lookahead
-	runs     sync.WaitGroup // batches that run
+	runners  runners
 }
 
 // Await holds redrives back while the state in Redis is lost: without the versions an old value
@@ -146,7 +145,7 @@ func (p *pipeline) Initialize(ctx context.Context, groupIsNew bool) error {
 // context is that of the process and not of a generation: it ends after the last drain.
 func (p *pipeline) dispatch(ctx context.Context) {
 	defer p.ahead.running.Wait()
-	defer p.runs.Wait()
+	defer p.runners.running.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -179,7 +178,7 @@ func (p *pipeline) startReady(ctx context.Context) time.Time {
 		if b == nil {
 			return until
 		}
-		p.runs.Go(func() { p.run(ctx, b) })
+		p.runners.start(ctx, b, p.run)
 	}
 	return time.Time{}
 }

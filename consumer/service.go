@@ -64,6 +64,7 @@ func New(cfg Config, parts Parts) *Service {
 		cfg: &cfg, log: parts.Logger, schedule: plan, control: control, beats: beats, report: report, tracer: tracer,
 		deliver: newDeliverer(&cfg, &parts, tracer), ahead: newLookahead(decode.NewRecognizer(parts.Marks, cfg.Reapply)),
 		permits: &permits{limiter: parts.Limiter, schedule: plan, redis: redis, log: parts.Logger},
+		runners: runners{next: make(chan *event.Batch)},
 	}
 	in := newIntake(&cfg, &parts, p, topics)
 	control.restored = in.DeliverAgain
