@@ -62,7 +62,7 @@ for i = 1, events do
   entries[#entries + 1] = {id = id, redrive = redrive, text = mark_entry(id, hour, by, redrive, ARGV[at + 2])}
 end
 local expired = {}
-if events > 0 then expired = expired_marks(KEYS[3], events, hour, ttl) end
+if events > 0 then expired = expired_marks(KEYS[3], by, events, hour, ttl) end
 
 local stored = {}
 for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 4 * f - 3] end

@@ -13,7 +13,7 @@ import (
 // ("bench batches"); with more, a backlog of small records takes what it does not need ("bench
 // memory", "bench full"). The resident set has 16 MiB more than this: the program itself.
 const (
-	memoryBase      = 27 << 20
+	memoryBase      = 26 << 20
 	memoryPerRecord = 512
 	// With tracing, each record has a span (0.9 KiB if it is sampled), and the exporter a queue.
 	tracePerRecord = 1 << 10

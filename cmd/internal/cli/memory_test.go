@@ -14,9 +14,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		want    int64 // 0: nothing is set
 		traced  bool
 	}{
-		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 67<<20 + 20000<<9, false},
-		"traced":            {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 75<<20 + 20000<<9 + 20000<<10, true},
-		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 5<<28 + 27<<20 + 1000<<9, false},
+		"default":           {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 66<<20 + 20000<<9, false},
+		"traced":            {config.Kafka{BufferRecords: 20000, BufferBytes: 32 << 20}, nil, 74<<20 + 20000<<9 + 20000<<10, true},
+		"a large buffer":    {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 30}, []string{"GOMEMLIMITS=1"}, 5<<28 + 26<<20 + 1000<<9, false},
 		"given":             {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"PATH=/", "GOMEMLIMIT=64MiB"}, 0, false},
 		"the pace is given": {config.Kafka{BufferRecords: 1000, BufferBytes: 1 << 20}, []string{"GOGC=off"}, 0, false},
 	} {

@@ -14,9 +14,9 @@ import (
 )
 
 // perEvent are the commands that the service runs for each event, or every few seconds. It needs
-// the others now and then, and check looks for them.
+// the others now and then (hrandfield for one event in four), and check looks for them.
 func perEvent() []string {
-	return strings.Fields("evalsha time get set del persist hget hmget hset hdel hrandfield zadd zcard zremrangebyscore zscore")
+	return strings.Fields("evalsha time get set del persist hget hmget hset hdel zadd zcard zremrangebyscore zscore")
 }
 
 // proveServiceAtRedis takes each command away, and the keys, while the service runs. It names what
