@@ -200,6 +200,32 @@ func TestResetOfANewGroup(t *testing.T) {
 	}
 }
 
+// An instance that starts marks the state and commits its first offsets, both between the command's
+// question for the marker and its question for the offsets. Nothing is lost.
+func TestAStateMarkedMeanwhileIsNotLost(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.StartFake(t)
+	o := newOpsRigOn(t, broker)
+	o.app.quiet = 100 * time.Millisecond
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	o.must(t, "offsets", "reset", "--to=latest", "--yes")
+	o.state.empty(t)
+	store := o.parts(t).Store
+	var marked error
+	asked := false
+	broker.Fake().ControlKey(int16(kmsg.OffsetFetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		asked, marked = true, store.MarkInitialized(context.WithoutCancel(t.Context()), o.variable("KAFKA_GROUP"))
+		return nil, nil, false
+	})
+	status, _, stderr := o.do(t, redriveArgs("--all")...)
+	if status != exitPart || !strings.Contains(stderr, "1 redrive sent") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if !asked || marked != nil {
+		t.Errorf("asked for the offsets: %t; marker: %v", asked, marked)
+	}
+}
+
 // For some seconds after the restart of a broker, and for the first group of a new cluster, the
 // requests to the coordinator of a group are refused.
 func TestACoordinatorThatMovesIsAwaited(t *testing.T) {

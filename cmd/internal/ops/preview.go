@@ -145,13 +145,19 @@ func (s *base) member(openUserID string) dedupe.Member {
 }
 
 // stateLost reports whether Redis was emptied although the group has committed offsets, or was
-// written under another state key, so that nothing of it is found.
+// written under another state key, so that nothing of it is found. A group marks its state before
+// it commits its first offsets. So the marker counts as missing only if it is still missing once
+// there are offsets: an instance may have started in between.
 func (s *State) stateLost(ctx context.Context) (bool, error) {
 	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
 	if err != nil || marker.Exists() {
 		return marker.OtherKey, err
 	}
-	return s.hasOffsets(ctx)
+	if known, err := s.hasOffsets(ctx); err != nil || !known {
+		return false, err
+	}
+	marker, err = s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
+	return !marker.Exists() || marker.OtherKey, err
 }
 
 // stateRefusal returns why nothing may be redriven or replayed now: the state in Redis is lost, or
