@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // A Source is where the value of a setting came from.
 type Source string
@@ -68,8 +71,20 @@ func (l *loader) effective(c *Config, s setting) Effective {
 		e.Value = c.Redis.URL.String() // without user and password
 	case s.private && !s.set(&Config{}, g.text):
 		e.Value = hidden
+	case s.name == "crm.proxy":
+		e.Value = withoutUser(c.CRM.ProxyURL())
 	}
 	return e
+}
+
+// withoutUser returns the URL without user and password; nil: the empty text.
+func withoutUser(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	bare := *u
+	bare.User = nil
+	return bare.String()
 }
 
 func sourceOf(g given) Source {

@@ -29,6 +29,7 @@ func TestResolve(t *testing.T) {
 	t.Parallel()
 	got, err := resolved(t, []string{"--config=" + yamlPath, "--kafka-group=g"}, minimal(
 		"MEMBERSYNC_KAFKA_TOPIC=t", "MEMBERSYNC_KAFKA_GROUP=ignored", "MEMBERSYNC_REDIS_URL=rediss://user:canary@h:1/2", "MEMBERSYNC_STATE_KEY_FILE=key",
+		"MEMBERSYNC_CRM_PROXY=https://user:canary@proxy:3128",
 	), map[string]string{yamlPath: "crm:\n  timeout: 9s\nkafka:\n  brokers: [a:1, b:2]\n  topic: ignored\n", "key": strings.Repeat("canary", 9)})
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +47,7 @@ func TestResolve(t *testing.T) {
 		{"redis.url", "rediss://h:1/2", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
 		{"redis.username", "user", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
 		{"redis.password", "***", FromEnvironment, "MEMBERSYNC_REDIS_URL"},
+		{"crm.proxy", "https://proxy:3128", FromEnvironment, "MEMBERSYNC_CRM_PROXY"},
 	} {
 		if d := cmp.Diff(want, got[want.Name]); d != "" {
 			t.Error(d)
@@ -58,6 +60,7 @@ func TestResolveAWrongConfiguration(t *testing.T) {
 	t.Parallel()
 	got, err := resolved(t, nil, []string{
 		"MEMBERSYNC_CRM_BASE_URL=https://u:canary@crm", "MEMBERSYNC_REDIS_URL=http://u:canary@h", "MEMBERSYNC_CRM_TIMEOUT=soon", "MEMBERSYNC_CRM_TOKEN_FILE=canary",
+		"MEMBERSYNC_CRM_PROXY=ftp://u:canary@proxy",
 	}, nil)
 	if _, ok := errors.AsType[*FaultsError](err); !ok {
 		t.Fatal(err)
@@ -68,6 +71,7 @@ func TestResolveAWrongConfiguration(t *testing.T) {
 		{"crm.timeout", "soon", FromEnvironment, "MEMBERSYNC_CRM_TIMEOUT"},
 		{"crm.token", "***", FromSecretFile, "MEMBERSYNC_CRM_TOKEN_FILE"},
 		{"crm.corp_id", "", FromDefault, ""},
+		{"crm.proxy", "***", FromEnvironment, "MEMBERSYNC_CRM_PROXY"},
 	} {
 		if d := cmp.Diff(want, got[want.Name]); d != "" {
 			t.Error(d)
