@@ -116,7 +116,7 @@ In JSON the first line is the group with its members, then a line for each parti
 func offsetsResetCommand() command {
 	var (
 		o  order
-		to target
+		to ops.Position
 	)
 	return onCallCommand(command{
 		name: "offsets reset", short: "set the group's offsets in the source topic, while no instance runs",

@@ -8,6 +8,7 @@ import (
 
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/ops"
+	"membersync/cmd/internal/times"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -98,34 +99,13 @@ func defineSubject(s *subject, set *flags.Set) {
 		"the member of the CRM; if not given, it is that of the employee's latest event in the source topic")
 }
 
-func defineTarget(t *target, set *flags.Set, name, usage string) {
+func defineTarget(p *ops.Position, set *flags.Set, name, usage string) {
 	set.Func(name, "place", usage, func(text string) string {
-		if !t.take(text, time.Now()) {
-			return "should be earliest, latest, " + flags.WantTime + ", or offsets such as 3:1042, and only one kind of them"
+		if !p.Add(text, time.Now()) {
+			return "should be earliest, latest, " + times.Want + ", or offsets such as 3:1042, and only one kind of them"
 		}
 		return ""
 	})
-}
-
-// take adds a value of the flag, and returns whether it is valid and goes with those before.
-func (t *target) take(text string, now time.Time) bool {
-	if t.AddOffset(text) {
-		return true
-	}
-	if t.IsGiven() {
-		return false
-	}
-	switch text {
-	case "earliest":
-		t.Earliest = true
-		return true
-	case "latest":
-		t.Latest = true
-		return true
-	}
-	var ok bool
-	t.At, ok = flags.ParseTime(text, now)
-	return ok
 }
 
 func defineGroupBy(l *listing, set *flags.Set) {

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"membersync/cmd/internal/admin"
-	"membersync/cmd/internal/flags"
+	"membersync/cmd/internal/times"
 )
 
 // serveBoard serves a board at an address, and returns that.
@@ -143,7 +143,7 @@ func TestAnAgeIsATime(t *testing.T) {
 		0, 3 * time.Second, 5 * time.Minute, 90 * time.Minute, 2 * time.Hour, 47 * time.Hour, 48 * time.Hour, 76 * time.Hour, 2000 * time.Hour,
 	} {
 		printed := age(now.Add(-d), now)
-		if at, ok := flags.ParseTime(printed, now); !ok || !at.Equal(now.Add(-d)) {
+		if at, ok := times.Parse(printed, now); !ok || !at.Equal(now.Add(-d)) {
 			t.Errorf("%v is printed as %q, which is read as %v, %v", d, printed, at, ok)
 		}
 	}

@@ -10,17 +10,14 @@ import (
 	"membersync/dlq"
 )
 
-// A target is where offsets are to be set to.
-type target struct{ ops.Position }
-
-func resetOffsets(ctx context.Context, in *invocation, d *ops.Session, o order, to target) int {
+func resetOffsets(ctx context.Context, in *invocation, d *ops.Session, o order, to ops.Position) int {
 	if !to.IsGiven() && len(in.faults) == 0 {
 		in.fault("--to", "is required: earliest, latest, a time or partition:offset")
 	}
 	if in.refuse(nil) {
 		return exitUsage
 	}
-	plan, err := d.PlanReset(ctx, to.Position)
+	plan, err := d.PlanReset(ctx, to)
 	if err != nil {
 		return in.failed(ctx, flagError("--to", err))
 	}

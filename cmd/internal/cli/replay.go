@@ -17,7 +17,7 @@ import (
 // replaying is what replay is asked for.
 type replaying struct {
 	order
-	from, to target
+	from, to ops.Position
 	employee string
 	reapply  bool
 	rate     int
@@ -36,7 +36,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 		return exitUsage
 	}
 	request := ops.ReplayRequest{
-		From: o.from.Position, To: o.to.Position, Employee: o.employee, Reapply: o.reapply, Rate: o.rate, Diffs: o.diffs,
+		From: o.from, To: o.to, Employee: o.employee, Reapply: o.reapply, Rate: o.rate, Diffs: o.diffs,
 		Who: in.who(o.order), Version: buildOf(in.Env).Version, DigestWait: in.digestWait,
 	}
 	run, err := planReplay(ctx, d, o.resume, request)

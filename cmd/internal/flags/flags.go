@@ -20,6 +20,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"membersync/cmd/internal/times"
+
 	"github.com/spf13/pflag"
 )
 
@@ -138,22 +140,22 @@ func (s *Set) Count(into *int, name, usage string) *pflag.Flag {
 	})
 }
 
-// Time defines a flag for a time, as [ParseTime] reads it.
+// Time defines a flag for a time, as [times.Parse] reads it.
 func (s *Set) Time(into *time.Time, name, usage string) *pflag.Flag {
 	return s.Func(name, "time", usage, func(text string) string {
-		at, ok := ParseTime(text, time.Now())
+		at, ok := times.Parse(text, time.Now())
 		if !ok {
-			return "should be " + WantTime
+			return "should be " + times.Want
 		}
 		*into = at
 		return ""
 	})
 }
 
-// Duration defines a flag for a duration, as [ParseDuration] reads it, of at least a length.
+// Duration defines a flag for a duration, as [times.ParseDuration] reads it, of at least a length.
 func (s *Set) Duration(into *time.Duration, name string, least time.Duration, usage string) *pflag.Flag {
 	return s.Func(name, "duration", usage, func(text string) string {
-		d, ok := ParseDuration(text)
+		d, ok := times.ParseDuration(text)
 		switch {
 		case ok && d >= least:
 			*into = d

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/times"
 	"membersync/dlq/partlog"
 )
 
@@ -24,9 +25,29 @@ func (p Position) IsGiven() bool {
 	return p.Earliest || p.Latest || !p.At.IsZero() || p.Offsets != nil
 }
 
-// AddOffset adds a partition:offset. It returns false if the text is not of that form, the
+// Add adds a word: a partition:offset, of which there may be several, or one of earliest, latest and
+// a time as [times.Parse] reads it. It returns false if the word is none of these, or does not go
+// with those before it.
+func (p *Position) Add(word string, now time.Time) (ok bool) {
+	switch {
+	case p.addOffset(word):
+		return true
+	case p.IsGiven():
+		return false
+	case word == "earliest":
+		p.Earliest = true
+		return true
+	case word == "latest":
+		p.Latest = true
+		return true
+	}
+	p.At, ok = times.Parse(word, now)
+	return ok
+}
+
+// addOffset adds a partition:offset. It returns false if the text is not of that form, the
 // partition is given already, or another kind of position is.
-func (p *Position) AddOffset(text string) bool {
+func (p *Position) addOffset(text string) bool {
 	partition, offset, ok := parsePlace(text)
 	if !ok || p.IsGiven() && p.Offsets == nil {
 		return false

@@ -11,6 +11,7 @@ import (
 
 	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/texts"
+	"membersync/cmd/internal/times"
 )
 
 // employeePages are those of employees.
@@ -47,7 +48,7 @@ func (s employeePages) employee(ctx context.Context, v *visit) (reply, error) {
 	if data.Since == "" {
 		data.Since = employeeSince
 	}
-	since, ok := parseTime(data.Since, v.now)
+	since, ok := times.Parse(data.Since, v.now)
 	if !ok && data.Since != "all" {
 		return reply{}, &inputError{text("input.time")}
 	}

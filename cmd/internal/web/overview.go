@@ -10,6 +10,7 @@ import (
 
 	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/texts"
+	"membersync/cmd/internal/times"
 	"membersync/dlq"
 )
 
@@ -243,7 +244,7 @@ func (s overviewPages) audit(_ context.Context, v *visit) (reply, error) {
 	}
 	if data.Since != "" {
 		var ok bool
-		if q.Since, ok = parseTime(data.Since, v.now); !ok {
+		if q.Since, ok = times.Parse(data.Since, v.now); !ok {
 			return reply{}, &inputError{text("input.time")}
 		}
 	}

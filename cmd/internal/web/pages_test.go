@@ -307,8 +307,14 @@ func TestEmployeeAndReplay(t *testing.T) {
 			t.Errorf("status %d, no %q: %s", p.status, want, p.text)
 		}
 	}
-	if p := b.submit(b.must("/replays"), "/replays/plan", "from", "nonsense"); p.status != http.StatusUnprocessableEntity {
-		t.Errorf("status %d", p.status)
+	p = b.submit(b.must("/replays"), "/replays/plan", "from", "0:0", "to", "0:1")
+	if !strings.Contains(p.text, "membersync replay --from 0:0 --to 0:1") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+	for _, from := range []string{"nonsense", " ", "+2h", "0:0 0:1", "earliest 0:0"} {
+		if p := b.submit(b.must("/replays"), "/replays/plan", "from", from); p.status != http.StatusUnprocessableEntity {
+			t.Errorf("%q: status %d", from, p.status)
+		}
 	}
 }
 

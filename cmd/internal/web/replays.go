@@ -128,10 +128,7 @@ func (s replayPages) planReplay(ctx context.Context, v *visit) (reply, error) {
 		slices.SortFunc(row.Fields, func(a, b fieldValue) int { return strings.Compare(a.Name, b.Name) })
 		data.Members = append(data.Members, row)
 	}
-	words := []string{"replay", "--from", data.From}
-	if data.To != "" {
-		words = append(words, "--to", data.To)
-	}
+	words := append([]string{"replay"}, rangeFlags(data.From, data.To)...)
 	if data.Employee != "" {
 		words = append(words, "--employee", data.Employee)
 	}
@@ -142,25 +139,26 @@ func (s replayPages) planReplay(ctx context.Context, v *visit) (reply, error) {
 	return s.showReplays(ctx, v, data)
 }
 
-// parsePosition reads where a range begins or ends: a time, earliest, latest or partition:offset.
+// parsePosition reads where a range begins or ends: a time, earliest, latest, or offsets with blanks
+// between them.
 func parsePosition(given string, now time.Time) (p ops.Position, ok bool) {
-	switch at, isTime := parseTime(given, now); {
-	case given == "":
-		return p, false
-	case given == "earliest":
-		p.Earliest = true
-	case given == "latest":
-		p.Latest = true
-	case isTime:
-		p.At = at
-	default:
-		for one := range strings.FieldsSeq(given) {
-			if !p.AddOffset(one) {
-				return p, false
-			}
+	for word := range strings.FieldsSeq(given) {
+		if !p.Add(word, now) {
+			return p, false
 		}
 	}
-	return p, true
+	return p, p.IsGiven()
+}
+
+// rangeFlags are those of the command for what the page calls from and to.
+func rangeFlags(from, to string) (words []string) {
+	for word := range strings.FieldsSeq(from) {
+		words = append(words, "--from", word)
+	}
+	for word := range strings.FieldsSeq(to) {
+		words = append(words, "--to", word)
+	}
+	return words
 }
 
 func (s replayPages) cancelReplay(ctx context.Context, v *visit) (reply, error) {

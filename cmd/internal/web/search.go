@@ -2,38 +2,12 @@ package web
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"membersync/cmd/internal/times"
 	"membersync/dlq"
 )
-
-// parseTime reads a time in RFC 3339, or how long ago it was, such as 2h or 3d4h.
-func parseTime(given string, now time.Time) (time.Time, bool) {
-	if at, err := time.Parse(time.RFC3339, given); err == nil {
-		return at, true
-	}
-	rest, days := given, 0
-	if before, after, ok := strings.Cut(given, "d"); ok {
-		n, err := strconv.Atoi(before)
-		if err != nil || n < 0 || n > maxDays {
-			return time.Time{}, false
-		}
-		rest, days = after, n
-	}
-	ago := time.Duration(days) * 24 * time.Hour
-	if rest != "" {
-		d, err := time.ParseDuration(rest)
-		if err != nil || d < 0 {
-			return time.Time{}, false
-		}
-		ago += d
-	}
-	return now.Add(-ago), rest != "" || days > 0
-}
-
-const maxDays = 36500
 
 // parseSearch reads the tokens of a search: reason: code: employee: since: until: state: text:, and
 // words without a token, which are a part of the error. A value with blanks stands in quotes.
@@ -69,7 +43,7 @@ func parseSearch(search string, now time.Time) (dlq.Query, error) {
 				return q, &inputError{text("search.state", value)}
 			}
 		case "since", "until":
-			at, ok := parseTime(value, now)
+			at, ok := times.Parse(value, now)
 			if !ok {
 				return q, &inputError{text("input.time")}
 			}

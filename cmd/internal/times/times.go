@@ -1,4 +1,5 @@
-package flags
+// Package times reads times and durations as they are given to commands and pages.
+package times
 
 import (
 	"strconv"
@@ -6,14 +7,14 @@ import (
 	"time"
 )
 
-// WantTime says what [ParseTime] takes.
-const WantTime = "a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h or 3d4h"
+// Want says what [Parse] takes.
+const Want = "a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h or 3d4h"
 
 const day = 24 * time.Hour
 
-// ParseTime reads a time: in RFC 3339, or as how long before now it was, in the form of
+// Parse reads a time: in RFC 3339, or as how long before now it was, in the form of
 // [ParseDuration].
-func ParseTime(text string, now time.Time) (time.Time, bool) {
+func Parse(text string, now time.Time) (time.Time, bool) {
 	if ago, ok := ParseDuration(text); ok {
 		return now.Add(-ago), true
 	}
