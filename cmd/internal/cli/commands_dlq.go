@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/ops"
@@ -151,7 +152,7 @@ A redrive opens a discarded one again. --note is required, except in a dry run.`
 			outputFlag(in, set)
 		},
 		check: func(in *invocation) {
-			if o.note == "" && !o.dryRun {
+			if strings.TrimSpace(o.note) == "" && !o.dryRun {
 				in.fault("", "required flag: "+wantNote)
 			}
 		},

@@ -40,9 +40,6 @@ func chooseItems(in *invocation, f *filter, all bool, states ...dlq.State) bool 
 }
 
 func discardDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o discarding) int {
-	if o.note == "" && !o.dryRun {
-		in.fault("--note", "is required: why")
-	}
 	if !chooseItems(in, &o.filter, o.all, dlq.StateOpen) {
 		return exitUsage
 	}
@@ -50,7 +47,9 @@ func discardDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o d
 	if err != nil {
 		return in.failed(ctx, err)
 	}
-	if !o.dryRun {
+	if o.dryRun {
+		in.sayTarget()
+	} else {
 		in.say("to discard: " + planOf(x, time.Now()))
 		if x.Selected()+len(x.Missing()) == 0 {
 			return exitDone

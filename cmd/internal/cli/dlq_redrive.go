@@ -56,6 +56,7 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 	}
 	in.warnOf(run.Index().Loss)
 	if o.dryRun {
+		in.sayTarget()
 		return previewRedrive(ctx, in, run)
 	}
 	in.say("to redrive: " + planOf(run.Index(), time.Now()))

@@ -22,6 +22,7 @@ func resetOffsets(ctx context.Context, in *invocation, d *ops.Session, o order, 
 		return in.failed(ctx, flagError("--to", err))
 	}
 	if o.dryRun {
+		in.sayTarget()
 		return printReset(in, plan, "planned")
 	}
 	if err := d.CheckNotLive(ctx); err != nil {

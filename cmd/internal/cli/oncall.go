@@ -75,9 +75,12 @@ func userOf(in *invocation) string {
 	return user + "@" + cmp.Or(host, map[bool]string{true: "unknown"}[err != nil], "unknown")
 }
 
+// sayTarget names what a plan is about.
+func (in *invocation) sayTarget() { in.say("target: " + in.target + "\n") }
+
 // goesAhead names the target and asks whether to carry out what was planned.
 func (in *invocation) goesAhead(o order, question string) bool {
-	in.say("target: " + in.target + "\n")
+	in.sayTarget()
 	switch {
 	case o.yes:
 		return true

@@ -102,9 +102,10 @@ func wasText(was *ops.Pause) string {
 	return text
 }
 
-// plan prints the plan and asks. In a dry run it does neither: there the plan is the result.
+// plan prints the plan and asks. In a dry run the plan is the result, so only the target is named.
 func (in *invocation) plan(o order, plan, question string) bool {
 	if o.dryRun {
+		in.sayTarget()
 		return true
 	}
 	in.say("plan: " + plan + "\n")

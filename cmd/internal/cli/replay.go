@@ -29,6 +29,9 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	if o.resume == "" && !o.from.IsGiven() && len(in.faults) == 0 {
 		in.fault("--from", "is required, or --resume")
 	}
+	if o.diffs > 0 && !o.dryRun {
+		in.fault("--diff", "needs --dry-run")
+	}
 	if o.resume != "" && (o.from.IsGiven() || o.to.IsGiven() || o.employee != "" || o.reapply) {
 		in.fault("--resume", "takes no range, --employee or --reapply: those of the first run count")
 	}
@@ -45,6 +48,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	}
 	in.warnOf(run.Loss())
 	if o.dryRun {
+		in.sayTarget()
 		return previewReplay(ctx, in, run)
 	}
 	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", run.ID, run.Total(), texts.Plural(run.Partitions(), "partition"),
@@ -106,7 +110,9 @@ func printReplay(in *invocation, r ops.ReplayResult) int {
 
 // previewReplay is the dry run.
 func previewReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
-	p, err := run.Preview(ctx)
+	bar := in.newProgress(int(run.Total()))
+	p, err := run.Preview(ctx, bar.show)
+	bar.clear()
 	if err != nil {
 		return in.failed(ctx, err)
 	}

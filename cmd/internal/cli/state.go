@@ -145,15 +145,18 @@ func forgetState(ctx context.Context, in *invocation, d *ops.Session, o forgetti
 	if !in.plan(o.order, plan.String(), "Forget?") {
 		return exitFailed
 	}
-	good := 0
-	for _, f := range all {
+	good, bar := 0, in.newProgress(len(all))
+	for i, f := range all {
 		if f.Err == nil && !o.dryRun {
 			f.Err = f.Do(ctx, in.who(o.order))
 		}
+		bar.clear()
 		if printForgotten(in, f, o.dryRun) {
 			good++
 		}
+		bar.show(i + 1)
 	}
+	bar.clear()
 	switch good {
 	case len(all):
 		return exitDone

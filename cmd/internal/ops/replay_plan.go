@@ -114,17 +114,20 @@ func versionsOf(state dedupe.MemberState) map[string]string {
 
 // A replayPreview counts. Its ranges are read concurrently.
 type replayPreview struct {
-	replay *Replay
+	replay   *Replay
+	progress func(records int)
 
 	mu      sync.Mutex
+	records int
 	sum     ReplayPlan
 	members map[dedupe.Member]map[string]bool // the fields of which something would be sent
 	diffs   map[dedupe.Member]int             // place in the plan's members
 }
 
-// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
-func (r *Replay) Preview(ctx context.Context) (ReplayPlan, error) {
-	p := &replayPreview{replay: r, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}}
+// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing. Progress is
+// called with the number of records read so far, one call at a time.
+func (r *Replay) Preview(ctx context.Context, progress func(records int)) (ReplayPlan, error) {
+	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}}
 	p.sum.Members = []MemberDiff{}
 	p.sum.Records = r.Total()
 	var all sync.WaitGroup
@@ -151,6 +154,7 @@ func (p *replayPreview) read(ctx context.Context, r consumer.Range) error {
 	s := p.replay.replays
 	byMember, n := map[dedupe.Member][]planned{}, 0
 	_, err := s.log().Read(ctx, r.Topic, r.Partition, partlog.Range{First: r.First, End: r.End}, func(rec *partlog.Record) error {
+		p.advance()
 		in, err := sourceRecord(r.Topic, rec)
 		if err != nil {
 			return err
@@ -176,6 +180,13 @@ func (p *replayPreview) read(ctx context.Context, r consumer.Range) error {
 		return err
 	}
 	return p.look(ctx, byMember)
+}
+
+func (p *replayPreview) advance() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.records++
+	p.progress(p.records)
 }
 
 // countExpired counts a redrive without evidence. Whose it is, is not known.

@@ -110,7 +110,7 @@ func (s replayPages) planReplay(ctx context.Context, v *visit) (reply, error) {
 		data.Problem = err.Error()
 		return s.showReplays(ctx, v, data)
 	}
-	plan, err := run.Preview(ctx)
+	plan, err := run.Preview(ctx, func(int) {})
 	if err != nil {
 		data.Problem = err.Error()
 		return s.showReplays(ctx, v, data)
