@@ -120,7 +120,7 @@ nothing twice. Exit status: 3 when some failed again.`,
 			set.Count(&o.canary, "canary", "redrive the first so many alone, and the rest only if none of them fails again; 0: all at once")
 			set.Duration(&o.olderThan, "older-than", 0, "only those whose latest failure is so long ago (1h, 3d4h)")
 			set.Count(&o.most, "max-redrives", "leave out those that were redriven so often already; 0: none")
-			set.Text(&o.valueFile, "value-file", flags.Path, "for one id: process this value instead of the dead letter's, which stays as it is")
+			set.Text(&o.valueFile, "value-file", flags.Path, "for one id: process the value in this file instead; if that fails, the next dead letter has it")
 			set.Duration(&o.wait, "wait", 0, "wait so long for results at most (10m); 0: until all have arrived")
 			defineOrder(&o.order, set)
 			outputFlag(in, set)

@@ -59,7 +59,13 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 		in.sayTarget()
 		return previewRedrive(ctx, in, run)
 	}
+	if err := run.Refusal(); err != nil {
+		return in.failed(ctx, fmt.Errorf("--value-file: %w", err))
+	}
 	in.say("to redrive: " + planOf(run.Index(), time.Now()))
+	if request.Edited {
+		in.say("with the value of " + texts.Quoted(o.valueFile) + "\n")
+	}
 	selected := run.Index().Selected()
 	if o.rate > 0 {
 		in.say(fmt.Sprintf("at %d a second: %s\n", o.rate, (time.Duration(selected) * time.Second / time.Duration(o.rate)).Round(time.Second)))

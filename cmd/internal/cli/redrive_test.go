@@ -152,6 +152,26 @@ func TestDLQRedriveAfterTheRequestOfAnEarlierFailure(t *testing.T) {
 	}
 }
 
+// A value that the mapping rejects would only fail again, as the value of the next dead letter.
+func TestDLQRedriveWithAValueThatTheMappingRejects(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	id := o.ids(t)[0]
+	o.files["bad.json"] = `{"after":`
+	status, stdout, stderr := o.do(t, redriveArgs(id, "--value-file=bad.json")...)
+	if status != exitFailed || !strings.Contains(stderr, "--value-file: refused: the mapping rejects the edited value (malformed: ") ||
+		strings.Contains(stderr, "to redrive") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if got := o.must(t, append(redriveArgs(id, "--value-file=bad.json"), "--dry-run")...); !strings.Contains(got, "rejected: malformed") {
+		t.Error(got)
+	}
+	if sent, records := o.broker.ReadAll(t, o.topics.Redrive), o.broker.ReadAll(t, o.topics.Audit); len(sent)+len(records) > 0 {
+		t.Errorf("%d redrives, %d audit records", len(sent), len(records))
+	}
+}
+
 // A service that was killed stays a member of its group for a while: the command says that no
 // result arrives, and once the member is gone, that no instance runs.
 func TestDLQRedriveWhileTheServiceIsKilled(t *testing.T) {

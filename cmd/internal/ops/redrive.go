@@ -11,6 +11,7 @@ import (
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer/preview"
 	"membersync/dlq"
+	"membersync/mapper"
 )
 
 // A RedriveRequest says what is to be redriven, and how.
@@ -40,6 +41,7 @@ type Redrive struct {
 	index       *dlq.Index
 	tail        *dlq.Tail
 	fields      []string          // that an edited value states
+	rejection   error             // why an edited value would only fail again; nil: it would not
 	sent        map[dlq.Sent]bool // what the redrive topic holds of those that are under way
 }
 
@@ -81,8 +83,13 @@ func (s *DeadLetters) NewRedrive(ctx context.Context, request RedriveRequest) (*
 // Index returns the selection.
 func (r *Redrive) Index() *dlq.Index { return r.index }
 
+// Refusal returns why Run sends nothing: the mapping rejects all that the edited value says. It
+// would only become the value of the next dead letter, in the place of the one that can be mended.
+func (r *Redrive) Refusal() error { return r.rejection }
+
 // checkValue refuses a value that the service would refuse: one of another employee. It also notes
-// the names of the fields that the value states, for the audit record.
+// whether the mapping rejects the value, and the names of the fields that it states, for the audit
+// record.
 func (r *Redrive) checkValue(ctx context.Context) error {
 	for item, err := range r.deadLetters.reader.Items(ctx, r.index, 0, true) {
 		if err != nil {
@@ -98,6 +105,7 @@ func (r *Redrive) checkValue(ctx context.Context) error {
 		if !ok {
 			return ErrOtherEmployee
 		}
+		r.rejection = rejectionOf(own)
 		for _, res := range own {
 			for f := range res.Event.Update.All() {
 				r.fields = append(r.fields, f.String())
@@ -107,6 +115,14 @@ func (r *Redrive) checkValue(ctx context.Context) error {
 	slices.Sort(r.fields)
 	r.fields = slices.Compact(r.fields)
 	return nil
+}
+
+// rejectionOf returns the first fault if there is nothing but faults.
+func rejectionOf(results []mapper.Result) error {
+	if len(results) == 0 || slices.ContainsFunc(results, func(r mapper.Result) bool { return r.Fault == nil }) {
+		return nil
+	}
+	return &RefusedError{"refused: the mapping rejects the edited value (" + results[0].Fault.Error() + "); nothing was written"}
 }
 
 // clockMargin is how far the clocks of command and broker may differ.
@@ -134,6 +150,9 @@ func (r *Redrive) findUnsent(ctx context.Context) error {
 // was stopped sends the rest, and waits for what is under way. Notice is called when no result
 // arrives for some time, once per reason. Both functions are called by one goroutine at a time.
 func (r *Redrive) Run(ctx context.Context, report func(ItemResult), notice func(NoResults)) (outstanding int, err error) {
+	if err := r.Refusal(); err != nil {
+		return 0, err
+	}
 	w := newWatch(r, report, notice)
 	stop := w.start(ctx)
 	err = r.send(ctx, w)
