@@ -95,10 +95,14 @@ func TestStateKeyChanges(t *testing.T) {
 	before := states(t, o)
 	former := o.variable("STATE_KEY")
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
+	// An instance runs under the key of the state, so it is the operator's that is wrong.
 	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}} {
-		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "another MEMBERSYNC_STATE_KEY") {
+		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY here is not that") {
 			t.Errorf("%v: status %d: %s", args, status, stderr)
 		}
+	}
+	if got := o.must(t, "status"); !strings.Contains(got, "MEMBERSYNC_STATE_KEY here is not that") || strings.Contains(got, "advice: set the former key") {
+		t.Error(got)
 	}
 	if status, _, stderr := o.do(t, "state", "rebuild", "--yes"); status != exitFailed || !strings.Contains(stderr, "stop them before the key changes") {
 		t.Errorf("rebuild while an instance runs: status %d: %s", status, stderr)
@@ -115,7 +119,7 @@ func TestStateKeyChanges(t *testing.T) {
 		t.Errorf("position %s after the rebuild", got)
 	}
 	o.set("STATE_KEY", former)
-	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "another MEMBERSYNC_STATE_KEY") {
+	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY here") {
 		t.Errorf("the former key: status %d: %s", status, stderr)
 	}
 }

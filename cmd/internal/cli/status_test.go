@@ -204,6 +204,23 @@ func theControlStateIsUnreadable(t *testing.T, o *opsRig) {
 	t.Cleanup(o.runningSince(t, "control state not read")) // it does not join the group before
 }
 
+// An instance reports every few seconds why it does not call, so after a resume it still names the
+// operator for a while.
+func TestStatusKnowsOfAResumeAtOnce(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.serving(t)
+	o.must(t, "pause", "--yes")
+	until(t, "the instance reports the pause", func() bool {
+		_, stdout, _ := o.do(t, "status", "-o", "json")
+		return strings.Contains(stdout, `"causes":["operator"]`)
+	})
+	o.must(t, "resume", "--yes")
+	if _, stdout, _ := o.do(t, "status", "-o", "json"); strings.Contains(stdout, "paused_by_operator") {
+		t.Error(stdout)
+	}
+}
+
 // The status counts open dead letters by cause, and names the last actions.
 func TestStatusShowsDeadLettersAndActions(t *testing.T) {
 	t.Parallel()

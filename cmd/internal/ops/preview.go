@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"membersync/consumer/preview"
 	"membersync/dedupe"
@@ -172,9 +173,28 @@ func (s *State) stateRefusal(ctx context.Context) error {
 	case err != nil:
 		return err
 	case other:
-		return ErrOtherKey
+		return s.otherKeyRefusal(ctx)
 	}
 	return ErrStateLost
+}
+
+// otherKeyRefusal says whose state key is the wrong one.
+func (s *State) otherKeyRefusal(ctx context.Context) error {
+	beats, err := s.heartbeats(ctx, s.cfg.Kafka.Group)
+	switch {
+	case err != nil:
+		return err
+	case findTheState(beats):
+		return ErrKeyOfNone
+	}
+	return ErrOtherKey
+}
+
+// findTheState reports whether instances run that find the state in Redis under their key.
+func findTheState(beats []dedupe.Heartbeat) bool {
+	return slices.ContainsFunc(beats, func(b dedupe.Heartbeat) bool {
+		return !slices.ContainsFunc(b.Causes, func(c dedupe.PauseCause) bool { return c.Cause == string(StatusStateKey) })
+	})
 }
 
 // isOtherKey reports whether the state in Redis was written under another state key.

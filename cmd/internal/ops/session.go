@@ -123,7 +123,8 @@ var (
 	ErrStateLost = &RefusedError{"refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first"}
 	ErrOtherKey  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY; " +
 		"set that key, or stop all instances and run membersync state rebuild"}
-	ErrKeyInUse = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
+	ErrKeyOfNone = &RefusedError{"MEMBERSYNC_STATE_KEY here is not that of the running instances, so nothing in Redis is found; set theirs"}
+	ErrKeyInUse  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
 		"and instances of membersync run under it; stop them before the key changes"}
 )
 

@@ -21,6 +21,8 @@ func (g *statusGathering) decide() {
 		add(StatusKafka, time.Time{}, time.Time{})
 	}
 	switch {
+	case g.otherKey && findTheState(g.beats):
+		g.fail(ErrKeyOfNone, nil)
 	case g.otherKey:
 		add(StatusStateKey, time.Time{}, time.Time{})
 	case g.isStateLost:
@@ -33,11 +35,9 @@ func (g *statusGathering) decide() {
 		add(StatusPaused, st.Paused.At.Time, st.Paused.Until.Time)
 	}
 	for _, c := range causesOf(g.beats) {
-		name := StatusCause(c.Cause)
-		if c.Cause == string(CauseOperator) {
-			name = StatusPaused
+		if c.Cause != string(CauseOperator) { // Redis has told it, and knows of a resume before the instances do
+			add(StatusCause(c.Cause), c.Since, c.Next)
 		}
-		add(name, c.Since, c.Next)
 	}
 	g.decideFromRates(add)
 	for _, c := range StatusCauses() {
