@@ -189,6 +189,11 @@ func (c *controlWatcher) readMarker(ctx context.Context, before controlState, m 
 		c.mu.Unlock()
 	}
 	c.setLost(ctx, lost)
+	// Lost and rebuilt between two reads: what a rebuild does not restore, since it is not committed,
+	// has to be delivered again in this case too.
+	if m.Rebuilt && !lost && !before.lost && before.incarnation != "" && m.Incarnation != before.incarnation {
+		c.restored()
+	}
 }
 
 // setOtherKey pauses all calls while the state was written under another state key: nothing of it

@@ -220,24 +220,58 @@ func (s *losingStore) Acquire(ctx context.Context, req acquireRequest) (dedupe.G
 	return g, err
 }
 
+type controlStore = consumer.Control
+
+// A controlReads counts the reads that find a marker.
+type controlReads struct {
+	controlStore
+	marked atomic.Int32
+}
+
+func (c *controlReads) Control(ctx context.Context, group string) (dedupe.Control, error) {
+	now, err := c.controlStore.Control(ctx, group)
+	if err == nil && now.Marker.Exists() {
+		c.marked.Add(1)
+	}
+	return now, err
+}
+
 // A rebuild restores what is below the group's offsets. A newer event was finished above an older
 // one that the storm guard holds: when that is tried again after a rebuild, the newer value must
 // win.
 func TestWhatWasFinishedAboveAHeldEventRunsAgainAfterARebuild(t *testing.T) {
 	t.Parallel()
+	for name, isNoticed := range map[string]bool{"that an instance saw": true, "between two of its reads": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runsAgainAfterARebuild(t, isNoticed)
+		})
+	}
+}
+
+func runsAgainAfterARebuild(t *testing.T, isNoticed bool) {
+	t.Helper()
 	r := newRig(t, 1, crmapitest.Options{})
 	broken := &brokenMapper{breaks: func(ev mapper.Event) bool { return strings.HasPrefix(ev.ID, "bad") }}
 	for i := range 60 {
 		r.kafka.produce(event(fmt.Sprint("bad ", i), 1+i, 1, fields{"position": "Old"}))
 	}
-	inst := r.start(holding, broken.install, func(cfg *consumer.Config, _ *consumer.Parts) { cfg.HeldRetry = 3 * time.Second })
+	reads := &controlReads{}
+	inst := r.start(holding, broken.install, func(cfg *consumer.Config, p *consumer.Parts) {
+		cfg.HeldRetry = 3 * time.Second
+		reads.controlStore, p.Control = p.Control, reads
+	})
 	inst.holds(60)
 	r.kafka.produce(event("new", 1, 2, fields{"position": "New"}))
 	r.eventually("the end of the newer event", func() bool { // the CRM holds its value before that
 		return inst.metric("membersync_events_total", "outcome", "applied", "path", "live") == 1
 	})
+	// An instance that has not read the marker of the group does not know that it is another one.
+	r.eventually("the marker to be read", func() bool { return reads.marked.Load() > 1 })
 	r.redis.empty()
-	r.eventually("the loss to be noticed", inst.isLost)
+	if isNoticed {
+		r.eventually("the loss to be noticed", inst.isLost)
+	}
 	r.redis.rebuilt(r.kafka.group)
 	broken.fixed.Store(true)
 	r.settled()
