@@ -328,6 +328,16 @@ func (x *Index) Requested() iter.Seq2[Sent, time.Time] {
 	}
 }
 
+// JobItems returns the selected items as they are now, the one that failed first before the others.
+func (x *Index) JobItems() []JobItem {
+	selected := x.selection(0)
+	items := make([]JobItem, len(selected))
+	for n, e := range selected {
+		items[n] = JobItem{ID: e.id.String(), Number: int(e.audit.number(e.failure)), State: e.audit.state(e.failure)}
+	}
+	return items
+}
+
 // selection returns the entries of the selected items, sorted by the time of their latest failures,
 // and of these the last limit (0: all).
 func (x *Index) selection(limit int) []*entry {

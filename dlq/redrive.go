@@ -3,6 +3,7 @@ package dlq
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,6 +207,41 @@ func (r *Reader) Tail(ctx context.Context) (*Tail, error) {
 	return t, nil
 }
 
+// CatchUp calls show for each audit record up to the current end, one at a time. [Tail.Follow] goes
+// on from there.
+func (t *Tail) CatchUp(ctx context.Context, show func(AuditRecord) error) error {
+	ranges, err := t.r.ranges(ctx, t.r.topics.Audit)
+	if err != nil {
+		return err
+	}
+	fresh := make(map[int]partlog.Range, len(t.next))
+	for partition, at := range t.next {
+		if end := ranges[partition].End; end > at {
+			fresh[partition] = partlog.Range{First: at, End: end}
+		}
+	}
+	ends, _, err := t.r.scanRanges(ctx, t.r.topics.Audit, fresh, showAudit(show))
+	if err == nil {
+		maps.Copy(t.next, ends)
+	}
+	return err
+}
+
+// showAudit calls show for the audit records among those visited.
+func showAudit(show func(AuditRecord) error) partlog.Visit {
+	return func(rec *partlog.Record) error {
+		value, err := rec.Value()
+		if err != nil {
+			return err
+		}
+		a, err := ParseAudit(value)
+		if err != nil {
+			return nil //nolint:nilerr // not written by this service
+		}
+		return show(a)
+	}
+}
+
 // Follow calls show for each new audit record, one at a time. It runs until the context ends, and
 // then returns its cause, or until a read or show fails.
 func (t *Tail) Follow(ctx context.Context, show func(AuditRecord) error) error {
@@ -215,19 +251,11 @@ func (t *Tail) Follow(ctx context.Context, show func(AuditRecord) error) error {
 		all sync.WaitGroup
 		mu  sync.Mutex
 	)
-	visit := func(rec *partlog.Record) error {
-		value, err := rec.Value()
-		if err != nil {
-			return err
-		}
-		a, err := ParseAudit(value)
-		if err != nil {
-			return nil
-		}
+	visit := showAudit(func(a AuditRecord) error {
 		mu.Lock()
 		defer mu.Unlock()
 		return show(a)
-	}
+	})
 	for partition, at := range t.next {
 		all.Go(func() { cancel(t.r.follow(ctx, t.r.topics.Audit, partition, at, visit)) })
 	}

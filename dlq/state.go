@@ -23,7 +23,7 @@ type auditState struct {
 	requested   int32 // the highest requested number
 	resulted    int32 // the highest number with a result
 	result      State // that result; open for all results that leave the item open
-	edited      bool  // that redrive edited the value
+	edited      bool  // the redrive that ran under this number edited the value
 	refused     int32 // the highest number of a refused redrive, see ResultRefused
 	discarded   int32 // the number at the latest discard, plus 1; 0: none
 	requestedAt int64 // when the highest number was requested, in ms since 1970
@@ -57,7 +57,9 @@ func (a *auditState) add(r AuditRecord) {
 			return
 		}
 		state, counts := stateOf(r.Result)
-		if counts && (n > a.resulted || n == a.resulted && state != StateOpen) {
+		// Of one number, the first result that closes the item is that of the redrive that ran; the
+		// others are of redrives that found it done, perhaps with another value.
+		if counts && (n > a.resulted || n == a.resulted && state != StateOpen && a.result == StateOpen) {
 			a.resulted, a.result, a.edited = n, state, r.Detail.Edited
 		}
 	case ActionDiscard:

@@ -75,6 +75,8 @@ func TestReplaySkips(t *testing.T) {
 		"redriving again":        {1, 1, []AuditRecord{recordOf(ActionRedrive, 2, "")}, []delivery{again, second}, []delivery{original, first}},
 		"applied as it was":      {0, 0, []AuditRecord{result(1, "applied", false)}, []delivery{original, plain}, []delivery{second}},
 		"applied, edited":        {0, 0, []AuditRecord{result(1, "applied", true)}, []delivery{first, again}, []delivery{original, plain, second}},
+		"edited, then found so":  {0, 0, []AuditRecord{result(1, "applied", true), result(1, "applied", false)}, []delivery{first, again}, []delivery{original, plain, second}},
+		"plain, then found so":   {0, 0, []AuditRecord{result(1, "applied", false), result(1, "applied", true)}, []delivery{original, plain}, []delivery{second}},
 		"superseded, edited":     {0, 0, []AuditRecord{result(1, "superseded", true)}, []delivery{first}, []delivery{original}},
 		"edited, failed, edited": {1, 1, []AuditRecord{result(1, "dead_lettered", true), result(2, "applied", true)}, []delivery{second}, []delivery{original, first, again}},
 		"edited, failed, again":  {1, 1, []AuditRecord{result(1, "dead_lettered", true), result(2, "applied", false)}, []delivery{first, again}, []delivery{original, plain, second}},

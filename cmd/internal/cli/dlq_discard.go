@@ -59,7 +59,11 @@ func discardDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o d
 		}
 	}
 	r := in.newResults(x)
-	err = d.Discard(ctx, x, in.who(o.order), o.dryRun, r.print)
+	if o.dryRun {
+		err = d.PreviewDiscard(ctx, x, r.print)
+	} else {
+		err = d.Discard(ctx, x, in.who(o.order), r.print)
+	}
 	status := r.status()
 	if err != nil {
 		return in.failed(ctx, err)

@@ -202,7 +202,7 @@ func TestResetOfANewGroup(t *testing.T) {
 
 // An instance that starts marks the state and commits its first offsets, both between the command's
 // question for the marker and its question for the offsets. Nothing is lost.
-func TestAStateMarkedMeanwhileIsNotLost(t *testing.T) {
+func TestAStateMarkedSinceTheFirstLookIsNotLost(t *testing.T) {
 	t.Parallel()
 	broker := kafkatest.StartFake(t)
 	o := newOpsRigOn(t, broker)

@@ -20,9 +20,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"membersync/cmd/internal/times"
-
 	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/times"
 )
 
 // The annotations of flags.

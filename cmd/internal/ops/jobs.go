@@ -369,26 +369,34 @@ func (r *JobRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 func (r *JobRun) carryOut(ctx context.Context, report func(ItemResult), notice func(NoResults)) error {
-	ids, planned := make([]string, len(r.Items)), make(map[string]dlq.JobItem, len(r.Items))
-	for n, i := range r.Items {
-		ids[n], planned[i.ID] = i.ID, i
-	}
 	s := r.live.DeadLetters
 	if r.Job.Action == dlq.ActionDiscard {
-		index, err := s.Index(ctx, dlq.Query{IDs: ids}, nil)
-		if err != nil {
-			return err
-		}
-		return s.discardPlanned(ctx, index, r.Who, planned, report)
+		return s.discardPlanned(ctx, r.Items, r.Who, report)
 	}
 	run, err := s.NewRedrive(ctx, RedriveRequest{
-		Query: dlq.Query{IDs: ids}, Rate: r.Job.Rate, Canary: r.Job.Canary, Who: r.Who, Planned: planned,
+		Query: dlq.Query{IDs: idsOf(r.Items)}, Rate: r.Job.Rate, Canary: r.Job.Canary, Who: r.Who, Planned: r.Items,
 	})
 	if err != nil {
 		return err
 	}
 	_, err = run.Run(ctx, report, notice)
 	return err
+}
+
+func idsOf(items []dlq.JobItem) []string {
+	ids := make([]string, len(items))
+	for n, i := range items {
+		ids[n] = i.ID
+	}
+	return ids
+}
+
+func byID(items []dlq.JobItem) map[string]dlq.JobItem {
+	all := make(map[string]dlq.JobItem, len(items))
+	for _, i := range items {
+		all[i.ID] = i
+	}
+	return all
 }
 
 // settled returns the result of an item that is not as its job has planned it: it was redriven or

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 
 	"membersync/cmd/internal/wiring"
@@ -134,7 +135,33 @@ func (r *Rebuild) restoreAll(ctx context.Context, loss func(dlq.Loss)) error {
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
+	if err := r.replays.finishedSince(ctx, ranges); err != nil {
+		return err
+	}
 	return store.EndRebuild(ctx, group, rebuild)
+}
+
+// finishedSince refuses to end a rebuild under a new state key if the group has members, or has
+// finished records since the ranges were read: their versions would be known under the former key
+// alone. Not closed: an instance that starts in the moment between this check and the new marker.
+func (s *State) finishedSince(ctx context.Context, ranges []finishedRange) error {
+	other, err := s.isOtherKey(ctx)
+	if err != nil || !other {
+		return err
+	}
+	now, _, err := s.finished(ctx)
+	if err == nil && !maps.Equal(endsOf(ranges), endsOf(now)) {
+		err = ErrKeyInUse
+	}
+	return errors.Join(err, s.keyRefusal(ctx))
+}
+
+func endsOf(ranges []finishedRange) map[finishedRange]int64 {
+	ends := make(map[finishedRange]int64, len(ranges))
+	for _, r := range ranges {
+		ends[finishedRange{topic: r.topic, partition: r.partition}] = r.End
+	}
+	return ends
 }
 
 // restore reads one range and restores what it states.

@@ -25,9 +25,9 @@ type RedriveRequest struct {
 	Timeout time.Duration // for results after the last was sent; 0: until all have arrived
 	Who     Who
 
-	// Planned are the items as a job has planned them, by id: only those that are still so are sent,
-	// under the planned numbers. Nil: as they are now.
-	Planned map[string]dlq.JobItem
+	// Planned are the items as a job has planned them: only those that are still so are sent, under
+	// the planned numbers. Nil: as they are now.
+	Planned []dlq.JobItem
 
 	// Quiet is the time without a result after which the reason is looked up. 0: 20 s.
 	Quiet time.Duration
@@ -40,6 +40,7 @@ type Redrive struct {
 	deadLetters *DeadLetters
 	index       *dlq.Index
 	tail        *dlq.Tail
+	planned     map[string]dlq.JobItem
 	fields      []string          // that an edited value states
 	rejection   error             // why an edited value would only fail again; nil: it would not
 	sent        map[dlq.Sent]bool // what the redrive topic holds of those that are under way
@@ -59,7 +60,7 @@ var errTooOften = fmt.Errorf("redriven %d times already, which is the maximum: d
 // NewRedrive selects the dead letters of a request. Nothing is written yet. An edited value is
 // checked as the service will check it: it must be of the same employee.
 func (s *DeadLetters) NewRedrive(ctx context.Context, request RedriveRequest) (*Redrive, error) {
-	r := &Redrive{RedriveRequest: request, deadLetters: s}
+	r := &Redrive{RedriveRequest: request, deadLetters: s, planned: byID(request.Planned)}
 	if r.Edited && !s.cfg.State.Key.IsSet() {
 		return nil, ErrNoStateKey
 	}
@@ -84,7 +85,7 @@ func (s *DeadLetters) NewRedrive(ctx context.Context, request RedriveRequest) (*
 func (r *Redrive) Index() *dlq.Index { return r.index }
 
 // Refusal returns why Run sends nothing: the mapping rejects all that the edited value says. It
-// would only become the value of the next dead letter, in the place of the one that can be mended.
+// would only become the value of the next dead letter, in the place of the one that can be fixed.
 func (r *Redrive) Refusal() error { return r.rejection }
 
 // checkValue refuses a value that the service would refuse: one of another employee. It also notes
@@ -154,6 +155,10 @@ func (r *Redrive) Run(ctx context.Context, report func(ItemResult), notice func(
 		return 0, err
 	}
 	w := newWatch(r, report, notice)
+	// Others may have acted on the items while this plan was read and confirmed.
+	if err := r.tail.CatchUp(ctx, w.take); err != nil {
+		return 0, err
+	}
 	stop := w.start(ctx)
 	err = r.send(ctx, w)
 	if err == nil {
@@ -186,6 +191,10 @@ func (r *Redrive) send(ctx context.Context, w *watch) error {
 		}
 		if w.hasResult(item.ID, number) {
 			w.expect(item.ID, number) // another process has redriven it since the items were read
+			continue
+		}
+		if by, discarded := w.changed(item, number); by != "" || discarded {
+			r.leaveToOthers(w, item, number, by)
 			continue
 		}
 		if sent++; r.Canary > 0 && sent == r.Canary+1 {
@@ -222,9 +231,22 @@ func (r *Redrive) leaveOut(i dlq.Item, report func(ItemResult)) bool {
 	return true
 }
 
+// leaveToOthers leaves out an item that was requested or discarded since it was read. Two redrives
+// of one number run once, and with which value is a matter of chance.
+func (r *Redrive) leaveToOthers(w *watch, i dlq.Item, number int, by string) {
+	switch {
+	case by == "":
+		w.report(ItemResult{ID: i.ID, Result: "left out", Detail: "discarded since the plan"})
+	case r.Edited:
+		w.report(failedItem(i.ID, fmt.Sprintf("redrive %d by %s is under way; this value was not sent", number, by)))
+	default:
+		w.expect(i.ID, number)
+	}
+}
+
 // isSettled reports and leaves out an item that is not as its job has planned it.
 func (r *Redrive) isSettled(i dlq.Item, report func(ItemResult)) bool {
-	planned, ok := r.Planned[i.ID]
+	planned, ok := r.planned[i.ID]
 	if !ok {
 		return false
 	}
@@ -271,7 +293,7 @@ func (r *Redrive) sendOne(ctx context.Context, to *dlq.Redriver, w *watch, i dlq
 		if one, recorded, err = r.recorded(ctx, i); err != nil {
 			return err
 		}
-		if _, planned := r.Planned[i.ID]; planned && !recorded {
+		if _, planned := r.planned[i.ID]; planned && !recorded {
 			return errUnusable // another number could run in addition to this one
 		}
 		number = i.Number + 1 // of a new request, if this one cannot be used

@@ -224,8 +224,7 @@ func (r *Replay) record(result string) dlq.AuditRecord {
 // the audit record of the end is an [*UnrecordedError].
 func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (ReplayResult, error) {
 	r.tally.progress = progress
-	// A group that has not begun may have no marker yet, and the replay relies on one.
-	if err := r.replays.parts.Store.MarkInitialized(ctx, r.replays.cfg.Kafka.Group); err != nil {
+	if err := r.replays.ensureMarker(ctx); err != nil {
 		return r.tally.now(), err
 	}
 	if err := r.begin(ctx); err != nil {
@@ -243,6 +242,16 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	}
 	r.replays.dropGroup(ctx, r.group()) // nothing will continue from its offsets
 	return counted, nil
+}
+
+// ensureMarker marks the state of a group that has not begun, because the replay relies on a
+// marker. Of a group that has, the marker was there when the replay was planned. If it is gone,
+// Redis was emptied since then, and a new one would hide that.
+func (s *Replayer) ensureMarker(ctx context.Context) error {
+	if known, err := s.hasOffsets(ctx); err != nil || known {
+		return errors.Join(err, s.stateRefusal(ctx))
+	}
+	return s.parts.Store.MarkInitialized(ctx, s.cfg.Kafka.Group)
 }
 
 var errReplayCanceled = errors.New("the replay was canceled")

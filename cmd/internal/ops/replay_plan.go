@@ -124,8 +124,8 @@ type replayPreview struct {
 	diffs   map[dedupe.Member]int             // place in the plan's members
 }
 
-// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing. Progress is
-// called with the number of records read so far, one call at a time.
+// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing. Progress
+// is called with the number of records read so far, one call at a time.
 func (r *Replay) Preview(ctx context.Context, progress func(records int)) (ReplayPlan, error) {
 	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}}
 	p.sum.Members = []MemberDiff{}

@@ -40,19 +40,25 @@ type watch struct {
 	waiting  map[string]int               // number by id
 	early    map[dlq.Sent]dlq.AuditRecord // results that were not expected when they arrived
 	reported map[dlq.Sent]bool
-	sent     bool          // all are sent
-	latest   time.Time     // when the latest result arrived
-	done     chan struct{} // closed when all are sent and have results
-	failure  error         // of the reader
-	failed   int           // redrives that failed again
-	looked   time.Time     // when the reason was last looked up
-	noticed  string        // the last notice
+
+	// What the audit topic says since the items were read, also of other commands and pages.
+	requested map[dlq.Sent]string // by whom
+	discarded map[string]bool     // by id
+
+	sent    bool          // all are sent
+	latest  time.Time     // when the latest result arrived
+	done    chan struct{} // closed when all are sent and have results
+	failure error         // of the reader
+	failed  int           // redrives that failed again
+	looked  time.Time     // when the reason was last looked up
+	noticed string        // the last notice
 }
 
 func newWatch(r *Redrive, report func(ItemResult), notice func(NoResults)) *watch {
 	return &watch{
 		run: r, onResult: report, notice: notice,
 		waiting: map[string]int{}, early: map[dlq.Sent]dlq.AuditRecord{}, reported: map[dlq.Sent]bool{}, latest: time.Now(), done: make(chan struct{}),
+		requested: map[dlq.Sent]string{}, discarded: map[string]bool{},
 	}
 }
 
@@ -103,6 +109,17 @@ func (w *watch) hasResult(id string, number int) bool {
 	return ok
 }
 
+// changed returns what others have done with an open or discarded item since it was read: who
+// requested the redrive of this number (empty: none was requested), and whether it was discarded.
+func (w *watch) changed(i dlq.Item, number int) (by string, discarded bool) {
+	if i.State == dlq.StateRedriving {
+		return "", false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.requested[dlq.Sent{ID: i.ID, Number: number}], i.State != dlq.StateDiscarded && w.discarded[i.ID]
+}
+
 // forget notes that a redrive was not sent.
 func (w *watch) forget(id string) {
 	w.mu.Lock()
@@ -120,11 +137,19 @@ func (w *watch) report(r ItemResult) {
 func (w *watch) take(a dlq.AuditRecord) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.Action != dlq.ActionRedriveResult {
+	one := dlq.Sent{ID: a.Subject, Number: a.Detail.Number}
+	switch {
+	case a.Action == dlq.ActionDiscard:
+		w.discarded[a.Subject] = true
+		return nil
+	case a.Action == dlq.ActionRedrive && w.requested[one] == "":
+		w.requested[one] = a.Actor
+		return nil
+	case a.Action != dlq.ActionRedriveResult:
 		return nil
 	}
 	if number, mine := w.waiting[a.Subject]; !mine || a.Detail.Number != number {
-		w.early[dlq.Sent{ID: a.Subject, Number: a.Detail.Number}] = a
+		w.early[one] = a
 		return nil
 	}
 	delete(w.waiting, a.Subject)

@@ -347,7 +347,9 @@ func (s deadLetterPages) startJob(ctx context.Context, v *visit) (reply, error) 
 	}
 	if p.Edited {
 		j := newJob(kindRedrive, v.who(), ids, v.now)
-		j.run = s.editedJob(j, ops.RedriveRequest{Query: dlq.Query{IDs: ids}, Who: j.Who, Value: []byte(p.Value), Edited: true})
+		j.run = s.editedJob(j, ops.RedriveRequest{
+			Query: dlq.Query{IDs: ids}, Who: j.Who, Value: []byte(p.Value), Edited: true, Planned: items,
+		})
 		if !s.jobs.add(j) {
 			return reply{}, &ops.RefusedError{Reason: text("job.full")}
 		}
