@@ -36,7 +36,7 @@ func pauseCalls(ctx context.Context, in *invocation, d *ops.Session, o order, le
 	if o.dryRun {
 		return reportAction(in, report, plan)
 	}
-	return actionDone(ctx, in, d.Pause(ctx, until, in.who(o)), report, "paused, "+untilText(until))
+	return actionDone(ctx, in, d.Pause(ctx, was.Seen(), until, in.who(o)), report, "paused, "+untilText(until))
 }
 
 func resumeCalls(ctx context.Context, in *invocation, d *ops.Session, o order, release bool) int {
@@ -64,7 +64,7 @@ func resumeCalls(ctx context.Context, in *invocation, d *ops.Session, o order, r
 	if o.dryRun {
 		return reportAction(in, report, plan)
 	}
-	return actionDone(ctx, in, d.Resume(ctx, release, in.who(o)), report, done)
+	return actionDone(ctx, in, d.Resume(ctx, was.Seen(), release, in.who(o)), report, done)
 }
 
 // actionDone prints the result of what is in force, although it may not be recorded.

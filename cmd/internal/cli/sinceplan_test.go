@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -208,5 +209,32 @@ func TestARebuildUnderANewKeyIsRefusedIfAnInstanceStarts(t *testing.T) {
 	}
 	if m, err := o.parts(t).Store.Marker(t.Context(), o.variable("KAFKA_GROUP")); err != nil || m.OtherKey {
 		t.Errorf("the former key's marker: %+v, %v", m, err)
+	}
+}
+
+// Another operator pauses the calls while one confirms a plan that showed no pause, or an earlier
+// one.
+func TestAPauseThatWasNotSeenIsKept(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	s := o.session(t)
+	var none *ops.Pause
+	o.must(t, "pause", "--note=the CRM is restored", "--yes")
+	for name, act := range map[string]func(ops.SeenPause) error{
+		"resume": func(seen ops.SeenPause) error { return s.Resume(t.Context(), seen, false, ops.Who{}) },
+		"pause": func(seen ops.SeenPause) error {
+			return s.Pause(t.Context(), seen, time.Now().Add(time.Minute), ops.Who{})
+		},
+	} {
+		if err := act(none.Seen()); !errors.Is(err, ops.ErrOtherPause) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	now, err := s.Paused(t.Context())
+	if err != nil || now == nil || now.Note != "the CRM is restored" {
+		t.Fatalf("%+v, %v", now, err)
+	}
+	if err := s.Resume(t.Context(), now.Seen(), false, ops.Who{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -39,9 +39,42 @@ func (e *UnrecordedError) Error() string {
 // Unwrap returns the cause.
 func (e *UnrecordedError) Unwrap() error { return e.Err }
 
+// A SeenPause is the pause that an operator saw before deciding to replace or end it.
+type SeenPause struct {
+	At  time.Time // when it began; zero: none was in force
+	Any bool      // whatever is in force now
+}
+
+// Seen returns what an operator has seen who was shown this pause.
+func (p *Pause) Seen() SeenPause {
+	if p == nil {
+		return SeenPause{}
+	}
+	return SeenPause{At: p.At.Time}
+}
+
+// ErrOtherPause is returned for a pause that began after the operator looked: another one may have
+// a reason for it, such as a CRM that is being restored.
+var ErrOtherPause = &RefusedError{"refused: another operator has paused the calls since you looked; nothing was changed; see membersync status"}
+
+// checkPause refuses to replace or end a pause that the operator has not seen.
+func (s *Control) checkPause(ctx context.Context, seen SeenPause) error {
+	if seen.Any {
+		return nil
+	}
+	now, err := s.Paused(ctx)
+	if err == nil && now != nil && !now.At.Equal(seen.At) {
+		err = ErrOtherPause
+	}
+	return err
+}
+
 // Pause stops the calls of all instances until a time; the zero time: until they are resumed. It
 // comes before its audit record: it must work without Kafka.
-func (s *Control) Pause(ctx context.Context, until time.Time, who Who) error {
+func (s *Control) Pause(ctx context.Context, seen SeenPause, until time.Time, who Who) error {
+	if err := s.checkPause(ctx, seen); err != nil {
+		return err
+	}
 	if err := s.parts.Store.Pause(ctx, until, who.Note, who.Actor); err != nil {
 		return err
 	}
@@ -54,7 +87,10 @@ func (s *Control) Pause(ctx context.Context, until time.Time, who Who) error {
 
 // Resume ends an operator's pause. With release, the events that the storm guard holds at this
 // moment are dead-lettered.
-func (s *Control) Resume(ctx context.Context, release bool, who Who) error {
+func (s *Control) Resume(ctx context.Context, seen SeenPause, release bool, who Who) error {
+	if err := s.checkPause(ctx, seen); err != nil {
+		return err
+	}
 	if err := s.parts.Store.Resume(ctx); err != nil {
 		return err
 	}

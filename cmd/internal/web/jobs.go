@@ -106,8 +106,10 @@ func (a *jobs) add(j *job) bool {
 	default:
 		return false
 	}
-	if a.all = append(a.all, j); len(a.all) > maxJobs {
-		a.all = slices.Delete(a.all, 0, 1)
+	if a.all = append(a.all, j); len(a.all) > maxJobs { // one that waits or runs is needed to cancel it
+		if ended := slices.IndexFunc(a.all, (*job).hasEnded); ended >= 0 {
+			a.all = slices.Delete(a.all, ended, ended+1)
+		}
 	}
 	return true
 }
@@ -180,6 +182,12 @@ func (j *job) carryOut(ctx context.Context) {
 		err = context.Cause(ctx)
 	}
 	j.cancel, j.err, j.ended = nil, err, time.Now()
+}
+
+func (j *job) hasEnded() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.ended.IsZero()
 }
 
 // stop cancels a job that runs or waits.

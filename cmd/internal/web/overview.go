@@ -59,6 +59,7 @@ type overviewData struct {
 	Refreshes                     []int
 	Reading                       string // what has been read so far, while the topics were not read once
 	Resume                        bool
+	Seen                          string // when the pause began that the page shows
 	Release                       bool
 	OpenGroups                    bool
 	Actions                       []actionRow
@@ -120,7 +121,9 @@ func (s overviewPages) overview(ctx context.Context, v *visit) (reply, error) {
 	if st.Redriving != nil {
 		data.Redriving = *st.Redriving
 	}
-	data.Resume = st.Paused != nil
+	if data.Resume = st.Paused != nil; data.Resume {
+		data.Seen = st.Paused.At.Format(time.RFC3339Nano)
+	}
 	data.Release = st.Cause == ops.StatusStorm
 	data.OpenGroups = st.Cause == ops.StatusMappingRejects || st.Cause == ops.StatusWorking && len(st.DeadLetters) > 0
 	if at, items, _ := s.live.Catalog().State(); at.IsZero() {
@@ -196,7 +199,7 @@ func (s overviewPages) pause(ctx context.Context, v *visit) (reply, error) {
 		}
 		until = v.now.Add(d)
 	}
-	if err := s.live.Pause(ctx, until, v.who()); err != nil {
+	if err := s.live.Pause(ctx, v.seenPause(), until, v.who()); err != nil {
 		return reply{}, err
 	}
 	s.live.Changed(ctx)
@@ -204,11 +207,20 @@ func (s overviewPages) pause(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (s overviewPages) resume(ctx context.Context, v *visit) (reply, error) {
-	if err := s.live.Resume(ctx, v.form("release") == "yes", v.who()); err != nil {
+	if err := s.live.Resume(ctx, v.seenPause(), v.form("release") == "yes", v.who()); err != nil {
 		return reply{}, err
 	}
 	s.live.Changed(ctx)
 	return reply{to: "/", notice: text("resume.done")}, nil
+}
+
+// seenPause returns the pause that the form's page has shown. A script sends none, and means any.
+func (v *visit) seenPause() ops.SeenPause {
+	if !v.r.Form.Has("seen") {
+		return ops.SeenPause{Any: true}
+	}
+	at, _ := time.Parse(time.RFC3339Nano, v.form("seen")) // empty: none was in force
+	return ops.SeenPause{At: at}
 }
 
 // who is the actor and the note that a form has sent.

@@ -225,6 +225,23 @@ func TestCancel(t *testing.T) {
 	b.eventually(second, "canceled</span>")
 }
 
+// A page that was opened before another operator paused the calls does not end that pause.
+func TestAPauseThatThePageDoesNotShowIsKept(t *testing.T) {
+	t.Parallel()
+	b := newRig(t).operator()
+	before := b.must("/")
+	b.submit(before, "/pause", "note", "first")
+	if p := b.submit(before, "/pause", "note", "second"); p.status != http.StatusConflict || !strings.Contains(p.text, "another operator has paused") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+	shown := b.eventually("/", `action="/resume"`)
+	b.submit(shown, "/resume")
+	b.submit(b.eventually("/", `action="/pause"`), "/pause", "note", "third")
+	if p := b.submit(shown, "/resume"); p.status != http.StatusConflict {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+}
+
 // HTML, scripts and control characters of events are shown as text, on every page.
 func TestMalformedEvents(t *testing.T) {
 	t.Parallel()
