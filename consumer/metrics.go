@@ -195,6 +195,10 @@ func (m *Metrics) setStateLost(lost bool) { m.stateLost.Set(boolValue(lost)) }
 // KafkaPaused implements [intake.Metrics].
 func (m *Metrics) KafkaPaused(isPaused bool) { m.setPaused(causeKafka, isPaused) }
 
+// RedisPaused reports whether an instance waits for Redis before it begins; once it runs, the
+// service reports that itself.
+func (m *Metrics) RedisPaused(isPaused bool) { m.setPaused(event.CauseRedis.String(), isPaused) }
+
 // Committed implements [intake.Metrics].
 func (m *Metrics) Committed(result string) { m.commits.WithLabelValues(result).Inc() }
 

@@ -119,10 +119,10 @@ var errNoSource = errors.New("unknown topic")
 // startDry waits for the source topic, and for Redis where lookups are kept in it. It creates
 // nothing.
 func (r *running) startDry(ctx context.Context) error {
-	if err := r.await(ctx, "redis", r.startHashes); err != nil {
+	if err := r.await(ctx, "redis", r.metrics.RedisPaused, r.startHashes); err != nil {
 		return err
 	}
-	return r.await(ctx, "kafka", func(ctx context.Context) error {
+	return r.await(ctx, "kafka", r.metrics.KafkaPaused, func(ctx context.Context) error {
 		answer, err := r.parts.Kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{r.cfg.Kafka.Topic}})
 		switch {
 		case dlq.IsUnavailable(err) || err != nil && ctx.Err() != nil:

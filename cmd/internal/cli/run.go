@@ -74,6 +74,7 @@ type running struct {
 	parts    *wiring.Parts
 	board    *board
 	registry *prometheus.Registry
+	metrics  *consumer.Metrics
 	version  build
 	observer consumer.Observer
 	listener net.Listener               // nil: the admin server opens its own
@@ -83,7 +84,10 @@ type running struct {
 
 // all runs the admin server, and with it the start and then the service.
 func (r *running) all(ctx context.Context, serve service) (err error) {
+	// What waits for Redis or Kafka can be watched too, and is not taken for an instance that is gone.
 	r.registry.MustRegister(buildInfo(r.version))
+	registerProcess(r.registry)
+	r.metrics = consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes)
 	if addr := r.cfg.Admin.Addr; addr != "" {
 		server, err := r.serveAdmin(ctx, addr)
 		if err != nil {

@@ -198,6 +198,12 @@ func TestRunWaits(t *testing.T) {
 			if code, _ := r.get(t, "/livez"); code != http.StatusOK {
 				t.Errorf("livez: %d", code)
 			}
+			_, body := r.get(t, "/metrics") // an alert must not take it for an instance that is gone
+			for _, series := range []string{`membersync_paused{cause="` + what + `"} 1`, "membersync_crm_calls_in_flight 0", "go_goroutines"} {
+				if !strings.Contains(body, "\n"+series) {
+					t.Errorf("no %s in\n%s", series, body)
+				}
+			}
 			end(&interrupt.Error{Signal: syscall.SIGTERM})
 			if got := <-status; got != exitDone {
 				t.Errorf("status %d: %s", got, r.errs)

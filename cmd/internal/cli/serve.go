@@ -17,7 +17,6 @@ type service func(ctx context.Context, r *running) error
 
 // serve hands the parts to the consumer and runs it.
 func serve(ctx context.Context, r *running) error {
-	registerProcess(r.registry)
 	cfg, parts := wiring.ConsumerConfig(r.cfg, r.version.Version), r.consumerParts()
 	if r.dry != nil {
 		r.doNothing(&cfg, &parts)
@@ -48,7 +47,7 @@ func (r *running) consumerParts() consumer.Parts {
 		CRM: r.parts.CRM, DeadLetters: r.parts.DeadLetters, Archive: r.parts.Archive, Audit: r.parts.Audit, Control: r.parts.Store, Observer: r.observer,
 		EditDigest: r.parts.EditDigest,
 		Tracer:     r.parts.Traces.Tracer(),
-		Metrics:    consumer.NewMetrics(r.registry, r.cfg.CRM.ErrorCodes), Logger: r.parts.Logger,
+		Metrics:    r.metrics, Logger: r.parts.Logger,
 	}
 	if r.parts.Hashes != nil {
 		p.Lookups = r.parts.Hashes

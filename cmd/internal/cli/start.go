@@ -46,14 +46,15 @@ func (r *running) start(ctx context.Context) error {
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "MEMBERSYNC_STATE_KEY is not set: a reader of redis can test guesses at ids, "+
 			"what the CRM holds already is sent again, and no value can be edited in a redrive")
 	}
-	if err := r.await(ctx, "redis", r.startRedis); err != nil {
+	if err := r.await(ctx, "redis", r.metrics.RedisPaused, r.startRedis); err != nil {
 		return err
 	}
-	return r.await(ctx, "kafka", r.startKafka)
+	return r.await(ctx, "kafka", r.metrics.KafkaPaused, r.startKafka)
 }
 
-// await tries until it succeeds, is refused or the context ends.
-func (r *running) await(ctx context.Context, what string, try func(context.Context) error) error {
+// await tries until it succeeds, is refused or the context ends. In the meantime the metric shows
+// why the instance does nothing.
+func (r *running) await(ctx context.Context, what string, pause func(bool), try func(context.Context) error) error {
 	r.board.wait(what)
 	once := func() error {
 		ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
@@ -66,6 +67,7 @@ func (r *running) await(ctx context.Context, what string, try func(context.Conte
 	}
 	tell := func(err error, wait time.Duration) {
 		r.board.wait(what + " is unreachable")
+		pause(true)
 		r.parts.Logger.LogAttrs(ctx, slog.LevelWarn, "start waits", slog.String("for", what),
 			slog.String("error", err.Error()+wiring.Advice(what, err)), slog.Duration("retry_in", wait))
 	}
@@ -73,6 +75,7 @@ func (r *running) await(ctx context.Context, what string, try func(context.Conte
 		backoff.WithInitialInterval(startFirstWait), backoff.WithMaxInterval(startLargeWait),
 		backoff.WithMultiplier(startMultiplier), backoff.WithMaxElapsedTime(0),
 	)
+	defer pause(false)
 	return backoff.RetryNotify(once, backoff.WithContext(waits, ctx), tell)
 }
 
