@@ -55,6 +55,25 @@ func TestMapByFile(t *testing.T) {
 		"membersync map: lookup members is kept in Redis, which map does not ask; --lookup members:KEY=VALUE stands in for an entry\n")
 }
 
+// An entry that nothing would read is refused: its lookup is unknown, or not kept in Redis.
+func TestMapRefusesLookups(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--mapping=maps/hr.yaml --lookup=memers:hushhush=1": `membersync map: --lookup: mapping maps/hr.yaml has no lookup "memers" in Redis; ` +
+			"those there: members; did you mean members?\n",
+		"--mapping=maps/hr.yaml --lookup=units:Sales=1 --lookup=units:HR=2": `membersync map: --lookup: mapping maps/hr.yaml has no lookup "units" in Redis; ` +
+			"those there: members\n",
+		"--lookup=members:E1=1": `membersync map: --lookup: mapping canonical has no lookup "members" in Redis; it has none there` + "\n",
+	} {
+		r := newRig()
+		withMapping(r)
+		if status := r.run(t, append([]string{"map"}, strings.Fields(args)...)...); status != exitUsage {
+			t.Errorf("%s: status %d", args, status)
+		}
+		r.want(t, "", want)
+	}
+}
+
 func TestMapExplains(t *testing.T) {
 	t.Parallel()
 	r := newRig()
