@@ -126,7 +126,7 @@ const stateOfOtherKey = "the state in Redis was written under another MEMBERSYNC
 var (
 	ErrStateLost = &RefusedError{"refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first"}
 	ErrOtherKey  = &RefusedError{"refused: " + stateOfOtherKey}
-	ErrKeyInUse = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
+	ErrKeyInUse  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
 		"and instances of membersync run under it; stop them before the key changes"}
 )
 
