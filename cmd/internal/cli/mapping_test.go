@@ -97,6 +97,24 @@ func TestMapExplains(t *testing.T) {
 `, "")
 }
 
+// A mistyped field is no change. Its name is shown, and never its value.
+func TestMapExplainsWhatIsNotRead(t *testing.T) {
+	t.Parallel()
+	event := strings.Replace(sample, `"after":{`, `"after":{"posiiton":"canary","x":{"y":"canary"},`, 1)
+	for output, want := range map[string]string{"table": "  posiiton, x\n", "json": `,"unread":["posiiton","x"]}}`} {
+		r := newRig()
+		r.app.Stdin = strings.NewReader(event)
+		if status := r.run(t, "map", "--explain", "-o", output); status != exitDone || !strings.Contains(r.out.String(), want) || strings.Contains(r.out.String(), "canary") {
+			t.Errorf("status %d: %s", status, r.out)
+		}
+	}
+	r := newRig()
+	r.app.Stdin = strings.NewReader(sample)
+	if r.run(t, "map", "--explain"); strings.Contains(r.out.String(), "no path has these") {
+		t.Error(r.out)
+	}
+}
+
 // The json form is that of map, and explain.
 func TestMapExplainsInJSON(t *testing.T) {
 	t.Parallel()
