@@ -60,8 +60,8 @@ type notes struct {
 	list  []Explanation
 }
 
-// unread notes the new values that nothing reads. A program that looks at a value as a whole may read
-// any.
+// unread notes the new values that nothing reads. A program that looks at a value as a whole may
+// read any.
 func (n *notes) unread(m *interpreter) {
 	if !n.on || m.p.readsAny || m.states.partial {
 		return

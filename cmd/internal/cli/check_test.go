@@ -72,12 +72,18 @@ func TestCheckFails(t *testing.T) {
 		failed string
 		detail string
 	}{
-		"source topic": {func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka",
-			"missing source topic: gone; create it, membersync does not, or correct MEMBERSYNC_KAFKA_TOPIC. Then run will create gone.dlq, gone.redrive, gone.audit"},
-		"source topic, none created": {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("KAFKA_TOPIC", "gone") }, "kafka",
-			"Missing topics of membersync itself: gone.dlq, gone.redrive, gone.audit; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true"},
-		"own topics": {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka",
-			", gone; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true"},
+		"source topic": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka",
+			"missing source topic: gone; create it, membersync does not, or correct MEMBERSYNC_KAFKA_TOPIC. Then run will create gone.dlq, gone.redrive, gone.audit",
+		},
+		"source topic, none created": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("KAFKA_TOPIC", "gone") }, "kafka",
+			"Missing topics of membersync itself: gone.dlq, gone.redrive, gone.audit; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true",
+		},
+		"own topics": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka",
+			", gone; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true",
+		},
 		"state of another key": {func(t *testing.T, r *rig) {
 			t.Helper()
 			r.markState(t)

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/ops"
@@ -75,6 +77,23 @@ func fieldList(fields []crmapi.Field) string {
 		names[i] = f.String()
 	}
 	return strings.Join(names, ", ")
+}
+
+// coverageOf maps each line that is not empty.
+func coverageOf(ctx context.Context, in *invocation, mapping *mapper.Mapping, text []byte) (coverage *mapper.Coverage, records int) {
+	coverage = mapping.NewCoverage()
+	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
+		if fault := guard.Do(ctx, rec, func() { coverage.Add(rec, nil) }); fault != nil {
+			coverage.Reject(*fault)
+		}
+		records++
+	}
+	return coverage, records
 }
 
 func passes(examples int) string {

@@ -10,11 +10,9 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"time"
 
 	"membersync/cmd/internal/ops"
 	"membersync/cmd/internal/texts"
-	"membersync/consumer/preview"
 	"membersync/mapper"
 )
 
@@ -52,23 +50,6 @@ func checkSample(ctx context.Context, in *invocation, mapping *mapper.Mapping) i
 func failedSample(in *invocation, detail string) int {
 	printFinding(in, ops.Finding{Check: "sample", State: ops.FindingFailed, Detail: detail})
 	return exitFailed
-}
-
-// coverageOf maps each line that is not empty.
-func coverageOf(ctx context.Context, in *invocation, mapping *mapper.Mapping, text []byte) (coverage *mapper.Coverage, records int) {
-	coverage = mapping.NewCoverage()
-	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
-		if fault := guard.Do(ctx, rec, func() { coverage.Add(rec, nil) }); fault != nil {
-			coverage.Reject(*fault)
-		}
-		records++
-	}
-	return coverage, records
 }
 
 // spansLines reports whether a text is JSON values, one of which goes over several lines.

@@ -314,8 +314,15 @@ func TestCheckSampleListsReasons(t *testing.T) {
 	good := `{"eventId":"e1","employeeId":"E1","openUserId":"FSUID_TEST0001","sequence":1,"after":{"position":"Lead"}}`
 	lines := []string{good}
 	for _, change := range []struct{ old, now string }{
-		{`"sequence":1`, `"sequence":-1`}, {`"sequence":1`, `"sequence":-2`}, {`"sequence":1`, `"sequence":-3`}, {`"eventId":"e1",`, ""},
-		{`"employeeId":"E1",`, ""}, {`"openUserId":"FSUID_TEST0001",`, ""}, {`"position":"Lead"`, `"gender":"canary"`}, {`"position":"Lead"`, `"qq":[]`}, {"}}", ""},
+		{`"sequence":1`, `"sequence":-1`},
+		{`"sequence":1`, `"sequence":-2`},
+		{`"sequence":1`, `"sequence":-3`},
+		{`"eventId":"e1",`, ""},
+		{`"employeeId":"E1",`, ""},
+		{`"openUserId":"FSUID_TEST0001",`, ""},
+		{`"position":"Lead"`, `"gender":"canary"`},
+		{`"position":"Lead"`, `"qq":[]`},
+		{"}}", ""},
 	} {
 		lines = append(lines, strings.Replace(good, change.old, change.now, 1))
 	}

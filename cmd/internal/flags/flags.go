@@ -20,9 +20,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"membersync/cmd/internal/times"
-
 	"github.com/spf13/pflag"
+
+	"membersync/cmd/internal/times"
 )
 
 // The annotations of flags.
@@ -200,7 +200,7 @@ func (s *Set) List(name, def, usage string, words []string, take func(word strin
 	return flag
 }
 
-// unlike quotes a word that is none of those that a flag takes, and names the nearest one.
+// unlike quotes a word that a flag does not take, and names the nearest one.
 func unlike(word string, words []string) string {
 	return "; got " + strconv.Quote(word) + DidYouMean(word, slices.Values(words))
 }

@@ -63,8 +63,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// Every fault is found, whatever stands before it, and none shows a value, except that of a flag that
-// takes one of a few words.
+// Every fault is found, whatever stands before it, and none shows a value, except that of a flag
+// that takes one of a few words.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ args, want []string }{
