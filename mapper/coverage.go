@@ -13,6 +13,10 @@ import (
 type Coverage struct {
 	// Employees counts the parts of records by their outcome: update, unchanged, ignored, rejected.
 	Employees map[string]int
+	// Faults counts the rejected ones by what is wrong. Their offset is always -1.
+	Faults map[Fault]int
+	// Unasked counts those of the rejected ones that may lack only what a lookup of Redis holds.
+	Unasked int
 
 	mapping *Mapping
 	found   map[*path.Path]bool
@@ -20,12 +24,23 @@ type Coverage struct {
 
 // NewCoverage returns a coverage of no records.
 func (m *Mapping) NewCoverage() *Coverage {
-	return &Coverage{Employees: map[string]int{}, mapping: m, found: map[*path.Path]bool{}}
+	return &Coverage{Employees: map[string]int{}, Faults: map[Fault]int{}, mapping: m, found: map[*path.Path]bool{}}
 }
 
 // Add maps a record. Found is as in [Mapping.MapWith].
 func (c *Coverage) Add(rec Record, found map[Reference]string) {
+	isUnasked := slices.ContainsFunc(c.mapping.References(rec), func(ref Reference) bool {
+		_, given := found[ref]
+		return !given
+	})
 	for _, r := range c.mapping.MapWith(rec, found) {
+		if r.Fault != nil {
+			c.Reject(*r.Fault)
+			if isUnasked && r.Fault.Reason == UnresolvedReference {
+				c.Unasked++
+			}
+			continue
+		}
 		outcome, _ := r.outcome()
 		c.Employees[outcome]++
 	}
@@ -44,6 +59,13 @@ func (c *Coverage) Add(rec Record, found map[Reference]string) {
 		stateReader{m}.readStates()
 		c.look(m)
 	}
+}
+
+// Reject counts a rejected part of a record, or a record that is rejected whole.
+func (c *Coverage) Reject(fault Fault) {
+	fault.Offset = -1
+	c.Faults[fault]++
+	c.Employees[outcomeRejected]++
 }
 
 // look notes the paths of fields at which one employee's part has something, new or old.

@@ -15,6 +15,8 @@ type Explanation struct {
 	Result Result
 	Parts  []Explained // ids, order and routes
 	Fields []Explained // in the order of the API, those that the mapping has
+	// Unread are the names with a new value that no path of the mapping has, such as a mistyped one.
+	Unread []string
 }
 
 // An Explained is one value of an event: where it came from and what was done to it.
@@ -56,6 +58,26 @@ type notes struct {
 	on    bool
 	quiet bool // steps are left out: they are those of the old value
 	list  []Explanation
+}
+
+// unread notes the new values that nothing reads. A program that looks at a value as a whole may
+// read any.
+func (n *notes) unread(m *interpreter) {
+	if !n.on || m.p.readsAny || m.states.partial {
+		return
+	}
+	e := n.current()
+	note := func(name string) {
+		if !m.p.names[name] {
+			e.Unread = append(e.Unread, name)
+		}
+	}
+	for name := range m.states.after.Members() {
+		note(name)
+	}
+	for _, p := range m.states.pairs {
+		note(p.name)
+	}
 }
 
 // current is the explanation of the employee at hand; it is asked for only while explaining.

@@ -181,3 +181,34 @@ func TestMapIDsAlone(t *testing.T) {
 		t.Errorf("%+v, want it unchanged", got)
 	}
 }
+
+// A path without the $ of its root begins in the employee's entry, or in the document. Where it
+// finds nothing, and its first name is that of a root, the fault says what may be meant.
+func TestMapPathsWithoutARoot(t *testing.T) {
+	t.Parallel()
+	const file = `version: 1
+identity: {event_id: $event.id, employee_id: staff.no, open_user_id: $event.member}
+order: {kind: sequence, from: $event.seq}
+states: {after: is}
+fields: {position: title}
+`
+	const event = `{"id":"e1","seq":1,"member":"FSUID_TEST0001","staff":{"no":"E1"},"event":{"id":"e1"},"is":{"title":"Lead"}}`
+	for _, tc := range []struct{ old, now, drop, want string }{
+		{"", "", "", ""},
+		{"staff.no", "$item.staff.no", "", ""},
+		{"staff.no", "event.staff.no", `"event":{"id":"e1"},`, "event.staff.no is missing; is $event.staff.no meant?"},
+		{"after: is", "after: event.is", `"event":{"id":"e1"},`, "event.is is missing; is $event.is meant?"},
+		{"from: $event.seq", "from: item.seq", "", "item.seq is missing; is $item.seq meant?"},
+		{"staff.no", "event.staff.no", "", "event.staff.no is missing"}, // the document has a member of that name
+		{"staff.no", "events.staff.no", "", "events.staff.no is missing"},
+	} {
+		got := mustParse(t, strings.Replace(file, tc.old, tc.now, 1)).Map(record(strings.Replace(event, tc.drop, "", 1)))[0]
+		text := ""
+		if got.Fault != nil {
+			_, text, _ = strings.Cut(got.Fault.Error(), ": ")
+		}
+		if text != tc.want || text == "" && got.Event.EmployeeID != "E1" {
+			t.Errorf("%s: fault %q, want %q", tc.now, text, tc.want)
+		}
+	}
+}

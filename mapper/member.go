@@ -1,6 +1,7 @@
 package mapper
 
 import (
+	"slices"
 	"strconv"
 
 	"membersync/crmapi"
@@ -130,7 +131,7 @@ func (m *interpreter) first(paths []path.Path) (v jsontree.Value, found *path.Pa
 }
 
 // missing words that a value is absent. Where the object has a name that differs only in
-// case or separators, the text says so.
+// case or separators, or if the path lacks the $ of a root, the text says so.
 func (m *interpreter) missing(p *path.Path) string {
 	if m.fault != nil || len(p.Steps) == 0 || len(m.w.parts) > fewParts || p.Root == path.Header || p.Root == path.Attribute {
 		return "is missing"
@@ -142,6 +143,9 @@ func (m *interpreter) missing(p *path.Path) string {
 		if variant := nearVariant(object.Raw(), last.Name); variant != "" {
 			return "is missing; " + strconv.QuoteToASCII(variant) + " is another name, upper and lower case count"
 		}
+	}
+	if first := p.Steps[0].Name; p.Root == path.Here && slices.Contains(path.Roots()[1:], "$"+first) && m.part.item.Member(first).Absent() {
+		return "is missing; is $" + p.Text + " meant?"
 	}
 	return "is missing"
 }

@@ -97,6 +97,7 @@ func (w *work) member(i int) Result {
 	stateReader{m}.locate()
 	identityReader{m}.identify()
 	m.interpret()
+	w.notes.unread(m)
 	result := Result{Event: m.event, Fault: m.fault}
 	if m.fault != nil && m.fault.Whole {
 		result.Event = Event{}

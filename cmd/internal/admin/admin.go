@@ -78,7 +78,7 @@ func Start(ctx context.Context, addr string, handler http.Handler, log *slog.Log
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+		return nil, err // names the address; the caller knows the setting
 	}
 	return Serve(listener, handler, log), nil
 }

@@ -27,7 +27,7 @@ func TestCheck(t *testing.T) {
 		"mapping        ok       canonical, 1 example passes\n"+
 		"kafka          ok       topic "+topic+" has 3 partitions; run will create "+topic+".dlq, "+topic+".redrive, "+topic+".audit\n"+
 		"redis          ok       reachable, maxmemory-policy noeviction\n"+
-		"crm            ok       reachable, token unproven\n", "")
+		"crm            ok       reachable, token unproven: only an update tests a fixed token, and check sends none\n", "")
 }
 
 // A compacted source topic loses events that were not read: the check names it and says so.
@@ -72,8 +72,29 @@ func TestCheckFails(t *testing.T) {
 		failed string
 		detail string
 	}{
-		"source topic":      {func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka", "missing topics: gone, gone.dlq, gone.redrive, gone.audit"},
-		"own topics":        {func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka", "missing topics: "},
+		"source topic": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_TOPIC", "gone") }, "kafka",
+			"missing source topic: gone; create it, membersync does not, or correct MEMBERSYNC_KAFKA_TOPIC. Then run will create gone.dlq, gone.redrive, gone.audit",
+		},
+		"source topic, none created": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("KAFKA_TOPIC", "gone") }, "kafka",
+			"Missing topics of membersync itself: gone.dlq, gone.redrive, gone.audit; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true",
+		},
+		"own topics": {
+			func(_ *testing.T, r *rig) { r.set("KAFKA_CREATE_TOPICS", "false"); r.set("AUDIT_TOPIC", "gone") }, "kafka",
+			", gone; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true",
+		},
+		"state of another key": {func(t *testing.T, r *rig) {
+			t.Helper()
+			r.markState(t)
+			r.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
+		}, "redis", "another MEMBERSYNC_STATE_KEY"},
+		"state of a key, and none set": {func(t *testing.T, r *rig) {
+			t.Helper()
+			r.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
+			r.markState(t)
+			r.unset("STATE_KEY")
+		}, "redis", "another MEMBERSYNC_STATE_KEY"},
 		"kafka away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("KAFKA_BROKERS", noServer) }, "kafka", "refused"},
 		"redis away":        {func(t *testing.T, r *rig) { t.Helper(); r.set("REDIS_URL", "redis://"+noServer) }, "redis", "refused"},
 		"redis that evicts": {func(_ *testing.T, r *rig) { r.tellPolicy("allkeys-lru") }, "redis", "noeviction"},
@@ -107,6 +128,25 @@ func TestCheckFails(t *testing.T) {
 	}
 }
 
+// A state that was written under the key that is set is no fault.
+func TestCheckOfInitializedState(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	r.set("STATE_KEY", "a key made up for tests, 32 bytes or more")
+	r.markState(t)
+	if status := r.run(t, "check"); status != exitDone {
+		t.Errorf("status %d: %s", status, r.out)
+	}
+}
+
+// markState marks the state of the group, as the first instance does, under the key that is set.
+func (r *rig) markState(t *testing.T) {
+	t.Helper()
+	if err := r.parts(t).Store.MarkInitialized(t.Context(), r.variable("KAFKA_GROUP")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A hosted Redis may not tell its policy: that is said, and no failure.
 func TestCheckUnknownPolicy(t *testing.T) {
 	t.Parallel()
@@ -127,7 +167,7 @@ func TestCheckCreatesNoTopic(t *testing.T) {
 	r.set("KAFKA_TOPIC", "absent-topic")
 	r.run(t, "check")
 	r.run(t, "check")
-	if got := strings.Count(r.out.String(), "missing topics: absent-topic, "); got != 2 {
+	if got := strings.Count(r.out.String(), "missing source topic: absent-topic; "); got != 2 {
 		t.Error(r.out)
 	}
 }

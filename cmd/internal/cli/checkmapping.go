@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,49 +79,21 @@ func fieldList(fields []crmapi.Field) string {
 	return strings.Join(names, ", ")
 }
 
-// checkSample maps the records of a sample, and names the paths at which none has anything.
-// Lookups in Redis are not asked, so that their fields can be rejected here.
-func checkSample(ctx context.Context, in *invocation, mapping *mapper.Mapping) int {
-	if in.sample == "" {
-		return exitDone
-	}
-	in.args = []string{in.sample}
-	text, err := readInput(in)
-	if err != nil {
-		printFinding(in, ops.Finding{Check: "sample", State: ops.FindingFailed, Detail: err.Error()})
-		return exitFailed
-	}
-	coverage, records := mapping.NewCoverage(), 0
+// coverageOf maps each line that is not empty.
+func coverageOf(ctx context.Context, in *invocation, mapping *mapper.Mapping, text []byte) (coverage *mapper.Coverage, records int) {
+	coverage = mapping.NewCoverage()
 	guard := preview.Guard{Mapper: mapping, Logger: loggerOf(in)}
 	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
-			if guard.Do(ctx, rec, func() { coverage.Add(rec, nil) }) != nil {
-				coverage.Employees["rejected"]++
-			}
-			records++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
 		}
-	}
-	count := coverage.Employees
-	detail := fmt.Sprintf("%d records, %d update, %d unchanged, %d ignored, %d rejected",
-		records, count["update"], count["unchanged"], count["ignored"], count["rejected"])
-	if records == 0 {
-		printFinding(in, ops.Finding{Check: "sample", State: ops.FindingFailed, Detail: in.sample + " holds no records"})
-		return exitFailed
-	}
-	silent := coverage.Silent()
-	printFinding(in, ops.Finding{Check: "sample", State: ops.FindingOK, Detail: detail})
-	for _, s := range silent {
-		state, more := ops.FindingOK, "; another path of the field has values"
-		if s.Alone {
-			state, more = ops.FindingFailed, ""
+		rec := mapper.Record{Offset: int64(records), Value: line, Time: time.Now()}
+		if fault := guard.Do(ctx, rec, func() { coverage.Add(rec, nil) }); fault != nil {
+			coverage.Reject(*fault)
 		}
-		printFinding(in, ops.Finding{Check: "path", State: state, Detail: fmt.Sprintf("%s: nothing at %s in any record%s", s.Field, s.Path, more)})
+		records++
 	}
-	if slices.ContainsFunc(silent, func(s mapper.SilentPath) bool { return s.Alone }) {
-		return exitFailed
-	}
-	return exitDone
+	return coverage, records
 }
 
 func passes(examples int) string {

@@ -59,7 +59,7 @@ func TestBadUsage(t *testing.T) {
 		"help of nothing": {[]string{"help", "state", "shw"}, "membersync: unknown command \"shw\" for \"membersync state\"; did you mean \"show\"?\n"},
 		"root's flag":     {[]string{"--versio"}, "membersync: --versio: unknown flag; did you mean --version?\n"},
 		"arguments":       {[]string{"version", "hushhush"}, "membersync version: 1 argument given, none allowed\n"},
-		"output":          {[]string{"version", "-o", "hushhush"}, "membersync version: --output: should be table or json\n"},
+		"output":          {[]string{"version", "-o", "jsn"}, "membersync version: --output: should be table or json; got \"jsn\"; did you mean json?\n"},
 		"no value":        {[]string{"version", "-o"}, "membersync version: --output: needs a value\n"},
 		"shorthand":       {[]string{"version", "-xcanary"}, "membersync version: -x: unknown flag\n"},
 		"no note":         {[]string{"dlq", "discard", "--all"}, noNote + required("dlq discard")},
@@ -81,6 +81,22 @@ func TestBadUsage(t *testing.T) {
 			}
 			r.want(t, stdout, tc.want)
 		})
+	}
+}
+
+// A wrong word for a flag that takes one of a few is quoted, with the nearest one.
+func TestWrongWord(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"dlq list --reason=malformed,crm_notfound": `, invalid_redrive; got "crm_notfound"; did you mean crm_not_found?`,
+		"dlq list --stage=decod":                   `should be decode, map or update; got "decod"; did you mean decode?`,
+		"replay --from=latset":                     `and only one kind of them; got "latset"; did you mean latest?`,
+		"offsets reset --to=2026-11-22":            `and only one kind of them; got "2026-11-22"` + "\n",
+	} {
+		r := newRig()
+		if status := r.run(t, strings.Fields(args)...); status != exitUsage || !strings.Contains(r.errs.String(), want) {
+			t.Errorf("%s: status %d: %s", args, status, r.errs)
+		}
 	}
 }
 

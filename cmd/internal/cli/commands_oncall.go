@@ -159,8 +159,8 @@ out as unchanged. The replay begins, and has its end, 5 s later.`,
   membersync replay --from 2d --reapply --rate 50`,
 		define: func(in *invocation, set *flags.Set) {
 			defineTarget(&o.from, set, "from", "first record: a time (RFC 3339, or how long ago: 2h, 3d4h) for all partitions, partition:offset "+
-				"for that one only (may be repeated), or earliest (required)")
-			defineTarget(&o.to, set, "to", "the end, which is not processed: as --from, or latest; what the topic holds at the start if not given")
+				"for that one only (may be repeated), earliest or latest (required)")
+			defineTarget(&o.to, set, "to", "the end, which is not processed: as --from; what the topic holds at the start if not given")
 			set.Text(&o.employee, "employee", "string", "only the events of this id of the HR system")
 			set.Bool(&o.reapply, "reapply", "process done events again: the CRM was restored from a backup")
 			set.Count(&o.rate, "rate", "records per second; 0: as fast as possible")

@@ -58,8 +58,8 @@ func checkCommand() command {
 		settings: config.Define,
 		define: func(in *invocation, set *flags.Set) {
 			set.Bool(&in.mappingOnly, "mapping-only", "validate the mapping and run its examples only; the settings of the service are not needed")
-			set.Text(&in.sample, "sample", flags.Path, "map the records in a file, one value per line (- for stdin), and list the paths of the "+
-				"mapping at which no record has anything; no values are shown")
+			set.Text(&in.sample, "sample", flags.Path, "map the records in a file, one value per line (- for stdin), and list why records are rejected, "+
+				"and the paths of the mapping at which no record has anything; no values are shown")
 			outputFlag(in, set)
 		},
 		run: func(ctx context.Context, in *invocation) int {

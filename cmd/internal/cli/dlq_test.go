@@ -212,7 +212,10 @@ func TestDLQShowWithoutRedis(t *testing.T) {
 	if status != exitDone || !strings.Contains(stdout, "newer values: unknown") || !strings.Contains(stderr, "it is unknown which") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	if status, _, stderr := o.do(t, "dlq", "show", "0:77:0"); status != exitFailed || !strings.Contains(stderr, "unknown dead letter") {
+	status, _, stderr = o.do(t, "dlq", "show", "0:77:0")
+	want := "membersync dlq show: unknown dead letter 0:77:0\n" +
+		"membersync dlq show: membersync dlq list --state all lists those that the dead-letter topic holds\n"
+	if status != exitFailed || stderr != want {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }

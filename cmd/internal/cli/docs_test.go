@@ -122,7 +122,7 @@ func textOf(err error) string {
 }
 
 // The tutorial of MAPPING.md goes as it is written: its record, its two mapping files, its
-// commands, and what they print.
+// commands, and what they print. Its members are among those of devstack's fake CRM.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../mapper/MAPPING.md")
@@ -136,6 +136,11 @@ func TestTutorial(t *testing.T) {
 		return blocks
 	}
 	event, mappings, printed := all("json")[0], all("yaml"), all("text")
+	for _, id := range regexp.MustCompile(`FSUID_TEST\d+`).FindAllString(string(text), -1) {
+		if id < "FSUID_TEST0001" || id > "FSUID_TEST0009" {
+			t.Errorf("the fake CRM of devstack has no member %s", id)
+		}
+	}
 	for _, step := range []struct{ mapping, command, want string }{
 		{mappings[0], "map --mapping hr.yaml event.json", printed[0]},
 		{mappings[0], "map --mapping hr.yaml --explain event.json", ""},
@@ -149,7 +154,7 @@ func TestTutorial(t *testing.T) {
 		r := newRig()
 		r.files["hr.yaml"], r.files["event.json"] = step.mapping, event
 		r.files["events.ndjson"] = strings.ReplaceAll(event, "\n", "") + "\n"
-		r.files["members.csv"] = "mail,crm_id\ns042@example.com,FSUID_TEST0042\n"
+		r.files["members.csv"] = "mail,crm_id\ns042@example.com,FSUID_TEST0004\n"
 		if status := r.run(t, strings.Fields(step.command)...); status != exitDone {
 			t.Errorf("%s: status %d: %s%s", step.command, status, r.out, r.errs)
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"membersync/cmd/internal/texts"
@@ -45,7 +47,20 @@ func printExplanation(in *invocation, e mapper.Explanation) error {
 	for _, field := range e.Fields {
 		printField(w, field)
 	}
+	if len(e.Unread) > 0 {
+		row(w, "not read", "no path has these", unreadText(e.Unread))
+	}
 	return w.Flush()
+}
+
+// unreadShown is how many names that nothing reads are listed.
+const unreadShown = 20
+
+func unreadText(names []string) string {
+	if n := len(names) - unreadShown; n > 0 {
+		return strings.Join(names[:unreadShown], ", ") + " and " + strconv.Itoa(n) + " more"
+	}
+	return strings.Join(names, ", ")
 }
 
 // printField prints a line for where the value stands, for each step, and for what is sent.
@@ -76,6 +91,7 @@ type (
 	explainedJSON struct {
 		Parts  []partJSON  `json:"parts"`
 		Fields []fieldJSON `json:"fields"`
+		Unread []string    `json:"unread,omitempty"`
 	}
 	partJSON struct {
 		Name   string `json:"name"`
@@ -98,7 +114,7 @@ type (
 )
 
 func explanationJSON(in *invocation, e mapper.Explanation) ([]byte, error) {
-	told := explainedJSON{Parts: []partJSON{}, Fields: []fieldJSON{}}
+	told := explainedJSON{Parts: []partJSON{}, Fields: []fieldJSON{}, Unread: e.Unread}
 	for _, p := range e.Parts {
 		told.Parts = append(told.Parts, partJSON{p.Name, p.Path, p.Value, p.Reason})
 	}

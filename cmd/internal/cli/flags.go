@@ -3,6 +3,7 @@ package cli
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,7 +103,8 @@ func defineSubject(s *subject, set *flags.Set) {
 func defineTarget(p *ops.Position, set *flags.Set, name, usage string) {
 	set.Func(name, "place", usage, func(text string) string {
 		if !p.Add(text, time.Now()) {
-			return "should be earliest, latest, " + times.Want + ", or offsets such as 3:1042, and only one kind of them"
+			return "should be earliest, latest, " + times.Want + ", or offsets such as 3:1042, and only one kind of them; got " +
+				strconv.Quote(text) + flags.DidYouMean(text, slices.Values([]string{"earliest", "latest"}))
 		}
 		return ""
 	})

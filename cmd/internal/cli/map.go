@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"membersync/cmd/internal/config"
+	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/texts"
 	"membersync/cmd/internal/wiring"
 	"membersync/consumer/preview"
@@ -45,6 +48,9 @@ func mapMessage(ctx context.Context, in *invocation) int {
 		in.complain(err.Error())
 		return exitUsage
 	}
+	if refuseLookups(in, cfg.Mapping, mapping) {
+		return exitUsage
+	}
 	value, err := messageValue(in)
 	if err != nil {
 		in.complain(err.Error())
@@ -72,6 +78,32 @@ func mapMessage(ctx context.Context, in *invocation) int {
 func noStdout(in *invocation, err error) int {
 	in.complain("stdout: " + err.Error())
 	return exitFailed
+}
+
+// refuseLookups complains of entries for lookups that are not in Redis, which nothing would read.
+func refuseLookups(in *invocation, name string, mapping *mapper.Mapping) (refused bool) {
+	var inRedis []string
+	for _, l := range mapping.Lookups() {
+		if l.Redis != "" {
+			inRedis = append(inRedis, l.Name)
+		}
+	}
+	given := map[string]bool{}
+	for ref := range in.message.found {
+		given[ref.Lookup] = true
+	}
+	for _, lookup := range slices.Sorted(maps.Keys(given)) {
+		if slices.Contains(inRedis, lookup) {
+			continue
+		}
+		has := "it has none there"
+		if len(inRedis) > 0 {
+			has = "those there: " + strings.Join(inRedis, ", ") + flags.DidYouMean(lookup, slices.Values(inRedis))
+		}
+		in.complain("--lookup: mapping " + name + " has no lookup " + strconv.Quote(lookup) + " in Redis; " + has)
+		refused = true
+	}
+	return refused
 }
 
 // warnOfLookups names the lookups of Redis that the record needs and that nothing stands in for.

@@ -55,6 +55,25 @@ func TestMapByFile(t *testing.T) {
 		"membersync map: lookup members is kept in Redis, which map does not ask; --lookup members:KEY=VALUE stands in for an entry\n")
 }
 
+// An entry that nothing would read is refused: its lookup is unknown, or not kept in Redis.
+func TestMapRefusesLookups(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--mapping=maps/hr.yaml --lookup=memers:hushhush=1": `membersync map: --lookup: mapping maps/hr.yaml has no lookup "memers" in Redis; ` +
+			"those there: members; did you mean members?\n",
+		"--mapping=maps/hr.yaml --lookup=units:Sales=1 --lookup=units:HR=2": `membersync map: --lookup: mapping maps/hr.yaml has no lookup "units" in Redis; ` +
+			"those there: members\n",
+		"--lookup=members:E1=1": `membersync map: --lookup: mapping canonical has no lookup "members" in Redis; it has none there` + "\n",
+	} {
+		r := newRig()
+		withMapping(r)
+		if status := r.run(t, append([]string{"map"}, strings.Fields(args)...)...); status != exitUsage {
+			t.Errorf("%s: status %d", args, status)
+		}
+		r.want(t, "", want)
+	}
+}
+
 func TestMapExplains(t *testing.T) {
 	t.Parallel()
 	r := newRig()
@@ -76,6 +95,24 @@ func TestMapExplains(t *testing.T) {
                     read as int                1000
                     sent                       1000
 `, "")
+}
+
+// A mistyped field is no change. Its name is shown, and never its value.
+func TestMapExplainsWhatIsNotRead(t *testing.T) {
+	t.Parallel()
+	event := strings.Replace(sample, `"after":{`, `"after":{"posiiton":"canary","x":{"y":"canary"},`, 1)
+	for output, want := range map[string]string{"table": "  posiiton, x\n", "json": `,"unread":["posiiton","x"]}}`} {
+		r := newRig()
+		r.app.Stdin = strings.NewReader(event)
+		if status := r.run(t, "map", "--explain", "-o", output); status != exitDone || !strings.Contains(r.out.String(), want) || strings.Contains(r.out.String(), "canary") {
+			t.Errorf("status %d: %s", status, r.out)
+		}
+	}
+	r := newRig()
+	r.app.Stdin = strings.NewReader(sample)
+	if r.run(t, "map", "--explain"); strings.Contains(r.out.String(), "no path has these") {
+		t.Error(r.out)
+	}
 }
 
 // The json form is that of map, and explain.
@@ -246,13 +283,18 @@ func TestCheckMappingOnly(t *testing.T) {
 // renamed.
 func TestCheckSample(t *testing.T) {
 	t.Parallel()
+	const unasked = "; 1 of these need lookups in Redis, which is not asked here\n" +
+		"rejected       ok       1 of 1: unresolved_reference: who is not in lookup members\n"
 	for records, want := range map[string]struct {
 		status int
 		out    string
 	}{
-		lookedUpEvent + "\n\n" + lookedUpEvent: {exitDone, "sample         ok       2 records, 0 update, 0 unchanged, 0 ignored, 2 rejected\n"},
-		strings.ReplaceAll(lookedUpEvent, `"title"`, `"job_title"`): {exitFailed, "sample         ok       1 records, 0 update, 0 unchanged, 0 ignored, 1 rejected\n" +
+		lookedUpEvent + "\n\n" + lookedUpEvent: {exitDone, "sample         ok       2 records, 0 update, 0 unchanged, 0 ignored, 2 rejected" +
+			strings.NewReplacer("1 of these", "2 of these", "1 of 1", "2 of 2").Replace(unasked)},
+		strings.ReplaceAll(lookedUpEvent, `"title"`, `"job_title"`): {exitFailed, "sample         ok       1 record, 0 update, 0 unchanged, 0 ignored, 1 rejected" + unasked +
 			"path           failed   position: nothing at title in any record\n"},
+		strings.ReplaceAll(lookedUpEvent, `"id":"e1"`, `"id":""`): {exitFailed, "sample         failed   1 record, 0 update, 0 unchanged, 0 ignored, 1 rejected\n" +
+			"rejected       failed   1 of 1: invalid_event: id is empty\n"},
 		"\n": {exitFailed, "sample         failed   sample.ndjson holds no records\n"},
 	} {
 		r := newRig()
@@ -261,6 +303,60 @@ func TestCheckSample(t *testing.T) {
 		status := r.run(t, "check", "--mapping-only", "--mapping=maps/hr.yaml", "--sample=sample.ndjson")
 		if status != want.status || !strings.HasSuffix(r.out.String(), want.out) || strings.Contains(r.out.String(), "Sales") {
 			t.Errorf("status %d: %s%s", status, r.out, r.errs)
+		}
+	}
+}
+
+// Why records are rejected is listed, the most frequent reason first, in both forms and without
+// values.
+func TestCheckSampleListsReasons(t *testing.T) {
+	t.Parallel()
+	good := `{"eventId":"e1","employeeId":"E1","openUserId":"FSUID_TEST0001","sequence":1,"after":{"position":"Lead"}}`
+	lines := []string{good}
+	for _, change := range []struct{ old, now string }{
+		{`"sequence":1`, `"sequence":-1`},
+		{`"sequence":1`, `"sequence":-2`},
+		{`"sequence":1`, `"sequence":-3`},
+		{`"eventId":"e1",`, ""},
+		{`"employeeId":"E1",`, ""},
+		{`"openUserId":"FSUID_TEST0001",`, ""},
+		{`"position":"Lead"`, `"gender":"canary"`},
+		{`"position":"Lead"`, `"qq":[]`},
+		{"}}", ""},
+	} {
+		lines = append(lines, strings.Replace(good, change.old, change.now, 1))
+	}
+	for output, want := range map[string][]string{
+		"table": {"sample         ok       10 records, 1 update", "9 rejected\nrejected       ok       3 of 9: invalid_event: sequence ", "rejected       ok       1 of 9: ", "rejected       ok       and 2 more reasons\n"},
+		"json":  {`{"check":"rejected","state":"ok","detail":"3 of 9: invalid_event: sequence `, `"detail":"and 2 more reasons"}`},
+	} {
+		r := newRig()
+		r.files["sample.ndjson"] = strings.Join(lines, "\n")
+		status := r.run(t, "check", "--mapping-only", "--sample=sample.ndjson", "-o", output)
+		for _, text := range want {
+			if !strings.Contains(r.out.String(), text) {
+				t.Errorf("status %d: %s lacks %q", status, r.out, text)
+			}
+		}
+		if strings.Contains(r.out.String(), "canary") {
+			t.Errorf("%s shows a value", r.out)
+		}
+	}
+}
+
+// A document that goes over several lines is no sample: each line must be one value.
+func TestCheckSampleOfOneDocument(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"{\n\"eventId\": \"e1\"\n}\n": true, "[\n{},\n{}\n]": true, "{\n}\n{\n}": true, "{\n}\n{}\n": true, "{\n\"eventId\": \n": false, "{}\n{}\n": false,
+	} {
+		r := newRig()
+		r.files["sample.json"] = text
+		if status := r.run(t, "check", "--mapping-only", "--sample=sample.json"); status != exitFailed {
+			t.Errorf("status %d", status)
+		}
+		if got := strings.Contains(r.out.String(), "each line must be one value"); got != want {
+			t.Errorf("%q: %s", text, r.out)
 		}
 	}
 }

@@ -47,6 +47,9 @@ func (in *invocation) failed(ctx context.Context, err error) int {
 	if _, missing := errors.AsType[*dlq.MissingTopicError](err); missing {
 		in.complain("has membersync run been started with these settings? It creates its topics")
 	}
+	if errors.Is(err, dlq.ErrNoItem) {
+		in.complain("membersync dlq list --state all lists those that the dead-letter topic holds")
+	}
 	return exitFailed
 }
 

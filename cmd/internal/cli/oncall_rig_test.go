@@ -147,13 +147,13 @@ func objects(t *testing.T, text string) []map[string]any {
 }
 
 // parts are those that the configuration makes.
-func (o *opsRig) parts(t *testing.T) *wiring.Parts {
+func (r *rig) parts(t *testing.T) *wiring.Parts {
 	t.Helper()
-	cfg, _, err := config.Load(nil, o.app.Environ, o.app.ReadFile)
+	cfg, _, err := config.Load(nil, r.app.Environ, r.app.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts, err := wiring.Build(cfg, wiring.Env{Log: o.errs, ReadFile: o.app.ReadFile})
+	parts, err := wiring.Build(cfg, wiring.Env{Log: r.errs, ReadFile: r.app.ReadFile})
 	if err != nil {
 		t.Fatal(err)
 	}

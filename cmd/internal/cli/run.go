@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -113,7 +114,11 @@ func (r *running) serveAdmin(ctx context.Context, addr string) (*admin.Server, e
 	if r.listener != nil {
 		return admin.Serve(r.listener, handler, r.parts.Logger), nil
 	}
-	return admin.Start(ctx, addr, handler, r.parts.Logger)
+	server, err := admin.Start(ctx, addr, handler, r.parts.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("MEMBERSYNC_ADMIN_ADDR (or --admin-addr): %w", err)
+	}
+	return server, nil
 }
 
 // showStatus turns how the service ended into an exit status.

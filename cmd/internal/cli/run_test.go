@@ -155,13 +155,8 @@ func TestRunRefuses(t *testing.T) {
 		}, "SASL"},
 		"admin address taken": {func(t *testing.T, r *rig) {
 			t.Helper()
-			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = l.Close() })
-			r.set("ADMIN_ADDR", l.Addr().String())
-		}, "address already in use"},
+			r.set("ADMIN_ADDR", takenAddress(t))
+		}, "MEMBERSYNC_ADMIN_ADDR (or --admin-addr): listen tcp 127.0.0.1:"},
 		"mapping": {func(_ *testing.T, r *rig) { r.set("MAPPING", "gone") }, "not built in"},
 		"TLS":     {func(_ *testing.T, r *rig) { r.set("KAFKA_TLS", "true"); r.set("KAFKA_TLS_CA_FILE", "gone") }, "MEMBERSYNC_KAFKA_TLS_CA_FILE: cannot read the file that it names"},
 	} {
@@ -176,6 +171,29 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("%q lacks %q", r.errs, tc.want)
 			}
 		})
+	}
+}
+
+// takenAddress is one at which the test listens.
+func takenAddress(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+// The setting of an address that is taken is named.
+func TestUIAddressTaken(t *testing.T) {
+	t.Parallel()
+	r := newService(t)
+	if status := r.run(t, "ui", "--ui-addr="+takenAddress(t)); status != exitUsage {
+		t.Errorf("status %d", status)
+	}
+	if got := r.errs.String(); !strings.Contains(got, "MEMBERSYNC_UI_ADDR (or --ui-addr): listen tcp 127.0.0.1:") || !strings.Contains(got, "address already in use") {
+		t.Error(got)
 	}
 }
 

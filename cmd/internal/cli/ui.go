@@ -77,7 +77,7 @@ func (in *invocation) ui(ctx context.Context) int {
 	if in.AdminListener != nil {
 		server = admin.Serve(in.AdminListener, pages.Handler(), parts.Logger)
 	} else if server, err = admin.Start(ctx, cfg.UI.Addr, pages.Handler(), parts.Logger); err != nil {
-		in.complain(err.Error())
+		in.complain("MEMBERSYNC_UI_ADDR (or --ui-addr): " + err.Error())
 		return exitUsage
 	}
 	printPlace(in, uiJSON{"http://" + reachable(server.Addr()) + "/"})

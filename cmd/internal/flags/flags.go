@@ -3,7 +3,7 @@
 //
 // The values never fail while pflag parses: a [Set] notes what is wrong with them. Unknown flags
 // are left among the arguments, where [Set.Finish] finds them. No fault holds a value, which could
-// be a secret.
+// be a secret, except a wrong word for a flag that takes one of a few.
 //
 // Flags carry what the help and the shell completion need in addition: the group in which the help
 // shows them, and the words that they take.
@@ -172,7 +172,7 @@ func (s *Set) Duration(into *time.Duration, name string, least time.Duration, us
 func (s *Set) Choice(into *string, name, short, usage string, words ...string) *pflag.Flag {
 	flag := s.FuncP(name, short, "string", *into, usage, func(text string) string {
 		if !slices.Contains(words, text) {
-			return "should be " + Alternatives(words)
+			return "should be " + Alternatives(words) + unlike(text, words)
 		}
 		*into = text
 		return ""
@@ -187,16 +187,22 @@ func (s *Set) List(name, def, usage string, words []string, take func(word strin
 	flag := s.FuncP(name, "", "strings", def, usage, func(text string) string {
 		want := ""
 		for word := range strings.SplitSeq(text, ",") {
-			if slices.Contains(words, word) {
+			switch {
+			case slices.Contains(words, word):
 				take(word)
-			} else {
-				want = "should be of " + strings.Join(words, ", ")
+			case want == "":
+				want = "should be of " + strings.Join(words, ", ") + unlike(word, words)
 			}
 		}
 		return want
 	})
 	SetWords(flag, words...)
 	return flag
+}
+
+// unlike quotes a word that a flag does not take, and names the nearest one.
+func unlike(word string, words []string) string {
+	return "; got " + strconv.Quote(word) + DidYouMean(word, slices.Values(words))
 }
 
 // Alternatives lists words: a, b or c.

@@ -63,19 +63,20 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// Every fault is found, whatever stands before it, and none shows a value.
+// Every fault is found, whatever stands before it, and none shows a value, except that of a flag
+// that takes one of a few words.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ args, want []string }{
 		"values": {
 			[]string{
-				"--on=canary", "--limit=-1", "--since=canary", "--wait=1ms", "-o", "canary", "--state=open,canary", "--reject=canary", "--wait=canary",
+				"--on=canary", "--limit=-1", "--since=canary", "--wait=1ms", "-o", "tabel", "--state=open,clsoed,x", "--reject=canary", "--wait=canary",
 			},
 			[]string{
 				"--on: should be true or false", "--limit: should be a whole number from 0",
 				"--since: should be a time such as 2026-11-22T08:00:00Z, or how long ago, such as 2h or 3d4h",
-				"--wait: should be a duration such as 10m, 2h or 3d4h, at least 1s", "--output: should be table or json",
-				"--state: should be of open, closed", "--reject: should not be there", "--wait: should be a duration such as 10m, 2h or 3d4h, at least 1s",
+				"--wait: should be a duration such as 10m, 2h or 3d4h, at least 1s", "--output: should be table or json; got \"tabel\"; did you mean table?",
+				"--state: should be of open, closed; got \"clsoed\"; did you mean closed?", "--reject: should not be there", "--wait: should be a duration such as 10m, 2h or 3d4h, at least 1s",
 			},
 		},
 		"unknown": {

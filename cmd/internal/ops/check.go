@@ -1,9 +1,11 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ func CheckServers(ctx context.Context, cfg config.Config, parts *wiring.Parts, f
 		check func(context.Context) (string, error)
 	}{
 		{"kafka", func(ctx context.Context) (string, error) { return checkKafka(ctx, cfg, parts.Kafka) }},
-		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, parts) }},
+		{"redis", func(ctx context.Context) (string, error) { return checkRedis(ctx, cfg.Kafka.Group, parts) }},
 		{"crm", func(ctx context.Context) (string, error) { return checkCRM(ctx, cfg.CRM, parts) }},
 	} {
 		f := Finding{Check: c.name, State: FindingOK}
@@ -132,26 +134,34 @@ func warnOfCompaction(ctx context.Context, client *kafka.Client, topic string) (
 	return "", nil
 }
 
-// describeTopics wants the first topic, and the others unless they can be created.
+// describeTopics wants the first topic, which membersync never creates, and the others unless they
+// can be created.
 func describeTopics(names []string, partitions map[string]int, create bool) (string, error) {
-	var missing []string
-	for _, name := range names {
-		if partitions[name] == 0 {
-			missing = append(missing, name)
-		}
-	}
-	detail := fmt.Sprintf("topic %s has %d partitions", names[0], partitions[names[0]])
+	source, missing := names[0], slices.DeleteFunc(slices.Clone(names[1:]), func(name string) bool { return partitions[name] > 0 })
+	detail, own := fmt.Sprintf("topic %s has %d partitions", source, partitions[source]), strings.Join(missing, ", ")
 	switch {
-	case partitions[names[0]] == 0 || len(missing) > 0 && !create:
-		return "", fmt.Errorf("missing topics: %s", strings.Join(missing, ", "))
-	case len(missing) > 0:
-		return detail + "; run will create " + strings.Join(missing, ", "), nil
-	default:
+	case partitions[source] > 0 && len(missing) == 0:
 		return detail + "; membersync's own topics are there", nil
+	case partitions[source] > 0 && create:
+		return detail + "; run will create " + own, nil
+	case partitions[source] > 0:
+		return "", errors.New("missing topics: " + own + mustCreate)
 	}
+	fault := "missing source topic: " + source + "; create it, membersync does not, or correct MEMBERSYNC_KAFKA_TOPIC"
+	switch {
+	case len(missing) > 0 && create:
+		fault += ". Then run will create " + own
+	case len(missing) > 0:
+		fault += ". Missing topics of membersync itself: " + own + mustCreate
+	}
+	return "", errors.New(fault)
 }
 
-func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err error) {
+// mustCreate says what to do about missing topics of membersync itself.
+const mustCreate = "; create them, or set MEMBERSYNC_KAFKA_CREATE_TOPICS=true"
+
+// checkRedis looks at the server, at the state of the group if there is one, and at the lookups.
+func checkRedis(ctx context.Context, group string, parts *wiring.Parts) (detail string, err error) {
 	switch err := parts.Store.Check(ctx); {
 	case errors.Is(err, dedupe.ErrEvictionUnknown):
 		detail = "reachable; it does not tell its maxmemory-policy, which must be noeviction: look there, or add +info to the ACL of its user"
@@ -159,6 +169,15 @@ func checkRedis(ctx context.Context, parts *wiring.Parts) (detail string, err er
 		return "", err
 	default:
 		detail = "reachable, maxmemory-policy noeviction"
+	}
+	switch marker, err := parts.Store.Marker(ctx, group); {
+	case err != nil:
+		return "", err
+	case marker.OtherKey:
+		if beats, err := parts.Store.Heartbeats(ctx, group); err != nil || findTheState(beats) {
+			return "", cmp.Or[error](err, ErrKeyOfNone)
+		}
+		return "", errors.New(stateOfOtherKey)
 	}
 	if parts.Hashes == nil {
 		return detail, nil
@@ -173,7 +192,7 @@ func checkCRM(ctx context.Context, cfg config.CRM, parts *wiring.Parts) (string,
 		return "", err
 	}
 	if cfg.Token.IsSet() {
-		return "reachable, token unproven", nil
+		return "reachable, token unproven: only an update tests a fixed token, and check sends none", nil
 	}
 	if _, err := parts.Token.Token(ctx); err != nil {
 		return "", err

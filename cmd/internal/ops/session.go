@@ -118,11 +118,14 @@ type RefusedError struct{ Reason string }
 // Error returns the reason.
 func (e *RefusedError) Error() string { return e.Reason }
 
+// stateOfOtherKey is what is wrong with a state of which nothing is found.
+const stateOfOtherKey = "the state in Redis was written under another MEMBERSYNC_STATE_KEY, or without one; " +
+	"restore that setting, or stop all instances and run membersync state rebuild"
+
 // Why a redrive, a replay or a rebuild is refused.
 var (
 	ErrStateLost = &RefusedError{"refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first"}
-	ErrOtherKey  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY; " +
-		"set that key, or stop all instances and run membersync state rebuild"}
+	ErrOtherKey  = &RefusedError{"refused: " + stateOfOtherKey}
 	ErrKeyOfNone = &RefusedError{"MEMBERSYNC_STATE_KEY here is not that of the running instances, so nothing in Redis is found; set theirs"}
 	ErrKeyInUse  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
 		"and instances of membersync run under it; stop them before the key changes"}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -66,11 +67,23 @@ type Shown struct {
 	PreviewErr error    // why it is not known which values are newer; nil: it is known
 }
 
+// An UnknownError is returned for an id without a dead letter. It is [dlq.ErrNoItem].
+type UnknownError struct{ ID string }
+
+// Error names the id.
+func (e *UnknownError) Error() string { return "unknown dead letter " + e.ID }
+
+// Unwrap returns [dlq.ErrNoItem].
+func (e *UnknownError) Unwrap() error { return dlq.ErrNoItem }
+
 // Show returns one dead letter, by its full or short id, with its history and what it would do now.
 // With reveal, personal data is shown, once the audit topic has acknowledged who looks at it.
 func (s *DeadLetters) Show(ctx context.Context, id string, reveal bool, who Who) (Shown, error) {
 	h, err := s.reader.History(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, dlq.ErrNoItem):
+		return Shown{}, &UnknownError{id}
+	case err != nil:
 		return Shown{}, fmt.Errorf("%s: %w", id, err)
 	}
 	return s.showHistory(ctx, h, reveal, who)

@@ -63,8 +63,22 @@ func (d *decoder) syntax(data []byte, err error) {
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	line = min(max(line, 1), len(lines))
+	if strings.Contains(text, "found a tab character") {
+		line = tabbed(lines, line)
+	}
 	content := lines[line-1]
 	d.log.Add(Pos{line, len(content) - len(bytes.TrimLeft(content, " ")) + 1}, "is not valid YAML: "+text+hint(text))
+}
+
+// tabbed returns the first line from this one on that is indented with a tab. The parser gives the
+// line on which the value before it began.
+func tabbed(lines [][]byte, from int) (line int) {
+	for i, content := range lines[from-1:] {
+		if bytes.HasPrefix(bytes.TrimLeft(content, " "), []byte("\t")) {
+			return from + i
+		}
+	}
+	return from
 }
 
 // hint names the usual cause of a syntax error.

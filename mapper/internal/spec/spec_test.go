@@ -61,6 +61,25 @@ fields:
 	}
 }
 
+// TestPlaceOfTab: the fault of a tab is at the tab.
+func TestPlaceOfTab(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"fields:\n  qq: a\n\tweixin: b\n":                    "f:3:1: ",
+		"version: 1\nfields:\n  qq: a\n\n  \tweixin: b\n":    "f:5:3: ",
+		"version: 1\nfields:\n  qq: |\n    a\n\tb\n":         "f:5:1: ",
+		"version: 1\nfields:\n\tqq: a\n":                     "f:3:1: ",
+		"version: 1\n\tfields: {}\n":                         "f:2:1: ",
+		"version: 1\nfields:\n  weixin: \"a\tb\"\n\tqq: a\n": "f:4:1: ",
+	} {
+		log := &spec.Log{File: "f"}
+		spec.Read([]byte(text), []string{"qq", "weixin"}, log)
+		if err := log.Err(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
 // TestFaultsInOrder: faults come in the order of the file, whatever order they were found in.
 func TestFaultsInOrder(t *testing.T) {
 	t.Parallel()
