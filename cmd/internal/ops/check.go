@@ -174,7 +174,7 @@ func checkRedis(ctx context.Context, group string, parts *wiring.Parts) (detail 
 	case err != nil:
 		return "", err
 	case marker.OtherKey:
-		if beats, err := parts.Store.Heartbeats(ctx, group); err != nil || findTheState(beats) {
+		if beats, err := heartbeatsOf(ctx, parts, group); err != nil || findTheState(beats) {
 			return "", cmp.Or[error](err, ErrKeyOfNone)
 		}
 		return "", errors.New(stateOfOtherKey)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"membersync/cmd/internal/wiring"
 	"membersync/dedupe"
 	"membersync/dlq"
 )
@@ -122,7 +123,11 @@ func (s *Control) Heartbeats(ctx context.Context) ([]dedupe.Heartbeat, error) {
 
 // heartbeats returns those of the running instances of a group.
 func (s *base) heartbeats(ctx context.Context, group string) ([]dedupe.Heartbeat, error) {
-	all, err := s.parts.Store.Heartbeats(ctx, group)
+	return heartbeatsOf(ctx, s.parts, group)
+}
+
+func heartbeatsOf(ctx context.Context, parts *wiring.Parts, group string) ([]dedupe.Heartbeat, error) {
+	all, err := parts.Store.Heartbeats(ctx, group)
 	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
 }
 
