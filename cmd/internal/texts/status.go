@@ -29,13 +29,13 @@ func Status(st ops.Status) (sentence, advice string) {
 			"start membersync run; if it does not stay up, read its log and run membersync check"
 	case ops.StatusOutage:
 		return "The CRM does not respond or fails" + since + "; calls are paused and resume by themselves" + nextText(st, c) + ".",
-			"ask the vendor of the CRM; nothing is lost in the meantime"
+			"ask the vendor of the CRM; nothing is lost in the meantime, and membersync status --watch follows it"
 	case ops.StatusThrottled:
 		return "The CRM refuses calls as too many" + since + "; calls resume by themselves" + nextText(st, c) + ".",
-			"nothing to do; if it repeats, lower MEMBERSYNC_CRM_RATE"
+			"nothing to do, membersync status --watch follows it; if it repeats, lower MEMBERSYNC_CRM_RATE"
 	case ops.StatusQuota:
 		return "The daily quota of the CRM is used up" + since + "; calls resume when it is reset" + nextText(st, c) + ".",
-			"wait, or buy more quota"
+			"wait, or buy more quota; membersync status --watch follows it"
 	case ops.StatusRefused:
 		return "The CRM refuses our credentials or our address" + since + "; no event is sent until that is fixed.",
 			"check token, app and IP allowlist with membersync check, and see the runbook"
@@ -83,16 +83,16 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 			"check Redis with membersync check",
 		},
 		ops.StatusMappingRejects: {
-			"The mapping rejects a growing share of new events.",
+			"The mapping rejects a growing share of new events; they are dead-lettered until it accepts them.",
 			"membersync dlq list --group-by cause shows why",
 		},
 		ops.StatusRetentionRisk: {
 			"Kafka will delete unprocessed records " + headroomText(st) + ".",
-			"raise retention.ms of the source topic now, then fix what keeps the service from catching up",
+			"raise retention.ms of the source topic now, then fix what keeps the service from catching up; membersync offsets show has the lag",
 		},
 		ops.StatusStuck: {
 			"An instance has finished nothing" + since + " although it has work.",
-			"read its log, then restart it; nothing is lost",
+			"find it with membersync status, read its log, then restart it; nothing is lost",
 		},
 	}
 }
