@@ -82,7 +82,7 @@ func runReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 	}
 	status := printReplay(in, result)
 	if err != nil {
-		in.complain("run it again to resume: membersync replay --resume " + run.ID)
+		in.complain("run it again to resume: " + commandToResume(run.ID))
 		return max(status, in.failed(ctx, err))
 	}
 	return status

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -114,6 +115,44 @@ func TestReplayResumes(t *testing.T) {
 	}
 	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "unknown replay") {
 		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// A replay that was stopped is listed as such at once, with the command that resumes it. What it
+// prints is what is committed: it may have made progress since the last report, and in the drain.
+func TestReplayStopped(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	stop()
+	for i := range 30 {
+		o.hr.change(t, 10+i, 1, `{"position":"C"}`)
+	}
+	calls := len(o.crm.Calls())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	o.out, o.errs = &output{changed: make(chan struct{}, 1)}, &output{changed: make(chan struct{}, 1)}
+	o.app.Stdout, o.app.Stderr = o.out, o.errs
+	go func() { done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--rate=5", "--yes"}) }()
+	until(t, "a call of the replay", func() bool { return len(o.crm.Calls()) > calls })
+	cancel(&interrupt.Error{Signal: os.Interrupt})
+	if status := <-done; status != exitInterrupted {
+		t.Fatalf("status %d: %s", status, o.errs)
+	}
+	printed := regexp.MustCompile(`replay (\w+) stopped: (\d+) of 33 offsets\n`).FindStringSubmatch(o.out.String())
+	if printed == nil {
+		t.Fatal(o.out)
+	}
+	committed := o.broker.Committed(t, o.variable("KAFKA_GROUP")+".replay."+printed[1], o.topics.Source)[0]
+	if printed[2] != fmt.Sprint(committed) || committed < 3 {
+		t.Errorf("committed %d, printed: %s", committed, o.out)
+	}
+	list := o.must(t, "replay", "list")
+	if !strings.Contains(list, " stopped ") || !strings.Contains(list, "\nto resume "+printed[1]+": membersync replay --resume "+printed[1]+"\n") {
+		t.Error(list)
+	}
+	o.must(t, "replay", "cancel", printed[1], "--yes")
+	if list := o.must(t, "replay", "list"); strings.Contains(list, "--resume") {
+		t.Error(list)
 	}
 }
 

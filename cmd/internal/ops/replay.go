@@ -193,9 +193,7 @@ func (r *Replay) recall(ctx context.Context) error {
 			return
 		}
 		r.known, r.Employee, r.Reapply = true, a.Detail.Employee, a.Detail.Reapply
-		for _, o := range a.Detail.Offsets {
-			r.ranges = append(r.ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
-		}
+		r.ranges = rangesOf(a.Detail)
 	})
 	switch {
 	case err != nil:
@@ -233,6 +231,9 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	}
 	result, err := r.runAttended(ctx)
 	recordErr := r.replays.audit.Write(context.WithoutCancel(ctx), r.record(result))
+	if result != dlq.ResultDone {
+		r.countCommitted(ctx)
+	}
 	counted := r.tally.now()
 	counted.Result = result
 	switch {
@@ -259,6 +260,7 @@ func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
 	canceled := errors.Is(context.Cause(run), errReplayCanceled)
 	cancel(context.Canceled)
 	attendants.Wait()
+	r.endBeat(ctx)
 	switch {
 	case err == nil:
 		return dlq.ResultDone, nil
@@ -281,6 +283,24 @@ func (r *Replay) beat(ctx context.Context) {
 			r.replays.parts.Logger.LogAttrs(ctx, slog.LevelDebug, "heartbeat not written", slog.String("error", err.Error()))
 		}
 		sleep(ctx, beatEvery)
+	}
+}
+
+// endBeat removes the heartbeat, also after the context has ended, so that a replay that is stopped
+// is not shown as running. If that fails, the heartbeat ends by itself in 30 s.
+func (r *Replay) endBeat(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), beatEvery, errDropTimeout)
+	defer cancel()
+	_ = r.replays.parts.Store.EndBeat(ctx, r.group(), r.ID)
+}
+
+// countCommitted counts the offsets of a replay that ended early as they are committed. The last
+// progress is up to a second old, and from before the drain.
+func (r *Replay) countCommitted(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), dropTimeout, errDropTimeout)
+	defer cancel()
+	if done, err := r.replays.committedBy(ctx, r.ID, r.reads); err == nil {
+		r.tally.setCommitted(r.Total(), done)
 	}
 }
 

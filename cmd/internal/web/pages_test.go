@@ -318,6 +318,17 @@ func TestEmployeeAndReplay(t *testing.T) {
 	}
 }
 
+// A replay that no process runs is shown with the command that resumes it.
+func TestStoppedReplay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.writeAudit(dlq.AuditRecord{
+		Actor: "sample", Action: dlq.ActionReplay, Subject: r.Group + ".replay.k3v6d2q7ab", Result: dlq.ResultRequested,
+		Detail: dlq.Detail{Records: 3},
+	})
+	r.operator().eventually("/replays", "<code>membersync replay --resume k3v6d2q7ab</code>")
+}
+
 // While Kafka and Redis are unreachable, the pages say so.
 func TestWithoutServers(t *testing.T) {
 	t.Parallel()

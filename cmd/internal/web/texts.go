@@ -129,6 +129,7 @@ func english() map[string]string {
 		"replays.unchanged": "Unchanged", "replays.ignored": "Ignored", "replays.poison": "Poison",
 		"replays.calls": "At least %s calls, %s under the limit, after live traffic.", "replays.command": "The command that runs it",
 		"replays.all": "Replays", "replays.none": "The audit topic names none.", "replays.canceled": "The replay is canceled.",
+		"replays.resume": "To resume:",
 
 		"mapping.title": "Mapping", "mapping.note": "Nothing is sent, and no file is read.", "mapping.event": "Event (the value of a record)",
 		"mapping.novalue": "without a value (tombstone)", "mapping.file": "Mapping file (empty: the running mapping)",
