@@ -58,6 +58,10 @@ func TestRedrive(t *testing.T) {
 	if got := b.must("/audit?action=redrive"); strings.Count(got, "created in the CRM") != 4 || !strings.Contains(got, "sample (unverified)") {
 		t.Error(got)
 	}
+	short, _, _ := strings.Cut(strings.TrimPrefix(one, "/dead-letters/"), "@")
+	if got := b.must("/audit?action=redrive&subject=" + short); strings.Count(got, "created in the CRM") != 1 {
+		t.Errorf("by the short id: %s", got)
+	}
 	if got := b.must(one); !strings.Contains(got, "redrive_result") || !strings.Contains(got, `<span class="tag ok">applied</span>`) {
 		t.Error(got)
 	}
