@@ -182,7 +182,13 @@ func explainCommand() command {
 		short: "explain what the CRM shows for an employee",
 		long: `Explain what the CRM shows for an employee: events in the source topic in the order of time with the
 outcome of each, dead letters, versions, lease, what the next replay (also with --reapply) and
-redrive would do, and at the end one sentence with the cause. No values are shown.`,
+redrive would do, and at the end one sentence with the cause. No values are shown.
+
+VERSION names the event that set a field, in 64 digits: epoch (6), order value (19), record time in
+ms (13), partition (5), offset (14), index (3), and the redrive that edited its value (4). REDRIVE
+is the number of the redrive with this OUTCOME; 0: the first delivery. A duplicate repeats an
+earlier event. REPLAY and REAPPLY are what membersync replay, without and with --reapply, would do
+with the event, in the words of its plan.`,
 		example: "  membersync explain E1001 --since 3d",
 		define: func(in *invocation, set *flags.Set) {
 			set.Time(&since, "since", "read records from this time on: RFC 3339, or how long ago (2h, 3d4h); all that the topic holds if not given")
