@@ -35,6 +35,9 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	if o.resume != "" && (o.from.IsGiven() || o.to.IsGiven() || o.employee != "" || o.reapply) {
 		in.fault("--resume", "takes no range, --employee or --reapply: those of the first run count")
 	}
+	if err := ops.CheckRange(o.from, o.to); err != nil {
+		in.fault("--from, --to", err.Error())
+	}
 	if in.refuse(nil) {
 		return exitUsage
 	}

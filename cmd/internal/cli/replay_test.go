@@ -162,10 +162,20 @@ func TestReplayRefuses(t *testing.T) {
 	stop()
 	for args, want := range map[string]string{
 		"": "--from: is required", "--resume=x --reapply": "--resume: takes no range", "--from=never": "--from: should be", "--from=0:0 --rate=x": "--rate",
+		"--from=2026-11-22T08:00:00Z --to=2026-11-22T07:00:00Z": "the range ends at 2026-11-22T07:00:00Z, which is not after its beginning 2026-11-22T08:00:00Z",
+		"--from=1:7 --from=0:2 --to=0:1 --to=1:9":               "the range ends at 0:1, which is not after its beginning 0:2",
+		"--from=0:1 --to=0:1":                                   "the range ends at 0:1, which is not after its beginning 0:1",
+		"--from=0:1 --to=1:2":                                   "the range ends at 1:2, but does not begin in partition 1",
+		"--from=latest --to=2h":                                 "which is not after its beginning latest",
+		"--from=2026-11-22T08:00:00Z --to=earliest":             "the range ends at earliest, which is not after its beginning 2026-11-22T08:00:00Z",
 	} {
 		if status, _, stderr := o.do(t, append([]string{"replay"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)
 		}
+	}
+	if status, _, stderr := o.do(t, "replay", "--from=0:2", "--to=2026-11-22T07:00:00Z", "--dry-run"); status != exitFailed ||
+		!strings.Contains(stderr, "the range ends at 2026-11-22T07:00:00Z (0:0), which is not after its beginning 0:2") {
+		t.Errorf("an offset and a time: status %d: %s", status, stderr)
 	}
 	o.state.empty(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {

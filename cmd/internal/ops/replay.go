@@ -64,7 +64,8 @@ var (
 	ErrReplayOver = &RefusedError{"this replay has ended"}
 )
 
-// NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet.
+// NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet. A range
+// that does not end after its beginning is a [*RangeError].
 func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, strings.ToLower(rand.Text()[:10]))
 	if err != nil {
@@ -108,6 +109,9 @@ func (s *Replayer) newReplay(ctx context.Context, request ReplayRequest, id stri
 
 // replayRanges returns the requested ranges. A range by time is of the redrive topic too.
 func (s *Replayer) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer.Range, error) {
+	if err := CheckRange(o.From, o.To); err != nil {
+		return nil, err
+	}
 	topics := []string{s.cfg.Kafka.Topic}
 	if o.From.Offsets == nil && o.To.Offsets == nil {
 		topics = append(topics, wiring.Topics(s.cfg).Redrive)
@@ -130,6 +134,9 @@ func (s *Replayer) replayRanges(ctx context.Context, o ReplayRequest) ([]consume
 			to, bounded := end[p]
 			if !bounded {
 				to = held[p].End
+			}
+			if ok && from > to { // one is a time, the other one an offset
+				return nil, emptyRange(o.From.in(p, from), o.To.in(p, to))
 			}
 			if ok && from < to {
 				all = append(all, consumer.Range{Topic: topic, Partition: p, First: from, End: to})
