@@ -149,6 +149,11 @@ the same limit. The end is fixed at the start. The command may be stopped: --res
 it was. Any range covers the redrives of its events. Events whose dead letter is open or discarded
 are skipped: use dlq redrive for those.
 
+The plan (--dry-run) and the result count events. An event of send ends as applied (or superseded or
+unchanged, if another event came first), one of done as duplicate, one of poison as dead_lettered.
+An event whose dead letter is open counts as done. Offsets count records: one may hold several
+events, or none.
+
 With --reapply, for a CRM that was restored from a backup, done marks do not count, nor what the CRM
 is known to hold; versions still keep older values back. The service sends again what it would leave
 out as unchanged. The replay begins, and has its end, 5 s later.`,

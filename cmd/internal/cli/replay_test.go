@@ -54,7 +54,7 @@ func TestReplay(t *testing.T) {
 		t.Error(d)
 	}
 	got = id.ReplaceAllString(o.must(t, "replay", "--from=0:0", "--to=0:1", "--reapply", "--yes"), "replay ID ")
-	if d := cmp.Diff("replay ID done: 1 of 1 offsets\n  applied        1\n", got); d != "" { // qq; its position is older
+	if d := cmp.Diff("replay ID done: 1 of 1 offset\n  applied        1\n", got); d != "" { // qq; its position is older
 		t.Error(d)
 	}
 	if n := len(o.ids(t, "--state=all")); n != 1 {
@@ -180,6 +180,24 @@ func TestReplayRefuses(t *testing.T) {
 	o.state.empty(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// A dry run says that an employee has no event in the range, and writes numbers as English does.
+func TestReplayOfAnUnknownEmployee(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	stop()
+	const unknown = "no record in the range is of employee E4711"
+	status, stdout, stderr := o.do(t, "replay", "--from=0:0", "--to=0:1", "--employee=E4711", "--dry-run")
+	if status != exitDone || !strings.Contains(stderr, unknown) || !strings.HasPrefix(stdout, "would replay 1 offset\n") {
+		t.Errorf("status %d: %s%s", status, stderr, stdout)
+	}
+	if _, _, stderr := o.do(t, "replay", "--from=earliest", "--employee=E1", "--dry-run"); strings.Contains(stderr, "no record") {
+		t.Error(stderr)
+	}
+	if _, _, stderr := o.do(t, "replay", "--from=0:0", "--to=0:1", "--yes"); !strings.Contains(stderr, ": 1 offset of 1 partition;") {
+		t.Error(stderr)
 	}
 }
 

@@ -35,6 +35,9 @@ func TestRedrive(t *testing.T) {
 	if strings.Contains(groups+list+text, "needle") {
 		t.Error("a value is shown")
 	}
+	if p := b.submit(b.must("/replays"), "/replays/plan", "from", "earliest"); !strings.Contains(p.text, "whose dead letter is open: 2.") {
+		t.Errorf("plan of a replay: %s", p.text)
+	}
 	for n := 1; n <= 2; n++ {
 		r.CRM.SetMember(fmt.Sprintf("FSUID_TEST%d", n), nil)
 	}
@@ -304,8 +307,8 @@ func TestEmployeeAndReplay(t *testing.T) {
 	chart := b.eventually("/replays", `<polyline class="line warn"`)
 	p := b.submit(chart, "/replays/plan", "from", "earliest", "employee", "E1", "reapply", "yes")
 	for _, want := range []string{
-		"membersync replay --from earliest --employee E1 --reapply", "At least 1 calls", "The first 1 members, masked", "<div>position: ***</div>",
-		`<td class="id">position</td><td class="num">1</td>`, "1 offsets are read",
+		"membersync replay --from earliest --employee E1 --reapply", "At least 1 call, ", "The first 1 member, masked", "<div>position: ***</div>",
+		`<td class="id">position</td><td class="num">1</td>`, "Reads 1 offset. ",
 	} {
 		if p.status != http.StatusOK || !strings.Contains(p.text, want) || strings.Contains(p.text, "needle") {
 			t.Errorf("status %d, no %q: %s", p.status, want, p.text)
@@ -313,6 +316,14 @@ func TestEmployeeAndReplay(t *testing.T) {
 	}
 	p = b.submit(b.must("/replays"), "/replays/plan", "from", "0:0", "to", "0:1")
 	if !strings.Contains(p.text, "membersync replay --from 0:0 --to 0:1") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+	p = b.submit(b.must("/replays"), "/replays/plan", "from", "earliest", "employee", "E4711")
+	if !strings.Contains(p.text, "No record in the range is of employee E4711.") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+	p = b.submit(b.must("/replays"), "/replays/plan", "from", "0:1", "to", "0:0")
+	if p.status != http.StatusUnprocessableEntity || !strings.Contains(p.text, "the range ends at 0:0, which is not after its beginning 0:1") {
 		t.Errorf("status %d: %s", p.status, p.text)
 	}
 	for _, from := range []string{"nonsense", " ", "+2h", "0:0 0:1", "earliest 0:0"} {
