@@ -27,9 +27,9 @@ func (p Position) IsGiven() bool {
 	return p.Earliest || p.Latest || !p.At.IsZero() || p.Offsets != nil
 }
 
-// Add adds a word: a partition:offset, of which there may be several, or one of earliest, latest and
-// a time as [times.Parse] reads it. It returns false if the word is none of these, or does not go
-// with those before it.
+// Add adds a word: a partition:offset, of which there may be several, or one of earliest, latest
+// and a time as [times.Parse] reads it. It returns false if the word is of another form, or does
+// not go with those before it.
 func (p *Position) Add(word string, now time.Time) (ok bool) {
 	switch {
 	case p.addOffset(word):

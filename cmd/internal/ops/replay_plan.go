@@ -144,8 +144,8 @@ type openKey struct {
 	invalid   bool
 }
 
-// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing. Progress is
-// called with the number of records read so far, one call at a time.
+// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
+// Progress is called with the number of records read so far, one call at a time.
 func (r *Replay) Preview(ctx context.Context, progress func(records int)) (ReplayPlan, error) {
 	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}, open: map[openKey]bool{}}
 	p.sum.Members = []MemberDiff{}

@@ -139,8 +139,8 @@ func (s replayPages) planReplay(ctx context.Context, v *visit) (reply, error) {
 	return s.showReplays(ctx, v, data)
 }
 
-// parsePosition reads where a range begins or ends: a time, earliest, latest, or offsets with blanks
-// between them.
+// parsePosition reads where a range begins or ends: a time, earliest, latest, or offsets with
+// blanks between them.
 func parsePosition(given string, now time.Time) (p ops.Position, ok bool) {
 	for word := range strings.FieldsSeq(given) {
 		if !p.Add(word, now) {
