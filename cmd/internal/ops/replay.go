@@ -150,23 +150,31 @@ func (r *Replay) group() string { return r.replays.replayPrefix() + r.ID }
 
 // prepare finds out what is to be read, and which events have dead letters. It comes after the ends
 // of the ranges are fixed.
-func (r *Replay) prepare(ctx context.Context) error {
-	redrives := wiring.Topics(r.replays.cfg).Redrive
-	r.reads = slices.DeleteFunc(slices.Clone(r.ranges), func(r consumer.Range) bool { return r.Topic == redrives })
-	held, err := r.replays.ranges(ctx, redrives)
-	if err != nil && !isMissingTopic(err) {
+func (r *Replay) prepare(ctx context.Context) (err error) {
+	if r.reads, err = r.replays.reads(ctx, r.ranges); err != nil {
 		return err
-	}
-	for p := range len(held) {
-		if h := held[p]; h.First < h.End {
-			r.reads = append(r.reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
-		}
 	}
 	r.index, err = r.replays.Index(ctx, dlq.Query{}, nil)
 	if isMissingTopic(err) {
 		return nil
 	}
 	return err
+}
+
+// reads returns what is read for ranges: the redrive topic as a whole, as of now.
+func (s *Replayer) reads(ctx context.Context, ranges []consumer.Range) ([]consumer.Range, error) {
+	redrives := wiring.Topics(s.cfg).Redrive
+	reads := slices.DeleteFunc(slices.Clone(ranges), func(r consumer.Range) bool { return r.Topic == redrives })
+	held, err := s.ranges(ctx, redrives)
+	if err != nil && !isMissingTopic(err) {
+		return nil, err
+	}
+	for p := range len(held) {
+		if h := held[p]; h.First < h.End {
+			reads = append(reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
+		}
+	}
+	return reads, nil
 }
 
 // Loss returns what could not be read of dead letters and audit records.

@@ -85,7 +85,7 @@ func (r *ReplayState) add(a dlq.AuditRecord) {
 	}
 }
 
-// addProgress adds the state, and how much of the requested ranges is committed.
+// addProgress adds the state, and how much of what is read is committed.
 func (s *Replayer) addProgress(ctx context.Context, r *ReplayState) error {
 	r.State = cmp.Or(r.ended, ReplayStopped)
 	if r.ended == ReplayDone {
@@ -99,7 +99,11 @@ func (s *Replayer) addProgress(ctx context.Context, r *ReplayState) error {
 	if running && r.ended == "" {
 		r.State = ReplayRunning
 	}
-	r.Done, err = s.committedBy(ctx, r.ID, r.ranges)
+	reads, err := s.reads(ctx, r.ranges)
+	if err != nil {
+		return err
+	}
+	r.Done, err = s.committedBy(ctx, r.ID, reads)
 	return err
 }
 
