@@ -31,7 +31,7 @@ recorded.`,
 			set.List("action", "", "only these: "+flags.Alternatives(actions), actions, func(word string) {
 				q.Actions = append(q.Actions, dlq.Action(word))
 			})
-			set.Text(&q.Subject, "subject", "string", "only about this: the full id of a dead letter, a group, an employee")
+			set.Text(&q.Subject, "subject", "string", "only about this: the id of a dead letter (full or short), a group, an employee")
 			set.Count(&q.Limit, "limit", "print the latest so many; 0: all")
 			outputFlag(in, set)
 		},

@@ -91,6 +91,9 @@ func explains(t *testing.T, o *opsRig, s scenario) {
 	if strings.Count(last, "\n") != 1 || strings.Count(last, ". ") > 0 || !strings.HasSuffix(last, ".\n") {
 		t.Errorf("not one sentence at the end: %q", last)
 	}
+	if strings.Contains(last, sampleTime) {
+		t.Errorf("a full id in a table: %q", last)
+	}
 	if strings.Contains(before+last+fmt.Sprint(got), "needle") {
 		t.Errorf("personal data is shown: %s", text)
 	}

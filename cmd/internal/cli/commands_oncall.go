@@ -149,6 +149,11 @@ the same limit. The end is fixed at the start. The command may be stopped: --res
 it was. Any range covers the redrives of its events. Events whose dead letter is open or discarded
 are skipped: use dlq redrive for those.
 
+The plan (--dry-run) and the result count events. An event of send ends as applied (or superseded or
+unchanged, if another event came first), one of done as duplicate, one of poison as dead_lettered.
+An event whose dead letter is open counts as done. Offsets count records: one may hold several
+events, or none.
+
 With --reapply, for a CRM that was restored from a backup, done marks do not count, nor what the CRM
 is known to hold; versions still keep older values back. The service sends again what it would leave
 out as unchanged. The replay begins, and has its end, 5 s later.`,
@@ -182,7 +187,13 @@ func explainCommand() command {
 		short: "explain what the CRM shows for an employee",
 		long: `Explain what the CRM shows for an employee: events in the source topic in the order of time with the
 outcome of each, dead letters, versions, lease, what the next replay (also with --reapply) and
-redrive would do, and at the end one sentence with the cause. No values are shown.`,
+redrive would do, and at the end one sentence with the cause. No values are shown.
+
+VERSION names the event that set a field, in 64 digits: epoch (6), order value (19), record time in
+ms (13), partition (5), offset (14), index (3), and the redrive that edited its value (4). REDRIVE
+is the number of the redrive with this OUTCOME; 0: the first delivery. A duplicate repeats an
+earlier event. REPLAY and REAPPLY are what membersync replay, without and with --reapply, would do
+with the event, in the words of its plan.`,
 		example: "  membersync explain E1001 --since 3d",
 		define: func(in *invocation, set *flags.Set) {
 			set.Time(&since, "since", "read records from this time on: RFC 3339, or how long ago (2h, 3d4h); all that the topic holds if not given")

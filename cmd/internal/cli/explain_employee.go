@@ -21,10 +21,11 @@ func explainEmployee(ctx context.Context, in *invocation, d *ops.Session, s subj
 	if x.Index != nil {
 		in.warnOf(x.Index.Loss)
 	}
-	x.Sentence = texts.Explain(x.Cause, x.Evidence)
 	if in.output == outputJSON {
+		x.Sentence = texts.Explain(x.Cause, x.Evidence)
 		return in.printJSON(x)
 	}
+	x.Sentence = texts.Explain(x.Cause, x.ShortEvidence())
 	in.print(explanationText(x))
 	return exitDone
 }

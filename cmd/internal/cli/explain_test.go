@@ -193,3 +193,48 @@ func TestExplainOfARedrivenEventBehindAnOpenDeadLetter(t *testing.T) {
 	o.must(t, redriveArgs("0:1:0")...)
 	explains(t, o, scenario{ops.CauseEarlierDeadLetter, nil, "is applied, but the earlier dead letter 0:0:0", `"needle-A"`})
 }
+
+// A record that repeats an event is a duplicate: only the first one was sent.
+func TestExplainOfADuplicate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		play     func(*opsRig)
+		want     scenario
+		outcomes []any
+	}{
+		"of an applied event": {
+			func(*opsRig) {},
+			scenario{ops.CauseApplied, nil, ") repeats the one at 0:0, which was applied; ", `"needle-A"`},
+			[]any{"applied", "duplicate"},
+		},
+		"of a dead letter": {
+			func(o *opsRig) { o.crm.Push(crmapitest.Fault{Member: "FSUID_TEST1", Code: crmapitest.CodeNoMember}) },
+			scenario{ops.CauseDeadLettered, nil, ") repeats the one at 0:0, which is dead letter 0:0:0" + sampleTime, ""},
+			[]any{"dead_lettered", "duplicate"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOpsRig(t)
+			o.set("DLQ_STORM_SHARE", "0")
+			tc.play(o)
+			for range 2 {
+				o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
+				o.served(t)
+			}
+			explains(t, o, tc.want)
+			if n := len(o.crm.Calls()); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+			var got []any
+			events, _ := objects(t, o.must(t, "explain", "E1", "-o", "json"))[0]["events"].([]any)
+			for _, e := range events {
+				one, _ := e.(map[string]any)
+				got = append(got, one["outcome"])
+			}
+			if d := cmp.Diff(tc.outcomes, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}

@@ -124,6 +124,25 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// The records of a dead letter are found by both forms of its id, those of another subject only by
+// all of it.
+func TestAuditOfADeadLetter(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.set("DLQ_STORM_SHARE", "0")
+	o.hr.change(t, 1, 1, `{"gender":"X"}`)
+	o.served(t)
+	o.must(t, "dlq", "discard", "0:0:0", "--yes", "--note=n")
+	o.must(t, "state", "forget", "0:7@sample", "--open-user-id=FSUID_TEST1", "--yes")
+	for subject, want := range map[string]int{
+		"0:0:0": 1, "0:0:0" + sampleTime: 1, "0:0": 0, "0:0:0@1": 0, "0:7@sample": 2, "0:7": 0,
+	} {
+		if got := objects(t, o.must(t, "audit", "--subject="+subject, "-o", "json")); len(got) != want {
+			t.Errorf("%s: %v, want %d", subject, got, want)
+		}
+	}
+}
+
 // A replay that runs is listed as running; canceled by another process, it stops and stays ended.
 func TestReplayListAndCancel(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,9 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 	if o.resume != "" && (o.from.IsGiven() || o.to.IsGiven() || o.employee != "" || o.reapply) {
 		in.fault("--resume", "takes no range, --employee or --reapply: those of the first run count")
 	}
+	if err := ops.CheckRange(o.from, o.to); err != nil {
+		in.fault("--from, --to", err.Error())
+	}
 	if in.refuse(nil) {
 		return exitUsage
 	}
@@ -51,7 +54,7 @@ func startReplay(ctx context.Context, in *invocation, d *ops.Session, o replayin
 		in.sayTarget()
 		return previewReplay(ctx, in, run)
 	}
-	plan := fmt.Sprintf("replay %s: %d offsets of %s%s; done events are %s", run.ID, run.Total(), texts.Plural(run.Partitions(), "partition"),
+	plan := fmt.Sprintf("replay %s: %s of %s%s; done events are %s", run.ID, texts.Plural(int(run.Total()), "offset"), texts.Plural(run.Partitions(), "partition"),
 		map[bool]string{true: ", of one employee alone"}[run.Employee != ""], map[bool]string{true: "processed again", false: "skipped"}[run.Reapply])
 	if !in.plan(o.order, plan, "Replay?") {
 		return exitFailed
@@ -82,7 +85,7 @@ func runReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 	}
 	status := printReplay(in, result)
 	if err != nil {
-		in.complain("run it again to resume: membersync replay --resume " + run.ID)
+		in.complain("run it again to resume: " + commandToResume(run.ID))
 		return max(status, in.failed(ctx, err))
 	}
 	return status
@@ -96,7 +99,7 @@ func printReplay(in *invocation, r ops.ReplayResult) int {
 	if in.output == outputJSON {
 		return max(in.printJSON(r), status)
 	}
-	in.print(fmt.Sprintf("replay %s %s: %d of %d offsets\n", r.ID, r.Result, r.Done, r.Records))
+	in.print(fmt.Sprintf("replay %s %s: %d of %s\n", r.ID, r.Result, r.Done, texts.Plural(int(r.Records), "offset")))
 	for _, o := range consumer.Outcomes() {
 		if n := r.Outcomes[string(o)]; n > 0 {
 			in.print(fmt.Sprintf("  %-14s %d\n", o, n))
@@ -116,6 +119,9 @@ func previewReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 	if err != nil {
 		return in.failed(ctx, err)
 	}
+	if run.Employee != "" && !p.HasEvents() {
+		in.complain("no record in the range is of employee " + texts.Quoted(run.Employee))
+	}
 	if in.output == outputJSON {
 		return in.printJSON(p)
 	}
@@ -125,21 +131,22 @@ func previewReplay(ctx context.Context, in *invocation, run *ops.Replay) int {
 
 func replayPlanText(p ops.ReplayPlan) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "would replay %d offsets\n", p.Records)
+	fmt.Fprintf(&b, "would replay %s\n", texts.Plural(int(p.Records), "offset"))
 	for _, line := range []struct {
 		name string
 		n    int64
+		note string
 	}{
-		{"send", p.Send},
-		{"done", p.Done},
-		{"superseded", p.Superseded},
-		{"unchanged", p.Unchanged},
-		{"ignored", p.Ignored},
-		{"poison", p.Poison},
-		{"redrives", p.Redrives},
-		{"expired", p.Expired},
+		{"send", p.Send, ""},
+		{"done", p.Done, openDeadLetters(p.WithOpenDeadLetter)},
+		{"superseded", p.Superseded, ""},
+		{"unchanged", p.Unchanged, ""},
+		{"ignored", p.Ignored, ""},
+		{"poison", p.Poison, ""},
+		{"redrives", p.Redrives, ""},
+		{"expired", p.Expired, ""},
 	} {
-		fmt.Fprintf(&b, "  %-10s %d\n", line.name, line.n)
+		fmt.Fprintf(&b, "  %-10s %d%s\n", line.name, line.n, line.note)
 	}
 	if len(p.Fields) > 0 {
 		b.WriteString("members for which a field would be sent\n")
@@ -155,4 +162,15 @@ func replayPlanText(p ops.ReplayPlan) string {
 	}
 	fmt.Fprintf(&b, "at least %s, %s under the rate limit\n", texts.Plural(int(p.Calls), "call"), time.Duration(p.Seconds)*time.Second)
 	return b.String()
+}
+
+// openDeadLetters continues the count of done events with that of their open dead letters.
+func openDeadLetters(n int64) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", of which 1 has an open dead letter: membersync dlq redrive processes it"
+	}
+	return fmt.Sprintf(", of which %d have an open dead letter: membersync dlq redrive processes them", n)
 }

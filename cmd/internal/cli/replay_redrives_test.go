@@ -37,22 +37,22 @@ func TestReplayPlansRedrives(t *testing.T) {
 	plan := func(more ...string) map[string]any {
 		return objects(t, o.must(t, append([]string{"replay", "--from=2026-11-22T08:00:00Z", "--dry-run", "-o", "json"}, more...)...))[0]
 	}
-	planned := func(send, done, poison, redrives, calls float64) map[string]any {
+	planned := func(send, done, poison, redrives, calls, open float64) map[string]any {
 		fields := map[string]any{}
 		if calls > 0 {
 			fields = map[string]any{"position": calls} // qq has newer values
 		}
 		return map[string]any{
 			"fields": fields, "records": 6.0, "send": send, "done": done, "superseded": 0.0, "unchanged": 0.0, "ignored": 0.0, "poison": poison, "redrives": redrives, "calls": calls,
-			"members": []any{}, "seconds": math.Ceil(calls / 5), "expired": 0.0,
+			"members": []any{}, "seconds": math.Ceil(calls / 5), "expired": 0.0, "with_open_dead_letter": open,
 		}
 	}
 	for _, c := range []struct {
 		got, want map[string]any
 	}{
-		{plan(), planned(1, 3, 2, 4, 1)},
-		{plan("--employee=E2"), planned(1, 1, 0, 1, 1)},
-		{plan("--reapply"), planned(3, 1, 2, 4, 2)},
+		{plan(), planned(1, 3, 2, 4, 1, 0)},
+		{plan("--employee=E2"), planned(1, 1, 0, 1, 1, 0)},
+		{plan("--reapply"), planned(3, 1, 2, 4, 2, 0)},
 	} {
 		if d := cmp.Diff(c.want, c.got); d != "" {
 			t.Error(d)
@@ -62,7 +62,7 @@ func TestReplayPlansRedrives(t *testing.T) {
 	if d := cmp.Diff(map[string]any{"duplicate": 3.0, "applied": 1.0, "dead_lettered": 2.0}, got["outcomes"]); d != "" {
 		t.Errorf("what the replay did: %s", d)
 	}
-	if d := cmp.Diff(planned(0, 6, 0, 4, 0), plan()); d != "" {
+	if d := cmp.Diff(planned(0, 6, 0, 4, 0, 2), plan()); d != "" {
 		t.Errorf("after the replay: %s", d)
 	}
 }

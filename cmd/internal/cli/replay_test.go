@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -53,7 +54,7 @@ func TestReplay(t *testing.T) {
 		t.Error(d)
 	}
 	got = id.ReplaceAllString(o.must(t, "replay", "--from=0:0", "--to=0:1", "--reapply", "--yes"), "replay ID ")
-	if d := cmp.Diff("replay ID done: 1 of 1 offsets\n  applied        1\n", got); d != "" { // qq; its position is older
+	if d := cmp.Diff("replay ID done: 1 of 1 offset\n  applied        1\n", got); d != "" { // qq; its position is older
 		t.Error(d)
 	}
 	if n := len(o.ids(t, "--state=all")); n != 1 {
@@ -117,20 +118,94 @@ func TestReplayResumes(t *testing.T) {
 	}
 }
 
+// A replay that was stopped is listed as such at once, with the command that resumes it. What it
+// prints is what is committed: it may have made progress since the last report, and in the drain.
+func TestReplayStopped(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	o.do(t, redriveArgs("0:2:0")...) // it fails again; a replay reads all redrives
+	stop()
+	for i := range 30 {
+		o.hr.change(t, 10+i, 1, `{"position":"C"}`)
+	}
+	calls := len(o.crm.Calls())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan int)
+	o.out, o.errs = &output{changed: make(chan struct{}, 1)}, &output{changed: make(chan struct{}, 1)}
+	o.app.Stdout, o.app.Stderr = o.out, o.errs
+	go func() { done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--rate=5", "--yes"}) }()
+	until(t, "a call of the replay", func() bool { return len(o.crm.Calls()) > calls })
+	cancel(&interrupt.Error{Signal: os.Interrupt})
+	if status := <-done; status != exitInterrupted {
+		t.Fatalf("status %d: %s", status, o.errs)
+	}
+	printed := regexp.MustCompile(`replay (\w+) stopped: (\d+ of 34) offsets\n`).FindStringSubmatch(o.out.String())
+	if printed == nil {
+		t.Fatal(o.out)
+	}
+	committed := int64(0)
+	for _, topic := range []string{o.topics.Source, o.topics.Redrive} {
+		for _, offset := range o.broker.Committed(t, o.variable("KAFKA_GROUP")+".replay."+printed[1], topic) {
+			committed += max(offset, 0)
+		}
+	}
+	if printed[2] != fmt.Sprint(committed, " of 34") || committed < 4 {
+		t.Errorf("committed %d, printed: %s", committed, o.out)
+	}
+	list := o.must(t, "replay", "list")
+	for _, want := range []string{" stopped ", " " + printed[2] + " ", "\nto resume " + printed[1] + ": membersync replay --resume " + printed[1] + "\n"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("no %q: %s", want, list)
+		}
+	}
+	o.must(t, "replay", "cancel", printed[1], "--yes")
+	if list := o.must(t, "replay", "list"); strings.Contains(list, "--resume") {
+		t.Error(list)
+	}
+}
+
 func TestReplayRefuses(t *testing.T) {
 	t.Parallel()
 	o, stop := replayed(t)
 	stop()
 	for args, want := range map[string]string{
 		"": "--from: is required", "--resume=x --reapply": "--resume: takes no range", "--from=never": "--from: should be", "--from=0:0 --rate=x": "--rate",
+		"--from=2026-11-22T08:00:00Z --to=2026-11-22T07:00:00Z": "the range ends at 2026-11-22T07:00:00Z, which is not after its beginning 2026-11-22T08:00:00Z",
+		"--from=1:7 --from=0:2 --to=0:1 --to=1:9":               "the range ends at 0:1, which is not after its beginning 0:2",
+		"--from=0:1 --to=0:1":                                   "the range ends at 0:1, which is not after its beginning 0:1",
+		"--from=0:1 --to=1:2":                                   "the range ends at 1:2, but does not begin in partition 1",
+		"--from=latest --to=2h":                                 "which is not after its beginning latest",
+		"--from=2026-11-22T08:00:00Z --to=earliest":             "the range ends at earliest, which is not after its beginning 2026-11-22T08:00:00Z",
 	} {
 		if status, _, stderr := o.do(t, append([]string{"replay"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d: %s", args, status, stderr)
 		}
 	}
+	if status, _, stderr := o.do(t, "replay", "--from=0:2", "--to=2026-11-22T07:00:00Z", "--dry-run"); status != exitFailed ||
+		!strings.Contains(stderr, "the range ends at 2026-11-22T07:00:00Z (0:0), which is not after its beginning 0:2") {
+		t.Errorf("an offset and a time: status %d: %s", status, stderr)
+	}
 	o.state.empty(t)
 	if status, _, stderr := o.do(t, "replay", "--from=earliest", "--yes"); status != exitFailed || !strings.Contains(stderr, "state rebuild") {
 		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
+// A dry run says that an employee has no event in the range, and writes numbers as English does.
+func TestReplayOfAnUnknownEmployee(t *testing.T) {
+	t.Parallel()
+	o, stop := replayed(t)
+	stop()
+	const unknown = "no record in the range is of employee E4711"
+	status, stdout, stderr := o.do(t, "replay", "--from=0:0", "--to=0:1", "--employee=E4711", "--dry-run")
+	if status != exitDone || !strings.Contains(stderr, unknown) || !strings.HasPrefix(stdout, "would replay 1 offset\n") {
+		t.Errorf("status %d: %s%s", status, stderr, stdout)
+	}
+	if _, _, stderr := o.do(t, "replay", "--from=earliest", "--employee=E1", "--dry-run"); strings.Contains(stderr, "no record") {
+		t.Error(stderr)
+	}
+	if _, _, stderr := o.do(t, "replay", "--from=0:0", "--to=0:1", "--yes"); !strings.Contains(stderr, ": 1 offset of 1 partition;") {
+		t.Error(stderr)
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"membersync/cmd/internal/flags"
 	"membersync/cmd/internal/ops"
@@ -14,7 +15,8 @@ func replayListCommand() command {
 	return onCallCommand(command{
 		name: "replay list", short: "list replays, the latest last",
 		long: `List replays that the audit topic still knows, the latest last: running (a process runs it now),
-stopped (it can be resumed), done or canceled.`,
+stopped (it can be resumed, and the command is printed), done or canceled. One whose process was
+killed is shown as running for up to 30 s.`,
 		example: "  membersync replay list",
 		define:  outputFlag,
 	}, func(ctx context.Context, in *invocation, d *ops.Session) int { return listReplays(ctx, in, d) })
@@ -39,8 +41,24 @@ func listReplays(ctx context.Context, in *invocation, d *ops.Session) int {
 			return status
 		}
 	}
+	if in.output == outputTable {
+		in.print(resumeText(all))
+	}
 	return exitDone
 }
+
+// resumeText has the command that resumes each replay that is stopped.
+func resumeText(all []ops.ReplayState) string {
+	var b strings.Builder
+	for _, r := range all {
+		if r.State == ops.ReplayStopped {
+			fmt.Fprintf(&b, "\nto resume %s: %s\n", texts.Quoted(r.ID), commandToResume(r.ID))
+		}
+	}
+	return b.String()
+}
+
+func commandToResume(id string) string { return "membersync replay --resume " + texts.Quoted(id) }
 
 func replayCancelCommand() command {
 	var o order

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"membersync/dlq"
@@ -13,13 +14,27 @@ type AuditQuery struct {
 	Since   time.Time
 	Actor   string
 	Actions []dlq.Action
-	Subject string
-	Limit   int // the latest so many; 0: all
+	Subject string // the id of a dead letter may be in full or short
+	Limit   int    // the latest so many; 0: all
 }
 
 func (q AuditQuery) matches(a dlq.AuditRecord) bool {
-	return !a.At.Before(q.Since) && (q.Actor == "" || q.Actor == a.Actor) && (q.Subject == "" || q.Subject == a.Subject) &&
+	return !a.At.Before(q.Since) && (q.Actor == "" || q.Actor == a.Actor) && q.isAbout(a.Subject) &&
 		(len(q.Actions) == 0 || slices.Contains(q.Actions, a.Action))
+}
+
+// isAbout reports whether the records of a subject are selected. A short id selects those of all
+// dead letters that have it; other subjects are compared as they are.
+func (q AuditQuery) isAbout(subject string) bool {
+	if q.Subject == "" || q.Subject == subject {
+		return true
+	}
+	short, _, isFull := strings.Cut(subject, "@")
+	if !isFull || short != q.Subject {
+		return false
+	}
+	_, err := dlq.ParseID(subject)
+	return err == nil
 }
 
 // Audit returns the selected audit records by time, and how many of them the limit left out.

@@ -92,6 +92,7 @@ type Latest struct {
 	Reason    string // why it is rejected; empty: it is not, as far as is known
 	Code      string // errorCode of the rejection, if it is the CRM's
 	Outcome   string // that was recorded; empty: none
+	Repeats   string // partition:offset of the first record with this event; empty: this is the first
 }
 
 // An Explanation is what explain shows.
@@ -132,6 +133,11 @@ func (s *Members) Explain(ctx context.Context, subject Subject, since time.Time)
 		return Explanation{}, err
 	}
 	x := Explanation{Member: m.shown(subject.Employee), DeadLetters: []DeadLetter{}, Next: []Next{}, Evidence: e, Index: index}
+	for i, first := range m.originals() {
+		if first != i {
+			x.Events[i].Outcome = string(consumer.Duplicate)
+		}
+	}
 	s.previewReplays(m, x.Events, index, e.stateLost)
 	for _, i := range items {
 		x.DeadLetters = append(x.DeadLetters, NewDeadLetter(i))
@@ -141,6 +147,47 @@ func (s *Members) Explain(ctx context.Context, subject Subject, since time.Time)
 	}
 	x.Cause = e.cause()
 	return x, nil
+}
+
+// ShortEvidence returns the evidence with the ids of dead letters in the form of tables.
+func (x Explanation) ShortEvidence() Evidence {
+	e := x.Evidence
+	for _, item := range []**dlq.Item{&e.DeadLetter, &e.Earlier} {
+		if *item != nil && x.Index != nil {
+			short := **item
+			short.ID = x.Index.ShortID(short.ID)
+			*item = &short
+		}
+	}
+	return e
+}
+
+// originals returns for each event the index of the one that it is a duplicate of: the first with
+// the same identity. Where there is none, and where the event has no outcome, it is its own.
+func (m memberState) originals() []int {
+	firsts := make(map[dedupe.EventID]int, len(m.ids))
+	for i, id := range m.ids {
+		if first, ok := firsts[id]; !ok || m.events[i].isBefore(m.events[first]) {
+			firsts[id] = i
+		}
+	}
+	originals := make([]int, len(m.ids))
+	for i, id := range m.ids {
+		originals[i] = i
+		if m.done[i].Done && m.events[i].result.Event.Ignored == "" {
+			originals[i] = firsts[id]
+		}
+	}
+	return originals
+}
+
+// isBefore reports whether the service has read an event before another one: by offset in the same
+// partition, otherwise probably by time.
+func (o occurrence) isBefore(other occurrence) bool {
+	if o.partition == other.partition {
+		return o.offset < other.offset
+	}
+	return o.time.Before(other.time)
 }
 
 // previewReplays adds to each event its outcome in a replay. The index is nil without a dead-letter
@@ -264,10 +311,16 @@ func (s *Members) evidence(ctx context.Context, employee string, m memberState, 
 
 // addEvent adds what is known of the latest event.
 func (e *Evidence) addEvent(latest occurrence, m memberState, items []dlq.Item) {
-	e.done = m.done[slices.IndexFunc(m.events, latest.isAlso)]
+	i := slices.IndexFunc(m.events, latest.isAlso)
+	first := m.originals()[i]
+	original := m.events[first]
+	e.done = m.done[i]
 	e.Latest = &Latest{
 		EventID: latest.result.Event.ID, Partition: latest.partition, Offset: latest.offset, Time: latest.time,
 		Ignored: latest.result.Event.Ignored, Outcome: e.done.Outcome,
+	}
+	if first != i {
+		e.Latest.Repeats = fmt.Sprintf("%d:%d", original.partition, original.offset)
 	}
 	switch fault, held := latest.result.Fault, e.done.Held; {
 	case fault != nil:
@@ -277,7 +330,7 @@ func (e *Evidence) addEvent(latest occurrence, m memberState, items []dlq.Item) 
 	}
 	for _, i := range items {
 		switch {
-		case latest.isOf(i.DeadLetter):
+		case latest.isOf(i.DeadLetter), original.isOf(i.DeadLetter):
 			e.DeadLetter = &i
 		case i.State == dlq.StateOpen && e.Earlier == nil:
 			e.Earlier = &i

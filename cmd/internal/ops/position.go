@@ -3,6 +3,8 @@ package ops
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +70,69 @@ func parsePlace(text string) (partition int, offset int64, ok bool) {
 	partition, err1 := strconv.Atoi(first)
 	offset, err2 := strconv.ParseInt(second, 10, 64)
 	return partition, offset, ok && err1 == nil && err2 == nil && partition >= 0 && offset >= 0
+}
+
+// String names the position: one word, or one for each offset.
+func (p Position) String() string {
+	switch {
+	case p.Earliest:
+		return "earliest"
+	case p.Latest:
+		return "latest"
+	case !p.At.IsZero():
+		return p.At.UTC().Format(time.RFC3339)
+	}
+	var words []string
+	for _, partition := range slices.Sorted(maps.Keys(p.Offsets)) {
+		words = append(words, placeText(partition, p.Offsets[partition]))
+	}
+	return strings.Join(words, " ")
+}
+
+// in names the position as resolved in a partition.
+func (p Position) in(partition int, offset int64) string {
+	if p.Offsets != nil {
+		return placeText(partition, offset)
+	}
+	return p.String() + " (" + placeText(partition, offset) + ")"
+}
+
+func placeText(partition int, offset int64) string {
+	return strconv.Itoa(partition) + ":" + strconv.FormatInt(offset, 10)
+}
+
+// A RangeError is returned for a range that does not end after its beginning.
+type RangeError struct{ text string }
+
+// Error names both.
+func (e *RangeError) Error() string { return e.text }
+
+func emptyRange(from, to string) error {
+	return &RangeError{fmt.Sprintf("the range ends at %s, which is not after its beginning %s", to, from)}
+}
+
+// CheckRange returns a [*RangeError] if the two positions can be compared as they are, and leave
+// nothing between them. An end that is not given is valid.
+func CheckRange(from, to Position) error {
+	switch {
+	case !from.IsGiven() || !to.IsGiven():
+		return nil
+	case from.Latest, to.Earliest, !from.At.IsZero() && !to.At.IsZero() && !from.At.Before(to.At):
+		return emptyRange(from.String(), to.String())
+	case from.Offsets == nil:
+		return nil
+	}
+	for _, partition := range slices.Sorted(maps.Keys(to.Offsets)) {
+		first, begins := from.Offsets[partition]
+		end := placeText(partition, to.Offsets[partition])
+		if !begins {
+			return &RangeError{fmt.Sprintf("the range ends at %s, but does not begin in partition %d", end, partition)}
+		}
+		if first >= to.Offsets[partition] {
+			return emptyRange(placeText(partition, first), end)
+		}
+	}
+	return nil
 }
 
 // An OutsideError is returned for an offset that the log does not hold.

@@ -64,7 +64,8 @@ var (
 	ErrReplayOver = &RefusedError{"this replay has ended"}
 )
 
-// NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet.
+// NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet. A range
+// that does not end after its beginning is a [*RangeError].
 func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, strings.ToLower(rand.Text()[:10]))
 	if err != nil {
@@ -108,6 +109,9 @@ func (s *Replayer) newReplay(ctx context.Context, request ReplayRequest, id stri
 
 // replayRanges returns the requested ranges. A range by time is of the redrive topic too.
 func (s *Replayer) replayRanges(ctx context.Context, o ReplayRequest) ([]consumer.Range, error) {
+	if err := CheckRange(o.From, o.To); err != nil {
+		return nil, err
+	}
 	topics := []string{s.cfg.Kafka.Topic}
 	if o.From.Offsets == nil && o.To.Offsets == nil {
 		topics = append(topics, wiring.Topics(s.cfg).Redrive)
@@ -131,6 +135,9 @@ func (s *Replayer) replayRanges(ctx context.Context, o ReplayRequest) ([]consume
 			if !bounded {
 				to = held[p].End
 			}
+			if ok && from > to { // one is a time, the other one an offset
+				return nil, emptyRange(o.From.in(p, from), o.To.in(p, to))
+			}
 			if ok && from < to {
 				all = append(all, consumer.Range{Topic: topic, Partition: p, First: from, End: to})
 			}
@@ -143,23 +150,31 @@ func (r *Replay) group() string { return r.replays.replayPrefix() + r.ID }
 
 // prepare finds out what is to be read, and which events have dead letters. It comes after the ends
 // of the ranges are fixed.
-func (r *Replay) prepare(ctx context.Context) error {
-	redrives := wiring.Topics(r.replays.cfg).Redrive
-	r.reads = slices.DeleteFunc(slices.Clone(r.ranges), func(r consumer.Range) bool { return r.Topic == redrives })
-	held, err := r.replays.ranges(ctx, redrives)
-	if err != nil && !isMissingTopic(err) {
+func (r *Replay) prepare(ctx context.Context) (err error) {
+	if r.reads, err = r.replays.reads(ctx, r.ranges); err != nil {
 		return err
-	}
-	for p := range len(held) {
-		if h := held[p]; h.First < h.End {
-			r.reads = append(r.reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
-		}
 	}
 	r.index, err = r.replays.Index(ctx, dlq.Query{}, nil)
 	if isMissingTopic(err) {
 		return nil
 	}
 	return err
+}
+
+// reads returns what is read for ranges: the redrive topic as a whole, as of now.
+func (s *Replayer) reads(ctx context.Context, ranges []consumer.Range) ([]consumer.Range, error) {
+	redrives := wiring.Topics(s.cfg).Redrive
+	reads := slices.DeleteFunc(slices.Clone(ranges), func(r consumer.Range) bool { return r.Topic == redrives })
+	held, err := s.ranges(ctx, redrives)
+	if err != nil && !isMissingTopic(err) {
+		return nil, err
+	}
+	for p := range len(held) {
+		if h := held[p]; h.First < h.End {
+			reads = append(reads, consumer.Range{Topic: redrives, Partition: p, First: h.First, End: h.End})
+		}
+	}
+	return reads, nil
 }
 
 // Loss returns what could not be read of dead letters and audit records.
@@ -193,9 +208,7 @@ func (r *Replay) recall(ctx context.Context) error {
 			return
 		}
 		r.known, r.Employee, r.Reapply = true, a.Detail.Employee, a.Detail.Reapply
-		for _, o := range a.Detail.Offsets {
-			r.ranges = append(r.ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
-		}
+		r.ranges = rangesOf(a.Detail)
 	})
 	switch {
 	case err != nil:
@@ -232,6 +245,9 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	}
 	result, err := r.runAttended(ctx)
 	recordErr := r.replays.audit.Write(context.WithoutCancel(ctx), r.record(result))
+	if result != dlq.ResultDone {
+		r.countCommitted(ctx)
+	}
 	counted := r.tally.now()
 	counted.Result = result
 	switch {
@@ -268,6 +284,7 @@ func (r *Replay) runAttended(ctx context.Context) (result string, err error) {
 	canceled := errors.Is(context.Cause(run), errReplayCanceled)
 	cancel(context.Canceled)
 	attendants.Wait()
+	r.endBeat(ctx)
 	switch {
 	case err == nil:
 		return dlq.ResultDone, nil
@@ -290,6 +307,24 @@ func (r *Replay) beat(ctx context.Context) {
 			r.replays.parts.Logger.LogAttrs(ctx, slog.LevelDebug, "heartbeat not written", slog.String("error", err.Error()))
 		}
 		sleep(ctx, beatEvery)
+	}
+}
+
+// endBeat removes the heartbeat, also after the context has ended, so that a replay that is stopped
+// is not shown as running. If that fails, the heartbeat ends by itself in 30 s.
+func (r *Replay) endBeat(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), beatEvery, errDropTimeout)
+	defer cancel()
+	_ = r.replays.parts.Store.EndBeat(ctx, r.group(), r.ID)
+}
+
+// countCommitted counts the offsets of a replay that ended early as they are committed. The last
+// progress is up to a second old, and from before the drain.
+func (r *Replay) countCommitted(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), dropTimeout, errDropTimeout)
+	defer cancel()
+	if done, err := r.replays.committedBy(ctx, r.ID, r.reads); err == nil {
+		r.tally.setCommitted(r.Total(), done)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"membersync/consumer"
 	"membersync/consumer/preview"
 	"membersync/dedupe"
+	"membersync/dlq"
 	"membersync/dlq/partlog"
 	"membersync/dlq/partlog/batch"
 	"membersync/mapper"
@@ -28,11 +29,21 @@ type ReplayPlan struct {
 	Calls      int64 `json:"calls"`    // at least: all of one member folded into one
 	Seconds    int64 `json:"seconds"`  // that so many calls take under the rate limit, rounded up
 
+	// WithOpenDeadLetter counts, of the events that are done, those whose dead letter is open: only a
+	// redrive processes them.
+	WithOpenDeadLetter int64 `json:"with_open_dead_letter"`
+
 	// Fields counts, by field, the members for which a value of it would be sent.
 	Fields map[string]int64 `json:"fields"`
 
 	// Members are the first members for which something would be sent, as many as were requested.
 	Members []MemberDiff `json:"members"`
+}
+
+// HasEvents reports whether the ranges hold an event, with any outcome, of the employee whose
+// events are replayed.
+func (p ReplayPlan) HasEvents() bool {
+	return p.Send+p.Done+p.Superseded+p.Unchanged+p.Ignored+p.Poison > 0
 }
 
 // A MemberDiff is what would be sent for a member, masked.
@@ -122,12 +133,21 @@ type replayPreview struct {
 	sum     ReplayPlan
 	members map[dedupe.Member]map[string]bool // the fields of which something would be sent
 	diffs   map[dedupe.Member]int             // place in the plan's members
+	open    map[openKey]bool                  // the open dead letters of events that are skipped
 }
 
-// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing. Progress
-// is called with the number of records read so far, one call at a time.
+// An openKey names a dead letter, whichever delivery of its event is read.
+type openKey struct {
+	partition int
+	offset    int64
+	index     int
+	invalid   bool
+}
+
+// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
+// Progress is called with the number of records read so far, one call at a time.
 func (r *Replay) Preview(ctx context.Context, progress func(records int)) (ReplayPlan, error) {
-	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}}
+	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}, open: map[openKey]bool{}}
 	p.sum.Members = []MemberDiff{}
 	p.sum.Records = r.Total()
 	var all sync.WaitGroup
@@ -136,7 +156,7 @@ func (r *Replay) Preview(ctx context.Context, progress func(records int)) (Repla
 		all.Go(func() { faults[i] = p.read(ctx, one) })
 	}
 	all.Wait()
-	p.sum.Calls = int64(len(p.members))
+	p.sum.Calls, p.sum.WithOpenDeadLetter = int64(len(p.members)), int64(len(p.open))
 	p.sum.Seconds = int64(r.replays.UnderLimit(len(p.members)).Seconds())
 	p.sum.Fields = map[string]int64{}
 	for _, fields := range p.members {
@@ -223,7 +243,7 @@ func (p *replayPreview) take(byMember map[dedupe.Member][]planned, run preview.R
 		p.sum.Ignored++
 		return 0
 	}
-	if x := p.replay.index; x != nil && x.ReplaySkips(preview.DeliveryOf(cfg.Kafka.Topic, run, res)) {
+	if p.skipsLocked(preview.DeliveryOf(cfg.Kafka.Topic, run, res)) {
 		p.sum.Done++
 		return 0
 	}
@@ -232,6 +252,19 @@ func (p *replayPreview) take(byMember map[dedupe.Member][]planned, run preview.R
 	one.redrive = run.Number
 	byMember[member] = append(byMember[member], one)
 	return 1
+}
+
+// skipsLocked reports whether a delivery is left out for its dead letter, and remembers which of
+// these are open.
+func (p *replayPreview) skipsLocked(d dlq.Delivery) bool {
+	x := p.replay.index
+	if x == nil || !x.ReplaySkips(d) {
+		return false
+	}
+	if v, ok := x.StateOf(d); ok && v.State == dlq.StateOpen {
+		p.open[openKey{d.Source.Partition, d.Source.Offset, d.Index, d.Invalid}] = true
+	}
+	return true
 }
 
 // look asks Redis about what is gathered.

@@ -34,6 +34,13 @@ func (t *replayTally) follow(at consumer.ReplayProgress) {
 	t.progress(at.Done, at.Total)
 }
 
+// setCommitted takes the offsets that are committed at the end.
+func (t *replayTally) setCommitted(total, done int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.result.Records, t.result.Done = total, max(t.result.Done, done)
+}
+
 // skipExpired counts a redrive that was left out. It implements the field of [consumer.Parts].
 func (t *replayTally) skipExpired() {
 	t.mu.Lock()

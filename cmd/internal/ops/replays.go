@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"membersync/consumer"
 	"membersync/dlq"
 )
 
@@ -29,7 +30,7 @@ type ReplayState struct {
 	Records     int64  `json:"records"` // offsets of all that is read
 	Done        int64  `json:"done"`    // of these, processed and committed so far
 
-	ranges []dlq.OffsetChange
+	ranges []consumer.Range
 	ended  string
 }
 
@@ -80,11 +81,11 @@ func (r *ReplayState) add(a dlq.AuditRecord) {
 		r.ended, r.Records = ReplayDone, a.Detail.Records
 	case a.Result == dlq.ResultRequested && r.RequestedAt.IsZero():
 		r.RequestedAt, r.Actor, r.Note = Time{a.At}, a.Actor, a.Note
-		r.Employee, r.Reapply, r.Records, r.ranges = a.Detail.Employee, a.Detail.Reapply, a.Detail.Records, a.Detail.Offsets
+		r.Employee, r.Reapply, r.Records, r.ranges = a.Detail.Employee, a.Detail.Reapply, a.Detail.Records, rangesOf(a.Detail)
 	}
 }
 
-// addProgress adds the state, and how much of the requested ranges is committed.
+// addProgress adds the state, and how much of what is read is committed.
 func (s *Replayer) addProgress(ctx context.Context, r *ReplayState) error {
 	r.State = cmp.Or(r.ended, ReplayStopped)
 	if r.ended == ReplayDone {
@@ -98,34 +99,47 @@ func (s *Replayer) addProgress(ctx context.Context, r *ReplayState) error {
 	if running && r.ended == "" {
 		r.State = ReplayRunning
 	}
-	r.Done, err = s.replayed(ctx, r)
+	reads, err := s.reads(ctx, r.ranges)
+	if err != nil {
+		return err
+	}
+	r.Done, err = s.committedBy(ctx, r.ID, reads)
 	return err
 }
 
-// isReplayed reports whether a process runs a replay: it writes heartbeats.
+// isReplayed reports whether a process runs a replay: it writes heartbeats, and removes its own at
+// the end. Those of a process that was killed count for up to 30 s.
 func (s *Replayer) isReplayed(ctx context.Context, id string) (bool, error) {
 	beats, err := s.heartbeats(ctx, s.replayPrefix()+id)
 	return len(beats) > 0, err
 }
 
-// replayed returns how many offsets of a replay's ranges its group has committed.
-func (s *Replayer) replayed(ctx context.Context, r *ReplayState) (done int64, err error) {
+// committedBy returns how many offsets of ranges a replay's group has committed.
+func (s *Replayer) committedBy(ctx context.Context, id string, ranges []consumer.Range) (done int64, err error) {
 	topics := map[string][]int{}
-	for _, o := range r.ranges {
-		topics[o.Topic] = append(topics[o.Topic], o.Partition)
+	for _, r := range ranges {
+		topics[r.Topic] = append(topics[r.Topic], r.Partition)
 	}
 	if len(topics) == 0 {
 		return 0, nil
 	}
-	stored, err := s.offsetsOf(ctx, s.replayPrefix()+r.ID, topics)
-	for _, o := range r.ranges {
-		for _, p := range stored[o.Topic] {
-			if p.Partition == o.Partition && p.Error == nil {
-				done += min(max(p.CommittedOffset-o.From, 0), o.To-o.From)
+	stored, err := s.offsetsOf(ctx, s.replayPrefix()+id, topics)
+	for _, r := range ranges {
+		for _, p := range stored[r.Topic] {
+			if p.Partition == r.Partition && p.Error == nil {
+				done += min(max(p.CommittedOffset-r.First, 0), r.End-r.First)
 			}
 		}
 	}
 	return done, err
+}
+
+// rangesOf returns the ranges of a replay's audit record.
+func rangesOf(d dlq.Detail) (ranges []consumer.Range) {
+	for _, o := range d.Offsets {
+		ranges = append(ranges, consumer.Range{Topic: o.Topic, Partition: o.Partition, First: o.From, End: o.To})
+	}
+	return ranges
 }
 
 // CancelReplay ends a replay for good: a process that runs it stops within seconds, and it cannot

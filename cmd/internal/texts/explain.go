@@ -25,6 +25,9 @@ func Explain(c ops.Cause, e ops.Evidence) string {
 			"so membersync has nothing to send for it."
 	}
 	latest := "The latest event (" + place(*e.Latest) + ")"
+	if e.Latest.Repeats != "" {
+		latest += " repeats the one at " + e.Latest.Repeats + ", which"
+	}
 	if text := ofDeadLetter(c, e); text != "" {
 		return latest + text
 	}
@@ -73,8 +76,8 @@ func ofDeadLetter(c ops.Cause, e ops.Evidence) string {
 	was := fmt.Sprintf(" was dead-lettered (%s)", i.DeadLetter.Reason)
 	return map[ops.Cause]string{
 		ops.CauseRedriving: was + " and is being redriven since " + Moment(i.RequestedAt) + "; the service has not reported the result.",
-		ops.CauseDeadLettered: fmt.Sprintf(" is dead letter %s (%s) since %s; see the runbook, fix the cause, then run membersync dlq redrive %s.",
-			i.ID, i.DeadLetter.Reason, Moment(i.DeadLetter.FailedAt), i.ID),
+		ops.CauseDeadLettered: fmt.Sprintf(" is dead letter %s (%s) since %s; see dlq/RUNBOOK.md, section %s, fix the cause, then run membersync dlq redrive %s.",
+			i.ID, i.DeadLetter.Reason, Moment(i.DeadLetter.FailedAt), i.DeadLetter.Reason, i.ID),
 		ops.CauseDiscarded:  was + fmt.Sprintf(", and an operator or the mapping discarded it (dead letter %s).", i.ID),
 		ops.CauseSuperseded: was + ", and its redrive found newer values of all its fields.",
 		ops.CauseRedriven: was + fmt.Sprintf(" and applied by redrive %d; if the CRM shows something else, it was changed there.",

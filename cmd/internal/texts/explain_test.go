@@ -33,5 +33,20 @@ func TestSentences(t *testing.T) {
 			t.Errorf("%s and %s have the same sentence: %s", c, other, text)
 		}
 		seen[text] = c
+		if strings.Contains(text, "RUNBOOK") != strings.Contains(text, "dlq/RUNBOOK.md, section crm_not_found,") {
+			t.Errorf("%s: the runbook without a section: %s", c, text)
+		}
+	}
+}
+
+// The sentence about a duplicate names the event that it repeats.
+func TestSentenceAboutADuplicate(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	got := Explain(ops.CauseApplied, ops.Evidence{Latest: &ops.Latest{EventID: "mine-1", Partition: 4, Offset: 2, Time: at, Repeats: "4:1"}})
+	want := "The latest event (mine-1 at 4:2, 2026-11-22T08:00:00Z) repeats the one at 4:1, which was applied; " +
+		"if the CRM shows something else, it was changed there afterwards."
+	if got != want {
+		t.Error(got)
 	}
 }

@@ -56,7 +56,7 @@ func (s employeePages) employee(ctx context.Context, v *visit) (reply, error) {
 	if data.Explanation, err = s.live.Explain(ctx, ops.Subject{Employee: data.ID}, since); err != nil {
 		return reply{}, err
 	}
-	data.Sentence = texts.Explain(data.Cause, data.Evidence)
+	data.Sentence = texts.Explain(data.Cause, data.ShortEvidence())
 	slices.Reverse(data.Events)
 	data.FieldRows = memberFields(data.Explanation)
 	from := data.Since

@@ -35,6 +35,9 @@ func TestRedrive(t *testing.T) {
 	if strings.Contains(groups+list+text, "needle") {
 		t.Error("a value is shown")
 	}
+	if p := b.submit(b.must("/replays"), "/replays/plan", "from", "earliest"); !strings.Contains(p.text, "whose dead letter is open: 2.") {
+		t.Errorf("plan of a replay: %s", p.text)
+	}
 	for n := 1; n <= 2; n++ {
 		r.CRM.SetMember(fmt.Sprintf("FSUID_TEST%d", n), nil)
 	}
@@ -57,6 +60,10 @@ func TestRedrive(t *testing.T) {
 	b.eventually("/", `<a href="/dead-letters">0</a>`)
 	if got := b.must("/audit?action=redrive"); strings.Count(got, "created in the CRM") != 4 || !strings.Contains(got, "sample (unverified)") {
 		t.Error(got)
+	}
+	short, _, _ := strings.Cut(strings.TrimPrefix(one, "/dead-letters/"), "@")
+	if got := b.must("/audit?action=redrive&subject=" + short); strings.Count(got, "created in the CRM") != 1 {
+		t.Errorf("by the short id: %s", got)
 	}
 	if got := b.must(one); !strings.Contains(got, "redrive_result") || !strings.Contains(got, `<span class="tag ok">applied</span>`) {
 		t.Error(got)
@@ -317,8 +324,8 @@ func TestEmployeeAndReplay(t *testing.T) {
 	chart := b.eventually("/replays", `<polyline class="line warn"`)
 	p := b.submit(chart, "/replays/plan", "from", "earliest", "employee", "E1", "reapply", "yes")
 	for _, want := range []string{
-		"membersync replay --from earliest --employee E1 --reapply", "At least 1 calls", "The first 1 members, masked", "<div>position: ***</div>",
-		`<td class="id">position</td><td class="num">1</td>`, "1 offsets are read",
+		"membersync replay --from earliest --employee E1 --reapply", "At least 1 call, ", "The first 1 member, masked", "<div>position: ***</div>",
+		`<td class="id">position</td><td class="num">1</td>`, "Reads 1 offset. ",
 	} {
 		if p.status != http.StatusOK || !strings.Contains(p.text, want) || strings.Contains(p.text, "needle") {
 			t.Errorf("status %d, no %q: %s", p.status, want, p.text)
@@ -328,11 +335,30 @@ func TestEmployeeAndReplay(t *testing.T) {
 	if !strings.Contains(p.text, "membersync replay --from 0:0 --to 0:1") {
 		t.Errorf("status %d: %s", p.status, p.text)
 	}
+	p = b.submit(b.must("/replays"), "/replays/plan", "from", "earliest", "employee", "E4711")
+	if !strings.Contains(p.text, "No record in the range is of employee E4711.") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
+	p = b.submit(b.must("/replays"), "/replays/plan", "from", "0:1", "to", "0:0")
+	if p.status != http.StatusUnprocessableEntity || !strings.Contains(p.text, "the range ends at 0:0, which is not after its beginning 0:1") {
+		t.Errorf("status %d: %s", p.status, p.text)
+	}
 	for _, from := range []string{"nonsense", " ", "+2h", "0:0 0:1", "earliest 0:0"} {
 		if p := b.submit(b.must("/replays"), "/replays/plan", "from", from); p.status != http.StatusUnprocessableEntity {
 			t.Errorf("%q: status %d", from, p.status)
 		}
 	}
+}
+
+// A replay that no process runs is shown with the command that resumes it.
+func TestStoppedReplay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.writeAudit(dlq.AuditRecord{
+		Actor: "sample", Action: dlq.ActionReplay, Subject: r.Group + ".replay.k3v6d2q7ab", Result: dlq.ResultRequested,
+		Detail: dlq.Detail{Records: 3},
+	})
+	r.operator().eventually("/replays", "<code>membersync replay --resume k3v6d2q7ab</code>")
 }
 
 // While Kafka and Redis are unreachable, the pages say so.

@@ -71,7 +71,7 @@ func newPages() (*pages, error) {
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"t": text, "number": number, "long": texts.Duration,
+		"t": text, "number": number, "counted": counted, "long": texts.Duration,
 		"ago":      func(now, at time.Time) string { return ago(now, at) },
 		"stamp":    stamp,
 		"clock":    clock,
@@ -215,6 +215,14 @@ func number(n any) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return sign + digits
+}
+
+// counted writes a number with its word in the singular or the plural.
+func counted(n any, word string) string {
+	if digits := number(n); digits != "1" {
+		return digits + " " + word + "s"
+	}
+	return "1 " + word
 }
 
 // ago says how long before now something was.
