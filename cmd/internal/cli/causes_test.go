@@ -123,6 +123,11 @@ func theKeyIsAnother(t *testing.T, o *opsRig) {
 	o.hr.change(t, 1, 1, `{"position":"needle-A"}`)
 	o.served(t)
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
+	t.Cleanup(o.runningSince(t, "was written under another MEMBERSYNC_STATE_KEY"))
+	until(t, "its heartbeat", func() bool {
+		_, stdout, _ := o.do(t, "status", "-o", "json")
+		return strings.Contains(stdout, `"cause":"state_key"`)
+	})
 }
 
 func stateIsLost(t *testing.T, o *opsRig) {

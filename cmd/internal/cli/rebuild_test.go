@@ -96,7 +96,7 @@ func TestStateKeyChanges(t *testing.T) {
 	former := o.variable("STATE_KEY")
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 	// An instance runs under the key of the state, so it is the operator's that is wrong.
-	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}} {
+	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}, {"explain", "E1"}} {
 		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY here is not that") {
 			t.Errorf("%v: status %d: %s", args, status, stderr)
 		}

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"membersync/cmd/internal/config"
 	"membersync/cmd/internal/ops"
 	"membersync/crmapi/crmapitest"
 	"membersync/dlq"
+	"membersync/dlq/kafkatest"
 )
 
 // What others do while an operator reads the plan of a command.
@@ -209,6 +211,23 @@ func TestARebuildUnderANewKeyIsRefusedIfAnInstanceStarts(t *testing.T) {
 	}
 	if m, err := o.parts(t).Store.Marker(t.Context(), o.variable("KAFKA_GROUP")); err != nil || m.OtherKey {
 		t.Errorf("the former key's marker: %+v, %v", m, err)
+	}
+}
+
+// The latest event ends after explain has read the marks, and before it reads the offsets.
+func TestExplainLooksAgainBeforeItSaysForgotten(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.StartFake(t)
+	o := newOpsRigOn(t, broker)
+	o.hr.change(t, 1, 1, `{"position":"A"}`)
+	o.served(t)
+	o.hr.change(t, 2, 1, `{"position":"B"}`)
+	broker.Fake().ControlKey(int16(kmsg.DescribeGroups), func(kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Fake().SleepControl(func() { o.served(t) })
+		return nil, nil, false
+	})
+	if got := o.must(t, "explain", "E1"); !strings.Contains(got, "was applied") {
+		t.Error(got)
 	}
 }
 

@@ -78,7 +78,7 @@ func (s *previews) preview(ctx context.Context, l dlq.DeadLetter) ([]previewed, 
 	if err != nil {
 		return nil, err
 	}
-	lost, err := s.stateLost(ctx)
+	lost, _, err := s.stateLost(ctx)
 	var all []previewed
 	for _, res := range results {
 		if !l.Whole && (res.Fault == nil || !res.Fault.Whole) && res.Event.Index != l.Index {
@@ -146,33 +146,29 @@ func (s *base) member(openUserID string) dedupe.Member {
 }
 
 // stateLost reports whether Redis was emptied although the group has committed offsets, or was
-// written under another state key, so that nothing of it is found. A group marks its state before
-// it commits its first offsets. So the marker counts as missing only if it is still missing once
-// there are offsets: an instance may have started in between.
-func (s *State) stateLost(ctx context.Context) (bool, error) {
+// written under another state key, so that nothing of it is found, and whether it is the latter. A
+// group marks its state before it commits its first offsets. So the marker counts as missing only
+// if it is still missing once there are offsets: an instance may have started in between.
+func (s *State) stateLost(ctx context.Context) (lost, otherKey bool, err error) {
 	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
 	if err != nil || marker.Exists() {
-		return marker.OtherKey, err
+		return marker.OtherKey, marker.OtherKey, err
 	}
 	if known, err := s.hasOffsets(ctx); err != nil || !known {
-		return false, err
+		return false, false, err
 	}
 	marker, err = s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
-	return !marker.Exists() || marker.OtherKey, err
+	return !marker.Exists() || marker.OtherKey, marker.OtherKey, err
 }
 
 // stateRefusal returns why nothing may be redriven or replayed now: the state in Redis is lost, or
 // was written under another key.
 func (s *State) stateRefusal(ctx context.Context) error {
-	lost, err := s.stateLost(ctx)
-	if err != nil || !lost {
-		return err
-	}
-	other, err := s.isOtherKey(ctx)
+	lost, otherKey, err := s.stateLost(ctx)
 	switch {
-	case err != nil:
+	case err != nil || !lost:
 		return err
-	case other:
+	case otherKey:
 		return s.otherKeyRefusal(ctx)
 	}
 	return ErrStateLost
@@ -190,17 +186,10 @@ func (s *State) otherKeyRefusal(ctx context.Context) error {
 	return ErrOtherKey
 }
 
-// findTheState reports whether instances run that find the state in Redis under their key.
+// findTheState reports whether instances run, and all of them find the state in Redis under their
+// key.
 func findTheState(beats []dedupe.Heartbeat) bool {
-	return slices.ContainsFunc(beats, func(b dedupe.Heartbeat) bool {
-		return !slices.ContainsFunc(b.Causes, func(c dedupe.PauseCause) bool { return c.Cause == string(StatusStateKey) })
-	})
-}
-
-// isOtherKey reports whether the state in Redis was written under another state key.
-func (s *State) isOtherKey(ctx context.Context) (bool, error) {
-	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
-	return marker.OtherKey, err
+	return len(beats) > 0 && !slices.ContainsFunc(causesOf(beats), func(c dedupe.PauseCause) bool { return c.Cause == string(StatusStateKey) })
 }
 
 // A Preview is what an event of a dead letter would do now, as JSON shows it.

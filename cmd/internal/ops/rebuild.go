@@ -56,6 +56,12 @@ func (s *Replayer) PlanRebuild(ctx context.Context) (*Rebuild, error) {
 	return &Rebuild{Records: records, replays: s}, err
 }
 
+// isOtherKey reports whether the state in Redis was written under another state key.
+func (s *State) isOtherKey(ctx context.Context) (bool, error) {
+	marker, err := s.parts.Store.Marker(ctx, s.cfg.Kafka.Group)
+	return marker.OtherKey, err
+}
+
 // keyRefusal returns why the state cannot be rebuilt under this key now.
 func (s *State) keyRefusal(ctx context.Context) error {
 	other, err := s.isOtherKey(ctx)

@@ -191,11 +191,7 @@ func (g *statusGathering) readRedis(ctx context.Context) error {
 
 // readState reads from Redis and Kafka.
 func (g *statusGathering) readState(ctx context.Context) error {
-	lost, err := g.session.stateLost(ctx)
-	if err != nil {
-		return err
-	}
-	otherKey, err := g.session.isOtherKey(ctx)
+	lost, otherKey, err := g.session.stateLost(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.isStateLost, g.otherKey = lost, otherKey
