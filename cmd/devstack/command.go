@@ -27,10 +27,21 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
+	// getenv returns a variable of the environment, empty if it is not set. Nil: none is.
+	getenv func(name string) string
+
 	// notify has SIGTERM and SIGINT sent to a channel, and exit ends the process at
 	// once. Without notify, the context alone ends the program.
 	notify func(chan<- os.Signal)
 	exit   func(int)
+}
+
+// variable returns a variable of the environment, empty if it is not set.
+func (e env) variable(name string) string {
+	if e.getenv == nil {
+		return ""
+	}
+	return e.getenv(name)
 }
 
 // complain says in one line what is wrong.
@@ -98,7 +109,8 @@ of a shell.`,
 	}, envFlags, printEnv, false}, {cobra.Command{
 		Use: "send FILE|-", Short: "send the content of a file as one record",
 		Long: `Send the content of a file, or of stdin, to the source topic as the value of one record. The
-employee id of an event becomes the key of the record.`,
+employee id of an event becomes the key of the record. It goes to the stack whose settings "devstack
+env" has set in this shell, unless --brokers names another broker.`,
 		Example: "  devstack send event.json",
 	}, sendFlags, sendFile, true}, {cobra.Command{
 		Use: "fakecrm", Short: "run the fake CRM alone",
@@ -181,7 +193,8 @@ func envFlags(f *flags.Set, a *arguments) {
 }
 
 func sendFlags(f *flags.Set, a *arguments) {
-	f.StringVar(&a.brokers, "brokers", address(defaultPorts().kafka), "addresses to bootstrap from, host:port, comma-separated")
+	f.StringVar(&a.brokers, "brokers", "", "addresses to bootstrap from, host:port, comma-separated; empty: those of "+
+		brokersVariable+", or "+address(defaultPorts().kafka)+" if it is not set")
 	f.StringVar(&a.topic, "topic", sampleTopic, "where the record goes")
 }
 

@@ -25,6 +25,8 @@ const (
 	loopback   = "127.0.0.1"
 	partitions = 6
 	group      = "membersync"
+
+	brokersVariable = "MEMBERSYNC_KAFKA_BROKERS"
 )
 
 // ports are the ports of the parts; 0: a free one.
@@ -151,7 +153,7 @@ func (s *stack) settings() []string {
 
 func settingsOf(kafka, redis, crm, api string) []string {
 	settings := []string{
-		"MEMBERSYNC_KAFKA_BROKERS=" + kafka,
+		brokersVariable + "=" + kafka,
 		"MEMBERSYNC_REDIS_URL=redis://" + redis + "/0",
 		"MEMBERSYNC_CRM_BASE_URL=http://" + crm,
 		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,
