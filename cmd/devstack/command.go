@@ -165,6 +165,7 @@ func stackFlags(f *flags.Set, a *arguments) {
 	portFlags(f, a, "; 0 takes a free one")
 	f.IntVar(&a.ports.admin, "admin-port", defaults.admin, "port of the service's admin server; 0 takes a free one")
 	f.IntVar(&a.ports.ui, "ui-port", defaults.ui, "port of the web pages; 0 takes a free one")
+	offsetFlag(f, a)
 	f.Float64Var(&a.rate, "rate", 2, "steps of the stream per second, most of them one change; 0 sends none")
 	f.IntVar(&a.count, "count", round, "wait after so many steps; 0: never")
 	failEveryFlag(f, a)
@@ -186,8 +187,13 @@ func portFlags(f *flags.Set, a *arguments, more string) {
 	f.IntVar(&a.ports.crm, "crm-port", defaults.crm, "port of the fake CRM"+more)
 }
 
+func offsetFlag(f *flags.Set, a *arguments) {
+	f.Count(&a.ports.offset, "port-offset", "added to each port except 0, such as 100 for a second stack")
+}
+
 func envFlags(f *flags.Set, a *arguments) {
 	portFlags(f, a, "")
+	offsetFlag(f, a)
 	f.StringVar(&a.mapping, "mapping", canonical, "the mapping of the stack")
 	crmAPIFlag(f, a, "form of an update that the stack takes: user or object")
 }

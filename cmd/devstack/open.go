@@ -122,7 +122,22 @@ For another event of your own, raise eventId and sequence.
 // flags are those of devstack env for this stack: what differs from the defaults.
 func (s *stack) flags(a *arguments) string {
 	var b strings.Builder
+	b.WriteString(s.portFlags(a.ports.offset))
+	if a.mapping != canonical {
+		b.WriteString(" --mapping " + a.mapping)
+	}
+	if s.api == objectAPI {
+		b.WriteString(" --crm-api " + objectAPI)
+	}
+	return b.String()
+}
+
+// portFlags are the flags for the ports: the offset if it explains all of them, else each port that
+// differs from the default.
+func (s *stack) portFlags(offset int) string {
 	defaults := defaultPorts()
+	var each strings.Builder
+	isMoved := offset != 0
 	for _, part := range []struct {
 		flag, addr string
 		usual      int
@@ -131,16 +146,14 @@ func (s *stack) flags(a *arguments) string {
 	} {
 		if part.addr != address(part.usual) {
 			_, port, _ := net.SplitHostPort(part.addr)
-			fmt.Fprintf(&b, " --%s %s", part.flag, port)
+			fmt.Fprintf(&each, " --%s %s", part.flag, port)
 		}
+		isMoved = isMoved && part.addr == address(part.usual+offset)
 	}
-	if a.mapping != canonical {
-		b.WriteString(" --mapping " + a.mapping)
+	if isMoved {
+		return fmt.Sprintf(" --port-offset %d", offset)
 	}
-	if s.api == objectAPI {
-		b.WriteString(" --crm-api " + objectAPI)
-	}
-	return b.String()
+	return each.String()
 }
 
 // brokersFlag is that of devstack send, if it is needed.
@@ -153,7 +166,8 @@ func brokersFlag(brokers string) string {
 
 // printEnv is the command env.
 func printEnv(_ context.Context, a *arguments, e env) int {
-	settings := settingsOf(address(a.ports.kafka), address(a.ports.redis), address(a.ports.crm), a.crmAPI)
+	p := a.ports
+	settings := settingsOf(address(p.moved(p.kafka)), address(p.moved(p.redis)), address(p.moved(p.crm)), a.crmAPI)
 	if a.mapping != canonical {
 		settings = append(settings, "MEMBERSYNC_MAPPING="+a.mapping)
 	}
