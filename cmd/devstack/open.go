@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"sync"
+
+	"membersync/crmapi/crmapitest"
 )
 
 // runOpen runs with a stream of samples until it is ended.
@@ -83,10 +85,6 @@ func (s *stack) places(w io.Writer) {
 `, s.brokers(), sampleTopic, s.redis.Addr(), s.crm.addr, s.admin.Addr(), s.ui.Addr())
 }
 
-// ownEvent is an event about the member that no sample changes.
-const ownEvent = `{"eventId":"mine-1","sequence":1,"employeeId":"E0009",
-    "openUserId":"FSUID_TEST0009","after":{"position":"Lead"}}`
-
 // next prints what to try, as commands of a shell in the folder of the repository.
 func (s *stack) next(w io.Writer, a *arguments) {
 	say(w, "\nWhat to try next, from another terminal:\n\n")
@@ -94,11 +92,13 @@ func (s *stack) next(w io.Writer, a *arguments) {
 	say(w, "  go run ./cmd/membersync check\n")
 	if a.mapping != canonical {
 		say(w, `
-Events are read by the mapping %s. Send one, and its line appears here:
+Events are read by the mapping %s. The fake CRM knows the members
+%s to %s and the departments 1 to %d. An event about any other is
+dead-lettered as crm_not_found. Send an event, and its line appears here:
 
   go run ./cmd/membersync map --explain event.json
-  go run ./cmd/devstack send%s event.json
-`, shown(a.mapping), brokersFlag(s.brokers()))
+  go run ./cmd/devstack send event.json
+`, shown(a.mapping), member(1), member(samplePeople), departments)
 		return
 	}
 	say(w, `  go run ./cmd/membersync explain E0001
@@ -106,17 +106,27 @@ Events are read by the mapping %s. Send one, and its line appears here:
 
 Send an event of your own, and its line appears here. The CRM refuses it once:
 
-  echo '%[1]s' > event.json
-  curl -d '{"member":"FSUID_TEST0009","code":20012}' http://%[2]s/_fake/fault
-  go run ./cmd/devstack send%[3]s event.json
-  go run ./cmd/membersync explain E0009
+  echo '%s' > event.json
+  curl -d '{"member":"%s","code":%d}' http://%s/_fake/fault
+  go run ./cmd/devstack send event.json
+  go run ./cmd/membersync explain %s
 
 Process that dead letter again, now that the CRM accepts it:
 
-  go run ./cmd/membersync dlq redrive --employee E0009 --note "created in the CRM"
+  go run ./cmd/membersync dlq redrive --employee %[5]s --note "created in the CRM"
 
-For another event of your own, raise eventId and sequence.
-`, ownEvent, s.crm.addr, brokersFlag(s.brokers()))
+All of this can be pasted again: the time makes it another event.
+`, ownEvent(), member(samplePeople), crmapitest.CodeNoMember, s.crm.addr, employee(samplePeople))
+}
+
+// ownEvent is an event about the member that no sample changes, within single quotes of a shell. The
+// time makes it another event whenever it is pasted. Its field is not the README's, so neither event
+// supersedes the other.
+func ownEvent() string {
+	const now = "'$(date +%s)'"
+	return fmt.Sprintf(`{"eventId":"mine-%s","sequence":%s,"employeeId":%q,
+    "openUserId":%q,"after":{"email":"nine-%s@sample.invalid"}}`,
+		now, now, employee(samplePeople), member(samplePeople), now)
 }
 
 // flags are those of devstack env for this stack: what differs from the defaults.
@@ -154,14 +164,6 @@ func (s *stack) portFlags(offset int) string {
 		return fmt.Sprintf(" --port-offset %d", offset)
 	}
 	return each.String()
-}
-
-// brokersFlag is that of devstack send, if it is needed.
-func brokersFlag(brokers string) string {
-	if brokers == address(defaultPorts().kafka) {
-		return ""
-	}
-	return " --brokers " + brokers
 }
 
 // printEnv is the command env.

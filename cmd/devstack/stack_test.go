@@ -60,7 +60,7 @@ func TestWithoutRateNothingIsSent(t *testing.T) {
 func TestAnotherMapping(t *testing.T) {
 	t.Parallel()
 	p := start(t, freePorts("--mapping", "debezium")...)
-	p.await(t, " --mapping debezium)", "membersync map --explain event.json")
+	p.await(t, " --mapping debezium)", "FSUID_TEST0001 to FSUID_TEST0009", "departments 1 to 20", "membersync map --explain event.json")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
