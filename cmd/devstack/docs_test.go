@@ -58,6 +58,22 @@ func TestTheCommandsToTry(t *testing.T) {
 	}
 }
 
+// A pause of the calls is one line when it begins and one when it ends.
+func TestAPauseIsShown(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	r.types(t, docblocks.Command{Words: append([]string{"go", "run", "./cmd/devstack", "env"}, r.flags...)})
+	r.asks(t, []string{"pause", "--note", "a test"})
+	r.stack.await(t, "  calls paused   operator: events wait, and none is lost; see membersync status\n")
+	r.asks(t, []string{"resume", "--note", "the test is over"})
+	r.stack.await(t, "  calls resumed  events that waited are processed\n")
+	r.stack.signals <- syscall.SIGTERM
+	<-r.stack.status
+	if out := r.stack.out.String(); strings.Count(out, "calls paused") != 1 || strings.Count(out, "calls resumed") != 1 {
+		t.Errorf("a pause has more than two lines: %s", out)
+	}
+}
+
 // toTry is the README's block of commands that begins with eval.
 func toTry(t *testing.T) []docblocks.Command {
 	t.Helper()

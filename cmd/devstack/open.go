@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"membersync/crmapi/crmapitest"
 )
@@ -34,6 +35,7 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		pagesCtx, stop := context.WithCancelCause(ctx)
 		var pages sync.WaitGroup
 		pages.Go(func() { s.runUI(pagesCtx, a, e) })
+		pages.Go(func() { s.watchPauses(pagesCtx, watch) })
 		defer pages.Wait()
 		defer stop(errDone)
 		return s.feed(ctx, a, e.stdout, watch)
@@ -47,6 +49,30 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		return status
 	}
 	return ended(ctx)
+}
+
+// pausePoll is how often the service is asked whether calls are paused.
+const pausePoll = 500 * time.Millisecond
+
+// watchPauses prints the begin and the end of each pause, until the context ends.
+func (s *stack) watchPauses(ctx context.Context, watch *account) {
+	tick := time.NewTicker(pausePoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		body, err := ask(ctx, "http://"+s.admin.Addr().String()+"/readyz")
+		if err != nil { // not ready yet, or draining
+			continue
+		}
+		if body = strings.TrimSpace(body); body == "ok" {
+			body = ""
+		}
+		watch.paused(body)
+	}
 }
 
 // feed sends the samples, prints what to try next, and waits until the context ends.
