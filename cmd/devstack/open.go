@@ -145,9 +145,9 @@ All of this can be pasted again: the time makes it another event.
 `, ownEvent(), member(samplePeople), crmapitest.CodeNoMember, s.crm.addr, employee(samplePeople))
 }
 
-// ownEvent is an event about the member that no sample changes, within single quotes of a shell. The
-// time makes it another event whenever it is pasted. Its field is not the README's, so neither event
-// supersedes the other.
+// ownEvent is an event about the member that no sample changes, within single quotes of a shell.
+// The time makes it another event whenever it is pasted. Its field is not the README's, so neither
+// event supersedes the other.
 func ownEvent() string {
 	const now = "'$(date +%s)'"
 	return fmt.Sprintf(`{"eventId":"mine-%s","sequence":%s,"employeeId":%q,

@@ -39,8 +39,8 @@ func produce(ctx context.Context, a *arguments, e env) int {
 }
 
 // sendFile is the command send: the content of a file is the value of one record, whatever it is.
-// An event's employee id becomes the key. Without --brokers, it goes to the stack whose settings the
-// shell has.
+// An event's employee id becomes the key. Without --brokers, it goes to the stack whose settings
+// the shell has.
 func sendFile(ctx context.Context, a *arguments, e env) int {
 	value, err := os.ReadFile(a.file)
 	if a.file == "-" {

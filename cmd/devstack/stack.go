@@ -111,8 +111,8 @@ func (e *portsError) Unwrap() []error {
 	return all
 }
 
-// startStack starts everything and creates the source topic. Ports at which nothing can listen are a
-// [*portsError], which has all of them.
+// startStack starts everything and creates the source topic. If parts cannot listen, the error is a
+// [*portsError] with all of them.
 func startStack(ctx context.Context, p ports, failEvery int, api string) (s *stack, err error) {
 	s = &stack{api: api}
 	defer func() {

@@ -138,8 +138,8 @@ func refused(t *testing.T, names []string, offset int, args ...string) {
 	}
 }
 
-// The flags that devstack prints for devstack env lead to the stack, whether its ports are free ones
-// or were all moved.
+// The flags that devstack prints for devstack env lead to the stack, whether its ports are free
+// ones or were all moved.
 func TestPortFlags(t *testing.T) {
 	t.Parallel()
 	free, err := startStack(t.Context(), ports{offset: 7}, 0, userAPI)
@@ -162,7 +162,7 @@ func TestPortFlags(t *testing.T) {
 	}
 }
 
-// startMoved starts a stack with the usual ports and an offset, the first that no other process is at.
+// startMoved starts a stack with the usual ports and the first offset at which all are free.
 func startMoved(t *testing.T) (s *stack, offset int) {
 	t.Helper()
 	for offset = 1000; offset < 10000; offset += offsetStep {
