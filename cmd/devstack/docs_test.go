@@ -93,7 +93,7 @@ func toTry(t *testing.T) []docblocks.Command {
 // The commands of devstack in all documents exist, with their flags: help after them is printed.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"../../README.md", "../README.md", "../../dlq/RUNBOOK.md", "../../mapper/MAPPING.md"} {
+	for _, path := range documents() {
 		blocks, err := docblocks.Read(path)
 		if err != nil {
 			t.Error(err)
@@ -109,6 +109,34 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the documents' commands write in the folder of the repository is not offered for a commit.
+func TestFilesOfExamplesAreIgnored(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../.gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := strings.Split(string(text), "\n")
+	for _, path := range documents() {
+		blocks, err := docblocks.Read(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, block := range blocks {
+			for _, c := range block.Commands {
+				if c.Output != "" && !slices.Contains(ignored, "/"+c.Output) {
+					t.Errorf("%s: .gitignore lacks /%s", c.Text(), c.Output)
+				}
+			}
+		}
+	}
+}
+
+// documents are the pages with commands.
+func documents() []string {
+	return []string{"../../README.md", "../README.md", "../../dlq/RUNBOOK.md", "../../mapper/MAPPING.md"}
 }
 
 // newReader starts a stack, and waits until it shows what to try.
