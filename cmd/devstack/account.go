@@ -35,6 +35,7 @@ type account struct {
 	arrived map[string]bool      // notes of the samples
 	ended   map[string]bool
 	object  *crmapi.Object // the form of updates; nil: the user object
+	pause   string         // its causes, as printed last; empty: there is none
 	news    chan struct{}  // closed when something has happened
 }
 
@@ -131,6 +132,21 @@ func (a *account) Finished(end consumer.EventResult) {
 	details := details(end, in.fault, a.calls[end.Event.OpenUserID])
 	a.line(at.String(), end.Event.EmployeeID, words(string(end.Outcome)), details+remark(in.note))
 	a.changed()
+}
+
+// paused prints a line when a pause of the calls begins, has other causes, or ends.
+func (a *account) paused(causes string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch causes {
+	case a.pause:
+		return
+	case "":
+		a.line("", "", "calls resumed", "events that waited are processed")
+	default:
+		a.line("", "", "calls paused", shown(causes)+": events wait, and none is lost; see membersync status")
+	}
+	a.pause = causes
 }
 
 // summary prints the counts, unless nothing has ended since the latest summary.

@@ -27,10 +27,21 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
+	// getenv returns a variable of the environment, empty if it is not set. Nil: none is.
+	getenv func(name string) string
+
 	// notify has SIGTERM and SIGINT sent to a channel, and exit ends the process at
 	// once. Without notify, the context alone ends the program.
 	notify func(chan<- os.Signal)
 	exit   func(int)
+}
+
+// variable returns a variable of the environment, empty if it is not set.
+func (e env) variable(name string) string {
+	if e.getenv == nil {
+		return ""
+	}
+	return e.getenv(name)
 }
 
 // complain says in one line what is wrong.
@@ -98,7 +109,8 @@ of a shell.`,
 	}, envFlags, printEnv, false}, {cobra.Command{
 		Use: "send FILE|-", Short: "send the content of a file as one record",
 		Long: `Send the content of a file, or of stdin, to the source topic as the value of one record. The
-employee id of an event becomes the key of the record.`,
+employee id of an event becomes the key of the record. It goes to the stack whose settings "devstack
+env" has set in this shell, unless --brokers names another broker.`,
 		Example: "  devstack send event.json",
 	}, sendFlags, sendFile, true}, {cobra.Command{
 		Use: "fakecrm", Short: "run the fake CRM alone",
@@ -153,6 +165,7 @@ func stackFlags(f *flags.Set, a *arguments) {
 	portFlags(f, a, "; 0 takes a free one")
 	f.IntVar(&a.ports.admin, "admin-port", defaults.admin, "port of the service's admin server; 0 takes a free one")
 	f.IntVar(&a.ports.ui, "ui-port", defaults.ui, "port of the web pages; 0 takes a free one")
+	offsetFlag(f, a)
 	f.Float64Var(&a.rate, "rate", 2, "steps of the stream per second, most of them one change; 0 sends none")
 	f.IntVar(&a.count, "count", round, "wait after so many steps; 0: never")
 	failEveryFlag(f, a)
@@ -174,14 +187,20 @@ func portFlags(f *flags.Set, a *arguments, more string) {
 	f.IntVar(&a.ports.crm, "crm-port", defaults.crm, "port of the fake CRM"+more)
 }
 
+func offsetFlag(f *flags.Set, a *arguments) {
+	f.Count(&a.ports.offset, "port-offset", "added to each port except 0, such as 100 for a second stack")
+}
+
 func envFlags(f *flags.Set, a *arguments) {
 	portFlags(f, a, "")
+	offsetFlag(f, a)
 	f.StringVar(&a.mapping, "mapping", canonical, "the mapping of the stack")
 	crmAPIFlag(f, a, "form of an update that the stack takes: user or object")
 }
 
 func sendFlags(f *flags.Set, a *arguments) {
-	f.StringVar(&a.brokers, "brokers", address(defaultPorts().kafka), "addresses to bootstrap from, host:port, comma-separated")
+	f.StringVar(&a.brokers, "brokers", "", "addresses to bootstrap from, host:port, comma-separated; empty: those of "+
+		brokersVariable+", or "+address(defaultPorts().kafka)+" if it is not set")
 	f.StringVar(&a.topic, "topic", sampleTopic, "where the record goes")
 }
 

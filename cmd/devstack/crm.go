@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -18,6 +19,7 @@ const (
 	headTimeout  = 5 * time.Second
 	stopTimeout  = 2 * time.Second
 	probeTimeout = 2 * time.Second
+	maxAnswer    = 64 << 10 // bytes that are read
 )
 
 var errProbeTimeout = errors.New("no answer in time")
@@ -97,25 +99,28 @@ func serveCRM(ctx context.Context, a *arguments, e env) int {
 func probe(ctx context.Context, a *arguments, e env) int {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errProbeTimeout)
 	defer cancel()
-	if err := ask(ctx, "http://"+a.addr+"/_fake/stats"); err != nil {
+	if _, err := ask(ctx, "http://"+a.addr+"/_fake/stats"); err != nil {
 		e.complain("no fake CRM answers at " + a.addr + ": " + err.Error())
 		return exitFailed
 	}
 	return exitDone
 }
 
-func ask(ctx context.Context, url string) error {
+// ask returns the body of an answer with status 200.
+func ask(ctx context.Context, url string) (body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return err
+		return "", err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return err
+		return "", err
 	}
+	defer func() { err = errors.Join(err, answer.Body.Close()) }()
 	if answer.StatusCode != http.StatusOK {
-		err = errors.New(answer.Status)
+		return "", errors.New(answer.Status)
 	}
-	return errors.Join(err, answer.Body.Close())
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return string(text), err
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,46 +21,79 @@ import (
 // A reader types the commands of a document in a folder and with variables of their own.
 type reader struct {
 	stack   *program
-	flags   []string // of devstack env and send, for the stack's ports
-	brokers string
+	flags   []string // of devstack env, for the stack's ports
 	dir     string
 	environ []string
+	seconds int // of the clock
 }
 
-// What devstack prints at the end works as printed, and so does what the README has readers try.
+// What devstack prints at the end works as printed, and so does what the README has readers try: in
+// any order, and each once more.
 func TestTheCommandsToTry(t *testing.T) {
 	t.Parallel()
+	for _, order := range [][]string{{"README", "printed", "README", "printed"}, {"printed", "README", "printed", "README"}} {
+		t.Run(strings.Join(order[:2], " first, then "), func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t)
+			commands := map[string][]docblocks.Command{"README": toTry(t), "printed": r.printed(t)}
+			for _, name := range order {
+				if len(commands[name]) < 7 {
+					t.Errorf("%s: only %d commands", name, len(commands[name]))
+				}
+				for _, c := range commands[name] {
+					r.types(t, c)
+				}
+			}
+			r.stack.signals <- syscall.SIGTERM
+			<-r.stack.status
+			_, out, _ := strings.Cut(r.stack.out.String(), "What to try next")
+			for want, times := range map[string]int{
+				"applied        sent position": 1, "duplicate      no call   [yours]": 1, "dead lettered  crm_not_found": 2, "applied        sent email": 2,
+			} {
+				if n := strings.Count(out, want); n != times {
+					t.Errorf("%d times %q, want %d: %s", n, want, times, out)
+				}
+			}
+		})
+	}
+}
+
+// A pause of the calls is one line when it begins and one when it ends.
+func TestAPauseIsShown(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	r.types(t, docblocks.Command{Words: append([]string{"go", "run", "./cmd/devstack", "env"}, r.flags...)})
+	r.asks(t, []string{"pause", "--note", "a test"})
+	r.stack.await(t, "  calls paused   operator: events wait, and none is lost; see membersync status\n")
+	r.asks(t, []string{"resume", "--note", "the test is over"})
+	r.stack.await(t, "  calls resumed  events that waited are processed\n")
+	r.stack.signals <- syscall.SIGTERM
+	<-r.stack.status
+	if out := r.stack.out.String(); strings.Count(out, "calls paused") != 1 || strings.Count(out, "calls resumed") != 1 {
+		t.Errorf("a pause has more than two lines: %s", out)
+	}
+}
+
+// toTry is the README's block of commands that begins with eval.
+func toTry(t *testing.T) []docblocks.Command {
+	t.Helper()
 	readme, err := docblocks.Read("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := slices.IndexFunc(readme, func(b docblocks.Block) bool { return b.Commands[0].Words[0] == "eval" })
-	if at < 0 {
-		t.Fatal("the README has no block that begins with eval")
+	for _, block := range readme {
+		if block.Commands[0].Words[0] == "eval" {
+			return block.Commands
+		}
 	}
-	for name, commands := range map[string][]docblocks.Command{"printed": nil, "README": readme[at].Commands} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newReader(t)
-			if commands == nil {
-				commands = r.printed(t)
-			}
-			if len(commands) < 7 {
-				t.Errorf("only %d commands", len(commands))
-			}
-			for _, c := range commands {
-				r.types(t, c)
-			}
-			r.stack.signals <- syscall.SIGTERM
-			<-r.stack.status
-		})
-	}
+	t.Fatal("the README has no block that begins with eval")
+	return nil
 }
 
 // The commands of devstack in all documents exist, with their flags: help after them is printed.
 func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"../../README.md", "../README.md", "../../dlq/RUNBOOK.md", "../../mapper/MAPPING.md"} {
+	for _, path := range documents() {
 		blocks, err := docblocks.Read(path)
 		if err != nil {
 			t.Error(err)
@@ -75,6 +111,34 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
+// What the documents' commands write in the folder of the repository is not offered for a commit.
+func TestFilesOfExamplesAreIgnored(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../.gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := strings.Split(string(text), "\n")
+	for _, path := range documents() {
+		blocks, err := docblocks.Read(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, block := range blocks {
+			for _, c := range block.Commands {
+				if c.Output != "" && !slices.Contains(ignored, "/"+c.Output) {
+					t.Errorf("%s: .gitignore lacks /%s", c.Text(), c.Output)
+				}
+			}
+		}
+	}
+}
+
+// documents are the pages with commands.
+func documents() []string {
+	return []string{"../../README.md", "../README.md", "../../dlq/RUNBOOK.md", "../../mapper/MAPPING.md"}
+}
+
 // newReader starts a stack, and waits until it shows what to try.
 func newReader(t *testing.T) *reader {
 	t.Helper()
@@ -83,8 +147,6 @@ func newReader(t *testing.T) *reader {
 	_, line, _ := strings.Cut(r.stack.out.String(), "go run ./cmd/devstack env ")
 	line, _, _ = strings.Cut(line, ")")
 	r.flags = strings.Fields(line)
-	r.brokers = address(0)
-	r.brokers = strings.TrimSuffix(r.brokers, "0") + r.flags[1]
 	return r
 }
 
@@ -110,11 +172,9 @@ func (r *reader) types(t *testing.T, c docblocks.Command) {
 	t.Helper()
 	words := slices.Clone(c.Words)
 	switch command := strings.Join(words[:min(3, len(words))], " "); {
-	case words[0] == "eval":
+	case words[0] == "eval", words[0] == "date": // typed with the command that they are part of
 	case words[0] == "echo" && c.Output != "":
-		if err := os.WriteFile(filepath.Join(r.dir, c.Output), []byte(words[1]+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		r.writes(t, words[1], c.Output)
 	case words[0] == "curl" && words[1] == "-d" && len(words) == 4:
 		r.posts(t, words[3], words[2])
 	case command == "go run ./cmd/membersync":
@@ -128,15 +188,31 @@ func (r *reader) types(t *testing.T, c docblocks.Command) {
 			r.environ = append(r.environ, strings.TrimSpace(strings.TrimPrefix(line, "export ")))
 		}
 	case command == "go run ./cmd/devstack" && words[3] == "send":
-		if !slices.Contains(words, "--brokers") {
-			words = append(words, "--brokers", r.brokers)
-		}
-		if status, out, errs := call(t, r.inDir(words[3:])...); status != exitDone {
+		from := len(r.stack.out.String())
+		if status, out, errs := callWith(t, r.environ, r.inDir(words[3:])...); status != exitDone {
 			t.Errorf("%s: status %d: %s%s", c.Text(), status, out, errs)
 		}
-		r.stack.await(t, "[yours]")
+		r.stack.out.AwaitFrom(t, from, regexp.QuoteMeta("[yours]"), r.stack.done)
 	default:
 		t.Errorf("%s: no test knows this command", c.Text())
+	}
+}
+
+// writes writes a text into a file of the folder. A text that is more than that is the shell's to
+// expand, at a time that no other has.
+func (r *reader) writes(t *testing.T, text, file string) {
+	t.Helper()
+	if strings.Contains(text, "$(date +%s)") {
+		r.seconds++
+		script := fmt.Sprintf("date() { echo 17%08d; }; echo %s", r.seconds, text)
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", script).Output() //nolint:gosec // the text is devstack's own
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(out)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, file), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
+
+	"membersync/crmapi/crmapitest"
 )
 
 // runOpen runs with a stream of samples until it is ended.
@@ -32,6 +35,7 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		pagesCtx, stop := context.WithCancelCause(ctx)
 		var pages sync.WaitGroup
 		pages.Go(func() { s.runUI(pagesCtx, a, e) })
+		pages.Go(func() { s.watchPauses(pagesCtx, watch) })
 		defer pages.Wait()
 		defer stop(errDone)
 		return s.feed(ctx, a, e.stdout, watch)
@@ -45,6 +49,30 @@ func runOpen(ctx context.Context, a *arguments, e env) int {
 		return status
 	}
 	return ended(ctx)
+}
+
+// pausePoll is how often the service is asked whether calls are paused.
+const pausePoll = 500 * time.Millisecond
+
+// watchPauses prints the begin and the end of each pause, until the context ends.
+func (s *stack) watchPauses(ctx context.Context, watch *account) {
+	tick := time.NewTicker(pausePoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		body, err := ask(ctx, "http://"+s.admin.Addr().String()+"/readyz")
+		if err != nil { // not ready yet, or draining
+			continue
+		}
+		if body = strings.TrimSpace(body); body == "ok" {
+			body = ""
+		}
+		watch.paused(body)
+	}
 }
 
 // feed sends the samples, prints what to try next, and waits until the context ends.
@@ -83,10 +111,6 @@ func (s *stack) places(w io.Writer) {
 `, s.brokers(), sampleTopic, s.redis.Addr(), s.crm.addr, s.admin.Addr(), s.ui.Addr())
 }
 
-// ownEvent is an event about the member that no sample changes.
-const ownEvent = `{"eventId":"mine-1","sequence":1,"employeeId":"E0009",
-    "openUserId":"FSUID_TEST0009","after":{"position":"Lead"}}`
-
 // next prints what to try, as commands of a shell in the folder of the repository.
 func (s *stack) next(w io.Writer, a *arguments) {
 	say(w, "\nWhat to try next, from another terminal:\n\n")
@@ -94,11 +118,13 @@ func (s *stack) next(w io.Writer, a *arguments) {
 	say(w, "  go run ./cmd/membersync check\n")
 	if a.mapping != canonical {
 		say(w, `
-Events are read by the mapping %s. Send one, and its line appears here:
+Events are read by the mapping %s. The fake CRM knows the members
+%s to %s and the departments 1 to %d. An event about any other is
+dead-lettered as crm_not_found. Send an event, and its line appears here:
 
   go run ./cmd/membersync map --explain event.json
-  go run ./cmd/devstack send%s event.json
-`, shown(a.mapping), brokersFlag(s.brokers()))
+  go run ./cmd/devstack send event.json
+`, shown(a.mapping), member(1), member(samplePeople), departments)
 		return
 	}
 	say(w, `  go run ./cmd/membersync explain E0001
@@ -106,34 +132,33 @@ Events are read by the mapping %s. Send one, and its line appears here:
 
 Send an event of your own, and its line appears here. The CRM refuses it once:
 
-  echo '%[1]s' > event.json
-  curl -d '{"member":"FSUID_TEST0009","code":20012}' http://%[2]s/_fake/fault
-  go run ./cmd/devstack send%[3]s event.json
-  go run ./cmd/membersync explain E0009
+  echo '%s' > event.json
+  curl -d '{"member":"%s","code":%d}' http://%s/_fake/fault
+  go run ./cmd/devstack send event.json
+  go run ./cmd/membersync explain %s
 
 Process that dead letter again, now that the CRM accepts it:
 
-  go run ./cmd/membersync dlq redrive --employee E0009 --note "created in the CRM"
+  go run ./cmd/membersync dlq redrive --employee %[5]s --note "created in the CRM"
 
-For another event of your own, raise eventId and sequence.
-`, ownEvent, s.crm.addr, brokersFlag(s.brokers()))
+All of this can be pasted again: the time makes it another event.
+`, ownEvent(), member(samplePeople), crmapitest.CodeNoMember, s.crm.addr, employee(samplePeople))
+}
+
+// ownEvent is an event about the member that no sample changes, within single quotes of a shell.
+// The time makes it another event whenever it is pasted. Its field is not the README's, so neither
+// event supersedes the other.
+func ownEvent() string {
+	const now = "'$(date +%s)'"
+	return fmt.Sprintf(`{"eventId":"mine-%s","sequence":%s,"employeeId":%q,
+    "openUserId":%q,"after":{"email":"nine-%s@sample.invalid"}}`,
+		now, now, employee(samplePeople), member(samplePeople), now)
 }
 
 // flags are those of devstack env for this stack: what differs from the defaults.
 func (s *stack) flags(a *arguments) string {
 	var b strings.Builder
-	defaults := defaultPorts()
-	for _, part := range []struct {
-		flag, addr string
-		usual      int
-	}{
-		{"kafka-port", s.brokers(), defaults.kafka}, {"redis-port", s.redis.Addr(), defaults.redis}, {"crm-port", s.crm.addr, defaults.crm},
-	} {
-		if part.addr != address(part.usual) {
-			_, port, _ := net.SplitHostPort(part.addr)
-			fmt.Fprintf(&b, " --%s %s", part.flag, port)
-		}
-	}
+	b.WriteString(s.portFlags(a.ports.offset))
 	if a.mapping != canonical {
 		b.WriteString(" --mapping " + a.mapping)
 	}
@@ -143,17 +168,34 @@ func (s *stack) flags(a *arguments) string {
 	return b.String()
 }
 
-// brokersFlag is that of devstack send, if it is needed.
-func brokersFlag(brokers string) string {
-	if brokers == address(defaultPorts().kafka) {
-		return ""
+// portFlags are the flags for the ports: the offset if it explains all of them, else each port that
+// differs from the default.
+func (s *stack) portFlags(offset int) string {
+	defaults := defaultPorts()
+	var each strings.Builder
+	isMoved := offset != 0
+	for _, part := range []struct {
+		flag, addr string
+		usual      int
+	}{
+		{"kafka-port", s.brokers(), defaults.kafka}, {"redis-port", s.redis.Addr(), defaults.redis}, {"crm-port", s.crm.addr, defaults.crm},
+	} {
+		if part.addr != address(part.usual) {
+			_, port, _ := net.SplitHostPort(part.addr)
+			fmt.Fprintf(&each, " --%s %s", part.flag, port)
+		}
+		isMoved = isMoved && part.addr == address(part.usual+offset)
 	}
-	return " --brokers " + brokers
+	if isMoved {
+		return fmt.Sprintf(" --port-offset %d", offset)
+	}
+	return each.String()
 }
 
 // printEnv is the command env.
 func printEnv(_ context.Context, a *arguments, e env) int {
-	settings := settingsOf(address(a.ports.kafka), address(a.ports.redis), address(a.ports.crm), a.crmAPI)
+	p := a.ports
+	settings := settingsOf(address(p.moved(p.kafka)), address(p.moved(p.redis)), address(p.moved(p.crm)), a.crmAPI)
 	if a.mapping != canonical {
 		settings = append(settings, "MEMBERSYNC_MAPPING="+a.mapping)
 	}

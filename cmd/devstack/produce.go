@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,7 +39,8 @@ func produce(ctx context.Context, a *arguments, e env) int {
 }
 
 // sendFile is the command send: the content of a file is the value of one record, whatever it is.
-// An event's employee id becomes the key.
+// An event's employee id becomes the key. Without --brokers, it goes to the stack whose settings
+// the shell has.
 func sendFile(ctx context.Context, a *arguments, e env) int {
 	value, err := os.ReadFile(a.file)
 	if a.file == "-" {
@@ -54,13 +56,14 @@ func sendFile(ctx context.Context, a *arguments, e env) int {
 	if event.EmployeeID != "" {
 		m.key = []byte(event.EmployeeID)
 	}
-	out := newSender(a.topic, strings.Split(a.brokers, ",")...)
+	brokers := cmp.Or(a.brokers, e.variable(brokersVariable), address(defaultPorts().kafka))
+	out := newSender(a.topic, strings.Split(brokers, ",")...)
 	defer out.close()
 	if err := out.send(ctx, m); err != nil {
-		e.complain("topic " + a.topic + " at " + a.brokers + ": " + err.Error())
+		e.complain("topic " + a.topic + " at " + brokers + ": " + err.Error())
 		return exitFailed
 	}
-	say(e.stdout, "sent %d bytes to %s\n", len(value), a.topic)
+	say(e.stdout, "sent %d bytes to %s at %s\n", len(value), a.topic, brokers)
 	return exitDone
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,6 +45,36 @@ func TestProduceToNoTopic(t *testing.T) {
 	status, out, errs := call(t, "produce", "--brokers", broker.Addrs()[0], "--topic", "missing")
 	if status != exitFailed || out != "" || !strings.HasPrefix(errs, "devstack: topic missing: ") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+	}
+}
+
+// An event goes to the stack of the shell's settings, unless a flag names another one, and the
+// output says where it went.
+func TestSendUsesTheBrokersOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	mine, other := kafkatest.StartFake(t), kafkatest.StartFake(t)
+	topic := mine.Topic(t, 1, nil)
+	path := filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(path, []byte(`{"employeeId":"E0009"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here, elsewhere := strings.Join(mine.Addrs(), ","), strings.Join(other.Addrs(), ",")
+	for _, tt := range []struct {
+		environ string
+		flags   []string
+	}{
+		{here, nil},
+		{elsewhere, []string{"--brokers", here}},
+		{here, []string{"--brokers", ""}},
+	} {
+		args := append([]string{"send", path, "--topic", topic}, tt.flags...)
+		status, out, errs := callWith(t, []string{brokersVariable + "=" + tt.environ}, args...)
+		if want := "sent 22 bytes to " + topic + " at " + here + "\n"; status != exitDone || out != want || errs != "" {
+			t.Errorf("%v: status %d, stdout %q, want %q, stderr %q", tt, status, out, want, errs)
+		}
+	}
+	if records := mine.ReadAll(t, topic); len(records) != 3 || string(records[0].Key) != "E0009" {
+		t.Errorf("records %v", records)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -58,7 +59,20 @@ func start(t *testing.T, args ...string) *program {
 // call runs the program to its end.
 func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return callWith(t, nil, args...)
+}
+
+// callWith is call with variables of the environment, each NAME=VALUE. The last of a name counts.
+func callWith(t *testing.T, environ []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	var out, errs servicetest.Output
-	status = run(t.Context(), args, env{stdout: &out, stderr: &errs})
+	status = run(t.Context(), args, env{stdout: &out, stderr: &errs, getenv: func(name string) (value string) {
+		for _, setting := range environ {
+			if found, ok := strings.CutPrefix(setting, name+"="); ok {
+				value = found
+			}
+		}
+		return value
+	}})
 	return status, out.String(), errs.String()
 }

@@ -25,10 +25,25 @@ const (
 	loopback   = "127.0.0.1"
 	partitions = 6
 	group      = "membersync"
+
+	brokersVariable = "MEMBERSYNC_KAFKA_BROKERS"
 )
 
 // ports are the ports of the parts; 0: a free one.
-type ports struct{ kafka, redis, crm, admin, ui int }
+type ports struct {
+	kafka, redis, crm, admin, ui int
+
+	// offset is added to each port that is not 0.
+	offset int
+}
+
+// moved returns a port with the offset.
+func (p ports) moved(port int) int {
+	if port == 0 {
+		return 0
+	}
+	return port + p.offset
+}
 
 // A stack is everything that the service needs.
 type stack struct {
@@ -47,10 +62,10 @@ type portError struct {
 	err        error
 }
 
-// Error names the port and what to do.
+// Error names the port and the cause.
 func (e *portError) Error() string {
-	if errors.Is(e.err, syscall.EADDRINUSE) {
-		return fmt.Sprintf("port %d, for %s, is taken; choose another with --%s, or 0 for a free one", e.port, e.what, e.flag)
+	if e.isTaken() {
+		return fmt.Sprintf("%d for %s (--%s)", e.port, e.what, e.flag)
 	}
 	return fmt.Sprintf("%s cannot listen at port %d (--%s): %v", e.what, e.port, e.flag, e.err)
 }
@@ -58,7 +73,46 @@ func (e *portError) Error() string {
 // Unwrap returns the cause.
 func (e *portError) Unwrap() error { return e.err }
 
-// startStack starts everything and creates the source topic.
+func (e *portError) isTaken() bool { return errors.Is(e.err, syscall.EADDRINUSE) }
+
+// A portsError means that some parts cannot listen.
+type portsError struct {
+	failed []*portError
+	offset int // with which it was tried
+}
+
+// offsetStep keeps the ports of a stack apart from those of another one.
+const offsetStep = 100
+
+// Error names all ports at once, and what to do.
+func (e *portsError) Error() string {
+	var taken, others []string
+	for _, p := range e.failed {
+		if p.isTaken() {
+			taken = append(taken, p.Error())
+		} else {
+			others = append(others, p.Error())
+		}
+	}
+	if len(taken) > 0 {
+		others = append(others, fmt.Sprintf("ports that are taken, perhaps by another devstack: %s. "+
+			"--port-offset %d moves all ports, a flag in parentheses one of them, or to a free one with 0",
+			strings.Join(taken, ", "), e.offset+offsetStep))
+	}
+	return strings.Join(others, "; ")
+}
+
+// Unwrap returns the error of each port.
+func (e *portsError) Unwrap() []error {
+	all := make([]error, len(e.failed))
+	for i, p := range e.failed {
+		all[i] = p
+	}
+	return all
+}
+
+// startStack starts everything and creates the source topic. If parts cannot listen, the error is a
+// [*portsError] with all of them.
 func startStack(ctx context.Context, p ports, failEvery int, api string) (s *stack, err error) {
 	s = &stack{api: api}
 	defer func() {
@@ -66,6 +120,7 @@ func startStack(ctx context.Context, p ports, failEvery int, api string) (s *sta
 			s.close()
 		}
 	}()
+	ports := &portsError{offset: p.offset}
 	for _, part := range []struct {
 		what, flag string
 		port       int
@@ -84,9 +139,13 @@ func startStack(ctx context.Context, p ports, failEvery int, api string) (s *sta
 			return err
 		}},
 	} {
-		if err := part.start(ctx, part.port); err != nil {
-			return s, &portError{part.what, part.flag, part.port, err}
+		port := p.moved(part.port)
+		if err := part.start(ctx, port); err != nil {
+			ports.failed = append(ports.failed, &portError{part.what, part.flag, port, err})
 		}
+	}
+	if len(ports.failed) > 0 {
+		return s, ports
 	}
 	client := newKafka(s.brokers())
 	defer client.close()
@@ -151,7 +210,7 @@ func (s *stack) settings() []string {
 
 func settingsOf(kafka, redis, crm, api string) []string {
 	settings := []string{
-		"MEMBERSYNC_KAFKA_BROKERS=" + kafka,
+		brokersVariable + "=" + kafka,
 		"MEMBERSYNC_REDIS_URL=redis://" + redis + "/0",
 		"MEMBERSYNC_CRM_BASE_URL=http://" + crm,
 		"MEMBERSYNC_CRM_CORP_ID=" + sampleCorp,

@@ -60,7 +60,7 @@ func TestWithoutRateNothingIsSent(t *testing.T) {
 func TestAnotherMapping(t *testing.T) {
 	t.Parallel()
 	p := start(t, freePorts("--mapping", "debezium")...)
-	p.await(t, " --mapping debezium)", "membersync map --explain event.json")
+	p.await(t, " --mapping debezium)", "FSUID_TEST0001 to FSUID_TEST0009", "departments 1 to 20", "membersync map --explain event.json")
 	p.signals <- syscall.SIGTERM
 	if got := <-p.status; got != exitDone || !strings.Contains(p.out.String(), "  events             0\n") {
 		t.Errorf("status %d, stdout %s, stderr %s", got, p.out, p.errs)
@@ -97,33 +97,94 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-func TestATakenPortIsNamed(t *testing.T) {
+// All ports that are taken are reported at once, and one flag moves all of them.
+func TestTakenPortsAreNamed(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	taken := func() string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		return port
+	}
+	parts := [][2]string{
+		{"kafka-port", "Kafka"}, {"redis-port", "Redis"}, {"crm-port", "the fake CRM"}, {"admin-port", "the admin server"}, {"ui-port", "the web pages"},
+	}
+	var names, args []string
+	for _, part := range parts {
+		port := taken()
+		args = append(args, "--"+part[0], port)
+		names = append(names, fmt.Sprintf("%s for %s (--%s)", port, part[1], part[0]))
+		refused(t, names[len(names)-1:], 100, freePorts("--"+part[0], port)...)
+	}
+	refused(t, names, 100, args...)
+	moved, err := strconv.Atoi(args[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	for flag, what := range map[string]string{"kafka-port": "Kafka", "redis-port": "Redis", "crm-port": "the fake CRM", "admin-port": "the admin server", "ui-port": "the web pages"} {
-		args := []string{"--" + flag, port}
-		for _, other := range []string{"kafka-port", "redis-port", "crm-port", "admin-port", "ui-port"} {
-			if other != flag {
-				args = append(args, "--"+other, "0")
+	refused(t, names[:1], 300, freePorts("--kafka-port", strconv.Itoa(moved-200), "--port-offset", "200")...)
+}
+
+// refused runs a stack that names these ports and the next offset.
+func refused(t *testing.T, names []string, offset int, args ...string) {
+	t.Helper()
+	want := fmt.Sprintf("devstack: ports that are taken, perhaps by another devstack: %s. "+
+		"--port-offset %d moves all ports, a flag in parentheses one of them, or to a free one with 0\n", strings.Join(names, ", "), offset)
+	status, out, errs := call(t, args...)
+	if status != exitUsage || out != "" || errs != want {
+		t.Errorf("%v: status %d, stdout %q, stderr %q, want %q", args, status, out, errs, want)
+	}
+}
+
+// The flags that devstack prints for devstack env lead to the stack, whether its ports are free
+// ones or were all moved.
+func TestPortFlags(t *testing.T) {
+	t.Parallel()
+	free, err := startStack(t.Context(), ports{offset: 7}, 0, userAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free.close()
+	moved, offset := startMoved(t)
+	defer moved.close()
+	if got, want := moved.portFlags(offset), fmt.Sprintf(" --port-offset %d", offset); got != want {
+		t.Errorf("flags %q, want %q", got, want)
+	}
+	for flags, s := range map[string]*stack{free.portFlags(7): free, moved.portFlags(offset): moved, moved.portFlags(0): moved} {
+		_, out, errs := call(t, append([]string{"env"}, strings.Fields(flags)...)...)
+		for _, setting := range s.settings()[:3] { // where Kafka, Redis and the CRM are
+			if _, address, _ := strings.Cut(setting, "="); !strings.Contains(out, "='"+address+"'\n") {
+				t.Errorf("%s: no %s in %s%s", flags, address, out, errs)
 			}
-		}
-		status, out, errs := call(t, args...)
-		want := fmt.Sprintf("devstack: port %s, for %s, is taken; choose another with --%s, or 0 for a free one\n", port, what, flag)
-		if status != exitUsage || out != "" || errs != want {
-			t.Errorf("--%s: status %d, stdout %q, stderr %q", flag, status, out, errs)
 		}
 	}
 }
 
+// startMoved starts a stack with the usual ports and the first offset at which all are free.
+func startMoved(t *testing.T) (s *stack, offset int) {
+	t.Helper()
+	for offset = 1000; offset < 10000; offset += offsetStep {
+		p := defaultPorts()
+		p.offset = offset
+		s, err := startStack(t.Context(), p, 0, userAPI)
+		if err == nil {
+			return s, offset
+		}
+		if _, taken := errors.AsType[*portsError](err); !taken {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no offset is free")
+	return nil, 0
+}
+
 func TestAPortErrorKeepsItsCause(t *testing.T) {
 	t.Parallel()
-	_, err := startStack(t.Context(), ports{kafka: 1 << 17}, 0, userAPI)
-	if port, ok := errors.AsType[*portError](err); !ok || port.Unwrap() == nil || !strings.Contains(err.Error(), strconv.Itoa(1<<17)) {
+	_, err := startStack(t.Context(), ports{kafka: 1 << 17, redis: 1 << 17}, 0, userAPI)
+	port, ok := errors.AsType[*portError](err)
+	if text := fmt.Sprintf("port %d (--", 1<<17); !ok || port.Unwrap() == nil || strings.Count(err.Error(), text) != 2 || strings.Contains(err.Error(), "taken") {
 		t.Errorf("error %v", err)
 	}
 }
