@@ -32,13 +32,19 @@ func resetOffsets(ctx context.Context, in *invocation, d *ops.Session, o order, 
 	if !in.goesAhead(o, "Reset?") {
 		return exitFailed
 	}
-	if err := d.Reset(ctx, plan, in.who(o)); err != nil {
+	err = d.Reset(ctx, plan, in.who(o))
+	_, isUnrecorded := errors.AsType[*ops.UnrecordedError](err)
+	if err != nil && !isUnrecorded {
 		printReset(in, plan, dlq.ResultFailed)
 		return in.failed(ctx, err)
 	}
 	status := printReset(in, plan, dlq.ResultDone)
 	if undo := undoOf(plan); undo != "" {
 		in.complain("to undo it: " + undo)
+	}
+	if isUnrecorded {
+		in.complain(err.Error())
+		return max(status, exitPart)
 	}
 	return status
 }

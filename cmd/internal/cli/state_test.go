@@ -249,7 +249,28 @@ func TestACoordinatorThatMovesIsAwaited(t *testing.T) {
 	}
 }
 
-// refuse answers a request to the coordinator of a group.
+// Kafka takes the offsets, and not the audit record of the result: they are set all the same.
+func TestResetWithoutARecordOfItsResult(t *testing.T) {
+	t.Parallel()
+	broker := kafkatest.StartFake(t)
+	o := newOpsRigOn(t, broker)
+	o.hr.change(t, 1, 1, `{"position":"A"}`)
+	o.must(t, "offsets", "reset", "--to=earliest", "--yes")
+	broker.Fake().ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Fake().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			broker.Fake().KeepControl()
+			return refuse(req, kerr.TopicAuthorizationFailed.Code), nil, true
+		})
+		return nil, nil, false
+	})
+	status, stdout, stderr := o.do(t, "offsets", "reset", "--to=latest", "--yes")
+	if status != exitPart || !strings.Contains(stdout, "done") || strings.Contains(stdout, "failed") ||
+		!strings.Contains(stderr, "to undo it") || !strings.Contains(stderr, "it is in force, but the audit topic has no record of it") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+}
+
+// refuse answers a request to Kafka with an error.
 func refuse(req kmsg.Request, code int16) kmsg.Response {
 	switch res := req.ResponseKind().(type) {
 	case *kmsg.OffsetFetchResponse:
@@ -270,8 +291,21 @@ func refuse(req kmsg.Request, code int16) kmsg.Response {
 			res.Topics = append(res.Topics, answer)
 		}
 		return res
+	case *kmsg.ProduceResponse:
+		request, _ := req.(*kmsg.ProduceRequest)
+		for _, topic := range request.Topics {
+			answer := kmsg.NewProduceResponseTopic()
+			answer.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, code
+				answer.Partitions = append(answer.Partitions, partition)
+			}
+			res.Topics = append(res.Topics, answer)
+		}
+		return res
 	}
-	panic("not a request to the coordinator of a group")
+	panic("not a request that is refused")
 }
 
 func TestInterruptedCommand(t *testing.T) {

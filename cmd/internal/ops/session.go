@@ -132,7 +132,8 @@ var (
 )
 
 // recorded carries out what the audit topic must know of before it is done. A first record says
-// what is about to be done, a second one its result.
+// what is about to be done, a second one its result. If only the second
+// one cannot be written, it returns an [*UnrecordedError].
 func (s *base) recorded(ctx context.Context, r dlq.AuditRecord, do func() error) error {
 	r.Result = dlq.ResultRequested
 	if err := s.audit.Write(ctx, r); err != nil {
@@ -142,7 +143,11 @@ func (s *base) recorded(ctx context.Context, r dlq.AuditRecord, do func() error)
 	if r.Result = dlq.ResultDone; err != nil {
 		r.Result = dlq.ResultFailed
 	}
-	return errors.Join(err, s.audit.Write(context.WithoutCancel(ctx), r))
+	unrecorded := s.audit.Write(context.WithoutCancel(ctx), r)
+	if err == nil && unrecorded != nil {
+		return &UnrecordedError{unrecorded}
+	}
+	return errors.Join(err, unrecorded)
 }
 
 // RecordReveal writes who looks at the personal data of the subject, and why. Nothing may be shown
