@@ -70,6 +70,9 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 	if o.rate > 0 {
 		in.say(fmt.Sprintf("at %d a second: %s\n", o.rate, (time.Duration(selected) * time.Second / time.Duration(o.rate)).Round(time.Second)))
 	}
+	if err := sayWhatAwaits(ctx, in, d, run.Index()); err != nil {
+		return in.failed(ctx, err)
+	}
 	if selected > 0 && !in.goesAhead(o.order, "Redrive?") {
 		return exitFailed
 	}
@@ -84,6 +87,25 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 		status = max(in.failed(ctx, err), min(status, exitPart))
 	}
 	return status
+}
+
+// sayWhatAwaits says what the operator may not expect of a redrive: that discarded ones are opened
+// again, and that an operator's pause keeps all of them waiting.
+func sayWhatAwaits(ctx context.Context, in *invocation, d *ops.Session, x *dlq.Index) error {
+	discarded := 0
+	for _, i := range x.JobItems() {
+		if i.State == dlq.StateDiscarded {
+			discarded++
+		}
+	}
+	if discarded > 0 {
+		in.say(fmt.Sprintf("of these discarded: %d; a redrive opens them again\n", discarded))
+	}
+	paused, err := d.Paused(ctx)
+	if paused != nil {
+		in.say("calls were paused by an operator, " + texts.Quoted(paused.Actor) + ": what is sent waits until membersync resume\n")
+	}
+	return err
 }
 
 // previewRedrive is the dry run: what each would do now, and how many of its fields have newer

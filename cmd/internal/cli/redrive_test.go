@@ -152,6 +152,23 @@ func TestDLQRedriveAfterTheRequestOfAnEarlierFailure(t *testing.T) {
 	}
 }
 
+// The plan says that what was discarded is opened again, and that a pause keeps it waiting.
+func TestDLQRedriveSaysWhatAwaitsIt(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.app.quiet = 100 * time.Millisecond
+	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0))
+	id := o.ids(t)[0]
+	o.must(t, "dlq", "discard", id, "--note=left", "--yes")
+	o.must(t, "pause", "--actor=sample@host", "--yes")
+	status, _, stderr := o.do(t, redriveArgs(id)...)
+	for _, want := range []string{"of these discarded: 1; a redrive opens them again\n", "calls were paused by an operator, sample@host: what is sent waits until membersync resume\n"} {
+		if status != exitPart || !strings.Contains(stderr, want) {
+			t.Errorf("status %d, no %q: %s", status, want, stderr)
+		}
+	}
+}
+
 // A value that the mapping rejects would only fail again, as the value of the next dead letter.
 func TestDLQRedriveWithAValueThatTheMappingRejects(t *testing.T) {
 	t.Parallel()
