@@ -98,7 +98,9 @@ func (h *heart) run(ctx context.Context, now func(self dedupe.Heartbeat) dedupe.
 }
 
 // learn finds out whether another instance is in a storm, where that is not known, and reports
-// whether it is known now.
+// whether it is known now. The last report of an instance that has ended counts as long as Redis
+// keeps it, longer than it makes an instance that runs: what it held is delivered again, perhaps to
+// this one.
 func (h *heart) learn(ctx context.Context) bool {
 	select {
 	case <-h.unknown:

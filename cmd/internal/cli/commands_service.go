@@ -14,9 +14,10 @@ func runCommand() command {
 		name: "run", short: "run the service until SIGTERM",
 		long: `Run the service until SIGTERM.
 
-While Kafka, Redis or the CRM cannot be reached, it stays alive and is not ready. A missing source
-topic, and credentials that Kafka or Redis refuse, end it with status 2. On SIGTERM or Ctrl-C it
-drains; a second signal ends it at once.
+Until it has reached Kafka and Redis and has joined its group, it is alive and not ready. What is
+away later pauses the calls: it stays ready, and /readyz names the cause. A missing source topic,
+and credentials that Kafka or Redis refuse, end it with status 2. On SIGTERM or Ctrl-C it drains; a
+second signal ends it at once.
 
 With --dry-run nothing is written to the CRM, Redis or a topic, except the record of --show-values;
 Redis is asked only for lookups. Each call and dead letter that there would be is printed, and at
