@@ -42,7 +42,7 @@ type watch struct {
 	reported map[dlq.Sent]bool
 
 	// What the audit topic says since the items were read, also of other commands and pages.
-	requested map[dlq.Sent]string // by whom
+	requested map[dlq.Sent]string // by whom, if it was not this run
 	discarded map[string]bool     // by id
 
 	sent    bool          // all are sent
@@ -138,22 +138,20 @@ func (w *watch) take(a dlq.AuditRecord) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := dlq.Sent{ID: a.Subject, Number: a.Detail.Number}
+	number, mine := w.waiting[a.Subject]
+	mine = mine && a.Detail.Number == number
 	switch {
 	case a.Action == dlq.ActionDiscard:
 		w.discarded[a.Subject] = true
-		return nil
-	case a.Action == dlq.ActionRedrive && w.requested[one] == "":
+	case a.Action == dlq.ActionRedrive && !mine && w.requested[one] == "":
 		w.requested[one] = a.Actor
-		return nil
 	case a.Action != dlq.ActionRedriveResult:
-		return nil
-	}
-	if number, mine := w.waiting[a.Subject]; !mine || a.Detail.Number != number {
+	case mine:
+		delete(w.waiting, a.Subject)
+		w.settleLocked(a)
+	default:
 		w.early[one] = a
-		return nil
 	}
-	delete(w.waiting, a.Subject)
-	w.settleLocked(a)
 	return nil
 }
 
