@@ -15,6 +15,7 @@ import (
 const (
 	beatEvery = 5 * time.Second
 	beatRetry = 200 * time.Millisecond // while calls wait for the heartbeats of the others
+	endLimit  = time.Second            // for the last one: the end must not wait for Redis
 )
 
 // A HeartbeatStore keeps what the instances of a group report about themselves.
@@ -68,7 +69,8 @@ func (h *heart) joining() {
 	h.wake()
 }
 
-// run writes heartbeats until the context ends. Now returns what this instance reports.
+// run writes heartbeats until the context ends, and then a last one. Now returns what this instance
+// reports.
 func (h *heart) run(ctx context.Context, now func(self dedupe.Heartbeat) dedupe.Heartbeat) {
 	if h.store == nil {
 		return
@@ -78,6 +80,7 @@ func (h *heart) run(ctx context.Context, now func(self dedupe.Heartbeat) dedupe.
 	for failing := false; ; {
 		select {
 		case <-ctx.Done():
+			h.end(ctx)
 			return
 		case <-wait.C:
 		case <-h.changed:
@@ -95,6 +98,15 @@ func (h *heart) run(ctx context.Context, now func(self dedupe.Heartbeat) dedupe.
 			}
 		}
 	}
+}
+
+// end says that this instance has stopped, so that it is not taken for one that runs. What it last
+// reported of a storm stays, for others to learn.
+func (h *heart) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), endLimit, errStopped)
+	defer cancel()
+	h.self.Ended = true
+	_ = h.store.Beat(ctx, h.group, h.self) // otherwise it counts as running for 30 s
 }
 
 // learn finds out whether another instance is in a storm, where that is not known, and reports

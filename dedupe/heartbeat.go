@@ -18,6 +18,7 @@ type Heartbeat struct {
 	Held       int          `json:"held"`      // events that the storm guard holds
 	Storm      bool         `json:"storm"`     // most events would be dead-lettered
 	Rates      Rates        `json:"rates"`
+	Ended      bool         `json:"ended,omitempty"` // this was its last one: the instance has stopped
 	// StuckFor is for how long batches have been running, or could have started, without one ending.
 	StuckFor time.Duration `json:"stuck_for"` // in nanoseconds; 0: there is nothing to do
 	Age      time.Duration `json:"-"`         // since it was written, on Redis' clock

@@ -96,12 +96,12 @@ func TestStateKeyChanges(t *testing.T) {
 	former := o.variable("STATE_KEY")
 	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
 	// An instance runs under the key of the state, so it is the operator's that is wrong.
-	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}, {"explain", "E1"}} {
-		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY here is not that") {
+	for _, args := range [][]string{redriveArgs("0:1:0"), {"replay", "--from=earliest", "--yes"}, {"explain", "E1"}, {"state", "show", "E1"}, {"state", "forget", "E1", "--yes"}} {
+		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "MEMBERSYNC_STATE_KEY here is unset, or not that") {
 			t.Errorf("%v: status %d: %s", args, status, stderr)
 		}
 	}
-	if got := o.must(t, "status"); !strings.Contains(got, "MEMBERSYNC_STATE_KEY here is not that") || strings.Contains(got, "advice: set the former key") {
+	if got := o.must(t, "status"); !strings.Contains(got, "MEMBERSYNC_STATE_KEY here is unset, or not that") || strings.Contains(got, "advice: set the former key") {
 		t.Error(got)
 	}
 	if status, _, stderr := o.do(t, "state", "rebuild", "--yes"); status != exitFailed || !strings.Contains(stderr, "stop them before the key changes") {

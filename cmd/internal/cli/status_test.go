@@ -204,6 +204,43 @@ func theControlStateIsUnreadable(t *testing.T, o *opsRig) {
 	t.Cleanup(o.runningSince(t, "control state not read")) // it does not join the group before
 }
 
+// One of two instances is started with another key: the group works, and only that one does not.
+// An instance that has stopped does not count.
+func TestStatusOfOneInstanceWithAnotherKey(t *testing.T) {
+	t.Parallel()
+	o := newOpsRig(t)
+	o.hr.change(t, 1, 1, `{"position":"A"}`)
+	o.served(t)
+	instances := func() float64 {
+		_, stdout, _ := o.do(t, "status", "-o", "json")
+		all, _ := objects(t, stdout)[0]["instances"].([]any)
+		return float64(len(all))
+	}
+	if n := instances(); n != 0 {
+		t.Errorf("%v instances after the only one has stopped", n)
+	}
+	stop := o.running(t)
+	former := o.variable("STATE_KEY")
+	o.set("STATE_KEY", "another key made up for tests, 32 bytes or more")
+	stopOther := o.runningSince(t, "was written under another MEMBERSYNC_STATE_KEY")
+	status := func() string {
+		_, stdout, _ := o.do(t, "status")
+		return stdout
+	}
+	until(t, "the caller's wrong key", func() bool { return strings.Contains(status(), "MEMBERSYNC_STATE_KEY here is unset, or not that") })
+	o.set("STATE_KEY", former)
+	const want = "The wrong MEMBERSYNC_STATE_KEY is set for 1 of 2 instances, so nothing is sent there; the others work."
+	until(t, "the instance's wrong key", func() bool { return strings.Contains(status(), want) })
+	if status, _, stderr := o.do(t, "explain", "E1"); status != exitDone {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	stopOther()
+	if got := status(); !strings.HasPrefix(got, "The service works: 1 instance,") {
+		t.Error(got)
+	}
+	stop()
+}
+
 // An instance reports every few seconds why it does not call, so after a resume it still names the
 // operator for a while.
 func TestStatusKnowsOfAResumeAtOnce(t *testing.T) {

@@ -143,6 +143,9 @@ func (m memberState) shown(employee string) Member {
 // Member returns what Redis holds of one employee, and the outcomes of the events that the source
 // topic still holds.
 func (s *Members) Member(ctx context.Context, subject Subject) (Member, error) {
+	if err := s.checkKey(ctx); err != nil {
+		return Member{}, err
+	}
 	m, err := s.lookUpAll(ctx, subject)
 	return m.shown(subject.Employee), err
 }
@@ -171,6 +174,9 @@ type Forgetting struct {
 // PlanForget returns what Redis holds of each of the employees, in their order. It reads the source
 // topic once. An open user id is for one employee alone.
 func (s *Members) PlanForget(ctx context.Context, subjects []Subject) ([]*Forgetting, error) {
+	if err := s.checkKey(ctx); err != nil {
+		return nil, err
+	}
 	ranges, err := s.ranges(ctx, s.cfg.Kafka.Topic)
 	if err != nil {
 		return nil, err

@@ -128,7 +128,7 @@ func (s *base) heartbeats(ctx context.Context, group string) ([]dedupe.Heartbeat
 
 func heartbeatsOf(ctx context.Context, parts *wiring.Parts, group string) ([]dedupe.Heartbeat, error) {
 	all, err := parts.Store.Heartbeats(ctx, group)
-	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Age > beatAge }), err
+	return slices.DeleteFunc(all, func(b dedupe.Heartbeat) bool { return b.Ended || b.Age > beatAge }), err
 }
 
 // Held returns the number of events that the storm guards of the running instances hold.

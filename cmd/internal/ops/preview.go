@@ -174,6 +174,15 @@ func (s *State) stateRefusal(ctx context.Context) error {
 	return ErrStateLost
 }
 
+// checkKey returns why no member is found in Redis although its state is there: this process has
+// another state key. Nil: it has not.
+func (s *State) checkKey(ctx context.Context) error {
+	if other, err := s.isOtherKey(ctx); err != nil || !other {
+		return err
+	}
+	return s.otherKeyRefusal(ctx)
+}
+
 // otherKeyRefusal says whose state key is the wrong one.
 func (s *State) otherKeyRefusal(ctx context.Context) error {
 	beats, err := s.heartbeats(ctx, s.cfg.Kafka.Group)
@@ -186,10 +195,11 @@ func (s *State) otherKeyRefusal(ctx context.Context) error {
 	return ErrOtherKey
 }
 
-// findTheState reports whether instances run, and all of them find the state in Redis under their
-// key.
+// findTheState reports whether an instance runs that finds the state in Redis under its key.
 func findTheState(beats []dedupe.Heartbeat) bool {
-	return len(beats) > 0 && !slices.ContainsFunc(causesOf(beats), func(c dedupe.PauseCause) bool { return c.Cause == string(StatusStateKey) })
+	return slices.ContainsFunc(beats, func(b dedupe.Heartbeat) bool {
+		return !slices.ContainsFunc(b.Causes, func(c dedupe.PauseCause) bool { return c.Cause == string(StatusStateKey) })
+	})
 }
 
 // A Preview is what an event of a dead letter would do now, as JSON shows it.

@@ -126,7 +126,7 @@ const stateOfOtherKey = "the state in Redis was written under another MEMBERSYNC
 var (
 	ErrStateLost = &RefusedError{"refused: the state in Redis was lost, so an old value could win; run membersync state rebuild first"}
 	ErrOtherKey  = &RefusedError{"refused: " + stateOfOtherKey}
-	ErrKeyOfNone = &RefusedError{"MEMBERSYNC_STATE_KEY here is not that of the running instances, so nothing in Redis is found; set theirs"}
+	ErrKeyOfNone = &RefusedError{"MEMBERSYNC_STATE_KEY here is unset, or not that of the running instances, so no member is found in Redis; set theirs"}
 	ErrKeyInUse  = &RefusedError{"refused: the state in Redis was written under another MEMBERSYNC_STATE_KEY, " +
 		"and instances of membersync run under it; stop them before the key changes"}
 )

@@ -1,6 +1,8 @@
 package texts
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"membersync/cmd/internal/ops"
@@ -53,6 +55,16 @@ type statusText struct{ sentence, advice string }
 
 // ownStatus is about the causes that are not the CRM's.
 func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
+	key := statusText{
+		"The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no event is sent.",
+		"set the former key, or stop all instances and run membersync state rebuild",
+	}
+	if n := withCause(st, ops.StatusStateKey); n > 0 && n < len(st.Instances) {
+		key = statusText{
+			fmt.Sprintf("The wrong MEMBERSYNC_STATE_KEY is set for %d of %d instances, so nothing is sent there; the others work.", n, len(st.Instances)),
+			"membersync status names each that is wrong: start it again with the key of the others",
+		}
+	}
 	return map[ops.StatusCause]statusText{
 		ops.StatusRedis: {
 			"Redis does not respond" + since + "; no event is processed until it does.",
@@ -74,10 +86,7 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 			"Redis has lost its state: new events are sent, and redrives and replays wait until it is rebuilt.",
 			"run membersync state rebuild",
 		},
-		ops.StatusStateKey: {
-			"The state in Redis was written under another MEMBERSYNC_STATE_KEY, so no event is sent.",
-			"set the former key, or stop all instances and run membersync state rebuild",
-		},
+		ops.StatusStateKey: key,
 		ops.StatusControl: {
 			"An instance cannot read the control state in Redis" + since + ", so it does not call the CRM.",
 			"check Redis with membersync check",
@@ -95,6 +104,16 @@ func ownStatus(st ops.Status, since string) map[ops.StatusCause]statusText {
 			"find it with membersync status, read its log, then restart it; nothing is lost",
 		},
 	}
+}
+
+// withCause returns how many instances report a cause.
+func withCause(st ops.Status, cause ops.StatusCause) (n int) {
+	for _, i := range st.Instances {
+		if slices.Contains(i.Causes, string(cause)) {
+			n++
+		}
+	}
+	return n
 }
 
 func workingText(st ops.Status) string {
