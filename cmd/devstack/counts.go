@@ -56,7 +56,7 @@ func (c *counts) print(w io.Writer) {
 	}
 	say(w, "  calls           %4d   %d succeeded, %d failed or were refused\n", c.calls, c.calls-c.failed, c.failed)
 	say(w, "  calls saved     %4d   events that needed no call of their own\n", c.saved())
-	say(w, "  dead letters    %4d   %s\n", c.outcomes[consumer.DeadLettered], byReason(c.reasons))
+	say(w, "  dead-lettered   %4d   %s\n", c.outcomes[consumer.DeadLettered], byReason(c.reasons))
 }
 
 func byReason(reasons map[string]int) string {

@@ -99,7 +99,7 @@ func dlqRedriveCommand() command {
 They go to the redrive topic, never to the source topic, and keep their versions: what newer events
 have applied stays. Filters and --all choose among the open ones, and those that an earlier run
 recorded but did not send. The command may be stopped at any time: run it again to resume; it sends
-nothing twice. Exit status: 3 when some failed again.`,
+nothing twice. Exit status: 3 when some failed again, 1 when all did.`,
 		example: `  # what each would do, and how long it takes
   membersync dlq redrive --reason crm_not_found --rate 5 --dry-run
 

@@ -42,7 +42,7 @@ func redriveDeadLetters(ctx context.Context, in *invocation, d *ops.Session, o r
 	if o.valueFile != "" {
 		value, err := in.ReadFile(o.valueFile)
 		if err != nil {
-			return in.failed(ctx, err)
+			return in.failed(ctx, fmt.Errorf("--value-file: %w", err))
 		}
 		request.Value, request.Edited = value, true
 	}

@@ -181,8 +181,9 @@ func TestDLQRedriveWithAValueThatTheMappingRejects(t *testing.T) {
 		strings.Contains(stderr, "to redrive") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	if got := o.must(t, append(redriveArgs(id, "--value-file=bad.json"), "--dry-run")...); !strings.Contains(got, "rejected: malformed") {
-		t.Error(got)
+	status, stdout, _ = o.do(t, append(redriveArgs(id, "--value-file=bad.json"), "--dry-run")...)
+	if status != exitFailed || !strings.Contains(stdout, "would refuse") || !strings.Contains(stdout, "rejected: malformed") {
+		t.Errorf("dry run: status %d: %s", status, stdout)
 	}
 	if sent, records := o.broker.ReadAll(t, o.topics.Redrive), o.broker.ReadAll(t, o.topics.Audit); len(sent)+len(records) > 0 {
 		t.Errorf("%d redrives, %d audit records", len(sent), len(records))

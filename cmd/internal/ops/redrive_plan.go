@@ -38,7 +38,11 @@ func (r *Redrive) Preview(ctx context.Context, report func(ItemResult)) (Redrive
 			for _, p := range all {
 				plan.count(p.newer)
 			}
-			report(ItemResult{ID: item.ID, Result: "would redrive", Detail: describe(all, err)})
+			result := ItemResult{ID: item.ID, Result: "would redrive", Detail: describe(all, err)}
+			if r.rejection != nil { // see Run
+				result.Result, result.Failed = "would refuse", true
+			}
+			report(result)
 		}
 	}
 	missing(r.index, report)

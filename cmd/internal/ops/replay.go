@@ -60,8 +60,8 @@ type ReplayResult struct {
 
 // Errors of a replay to resume.
 var (
-	ErrNoReplay   = &RefusedError{"unknown replay: the audit topic has none of this id"}
-	ErrReplayOver = &RefusedError{"this replay has ended"}
+	ErrNoReplay   = &RefusedError{"unknown replay: the audit topic has none of this id; membersync replay list shows them"}
+	ErrReplayOver = &RefusedError{"this replay is done or was canceled; membersync replay list shows which"}
 )
 
 // NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet. A range
