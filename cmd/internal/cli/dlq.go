@@ -60,7 +60,7 @@ func (in *invocation) warnOf(loss dlq.Loss) {
 }
 
 func itemTable() table {
-	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"CODE", 9}, {"REDRIVES", 8}, {"FAILED", 20}, {"ERROR", 0}}
+	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 20}, {"EMPLOYEE", 10}, {"CODE", 9}, {"REDRIVES", 8}, {"FAILED", 20}, {"ERROR", 0}}
 }
 
 func itemRow(x *dlq.Index, i dlq.Item) string {

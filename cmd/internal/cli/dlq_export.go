@@ -51,7 +51,7 @@ func exportDeadLetters(ctx context.Context, in *invocation, d *ops.Session, f fi
 }
 
 func exportTable() table {
-	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 17}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
+	return table{{"ID", 14}, {"STATE", 10}, {"REASON", 20}, {"EMPLOYEE", 10}, {"EVENT", 24}, {"PAYLOAD", 0}}
 }
 
 func printExported(in *invocation, x *dlq.Index, v ops.DeadLetterView) int {

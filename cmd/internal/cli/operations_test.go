@@ -169,6 +169,9 @@ func TestReplayListAndCancel(t *testing.T) {
 	if got := o.must(t, "replay", "cancel", id, "--dry-run"); !strings.Contains(got, "would cancel replay "+id) {
 		t.Error(got)
 	}
+	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "this replay is running") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
 	o.must(t, "replay", "cancel", id, "--yes", "--actor=sample-2@host")
 	if status := <-done; status != exitPart || !strings.Contains(other.out.String(), "replay "+id+" canceled") {
 		t.Errorf("status %d: %s%s", status, other.out, other.errs)
@@ -177,7 +180,7 @@ func TestReplayListAndCancel(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	for _, args := range [][]string{{"replay", "--resume", id, "--yes"}, {"replay", "cancel", id, "--yes"}} {
-		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "has ended") {
+		if status, _, stderr := o.do(t, args...); status != exitFailed || !strings.Contains(stderr, "done or was canceled") {
 			t.Errorf("%v: status %d: %s", args, status, stderr)
 		}
 	}

@@ -29,7 +29,7 @@ func pauseCalls(ctx context.Context, in *invocation, d *ops.Session, o order, le
 		until = time.Now().Add(length)
 	}
 	plan := "stop all calls to " + d.Target().CRM + ", for every group on this Redis, " + untilText(until)
-	if !in.plan(o, plan+wasText(was), "Pause?") {
+	if !in.plan(o, plan+wasText("paused already", was), "Pause?") {
 		return exitFailed
 	}
 	report := actionJSON{dlq.ActionPause, dlq.ResultDone, ops.Time{Time: until}, was, nil}
@@ -58,7 +58,7 @@ func resumeCalls(ctx context.Context, in *invocation, d *ops.Session, o order, r
 		plan += "\n" + texts.Plural(held, "held event") + " to be sent to the dead-letter topic " + d.Target().DLQ
 		done += ", " + texts.Plural(held, "held event") + " to be dead-lettered"
 	}
-	if !in.plan(o, plan+wasText(was), "Resume?") {
+	if !in.plan(o, plan+wasText("paused", was), "Resume?") {
 		return exitFailed
 	}
 	if o.dryRun {
@@ -88,11 +88,11 @@ func untilText(until time.Time) string {
 	return "until " + texts.Moment(until)
 }
 
-func wasText(was *ops.Pause) string {
+func wasText(state string, was *ops.Pause) string {
 	if was == nil {
 		return ""
 	}
-	text := "\npaused already since " + was.At.String() + " by " + texts.Quoted(was.Actor)
+	text := "\n" + state + " since " + was.At.String() + " by " + texts.Quoted(was.Actor)
 	if !was.Until.IsZero() {
 		text += " until " + was.Until.String()
 	}

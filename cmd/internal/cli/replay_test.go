@@ -110,7 +110,7 @@ func TestReplayResumes(t *testing.T) {
 	if len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) > 0 {
 		t.Error("the group of a replay that is over stays")
 	}
-	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "has ended") {
+	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "done or was canceled") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	if status, _, stderr := o.do(t, "replay", "--resume=none", "--yes"); status != exitFailed || !strings.Contains(stderr, "unknown replay") {
@@ -158,9 +158,12 @@ func TestReplayStopped(t *testing.T) {
 			t.Errorf("no %q: %s", want, list)
 		}
 	}
+	if got := o.must(t, "replay", "--resume", printed[1], "--dry-run"); !strings.HasPrefix(got, fmt.Sprintf("would replay %d offsets\n", 34-committed)) {
+		t.Errorf("committed %d: %s", committed, got)
+	}
 	o.must(t, "replay", "cancel", printed[1], "--yes")
-	if list := o.must(t, "replay", "list"); strings.Contains(list, "--resume") {
-		t.Error(list)
+	if list := o.must(t, "replay", "list"); strings.Contains(list, "--resume") || !strings.Contains(list, " "+printed[2]+" ") {
+		t.Errorf("committed %d: %s", committed, list)
 	}
 }
 

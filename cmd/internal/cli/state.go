@@ -46,7 +46,12 @@ func showState(ctx context.Context, in *invocation, d *ops.Session, s subject) i
 
 func memberText(v ops.Member) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "EMPLOYEE  %s\nMEMBER    %s, in Redis %s\n", texts.Quoted(v.EmployeeID), texts.Quoted(v.OpenUserID), v.Member)
+	fmt.Fprintf(&b, "EMPLOYEE  %s\n", texts.Quoted(v.EmployeeID))
+	if v.OpenUserID == "" {
+		b.WriteString("MEMBER    unknown: no event in the source topic states it\n")
+	} else {
+		fmt.Fprintf(&b, "MEMBER    %s, in Redis %s\n", texts.Quoted(v.OpenUserID), v.Member)
+	}
 	if v.Leased {
 		fmt.Fprintf(&b, "LEASE     held by %s…, %d ms left\n", v.Holder, v.LeaseLeft)
 	} else {

@@ -169,7 +169,7 @@ func TestOffsets(t *testing.T) {
 		t.Errorf("%d records, %+v, %v", len(records), a, err)
 	}
 	for bad, want := range map[string]string{
-		"--to=0:3": "offset 3 is outside partition 0 of topic TOPIC, which holds 0 to 2", "--to=7:0": "unknown partition 7",
+		"--to=0:3": "offset 3 is outside partition 0 of topic TOPIC, which begins at 0 and ends before 2", "--to=7:0": "unknown partition 7",
 	} {
 		if status, _, stderr := o.do(t, "offsets", "reset", bad, "--yes"); status != exitFailed || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d: %s", bad, status, stderr)

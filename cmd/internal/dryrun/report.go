@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"membersync/cmd/internal/texts"
 	"membersync/consumer"
 	"membersync/crmapi"
 	"membersync/dlq"
@@ -128,7 +129,7 @@ func (r *Report) Summary() {
 	calls, outcomes, reasons := r.calls, maps.Clone(r.outcomes), maps.Clone(r.reasons)
 	r.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\ndry run: nothing was sent; %d calls would have been made\n", calls)
+	fmt.Fprintf(&b, "\ndry run: nothing was sent; %s would have been made\n", texts.Plural(calls, "call"))
 	for _, o := range consumer.Outcomes() {
 		fmt.Fprintf(&b, "  %-14s %d\n", o, outcomes[string(o)])
 	}

@@ -149,7 +149,7 @@ func (e *OutsideError) Error() string {
 	if e.IsMissing {
 		return fmt.Sprintf("unknown partition %d: topic %s does not have it", e.Partition, e.Topic)
 	}
-	return fmt.Sprintf("offset %d is outside partition %d of topic %s, which holds %d to %d",
+	return fmt.Sprintf("offset %d is outside partition %d of topic %s, which begins at %d and ends before %d",
 		e.Offset, e.Partition, e.Topic, e.Range.First, e.Range.End)
 }
 

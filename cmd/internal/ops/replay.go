@@ -62,6 +62,7 @@ type ReplayResult struct {
 var (
 	ErrNoReplay   = &RefusedError{"unknown replay: the audit topic has none of this id; membersync replay list shows them"}
 	ErrReplayOver = &RefusedError{"this replay is done or was canceled; membersync replay list shows which"}
+	ErrReplayRuns = &RefusedError{"this replay is running; if its process was killed, try again in 30 s"}
 )
 
 // NewReplay plans a replay. The ends of its ranges are fixed now. Nothing is written yet. A range
@@ -78,7 +79,8 @@ func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Repla
 }
 
 // ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
-// count; the rest is what was requested then.
+// count; the rest is what was requested then. It fails with [ErrNoReplay], [ErrReplayOver] or
+// [ErrReplayRuns].
 func (s *Replayer) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, id)
 	if err != nil {
@@ -86,6 +88,13 @@ func (s *Replayer) ResumeReplay(ctx context.Context, id string, request ReplayRe
 	}
 	if err := r.recall(ctx); err != nil {
 		return nil, err
+	}
+	running, err := s.isReplayed(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if running {
+		return nil, ErrReplayRuns
 	}
 	return r, r.prepare(ctx)
 }
@@ -189,12 +198,7 @@ func (r *Replay) Loss() dlq.Loss {
 func (r *Replay) Partitions() int { return len(r.ranges) }
 
 // Total returns the number of offsets that are read.
-func (r *Replay) Total() (n int64) {
-	for _, one := range r.reads {
-		n += one.End - one.First
-	}
-	return n
-}
+func (r *Replay) Total() int64 { return offsetsIn(r.reads) }
 
 // recall finds in the audit topic what a replay was requested with.
 func (r *Replay) recall(ctx context.Context) error {
@@ -256,7 +260,9 @@ func (r *Replay) Run(ctx context.Context, progress func(done, total int64)) (Rep
 	case recordErr != nil:
 		return counted, &UnrecordedError{recordErr}
 	}
-	r.replays.dropGroup(ctx, r.group()) // nothing will continue from its offsets
+	if result == dlq.ResultDone { // of one that was canceled, the offsets say how far it came
+		r.replays.dropGroup(ctx, r.group())
+	}
 	return counted, nil
 }
 

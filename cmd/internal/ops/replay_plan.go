@@ -144,15 +144,23 @@ type openKey struct {
 	invalid   bool
 }
 
-// Preview reads the ranges, and Redis, and counts what a run would do. It writes nothing.
-// Progress is called with the number of records read so far, one call at a time.
+// Preview reads the ranges, and Redis, and counts what a run would do: of a replay that is resumed,
+// with what is left. It writes nothing. Progress is called with the number of records read so far,
+// one call at a time.
 func (r *Replay) Preview(ctx context.Context, progress func(records int)) (ReplayPlan, error) {
 	p := &replayPreview{replay: r, progress: progress, members: map[dedupe.Member]map[string]bool{}, diffs: map[dedupe.Member]int{}, open: map[openKey]bool{}}
+	reads := r.reads
+	if r.known {
+		var err error
+		if reads, err = r.replays.remaining(ctx, r.ID, r.reads); err != nil {
+			return p.sum, err
+		}
+	}
 	p.sum.Members = []MemberDiff{}
-	p.sum.Records = r.Total()
+	p.sum.Records = offsetsIn(reads)
 	var all sync.WaitGroup
-	faults := make([]error, len(r.reads))
-	for i, one := range r.reads {
+	faults := make([]error, len(reads))
+	for i, one := range reads {
 		all.Go(func() { faults[i] = p.read(ctx, one) })
 	}
 	all.Wait()

@@ -115,23 +115,40 @@ func (s *Replayer) isReplayed(ctx context.Context, id string) (bool, error) {
 }
 
 // committedBy returns how many offsets of ranges a replay's group has committed.
-func (s *Replayer) committedBy(ctx context.Context, id string, ranges []consumer.Range) (done int64, err error) {
+func (s *Replayer) committedBy(ctx context.Context, id string, ranges []consumer.Range) (int64, error) {
+	left, err := s.remaining(ctx, id, ranges)
+	return offsetsIn(ranges) - offsetsIn(left), err
+}
+
+// remaining returns the parts of ranges that a replay's group has not committed.
+func (s *Replayer) remaining(ctx context.Context, id string, ranges []consumer.Range) ([]consumer.Range, error) {
 	topics := map[string][]int{}
 	for _, r := range ranges {
 		topics[r.Topic] = append(topics[r.Topic], r.Partition)
 	}
 	if len(topics) == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	stored, err := s.offsetsOf(ctx, s.replayPrefix()+id, topics)
+	left := make([]consumer.Range, 0, len(ranges))
 	for _, r := range ranges {
 		for _, p := range stored[r.Topic] {
 			if p.Partition == r.Partition && p.Error == nil {
-				done += min(max(p.CommittedOffset-r.First, 0), r.End-r.First)
+				r.First = min(max(p.CommittedOffset, r.First), r.End)
 			}
 		}
+		if r.First < r.End {
+			left = append(left, r)
+		}
 	}
-	return done, err
+	return left, err
+}
+
+func offsetsIn(ranges []consumer.Range) (n int64) {
+	for _, r := range ranges {
+		n += r.End - r.First
+	}
+	return n
 }
 
 // rangesOf returns the ranges of a replay's audit record.
@@ -156,11 +173,7 @@ func (s *Replayer) CancelReplay(ctx context.Context, id string, who Who) error {
 	case all[i].ended != "":
 		return ErrReplayOver
 	}
-	err = s.audit.Write(ctx, dlq.AuditRecord{
+	return s.audit.Write(ctx, dlq.AuditRecord{
 		Actor: who.Actor, Action: dlq.ActionReplayCancel, Subject: s.replayPrefix() + id, Note: who.Note, Result: dlq.ResultDone,
 	})
-	if err == nil && all[i].State != ReplayRunning {
-		s.dropGroup(ctx, s.replayPrefix()+id) // a running one drops it itself
-	}
-	return err
 }
