@@ -101,7 +101,7 @@ func TestStoppedJob(t *testing.T) {
 	_, r.url = r.StartUI()
 	b = r.operator()
 	text := b.eventually(path, "interrupted</span>")
-	if !regexp.MustCompile(`[1-9] of 12 have no request yet`).MatchString(text) || !strings.Contains(text, "created in the CRM") {
+	if !regexp.MustCompile(`\b[1-9]\d* of 12 have no request yet`).MatchString(text) || !strings.Contains(text, "created in the CRM") {
 		t.Error(text)
 	}
 	if text := b.must("/dead-letters"); !strings.Contains(text, "Jobs that were interrupted: 1") || !strings.Contains(text, `href="`+path+`"`) {
