@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -8,7 +9,9 @@ import (
 	"time"
 
 	"membersync/consumer"
+	"membersync/consumer/schedule/storm"
 	"membersync/crmapi/crmapitest"
+	"membersync/dedupe"
 	"membersync/dlq"
 	"membersync/mapper"
 )
@@ -24,17 +27,25 @@ func holding(cfg *consumer.Config, _ *consumer.Parts) {
 }
 
 // A brokenMapper is a mapper whose lookup finds nothing until it is fixed. It breaks the events
-// that breaks picks; nil: all.
+// that breaks picks; nil: all. No event runs before the storm guard has seen enough of them,
+// however slowly they are read: what is rejected before that is dead-lettered.
 type brokenMapper struct {
 	consumer.Mapper
 
 	breaks func(mapper.Event) bool
 	fixed  atomic.Bool
 	calls  atomic.Int64
+	enough chan struct{}
 }
 
+// enoughMapped is the number of calls of a mapper after which the storm guard has seen enough: the
+// latest of each partition may not be counted yet.
+const enoughMapped = storm.Least + 5
+
 func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]string) []mapper.Result {
-	m.calls.Add(1)
+	if m.calls.Add(1) == enoughMapped {
+		close(m.enough)
+	}
 	results := m.Mapper.MapWith(rec, found)
 	for i := range results {
 		if !m.fixed.Load() && (m.breaks == nil || m.breaks(results[i].Event)) {
@@ -48,6 +59,24 @@ func (m *brokenMapper) MapWith(rec mapper.Record, found map[mapper.Reference]str
 
 func (m *brokenMapper) install(_ *consumer.Config, p *consumer.Parts) {
 	m.Mapper, p.Mapper = p.Mapper, m
+	m.enough = make(chan struct{})
+	p.Store = &waitingStore{p.Store, m.enough}
+}
+
+// A waitingStore lets no event begin before a channel is closed.
+type waitingStore struct {
+	consumer.Store
+
+	begin <-chan struct{}
+}
+
+func (s *waitingStore) Acquire(ctx context.Context, req dedupe.AcquireRequest) (dedupe.Grant, error) {
+	select {
+	case <-s.begin:
+		return s.Store.Acquire(ctx, req)
+	case <-ctx.Done():
+		return dedupe.Grant{}, context.Cause(ctx)
+	}
 }
 
 // refusingWhile makes the CRM reject all updates for good as long as broken is set.

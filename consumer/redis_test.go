@@ -40,7 +40,10 @@ func TestNothingIsCalledWithoutRedis(t *testing.T) {
 				if n, took := tries()-before, time.Since(began); n > 28+int(took/time.Second) {
 					t.Errorf("%d tries in %v without Redis", n, took)
 				}
-				inst.wantReady("redis")
+				// On a slow machine, the control state counts as unknown by now, too.
+				if ok, cause := inst.service.Ready(); !ok || cause != "redis" && cause != "redis, control" {
+					t.Errorf("ready %v, cause %q, want the cause redis", ok, cause)
+				}
 			})
 			r.settled()
 			for i := range 30 {
