@@ -53,11 +53,11 @@ func TestNothingIsAcquiredBeforeThePermit(t *testing.T) {
 		t.Fatal(granted, err)
 	}
 	var ops counting
-	r.start(l.install, ops.tap().install)
+	inst := r.start(l.install, ops.tap().install)
 	r.kafka.produce(r.change(1, fields{"position": "A"}))
 	r.eventually("the permit to be refused", func() bool { return l.asked() > 0 })
 	r.kafka.produce(r.change(1, fields{"qq": "1"}))
-	r.eventually("the second event to be decoded", func() bool { return r.outcome.records() == 2 })
+	inst.waiting(2)
 	if n := ops.of(opAcquire); n != 0 || r.redis.leases() != 0 {
 		t.Errorf("%d acquires without a permit", n)
 	}
