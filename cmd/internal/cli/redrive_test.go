@@ -91,7 +91,7 @@ func TestDLQRedrive(t *testing.T) {
 func TestDLQRedriveWithoutService(t *testing.T) {
 	t.Parallel()
 	o := newOpsRig(t)
-	o.app.quiet = 100 * time.Millisecond
+	o.app.quiet = 3 * time.Second // a run ends after it, also between two of the redrives
 	o.topics.write(t, o.topics.deadLetter(1, dlq.ReasonCRMNotFound, 1, 0), o.topics.deadLetter(2, dlq.ReasonCRMNotFound, 2, 0), o.topics.deadLetter(3, dlq.ReasonCRMInvalid, 3, 0))
 	status, stdout, stderr := o.do(t, redriveArgs("--reason=crm_not_found")...)
 	if status != exitPart || stdout != resultTable().heading() || !strings.Contains(stderr, "no instance of the service is running") ||
