@@ -25,8 +25,11 @@ func TestALaneThatWaitsHoldsNoSlot(t *testing.T) {
 				r.kafka.produce(r.change(m, fields{"position": "Retried"}))
 			}
 			r.kafka.produce(r.change(3, fields{"position": "Quick"}))
-			r.start(oneByOne)
+			inst := r.start(oneByOne)
 			r.eventually("the other member", func() bool { return r.crm.field(3, "position") == `"Quick"` })
+			if n := inst.metric("membersync_lanes_retrying"); n != 3 {
+				t.Errorf("%v lanes wait, want three", n)
+			}
 			r.settled()
 			calls := r.crm.Calls()
 			if len(calls) != 7 || calls[3].OpenUserID != member(3) {
