@@ -48,7 +48,7 @@ func TestChartHasTheDashboard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered := find[*core.ConfigMap](t, render(t, "--values", values(t)["everything"]), "member-sync-dashboard")
+	rendered := find[*core.ConfigMap](t, render(t, values(t)["everything"]), "member-sync-dashboard")
 	var want, got any
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,7 @@
 package deploytest
 
 import (
-	"bytes"
 	"fmt"
-	"os/exec"
 	"reflect"
 	"regexp"
 	"slices"
@@ -12,6 +10,10 @@ import (
 	"time"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/strvals"
 	apps "k8s.io/api/apps/v1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
@@ -43,28 +45,67 @@ func newObject(apiVersion, kind string) any {
 	return all[apiVersion+" "+kind]
 }
 
-// template are the arguments that render the chart.
-func template(more ...string) []string {
-	return append([]string{"template", "membersync", chart, "--namespace", "sample", "--kube-version", "1.31.0"}, more...)
+const (
+	namespace   = "sample"
+	kubeVersion = "v1.31.0"
+)
+
+// merge reads a file of values and sets others over them, as the flags --values and --set do.
+func merge(file string, sets ...string) (chartutil.Values, error) {
+	merged, err := chartutil.ReadValuesFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		if err := strvals.ParseInto(set, merged); err != nil {
+			return nil, err
+		}
+	}
+	return merged, nil
+}
+
+// manifests are the files that the chart makes of values, by name, for a first installation.
+func manifests(file string, sets ...string) (map[string]string, error) {
+	merged, err := merge(file, sets...)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := loader.Load(chart)
+	if err != nil {
+		return nil, err
+	}
+	cluster := chartutil.DefaultCapabilities.Copy()
+	version, err := chartutil.ParseKubeVersion(kubeVersion)
+	if err != nil {
+		return nil, err
+	}
+	cluster.KubeVersion = *version
+	release := chartutil.ReleaseOptions{Name: "membersync", Namespace: namespace, Revision: 1, IsInstall: true}
+	input, err := chartutil.ToRenderValues(loaded, merged, release, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(loaded, input)
 }
 
 // render renders the chart, and decodes each object strictly: an unknown or repeated field is an
 // error.
-func render(t *testing.T, more ...string) objects {
+func render(t *testing.T, file string, sets ...string) objects {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "helm", template(more...)...) //nolint:gosec // fixed words
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	made, err := manifests(file, sets...)
 	if err != nil {
-		t.Fatalf("%q: %v\n%s", more, err, stderr.String())
+		t.Fatalf("%s %q: %v", file, sets, err)
 	}
 	var all objects
-	for text := range strings.SplitSeq(string(out), "\n---\n") {
-		if strings.TrimSpace(regexp.MustCompile(`(?m)^(#.*|---)$`).ReplaceAllString(text, "")) == "" {
+	for name, content := range made {
+		if !strings.HasSuffix(name, ".yaml") {
 			continue
 		}
-		all = append(all, decode(t, text))
+		for text := range strings.SplitSeq(content, "\n---\n") {
+			if strings.TrimSpace(regexp.MustCompile(`(?m)^(#.*|---)$`).ReplaceAllString(text, "")) != "" {
+				all = append(all, decode(t, text))
+			}
+		}
 	}
 	return all
 }
