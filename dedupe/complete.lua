@@ -69,7 +69,7 @@ for f = 1, fields do stored[f] = 'v:' .. ARGV[first + 4 * f - 3] end
 if fields > 0 then stored = redis.call('HMGET', KEYS[2], unpack(stored)) end
 local pending = redis.call('GET', KEYS[4])
 
-local moved, newest = {}, {}
+local moved, newest, n, written = {}, {}, 0, time_text(now)
 for f = 1, fields do
   local at = first + 4 * f
   local name, digest = ARGV[at - 3], ARGV[at]
@@ -77,11 +77,11 @@ for f = 1, fields do
     newest[name] = digits_of(stored[f])
   else
     newest[name] = ARGV[at - 2]
-    moved[#moved + 1] = 'v:' .. name
-    moved[#moved + 1] = ARGV[at - 1]
+    moved[n + 1], moved[n + 2] = 'v:' .. name, ARGV[at - 1]
+    n = n + 2
     if digest ~= '' then
-      moved[#moved + 1] = 'd:' .. name
-      moved[#moved + 1] = time_text(now) .. digest
+      moved[n + 1], moved[n + 2] = 'd:' .. name, written .. digest
+      n = n + 2
     end
   end
 end
@@ -89,14 +89,15 @@ end
 -- A value is no longer pending when it was overtaken, or when its event has ended by any delivery.
 -- A value that a redrive has edited ends only with that redrive or a later one. The same holds for
 -- what the token handed out, if each of its calls got a response.
-local list = read_pending(pending, now, function(p, name)
-  local over = p.token == token and ARGV[3] == '0' or (ended[p.event] or -1) >= edited(p.version)
-  return not (over or newest[name] and p.version <= newest[name])
+local list = read_pending(pending, now, function(p)
+  return p.token == token and ARGV[3] == '0' or (ended[p.event] or -1) >= edited(p.version)
+end, function(p, name)
+  return not newest[name] or p.version > newest[name]
 end)
 
 -- The marks come after the versions: if the ACL refuses a write, those before it stay. Without its
 -- mark an event is run again, which its version allows. Without its version, a field could go back.
-if #moved > 0 then redis.call('HSET', KEYS[2], unpack(moved)) end
+if n > 0 then redis.call('HSET', KEYS[2], unpack(moved, 1, n)) end
 expire_versions(KEYS[2], now, ARGV[#ARGV])
 write_pending(KEYS[4], pending, list)
 write_marks(KEYS[3], expired, value, now, ARGV[4])

@@ -13,7 +13,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 const releaseLua = `
 local text = redis.call('GET', KEYS[4])
 if text then
-  write_pending(KEYS[4], text, read_pending(text, millis(), function(p) return p.token ~= ARGV[1] end))
+  write_pending(KEYS[4], text, read_pending(text, millis(), function(p) return p.token == ARGV[1] end))
 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`

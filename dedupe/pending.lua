@@ -15,43 +15,45 @@ local function millis()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- read_pending lists the entries of the text that have not expired. For each name of an entry it
--- asks keep whether to keep that name.
-local function read_pending(text, now, keep)
+-- read_pending lists the entries of the text that have not expired and are not over. It drops a name
+-- of an entry unless keep, if it is given, keeps it, and an entry without names.
+local function read_pending(text, now, is_over, keep)
   local list = {}
   local entry = '^(............)(%d+):([^:]+):(%d+):([^;]+);()'
   local event, version, token, expires, names, next = string.match(text or '', entry)
   while event do
-    local p = {event = event, version = version, token = token, expires = expires, names = {}}
-    if tonumber(expires) > now then
-      for name in string.gmatch(names, '[^,]+') do
-        if keep(p, name) then table.insert(p.names, name) end
+    local p = {event = event, version = version, token = token, expires = expires, names = names}
+    if tonumber(expires) > now and not is_over(p) then
+      if keep then
+        p.names = nil
+        for name in string.gmatch(names, '[^,]+') do
+          if keep(p, name) then p.names = p.names and p.names .. ',' .. name or name end
+        end
       end
+      if p.names then list[#list + 1] = p end
     end
-    if #p.names > 0 then list[#list + 1] = p end
     event, version, token, expires, names, next = string.match(text, entry, next)
   end
   return list
 end
 
+-- pending_text is the text of the entries, and when the last of them expires.
 local function pending_text(list)
-  local entries = {}
+  local entries, last = {}, '0'
   for i, p in ipairs(list) do
-    entries[i] = p.event .. table.concat({p.version, p.token, p.expires, table.concat(p.names, ',')}, ':') .. ';'
+    entries[i] = p.event .. p.version .. ':' .. p.token .. ':' .. p.expires .. ':' .. p.names .. ';'
+    if tonumber(p.expires) > tonumber(last) then last = p.expires end
   end
-  return table.concat(entries)
+  return table.concat(entries), last
 end
 
 -- write_pending replaces the stored text if it changes. The key expires with its last entry.
 local function write_pending(key, text, list)
-  local new = pending_text(list)
+  local new, last = pending_text(list)
   if new == (text or '') then return end
   if new == '' then
     redis.call('DEL', key)
-    return
+  else
+    redis.call('SET', key, new, 'PXAT', last)
   end
-  local last = 0
-  for _, p in ipairs(list) do last = math.max(last, tonumber(p.expires)) end
-  redis.call('SET', key, new, 'PXAT', string.format('%.0f', last))
 end
-

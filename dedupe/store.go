@@ -109,6 +109,9 @@ var pendingLua string
 //go:embed marks.lua
 var marksLua string
 
+//go:embed written.lua
+var writtenLua string
+
 //go:embed acquire.lua
 var acquireLua string
 
@@ -134,7 +137,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 		scope:  opts.Prefix + ":{limit:" + sumOf("scope", opts.Scope).String() + "}:",
 		scripts: scripts{
 			acquire:    redis.NewScript(pendingLua + marksLua + acquireLua),
-			complete:   redis.NewScript(pendingLua + marksLua + completeLua),
+			complete:   redis.NewScript(pendingLua + marksLua + writtenLua + completeLua),
 			renew:      redis.NewScript(renewLua),
 			release:    redis.NewScript(pendingLua + releaseLua),
 			permit:     redis.NewScript(permitLua),
@@ -143,7 +146,7 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 			lock:       redis.NewScript(lockLua),
 			unlock:     redis.NewScript(unlockLua),
 			view:       redis.NewScript(pendingLua + viewLua),
-			restore:    redis.NewScript(pendingLua + marksLua + restoreLua),
+			restore:    redis.NewScript(pendingLua + marksLua + writtenLua + restoreLua),
 			beat:       redis.NewScript(pendingLua + beatLua),
 			beats:      redis.NewScript(pendingLua + beatsLua),
 			markLost:   redis.NewScript(markLostLua),

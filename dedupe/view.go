@@ -35,8 +35,8 @@ local fields, now = redis.call('HGETALL', KEYS[2]), millis()
 for i = 2, #fields, 2 do
   if string.sub(fields[i - 1], 1, 2) == 'd:' then fields[i] = string.sub(fields[i], 1, 6) end
 end
-local pending = read_pending(redis.call('GET', KEYS[4]), now, function() return true end)
-return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields, pending_text(pending)}`
+local pending = read_pending(redis.call('GET', KEYS[4]), now, function() return false end)
+return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1]), now, fields, (pending_text(pending))}`
 
 // shownTokenLen is the number of characters that distinguish a token from others.
 const shownTokenLen = 8

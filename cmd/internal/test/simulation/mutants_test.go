@@ -55,9 +55,9 @@ func mutants() []mutant {
 `,
 		}}, ""},
 		{"a version is kept for the whole member, not for each field", []edit{
-			{"dedupe/acquire.lua", "stored_of[#stored_of + 1] = 'v:' .. ARGV[9 + f]", "stored_of[#stored_of + 1] = 'v:all'"},
+			{"dedupe/acquire.lua", "stored_of[number] = 'v:' .. ARGV[9 + f]", "stored_of[number] = 'v:all'"},
 			{"dedupe/complete.lua", "stored[f] = 'v:' .. ARGV[first + 4 * f - 3]", "stored[f] = 'v:all'"},
-			{"dedupe/complete.lua", "moved[#moved + 1] = 'v:' .. name", "moved[#moved + 1] = 'v:all'"},
+			{"dedupe/complete.lua", "moved[n + 1], moved[n + 2] = 'v:' .. name, ARGV[at - 1]", "moved[n + 1], moved[n + 2] = 'v:all', ARGV[at - 1]"},
 		}, ""},
 		{"a redrive is done if its original is, before it has a lane", []edit{{
 			"consumer/decode/done.go", "if mark.Covers(events[at[i]].Record.RedriveNumber(), r.reapply) {", "if mark.Done {",
