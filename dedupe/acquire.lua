@@ -126,9 +126,9 @@ if pending then
     local g = granted[name]
     if not g then return true end
     if p.version <= digits_of(g.stored) then return false end -- overtaken, so its outcome does not matter
-    -- An event of the request itself never causes a wait: its position among the requested events is
-    -- known, and another delivery of it may have another version. A later edit of its value does: the
-    -- request does not contain that.
+    -- An event of the request itself never causes a wait: its position among the requested events
+    -- is known, and another delivery of it may have another version. A later edit of its value
+    -- does: the request does not contain that.
     if g.decision ~= 1 and p.version > g.version and (live[p.event] or -1) < edited(p.version) then
       wait = math.max(wait, p.expires - now)
     end

@@ -15,8 +15,8 @@ local function millis()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- read_pending lists the entries of the text that have not expired and are not over. It drops a name
--- of an entry unless keep, if it is given, keeps it, and an entry without names.
+-- read_pending lists the entries of the text that have not expired and are not over. It drops a
+-- name of an entry unless keep, if it is given, keeps it, and an entry without names.
 local function read_pending(text, now, is_over, keep)
   local list = {}
   local entry = '^(............)(%d+):([^:]+):(%d+):([^;]+);()'

@@ -17,6 +17,7 @@ func pendingTests() map[string]func(*fixture) {
 		"a refusal released late ends the wait, and leaves the lease alone":    refusalLate,
 		"a dead letter ends the wait for its own value, and for no other's":    deadLetterEndsWait,
 		"another delivery of the event keeps its own position":                 redeliveryDoesNotWait,
+		"two deliveries of an event have their own versions":                   deliveriesKeepVersions,
 		"a completion that keeps the lease leaves what it did not end pending": keptStaysPending,
 		"a newer value of another field makes a fold wait as a whole":          foldWaits,
 		"a pending value that no wait needs is removed":                        pendingRemoved,
@@ -94,6 +95,16 @@ func deadLetterEndsWait(f *fixture) {
 	f.complete(dedupe.Completion{Token: t, Done: []dedupe.DoneEvent{done(event(5, "mobile", "e"), "dead_lettered")}})
 	f.equal("an event between them waits", f.waits(event(4, "mobile", "d")), false)
 	f.equal("an event older than both waits", f.waits(event(2, "mobile", "b")), true)
+}
+
+// deliveriesKeepVersions acquires two deliveries of an event, each of which states a field that the
+// other does not, as a redrive with an edited value can.
+func deliveriesKeepVersions(f *fixture) {
+	first, second := event(3, "title", "a"), event(5, "mobile", "a")
+	second.ID = first.ID
+	f.crashed(first, second)
+	f.equal("a value older than the second delivery waits", f.waits(event(4, "mobile", "b")), true)
+	f.equal("a value newer than the first delivery waits", f.waits(event(4, "title", "b")), false)
 }
 
 // redeliveryDoesNotWait acquires a second delivery, which is newer by its position. Then the first
