@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -120,7 +121,7 @@ func (l *Log) Partitions(ctx context.Context, topic string) ([]int, error) {
 func (l *Log) partitions(ctx context.Context, topic string) ([]int, error) {
 	res, err := l.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
-		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
+		return nil, fmt.Errorf("looking up topic %s: %w", topic, ofRequest(err))
 	}
 	for _, t := range res.Topics {
 		if t.Name != topic {
@@ -136,6 +137,15 @@ func (l *Log) partitions(ctx context.Context, topic string) ([]int, error) {
 		return ids, nil
 	}
 	return nil, fmt.Errorf("looking up topic %s: %w", topic, kafka.UnknownTopicOrPartition)
+}
+
+// ofRequest returns the error of a request without the name of kafka-go's method, which kafka-go
+// puts in front of it. Operators read the rest.
+func ofRequest(err error) error {
+	if cause := errors.Unwrap(err); cause != nil && strings.HasPrefix(err.Error(), "kafka.(*Client).") {
+		return cause
+	}
+	return err
 }
 
 // offsets requests one kind of offset for all given partitions. A partition is absent from the
@@ -155,7 +165,7 @@ func (l *Log) offsetsAt(
 		Topics: map[string][]kafka.OffsetRequest{topic: requests}, IsolationLevel: level,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing offsets of %s: %w", topic, Explain(ctx, l.client, topic, err))
+		return nil, fmt.Errorf("listing offsets of %s: %w", topic, ofRequest(Explain(ctx, l.client, topic, err)))
 	}
 	found := make(map[int]int64, len(ids))
 	for _, p := range res.Topics[topic] {

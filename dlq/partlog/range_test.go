@@ -2,6 +2,8 @@ package partlog_test
 
 import (
 	"errors"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,5 +25,17 @@ func TestATopicIsFoundAsSoonAsItExists(t *testing.T) {
 	b.Create(t, name, 3)
 	if ranges, err := l.Ranges(t.Context(), name); err != nil || len(ranges) != 3 {
 		t.Errorf("ranges %v, error %v", ranges, err)
+	}
+}
+
+// Operators read the error of a command while Kafka is away.
+func TestALookupSaysWhatFailed(t *testing.T) {
+	t.Parallel()
+	transport := &kafka.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP("127.0.0.1:1"), Transport: transport}
+	_, err := partlog.New(client, 1<<20, time.Second).Partitions(t.Context(), "sample")
+	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.HasPrefix(err.Error(), "looking up topic sample: dial tcp 127.0.0.1:1: ") {
+		t.Errorf("%v, want what was looked up, and that the connection was refused", err)
 	}
 }

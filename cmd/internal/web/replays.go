@@ -63,7 +63,7 @@ func newRangeChart(samples []ops.Sample) (c rangeChart) {
 		y := chartHeight - chartMargin - (chartHeight-2*chartMargin)*float64(one.Lag)/float64(most)
 		fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
 	}
-	c.Points, c.Label = strings.TrimSpace(b.String()), text("replays.chart.label", clock(c.From), clock(c.To), number(most))
+	c.Points, c.Label = strings.TrimSpace(b.String()), text("replays.chart.label", clock(c.From), clock(c.To), counted(most, "record"))
 	return c
 }
 

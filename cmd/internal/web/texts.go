@@ -121,7 +121,7 @@ func english() map[string]string {
 
 		"replays.title": "Replays", "replays.from": "From", "replays.to": "To", "replays.to.none": "now", "replays.reapply": "reapply (the CRM was restored)",
 		"replays.range": "Range", "replays.fields": "Members by field", "col.wouldsend": "Would be sent", "replays.chart": "Lag in the last hour, from the left to the right. A click on the chart fills in From, a second one To.",
-		"replays.chart.label": "Lag from %s to %s, at most %s records", "replays.chart.none": "The chart needs some seconds to collect.",
+		"replays.chart.label": "Lag from %s to %s, at most %s", "replays.chart.none": "The chart needs some seconds to collect.",
 		"replays.count": "Reads %s. Redrives among the events: %s; expired: %s.",
 		"replays.open":  "Of done, events whose dead letter is open: %s. Redrive these.", "replays.noevents": "No record in the range is of employee %s.",
 		"replays.diffs": "The first %s, masked", "replays.copied": "Copy the command",
