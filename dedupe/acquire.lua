@@ -102,7 +102,7 @@ for i, f in ipairs(fields) do
   elseif stored_digest and is_proven(stored_digest, ARGV[digest[f]]) then
     decision = 2
   else
-    if stored_digest then untrue[#untrue + 1] = 'd:' .. ARGV[9 + f] end
+    untrue[#untrue + 1] = 'd:' .. ARGV[9 + f]
     handed[#handed + 1] = f
   end
   reply[r + 1], reply[r + 2], reply[r + 3] = winner[f], decision, stored
@@ -167,5 +167,5 @@ if #list > 64 then
   for i = #list, 65, -1 do list[i] = nil end
 end
 write_pending(KEYS[4], pending, list)
-if #untrue > 0 then redis.call('HDEL', KEYS[2], unpack(untrue)) end
+redis.call('HDEL', KEYS[2], unpack(untrue))
 return reply
