@@ -30,6 +30,7 @@ type partition struct {
 	committed int64                // as the group has it
 	end       int64                // end of the log as of the latest fetch
 	target    int64                // end of the log at the assignment; -1 until it is known
+	handed    int64                // all records below it are with the handler
 }
 
 func (p *partition) buffer() *buffer { return p.gen.buffers.of(p.topic) }
@@ -178,7 +179,7 @@ func (a *accounts) abandon(d Delivery) {
 func (a *accounts) open(p *partition, offset, end int64, stored source.Committed) (isComplete bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p.mark, p.committed, p.end, p.target = watermark.New(offset), stored.Offset, offset, end
+	p.mark, p.committed, p.end, p.target, p.handed = watermark.New(offset), stored.Offset, offset, end, offset
 	if offset == stored.Offset {
 		p.mark.Restore(stored.Stamp)
 	}
@@ -191,14 +192,16 @@ func (a *accounts) reopen(p *partition, offset int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.epoch++
-	p.mark, p.end, p.target = watermark.New(offset), offset, offset
+	p.mark, p.end, p.target, p.handed = watermark.New(offset), offset, offset, offset
 }
 
-// skip notes that everything below the offset was read and holds no further record.
+// skip notes that everything below the offset was read, is with the handler, and holds no further
+// record.
 func (a *accounts) skip(p *partition, next int64) (isComplete bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.mark.Skip(next)
+	p.handed = next
 	return p.gen.becomesCompleteLocked()
 }
 

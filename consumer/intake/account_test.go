@@ -134,3 +134,25 @@ func TestTicketIsSpentOnce(t *testing.T) {
 func (a account) beginAdmitted(offset int64) Ticket {
 	return a.accounts.begin(a.part, source.Record{Offset: offset}, 1).Issue(1)[0]
 }
+
+// The last record of a partition may still be decoded when another partition's end is read: calls
+// that no longer wait for it would send a member's fields twice.
+func TestTheBacklogIsCompleteOnceItsLastRecordIsHandedOver(t *testing.T) {
+	t.Parallel()
+	a := accountIn(newBuffer(100, 400, func() {}))
+	other := &partition{id: 1, gen: a.part.gen}
+	a.part.gen.partitions = []*partition{a.part, other}
+	if a.accounts.open(a.part, 0, 1, source.Committed{Offset: -1}) || a.accounts.open(other, 5, 8, source.Committed{Offset: 5}) {
+		t.Error("complete before a record was read")
+	}
+	a.begin(t, 0, 1)
+	if a.accounts.skip(other, 8) {
+		t.Error("complete, though the record at 0 has only begun")
+	}
+	if !a.accounts.skip(a.part, 1) {
+		t.Error("not complete, though all records are handed over")
+	}
+	if a.accounts.skip(a.part, 2) {
+		t.Error("complete a second time")
+	}
+}

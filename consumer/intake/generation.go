@@ -68,14 +68,15 @@ func (g *generation) checkDrainedLocked() {
 	}
 }
 
-// becomesCompleteLocked reports, once, that all that the logs held at the assignment has been read.
-// It is called under the accounts' lock.
+// becomesCompleteLocked reports, once, that all that the logs held at the assignment is with the
+// handler. A record that has only begun may still be decoded, while another partition ends. It is
+// called under the accounts' lock.
 func (g *generation) becomesCompleteLocked() bool {
 	if g.complete {
 		return false
 	}
 	for _, p := range g.partitions {
-		if p.target < 0 || p.mark.Next() < p.target {
+		if p.target < 0 || p.handed < p.target {
 			return false
 		}
 	}

@@ -94,9 +94,6 @@ func (w *Watermark) Committable() int64 {
 	return w.next
 }
 
-// Next returns the offset after the last that was read.
-func (w *Watermark) Next() int64 { return w.next }
-
 // Stamp returns the offset and timestamp of the highest finished record below
 // [Watermark.Committable], and false while there is none.
 func (w *Watermark) Stamp() (Stamp, bool) {
