@@ -24,6 +24,7 @@ import (
 type statement struct {
 	texts   []string
 	numbers []string
+	values  map[string]bool // of the numbers, as exact fractions; nil until one is looked for
 	given   *grant
 }
 
@@ -108,22 +109,34 @@ func (s *statement) number(n string) bool {
 	if !ok {
 		return false
 	}
-	for _, text := range s.numbers {
-		if len(text) > 40 {
-			continue
-		}
-		if e := strings.IndexAny(text, "eE"); e >= 0 {
-			if n, err := strconv.Atoi(text[e+1:]); err != nil || n > 100 || n < -100 {
-				continue
+	if s.values == nil {
+		s.values = map[string]bool{}
+		for _, text := range s.numbers {
+			if v, ok := fraction(text); ok {
+				s.values[v] = true
 			}
 		}
-		if got, ok := new(big.Rat).SetString(text); ok && got.Cmp(want) == 0 {
-			return true
-		}
 	}
-	return slices.ContainsFunc(append(s.texts, s.numbers...), func(text string) bool {
+	return s.values[want.RatString()] || slices.ContainsFunc(append(s.texts, s.numbers...), func(text string) bool {
 		return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(s.given.separators, r) || unicode.IsSpace(r) }), n)
 	})
+}
+
+// fraction returns the exact value of a number, unless it is long.
+func fraction(text string) (string, bool) {
+	if len(text) > 40 {
+		return "", false
+	}
+	if e := strings.IndexAny(text, "eE"); e >= 0 {
+		if n, err := strconv.Atoi(text[e+1:]); err != nil || n > 100 || n < -100 {
+			return "", false
+		}
+	}
+	v, ok := new(big.Rat).SetString(text)
+	if !ok {
+		return "", false
+	}
+	return v.RatString(), true
 }
 
 func (s *statement) gender(sent string) bool {
