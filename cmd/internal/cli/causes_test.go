@@ -111,7 +111,9 @@ func until(t *testing.T, what string, is func() bool) {
 // untilAfter is until for what cannot be before some time has passed.
 func untilAfter(t *testing.T, passed time.Duration, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(passed + time.Minute); !is(); {
+	tick := time.NewTicker(max(20*time.Millisecond, passed/200))
+	defer tick.Stop()
+	for deadline := time.Now().Add(passed + time.Minute); !is(); <-tick.C {
 		if time.Now().After(deadline) || t.Context().Err() != nil {
 			t.Fatal("waited in vain for " + what)
 		}

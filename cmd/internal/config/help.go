@@ -12,8 +12,7 @@ import (
 // words returns the words that a setting takes, where it takes nothing else: those that it wants,
 // if each of them is a valid value.
 func (s setting) words() []string {
-	listed := strings.NewReplacer(" or ", ",", ", ", ",").Replace(s.want)
-	words := strings.Split(listed, ",")
+	words := strings.Split(strings.ReplaceAll(strings.ReplaceAll(s.want, " or ", ","), ", ", ","), ",")
 	for _, word := range words {
 		if len(words) < 2 || strings.Contains(word, " ") || !s.set(&Config{}, word) {
 			return nil

@@ -29,7 +29,9 @@ type setting struct {
 	set func(c *Config, text string) bool
 }
 
-func (s setting) flag() string { return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(s.name) }
+func (s setting) flag() string {
+	return "--" + strings.ReplaceAll(strings.ReplaceAll(s.name, ".", "-"), "_", "-")
+}
 
 func (s setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_"))
