@@ -30,8 +30,8 @@ func TestDashboardHasGrafanasSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What files hold, and Grafana's sidecar loads. The strict one is left without its panels: a list of
-	// no errors is an error too.
+	// What files hold, and Grafana's sidecar loads. The strict one is left without its panels: a list
+	// of no errors is an error too.
 	var strict, d dashboard.Dashboard //nolint:staticcheck // see above
 	if err := strict.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 		t.Error(err)
