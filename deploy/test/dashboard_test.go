@@ -42,13 +42,15 @@ func TestDashboardHasGrafanasSchema(t *testing.T) {
 	if err := d.Validate(); err != nil {
 		t.Error(err)
 	}
-	place, panels := map[uint32]bool{}, 0
-	for _, p := range d.Panels {
-		panel := p.Panel
-		if panel == nil {
+	place := map[uint32]bool{}
+	for i, p := range d.Panels {
+		if p.RowPanel != nil {
 			continue
 		}
-		panels++
+		panel := p.Panel
+		if panel == nil {
+			t.Fatalf("panel %d was not decoded", i)
+		}
 		if _, ok := known.ConfigForPanelcfgVariant(panel.Type); !ok {
 			t.Errorf("%s: the test has no schema of a %s", *panel.Title, panel.Type)
 		}
@@ -63,8 +65,8 @@ func TestDashboardHasGrafanasSchema(t *testing.T) {
 		}
 		place[*panel.Id] = true
 	}
-	if panels < 30 {
-		t.Errorf("%d panels were looked at", panels)
+	if len(place) == 0 {
+		t.Error("no panel was looked at")
 	}
 }
 
