@@ -95,12 +95,7 @@ func (c chaosTrial) measure(ctx context.Context, b *bench) (_ *report, err error
 	if err != nil {
 		return nil, err
 	}
-	v := chaos.Judge(evidence)
-	printSamples(b, v, "chaos")
-	for _, text := range a.surprises {
-		b.say("chaos: %s", text)
-	}
-	return c.report(a, evidence, v), nil
+	return c.report(a, evidence, chaos.Judge(evidence)), nil
 }
 
 func (c chaosTrial) report(a *chaosRun, e chaos.Evidence, v chaos.Result) *report {
@@ -137,6 +132,10 @@ func (c chaosTrial) report(a *chaosRun, e chaos.Evidence, v chaos.Result) *repor
 	r.atMost("values and dead letters without a reason", float64(len(v.Unexplained)), 0)
 	r.atMost("instances that ended otherwise than asked", float64(len(a.surprises)), 0)
 	r.atMost("share of repeated calls", v.Repeats(), c.maxRepeats)
+	r.addCases(v, "chaos")
+	for _, text := range slices.Concat(a.surprises, a.slow) {
+		r.cases = append(r.cases, "chaos: "+text)
+	}
 	return r
 }
 

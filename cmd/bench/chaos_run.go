@@ -36,6 +36,7 @@ type chaosRun struct {
 	crashes   []chaos.Crash
 	losses    []chaos.Loss
 	surprises []string // instances that ended in another way than expected
+	slow      []string // of instances that did not finish in time, the ends of their logs
 	settled   time.Duration
 }
 
@@ -164,8 +165,14 @@ func (a *chaosRun) settle(ctx context.Context) (unfinished int64, err error) {
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, a.trial.settle, errSlow)
 	defer cancel()
-	if err := a.job.AwaitDrained(limited); err != nil && !errors.Is(err, errSlow) {
+	err = a.job.AwaitDrained(limited)
+	if err != nil && !errors.Is(err, errSlow) {
 		return 0, err
+	}
+	for _, s := range a.seats {
+		if err != nil {
+			a.slow = append(a.slow, fmt.Sprintf("instance %d: %s", s.number, s.instance.Tail()))
+		}
 	}
 	a.settled = time.Since(began)
 	for _, s := range a.seats {

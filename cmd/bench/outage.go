@@ -65,10 +65,10 @@ func (o outage) measure(ctx context.Context, b *bench) (*report, error) {
 			return nil, fmt.Errorf("outage %s: %w", modes()[n], err)
 		}
 	}
-	return o.report(b, results), nil
+	return o.report(results), nil
 }
 
-func (o outage) report(b *bench, results []outageResult) *report {
+func (o outage) report(results []outageResult) *report {
 	r := &report{about: []string{
 		fmt.Sprintf("%d records a second for %d employees of each service, API latency %v; the CRM was away for %v. Four services at once.",
 			o.rate, o.employees, o.latency, o.length),
@@ -97,7 +97,7 @@ func (o outage) report(b *bench, results []outageResult) *report {
 		} else {
 			r.atLeast(name+"/readyz named the outage", flagOf(strings.Contains(strings.Join(a.causes, " "), "crm_outage")), 1)
 		}
-		printSamples(b, a.result, string(a.mode))
+		r.addCases(a.result, string(a.mode))
 	}
 	r.tables = append(r.tables, t, half)
 	return r
@@ -107,12 +107,12 @@ func (t *table) others(when string, rate float64, delays []time.Duration) {
 	t.add(when, rate, quantile(delays, 0.5).Seconds(), quantile(delays, 0.95).Seconds(), quantile(delays, 1).Seconds())
 }
 
-// printSamples prints some cases of each kind to stderr.
-func printSamples(b *bench, v chaos.Result, name string) {
+// addCases adds some cases of each kind.
+func (r *report) addCases(v chaos.Result, name string) {
 	const some = 10
 	for _, list := range [][]string{v.Lost, v.Back, v.Overlap, v.Unexplained, v.ExcusedOverlap} {
 		for _, text := range list[:min(len(list), some)] {
-			b.say("%s: %s", name, text)
+			r.cases = append(r.cases, name+": "+text)
 		}
 	}
 }

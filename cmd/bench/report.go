@@ -13,6 +13,7 @@ type report struct {
 	about   []string // how it was measured, in lines
 	tables  []table
 	targets []target
+	cases   []string // of what must not happen; they come last, where a log that is cut off still has them
 }
 
 // A table has a column for each name. Cells are strings, ints and floats.
@@ -97,6 +98,9 @@ func (r *report) printTables(w io.Writer) error {
 		status, relation := g.words()
 		_, _ = fmt.Fprintf(t, "%s: %s is %s, wanted %s %s\n", status, g.name, number(g.got), relation, number(g.limit))
 	}
+	for _, text := range r.cases {
+		_, _ = fmt.Fprintln(t, text)
+	}
 	return t.Flush()
 }
 
@@ -118,6 +122,11 @@ func (r *report) printJSON(w io.Writer) error {
 		_, relation := t.words()
 		object := map[string]any{"target": t.name, "got": t.got, "wanted": relation, "limit": t.limit, "met": t.met()}
 		if err := lines.Encode(object); err != nil {
+			return err
+		}
+	}
+	for _, text := range r.cases {
+		if err := lines.Encode(map[string]any{"case": text}); err != nil {
 			return err
 		}
 	}

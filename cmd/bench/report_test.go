@@ -14,6 +14,7 @@ func sample() *report {
 	r := &report{about: []string{"How it was measured."}, tables: []table{t}}
 	r.atLeast("ratio", 0.5, 0.35)
 	r.atMost("seconds", 1.5, 1)
+	r.cases = []string{"a case"}
 	return r
 }
 
@@ -32,6 +33,7 @@ speed
 
 met: ratio is 0.500, wanted at least 0.350
 MISSED: seconds is 1.500, wanted at most 1.000
+a case
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
@@ -48,6 +50,7 @@ func TestReportAsJSON(t *testing.T) {
 {"kind":"bb","latency_ms":20,"rate_per_s":0.12345,"table":"speed"}
 {"got":0.5,"limit":0.35,"met":true,"target":"ratio","wanted":"at least"}
 {"got":1.5,"limit":1,"met":false,"target":"seconds","wanted":"at most"}
+{"case":"a case"}
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"membersync/cmd/internal/test/oracle/outcome"
@@ -145,7 +146,7 @@ func (j *judge) final() {
 		want, got := j.expect.States[member], j.evidence.State[member]
 		for _, field := range slices.Sorted(maps.Keys(want)) {
 			if got[field] != want[field] {
-				j.v.Lost = append(j.v.Lost, fmt.Sprintf("%s of %s is not the newest at the end", field, member))
+				j.v.Lost = append(j.v.Lost, j.stale(key{member, field}, got[field]))
 			}
 		}
 		for _, field := range slices.Sorted(maps.Keys(got)) {
@@ -159,11 +160,28 @@ func (j *judge) final() {
 	}
 }
 
-// deadLetters compares the dead letters with the poison.
+// stale says what a field holds at the end instead of its newest value, and which calls carried that.
+func (j *judge) stale(k key, got string) string {
+	newest, _ := j.expect.Newest(k.member, k.field)
+	text := []string{fmt.Sprintf("%s of %s has order %v at the end, wanted %d of partition %d, offset %d", k.field, k.member,
+		j.expect.Orders(k.member, k.field, got, true), newest.Order, newest.Partition, newest.Offset)}
+	for _, c := range j.evidence.Calls {
+		user := make(map[string]json.RawMessage)
+		if c.Member != k.member || json.Unmarshal(c.User, &user) != nil || outcome.Canonical(user[k.field]) != newest.Value {
+			continue
+		}
+		text = append(text, fmt.Sprintf("call %d carried it (instance %d, %s to %s, applied %t, answered %t)",
+			c.N, c.Instance, clock(c.Arrived), clock(c.Finished), c.Applied, c.Answered))
+	}
+	return strings.Join(text, "; ")
+}
+
+// deadLetters compares the dead letters with the poison. A copy of an event that the CRM rejects may
+// have one of its own, or be a duplicate of the one that has.
 func (j *judge) deadLetters() {
-	want := make(map[string]int)
+	want, about, rejected := make(map[string]int), make(map[string]outcome.DeadLetter), make(map[string]bool)
 	for _, l := range j.expect.DeadLetters {
-		want[l.ID] = 0
+		want[l.ID], about[l.ID] = 0, l
 	}
 	for _, id := range j.evidence.DeadLetters {
 		n, planted := want[id]
@@ -172,11 +190,14 @@ func (j *judge) deadLetters() {
 			continue
 		}
 		want[id] = n + 1
+		if l := about[id]; l.Code != "" {
+			rejected[string(l.Record.Value)] = true
+		}
 		j.v.DeadLetterCopies += min(n, 1)
 	}
 	for _, id := range slices.Sorted(maps.Keys(want)) {
-		if want[id] == 0 {
-			j.v.Lost = append(j.v.Lost, "no dead letter "+id)
+		if l := about[id]; want[id] == 0 && !rejected[string(l.Record.Value)] {
+			j.v.Lost = append(j.v.Lost, fmt.Sprintf("no dead letter %s of event %q, %s", id, l.EventID, l.Reason))
 		}
 	}
 }

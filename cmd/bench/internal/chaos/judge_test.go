@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -94,6 +95,56 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%s\n%+v", diff, v)
 			}
 		})
+	}
+}
+
+// A producer that got no response to a batch writes it once more. What the CRM has rejected is a
+// duplicate in the copy. What could not be read has no identity, so each copy is an event of its own.
+func TestCopiesOfPoison(t *testing.T) {
+	t.Parallel()
+	stranger := bytes.ReplaceAll(record(5).Value, []byte(member), []byte("FSUID_TEST_UNKNOWN"))
+	for name, tc := range map[string]struct {
+		value       string
+		deadLetters []string
+		want        counted
+	}{
+		"rejected, the first":  {string(stranger), []string{"0:5:0@1"}, counted{}},
+		"rejected, the second": {string(stranger), []string{"0:6:0@1"}, counted{}},
+		"rejected, both":       {string(stranger), []string{"0:5:0@1", "0:6:0@1"}, counted{}},
+		"rejected, neither":    {string(stranger), nil, counted{Lost: 2}},
+		"unreadable, one":      {"{", []string{"0:5@1"}, counted{Lost: 1}},
+		"unreadable, both":     {"{", []string{"0:5@1", "0:6@1"}, counted{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := flawless()
+			for offset := range int64(2) {
+				e.Records = append(e.Records, outcome.Record{Offset: 5 + offset, Value: []byte(tc.value), Time: time.UnixMilli(1)})
+			}
+			e.DeadLetters = append(e.DeadLetters, tc.deadLetters...)
+			v := chaos.Judge(e)
+			if diff := cmp.Diff(tc.want, count(v)); diff != "" {
+				t.Errorf("%s\n%+v", diff, v)
+			}
+		})
+	}
+}
+
+// What is lost is told with what is known of it: nothing else of a trial is left.
+func TestLostIsTold(t *testing.T) {
+	t.Parallel()
+	e := flawless()
+	e.Calls[2] = unapplied(e.Calls[2])
+	e.State[member]["position"], e.DeadLetters, e.Unfinished = `"p2"`, nil, 2
+	want := []string{
+		"position of FSUID_TEST0001 has order [2] at the end, wanted 3 of partition 0, offset 3; " +
+			"call 30 carried it (instance 0, " + second(3).Format("15:04:05.000") + " to " + second(3.1).Format("15:04:05.000") +
+			", applied false, answered false)",
+		"2 offsets are not committed",
+		`no dead letter 0:9@1 of event "", malformed`,
+	}
+	if diff := cmp.Diff(want, chaos.Judge(e).Lost); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *Testbed) start(ctx context.Context, binary string, variables map[string
 	defer cancel()
 	line, err := i.AwaitLog(ctx, "admin server listens")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting an instance: %w\n%s", err, i.tail()), i.Kill())
+		return nil, errors.Join(fmt.Errorf("starting an instance: %w\n%s", err, i.Tail()), i.Kill())
 	}
 	i.Admin = Admin(line.Addr)
 	return i, nil
@@ -72,7 +72,7 @@ func (i *Instance) Terminate(ctx context.Context) error {
 	defer cancel()
 	status, err := i.Process.Terminate(ctx)
 	if err == nil && status != 0 {
-		err = fmt.Errorf("%w: status %d\n%s", ErrEnded, status, i.tail())
+		err = fmt.Errorf("%w: status %d\n%s", ErrEnded, status, i.Tail())
 	}
 	return err
 }

@@ -75,8 +75,8 @@ func (i *Instance) AwaitLog(ctx context.Context, msg string) (found LogLine, err
 	return found, nil
 }
 
-// tail returns the end of the log, for an error.
-func (i *Instance) tail() string {
+// Tail returns the end of the log, for an error.
+func (i *Instance) Tail() string {
 	const size = 2000
 	text, err := os.ReadFile(i.log)
 	if err != nil {

@@ -10,6 +10,9 @@ type Statement struct {
 	Value  string // as the CRM receives it, in the form of Canonical
 	Order  uint64
 	Poison bool // of an event that the CRM must reject
+	// Partition and Offset are those of the event's first record.
+	Partition int
+	Offset    int64
 }
 
 // An Expectation is the result after all records have been processed.
@@ -47,13 +50,13 @@ func Expect(w World, records []Record) Expectation {
 			continue
 		}
 		seen[id] = true
-		e.add(j)
+		e.add(j, r)
 	}
 	e.conclude()
 	return e
 }
 
-func (e *Expectation) add(j decision) {
+func (e *Expectation) add(j decision, r Record) {
 	switch {
 	case j.deadLetter != nil:
 		e.DeadLetters = append(e.DeadLetters, *j.deadLetter)
@@ -69,9 +72,20 @@ func (e *Expectation) add(j decision) {
 		e.statements[j.member] = make(map[string][]Statement)
 	}
 	for field, value := range j.changes {
-		s := Statement{Value: value, Order: j.order, Poison: j.deadLetter != nil}
+		s := Statement{Value: value, Order: j.order, Poison: j.deadLetter != nil, Partition: r.Partition, Offset: r.Offset}
 		e.statements[j.member][field] = append(e.statements[j.member][field], s)
 	}
+}
+
+// Newest returns what the newest event without poison states about a field of a member, and false if
+// none does.
+func (e *Expectation) Newest(member, field string) (newest Statement, ok bool) {
+	for _, s := range e.statements[member][field] {
+		if !s.Poison {
+			newest, ok = s, true
+		}
+	}
+	return newest, ok
 }
 
 // conclude sorts the statements and takes the newest one of each field.
