@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"membersync/cmd/internal/interrupt"
+	"membersync/dlq"
 	"membersync/cmd/internal/test/goldentest"
 )
 
@@ -76,7 +77,7 @@ func TestReplayResumes(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int)
 	go func() {
-		done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--to=0:23", "--rate=10", "--yes", "--actor=sample@host"})
+		done <- o.app.run(ctx, []string{"replay", "--from=0:0", "--to=0:23", "--rate=10", "--yes", "--actor=sample@host", "--note=after the outage"})
 	}()
 	group := o.variable("KAFKA_GROUP")
 	name := regexp.MustCompile(group + `\.replay\.([a-z0-9]+)`)
@@ -109,6 +110,11 @@ func TestReplayResumes(t *testing.T) {
 	}
 	if len(o.broker.Committed(t, group+".replay."+id, o.topics.Source)) > 0 {
 		t.Error("the group of a replay that is over stays")
+	}
+	for _, a := range o.topics.records(t) {
+		if a.Action == dlq.ActionReplay && a.Note != "after the outage" {
+			t.Errorf("the audit record of a replay that is %s has the note %q", a.Result, a.Note)
+		}
 	}
 	if status, _, stderr := o.do(t, "replay", "--resume", id, "--yes"); status != exitFailed || !strings.Contains(stderr, "done or was canceled") {
 		t.Errorf("status %d: %s", status, stderr)

@@ -79,7 +79,7 @@ func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Repla
 }
 
 // ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
-// count; the rest is what was requested then. It fails with [ErrNoReplay], [ErrReplayOver] or
+// count, but for an empty note; the rest is what was requested then. It fails with [ErrNoReplay], [ErrReplayOver] or
 // [ErrReplayRuns].
 func (s *Replayer) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, id)
@@ -212,6 +212,7 @@ func (r *Replay) recall(ctx context.Context) error {
 			return
 		}
 		r.known, r.Employee, r.Reapply = true, a.Detail.Employee, a.Detail.Reapply
+		r.Who.Note = cmp.Or(r.Who.Note, a.Note)
 		r.ranges = rangesOf(a.Detail)
 	})
 	switch {
