@@ -3,6 +3,7 @@ package ops
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -116,12 +117,14 @@ func (s *Session) gather(ctx context.Context, live *Live) Status {
 		At: Time{time.Now()}, Instances: []Instance{}, DeadLetters: []Group{}, Replays: []ReplayState{}, Actions: []dlq.AuditRecord{},
 		Unknown: []string{},
 	}}
+	fromKafka, cancel := whileAnswering(ctx, s.Control.parts.Kafka)
+	defer cancel()
 	var all sync.WaitGroup
+	all.Go(func() { g.note(g.readRedis(ctx), &g.redisFails) })
 	for _, source := range []struct {
 		read  func(context.Context) error
 		fails *bool // nil: the failure is that of another source
 	}{
-		{g.readRedis, &g.redisFails},
 		{g.readLag, &g.kafkaFails},
 		{g.readDeadLetters, &g.kafkaFails},
 		{g.readActions, &g.kafkaFails},
@@ -129,9 +132,11 @@ func (s *Session) gather(ctx context.Context, live *Live) Status {
 		{g.readReplays, nil},
 	} {
 		all.Go(func() {
-			if err := source.read(ctx); err != nil {
-				g.fail(err, source.fails)
+			err := source.read(fromKafka)
+			if cause := context.Cause(fromKafka); errors.Is(cause, errKafkaSilent) {
+				err = cause
 			}
+			g.note(err, source.fails)
 		})
 	}
 	all.Wait()
@@ -153,8 +158,11 @@ type statusGathering struct {
 	isStateLost bool
 }
 
-// fail notes what could not be read.
-func (g *statusGathering) fail(err error, source *bool) {
+// note notes what could not be read, if there is an error.
+func (g *statusGathering) note(err error, source *bool) {
+	if err == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if source != nil {

@@ -22,7 +22,7 @@ func (g *statusGathering) decide() {
 	}
 	switch {
 	case g.otherKey && findTheState(g.beats):
-		g.fail(ErrKeyOfNone, nil)
+		g.note(ErrKeyOfNone, nil)
 	case g.otherKey:
 		add(StatusStateKey, time.Time{}, time.Time{})
 	case g.isStateLost:
