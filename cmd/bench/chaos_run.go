@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"membersync/cmd/bench/internal/chaos"
@@ -30,6 +31,7 @@ type chaosRun struct {
 	seats        []*seat
 	broker       sync.Mutex // one fault at a time
 	redis        sync.Mutex
+	away         atomic.Int32 // servers that do not run
 
 	mu        sync.Mutex
 	injected  map[chaos.Kind]int
