@@ -8,15 +8,16 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// kafkaPatience is how long a status waits for Kafka to answer anything. Lookups are repeated for
-// longer, through the restart of a broker: a command that acts had better wait. Whoever asks for the
-// status wants to know.
-const kafkaPatience = 4 * time.Second
+// answerTimeout is how long a status waits for Kafka to answer anything. Lookups are repeated for
+// longer, through the restart of a broker, which a command that changes something had better wait
+// for. A status is to tell that Kafka is away.
+const answerTimeout = 4 * time.Second
 
 var errKafkaSilent = errors.New("no answer from Kafka in 4 s")
 
-// whileAnswering returns a context that ends with the function, or with [errKafkaSilent] if Kafka has
-// answered nothing in the first seconds. Once it has, the context goes on: large topics take longer.
+// whileAnswering returns a context that ends with the function, or with [errKafkaSilent] if Kafka
+// has answered nothing in the first seconds. Once it has, the context goes on: large topics take
+// longer.
 func whileAnswering(ctx context.Context, client *kafka.Client) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
 	go func() {
@@ -29,7 +30,7 @@ func whileAnswering(ctx context.Context, client *kafka.Client) (context.Context,
 
 // awaitAnswer returns nil once Kafka has answered anything.
 func awaitAnswer(ctx context.Context, client *kafka.Client) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, kafkaPatience, errKafkaSilent)
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTimeout, errKafkaSilent)
 	defer cancel()
 	const every = 100 * time.Millisecond
 	tick := time.NewTicker(every)

@@ -14,8 +14,8 @@ import (
 	"membersync/dlq/kafkatest"
 )
 
-// A status ends its reads of a Kafka that answers nothing: one that refuses connections, and one that
-// accepts them and is silent.
+// A status ends its reads of a Kafka that answers nothing: one that refuses connections, and one
+// that accepts them and is silent.
 func TestReadsEndWhenKafkaIsSilent(t *testing.T) {
 	t.Parallel()
 	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
@@ -35,7 +35,7 @@ func TestReadsEndWhenKafkaIsSilent(t *testing.T) {
 				ctx, cancel := whileAnswering(t.Context(), &kafka.Client{Addr: kafka.TCP("127.0.0.1:1"), Transport: transport})
 				defer cancel()
 				<-ctx.Done()
-				if lasted := time.Since(began); lasted != kafkaPatience || !errors.Is(context.Cause(ctx), errKafkaSilent) {
+				if lasted := time.Since(began); lasted != answerTimeout || !errors.Is(context.Cause(ctx), errKafkaSilent) {
 					t.Errorf("ended after %v: %v", lasted, context.Cause(ctx))
 				}
 			})

@@ -79,8 +79,8 @@ func (s *Replayer) NewReplay(ctx context.Context, request ReplayRequest) (*Repla
 }
 
 // ResumeReplay finds a replay in the audit topic by its id. The request's who, rate and version
-// count, but for an empty note; the rest is what was requested then. It fails with [ErrNoReplay], [ErrReplayOver] or
-// [ErrReplayRuns].
+// count, except an empty note; the rest is what was requested then. It fails with [ErrNoReplay],
+// [ErrReplayOver] or [ErrReplayRuns].
 func (s *Replayer) ResumeReplay(ctx context.Context, id string, request ReplayRequest) (*Replay, error) {
 	r, err := s.newReplay(ctx, request, id)
 	if err != nil {

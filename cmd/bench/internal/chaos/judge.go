@@ -160,7 +160,8 @@ func (j *judge) final() {
 	}
 }
 
-// stale says what a field holds at the end instead of its newest value, and which calls carried that.
+// stale says what a field holds at the end instead of its newest value, and which calls carried
+// that.
 func (j *judge) stale(k key, got string) string {
 	newest, _ := j.expect.Newest(k.member, k.field)
 	text := []string{fmt.Sprintf("%s of %s has order %v at the end, wanted %d of partition %d, offset %d", k.field, k.member,
@@ -176,8 +177,8 @@ func (j *judge) stale(k key, got string) string {
 	return strings.Join(text, "; ")
 }
 
-// deadLetters compares the dead letters with the poison. A copy of an event that the CRM rejects may
-// have one of its own, or be a duplicate of the one that has.
+// deadLetters compares the dead letters with the poison. A copy of an event that the CRM rejects
+// may have one of its own, or be a duplicate of the one that has.
 func (j *judge) deadLetters() {
 	want, about, rejected := make(map[string]int), make(map[string]outcome.DeadLetter), make(map[string]bool)
 	for _, l := range j.expect.DeadLetters {

@@ -99,7 +99,8 @@ func TestJudge(t *testing.T) {
 }
 
 // A producer that got no response to a batch writes it once more. What the CRM has rejected is a
-// duplicate in the copy. What could not be read has no identity, so each copy is an event of its own.
+// duplicate in the copy. What could not be read has no identity, so each copy is an event of its
+// own.
 func TestCopiesOfPoison(t *testing.T) {
 	t.Parallel()
 	stranger := bytes.ReplaceAll(record(5).Value, []byte(member), []byte("FSUID_TEST_UNKNOWN"))

@@ -77,8 +77,8 @@ func (e *Expectation) add(j decision, r Record) {
 	}
 }
 
-// Newest returns what the newest event without poison states about a field of a member, and false if
-// none does.
+// Newest returns what the newest event without poison states about a field of a member, and false
+// if none does.
 func (e *Expectation) Newest(member, field string) (newest Statement, ok bool) {
 	for _, s := range e.statements[member][field] {
 		if !s.Poison {
