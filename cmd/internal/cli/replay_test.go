@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"membersync/cmd/internal/interrupt"
-	"membersync/dlq"
 	"membersync/cmd/internal/test/goldentest"
+	"membersync/dlq"
 )
 
 // replayed is an opsRig whose service has run three events of two employees, one of them poison,
