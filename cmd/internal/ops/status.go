@@ -133,7 +133,7 @@ func (s *Session) gather(ctx context.Context, live *Live) Status {
 	} {
 		all.Go(func() {
 			err := source.read(fromKafka)
-			if cause := context.Cause(fromKafka); errors.Is(cause, errKafkaSilent) {
+			if cause := context.Cause(fromKafka); err != nil && errors.Is(cause, errKafkaSilent) {
 				err = cause
 			}
 			g.note(err, source.fails)
