@@ -93,10 +93,8 @@ func (e *Expectation) conclude() {
 	for member, byField := range e.statements {
 		for field, all := range byField {
 			slices.SortFunc(all, func(a, b Statement) int { return cmp.Compare(a.Order, b.Order) })
-			for _, s := range all {
-				if !s.Poison {
-					e.States[member][field] = s.Value
-				}
+			if newest, ok := e.Newest(member, field); ok {
+				e.States[member][field] = newest.Value
 			}
 		}
 	}
