@@ -171,8 +171,8 @@ func (a *chaosRun) settle(ctx context.Context) (unfinished int64, err error) {
 	if err != nil && !errors.Is(err, errSlow) {
 		return 0, err
 	}
-	for _, s := range a.seats {
-		if err != nil {
+	if err != nil {
+		for _, s := range a.seats {
 			a.slow = append(a.slow, fmt.Sprintf("instance %d: %s", s.number, s.instance.Tail()))
 		}
 	}
