@@ -25,3 +25,6 @@ func (s *Service) Redrives() int { return s.schedule.Stats(time.Now()).Redrives 
 
 // Revoked reports whether the partitions were taken away, and in-flight calls are drained.
 func (s *Service) Revoked() bool { return s.intake.IsRevoked() }
+
+// Calling returns the number of batches before the end of their call.
+func (s *Service) Calling() int { return s.schedule.Stats(time.Now()).Calling }
